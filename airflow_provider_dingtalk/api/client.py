@@ -1,0 +1,259 @@
+"""The client: the one place that talks to DingTalk.
+
+``await client.call(endpoint)`` gets the token, keeps the pace, sends, reads within a deadline, and either
+returns the endpoint's result or raises from the tree in :mod:`~airflow_provider_dingtalk.api.errors`. It
+sends again only what was not carried out (throttled, dead token, no connection) and what only reads. A
+recall or send without a clear answer is the caller's to settle: only they know what is at stake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from airflow_provider_dingtalk.api.auth import App, Tokens
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.endpoints import AccessToken, Auth, Effect, Endpoint
+from airflow_provider_dingtalk.api.error_codes import Retry, rule_for
+from airflow_provider_dingtalk.api.errors import (
+    AmbiguousError,
+    BannedError,
+    DingTalkError,
+    LostAnswerError,
+    NotSentError,
+    ResponseError,
+    ThrottlingError,
+    UnexpectedResponseError,
+)
+from airflow_provider_dingtalk.api.hosts import Hosts
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS, transport_for
+from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES, Wire, request_for, result_of
+
+Result = TypeVar("Result")
+
+#: Seconds for one request, from the first byte sent to the last byte read.
+REQUEST_DEADLINE = 30.0
+#: Seconds to make a connection.
+CONNECT_DEADLINE = 10.0
+#: Tries of a call that fails without harm.
+MAX_TRIES = 3
+#: Tries of a call that DingTalk throttles, about a second apart.
+MAX_THROTTLED_TRIES = 60
+
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a client tries.
+
+    :param request_deadline: Seconds for one request, its whole body included.
+    :param tries: Tries of a call that fails without harm.
+    :param throttled_tries: Tries of a call that is throttled.
+    """
+
+    request_deadline: float = REQUEST_DEADLINE
+    tries: int = MAX_TRIES
+    throttled_tries: int = MAX_THROTTLED_TRIES
+
+
+class DingTalkClient:
+    """One app's way to DingTalk, for one event loop.
+
+    :param limiter: The pace; shared by all who call as this app.
+    :param transport: The socket; by default a pool of TLS connections to the hosts.
+    :param on_token: Told each new token before it is used, to have it masked in logs.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        hosts: Hosts,
+        *,
+        limiter: Limiter | None = None,
+        ca_file: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        on_token: Callable[[str], Awaitable[Any]] | None = None,
+    ) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._clock = clock or SystemClock()
+        self._limiter = limiter or Limiter(clock=self._clock)
+        self._patience = patience or Patience()
+        self._transports = {base: transport or transport_for(base, ca_file) for base in {hosts.api, hosts.oapi}}
+        # Requests wait here and not in the pool, whose work grows with all that waits in it.
+        self._gate = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._tokens = Tokens(self._get_token, self._clock, on_token)
+
+    def __repr__(self) -> str:
+        return f"DingTalkClient({self._app!r}, {self._hosts.api})"
+
+    async def call(self, endpoint: Endpoint[Result], used: Counter[str] | None = None, why: str = "") -> Result:
+        """Call DingTalk.
+
+        :param used: Counts the requests that this call took, under ``why``, and those that were ``throttled``.
+        :param why: What the call is for; by default the API's name.
+        :raises DingTalkError: See the tree.
+        """
+        tally = used if used is not None else Counter()
+        async for attempt in self._attempts(endpoint):
+            with attempt:
+                return await self._once(endpoint, tally, why or endpoint.name)
+        raise AssertionError("tenacity always returns or raises")
+
+    async def authenticate(self) -> None:
+        """Get a token, unless a living one is there.
+
+        :raises AuthenticationError: DingTalk refuses the credentials.
+        """
+        await self._tokens.get(Counter())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+
+    # ── one call, several tries ──────────────────────────────────────────────────────────────────────
+
+    def _attempts(self, endpoint: Endpoint[Any]) -> AsyncRetrying:
+        tries = Tries(endpoint, self._patience)
+        return AsyncRetrying(
+            sleep=self._clock.sleep,
+            retry=retry_if_exception(tries.again),
+            wait=tries.wait,
+            stop=lambda _: False,
+            reraise=True,
+        )
+
+    async def _once(self, endpoint: Endpoint[Result], used: Counter[str], why: str) -> Result:
+        if endpoint.http.auth is Auth.NONE:
+            return await self._send(endpoint, "", used, why)
+        token = await self._tokens.get(used)
+        try:
+            return await self._send(endpoint, token, used, why)
+        except ResponseError as error:
+            if rule_for(error.code, error.status_code).retry is not Retry.REFRESH:
+                raise
+        token = await self._tokens.get(used, dead=token)
+        return await self._send(endpoint, token, used, why)
+
+    async def _send(self, endpoint: Endpoint[Result], token: str, used: Counter[str], why: str) -> Result:
+        async with self._limiter.slot(endpoint.name), self._gate:
+            request = request_for(endpoint, self._hosts.base_url(endpoint.http.host), token)
+            used[why] += 1
+            wire = await self._exchange(endpoint, request)
+        try:
+            return result_of(endpoint, wire)
+        except DingTalkError as error:
+            self._scrub(error, token)
+            if isinstance(error, ThrottlingError):
+                used["throttled"] += 1
+                self._limiter.hold(endpoint.name, error.retry_after)
+            raise
+
+    async def _get_token(self, used: Counter[str]) -> AccessToken:
+        return await self.call(await self._app.token_request(), used, "token")
+
+    def _scrub(self, error: DingTalkError, token: str) -> None:
+        """Take secrets out of an error: its text is DingTalk's, or of whoever answered in its place."""
+        for secret in (*self._app.secrets(), token):
+            if secret:
+                error.message = error.message.replace(secret, "***")
+        error.args = (error.message,)
+
+    # ── one request ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _exchange(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+        seconds = self._patience.request_deadline
+        request.extensions = {"timeout": _socket_timeouts(seconds)}
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(endpoint, request)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            unsent = isinstance(error, _UNSENT)
+            problem = type(error).__name__
+        # Outside the handler: the error's context would carry the request, and with it the token.
+        if unsent:
+            raise NotSentError(
+                f"{endpoint.name}: no connection ({problem}).",
+                code="not_sent",
+                next_step="Check network, proxy and certificates between this machine and DingTalk.",
+                next_step_zh="请检查本机到钉钉的网络、代理与证书。",
+            )
+        raise LostAnswerError(
+            f"{endpoint.name}: the answer was lost ({problem}, limit {seconds:g} s).",
+            code="no_answer",
+            next_step="Ask for the status of the message, or run the recall again.",
+            next_step_zh="请查询消息状态或重新执行撤回。",
+        )
+
+    async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+        base = self._hosts.base_url(endpoint.http.host)
+        response = await self._transports[base].handle_async_request(request)
+        body = bytearray()
+        try:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _refused(endpoint, "a compressed answer, which was not asked for")
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _refused(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
+        finally:
+            await response.aclose()
+        return Wire(response.status_code, response.headers, bytes(body))
+
+
+def _socket_timeouts(deadline: float) -> dict[str, float]:
+    """Limits for each step. Connecting ends first, so that "not sent" is not mistaken for "lost"."""
+    return dict.fromkeys(("read", "write", "pool"), deadline) | {"connect": min(CONNECT_DEADLINE, deadline / 2)}
+
+
+def _refused(endpoint: Endpoint[Any], what: str) -> UnexpectedResponseError:
+    return UnexpectedResponseError(f"{endpoint.name}: {what}.", code="unexpected_answer")
+
+
+class Tries:
+    """Decides whether a failed call is sent again, and when."""
+
+    def __init__(self, endpoint: Endpoint[Any], patience: Patience) -> None:
+        self._repeatable = endpoint.http.effect is Effect.READ
+        self._patience = patience
+        self._failed: Counter[str] = Counter()
+
+    def again(self, error: BaseException) -> bool:
+        """Whether to send again after this error."""
+        if isinstance(error, BannedError):
+            return False
+        if isinstance(error, ThrottlingError):
+            self._failed["throttled"] += 1
+            return self._failed["throttled"] < self._patience.throttled_tries
+        harmless = isinstance(error, NotSentError) or (self._repeatable and _may_pass(error))
+        self._failed["other"] += harmless
+        return harmless and self._failed["other"] < self._patience.tries
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds until then: what DingTalk asks for, or half a second, then twice as long each time."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, ThrottlingError):
+            return error.retry_after
+        return float(0.5 * 2 ** (self._failed["other"] - 1))
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, AmbiguousError):
+        return True
+    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

@@ -1,0 +1,71 @@
+"""Where DingTalk is: two hosts as a pair, by region, or one loopback address for the sandbox."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.api.endpoints import Host
+from airflow_provider_dingtalk.api.errors import ConfigurationError
+
+#: Top-level domain of each region. Keys are bound to a region.
+REGIONS = {"international": "io", "cn": "com"}
+
+
+class Hosts(Struct, frozen=True):
+    """Base URLs of the two hosts, without a slash at the end."""
+
+    api: str
+    oapi: str
+
+    def base_url(self, host: Host) -> str:
+        """The base URL of a host."""
+        return self.api if host is Host.API else self.oapi
+
+
+def hosts_of_region(region: str) -> Hosts:
+    """The pair of hosts of a region.
+
+    :raises ConfigurationError: No such region.
+    """
+    if region not in REGIONS:
+        raise ConfigurationError(f"region: {region!r} is none; use one of {', '.join(sorted(REGIONS))}.")
+    return Hosts(f"https://api.dingtalk.{REGIONS[region]}", f"https://oapi.dingtalk.{REGIONS[region]}")
+
+
+def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
+    """Both hosts at one address: the sandbox on loopback.
+
+    :param allowed: Other host names that whoever runs Airflow has allowed, reached by https only.
+    :raises ConfigurationError: Neither loopback nor allowed, or more than scheme, host and port.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError("host: is no URL.") from None
+    name = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not name or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigurationError("host: must be scheme, host and port, e.g. http://127.0.0.1:8848.")
+    if parts.username or parts.password:
+        raise ConfigurationError("host: must hold no user and no password.")
+    if not (_is_loopback(name) or (name in allowed and parts.scheme == "https")):
+        raise ConfigurationError(
+            f"host: {name!r} is not allowed.",
+            next_step="Leave it empty for DingTalk itself and set 'region'; use a loopback address for the sandbox. "
+            "Other hosts must be allowed in airflow.cfg, section [dingtalk], option allowed_hosts, and use https.",
+        )
+    shown = f"[{name}]" if ":" in name else name
+    base = f"{parts.scheme}://{shown}:{port}" if port else f"{parts.scheme}://{shown}"
+    return Hosts(base, base)
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

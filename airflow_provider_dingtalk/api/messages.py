@@ -1,0 +1,123 @@
+"""Message templates: ``msgKey`` and ``msgParam`` of robots, ``msg`` of work notifications.
+
+Robots: https://open.dingtalk.com/document/development/robot-message-type
+Work notifications: https://open.dingtalk.com/document/development/message-types-and-data-format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_dingtalk.api.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
+from airflow_provider_dingtalk.api.errors import InvalidInputError
+
+#: The parameters of each robot template. Templates that DingTalk adds later are let through unchecked.
+MSG_PARAMS: dict[str, tuple[str, ...]] = {
+    "sampleText": ("content",),
+    "sampleMarkdown": ("title", "text"),
+    "sampleImageMsg": ("photoURL",),
+    "sampleLink": ("text", "title", "picUrl", "messageUrl"),
+    "sampleActionCard": ("title", "text", "singleTitle", "singleURL"),
+    "sampleActionCard6": ("title", "text", "buttonTitle1", "buttonUrl1", "buttonTitle2", "buttonUrl2"),
+    "sampleAudio": ("mediaId", "duration"),
+    "sampleFile": ("mediaId", "fileName", "fileType"),
+    "sampleVideo": ("duration", "videoMediaId", "videoType", "picMediaId", "height", "width"),
+} | {
+    f"sampleActionCard{buttons}": ("title", "text")
+    + tuple(f"action{part}{number}" for number in range(1, buttons + 1) for part in ("Title", "URL"))
+    for buttons in range(2, 6)
+}
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What a robot sends.
+
+    :param msg_key: Name of the template.
+    :param msg_param: JSON object in a string.
+    """
+
+    msg_key: str
+    msg_param: str
+
+
+def robot_message(
+    *,
+    text: str | None = None,
+    title: str | None = None,
+    markdown: str | None = None,
+    msg_key: str | None = None,
+    msg_param: Mapping[str, Any] | str | None = None,
+) -> Message:
+    """A robot message from one of: ``text``; ``markdown`` with ``title``; ``msg_key`` with ``msg_param``.
+
+    :raises InvalidInputError: None or several of them are given, or the template lacks a parameter.
+    """
+    given = [name for name, value in (("text", text), ("markdown", markdown), ("msg_key", msg_key)) if value]
+    if len(given) != 1:
+        problem = "give one of text, markdown, msg_key; " + (f"got {' and '.join(given)}" if given else "got none")
+        raise InvalidInputError("text", problem)
+    if text:
+        return _message("sampleText", {"content": text})
+    if markdown:
+        return _message("sampleMarkdown", {"title": title or _first_line(markdown), "text": markdown})
+    return _message(str(msg_key), _object("msg_param", msg_param))
+
+
+def work_notification_message(
+    *,
+    text: str | None = None,
+    title: str | None = None,
+    markdown: str | None = None,
+    msg: Mapping[str, Any] | str | None = None,
+) -> dict[str, Any]:
+    """The ``msg`` of a work notification from one of: ``text``; ``markdown`` with ``title``; ``msg``.
+
+    :raises InvalidInputError: None or several of them are given, it has no ``msgtype``, or is over 2,048 bytes.
+    """
+    given = [name for name, value in (("text", text), ("markdown", markdown), ("msg", msg)) if value]
+    if len(given) != 1:
+        problem = "give one of text, markdown, msg; " + (f"got {' and '.join(given)}" if given else "got none")
+        raise InvalidInputError("text", problem)
+    if text:
+        body: dict[str, Any] = {"msgtype": "text", "text": {"content": text}}
+    elif markdown:
+        inner = {"title": title or _first_line(markdown), "text": markdown}
+        body = {"msgtype": "markdown", "markdown": inner}
+    else:
+        body = _object("msg", msg)
+    if not isinstance(body.get("msgtype"), str) or not isinstance(body.get(body["msgtype"]), Mapping):
+        raise InvalidInputError("msg", "needs a msgtype, and an object under the name of that type")
+    if (size := len(msgspec.json.encode(body))) > MAX_WORK_NOTIFICATION_BYTES:
+        raise InvalidInputError("msg", f"is {size} bytes of JSON; DingTalk takes {MAX_WORK_NOTIFICATION_BYTES}")
+    return body
+
+
+def _message(msg_key: str, params: dict[str, Any]) -> Message:
+    missing = [name for name in MSG_PARAMS.get(msg_key, ()) if not params.get(name)]
+    if missing:
+        raise InvalidInputError("msg_param", f"{msg_key} needs {', '.join(missing)}")
+    encoded = msgspec.json.encode(params)
+    if len(encoded) > MAX_MSG_PARAM_BYTES:
+        problem = f"is {len(encoded)} bytes of JSON; DingTalk takes {MAX_MSG_PARAM_BYTES} (documented for groups)"
+        raise InvalidInputError("msg_param", problem)
+    return Message(msg_key=msg_key, msg_param=encoded.decode())
+
+
+def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            raise InvalidInputError(field, "is a string that is not JSON") from None
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(field, f"must be an object or JSON of one, not {type(value).__name__}")
+    return dict(value)
+
+
+def _first_line(markdown: str) -> str:
+    # DingTalk shows the title in the list of chats and refuses a message without one.
+    lines = [line.lstrip("#> *-").strip() for line in markdown.splitlines()]
+    return next((line for line in lines if line), "-")[:60]

@@ -1,0 +1,193 @@
+"""Requests and answers as bytes: how a call is written down, and how an answer is read.
+
+Nothing here waits or has a socket. The token of the old host goes into the URL, as DingTalk demands, in
+:func:`request_for` and nowhere else; the request it returns is never logged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from airflow_provider_dingtalk.api.endpoints import Auth, Endpoint, Host, fields_of
+from airflow_provider_dingtalk.api.error_codes import error_for
+from airflow_provider_dingtalk.api.errors import InvalidInputError, ResponseError, UnexpectedResponseError
+
+Result = TypeVar("Result")
+
+#: Longest answer that is read, in bytes. DingTalk's longest, a page of 200 readers, has a few kilobytes.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+#: How long a ban lasts if the answer does not say, in seconds.
+BAN_SECONDS = 300.0
+#: Longest wait that an answer can talk us into, in seconds.
+MAX_RETRY_AFTER = 300.0
+#: What of DingTalk's error texts is shown, in characters.
+_MAX_MESSAGE = 200
+
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "airflow-provider-dingtalk"}
+_BAN = re.compile(rb"punish\W{1,20}deny|\"status\"\s*:\s*1111\b")
+_BAN_MINUTES = re.compile(rb'"wait"\s*:\s*"?(\d{1,3})\b')
+_SUBCODE = re.compile(r"subcode=(-?\d+)")
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """An answer as it came.
+
+    :param body: At most :data:`MAX_BODY_BYTES`.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Request:
+    """A call as an HTTP request.
+
+    :param base_url: Scheme and host, without a slash at the end.
+    :raises InvalidInputError: A field is missing, of a wrong type, or over DingTalk's limit.
+    """
+    http = endpoint.http
+    try:
+        fields = fields_of(endpoint)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(endpoint.name, str(error)) from None
+    headers = dict(_HEADERS)
+    query: dict[str, str] = {}
+    if http.auth is Auth.HEADER:
+        headers["x-acs-dingtalk-access-token"] = token
+    if http.auth is Auth.QUERY:
+        query["access_token"] = token
+    if http.method == "GET":
+        query |= {name: _as_text(value) for name, value in fields.items()}
+    url = httpx.URL(base_url + http.path, params=query) if query else httpx.URL(base_url + http.path)
+    if http.method == "GET":
+        return httpx.Request("GET", url, headers=headers)
+    if http.host is Host.OAPI:
+        form = {name: _as_text(value) for name, value in fields.items()}
+        return httpx.Request("POST", url, headers=headers, data=form)
+    headers["content-type"] = "application/json; charset=utf-8"
+    return httpx.Request("POST", url, headers=headers, content=msgspec.json.encode(fields))
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def result_of(endpoint: Endpoint[Result], wire: Wire) -> Result:
+    """What an answer says.
+
+    :raises ResponseError: DingTalk's error, by its code.
+    :raises UnexpectedResponseError: The answer is none that DingTalk documents.
+    """
+    if ban := _ban(endpoint, wire):
+        raise ban
+    body = _json_object(endpoint, wire)
+    if error := _error(endpoint, wire, body):
+        raise error
+    if not 200 <= wire.status_code < 300:
+        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
+    try:
+        result: Result = msgspec.convert(body, endpoint.result)
+    except msgspec.ValidationError as problem:
+        raise _unexpected(endpoint, wire, f"its JSON has another shape ({problem})") from None
+    return result
+
+
+def _ban(endpoint: Endpoint[Any], wire: Wire) -> ResponseError | None:
+    """The page that shuts out an address: HTML, or JSON of its own under HTTP 200.
+
+    https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
+    """
+    head = wire.body[:8192]
+    if not _BAN.search(head):
+        return None
+    minutes = _BAN_MINUTES.search(head)
+    seconds = float(minutes.group(1)) * 60 if minutes else BAN_SECONDS
+    return error_for(
+        "1111",
+        "address shut out",
+        status_code=wire.status_code,
+        endpoint=endpoint.name,
+        retry_after=min(seconds, MAX_RETRY_AFTER),
+    )
+
+
+def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(wire.body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        body = None
+    if isinstance(body, dict):
+        return body
+    if wire.status_code == 429 or 500 <= wire.status_code < 600:
+        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
+    raise _unexpected(endpoint, wire, "it is no JSON object")
+
+
+def _error(endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any]) -> ResponseError | None:
+    code, message, request_id = _old_error(body) if "errcode" in body else _new_error(wire, body)
+    if not code:
+        return None
+    return error_for(
+        code,
+        message,
+        status_code=wire.status_code,
+        endpoint=endpoint.name,
+        request_id=request_id,
+        **_retry_after(wire),
+    )
+
+
+def _new_error(wire: Wire, body: dict[str, Any]) -> tuple[str, str, str]:
+    if 200 <= wire.status_code < 300:
+        return "", "", ""
+    return _short(body.get("code")), _short(body.get("message")), _short(body.get("requestid"))
+
+
+def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
+    """Code, text and request id of the old host, which wraps the cause in 88 and ``sub_code``.
+
+    Where ``sub_code`` is missing, the cause still stands in the text: ``ding talk error[subcode=90002,…]``.
+    """
+    code, message = _short(body.get("errcode")), _short(body.get("errmsg"))
+    if code == "0":
+        return "", "", ""
+    if inner := _short(body.get("sub_code")):
+        code, message = inner, _short(body.get("sub_msg")) or message
+    elif code == "88" and (found := _SUBCODE.search(message)):
+        code = found.group(1)
+    return code, message, _short(body.get("request_id"))
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python will print
+        return ""
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_MESSAGE])
+
+
+def _retry_after(wire: Wire) -> dict[str, float]:
+    """``Retry-After`` in seconds, if it is a sensible number. DingTalk documents none."""
+    text = wire.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", text):
+        return {"retry_after": min(max(float(text), 1.0), MAX_RETRY_AFTER)}
+    return {}
+
+
+def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> UnexpectedResponseError:
+    # The body is foreign text and stays out of the message.
+    content_type = _short(wire.headers.get("content-type", "none"))
+    return UnexpectedResponseError(
+        f"{endpoint.name}: HTTP {wire.status_code} with {len(wire.body)} bytes of {content_type}: {problem}.",
+        code="unexpected_answer",
+        next_step="See whether a proxy stands between this machine and DingTalk.",
+        next_step_zh="请检查本机与钉钉之间是否有代理。",
+    )

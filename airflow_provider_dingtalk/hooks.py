@@ -1,0 +1,245 @@
+"""The hook: from an Airflow connection to DingTalk, for sync and async code on one core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.api.clock import SystemClock
+from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
+from airflow_provider_dingtalk.messaging.letters import letters_for
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
+from airflow_provider_dingtalk.messaging.send import Letter, Send
+from airflow_provider_dingtalk.messaging.status import Reading, read
+from airflow_provider_dingtalk.settings import Settings, settings_of
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.api.client import DingTalkClient
+    from airflow_provider_dingtalk.api.endpoints import Endpoint
+
+T = TypeVar("T")
+
+
+class DingTalkHook(BaseHook):
+    """Send, watch and recall DingTalk messages.
+
+    Every method is there twice: ``recall()`` for sync code, ``arecall()`` for an event loop (an ``async``
+    task, a trigger). What a connection holds is told in :mod:`airflow_provider_dingtalk.settings`.
+
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param robot_code: Robot to use instead of the connection's.
+    :param agent_id: App to send work notifications as, instead of the connection's.
+    """
+
+    conn_name_attr = "dingtalk_conn_id"
+    default_conn_name = "dingtalk_default"
+    conn_type = "dingtalk"
+    hook_name = "DingTalk"
+
+    def __init__(
+        self,
+        dingtalk_conn_id: str = default_conn_name,
+        *,
+        robot_code: str | None = None,
+        agent_id: str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dingtalk_conn_id = dingtalk_conn_id
+        self._robot_code = robot_code
+        self._agent_id = agent_id
+        self._settings: Settings | None = None
+
+    # ── connection ───────────────────────────────────────────────────────────────────────────────────
+
+    def settings(self) -> Settings:
+        """The connection, looked up once.
+
+        :raises ConfigurationError: There is none, or it cannot work.
+        """
+        if self._settings is None:
+            try:
+                connection = self.get_connection(self.dingtalk_conn_id)
+            except Exception as error:
+                raise _no_connection(self.dingtalk_conn_id, error) from None
+            self._settings = settings_of(connection)
+        return self._settings
+
+    async def asettings(self) -> Settings:
+        """The connection, looked up once.
+
+        :raises ConfigurationError: There is none, or it cannot work.
+        """
+        if self._settings is None:
+            from airflow.providers.common.compat.connection import get_async_connection
+
+            try:
+                connection = await get_async_connection(self.dingtalk_conn_id)
+            except Exception as error:
+                raise _no_connection(self.dingtalk_conn_id, error) from None
+            self._settings = settings_of(connection)
+        return self._settings
+
+    async def aclient(self) -> DingTalkClient:
+        """The client of this connection on the running event loop."""
+        return runtime.client_for(await self.asettings(), _mask_on_loop)
+
+    def defaults(self) -> dict[str, str | None]:
+        """``robot_code`` and ``agent_id``: the hook's, or else the connection's."""
+        return self._defaults(self.settings())
+
+    def _defaults(self, settings: Settings) -> dict[str, str | None]:
+        return {
+            "robot_code": self._robot_code or settings.robot_code,
+            "agent_id": str(self._agent_id) if self._agent_id else settings.agent_id,
+        }
+
+    def run(self, work: Callable[[DingTalkClient], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
+        """Run async work with the client, from sync code.
+
+        :param stop: Called when this thread is interrupted: asks the work to begin nothing more.
+        """
+        # Here and not on the loop: the task's main thread may talk to Airflow's supervisor, the loop must not.
+        settings = self.settings()
+
+        async def with_client() -> T:
+            return await work(runtime.client_for(settings, _mask_from_thread))
+
+        return runtime.run(with_client, stop)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Get a token. Nothing is sent.
+
+        :returns: Whether it worked, and what to tell the person who asked; never a secret.
+        """
+        try:
+            self.run(lambda client: client.authenticate())
+            region = self.settings().region
+        except AuthenticationError as error:
+            return False, f"DingTalk refuses the app ({error.code}). {error.next_step}"
+        except ConfigurationError as error:
+            return False, str(error)
+        except DingTalkError as error:
+            return False, f"{error.code or type(error).__name__}: {error.message} {error.next_step}".strip()
+        return True, f"Got an access token ({region}). Nothing was sent."
+
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────────
+
+    def call(self, endpoint: Endpoint[T]) -> T:
+        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`.
+
+        :raises DingTalkError: See :mod:`airflow_provider_dingtalk.api.errors`.
+        """
+        return self.run(lambda client: client.call(endpoint))
+
+    async def acall(self, endpoint: Endpoint[T]) -> T:
+        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`."""
+        return await (await self.aclient()).call(endpoint)
+
+    def letters(self, kind: Kind | str, **arguments: Any) -> list[Letter]:
+        """The calls that send a message, with the connection's robot or agent where the arguments name none.
+
+        :raises InvalidInputError: An argument is missing, of no use, or over DingTalk's limit.
+        """
+        return letters_for(kind, **_with_defaults(kind, arguments, self.defaults()))
+
+    def send(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
+        """Send a message.
+
+        :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
+        :param arguments: See :mod:`airflow_provider_dingtalk.messaging.letters`.
+        :returns: Receipts as plain JSON.
+        :raises IncompleteSendError: A call was refused, or its answer lost; it holds the receipts of the others.
+        """
+        job = Send(self.letters(kind, **arguments))
+        self.run(job.run, job.stop)
+        job.raise_if_incomplete()
+        return [receipt.to_json() for receipt in job.receipts]
+
+    async def asend(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
+        """Send a message; see :meth:`send`."""
+        client = await self.aclient()
+        job = Send(letters_for(kind, **_with_defaults(kind, arguments, self._defaults(await self.asettings()))))
+        await job.run(client)
+        job.raise_if_incomplete()
+        return [receipt.to_json() for receipt in job.receipts]
+
+    def recall(self, receipts: Any) -> dict[str, Any]:
+        """Recall messages of any mixture of kinds.
+
+        :param receipts: Receipts, or lists of them.
+        :returns: The report as plain JSON.
+        """
+        job = Recall(parse_receipts(receipts))
+        return self.run(job.run, job.stop).to_json()
+
+    async def arecall(self, receipts: Any) -> dict[str, Any]:
+        """Recall messages of any mixture of kinds; see :meth:`recall`."""
+        job = Recall(parse_receipts(receipts))
+        return (await job.run(await self.aclient())).to_json()
+
+    def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
+        """The state of messages, and who read them.
+
+        :param readers: Whether to ask for the readers, which may take several calls a message.
+        """
+        parsed = parse_receipts(receipts)
+        return self.run(lambda client: _readings(client, parsed, readers))
+
+    async def astatus(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
+        """The state of messages, and who read them; see :meth:`status`."""
+        return await _readings(await self.aclient(), parse_receipts(receipts), readers)
+
+
+async def _readings(client: DingTalkClient, receipts: Sequence[Receipt], readers: bool) -> list[Reading]:
+    used: Counter[str] = Counter()
+    now = SystemClock().now()
+    return [await read(client, receipt, readers=readers, now=now, used=used) for receipt in receipts]
+
+
+def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:
+    """Arguments, and the connection's robot or agent where they name none."""
+    name = "agent_id" if kind == Kind.WORK_NOTIFICATION else "robot_code"
+    chosen = arguments.get(name)
+    return {**arguments, name: defaults[name] if chosen is None else chosen}
+
+
+def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
+    # Airflow's own text may hold the connection's URI, and with it the secret.
+    return ConfigurationError(
+        f"dingtalk_conn_id: the connection {conn_id!r} cannot be had ({type(error).__name__}).",
+        next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password.",
+    )
+
+
+def _secret_forms(token: str) -> Iterable[str]:
+    """How a token may show up in a text: as it is, and as in a URL."""
+    return dict.fromkeys((token, quote(token, safe="")))
+
+
+async def _mask_from_thread(token: str) -> None:
+    """Have a token masked in logs, from the loop thread of a worker."""
+    from airflow.sdk.log import mask_secret
+
+    for form in _secret_forms(token):
+        # In a thread: Airflow waits for its supervisor's answer, and the loop must not.
+        await asyncio.to_thread(mask_secret, form)
+
+
+async def _mask_on_loop(token: str) -> None:
+    """Have a token masked in logs, from a loop that Airflow itself uses: a trigger's, an ``async`` task's."""
+    from airflow.sdk import log
+
+    amask_secret = getattr(log, "amask_secret", None)
+    if amask_secret is None:  # Airflow before 3.3.2
+        await _mask_from_thread(token)
+        return
+    for form in _secret_forms(token):
+        await amask_secret(form)

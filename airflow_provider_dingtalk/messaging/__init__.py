@@ -1,0 +1,1 @@
+"""The life of a message: sent, delivered, read, recalled. Imports no Airflow."""

@@ -1,0 +1,144 @@
+"""What a recall has to do, and in which order. Plain functions over values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.api.endpoints import (
+    MAX_KEYS_PER_RECALL,
+    RECALL_WINDOW_HOURS,
+    Endpoint,
+    GetWorkNotificationProgress,
+    QueryGroupMessage,
+    QueryOtoMessage,
+    QueryPrivateChatMessage,
+    RecallDing,
+    RecallGroupMessages,
+    RecallOtoMessages,
+    RecallPrivateChatMessages,
+    RecallWorkNotification,
+)
+from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
+
+#: Kinds that DingTalk lets be recalled for 24 hours only. For the others no limit is documented.
+WINDOWED = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
+#: Seconds after which a windowed message is given up without a call: 24 h, and 10 min for clocks that differ.
+GIVE_UP_AFTER = RECALL_WINDOW_HOURS * 3600.0 + 600.0
+#: Messages in one recall call.
+BATCH_SIZE = {
+    Kind.GROUP: MAX_KEYS_PER_RECALL,
+    Kind.OTO: MAX_KEYS_PER_RECALL,
+    Kind.PRIVATE_CHAT: MAX_KEYS_PER_RECALL,
+    Kind.WORK_NOTIFICATION: 1,
+    Kind.DING: 1,
+}
+#: Kinds whose messages can be asked whether they are recalled.
+ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
+
+
+class Batch(Struct, frozen=True):
+    """The messages of one recall call."""
+
+    group: Group
+    keys: tuple[str, ...]
+
+
+def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
+    """Receipts by key, each message once.
+
+    :raises InvalidInputError: A key comes with two different senders or conversations.
+    """
+    by_key: dict[str, Receipt] = {}
+    for receipt in receipts:
+        known = by_key.setdefault(receipt.key, receipt)
+        if known.group != receipt.group:
+            problem = f"{receipt.key[:80]!r} comes with two different kinds, robots, agents or conversations"
+            raise InvalidInputError("receipts", problem)
+    return by_key
+
+
+def gives_up(receipt: Receipt, now: float) -> bool:
+    """Whether a message is too old by its own ``sent_at``, beyond any doubt about clocks."""
+    sent = receipt.sent()
+    return receipt.kind in WINDOWED and sent is not None and now - sent > GIVE_UP_AFTER
+
+
+def batches(receipts: Iterable[Receipt]) -> list[Batch]:
+    """Calls to make, the most urgent first."""
+    groups: dict[Group, list[Receipt]] = {}
+    for receipt in sorted(receipts, key=_urgency):
+        groups.setdefault(receipt.group, []).append(receipt)
+    planned: list[tuple[float, Batch]] = []
+    for group, members in groups.items():
+        for chunk in chunks(members, BATCH_SIZE[group.kind]):
+            planned.append((_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk))))
+    return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
+
+
+def _urgency(receipt: Receipt) -> float:
+    """The moment from which on it is too late; messages of unknown age first, those without a limit last."""
+    if receipt.kind not in WINDOWED:
+        return float("inf")
+    sent = receipt.sent()
+    return float("-inf") if sent is None else sent
+
+
+def chunks(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
+    """A sequence in pieces of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """A refused batch in two, to find the key that it was refused for."""
+    middle = len(batch.keys) // 2
+    return Batch(batch.group, batch.keys[:middle]), Batch(batch.group, batch.keys[middle:])
+
+
+def recall_call(batch: Batch) -> Endpoint[object]:
+    """The call that recalls a batch."""
+    group, keys = batch.group, list(batch.keys)
+    robot, conversation = group.robot_code or "", group.open_conversation_id or ""
+    match group.kind:
+        case Kind.GROUP:
+            return RecallGroupMessages(
+                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
+            )
+        case Kind.OTO:
+            return RecallOtoMessages(robot_code=robot, process_query_keys=keys)
+        case Kind.PRIVATE_CHAT:
+            return RecallPrivateChatMessages(
+                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
+            )
+        case Kind.WORK_NOTIFICATION:
+            return RecallWorkNotification(agent_id=int(group.agent_id or 0), msg_task_id=int(keys[0]))
+        case Kind.DING:
+            return RecallDing(robot_code=robot, open_ding_id=keys[0])
+
+
+def status_call(group: Group, key: str, max_results: int = 1, next_token: str | None = None) -> Endpoint[object]:
+    """The call that asks for the state of a message.
+
+    :param max_results: Readers on a page, where there are pages.
+    """
+    robot, conversation = group.robot_code or "", group.open_conversation_id or ""
+    match group.kind:
+        case Kind.GROUP:
+            query: type[QueryGroupMessage | QueryPrivateChatMessage] = QueryGroupMessage
+        case Kind.PRIVATE_CHAT:
+            query = QueryPrivateChatMessage
+        case Kind.OTO:
+            return QueryOtoMessage(robot_code=robot, process_query_key=key)
+        case Kind.WORK_NOTIFICATION:
+            return GetWorkNotificationProgress(agent_id=int(group.agent_id or 0), task_id=int(key))
+        case Kind.DING:
+            raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
+    return query(
+        process_query_key=key,
+        open_conversation_id=conversation,
+        robot_code=robot,
+        max_results=max_results,
+        next_token=next_token,
+    )

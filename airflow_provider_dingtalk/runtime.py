@@ -1,0 +1,111 @@
+"""Where the async core runs: one event loop in a thread of its own per process, and one client per loop and app.
+
+The main thread of a task only waits. It takes signals and timeouts meanwhile: an event loop there would
+swallow ``AirflowTaskTimeout``, which Airflow raises from a signal handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.limits import Limiter
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.settings import Settings
+
+T = TypeVar("T")
+
+#: Seconds that calls under way get to end when a task is interrupted, and then to be cut off.
+GRACE = 3.0
+DRAIN = 2.0
+
+
+class _Running(NamedTuple):
+    """The loop's thread. It ends when the context is collected, so that must be kept."""
+
+    context: AbstractContextManager[BlockingPortal]
+    portal: BlockingPortal
+    pid: int
+
+
+_lock = threading.Lock()
+_running: _Running | None = None
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, DingTalkClient]] = WeakKeyDictionary()
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, float], Limiter]] = WeakKeyDictionary()
+
+
+def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
+    """Run async work from sync code.
+
+    Interrupted (a timeout, a signal that raises), it asks the work to stop, lets calls under way end, cuts
+    off what is left, and only then lets the interruption through.
+
+    :param stop: Asks the work to begin nothing more.
+    """
+    ended = threading.Event()
+
+    async def watched() -> T:
+        try:
+            return await work()
+        finally:
+            ended.set()
+
+    future = _loop_thread().start_task_soon(watched)
+    try:
+        return future.result()
+    except BaseException:
+        if not ended.is_set():
+            if stop:
+                stop()
+                ended.wait(GRACE)
+            future.cancel()
+            ended.wait(DRAIN)
+        raise
+
+
+def _loop_thread() -> BlockingPortal:
+    global _running
+    with _lock:
+        # A forked child has the variable of its parent, but not the thread.
+        if _running is None or _running.pid != os.getpid():
+            context = start_blocking_portal(name="dingtalk")
+            _running = _Running(context, context.__enter__(), os.getpid())
+            atexit.register(_end, _running)
+        return _running.portal
+
+
+def _end(running: _Running) -> None:
+    if running.pid == os.getpid():
+        running.portal.call(running.portal.stop, True)
+
+
+def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) -> DingTalkClient:
+    """The client of an app on the running event loop: the same for all who ask with the same connection."""
+    loop = asyncio.get_running_loop()
+    clients = _clients.setdefault(loop, {})
+    if settings.fingerprint not in clients:
+        clients[settings.fingerprint] = DingTalkClient(
+            settings.app,
+            settings.hosts,
+            limiter=_limiter(loop, settings),
+            ca_file=settings.ca_file,
+            on_token=on_token,
+        )
+    return clients[settings.fingerprint]
+
+
+def _limiter(loop: asyncio.AbstractEventLoop, settings: Settings) -> Limiter:
+    # By app and not by connection: DingTalk counts by app, and two connections may be one.
+    limiters = _limiters.setdefault(loop, {})
+    return limiters.setdefault((settings.app.key, settings.calls_per_second), Limiter(settings.calls_per_second))

@@ -1,0 +1,100 @@
+"""``python -m airflow_provider_dingtalk.sandbox``: a DingTalk on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import signal
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from airflow_provider_dingtalk.sandbox.behaviour import Behaviour, parse_switch
+from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_world
+from airflow_provider_dingtalk.sandbox.server import listen, make_server
+from airflow_provider_dingtalk.sandbox.testing import connection_to
+
+PORT = 8848
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; gives the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not options.expose and not _is_loopback(options.host):
+        parser.error(f"{options.host} is no loopback address and there is no login here: --expose if you mean it")
+    try:
+        behaviour = _behaviour(options)
+    except (msgspec.ValidationError, ValueError) as error:
+        parser.error(str(error))
+    world = default_world(seed=options.seed, behaviour=behaviour)
+    try:
+        sock = listen(options.host, options.port)
+    except OSError as error:
+        parser.error(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    scheme = "https" if options.tls_cert else "http"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"{scheme}://{host}:{sock.getsockname()[1]}"
+    # Uvicorn raises the signal that ended it once more: with a handler of our own the exit status is 0, not 143.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key} if options.tls_cert else {}
+    make_server(world, ready=lambda: _announce(url, behaviour), **tls).run([sock])
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_dingtalk.sandbox",
+        description="A local DingTalk: it keeps state, refuses what DingTalk refuses, and fails on demand.",
+        epilog=f"switches of --behaviour: {', '.join(Behaviour.__struct_fields__)}",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="port, 0 for a free one (default %(default)s)")
+    parser.add_argument("--calls-per-second", type=int, help="per app and API; 0 for no limit (default 20)")
+    parser.add_argument("--seed", type=int, help="make keys, tokens and chance faults repeat from run to run")
+    parser.add_argument("--behaviour", action="append", default=[], metavar="NAME=VALUE", help="set a switch")
+    parser.add_argument("--tls-cert", help="certificate file (PEM): serve https")
+    parser.add_argument("--tls-key", help="key file of the certificate (PEM)")
+    parser.add_argument("--expose", action="store_true", help="allow an address that other machines can reach")
+    return parser
+
+
+def _behaviour(options: argparse.Namespace) -> Behaviour:
+    switches = dict(parse_switch(text) for text in options.behaviour)
+    if options.calls_per_second is not None:
+        switches["calls_per_second"] = options.calls_per_second
+    return Behaviour().changed(switches)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _announce(url: str, behaviour: Behaviour) -> None:
+    connection = msgspec.json.encode(connection_to(url)).decode()
+    rate = behaviour.calls_per_second or "any number of"
+    example = '[{"match": "recall", "nth": [1], "action": {"type": "drop"}}]'
+    lines = (
+        f"listening on {url}",
+        "",
+        "DingTalk's two hosts, api and oapi, are both here. In Airflow:",
+        f"  export AIRFLOW_CONN_DINGTALK_DEFAULT='{connection}'",
+        "",
+        f"groups      {', '.join(GROUPS)}",
+        f"chat of two {PRIVATE_CHAT}",
+        f"people      user001 … user{PEOPLE:03d}",
+        f"limit       {rate} calls a second per app and API",
+        f"truth       curl '{url}/_sandbox/truth?brief=1'",
+        f"faults      curl -X PUT {url}/_sandbox/faults -d '{example}'",
+        "stop        Ctrl-C",
+    )
+    print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The sandbox's switches: how DingTalk behaves where its pages are silent, and how busy and slow it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All switches. Defaults are what the pages say, or what they suggest.
+
+    :param calls_per_second: Calls let through per app and API within a second; 0 lets all through.
+        20 is documented for a standard organisation.
+    :param throttle_window: Our choice ``fixed``: a new allowance at every full second. ``sliding``: no more
+        than the allowance within any one second.
+    :param throttle_tokens: Whether the token APIs are throttled too: how often they may be called is undocumented.
+    :param calls_per_month: Calls the organisation has per calendar month (UTC+8); ``None`` for no limit. Throttled
+        calls and the token APIs do not count (documented).
+    :param token_seconds: Life of an access token in seconds; 7200 is documented.
+    :param corp_token_renewal: Undocumented: whether the old token of a third-party app outlives a new one.
+    :param already_recalled: Undocumented: the answer to a second recall. ``success``; ``failed``: in
+        ``failedResult`` as ``SYSTEM_ERROR``; ``not_revoke_all``: HTTP 400 ``notRevoke.all.messages`` after the
+        rest of the batch is recalled. DINGs and work notifications know success and refusal only.
+    :param unfit_keys: Undocumented: what an unknown, foreign or expired key does. ``whole_batch``: nothing of the
+        batch is recalled, HTTP 400 with the code (the error tables suggest it); ``per_key``: the key is in
+        ``failedResult`` with the code as reason.
+    :param max_keys: Keys taken in one recall call; 20 is documented.
+    :param recall_window_hours: Undocumented: hours in which group and private-chat messages can be recalled;
+        ``None`` for ever. One-on-one messages and work notifications have 24 hours (documented).
+    :param recall_too_early_seconds: Claimed by users: for so many seconds after a send, a recall of it fails
+        with ``SYSTEM_ERROR`` in ``failedResult``.
+    :param processing_seconds: Seconds for which a new message is ``PROCESSING``.
+    :param status_delay_seconds: Seconds until a query finds the message; before, ``processQueryKey.expireTime``.
+    :param status_window_hours: Undocumented: hours in which group and private-chat messages can be queried;
+        ``None`` for ever. One-on-one messages have 24 hours (documented).
+    :param query_scope: The pages call robot and conversation of a query optional and list codes for both missing.
+        ``required`` refuses, ``optional`` takes the query by key alone.
+    :param repeat_filter: Documented: a work notification equal to an earlier one of the day does not reach the
+        same person; the send is still answered with ``errcode`` 0.
+    :param phone_dings_left: DINGs by SMS or telephone that are paid for; ``None`` for any number.
+    """
+
+    calls_per_second: Annotated[int, Meta(ge=0)] = 20
+    throttle_window: Literal["fixed", "sliding"] = "fixed"
+    throttle_tokens: bool = False
+    calls_per_month: Annotated[int, Meta(ge=0)] | None = None
+    token_seconds: Annotated[int, Meta(gt=0)] = 7200
+    corp_token_renewal: Literal["keeps_old", "revokes_old"] = "keeps_old"
+    already_recalled: Literal["success", "failed", "not_revoke_all"] = "success"
+    unfit_keys: Literal["whole_batch", "per_key"] = "whole_batch"
+    max_keys: Annotated[int, Meta(ge=1)] = MAX_KEYS_PER_RECALL
+    recall_window_hours: Seconds | None = None
+    recall_too_early_seconds: Seconds = 0
+    processing_seconds: Seconds = 0
+    status_delay_seconds: Seconds = 0
+    status_window_hours: Seconds | None = None
+    query_scope: Literal["required", "optional"] = "required"
+    repeat_filter: bool = True
+    phone_dings_left: Annotated[int, Meta(ge=0)] | None = None
+
+    def changed(self, changes: Mapping[str, Any]) -> Behaviour:
+        """A copy with some switches set, by name.
+
+        :raises msgspec.ValidationError: There is no such switch, or it has no such value.
+        """
+        return msgspec.convert({**msgspec.to_builtins(self), **changes}, Behaviour)
+
+
+def parse_switch(text: str) -> tuple[str, Any]:
+    """``name=value`` of the command line as a pair; values are JSON, or text when they are not."""
+    name, separator, value = text.partition("=")
+    if not separator or name not in Behaviour.__struct_fields__:
+        raise ValueError(f"expected name=value with a name of {', '.join(Behaviour.__struct_fields__)}: {text!r}")
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value

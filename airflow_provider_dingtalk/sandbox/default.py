@@ -1,0 +1,78 @@
+"""The company that a fresh sandbox holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
+from airflow_provider_dingtalk.sandbox.state import App, Conversation, World
+
+CLIENT_ID = "dingsandbox"
+CLIENT_SECRET = "sandbox-secret"
+AGENT_ID = 1000
+#: DingTalk gives the robot of an internal app the app's client id as its code.
+ROBOT_CODE = CLIENT_ID
+OTHER_CLIENT_ID = OTHER_ROBOT_CODE = "dingother"
+OTHER_CLIENT_SECRET = "other-secret"
+OTHER_AGENT_ID = 2000
+SUITE_KEY = SUITE_ROBOT_CODE = "suitesandbox"
+SUITE_SECRET = "suite-secret"
+SUITE_TICKET = "sandbox-ticket"
+SUITE_AGENT_ID = 3000
+CORP_ID = "dingcorp"
+COOL_APP_CODE = "COOLAPP-1"
+GROUPS = ("cidgroup1", "cidgroup2", "cidgroup3")
+PRIVATE_CHAT = "cidprivate1"
+PEOPLE = 60
+#: DingTalk's number of the department that everybody is in.
+ROOT_DEPARTMENT = 1
+
+
+def furnish(world: World) -> None:
+    """Fill an empty world: two internal apps, a third-party app, three groups, a private chat and 60 people."""
+    world.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
+    other = App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID)
+    world.add_app(other, OTHER_ROBOT_CODE)
+    suite = App(
+        client_id=SUITE_KEY,
+        client_secret=SUITE_SECRET,
+        agent_id=SUITE_AGENT_ID,
+        kind="third_party",
+        suite_ticket=SUITE_TICKET,
+        corp_ids=(CORP_ID,),
+    )
+    world.add_app(suite, SUITE_ROBOT_CODE)
+    world.cool_apps[COOL_APP_CODE] = ROBOT_CODE
+    everybody = tuple(world.crowd(PEOPLE))
+    world.departments[ROOT_DEPARTMENT] = everybody
+    for group in GROUPS:
+        world.add_conversation(
+            Conversation(
+                open_conversation_id=group,
+                robots={ROBOT_CODE, OTHER_ROBOT_CODE, SUITE_ROBOT_CODE},
+                members=everybody,
+                cool_apps={COOL_APP_CODE},
+            )
+        )
+    private_chat = Conversation(
+        open_conversation_id=PRIVATE_CHAT,
+        kind="private_chat",
+        robots={ROBOT_CODE, OTHER_ROBOT_CODE},
+        members=everybody[:2],
+        cool_apps={COOL_APP_CODE},
+        cool_app_required=True,
+    )
+    world.add_conversation(private_chat)
+
+
+def default_world(
+    *, seed: int | None = None, now: Callable[[], float] = time.time, behaviour: Behaviour | None = None
+) -> World:
+    """A world with the default company.
+
+    :param seed: Makes keys, tokens and the chances of faults repeat from run to run.
+    :param now: The clock below the sandbox's own, in seconds since 1970.
+    :param behaviour: The switches to start with.
+    """
+    return World(furnish, seed=seed, now=now, start_behaviour=behaviour or Behaviour())

@@ -1,0 +1,66 @@
+"""DINGs: urgent messages by a robot, in the app, by SMS or by telephone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_dingtalk.api.endpoints import MAX_USERS_PER_PHONE_DING
+from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.state import Message
+
+IN_THE_APP = 1
+
+
+def send_ding(call: Call) -> dict[str, Any]:
+    """Send a DING. Receivers who do not exist are in ``failedList``; when nobody is left, the call is refused."""
+    request, world = call.request, call.world
+    robots.own_robot(call, request.robot_code, robots.DING)
+    users = list(dict.fromkeys(request.receiver_user_id_list))
+    if request.remind_type != IN_THE_APP:
+        _pay(call, len(users))
+    unknown = [user for user in users if user not in world.people]
+    if len(unknown) == len(users):
+        raise Refusal("miss.staffId", "there is no such receiver")
+    message = Message(
+        key=world.new_key("ding"),
+        kind="ding",
+        client_id=call.client.client_id,
+        sent_at=world.time(),
+        robot_code=request.robot_code,
+        msg_key=f"remindType {request.remind_type}",
+        text=request.content,
+        receivers=tuple(user for user in users if user in world.people),
+    )
+    answer: dict[str, Any] = {"openDingId": world.deliver(message)}
+    return answer | ({"failedList": {"staffId.notExisted": unknown}} if unknown else {})
+
+
+def recall_ding(call: Call) -> dict[str, Any]:
+    """Recall a DING, with the robot that sent it. A second recall is refused if the switch says so."""
+    request, world = call.request, call.world
+    robots.own_robot(call, request.robot_code, robots.RobotCodes(unknown=EXCEPTION, foreign=EXCEPTION))
+    message = world.messages.get(request.open_ding_id)
+    if message is None or message.kind != "ding" or message.robot_code != request.robot_code:
+        raise Refusal(EXCEPTION, "this robot sent no such DING")
+    if message.recalled_at is not None and world.behaviour.already_recalled != "success":
+        raise Refusal(EXCEPTION, "the DING is recalled already")
+    world.recall(message)
+    return {"openDingId": message.key}
+
+
+#: The one code that the page of the recall has for everything but bad parameters.
+EXCEPTION = "recall.ding.exception"
+
+
+def _pay(call: Call, receivers: int) -> None:
+    """DINGs by SMS and telephone go to 20 people at most and cost money."""
+    if receivers > MAX_USERS_PER_PHONE_DING:
+        raise Refusal("ding.receivercount.limit", "too many receivers for SMS or telephone")
+    left = call.world.behaviour.phone_dings_left
+    if left is None:
+        return
+    if left < receivers:
+        raise Refusal("ding.serverquota.insufficient", "not enough paid DINGs left")
+    call.world.behaviour = call.world.behaviour.changed({"phone_dings_left": left - receivers})

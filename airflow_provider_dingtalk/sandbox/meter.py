@@ -1,0 +1,57 @@
+"""DingTalk's gateway: calls per second of an app to an API, and calls per month of the organisation."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
+
+#: DingTalk counts months in China's time.
+UTC_PLUS_8 = 8 * 3600
+
+
+class Meter:
+    """Counts calls and says whether one more is let through."""
+
+    def __init__(self) -> None:
+        self._fixed: dict[tuple[str, str], tuple[int, int]] = {}
+        self._sliding: dict[tuple[str, str], deque[float]] = {}
+        self._month = ""
+        self.calls_this_month = 0
+
+    def lets_through(self, behaviour: Behaviour, client_id: str, api: str, now: float) -> bool:
+        """Whether this call is within the allowance of its second; if so, it is counted.
+
+        Calls that are refused do not use up the allowance (our choice).
+        """
+        if behaviour.calls_per_second == 0:
+            return True
+        window = self._in_sliding if behaviour.throttle_window == "sliding" else self._in_fixed
+        return window((client_id, api), behaviour.calls_per_second, now)
+
+    def _in_fixed(self, who: tuple[str, str], allowance: int, now: float) -> bool:
+        second, used = self._fixed.get(who, (0, 0))
+        if second != int(now):
+            second, used = int(now), 0
+        self._fixed[who] = (second, min(used + 1, allowance))
+        return used < allowance
+
+    def _in_sliding(self, who: tuple[str, str], allowance: int, now: float) -> bool:
+        past = self._sliding.setdefault(who, deque())
+        while past and past[0] <= now - 1:
+            past.popleft()
+        if len(past) >= allowance:
+            return False
+        past.append(now)
+        return True
+
+    def month_allows(self, behaviour: Behaviour, now: float) -> bool:
+        """Whether the organisation has a call left this month; if so, it is counted."""
+        month = time.strftime("%Y-%m", time.gmtime(now + UTC_PLUS_8))
+        if month != self._month:
+            self._month, self.calls_this_month = month, 0
+        if behaviour.calls_per_month is not None and self.calls_this_month >= behaviour.calls_per_month:
+            return False
+        self.calls_this_month += 1
+        return True

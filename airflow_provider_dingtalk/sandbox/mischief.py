@@ -1,0 +1,181 @@
+"""Carrying faults out: waiting, cutting, answering something else, and spoiling a good answer."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal
+
+import msgspec
+from starlette.types import Receive
+
+from airflow_provider_dingtalk.sandbox import faults as f
+from airflow_provider_dingtalk.sandbox import wire
+from airflow_provider_dingtalk.sandbox.answers import Answer, Cut, Gone, good, refused
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.query import cursor
+from airflow_provider_dingtalk.sandbox.refusals import OldRefusal, Refusal, dead_token
+from airflow_provider_dingtalk.sandbox.tokens import revoke_all
+
+HTML_TYPE = "text/html;charset=utf-8"
+#: Beyond any real message's readers, so that a made-up cursor leads to an empty page.
+FAR_PAGE = 10**9
+
+
+async def strike(call: Call, when: Literal["before", "after"], receive: Receive) -> Answer | None:
+    """Carry out the faults of one side of the effect; the answer of the first that has one.
+
+    :raises Cut: A fault cuts the connection.
+    :raises Gone: The client did not wait out a delay.
+    """
+    for rule in call.rules:
+        if rule.when != when:
+            continue
+        if isinstance(rule.action, f.Delay):
+            if await wire.client_gone(receive, rule.action.seconds) and not rule.action.although_gone:
+                raise Gone
+        elif isinstance(rule.action, f.Drop):
+            raise Cut(reset=rule.action.reset)
+        elif isinstance(rule.action, f.GzipBomb):
+            body = await asyncio.to_thread(_bomb, rule.action.megabytes)
+            return Answer(200, body, rule.action.type, headers=(("content-encoding", "gzip"),))
+        elif (answer := _instead(call, rule.action)) is not None:
+            return answer
+    return None
+
+
+def _instead(call: Call, action: f.AnyAction) -> Answer | None:
+    """The answer that a fault puts in place of the real one."""
+    match action:
+        case f.Status():
+            return refused(_error(call, action), call.world.request_id(), action.headers)
+        case f.Html():
+            return Answer(action.status, action.html.encode(), action.type, HTML_TYPE)
+        case f.Body():
+            return Answer(action.status, action.text.encode(), action.type, action.content_type)
+        case f.Throttle():
+            text = "too many calls"
+            old = OldRefusal(action.errcode, text, wrapped=True)
+            return refused(old if call.old_host else Refusal(action.code, text, 403), call.world.request_id())
+        case f.DeadToken():
+            if action.revoke:
+                revoke_all(call.world)
+            return refused(dead_token(old_host=call.old_host), call.world.request_id())
+        case f.Ban():
+            return _ban(call, action)
+        case f.Redirect():
+            return Answer(action.status, b"", action.type, HTML_TYPE, (("location", action.url),))
+    return None
+
+
+def _error(call: Call, action: f.Status) -> Refusal:
+    if call.old_host:
+        return OldRefusal(action.errcode, action.message, wrapped=action.wrapped)
+    return Refusal(action.code, action.message, action.status)
+
+
+def _ban(call: Call, action: f.Ban) -> Answer:
+    """The page of DingTalk's firewall. Its JSON is documented, its HTML is made up."""
+    if action.form == "html":
+        html = "<html><head><title>405</title></head><body>Your IP address is blocked.</body></html>"
+        return Answer(200, html.encode(), action.type, HTML_TYPE)
+    page = {"status": 1111, "wait": action.wait, "source": "x5", "punish": "deny", "uuid": call.world.random_hex()}
+    return Answer(200, msgspec.json.encode(page), action.type)
+
+
+@cache
+def _bomb(megabytes: int) -> bytes:
+    """Spaces, packed a thousand times smaller; with a valid, empty JSON object at the end."""
+    packer = zlib.compressobj(9, wbits=31)
+    block = b" " * 1_000_000
+    return b"".join([*(packer.compress(block) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush()])
+
+
+# ── Spoiling a good answer ───────────────────────────────────────────────────────────────────────────
+
+
+def spoil(call: Call, answer: Answer) -> Answer:
+    """A good answer after the faults that twist its body."""
+    spoilers = [rule.action for rule in call.rules if type(rule.action) in _SPOILERS]
+    if not spoilers or not isinstance(answer.data, dict):
+        return answer
+    data = answer.data
+    for action in spoilers:
+        data = _SPOILERS[type(action)](call, action, data)
+    return good(data)
+
+
+def _batch(call: Call) -> list[str]:
+    return list(dict.fromkeys(getattr(call.request, "process_query_keys", ())))
+
+
+def _omit(call: Call, action: f.OmitKeys, data: dict[str, Any]) -> dict[str, Any]:
+    struck = set(action.of(_batch(call)))
+    return data | {
+        "successResult": [key for key in data["successResult"] if key not in struck],
+        "failedResult": {key: reason for key, reason in data["failedResult"].items() if key not in struck},
+    }
+
+
+def _both(call: Call, action: f.Both, data: dict[str, Any]) -> dict[str, Any]:
+    struck = [key for key in action.of(_batch(call)) if key in data["successResult"]]
+    return data | {"failedResult": data["failedResult"] | dict.fromkeys(struck, action.reason)}
+
+
+def _extra(call: Call, action: f.Extra, data: dict[str, Any]) -> dict[str, Any]:
+    if action.result == "success":
+        return data | {"successResult": [*data["successResult"], action.key]}
+    return data | {"failedResult": data["failedResult"] | {action.key: "SYSTEM_ERROR"}}
+
+
+def _list_form(call: Call, action: f.ListForm, data: dict[str, Any]) -> dict[str, Any]:
+    entries = [{"processQueryKey": key, "code": reason} for key, reason in data["failedResult"].items()]
+    return data | {"failedResult": entries}
+
+
+def _null_lists(call: Call, action: f.NullLists, data: dict[str, Any]) -> dict[str, Any]:
+    return data | {"successResult": None, "failedResult": None}
+
+
+def _paging(call: Call, action: f.Paging, data: dict[str, Any]) -> dict[str, Any]:
+    data = data | {"hasMore": True}
+    data.pop("nextToken", None)
+    if action.mode == "no_token":
+        return data
+    page = 0 if action.mode == "repeat" else FAR_PAGE + call.world.rng.randrange(FAR_PAGE)
+    return data | {"nextToken": cursor(call.request.process_query_key, page)}
+
+
+def _mutate(call: Call, action: f.Mutate, data: dict[str, Any]) -> dict[str, Any]:
+    return {**merged(data, action.merge)}
+
+
+def merged(data: Any, patch: Any) -> Any:
+    """JSON Merge Patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(data) if isinstance(data, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def _only_with(name: str, spoiler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """A spoiler for answers that have a certain field; others stay as they are."""
+    return lambda call, action, data: spoiler(call, action, data) if name in data else data
+
+
+_SPOILERS: dict[type[f.Action], Callable[..., dict[str, Any]]] = {
+    f.OmitKeys: _only_with("successResult", _omit),
+    f.Both: _only_with("successResult", _both),
+    f.Extra: _only_with("successResult", _extra),
+    f.ListForm: _only_with("successResult", _list_form),
+    f.NullLists: _only_with("successResult", _null_lists),
+    f.Paging: _only_with("readUserIds", _paging),
+    f.Mutate: _mutate,
+}

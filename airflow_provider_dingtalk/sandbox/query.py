@@ -1,0 +1,98 @@
+"""Status and readers of robot messages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from itertools import islice
+from typing import Any
+
+from airflow_provider_dingtalk.api.endpoints import MAX_RESULTS_PER_PAGE, RECALL_WINDOW_HOURS
+from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.state import Key, Message, MessageKind
+
+
+def query_group(call: Call) -> dict[str, Any]:
+    """Status and a page of the readers of a group message."""
+    return _query(call, "group")
+
+
+def query_private_chat(call: Call) -> dict[str, Any]:
+    """Status and a page of the readers of a message in a chat of two people."""
+    return _query(call, "private_chat")
+
+
+def query_oto(call: Call) -> dict[str, Any]:
+    """Status of a one-on-one message and of each receiver; all at once, and for 24 hours (documented)."""
+    robots.own_robot(call, call.request.robot_code, robots.QUERY)
+    message = _find(call, "oto", RECALL_WINDOW_HOURS)
+    people = call.world.people
+    return {
+        "sendStatus": call.world.send_status(message),
+        "messageReadInfoList": [
+            {
+                "name": people.get(user_id, user_id),
+                "userId": user_id,
+                "readStatus": "READ" if user_id in message.readers else "UNREAD",
+            }
+            for user_id in message.receivers
+        ],
+    }
+
+
+def _query(call: Call, kind: MessageKind) -> dict[str, Any]:
+    request = call.request
+    if request.robot_code is not None:
+        robot = robots.own_robot(call, request.robot_code, robots.QUERY)
+        if request.open_conversation_id is not None:
+            robots.conversation_of(call, request.open_conversation_id, kind, robot, robots.QUERY)
+    message = _find(call, kind, call.world.behaviour.status_window_hours)
+    if request.open_conversation_id not in (None, message.open_conversation_id):
+        raise Refusal("invalid.processQueryKey", "the message is in another conversation")
+    return {"sendStatus": call.world.send_status(message), **_page(call, message)}
+
+
+def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
+    """The message asked for, if there are data about it: not yet and no longer have one code."""
+    message = call.world.messages.get(call.request.process_query_key)
+    if message is None or message.kind != kind or message.client_id != call.client.client_id:
+        raise Refusal("invalid.processQueryKey", "there is no such message")
+    if call.request.robot_code not in (None, message.robot_code):
+        raise Refusal("invalid.processQueryKey", "the message is another robot's")
+    age = call.world.age(message)
+    too_early = age < call.world.behaviour.status_delay_seconds
+    if too_early or (hours is not None and age > hours * 3600):
+        raise Refusal("processQueryKey.expireTime", "no data about this message yet, or no longer")
+    return message
+
+
+def _page(call: Call, message: Message) -> dict[str, Any]:
+    """A page of readers, 200 by default; the last one has no ``nextToken`` (our choices)."""
+    begin = _offset(message.key, call.request.next_token) if call.request.next_token else 0
+    size = call.request.max_results or MAX_RESULTS_PER_PAGE
+    end = begin + size
+    page: dict[str, Any] = {
+        "readUserIds": list(islice(message.readers, begin, end)),
+        "hasMore": end < len(message.readers),
+    }
+    if page["hasMore"]:
+        page["nextToken"] = cursor(message.key, end)
+    return page
+
+
+def cursor(key: Key, offset: int) -> str:
+    """A cursor that says nothing to its bearer: the page calls it encrypted."""
+    check = hashlib.blake2b(f"{key}:{offset}".encode(), digest_size=8).hexdigest()
+    return base64.b64encode(f"{offset}:{check}".encode()).decode()
+
+
+def _offset(key: Key, token: str) -> int:
+    try:
+        offset = int(base64.b64decode(token, validate=True).partition(b":")[0])
+    except ValueError:
+        offset = -1
+    if offset < 0 or cursor(key, offset) != token:
+        raise Refusal("invalidParameter.cursor.invalid", "nextToken is none of this message")
+    return offset

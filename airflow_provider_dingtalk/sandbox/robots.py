@@ -1,0 +1,68 @@
+"""May this robot act here? The checks that all robot APIs share, with the codes that each page has for them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.state import Conversation, Robot
+
+
+class RobotCodes(Struct, frozen=True, kw_only=True):
+    """The codes of one page: for a robot that is unknown, of another app, or not in the conversation; and for a
+    conversation of another organisation."""
+
+    unknown: str
+    foreign: str
+    absent: str = "invalidParameter.robotCode.notExsit"
+    other_corp: str = "invalid.openConversationId"
+
+
+RECALL = RobotCodes(unknown="invalidParameter.robotCode", foreign="not.allowed.robotCode")
+QUERY = RobotCodes(
+    unknown="invalidParameter.robotCode.notExsit",
+    foreign="invalidParameter.robotCode.invalid",
+    other_corp="conversation.org.dismatch",
+)
+SEND = RobotCodes(
+    unknown="invalidParameter.robotCode.notExsit",
+    foreign="invalidParameter.robotCode.auth",
+    other_corp="conversation.org.notMatch",
+)
+DING = RobotCodes(unknown="invalid.chatbotId", foreign="invalid.chatbotId")
+
+
+def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
+    """The robot, if it is there and belongs to the calling app.
+
+    :raises Refusal: It is not, or its template is gone or stopped.
+    """
+    robot = call.world.robots.get(robot_code)
+    if robot is None:
+        raise Refusal(codes.unknown, "there is no such robot")
+    if robot.client_id != call.client.client_id:
+        raise Refusal(codes.foreign, "the robot belongs to another app")
+    # The page of one-on-one recalls has no codes for templates: recalling goes on without one (our choice).
+    if robot.template != "in_use" and call.endpoint.http.path != "/v1.0/robot/otoMessages/batchRecall":
+        raise Refusal("template.stopped" if robot.template == "stopped" else "template.not.existed")
+    return robot
+
+
+def conversation_of(
+    call: Call, open_conversation_id: str, kind: str, robot: Robot, codes: RobotCodes
+) -> Conversation:
+    """The conversation, if it is of the right kind and organisation and the robot is there and at work.
+
+    :raises Refusal: It is not.
+    """
+    conversation = call.world.conversations.get(open_conversation_id)
+    if conversation is None or conversation.kind != kind:
+        raise Refusal("invalid.openConversationId", "there is no such conversation")
+    if conversation.corp_id not in call.client.corp_ids:
+        raise Refusal(codes.other_corp, "the conversation belongs to another organisation")
+    if robot.robot_code not in conversation.robots:
+        raise Refusal(codes.absent, "the robot is not in the conversation")
+    if robot.stopped or conversation.stopped:
+        raise Refusal("bot.stopped", "the robot is stopped")
+    return conversation

@@ -1,0 +1,83 @@
+"""Robots send: to groups, to people, into chats of two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.state import Conversation, Message, MessageKind
+from airflow_provider_dingtalk.sandbox.templates import text_of
+
+COOL_APP = "invalidParameter.robotCode.coolApp"
+
+
+def send_group(call: Call) -> dict[str, Any]:
+    """Send to a group."""
+    return _send_into(call, "group")
+
+
+def send_private_chat(call: Call) -> dict[str, Any]:
+    """Send into a chat of two people."""
+    return _send_into(call, "private_chat")
+
+
+def send_oto(call: Call) -> dict[str, Any]:
+    """Send to people, each in their chat with the robot.
+
+    With no valid receiver left the answer is still a key and the lists (our choice: it is on no page).
+    """
+    request, world = call.request, call.world
+    robot = robots.own_robot(call, request.robot_code, robots.SEND)
+    if robot.stopped:
+        raise Refusal("chatbotId.notAllow.sendOTO", "the robot is stopped")
+    text = text_of(request.msg_key, request.msg_param)
+    users = list(dict.fromkeys(request.user_ids))
+    lists = {
+        "invalidStaffIdList": [user for user in users if user not in world.people],
+        "flowControlledStaffIdList": [user for user in users if user in world.flow_controlled],
+    }
+    if filtered := [user for user in users if user in world.filtered]:
+        # In DingTalk's SDK, on no page.
+        lists["filteredStaffIdList"] = filtered
+    missed = {user for names in lists.values() for user in names}
+    receivers = tuple(user for user in users if user not in missed)
+    return {"processQueryKey": _deliver(call, "oto", text, receivers), **lists}
+
+
+def _send_into(call: Call, kind: MessageKind) -> dict[str, Any]:
+    request = call.request
+    robot = robots.own_robot(call, request.robot_code, robots.SEND)
+    conversation = robots.conversation_of(call, request.open_conversation_id, kind, robot, robots.SEND)
+    if conversation.disbanded:
+        raise Refusal("group.disbanded", "the group is disbanded")
+    _check_cool_app(call, conversation)
+    text = text_of(request.msg_key, request.msg_param)
+    return {"processQueryKey": _deliver(call, kind, text, conversation.members)}
+
+
+def _check_cool_app(call: Call, conversation: Conversation) -> None:
+    code = call.request.cool_app_code
+    if code is None:
+        if conversation.cool_app_required:
+            raise Refusal(COOL_APP, "the robot came with a cool app: coolAppCode is required here")
+        return
+    if call.world.cool_apps.get(code) != call.request.robot_code or code not in conversation.cool_apps:
+        raise Refusal(COOL_APP, "the cool app is not this robot's, or not in this conversation")
+
+
+def _deliver(call: Call, kind: MessageKind, text: str, receivers: tuple[str, ...]) -> str:
+    request, world = call.request, call.world
+    message = Message(
+        key=world.new_key(kind),
+        kind=kind,
+        client_id=call.client.client_id,
+        sent_at=world.time(),
+        robot_code=request.robot_code,
+        open_conversation_id=getattr(request, "open_conversation_id", None),
+        msg_key=request.msg_key,
+        text=text,
+        receivers=receivers,
+    )
+    return str(world.deliver(message))

@@ -1,0 +1,76 @@
+"""The sandbox inside a test: a real server on a free loopback port, gone when the block ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_dingtalk.sandbox import views
+from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, ROBOT_CODE, default_world
+from airflow_provider_dingtalk.sandbox.server import listen, make_server
+from airflow_provider_dingtalk.sandbox.state import World
+
+LOOPBACK = "127.0.0.1"
+STARTUP_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxServer:
+    """A running sandbox.
+
+    :param url: Where it listens, as ``http://127.0.0.1:PORT``: DingTalk's two hosts in one.
+    :param world: Its state, to look into and to change.
+    """
+
+    url: str
+    world: World
+
+    def truth(self, *, brief: bool = False) -> dict[str, Any]:
+        """What really is: messages, counts by kind, calls by API, conversations."""
+        return views.truth(self.world, brief=brief)
+
+    def faults(self, *rules: Any) -> None:
+        """Put rules in force, in place of those before; structs or plain JSON."""
+        self.world.faults.replace(list(rules))
+
+    def connection(self) -> dict[str, Any]:
+        """The Airflow connection to this sandbox, for ``AIRFLOW_CONN_DINGTALK_DEFAULT``."""
+        return connection_to(self.url)
+
+
+def connection_to(url: str) -> dict[str, Any]:
+    """The Airflow connection of the default app to a sandbox."""
+    return {
+        "conn_type": "dingtalk",
+        "host": url,
+        "login": CLIENT_ID,
+        "password": CLIENT_SECRET,
+        "extra": {"robot_code": ROBOT_CODE, "agent_id": str(AGENT_ID)},
+    }
+
+
+@contextmanager
+def running_sandbox(world: World | None = None, *, port: int = 0, **options: Any) -> Iterator[SandboxServer]:
+    """Run a sandbox in a thread for as long as the block lasts.
+
+    :param world: Its state; a fresh default world without it.
+    :param port: A loopback port; 0 takes a free one.
+    :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
+    """
+    world = world or default_world()
+    ready = threading.Event()
+    server = make_server(world, ready=ready.set, **options)
+    with listen(LOOPBACK, port) as sock:
+        thread = threading.Thread(target=server.run, args=([sock],), name="dingtalk-sandbox", daemon=True)
+        thread.start()
+        if not ready.wait(STARTUP_SECONDS):
+            raise RuntimeError("the sandbox did not start")
+        scheme = "https" if options.get("ssl_certfile") else "http"
+        try:
+            yield SandboxServer(f"{scheme}://{LOOPBACK}:{sock.getsockname()[1]}", world)
+        finally:
+            server.should_exit = True
+            thread.join(STARTUP_SECONDS)

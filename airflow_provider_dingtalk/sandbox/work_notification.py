@@ -1,0 +1,146 @@
+"""Work notifications on the old host: sent in the background by an app's agent, recalled whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_provider_dingtalk.api.endpoints import (
+    MAX_DEPTS_PER_WORK_NOTIFICATION,
+    MAX_USERS_PER_WORK_NOTIFICATION,
+    MAX_WORK_NOTIFICATION_BYTES,
+    RECALL_WINDOW_HOURS,
+)
+from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.meter import UTC_PLUS_8
+from airflow_provider_dingtalk.sandbox.refusals import OldRefusal
+from airflow_provider_dingtalk.sandbox.state import Key, Message
+
+MESSAGE_TYPES = ("text", "image", "voice", "file", "link", "oa", "markdown", "action_card")
+#: Both pages name 24 hours for the result; the one of the progress says 7 days as well.
+PROGRESS_DAYS = 7
+
+
+def send_work_notification(call: Call) -> dict[str, Any]:
+    """Take a work notification. Receivers who get nothing show in the result only (documented)."""
+    request, world = call.request, call.world
+    if request.agent_id != call.client.agent_id:
+        raise OldRefusal(400002, "invalid agent_id")
+    text = _text(request.msg)
+    users, undelivered = _receivers(call)
+    if world.behaviour.repeat_filter:
+        repeated = [user for user in users if not _first_today(call, user, text)]
+        undelivered["forbidden_user_id_list"] = repeated
+        users = [user for user in users if user not in set(repeated)]
+    message = Message(
+        key=world.new_key("work_notification"),
+        kind="work_notification",
+        client_id=call.client.client_id,
+        sent_at=world.time(),
+        agent_id=request.agent_id,
+        msg_key=str(request.msg["msgtype"]),
+        text=text,
+        receivers=tuple(users),
+        undelivered=undelivered,
+    )
+    return {**_ok(call), "task_id": world.deliver(message)}
+
+
+def recall_work_notification(call: Call) -> dict[str, Any]:
+    """Recall from all receivers, within 24 hours. A second recall is refused if the switch says so."""
+    message = _task(call, call.request.msg_task_id, OldRefusal(400002, "invalid agentId or taskId"))
+    again = message.recalled_at is not None and call.world.behaviour.already_recalled != "success"
+    if again or call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
+        raise OldRefusal(400002, "invalid agentId or taskId")
+    call.world.recall(message)
+    return {"errcode": 0, "errmsg": "ok"}
+
+
+def progress(call: Call) -> dict[str, Any]:
+    """How far a task is: under way while ``processing_seconds`` have not passed, then done."""
+    message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
+    age, seconds = call.world.age(message), call.world.behaviour.processing_seconds
+    if age > PROGRESS_DAYS * 24 * 3600:
+        raise OldRefusal(40035, "invalid parameter")
+    done = age >= seconds
+    percent = 100 if done else int(100 * age / seconds)
+    return {**_ok(call), "progress": {"progress_in_percent": percent, "status": 2 if done else 1}}
+
+
+def result(call: Call) -> dict[str, Any]:
+    """Who read it, for 24 hours. Over 100 receivers DingTalk times out; which error that is, is our choice."""
+    message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
+    if call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
+        raise OldRefusal(40035, "invalid parameter")
+    if len(message.receivers) > MAX_USERS_PER_WORK_NOTIFICATION:
+        raise OldRefusal(-1, "call timed out: more than 100 receivers")
+    forbidden = message.undelivered.get("forbidden_user_id_list", [])
+    lists: dict[str, Any] = {
+        "read_user_id_list": list(message.readers),
+        "unread_user_id_list": [user for user in message.receivers if user not in message.readers],
+        "failed_user_id_list": [],
+        "invalid_user_id_list": [],
+        "forbidden_user_id_list": [],
+        "forbidden_list": [{"code": "143106", "count": 1, "userid": user} for user in forbidden],
+        "invalid_dept_id_list": [],
+    }
+    return {**_ok(call), "send_result": lists | message.undelivered}
+
+
+def _ok(call: Call) -> dict[str, Any]:
+    return {"errcode": 0, "errmsg": "ok", "request_id": call.world.request_id()}
+
+
+def _text(msg: dict[str, Any]) -> str:
+    kind = msg.get("msgtype")
+    part = msg.get(kind) if isinstance(kind, str) else None
+    if kind not in MESSAGE_TYPES or not isinstance(part, dict):
+        raise OldRefusal(40035, "invalid parameter: msg has no known msgtype, or not its part")
+    if len(msgspec.json.encode(msg)) > MAX_WORK_NOTIFICATION_BYTES:
+        raise OldRefusal(40035, "invalid parameter: msg is longer than 2048 bytes")
+    return str(part.get("content") or part.get("title") or part.get("media_id") or kind)
+
+
+def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
+    """Who gets it, and who and which departments do not exist."""
+    request, world = call.request, call.world
+    if request.to_all_user:
+        return list(world.people), {}
+    users = _split(request.userid_list, MAX_USERS_PER_WORK_NOTIFICATION, "userid_list")
+    departments = _split(request.dept_id_list, MAX_DEPTS_PER_WORK_NOTIFICATION, "dept_id_list")
+    if not users and not departments:
+        raise OldRefusal(40035, "invalid parameter: nobody to send to")
+    known = {str(number): members for number, members in world.departments.items()}
+    chosen = [user for user in users if user in world.people]
+    chosen += [user for number in departments for user in known.get(number, ())]
+    undelivered: dict[str, list[Any]] = {
+        "invalid_user_id_list": [user for user in users if user not in world.people],
+        "invalid_dept_id_list": [int(n) if n.isdigit() else n for n in departments if n not in known],
+    }
+    return list(dict.fromkeys(chosen)), undelivered
+
+
+def _split(text: str | None, limit: int, name: str) -> list[str]:
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if len(parts) > limit:
+        raise OldRefusal(40035, f"invalid parameter: {name} is longer than {limit}")
+    return parts
+
+
+def _first_today(call: Call, user: str, text: str) -> bool:
+    """Whether this text is new to this person today; if so, it is no longer."""
+    day = int((call.world.time() + UTC_PLUS_8) // 86_400)
+    mark = (day, call.request.agent_id, user, text)
+    if mark in call.world.notified_today:
+        return False
+    call.world.notified_today.add(mark)
+    return True
+
+
+def _task(call: Call, task_id: Key, refusal: OldRefusal) -> Message:
+    message = call.world.messages.get(task_id)
+    agent_id = call.request.agent_id
+    if message is None or agent_id != call.client.agent_id or message.agent_id != agent_id:
+        raise refusal
+    return message

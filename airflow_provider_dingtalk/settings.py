@@ -1,0 +1,192 @@
+"""An Airflow connection of type ``dingtalk``, read and checked.
+
+======================  ===============================================================================
+field of connection     meaning
+======================  ===============================================================================
+login                   Client ID (AppKey; SuiteKey of a third-party app)
+password                Client Secret (AppSecret; SuiteSecret)
+host, port, schema      empty for DingTalk itself; the sandbox's loopback address
+extra ``region``        ``international`` (default) or ``cn``
+extra ``app_type``      ``internal`` (default) or ``third_party``
+extra ``corp_id``       third-party app: the organisation
+extra ``suite_ticket``  third-party app: the ticket, or ``variable:NAME``, or ``callable:package.module.function``
+extra ``robot_code``    default for operators
+extra ``agent_id``      default for operators
+extra ``calls_per_second``  what DingTalk allows per API; 20 by default, 0 for no limit
+extra ``ca_file``       PEM file to trust instead of the system's certificates
+======================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.api.errors import ConfigurationError
+from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region
+from airflow_provider_dingtalk.api.limits import DEFAULT_CALLS_PER_SECOND
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+APP_TYPES = ("internal", "third_party")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a connection says.
+
+    :param fingerprint: Tells two connections apart that must not share a client; holds no secret in clear.
+    """
+
+    app: App
+    hosts: Hosts
+    region: str
+    robot_code: str | None
+    agent_id: str | None
+    calls_per_second: float
+    ca_file: str | None
+    fingerprint: int
+
+    def __repr__(self) -> str:
+        return f"Settings({self.app!r}, {self.hosts.api})"
+
+
+def settings_of(connection: Connection) -> Settings:
+    """Read a connection.
+
+    :raises ConfigurationError: It cannot work; the message names the field and holds no secret.
+    """
+    extra = _extra(connection.extra)
+    region = _text(extra, "region") or "international"
+    hosts = _hosts(connection, region)
+    calls_per_second = _calls_per_second(extra.get("calls_per_second"))
+    ca_file = _ca_file(_text(extra, "ca_file"))
+    app = _app(connection, extra)
+    return Settings(
+        app=app,
+        hosts=hosts,
+        region=region,
+        robot_code=_text(extra, "robot_code"),
+        agent_id=_text(extra, "agent_id"),
+        calls_per_second=calls_per_second,
+        ca_file=ca_file,
+        fingerprint=hash((connection.login, connection.password, str(sorted(map(str, extra.items()))), hosts)),
+    )
+
+
+def _extra(extra: Any) -> dict[str, Any]:
+    if not extra:
+        return {}
+    try:
+        decoded = msgspec.json.decode(extra) if isinstance(extra, str | bytes) else extra
+    except (msgspec.DecodeError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise ConfigurationError("extra: is no JSON object.")
+    return decoded
+
+
+def _text(extra: dict[str, Any], name: str) -> str | None:
+    value = extra.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
+    return str(value).strip()
+
+
+def _hosts(connection: Connection, region: str) -> Hosts:
+    by_region = hosts_of_region(region)
+    if not connection.host:
+        return by_region
+    url = connection.host if "://" in connection.host else f"{connection.schema or 'http'}://{connection.host}"
+    if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
+        url = f"{url.rstrip('/')}:{connection.port}"
+    return hosts_at(url, _listed("allowed_hosts"))
+
+
+def _listed(option: str) -> frozenset[str]:
+    """A comma-separated option of section ``[dingtalk]`` in airflow.cfg: what only the installation may allow."""
+    from airflow.sdk.configuration import conf
+
+    value = conf.get("dingtalk", option, fallback="")
+    return frozenset(item.strip() for item in value.split(",") if item.strip())
+
+
+def _calls_per_second(value: Any) -> float:
+    if value is None or value == "":
+        return DEFAULT_CALLS_PER_SECOND
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 10_000:
+        raise ConfigurationError("extra calls_per_second: must be a number from 0 (no limit) to 10000.")
+    return number
+
+
+def _ca_file(path: str | None) -> str | None:
+    if path and not os.path.isfile(path):
+        raise ConfigurationError("extra ca_file: there is no such file.")
+    return path
+
+
+def _app(connection: Connection, extra: dict[str, Any]) -> App:
+    app_type = _text(extra, "app_type") or "internal"
+    if app_type not in APP_TYPES:
+        raise ConfigurationError(f"extra app_type: {app_type!r} is none; use one of {', '.join(APP_TYPES)}.")
+    key = (connection.login or "").strip()
+    secret = (connection.password or "").strip()
+    if not key:
+        raise ConfigurationError("login: is empty; it must be the app's Client ID.")
+    if not secret:
+        raise ConfigurationError("password: is empty; it must be the app's Client Secret.")
+    if app_type == "internal":
+        return InternalApp(client_id=key, client_secret=secret)
+    corp_id, ticket = _text(extra, "corp_id"), _text(extra, "suite_ticket")
+    if not corp_id:
+        raise ConfigurationError("extra corp_id: is empty; a third-party app needs the organisation's CorpId.")
+    if not ticket:
+        raise ConfigurationError(
+            "extra suite_ticket: is empty; give the ticket, variable:NAME, or callable:package.module.function."
+        )
+    return ThirdPartyApp(suite_key=key, suite_secret=secret, corp_id=corp_id, suite_ticket=_suite_ticket(ticket))
+
+
+def _suite_ticket(source: str) -> Callable[[], str]:
+    """Where the newest ticket comes from. DingTalk pushes it; Airflow cannot receive the push."""
+    if source.startswith("variable:"):
+        return lambda: _from_variable(source.removeprefix("variable:"))
+    if source.startswith("callable:"):
+        path = source.removeprefix("callable:")
+        # Whoever edits connections must not be able to run any function of the installation.
+        if path not in _listed("suite_ticket_callables"):
+            raise ConfigurationError(
+                f"extra suite_ticket: {path!r} is not allowed.",
+                next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
+            )
+        return lambda: _from_callable(path)
+    return lambda: source
+
+
+def _from_variable(name: str) -> str:
+    from airflow.sdk import Variable
+
+    ticket = Variable.get(name, default=None)
+    if not isinstance(ticket, str) or not ticket:
+        raise ConfigurationError(f"extra suite_ticket: the Variable {name!r} is not set.")
+    return ticket
+
+
+def _from_callable(path: str) -> str:
+    module, _, function = path.rpartition(".")
+    ticket = getattr(importlib.import_module(module), function)()
+    if not isinstance(ticket, str) or not ticket:
+        raise ConfigurationError(f"extra suite_ticket: {path} gave no text.")
+    return ticket
