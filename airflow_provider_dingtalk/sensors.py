@@ -5,7 +5,7 @@ Everything heavy is imported inside methods: the dag-processor imports this file
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,7 +90,7 @@ class _MessageSensor(BaseSensorOperator):
             return first.xcom_value
         watch = self._watch(DingTalkHook(self.dingtalk_conn_id))
         # A moment and not a length of time: after a crash the triggerer starts the trigger from its first line.
-        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=self.timeout)
+        end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.timeout)
         return self.defer(
             trigger=DingTalkMessageTrigger(
                 dingtalk_conn_id=self.dingtalk_conn_id,
@@ -100,7 +100,7 @@ class _MessageSensor(BaseSensorOperator):
                 with_readers=self.push_readers,
             ),
             method_name="execute_complete",
-            timeout=datetime.timedelta(seconds=self.timeout + _TRIGGER_MARGIN),
+            timeout=dt.timedelta(seconds=self.timeout + _TRIGGER_MARGIN),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:

@@ -20,8 +20,8 @@ extra ``ca_file``       PEM file to trust instead of the system's certificates
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -132,7 +132,7 @@ def _calls_per_second(value: Any) -> float:
 
 
 def _ca_file(path: str | None) -> str | None:
-    if path and not os.path.isfile(path):
+    if path and not Path(path).is_file():
         raise ConfigurationError("extra ca_file: there is no such file.")
     return path
 

@@ -47,7 +47,9 @@ def dingtalk_rollback_on_failure():
         text="Revenue, yesterday: {{ params.revenue }} million",
     )
     ding = DingTalkSendDingOperator(
-        task_id="send_ding", user_ids=PEOPLE[:2], content="The revenue report is out: {{ params.revenue }} million."
+        task_id="send_ding",
+        user_ids=PEOPLE[:2],
+        content="The revenue report is out: {{ params.revenue }} million.",
     )
 
     @task

@@ -60,6 +60,10 @@ class InternalApp(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"InternalApp(client_id={self.client_id!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec gives rich, and so Airflow's tracebacks, all fields.
+        return [("client_id", self.client_id)]
+
 
 class ThirdPartyApp(Struct, frozen=True, kw_only=True):
     """A third-party app that an organisation has authorised.
@@ -97,6 +101,9 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"ThirdPartyApp(suite_key={self.suite_key!r}, corp_id={self.corp_id!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("suite_key", self.suite_key), ("corp_id", self.corp_id)]
+
 
 class Tokens:
     """The token of one app: got when first needed, renewed early, and once for all who wait.
@@ -115,27 +122,29 @@ class Tokens:
         self._clock = clock
         self._on_new = on_new
         self._one_at_a_time = asyncio.Lock()
-        self._value = ""
+        self._current: AccessToken | None = None
         self._renew_at = float("-inf")
 
-    async def get(self, used: Counter[str], dead: str = "") -> str:
+    async def get(self, used: Counter[str], dead: AccessToken | None = None) -> AccessToken:
         """The current token.
 
         :param used: Counts the request, if one is needed.
-        :param dead: A token that DingTalk just refused: whoever comes first renews it, the others take the new one.
+        :param dead: A token that DingTalk just refused: who comes first renews it, the others take the new one.
         """
         async with self._one_at_a_time:
-            if self._value == dead or self._clock.monotonic() >= self._renew_at:
-                await self._renew(used)
-            return self._value
+            # By identity: DingTalk may give the same text again, which is a renewal nevertheless.
+            current = self._current
+            if current is None or current is dead or self._clock.monotonic() >= self._renew_at:
+                current = self._current = await self._renew(used)
+            return current
 
-    async def _renew(self, used: Counter[str]) -> None:
+    async def _renew(self, used: Counter[str]) -> AccessToken:
         answer = await self._request(used)
         if self._on_new:
             await self._on_new(answer.access_token)
-        self._value = answer.access_token
         # A token shorter than the margin is used for half of its life instead of being renewed at each call.
         self._renew_at = self._clock.monotonic() + max(answer.expire_in - RENEW_BEFORE_END, answer.expire_in / 2)
+        return answer
 
     def __repr__(self) -> str:
         return "Tokens(***)"

@@ -24,17 +24,15 @@ from airflow_provider_dingtalk.api.error_codes import Retry, rule_for
 from airflow_provider_dingtalk.api.errors import (
     AmbiguousError,
     BannedError,
-    DingTalkError,
     LostAnswerError,
     NotSentError,
     ResponseError,
     ThrottlingError,
-    UnexpectedResponseError,
 )
 from airflow_provider_dingtalk.api.hosts import Hosts
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS, transport_for
-from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES, Wire, request_for, result_of
+from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES, Wire, request_for, result_of, unexpected_answer
 
 Result = TypeVar("Result")
 
@@ -144,12 +142,12 @@ class DingTalkClient:
             return await self._send(endpoint, "", used, why)
         token = await self._tokens.get(used)
         try:
-            return await self._send(endpoint, token, used, why)
+            return await self._send(endpoint, token.access_token, used, why)
         except ResponseError as error:
             if rule_for(error.code, error.status_code).retry is not Retry.REFRESH:
                 raise
         token = await self._tokens.get(used, dead=token)
-        return await self._send(endpoint, token, used, why)
+        return await self._send(endpoint, token.access_token, used, why)
 
     async def _send(self, endpoint: Endpoint[Result], token: str, used: Counter[str], why: str) -> Result:
         async with self._limiter.slot(endpoint.name), self._gate:
@@ -157,23 +155,14 @@ class DingTalkClient:
             used[why] += 1
             wire = await self._exchange(endpoint, request)
         try:
-            return result_of(endpoint, wire)
-        except DingTalkError as error:
-            self._scrub(error, token)
-            if isinstance(error, ThrottlingError):
-                used["throttled"] += 1
-                self._limiter.hold(endpoint.name, error.retry_after)
+            return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), token))
+        except ThrottlingError as error:
+            used["throttled"] += 1
+            self._limiter.hold(endpoint.name, error.retry_after)
             raise
 
     async def _get_token(self, used: Counter[str]) -> AccessToken:
         return await self.call(await self._app.token_request(), used, "token")
-
-    def _scrub(self, error: DingTalkError, token: str) -> None:
-        """Take secrets out of an error: its text is DingTalk's, or of whoever answered in its place."""
-        for secret in (*self._app.secrets(), token):
-            if secret:
-                error.message = error.message.replace(secret, "***")
-        error.args = (error.message,)
 
     # ── one request ──────────────────────────────────────────────────────────────────────────────────
 
@@ -207,11 +196,11 @@ class DingTalkClient:
         body = bytearray()
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise _refused(endpoint, "a compressed answer, which was not asked for")
+                raise unexpected_answer(endpoint, "a compressed answer, which was not asked for")
             async for chunk in response.stream:  # type: ignore[union-attr]
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise _refused(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
+                    raise unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
         finally:
             await response.aclose()
         return Wire(response.status_code, response.headers, bytes(body))
@@ -220,10 +209,6 @@ class DingTalkClient:
 def _socket_timeouts(deadline: float) -> dict[str, float]:
     """Limits for each step. Connecting ends first, so that "not sent" is not mistaken for "lost"."""
     return dict.fromkeys(("read", "write", "pool"), deadline) | {"connect": min(CONNECT_DEADLINE, deadline / 2)}
-
-
-def _refused(endpoint: Endpoint[Any], what: str) -> UnexpectedResponseError:
-    return UnexpectedResponseError(f"{endpoint.name}: {what}.", code="unexpected_answer")
 
 
 class Tries:

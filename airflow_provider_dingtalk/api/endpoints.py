@@ -38,7 +38,7 @@ RECALL_WINDOW_HOURS = 24
 
 _DOCS = "https://open.dingtalk.com/document/development/"
 
-Result = TypeVar("Result", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Host(StrEnum):
@@ -90,7 +90,7 @@ Keys = Annotated[list[Text], Meta(min_length=1, max_length=MAX_KEYS_PER_RECALL)]
 
 class Endpoint(
     Struct,
-    Generic[Result],
+    Generic[Result_co],
     kw_only=True,
     frozen=True,
     rename="camel",
@@ -107,8 +107,12 @@ class Endpoint(
         """The path without version: what logs, limits and reports call this API."""
         return name_of(type(self))
 
+    def secrets(self) -> tuple[str, ...]:
+        """Fields that must never be shown."""
+        return ()
 
-class OldEndpoint(Endpoint[Result], kw_only=True, frozen=True, rename=None):
+
+class OldEndpoint(Endpoint[Result_co], kw_only=True, frozen=True, rename=None):
     """A call to the old host, which spells its fields in snake_case."""
 
 
@@ -193,7 +197,7 @@ class MessageStatus(Answer, kw_only=True, frozen=True):
 
 
 class OtoReader(Struct, kw_only=True, frozen=True, rename="camel"):
-    """A receiver of a one-on-one message. ``read_status`` is ``READ`` or ``UNREAD``; there is no time of reading."""
+    """A receiver of a one-on-one message. ``read_status`` is ``READ`` or ``UNREAD``; when is not told."""
 
     user_id: str
     read_status: str
@@ -217,11 +221,16 @@ class DingResult(Answer, kw_only=True, frozen=True):
 class AccessToken(Answer, kw_only=True, frozen=True):
     """An access token and the seconds it lives."""
 
-    access_token: Text
+    # Printable ASCII: anything else fits into no header, and the error about it would show the token.
+    access_token: Annotated[str, Meta(pattern=r"\A[!-~]+\Z")]
     expire_in: Annotated[int, Meta(gt=0)]
 
     def __repr__(self) -> str:
         return f"AccessToken(access_token='***', expire_in={self.expire_in})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec gives rich, and so Airflow's tracebacks, all fields.
+        return [("expire_in", self.expire_in)]
 
 
 class WorkNotificationSent(OldAnswer, kw_only=True, frozen=True):
@@ -532,6 +541,13 @@ class GetAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
     def __repr__(self) -> str:
         return f"GetAccessToken(app_key={self.app_key!r}, app_secret='***')"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("app_key", self.app_key)]
+
+    def secrets(self) -> tuple[str, ...]:
+        """Fields that must never be shown."""
+        return (self.app_secret,)
+
 
 class GetCorpAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
     """The token of a third-party app for one organisation. Asked again, DingTalk gives a new one."""
@@ -550,6 +566,13 @@ class GetCorpAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
 
     def __repr__(self) -> str:
         return f"GetCorpAccessToken(suite_key={self.suite_key!r}, suite_secret='***', suite_ticket='***')"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("suite_key", self.suite_key)]
+
+    def secrets(self) -> tuple[str, ...]:
+        """Fields that must never be shown."""
+        return (self.suite_secret, self.suite_ticket)
 
 
 #: Every call this package makes; the sandbox serves exactly these.

@@ -76,7 +76,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             Retry.NEVER,
             "Check Client ID and Client Secret. Keys are bound to a region: a mainland app needs region 'cn', "
             "an international one 'international'.",
-            "请检查 Client ID 和 Client Secret。密钥与区域绑定：国内应用请将 region 设为 cn，国际版应用设为 international。",
+            "请检查 Client ID 和 Client Secret。密钥与区域绑定：国内应用的 region 为 cn，国际版为 international。",
         ),
         ("invalidClientIdOrSecret", "invalid.client", "unauthorized.client", "40096", "40089")
         + ("invalidSuiteKey", "unknownError", "unsupported.grant.type"),
@@ -159,6 +159,16 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     ),
     (
         Rule(
+            BannedError,
+            Retry.WAIT,
+            "An HTML page came instead of an answer. That is how DingTalk shuts out an address that calls too "
+            "often, for 5 minutes; a proxy in between may do the same. Wait, and see where the page comes from.",
+            "返回的是 HTML 页面：可能是出口 IP 被钉钉封禁 5 分钟，也可能来自中间代理。请等待并确认来源。",
+        ),
+        ("html_page",),
+    ),
+    (
+        Rule(
             QuotaExhaustedError,
             Retry.NEVER,
             "The organisation's API calls of this month are used up. Buy a package or a higher edition, or wait "
@@ -221,7 +231,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         Rule(
             InvalidRequestError,
             Retry.NEVER,
-            "Check agent_id and the task id: both must be those of the send, and it must be younger than 24 hours.",
+            "Check agent_id and the task id: both must be those of the send, which must be younger than 24 hours.",
             "请检查 agent_id 与任务 ID 是否与发送时一致，且消息未超过 24 小时。",
         ),
         ("400002", "40035", "40056", "41052", "885001", "885006", "invalidAgentId"),
@@ -253,7 +263,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         Rule(
             InvalidRequestError,
             Retry.NEVER,
-            "Check cool_app_code: the cool app must be the one that the robot is bound to, used in this conversation.",
+            "Check cool_app_code: it must be the cool app that the robot is bound to, used in this conversation.",
             "请检查 cool_app_code：必须是绑定该机器人且已在该会话中使用的酷应用。",
         ),
         ("invalidParameter.robotCode.coolApp",),
@@ -262,7 +272,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         Rule(
             InvalidRequestError,
             Retry.NEVER,
-            "Check open_conversation_id: it must be that of the send, in this organisation, and of this kind of chat.",
+            "Check open_conversation_id: it must be that of the send, in this organisation, of this kind of chat.",
             "请检查 open_conversation_id：必须与发送时一致，属于本企业且会话类型正确。",
         ),
         ("invalid.openConversationId", "miss.openConversationId", "openConversationId.notExisted")

@@ -163,7 +163,7 @@ class ThrottlingError(ResponseError):
 
 
 class BannedError(ThrottlingError):
-    """This machine's address called too often and is shut out, from all APIs, for minutes."""
+    """The address of this machine called too often and is shut out, from all APIs, for minutes."""
 
 
 class QuotaExhaustedError(ResponseError):

@@ -54,7 +54,7 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     if not (_is_loopback(name) or (name in allowed and parts.scheme == "https")):
         raise ConfigurationError(
             f"host: {name!r} is not allowed.",
-            next_step="Leave it empty for DingTalk itself and set 'region'; use a loopback address for the sandbox. "
+            next_step="Leave it empty for DingTalk and set 'region'; a loopback address is for the sandbox. "
             "Other hosts must be allowed in airflow.cfg, section [dingtalk], option allowed_hosts, and use https.",
         )
     shown = f"[{name}]" if ":" in name else name

@@ -90,7 +90,7 @@ def work_notification_message(
         body = _object("msg", msg)
     if not isinstance(body.get("msgtype"), str) or not isinstance(body.get(body["msgtype"]), Mapping):
         raise InvalidInputError("msg", "needs a msgtype, and an object under the name of that type")
-    if (size := len(msgspec.json.encode(body))) > MAX_WORK_NOTIFICATION_BYTES:
+    if (size := len(_encoded("msg", body))) > MAX_WORK_NOTIFICATION_BYTES:
         raise InvalidInputError("msg", f"is {size} bytes of JSON; DingTalk takes {MAX_WORK_NOTIFICATION_BYTES}")
     return body
 
@@ -99,7 +99,7 @@ def _message(msg_key: str, params: dict[str, Any]) -> Message:
     missing = [name for name in MSG_PARAMS.get(msg_key, ()) if not params.get(name)]
     if missing:
         raise InvalidInputError("msg_param", f"{msg_key} needs {', '.join(missing)}")
-    encoded = msgspec.json.encode(params)
+    encoded = _encoded("msg_param", params)
     if len(encoded) > MAX_MSG_PARAM_BYTES:
         problem = f"is {len(encoded)} bytes of JSON; DingTalk takes {MAX_MSG_PARAM_BYTES} (documented for groups)"
         raise InvalidInputError("msg_param", problem)
@@ -115,6 +115,13 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
     if not isinstance(value, Mapping):
         raise InvalidInputError(field, f"must be an object or JSON of one, not {type(value).__name__}")
     return dict(value)
+
+
+def _encoded(field: str, value: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, UnicodeEncodeError, RecursionError):
+        raise InvalidInputError(field, "holds something that JSON has no form for") from None
 
 
 def _first_line(markdown: str) -> str:

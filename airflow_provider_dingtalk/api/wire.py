@@ -7,8 +7,9 @@ Nothing here waits or has a socket. The token of the old host goes into the URL,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
 
 import httpx
 import msgspec
@@ -31,6 +32,7 @@ _MAX_MESSAGE = 200
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "airflow-provider-dingtalk"}
 _BAN = re.compile(rb"punish\W{1,20}deny|\"status\"\s*:\s*1111\b")
 _BAN_MINUTES = re.compile(rb'"wait"\s*:\s*"?(\d{1,3})\b')
+_CONTENT_TYPE = re.compile(r"[a-z]{1,20}/[a-z.+-]{1,40}\b")
 _SUBCODE = re.compile(r"subcode=(-?\d+)")
 
 
@@ -51,11 +53,20 @@ def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Req
     :param base_url: Scheme and host, without a slash at the end.
     :raises InvalidInputError: A field is missing, of a wrong type, or over DingTalk's limit.
     """
-    http = endpoint.http
     try:
-        fields = fields_of(endpoint)
+        return _request(endpoint, base_url, token, fields_of(endpoint))
     except msgspec.ValidationError as error:
-        raise InvalidInputError(endpoint.name, str(error)) from None
+        problem = str(error)
+    except TypeError:
+        problem = "holds something that JSON has no form for"
+    except UnicodeEncodeError:
+        problem = "holds half a surrogate pair, which is no text"
+    # Outside the handler: the error's context would carry the text that could not be encoded.
+    raise InvalidInputError(endpoint.name, problem)
+
+
+def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[str, Any]) -> httpx.Request:
+    http = endpoint.http
     headers = dict(_HEADERS)
     query: dict[str, str] = {}
     if http.auth is Auth.HEADER:
@@ -78,16 +89,17 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def result_of(endpoint: Endpoint[Result], wire: Wire) -> Result:
+def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = ()) -> Result:
     """What an answer says.
 
+    :param secrets: Texts to take out of errors, which are worded by DingTalk, or by who answered in its place.
     :raises ResponseError: DingTalk's error, by its code.
     :raises UnexpectedResponseError: The answer is none that DingTalk documents.
     """
     if ban := _ban(endpoint, wire):
         raise ban
     body = _json_object(endpoint, wire)
-    if error := _error(endpoint, wire, body):
+    if error := _error(endpoint, wire, body, tuple(secrets)):
         raise error
     if not 200 <= wire.status_code < 300:
         raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
@@ -104,13 +116,14 @@ def _ban(endpoint: Endpoint[Any], wire: Wire) -> ResponseError | None:
     https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
     """
     head = wire.body[:8192]
-    if not _BAN.search(head):
+    is_page = head.lstrip()[:1] == b"<" and wire.status_code < 500
+    if not (is_page or _BAN.search(head)):
         return None
     minutes = _BAN_MINUTES.search(head)
     seconds = float(minutes.group(1)) * 60 if minutes else BAN_SECONDS
     return error_for(
-        "1111",
-        "address shut out",
+        "1111" if _BAN.search(head) else "html_page",
+        "address shut out" if _BAN.search(head) else "a page for people",
         status_code=wire.status_code,
         endpoint=endpoint.name,
         retry_after=min(seconds, MAX_RETRY_AFTER),
@@ -129,8 +142,12 @@ def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
     raise _unexpected(endpoint, wire, "it is no JSON object")
 
 
-def _error(endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any]) -> ResponseError | None:
-    code, message, request_id = _old_error(body) if "errcode" in body else _new_error(wire, body)
+def _error(
+    endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any], secrets: tuple[str, ...]
+) -> ResponseError | None:
+    texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
+    # Cut short only after masking: half a secret would pass unseen.
+    code, message, request_id = (_masked(text, secrets)[:_MAX_MESSAGE] for text in texts)
     if not code:
         return None
     return error_for(
@@ -146,7 +163,7 @@ def _error(endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any]) -> Respons
 def _new_error(wire: Wire, body: dict[str, Any]) -> tuple[str, str, str]:
     if 200 <= wire.status_code < 300:
         return "", "", ""
-    return _short(body.get("code")), _short(body.get("message")), _short(body.get("requestid"))
+    return _text(body.get("code")), _text(body.get("message")), _text(body.get("requestid"))
 
 
 def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
@@ -154,24 +171,32 @@ def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
 
     Where ``sub_code`` is missing, the cause still stands in the text: ``ding talk error[subcode=90002,…]``.
     """
-    code, message = _short(body.get("errcode")), _short(body.get("errmsg"))
+    code, message = _text(body.get("errcode")), _text(body.get("errmsg"))
     if code == "0":
         return "", "", ""
-    if inner := _short(body.get("sub_code")):
-        code, message = inner, _short(body.get("sub_msg")) or message
+    if inner := _text(body.get("sub_code")):
+        code, message = inner, _text(body.get("sub_msg")) or message
     elif code == "88" and (found := _SUBCODE.search(message)):
         code = found.group(1)
-    return code, message, _short(body.get("request_id"))
+    return code, message, _text(body.get("request_id"))
 
 
-def _short(value: Any) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str | int) or isinstance(value, bool):
         return ""
     try:
         text = str(value)
     except ValueError:  # an integer of more digits than Python will print
         return ""
-    return "".join(char if char.isprintable() else " " for char in text[:_MAX_MESSAGE])
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    """Text without secrets, as they are or quoted as in a URL."""
+    for secret in filter(None, secrets):
+        for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
+            text = text.replace(form, "***")
+    return text
 
 
 def _retry_after(wire: Wire) -> dict[str, float]:
@@ -183,10 +208,18 @@ def _retry_after(wire: Wire) -> dict[str, float]:
 
 
 def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> UnexpectedResponseError:
-    # The body is foreign text and stays out of the message.
-    content_type = _short(wire.headers.get("content-type", "none"))
+    # The answer is foreign text and stays out of the message, but for a plain content type.
+    found = _CONTENT_TYPE.match(wire.headers.get("content-type", ""))
+    content_type = found.group() if found else "no known type"
+    return unexpected_answer(
+        endpoint, f"HTTP {wire.status_code} with {len(wire.body)} bytes of {content_type}: {problem}"
+    )
+
+
+def unexpected_answer(endpoint: Endpoint[Any], problem: str) -> UnexpectedResponseError:
+    """The error for an answer that DingTalk documents nowhere."""
     return UnexpectedResponseError(
-        f"{endpoint.name}: HTTP {wire.status_code} with {len(wire.body)} bytes of {content_type}: {problem}.",
+        f"{endpoint.name}: {problem}.",
         code="unexpected_answer",
         next_step="See whether a proxy stands between this machine and DingTalk.",
         next_step_zh="请检查本机与钉钉之间是否有代理。",

@@ -58,4 +58,9 @@ class Journal:
             # Whoever held the lock before may have written ours too.
             if self._unwritten:
                 writing, self._unwritten = self._unwritten, {}
-                await self._ledger.write(writing)
+                try:
+                    await self._ledger.write(writing)
+                except BaseException:
+                    # Others wait for these too: they must not take them for written.
+                    self._unwritten = writing | self._unwritten
+                    raise

@@ -71,10 +71,11 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     groups: dict[Group, list[Receipt]] = {}
     for receipt in sorted(receipts, key=_urgency):
         groups.setdefault(receipt.group, []).append(receipt)
-    planned: list[tuple[float, Batch]] = []
-    for group, members in groups.items():
-        for chunk in chunks(members, BATCH_SIZE[group.kind]):
-            planned.append((_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk))))
+    planned = [
+        (_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk)))
+        for group, members in groups.items()
+        for chunk in chunks(members, BATCH_SIZE[group.kind])
+    ]
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
 
 

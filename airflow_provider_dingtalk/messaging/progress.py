@@ -44,6 +44,6 @@ class Progress:
         calls = sum(number for name, number in used.items() if name != "throttled")
         left = f"about {(self._total - done) * seconds / done:.0f} s left" if done else "time left unknown"
         return (
-            f"{done:,} of {self._total:,} messages ({done / max(self._total, 1):.0%}), {done / seconds:.1f} messages/s, "
+            f"{done:,} of {self._total:,} messages ({done / max(self._total, 1):.0%}), {done / seconds:.1f}/s, "
             f"{calls:,} calls ({calls / seconds:.1f}/s, {used.get('throttled', 0)} throttled), {left}."
         )

@@ -223,9 +223,9 @@ class Recall:
 
     def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
         """Take down what is now known. A "no" after a call that may have worked leaves the doubt."""
-        for key, verdict in verdicts.items():
-            if verdict.state in (State.FAILED, State.EXPIRED) and key in self._touched:
-                verdict = in_doubt(verdict.reason or _UNANSWERED)
+        for key, said in verdicts.items():
+            doubtful = said.state in (State.FAILED, State.EXPIRED) and key in self._touched
+            verdict = in_doubt(said.reason or _UNANSWERED) if doubtful else said
             if verdict.state is State.INTENT:
                 self._touched.add(key)
             self._verdicts[key] = verdict

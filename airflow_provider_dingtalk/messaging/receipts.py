@@ -146,7 +146,7 @@ def parse_id(value: Any, field: str) -> str:
 
     :raises InvalidInputError: It is no text, blank, too long, or has control characters.
     """
-    if field.rsplit(".")[-1].split("[")[0] in NUMERIC_FIELDS:
+    if field.rsplit(".", maxsplit=1)[-1].split("[", maxsplit=1)[0] in NUMERIC_FIELDS:
         return _number(value, field)
     if not isinstance(value, str):
         raise InvalidInputError(field, f"must be text, not {type(value).__name__}")
@@ -173,7 +173,7 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     if value is None or value == "None":
         return
     if depth > MAX_DEPTH:
-        raise InvalidInputError(path.split("[")[0], f"is nested deeper than {MAX_DEPTH} lists")
+        raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")
     if isinstance(value, str):
         value = _decoded(value, path)
     if isinstance(value, Mapping | Receipt):

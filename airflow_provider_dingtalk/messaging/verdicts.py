@@ -67,6 +67,9 @@ NOT_REPORTED = Reason(
 CONTRADICTION = Reason(
     "contradiction", "DingTalk's answer names this message as recalled and as failed.", "Run the recall again."
 )
+#: Codes of the old host that are as likely about one work notification (unknown, too old, recalled already) as
+#: about the agent of them all.
+AGENT_OR_TASK = frozenset({"400002", "40035"})
 TOO_OLD = Reason(
     "robot.processQueryKey.expired",
     "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.",
@@ -109,7 +112,8 @@ def of_error(error: DingTalkError) -> Verdict:
     reason = Reason.of(error)
     if isinstance(error, RecallExpiredError):
         return Verdict(State.EXPIRED, reason)
-    if isinstance(error, AmbiguousError | ServerError | PartialRecallError):
+    # Where an HTML page comes from, nobody knows; it may be a proxy's, after the call was carried out.
+    if isinstance(error, AmbiguousError | ServerError | PartialRecallError) or error.code == "html_page":
         return in_doubt(reason)
     return Verdict(State.FAILED, reason, final=error.permanent)
 
@@ -133,8 +137,8 @@ def stops_everything(error: DingTalkError) -> bool:
 
 
 def stops_the_group(error: DingTalkError) -> bool:
-    """Whether the other messages of the same robot and conversation would be refused too."""
-    if isinstance(error, InvalidInputError):
+    """Whether the other messages of the same sender and conversation would be refused too."""
+    if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
         return False
     return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
 

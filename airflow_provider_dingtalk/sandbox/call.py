@@ -63,7 +63,8 @@ class Call:
     @property
     def client(self) -> App:
         """The app that calls; there is one behind every token."""
-        assert self.app is not None
+        if self.app is None:
+            raise RuntimeError("the token was not checked")
         return self.app
 
     def key_count(self) -> int:

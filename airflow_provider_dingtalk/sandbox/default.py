@@ -31,19 +31,7 @@ ROOT_DEPARTMENT = 1
 
 def furnish(world: World) -> None:
     """Fill an empty world: two internal apps, a third-party app, three groups, a private chat and 60 people."""
-    world.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
-    other = App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID)
-    world.add_app(other, OTHER_ROBOT_CODE)
-    suite = App(
-        client_id=SUITE_KEY,
-        client_secret=SUITE_SECRET,
-        agent_id=SUITE_AGENT_ID,
-        kind="third_party",
-        suite_ticket=SUITE_TICKET,
-        corp_ids=(CORP_ID,),
-    )
-    world.add_app(suite, SUITE_ROBOT_CODE)
-    world.cool_apps[COOL_APP_CODE] = ROBOT_CODE
+    _add_apps(world)
     everybody = tuple(world.crowd(PEOPLE))
     world.departments[ROOT_DEPARTMENT] = everybody
     for group in GROUPS:
@@ -64,6 +52,22 @@ def furnish(world: World) -> None:
         cool_app_required=True,
     )
     world.add_conversation(private_chat)
+
+
+def _add_apps(world: World) -> None:
+    world.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
+    other = App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID)
+    world.add_app(other, OTHER_ROBOT_CODE)
+    suite = App(
+        client_id=SUITE_KEY,
+        client_secret=SUITE_SECRET,
+        agent_id=SUITE_AGENT_ID,
+        kind="third_party",
+        suite_ticket=SUITE_TICKET,
+        corp_ids=(CORP_ID,),
+    )
+    world.add_app(suite, SUITE_ROBOT_CODE)
+    world.cool_apps[COOL_APP_CODE] = ROBOT_CODE
 
 
 def default_world(

@@ -70,7 +70,7 @@ def missing_token(*, old_host: bool) -> Refusal:
     """There is no token where the host looks for one."""
     if old_host:
         return OldRefusal(40000, "access_token is blank", wrapped=True)
-    return Refusal("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")  # noqa: RUF001
+    return Refusal("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")
 
 
 def throttled(*, old_host: bool) -> Refusal:

@@ -11,7 +11,8 @@ from airflow_provider_dingtalk.sandbox.state import Conversation, Robot
 
 class RobotCodes(Struct, frozen=True, kw_only=True):
     """The codes of one page: for a robot that is unknown, of another app, or not in the conversation; and for a
-    conversation of another organisation."""
+    conversation of another organisation.
+    """
 
     unknown: str
     foreign: str

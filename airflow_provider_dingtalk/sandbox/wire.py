@@ -31,6 +31,8 @@ class WiredProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
         """Write the connection down."""
         self.addresses = _address(transport, "peername"), _address(transport, "sockname")
         _transports[self.addresses] = transport
+        # asyncio does this only for sockets made with the protocol's number; without it each answer takes 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

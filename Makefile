@@ -1,0 +1,60 @@
+# One word each. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+AIRFLOW := 3.3.2
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# Byte code is kept: compiling Airflow anew in every process would take longer than the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: venv
+venv: $(INSTALLED)  ## Make .venv with everything in it
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, as python3."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory debian-venv
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+# Debian keeps venv in a package of its own.
+.PHONY: debian-venv
+debian-venv:
+	@echo "Installing the Debian package python3-venv."
+	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
+	else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv; fi
+
+.PHONY: demo
+demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local DingTalk
+	@$(BIN)/python -m demo
+
+.PHONY: test
+test: $(INSTALLED)  ## Run the whole suite
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(INSTALLED)  ## Run ruff, mypy and import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED)  ## Put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean:  ## Remove .venv and caches
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,104 @@
+"""What Airflow learns of this provider without importing it. Pure data.
+
+Airflow checks it against ``airflow/provider_info.schema.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's description, its modules, and the form of its connection."""
+    return {
+        "package-name": "airflow-provider-dingtalk",
+        "name": "DingTalk",
+        "description": "Send DingTalk messages, wait until they are read, and take them back.",
+        "integrations": [
+            {"integration-name": "DingTalk", "external-doc-url": "https://open.dingtalk.com/", "tags": ["service"]}
+        ],
+        "operators": [
+            {
+                "integration-name": "DingTalk",
+                "python-modules": [
+                    "airflow_provider_dingtalk.operators.send",
+                    "airflow_provider_dingtalk.operators.recall",
+                ],
+            }
+        ],
+        "sensors": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.sensors"]}],
+        "hooks": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.hooks"]}],
+        "triggers": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.triggers"]}],
+        "connection-types": [
+            {
+                "connection-type": "dingtalk",
+                "hook-class-name": "airflow_provider_dingtalk.hooks.DingTalkHook",
+                "hook-name": "DingTalk",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {
+                        "login": "Client ID (AppKey)",
+                        "password": "Client Secret (AppSecret)",
+                        "host": "Sandbox URL (empty for DingTalk)",
+                    },
+                    "placeholders": {"login": "dingxxxxxxxx", "host": "http://127.0.0.1:8848"},
+                },
+                "conn-fields": _connection_fields(),
+            }
+        ],
+        "config": {
+            "dingtalk": {
+                "description": "What only whoever runs this Airflow may allow connections of type dingtalk.",
+                "options": {
+                    "allowed_hosts": _option(
+                        "Host names, separated by commas, that a connection may name besides DingTalk and "
+                        "loopback; reached by https only.",
+                        "dingtalk.gateway.example.com",
+                    ),
+                    "suite_ticket_callables": _option(
+                        "Functions, as package.module.function and separated by commas, that a connection may "
+                        "name to get the suite ticket of a third-party app.",
+                        "my_company.dingtalk.suite_ticket",
+                    ),
+                },
+            }
+        },
+    }
+
+
+def _connection_fields() -> dict[str, dict[str, Any]]:
+    return {
+        "region": _field(
+            "Region", "Keys are bound to a region.", enum=["international", "cn"], default="international"
+        ),
+        "app_type": _field("App type", "Who made the app.", enum=["internal", "third_party"], default="internal"),
+        "corp_id": _field("CorpId", "Third-party app: the organisation that authorised it."),
+        "suite_ticket": _field(
+            "Suite ticket",
+            "Third-party app: the ticket, or variable:NAME, or callable:package.module.function.",
+            "password",
+        ),
+        "robot_code": _field("Robot code", "Robot to send and recall with, unless an operator names one."),
+        "agent_id": _field("Agent ID", "App to send work notifications as, unless an operator names one."),
+        "calls_per_second": {
+            "label": "Calls per second",
+            "description": "What DingTalk allows per app and API: 20 in the standard edition. 0: no limit.",
+            "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 10000},
+        },
+        "ca_file": _field("CA file", "PEM file to trust instead of the system's certificates."),
+    }
+
+
+def _field(label: str, description: str, text_format: str | None = None, **schema: Any) -> dict[str, Any]:
+    shape = {"type": ["string", "null"], **({"format": text_format} if text_format else {}), **schema}
+    return {"label": label, "description": description, "schema": shape}
+
+
+def _option(description: str, example: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": "string",
+        "example": example,
+        "default": "",
+    }

@@ -1,0 +1,1 @@
+"""A rollback through real Airflow, to be seen: ``python -m demo``."""

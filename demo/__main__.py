@@ -1,0 +1,157 @@
+"""``python -m demo``: a DAG sends messages of every kind, its check fails, and all of them are taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from demo.airflow_stack import AirflowStack
+from demo.processes import Process, stop_all, tail
+
+ROOT = Path(__file__).parents[1]
+DAG_ID = "dingtalk_rollback_on_failure"
+KINDS = {
+    "group": "group messages",
+    "oto": "one-on-one messages",
+    "private_chat": "private-chat messages",
+    "work_notification": "work notifications",
+    "ding": "DINGs",
+}
+MARKS = {"success": "✓", "failed": "✗", "running": "…", "skipped": "-", "upstream_failed": "✗"}
+
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Tell the person who watches, with the seconds since the beginning."""
+    print(f"{time.monotonic() - _began:5.1f} s  {text}", flush=True)
+
+
+@contextmanager
+def running_sandbox(folder: Path) -> Iterator[str]:
+    """A local DingTalk in a process of its own; its URL."""
+    log = folder / "sandbox.log"
+    command = [sys.executable, "-m", "airflow_provider_dingtalk.sandbox", "--port", "0"]
+    process = Process("sandbox", command, {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}, log)
+    try:
+        for _ in range(100):
+            if found := re.search(r"listening on (http://\S+)", log.read_text()):
+                yield found.group(1)
+                return
+            process.raise_if_dead()
+            time.sleep(0.1)
+        raise RuntimeError(f"the sandbox did not start:\n{tail(log)}")
+    finally:
+        stop_all([process])
+
+
+class Witness:
+    """Looks at the sandbox's truth all the time, and keeps the most that was to be seen."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.most: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def truth(self) -> dict[str, Any]:
+        """Counts by kind, and calls by API."""
+        found: dict[str, Any] = httpx.get(
+            f"{self._url}/_sandbox/truth", params={"brief": 1}, trust_env=False
+        ).json()
+        return found
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.3):
+            for kind, counts in self.truth()["counts"].items():
+                self.most[kind] = max(self.most.get(kind, 0), counts["visible"])
+
+
+class Ticker:
+    """Says when a task changes its state."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def __call__(self, states: dict[str, str | None]) -> None:
+        """Say what is new."""
+        for task, state in states.items():
+            if state in MARKS and self._known.get(task) != state:
+                say(f"  {MARKS[state]} {task} {state}")
+            self._known[task] = state
+
+
+def show_messages(before: dict[str, int], after: dict[str, Any]) -> None:
+    """What people saw before the rollback, and what they see now."""
+    print(f"\n  {'in the chats of the sandbox':<30}{'before':>10}{'after':>10}")
+    for kind, name in KINDS.items():
+        print(f"  {name:<30}{before.get(kind, 0):>10}{after['counts'].get(kind, {}).get('visible', 0):>10}")
+
+
+def show_report(report: dict[str, Any], after: dict[str, Any]) -> None:
+    """The account that the rollback gave, and the calls that the sandbox counted."""
+    counts = report["counts"]
+    print(
+        "\n  report    "
+        + "   ".join(f"{name} {counts[name]}" for name in ("recalled", "failed", "expired", "unknown"))
+    )
+    recalls = {name: calls["total"] for name, calls in after["calls"].items() if "ecall" in name}
+    print(f"  API calls {sum(recalls.values())} to recall {counts['total']} messages:")
+    for name, number in recalls.items():
+        print(f"            {number} × {name}")
+
+
+def main() -> int:
+    """Run the story. 0 if every message was taken back and the run failed, as it should."""
+    with tempfile.TemporaryDirectory() as folder, running_sandbox(Path(folder)) as sandbox:
+        say(f"a local DingTalk listens on {sandbox}")
+        connection = {
+            "conn_type": "dingtalk",
+            "host": sandbox,
+            "login": "dingsandbox",
+            "password": "sandbox-secret",
+            "extra": {"robot_code": "dingsandbox", "agent_id": "1000"},
+        }
+        env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)}
+        with AirflowStack(ROOT / "example_dags", env, say) as airflow, Witness(sandbox) as witness:
+            say(f"Airflow runs on {airflow.url}")
+            airflow.wait_for_dag(DAG_ID)
+            say(f"run of {DAG_ID}: send, check the numbers, roll back")
+            run_id = airflow.api.trigger(DAG_ID)
+            state = airflow.api.wait_run(DAG_ID, run_id, progress=Ticker())
+            report = airflow.api.xcom(DAG_ID, run_id, "rollback", "report")
+            after = witness.truth()
+            show_messages(witness.most, after)
+            show_report(report, after)
+            print(f"\n  The run is {state}: its check failed, and a rollback does not make that good.\n")
+            gone = all(counts["visible"] == 0 < counts["sent"] for counts in after["counts"].values())
+            say("stopping Airflow and the sandbox")
+    say("done" if gone and state == "failed" else "NOT as it should be")
+    return 0 if gone and state == "failed" else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(130)

@@ -1,0 +1,153 @@
+"""Real Airflow: API server, scheduler with LocalExecutor, dag-processor and triggerer as processes of our own.
+
+It listens on free loopback ports, keeps everything in a folder of its own, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from demo.airflow_api import AirflowApi
+from demo.processes import Process, free_port, stop_all, tail
+
+#: Seconds until everything answers; about 20 on two cores.
+START_TIMEOUT = 180.0
+COMPONENTS = {
+    "api-server": ["api-server", "--workers", "1"],
+    "scheduler": ["scheduler"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer"],
+}
+
+
+class AirflowStack:
+    """A running Airflow.
+
+    :param dags: Folder of DAG files.
+    :param env: More of the environment, e.g. ``AIRFLOW_CONN_…``.
+    :param say: Told what is going on.
+    """
+
+    def __init__(
+        self, dags: Path, env: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="airflow-"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = AirflowApi(self.url)
+        self.env = {**_environment(self.home, dags, self.port), **(env or {})}
+        self.processes: dict[str, Process] = {}
+        self._say = say
+
+    def __enter__(self) -> Self:
+        try:
+            self._migrate()
+            for name in COMPONENTS:
+                self.start(name)
+            self._wait_until_healthy()
+            self.api.log_in()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str) -> Process:
+        """Start a component; also one that was killed."""
+        command = [_airflow(), *COMPONENTS[name]]
+        if name == "api-server":
+            command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        self.processes[name] = Process(name, command, self.env, self.home / f"{name}.log")
+        return self.processes[name]
+
+    def stop(self) -> None:
+        """End everything that was started, and remove the folder."""
+        self.api.close()
+        stop_all(list(self.processes.values()))
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
+        """Wait until the dag-processor has read a DAG.
+
+        :raises RuntimeError: A DAG file is broken, or the DAG did not come.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.api.knows_dag(dag_id):
+                return
+            if errors := self.api.import_errors():
+                raise RuntimeError("\n".join(errors))
+            self._raise_if_one_is_dead()
+            time.sleep(0.5)
+        raise RuntimeError(f"{dag_id} did not appear:\n{tail(self.home / 'dag-processor.log')}")
+
+    def _migrate(self) -> None:
+        self._say("preparing Airflow's database")
+        log = self.home / "migrate.log"
+        with log.open("wb") as output:
+            command = [_airflow(), "db", "migrate"]
+            done = subprocess.run(command, env=self.env, stdout=output, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise RuntimeError(f"airflow db migrate failed:\n{tail(log)}")
+
+    def _wait_until_healthy(self) -> None:
+        self._say("starting API server, scheduler, dag-processor, triggerer")
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.api.is_healthy():
+            self._raise_if_one_is_dead()
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"{name}:\n{tail(process.log, 8)}" for name, process in self.processes.items())
+                raise RuntimeError(f"Airflow is not healthy after {START_TIMEOUT:.0f} s\n{logs}")
+            time.sleep(0.25)
+
+    def _raise_if_one_is_dead(self) -> None:
+        for process in self.processes.values():
+            process.raise_if_dead()
+
+
+def _airflow() -> str:
+    return str(Path(sys.executable).with_name("airflow"))
+
+
+def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
+    """The environment of all components: nothing of the caller's Airflow, short intervals, few processes."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    # Airflow starts its own command by name.
+    inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}"
+    options = {
+        "API__BASE_URL": f"http://127.0.0.1:{port}",
+        "API__PORT": port,
+        "API_AUTH__JWT_SECRET": secrets.token_urlsafe(32),
+        "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__DAGS_FOLDER": dags,
+        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__PARALLELISM": 4,
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 10,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
+        "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+        "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    ours = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+    return {**inherited, "AIRFLOW_HOME": str(home), **ours}

@@ -1,0 +1,22 @@
+"""Send to groups, one mapped task each, and take the messages back by their receipts."""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+
+from airflow_provider_dingtalk.operators import (
+    DingTalkRecallGroupMessagesOperator,
+    DingTalkSendGroupMessageOperator,
+)
+
+
+@dag(schedule=None, tags=["dingtalk"])
+def dingtalk_recall_group_messages():
+    sent = DingTalkSendGroupMessageOperator.partial(task_id="send", text="The build is green.").expand(
+        open_conversation_id=["cidgroup1", "cidgroup2", "cidgroup3"]
+    )
+    # The receipts of a mapped task come as a list of lists.
+    DingTalkRecallGroupMessagesOperator(task_id="recall", receipts=sent.output)
+
+
+dingtalk_recall_group_messages()

@@ -1,0 +1,30 @@
+"""A clock for tests: sleeping moves it, and takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class VirtualClock:
+    """Time that passes only when somebody sleeps, or when told to.
+
+    :param start: Seconds since the epoch.
+    """
+
+    def __init__(self, start: float = 1_780_000_000.0) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        wake_at = self._now + seconds
+        # Others run first: who sleeps side by side sleeps at the same time.
+        await asyncio.sleep(0)
+        self._now = max(self._now, wake_at)

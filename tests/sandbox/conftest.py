@@ -1,0 +1,37 @@
+"""One running sandbox for all these tests, emptied before each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from tests.sandbox.sandbox_dialogue import Clock, Dialogue
+
+
+@pytest.fixture(scope="session")
+def clock() -> Clock:
+    """The clock of the shared sandbox."""
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def server(clock: Clock) -> Iterator[SandboxServer]:
+    """The shared sandbox. Seeded, so that every run sends the same keys."""
+    with running_sandbox(default_world(seed=7, now=clock)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def talk(server: SandboxServer, clock: Clock) -> Iterator[Dialogue]:
+    """A logged-in client of an empty sandbox in which nothing is throttled."""
+    clock.time = Clock.time
+    server.world.reset()
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
+        dialogue = Dialogue(server, clock, http)
+        dialogue.token = dialogue.login()
+        dialogue.behave(calls_per_second=0)
+        yield dialogue
