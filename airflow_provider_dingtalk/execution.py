@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
@@ -21,7 +21,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     parse_keys,
 )
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
-from airflow_provider_dingtalk.messaging.send import Send
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,12 +33,6 @@ log = logging.getLogger(__name__)
 #: XCom keys.
 REPORT = "report"
 RECEIPTS = "receipts_{}"
-RECEIPTS_COUNT = "receipts_count"
-DROPPED = "dropped"
-UNKNOWN = "unknown"
-#: Receipts in one XCom.
-RECEIPTS_PER_XCOM = 100
-
 ON_EMPTY = ("succeed", "skip", "fail")
 
 
@@ -46,10 +40,15 @@ class IncompleteRecallError(DingTalkError):
     """Some messages are not recalled. The XCom ``report`` says which, why, and what to do next."""
 
 
-class DroppedReceiversError(DingTalkError):
-    """DingTalk accepted a send and left people out. The XCom ``dropped`` says whom, and why."""
+class LongWait(Exception):
+    """DingTalk wants no calls for so long that a worker is better given back.
 
-    permanent = True
+    :param seconds: How long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 @contextmanager
@@ -73,8 +72,8 @@ def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any
     :param sender: ``robot_code``, ``agent_id``, ``open_conversation_id``.
     :raises InvalidInputError: A key is none, or the sender lacks something.
     """
-    if field == "msg_task_id" and isinstance(keys, int | str) and not str(keys).lstrip().startswith("["):
-        keys = [] if keys == "None" else [keys]
+    if field == "msg_task_id" and (isinstance(keys, int) or _is_one(keys)):
+        keys = [keys]
     parsed = parse_keys(keys, field)
     if not parsed:
         return []
@@ -85,6 +84,11 @@ def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any
             raise InvalidInputError(name, f"is missing; give it{where}")
         needed[name] = parse_id(sender[name], name)
     return [Receipt(kind=kind, **{**needed, KEY_FIELD[kind]: key}) for key in parsed]
+
+
+def _is_one(keys: Any) -> bool:
+    """Whether it is a text, and not one of a list."""
+    return isinstance(keys, str) and keys != "None" and not keys.lstrip().startswith("[")
 
 
 def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
@@ -107,11 +111,54 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
     """
     if on_empty not in ON_EMPTY:
         raise InvalidInputError("on_empty", f"is {str(on_empty)[:40]!r}; use one of {', '.join(ON_EMPTY)}")
-    chosen = frozenset([fail_on] if isinstance(fail_on, str) else fail_on)
     allowed = {outcome.value for outcome in Outcome} - {Outcome.RECALLED}
+    try:
+        chosen = frozenset([fail_on] if isinstance(fail_on, str) else fail_on)
+    except TypeError:
+        raise InvalidInputError("fail_on", f"must be a set; use some of {sorted(allowed)}") from None
     if not chosen <= allowed:
-        raise InvalidInputError("fail_on", f"holds {sorted(chosen - allowed)}; use some of {sorted(allowed)}")
+        foreign = sorted(str(item)[:40] for item in chosen - allowed)
+        raise InvalidInputError("fail_on", f"holds {foreign[:5]}; use some of {sorted(allowed)}")
     return chosen
+
+
+def parse_flag(value: Any, field: str) -> bool:
+    """A yes or a no, also as a template renders it: the text ``"False"`` is no.
+
+    :raises InvalidInputError: It is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in ("true", "false"):
+        raise InvalidInputError(field, f"is {str(value)[:40]!r}; use True or False")
+    return word == "true"
+
+
+def parse_task_ids(value: Any, field: str) -> list[str]:
+    """Ids of tasks: one, a list, or JSON of a list.
+
+    :raises InvalidInputError: It is none of them.
+    """
+    return parse_keys([value] if _is_one(value) else value, field)
+
+
+def recall_job(receipts: Sequence[Receipt], context: Context) -> Recall:
+    """A recall whose ledger outlives the task, where Airflow has a place for it.
+
+    :raises InvalidInputError: A key comes with two different senders.
+    """
+    store = context.get("task_state_store")
+    if store is None:
+        log.warning("This Airflow has no task state store (3.3 has): a retry of this recall starts over.")
+        return Recall(receipts)
+    ordered = in_order(unique(receipts).values())
+    return Recall(receipts, ledger=RecallTaskLedger(store, ordered, epoch_of(context)))
+
+
+def epoch_of(context: Context) -> int:
+    """The same number for all tries between two clears of a task: Airflow raises ``max_tries`` with each clear."""
+    return int(context["ti"].max_tries)
 
 
 def run_recall(
@@ -121,6 +168,7 @@ def run_recall(
 
     :returns: The report as plain JSON.
     :raises AirflowSkipException: There is nothing to recall, and that is to be skipped.
+    :raises LongWait: DingTalk wants no calls for a while, and the ledger keeps how far it is.
     :raises IncompleteRecallError: Messages ended in a class of ``fail_on``.
     """
     if job.is_empty:
@@ -131,6 +179,8 @@ def run_recall(
         _push_report(context, job.report())
         raise
     pushed = _push_report(context, report)
+    if job.wait and context.get("task_state_store") is not None:
+        raise LongWait(job.wait)
     _raise_if_incomplete(report, fail_on, permanent=job.is_final)
     return pushed
 
@@ -168,62 +218,6 @@ def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: 
             next_step=" ".join(steps),
             permanent=permanent,
         )
-
-
-def run_send(hook: DingTalkHook, job: Send, context: Context, *, fail_on_dropped: bool) -> list[dict[str, Any]]:
-    """Send, push what is known whatever happens, and fail the task if it must.
-
-    :returns: Receipts as plain JSON.
-    :raises IncompleteSendError: Not everything was sent, or nobody knows.
-    :raises DroppedReceiversError: DingTalk left people out, and that is to fail the task.
-    """
-    try:
-        hook.run(job.run, job.stop)
-    finally:
-        _push_rest(context, job)
-    job.raise_if_incomplete()
-    if job.dropped and fail_on_dropped:
-        raise DroppedReceiversError(f"DingTalk left out {len(job.dropped)} people.", code="dropped_receivers")
-    return [receipt.to_json() for receipt in job.receipts]
-
-
-def _push_rest(context: Context, job: Send) -> None:
-    if job.dropped:
-        context["ti"].xcom_push(DROPPED, job.dropped)
-        log.warning("DingTalk left out %d people: %s", len(job.dropped), _few(job.dropped))
-    if job.unknown:
-        context["ti"].xcom_push(UNKNOWN, [unsent.to_json() for unsent in job.unknown])
-    log.info("Sent %d, refused %d, unknown %d.", len(job.receipts), len(job.failed), len(job.unknown))
-
-
-def _few(people: Mapping[str, str]) -> str:
-    shown = [f"{user} ({why})" for user, why in list(people.items())[:10]]
-    return ", ".join(shown) + (", …" if len(people) > len(shown) else "")
-
-
-class ReceiptsInXCom:
-    """Pushes receipts the moment DingTalk answered: under ``receipts_0``, ``receipts_1``, … and their count.
-
-    A task that dies later has not lost them, and a rollback downstream finds them.
-    """
-
-    def __init__(self, context: Context) -> None:
-        self._ti = context["ti"]
-        self._pushed = 0
-
-    async def __call__(self, receipts: Sequence[Receipt]) -> None:
-        """Push those that are new."""
-        # In a thread: Airflow waits for its supervisor's answer, and the event loop must not.
-        await asyncio.to_thread(self._push, receipts)
-
-    def _push(self, receipts: Sequence[Receipt]) -> None:
-        first = self._pushed // RECEIPTS_PER_XCOM
-        last = (len(receipts) - 1) // RECEIPTS_PER_XCOM
-        for number in range(first, last + 1):
-            chunk = receipts[number * RECEIPTS_PER_XCOM : (number + 1) * RECEIPTS_PER_XCOM]
-            self._ti.xcom_push(RECEIPTS.format(number), [receipt.to_json() for receipt in chunk])
-        self._ti.xcom_push(RECEIPTS_COUNT, len(receipts))
-        self._pushed = len(receipts)
 
 
 def receipts_in_xcom(context: Context, task_ids: Sequence[str]) -> list[Any]:

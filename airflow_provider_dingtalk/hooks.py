@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import SystemClock
@@ -216,6 +217,8 @@ def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"dingtalk_conn_id: the connection {conn_id!r} cannot be had ({type(error).__name__}).",
         next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password.",
+        # An API server or a secrets backend that is down comes back.
+        permanent=isinstance(error, AirflowNotFoundException),
     )
 
 

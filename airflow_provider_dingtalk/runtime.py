@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.errors import ConfigurationError
 from airflow_provider_dingtalk.api.limits import Limiter
 
 if TYPE_CHECKING:
@@ -91,17 +92,24 @@ def _end(running: _Running) -> None:
 
 
 def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) -> DingTalkClient:
-    """The client of an app on the running event loop: the same for all who ask with the same connection."""
+    """The client of an app on the running event loop: the same for all who ask with the same connection.
+
+    :raises ConfigurationError: Its certificates cannot be read.
+    """
     loop = asyncio.get_running_loop()
     clients = _clients.setdefault(loop, {})
     if settings.fingerprint not in clients:
-        clients[settings.fingerprint] = DingTalkClient(
-            settings.app,
-            settings.hosts,
-            limiter=_limiter(loop, settings),
-            ca_file=settings.ca_file,
-            on_token=on_token,
-        )
+        try:
+            clients[settings.fingerprint] = DingTalkClient(
+                settings.app,
+                settings.hosts,
+                limiter=_limiter(loop, settings),
+                ca_file=settings.ca_file,
+                on_token=on_token,
+            )
+        except OSError as error:  # an SSLError is one, too
+            where = "extra ca_file" if settings.ca_file else "the system's certificates"
+            raise ConfigurationError(f"{where}: cannot be read ({type(error).__name__}).") from None
     return clients[settings.fingerprint]
 
 

@@ -94,11 +94,11 @@ def _extra(extra: Any) -> dict[str, Any]:
 
 def _text(extra: dict[str, Any], name: str) -> str | None:
     value = extra.get(name)
-    if value is None or value == "":
+    if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
-    return str(value).strip()
+    return str(value).strip() or None
 
 
 def _hosts(connection: Connection, region: str) -> Hosts:
@@ -124,7 +124,7 @@ def _calls_per_second(value: Any) -> float:
         return DEFAULT_CALLS_PER_SECOND
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= 10_000:
         raise ConfigurationError("extra calls_per_second: must be a number from 0 (no limit) to 10000.")
@@ -132,7 +132,11 @@ def _calls_per_second(value: Any) -> float:
 
 
 def _ca_file(path: str | None) -> str | None:
-    if path and not Path(path).is_file():
+    try:
+        is_there = path is None or Path(path).is_file()
+    except OSError:  # a path that is too long, a folder that may not be looked into
+        is_there = False
+    if not is_there:
         raise ConfigurationError("extra ca_file: there is no such file.")
     return path
 
@@ -186,7 +190,12 @@ def _from_variable(name: str) -> str:
 
 def _from_callable(path: str) -> str:
     module, _, function = path.rpartition(".")
-    ticket = getattr(importlib.import_module(module), function)()
+    try:
+        ticket = getattr(importlib.import_module(module), function)()
+    except Exception as error:
+        # Foreign code: its text may hold anything, and its trouble may pass.
+        problem = type(error).__name__
+        raise ConfigurationError(f"extra suite_ticket: {path} failed ({problem}).", permanent=False) from None
     if not isinstance(ticket, str) or not ticket:
         raise ConfigurationError(f"extra suite_ticket: {path} gave no text.")
     return ticket

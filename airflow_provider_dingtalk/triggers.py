@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -11,6 +12,56 @@ from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.watching import Watch, error_event, look, met_event, timeout_event
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+#: Long waits after which a task gives up: an hour of bans.
+MAX_WAITS = 12
+#: Seconds that Airflow's own timer of a deferral leaves a trigger to end by itself.
+MARGIN = 600.0
+
+
+class DingTalkMomentTrigger(BaseTrigger):
+    """Waits until a moment, while DingTalk wants no calls.
+
+    :param moment: In seconds since the epoch: it holds across restarts of the triggerer.
+    :param waits: Which wait of its task it is; it comes back in the event.
+    """
+
+    def __init__(self, *, moment: float, waits: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.moment = moment
+        self.waits = waits
+        self.clock = SystemClock()
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """How Airflow stores and rebuilds the trigger."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"moment": self.moment, "waits": self.waits}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        while (left := self.moment - self.clock.now()) > 0:
+            await self.clock.sleep(left)
+        yield TriggerEvent({"waits": self.waits})  # type: ignore[no-untyped-call]
+
+
+def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] | None) -> NoReturn:
+    """Give the worker back and go on later, with the operator's ``go_on``.
+
+    :param event: That of the wait before, if there was one.
+    :raises DingTalkError: There were too many waits.
+    """
+    waits = int((event or {}).get("waits", 0)) + 1
+    if waits > MAX_WAITS:
+        raise DingTalkError(f"DingTalk still wants no calls after {MAX_WAITS} waits.", code="too_many_waits")
+    moment = SystemClock().now() + seconds
+    operator.log.info("DingTalk wants no calls: going on in %.0f s, without a worker meanwhile.", seconds)
+    operator.defer(
+        trigger=DingTalkMomentTrigger(moment=moment, waits=waits),
+        method_name="go_on",
+        timeout=dt.timedelta(seconds=seconds + MARGIN),
+    )
 
 
 class DingTalkMessageTrigger(BaseTrigger):

@@ -96,8 +96,15 @@ def watch_of(
     if not parsed:
         raise InvalidInputError("process_query_key", "is missing; give it, or receipts")
     people = parse_keys(read_by, "read_by") if read_by is not None else []
-    number = int(min_readers) if isinstance(min_readers, str) and min_readers.strip().isdigit() else min_readers
-    return Watch(tuple(parsed), condition_of(send_statuses, number, people))
+    statuses = send_statuses if isinstance(send_statuses, str) else parse_keys(send_statuses, "send_statuses")
+    return Watch(tuple(parsed), condition_of(statuses, _number(min_readers), people))
+
+
+def _number(value: Any) -> Any:
+    """A number out of a template's text; anything else as it is."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        return int(value)
+    return value
 
 
 async def look(client: DingTalkClient, watch: Watch, clock: Clock | None = None) -> Look:
@@ -165,11 +172,17 @@ def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
     :raises DingTalkError: Waiting is pointless.
     """
     match event:
-        case {"status": "met", "messages": messages}:
+        case {"status": "met", "messages": list(messages)}:
             return messages
         case {"status": "timeout"}:
             raise AirflowSensorTimeout(f"Sensor has timed out after {timeout} seconds.")
-        case {"status": "error", "recalled": recalled, "message": message, "code": code, "next_step": next_step}:
+        case {
+            "status": "error",
+            "recalled": bool(recalled),
+            "message": str(message),
+            "code": str(code),
+            "next_step": str(next_step),
+        }:
             error = MessageRecalledError if recalled else DingTalkError
             raise error(message, code=code, next_step=next_step, permanent=True)
     raise DingTalkError(

@@ -42,6 +42,8 @@ REQUEST_DEADLINE = 30.0
 CONNECT_DEADLINE = 10.0
 #: Tries of a call that fails without harm.
 MAX_TRIES = 3
+#: Seconds that are waited here at most.
+LONG_WAIT = 60.0
 #: Tries of a call that DingTalk throttles, about a second apart.
 MAX_THROTTLED_TRIES = 60
 
@@ -221,9 +223,10 @@ class Tries:
 
     def again(self, error: BaseException) -> bool:
         """Whether to send again after this error."""
-        if isinstance(error, BannedError):
-            return False
         if isinstance(error, ThrottlingError):
+            # Whoever waits that long should not hold a worker meanwhile: the caller decides.
+            if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
+                return False
             self._failed["throttled"] += 1
             return self._failed["throttled"] < self._patience.throttled_tries
         harmless = isinstance(error, NotSentError) or (self._repeatable and _may_pass(error))

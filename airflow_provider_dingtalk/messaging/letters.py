@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from airflow_provider_dingtalk.api.endpoints import (
@@ -37,6 +38,12 @@ def letters_for(kind: Kind | str, **arguments: Any) -> list[Letter]:
         build = _BUILDERS[Kind(kind)]
     except ValueError:
         raise InvalidInputError("kind", f"is {str(kind)[:40]!r}; use one of {', '.join(Kind)}") from None
+    parameters = signature(build).parameters
+    for name in arguments.keys() - parameters.keys():
+        raise InvalidInputError(name, f"is no argument of a message of kind {kind}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise InvalidInputError(name, "is missing")
     return build(**arguments)
 
 
@@ -192,7 +199,7 @@ def ding(
     :param remind_type: ``app``, ``sms`` or ``phone``; the latter two cost DING credits.
     :param call_voice: Voice of a DING by telephone, in DingTalk's words.
     """
-    if remind_type not in REMIND_TYPES:
+    if not isinstance(remind_type, str) or remind_type not in REMIND_TYPES:
         raise InvalidInputError(
             "remind_type", f"is {str(remind_type)[:40]!r}; use one of {', '.join(REMIND_TYPES)}"
         )
@@ -210,7 +217,7 @@ def ding(
                 remind_type=REMIND_TYPES[remind_type],
                 receiver_user_id_list=list(users),
                 content=content,
-                call_voice=call_voice,
+                call_voice=None if call_voice is None else parse_id(call_voice, "call_voice"),
             ),
         )
         for users in pages(_one_or_more(user_ids, "user_ids"), most)
@@ -234,10 +241,8 @@ def _needed(value: Any, field: str) -> str:
 
 def _one_or_more(value: Any, field: str) -> list[str]:
     """Ids from one id, a list, or JSON of a list; each once."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
+    if isinstance(value, str) and value != "None" and not value.lstrip().startswith("["):
         value = [value]
-    if isinstance(value, list | tuple) and field == "dept_ids":
-        value = [str(item) if type(item) is int else item for item in value]
     ids = parse_keys(value, field)
     if not ids:
         raise InvalidInputError(field, "is empty")

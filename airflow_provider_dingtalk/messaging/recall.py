@@ -18,15 +18,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, ThrottlingError
 from airflow_provider_dingtalk.messaging import plan
 from airflow_provider_dingtalk.messaging.ledger import Journal, Ledger, MemoryLedger
 from airflow_provider_dingtalk.messaging.plan import Batch
 from airflow_provider_dingtalk.messaging.progress import Progress
 from airflow_provider_dingtalk.messaging.receipts import Group, Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome, Reason, Report, Settled
+from airflow_provider_dingtalk.messaging.report import NO_CODE, Outcome, Reason, Report, Settled
 from airflow_provider_dingtalk.messaging.verdicts import (
     NOT_ATTEMPTED,
     RECALLED,
@@ -60,7 +60,7 @@ _OUTCOMES = {State.RECALLED: Outcome.RECALLED, State.FAILED: Outcome.FAILED, Sta
 _INTENT = Verdict(State.INTENT, final=False)
 #: Reasons of doubts that time may heal.
 LOST = frozenset(
-    {"no_answer", "unexpected_answer", "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
+    {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
 )
 _UNANSWERED = Reason(
     "no_answer",
@@ -100,6 +100,8 @@ class Recall:
         self._refused: dict[Group, Verdict] = {}
         self._outages = 0
         self._halted: Reason | None = None
+        self._hopeless = False
+        self._wait = 0.0
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
 
     async def run(self, client: DingTalkClient) -> Report:
@@ -128,6 +130,11 @@ class Recall:
         return Report(settled, dict(self._used), self._duplicates)
 
     @property
+    def wait(self) -> float:
+        """Seconds after which to go on, if DingTalk wants no calls until then; else 0."""
+        return self._wait if self._in(State.PENDING) or self._in(State.INTENT) else 0.0
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to recall."""
         return not self._receipts
@@ -135,7 +142,8 @@ class Recall:
     @property
     def is_final(self) -> bool:
         """Whether recalling the rest again, unchanged, is pointless."""
-        return all(verdict.final and verdict.state in _OUTCOMES for verdict in self._verdicts.values())
+        settled = {*_OUTCOMES, State.PENDING} if self._hopeless else _OUTCOMES
+        return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
 
     def _settled(self, verdict: Verdict) -> Settled:
         if verdict.state is State.PENDING:
@@ -182,8 +190,8 @@ class Recall:
         if why != "bisect":
             self._tries.update(batch.keys)
         before = {key: self._verdicts[key] for key in batch.keys}
-        self._verdicts.update(dict.fromkeys(batch.keys, _INTENT))
         await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
+        self._verdicts.update(dict.fromkeys(batch.keys, _INTENT))
         try:
             result = await self._client.call(plan.recall_call(batch), self._used, why)
         except DingTalkError as error:
@@ -217,7 +225,10 @@ class Recall:
         log.warning("%s", error)
         self._outages = self._outages + 1 if is_outage(error) else 0
         if stops_everything(error) or self._outages >= MAX_OUTAGES:
+            self._hopeless = self._hopeless or (self._halted is None and error.permanent)
             self._halted = self._halted or Reason.of(error)
+        if isinstance(error, ThrottlingError):
+            self._wait = max(LONG_WAIT, error.retry_after)
         if stops_the_group(error):
             self._refused[group] = of_error(error)
 

@@ -44,7 +44,7 @@ KEY_FIELD = {
     Kind.DING: "open_ding_id",
 }
 #: What DingTalk gives and takes as a number.
-NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id"})
+NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id", "dept_ids"})
 SENDER_FIELDS = {
     Kind.GROUP: ("robot_code", "open_conversation_id"),
     Kind.OTO: ("robot_code",),
@@ -161,7 +161,7 @@ def parse_id(value: Any, field: str) -> str:
 
 def _number(value: Any, field: str) -> str:
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
-        return str(int(value))
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return str(value)
     raise InvalidInputError(
@@ -194,12 +194,13 @@ def _decoded(text: str, field: str) -> Any:
 
 def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:
     if isinstance(value, Receipt):
-        return value
+        # One that was made by hand may be half of one.
+        value = msgspec.structs.asdict(value)
     kind = _kind(value.get("kind"), path)
     version = value.get("version", RECEIPT_VERSION)
     if version != RECEIPT_VERSION:
         raise InvalidInputError(
-            f"{path}.version", f"is {str(version)[:20]!r}; this package knows {RECEIPT_VERSION}"
+            f"{path}.version", f"is {_shown(version)}; this package knows {RECEIPT_VERSION}"
         )
     fields: dict[str, Any] = {name: _needed(value, name, path) for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])}
     recipients = value.get("recipients")
@@ -215,8 +216,15 @@ def _kind(value: Any, path: str) -> Kind:
     try:
         return Kind(value)
     except ValueError:
-        shown = repr(value)[:40] if value is not None else "missing"
+        shown = "missing" if value is None else _shown(value)
         raise InvalidInputError(f"{path}.kind", f"is {shown}; use one of {', '.join(Kind)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value in an error's text: short whatever it is."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    return repr(value) if isinstance(value, int) and abs(value) < 2**63 else f"of type {type(value).__name__}"
 
 
 def _needed(value: Mapping[str, Any], name: str, path: str) -> str:
@@ -235,6 +243,9 @@ def _sent_at(value: Any, field: str) -> str | None:
 
 
 def _moment(value: str) -> float:
+    if not (isinstance(value, str) and value[:4].isdigit()):
+        # Of "now" and of a time without a date pendulum makes a moment of today.
+        raise ValueError("no date")
     parsed = pendulum.parse(value, strict=True)
     if not isinstance(parsed, pendulum.DateTime):
         raise TypeError(value)

@@ -16,6 +16,8 @@ REPORT_VERSION = 1
 #: Keys listed by class; ``counts`` always has them all. 10,000 recalled keys would be 600 kB of good news.
 MAX_LISTED = {"recalled": 100, "failed": 1000, "expired": 1000, "unknown": 1000}
 _MAX_MESSAGE = 300
+#: The code of an error that came without one, such as a proxy's 502.
+NO_CODE = "no_code"
 
 
 class Outcome(StrEnum):
@@ -44,7 +46,7 @@ class Reason(Struct, frozen=True):
     @classmethod
     def of(cls, error: DingTalkError) -> Reason:
         """The reason that an error gives."""
-        return cls(error.code, error.message[:_MAX_MESSAGE], error.next_step)
+        return cls(error.code or NO_CODE, error.message[:_MAX_MESSAGE], error.next_step)
 
     def to_json(self) -> dict[str, str]:
         """The reason as plain JSON."""

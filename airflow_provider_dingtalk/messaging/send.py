@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.endpoints import (
     DingResult,
@@ -22,7 +22,8 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendResult,
     WorkNotificationSent,
 )
-from airflow_provider_dingtalk.api.errors import AmbiguousError, DingTalkError, ServerError
+from airflow_provider_dingtalk.api.errors import AmbiguousError, DingTalkError, ServerError, ThrottlingError
+from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger, SendLedger, SentLetter
 from airflow_provider_dingtalk.messaging.progress import Progress
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
 from airflow_provider_dingtalk.messaging.report import Reason
@@ -69,8 +70,7 @@ class IncompleteSendError(DingTalkError):
             code=first.code if first else "not_attempted",
             next_step=first.next_step if first else "",
             next_step_zh=first.next_step_zh if first else "",
-            # What was sent once must not be sent again by a retry that knows nothing of it.
-            permanent=bool(job.receipts or job.unknown) or bool(first and first.permanent),
+            permanent=job.is_final,
         )
         self.receipts = list(job.receipts)
 
@@ -79,41 +79,59 @@ class Send:
     """One job of sending.
 
     :param letters: The calls, made one after the other.
-    :param keep: Awaited with all receipts so far as soon as there is a new one, before the next call.
+    :param ledger: Where to keep how far it is. With one, a second run sends only what is missing.
+    :param keep: Awaited with all receipts so far: first with those of earlier runs, then as soon as there is a
+        new one, before the next call.
+    :param on_unknown: What to do with a call of which nobody knows whether it sent: ``fail`` lists it and counts
+        as a failure, ``skip`` only lists it, ``resend`` makes it again in the next run.
+    :param carried: Receipts of an earlier job of the same task: handed on, or they would be forgotten.
     """
 
     def __init__(
         self,
         letters: Sequence[Letter],
         *,
+        ledger: SendLedger | None = None,
         keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
+        on_unknown: str = "fail",
+        carried: Sequence[Receipt] = (),
         clock: Clock | None = None,
     ) -> None:
         self._letters = letters
+        self._is_durable = ledger is not None
+        self._ledger = ledger or MemorySendLedger()
         self._keep = keep
+        self._on_unknown = on_unknown
         self._clock = clock or SystemClock()
         self._stopped = False
         self._under_way: Letter | None = None
-        self.receipts: list[Receipt] = []
-        self.dropped: dict[str, str] = {}
+        self._sent = 0
         self._unknown: list[Unsent] = []
+        self.receipts: list[Receipt] = list(carried)
+        self.dropped: dict[str, str] = {}
         self.failed: list[Unsent] = []
         self.first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
+        #: Seconds after which to go on, if DingTalk wants no calls until then.
+        self.wait = 0.0
 
     async def run(self, client: DingTalkClient) -> list[Receipt]:
         """Send. A call that is refused ends the job; one whose answer is lost does not.
 
         What happened to each call is in :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`failed`.
+
+        :raises LedgerError: The ledger cannot be read or written; nothing more was sent.
         """
+        settled = await self._resume()
         progress = Progress(log, "Send", len(self._letters), self._clock)
-        progress.begin(len(self._letters))
-        for number, letter in enumerate(self._letters):
+        progress.begin(len(self._letters) - len(settled))
+        for place, letter in enumerate(self._letters):
             if self._stopped:
                 break
-            await self._send(client, letter)
+            if place not in settled:
+                await self._send(client, place, letter)
             if progress.is_due:
-                progress.tell(number + 1, self.used)
+                progress.tell(place + 1, self.used)
         return self.receipts
 
     def stop(self) -> None:
@@ -123,40 +141,79 @@ class Send:
     @property
     def unknown(self) -> list[Unsent]:
         """Calls of which nobody knows whether they sent; one that was cut off under way is among them."""
-        if not self._under_way:
-            return self._unknown
-        reason = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)
-        return [*self._unknown, Unsent(self._under_way.to, reason)]
+        cut_off = [Unsent(self._under_way.to, _CUT_OFF)] if self._under_way else []
+        return self._unknown + cut_off
 
     @property
     def not_attempted(self) -> int:
         """How many calls were not begun."""
-        return len(self._letters) - len(self.receipts) - len(self.unknown) - len(self.failed)
+        return len(self._letters) - self._sent - len(self.unknown) - len(self.failed)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another run is pointless, or would do harm."""
+        if self.unknown and self._on_unknown == "fail":
+            return True
+        # What was sent once must not be sent again by a run that knows nothing of it.
+        forgets = not self._is_durable and bool(self._sent or self.unknown)
+        return forgets or bool(self.first_error and self.first_error.permanent)
 
     def raise_if_incomplete(self) -> None:
         """Say so if anything was not sent, or may not have been.
 
         :raises IncompleteSendError: It holds the receipts of what was sent.
         """
-        if self.failed or self.unknown or self.not_attempted:
+        if self.failed or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
             raise IncompleteSendError(self)
 
-    async def _send(self, client: DingTalkClient, letter: Letter) -> None:
+    async def _resume(self) -> set[int]:
+        """Take up what earlier runs did; the places of letters that need no call."""
+        earlier = await self._ledger.load()
+        for _, letter in sorted(earlier.sent.items()):
+            self._note_sent(letter)
+        settled = set(earlier.sent)
+        for place in sorted(earlier.in_flight):
+            if self._on_unknown != "resend":
+                self._unknown.append(Unsent(self._letters[place].to, _CUT_OFF))
+                settled.add(place)
+        if settled:
+            log.info(
+                "An earlier try sent %d of %d; %d unknown.", self._sent, len(self._letters), len(self._unknown)
+            )
+        await self._hand_over()
+        return settled
+
+    async def _send(self, client: DingTalkClient, place: int, letter: Letter) -> None:
+        await self._ledger.intend(place)
         self._under_way = letter
         try:
             result = await client.call(letter.call, self.used, "send")
         except (AmbiguousError, ServerError) as error:
+            # The intent stays in the ledger: that is what "unknown" looks like to the next run.
             self._unknown.append(Unsent(letter.to, Reason(error.code, error.message, _LOOK)))
+            self._under_way = None
             self._note(error)
         except DingTalkError as error:
             self.failed.append(Unsent(letter.to, Reason.of(error)))
-            self._note(error)
+            self._under_way = None
             self._stopped = True
+            self.wait = max(LONG_WAIT, error.retry_after) if isinstance(error, ThrottlingError) else 0.0
+            self._note(error)
+            await self._ledger.refused(place)
         else:
             dropped = _dropped(result)
-            self.receipts.append(receipt_of(letter, result, self._clock.now(), len(dropped)))
-            self.dropped |= dropped
-        self._under_way = None
+            sent = SentLetter(receipt_of(letter, result, self._clock.now(), len(dropped)), dropped)
+            self._note_sent(sent)
+            self._under_way = None
+            await self._ledger.accepted(place, sent)
+            await self._hand_over()
+
+    def _note_sent(self, letter: SentLetter) -> None:
+        self._sent += 1
+        self.receipts.append(letter.receipt)
+        self.dropped |= letter.dropped
+
+    async def _hand_over(self) -> None:
         if self._keep and self.receipts:
             await self._keep(self.receipts)
 
@@ -166,6 +223,7 @@ class Send:
 
 
 _LOOK = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
+_CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)
 
 
 def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> Receipt:

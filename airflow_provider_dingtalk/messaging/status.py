@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -79,7 +79,7 @@ def evaluate(reading: Reading, condition: Condition) -> Judgement:
 
 
 def condition_of(
-    send_statuses: Iterable[str] | str | None, min_readers: Any = 0, read_by: Iterable[str] | None = None
+    send_statuses: Collection[str] | None, min_readers: Any = 0, read_by: Collection[str] | None = None
 ) -> Condition:
     """A condition out of an operator's arguments.
 
@@ -87,8 +87,11 @@ def condition_of(
     """
     if isinstance(min_readers, bool) or not isinstance(min_readers, int) or min_readers < 0:
         raise InvalidInputError("min_readers", "must be a whole number, 0 or more")
-    if isinstance(read_by, str) or isinstance(send_statuses, str):
-        raise InvalidInputError("read_by" if isinstance(read_by, str) else "send_statuses", "must be a list")
+    for field, words in (("send_statuses", send_statuses), ("read_by", read_by)):
+        if words is not None and not (isinstance(words, Collection) and not isinstance(words, str | bytes)):
+            raise InvalidInputError(field, f"must be a list, not {type(words).__name__}")
+        if not all(isinstance(word, str) and word for word in words or ()):
+            raise InvalidInputError(field, "must be a list of texts")
     return Condition(
         send_statuses=frozenset(send_statuses or {"SUCCESS"}),
         min_readers=min_readers,

@@ -45,15 +45,25 @@ class _RecallOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Recall the messages; the report is the result."""
+        return self.go_on(context)
+
+    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
+
+        :param event: Says which wait it was.
+        """
         from airflow_provider_dingtalk import execution
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messaging.recall import Recall
+        from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             hook = DingTalkHook(self.dingtalk_conn_id)
-            self._job = Recall(self._messages(hook, context))
-            return execution.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on)
+            self._job = execution.recall_job(self._messages(hook, context), context)
+            try:
+                return execution.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on)
+            except execution.LongWait as wait:
+                defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
         """Begin no further call. Sets a flag only: talking to Airflow's supervisor here would deadlock."""
@@ -227,8 +237,8 @@ class DingTalkRollbackOperator(_RecallOperator):
         [send, check] >> rollback.as_teardown()
 
     :param receipts: Receipts, lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
-    :param from_tasks: Ids of send tasks of the same run, whose receipts are found even if the task failed or
-        was killed half-way. (templated)
+    :param from_tasks: Id of a send task of the same run, or a list of them: their receipts are found even if a
+        task failed or was killed half-way. (templated)
     :param only_if_failed: Skip unless a task upstream failed.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
@@ -238,7 +248,7 @@ class DingTalkRollbackOperator(_RecallOperator):
     template_fields: Sequence[str] = ("receipts", "from_tasks")
 
     def __init__(
-        self, *, from_tasks: Sequence[str] | None = None, only_if_failed: bool = False, **kwargs: Any
+        self, *, from_tasks: Sequence[str] | str | None = None, only_if_failed: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.from_tasks = from_tasks
@@ -254,5 +264,6 @@ class DingTalkRollbackOperator(_RecallOperator):
             context, sorted(self.get_flat_relative_ids(upstream=True))
         ):
             raise AirflowSkipException("Nothing upstream failed: the messages stay.")
-        pushed = execution.receipts_in_xcom(context, self.from_tasks) if self.from_tasks else []
+        from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
+        pushed = execution.receipts_in_xcom(context, from_tasks) if from_tasks else []
         return parse_receipts([self.receipts, pushed])

@@ -19,30 +19,72 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.messaging.send import Send
 
 
+#: Arguments that say yes or no: a template renders them as text, and the text ``"False"`` counts as true.
+_FLAGS = ("one_receipt_per_user", "to_all_user")
+
+
 class _SendOperator(BaseOperator):
-    """What all send operators share."""
+    """What all send operators share.
+
+    On Airflow 3.3 and later a retry sends only what is missing, and publishes the receipts of earlier tries.
+
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param fail_on_dropped: Fail the task if DingTalk leaves people out: unknown, throttled, filtered ones.
+    :param on_unknown_send: A call that was under way when a try died may have sent, and DingTalk has no
+        idempotency key: ``fail`` (list it in the XCom ``unknown``), ``skip`` (list it and go on), ``resend``.
+    :param on_cleared_send: The task had sent everything when it was cleared: ``fail``, ``resend``, or ``keep``.
+    :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again.
+    """
 
     kind: ClassVar[str]
     ui_color = "#d6eaff"
 
     def __init__(
-        self, *, dingtalk_conn_id: str = "dingtalk_default", fail_on_dropped: bool = False, **kwargs: Any
+        self,
+        *,
+        dingtalk_conn_id: str = "dingtalk_default",
+        fail_on_dropped: bool = False,
+        on_unknown_send: str = "fail",
+        on_cleared_send: str = "fail",
+        allow_resend: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on_dropped = fail_on_dropped
+        self.on_unknown_send = on_unknown_send
+        self.on_cleared_send = on_cleared_send
+        self.allow_resend = allow_resend
         self._job: Send | None = None
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Send; the receipts are the result."""
-        from airflow_provider_dingtalk import execution
-        from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messaging.send import Send
+        return self.go_on(context)
 
-        with execution.airflow_errors():
+    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
+
+        :param event: Says which wait it was.
+        """
+        from airflow_provider_dingtalk.execution import LongWait, airflow_errors
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.sending import Sending, SendPolicy
+        from airflow_provider_dingtalk.triggers import defer_for
+
+        policy = SendPolicy(
+            fail_on_dropped=self.fail_on_dropped,
+            on_unknown_send=self.on_unknown_send,
+            on_cleared_send=self.on_cleared_send,
+            allow_resend=self.allow_resend,
+        )
+        with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            self._job = Send(hook.letters(self.kind, **self._arguments()), keep=execution.ReceiptsInXCom(context))
-            return execution.run_send(hook, self._job, context, fail_on_dropped=self.fail_on_dropped)
+            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy)
+            self._job = sending.job
+            try:
+                return sending.run(hook)
+            except LongWait as wait:
+                defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
         """Begin no further call. Sets a flag only: talking to Airflow's supervisor here would deadlock."""
@@ -50,7 +92,10 @@ class _SendOperator(BaseOperator):
             self._job.stop()
 
     def _arguments(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.template_fields}
+        from airflow_provider_dingtalk.execution import parse_flag
+
+        given = {name: getattr(self, name) for name in self.template_fields}
+        return given | {name: parse_flag(given[name], name) for name in _FLAGS if name in given}
 
 
 class _RobotSendOperator(_SendOperator):

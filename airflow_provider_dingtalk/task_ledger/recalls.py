@@ -1,0 +1,120 @@
+"""How far a recall is, in the task state store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Reason
+from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
+from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices
+
+#: Messages in one row: a kilobyte, rewritten with every call.
+MESSAGES_PER_ROW = 1000
+
+_LETTER_OF = {
+    State.PENDING: "P",
+    State.INTENT: "I",
+    State.RECALLED: "R",
+    State.FAILED: "F",
+    State.EXPIRED: "X",
+}
+_STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
+
+
+class RecallTaskLedger:
+    """How far a recall is: one character for each message, and the reasons of those that failed.
+
+    :param receipts: The messages, in the order in which they are recalled.
+    :param epoch: Tells a retry from a clear: what failed for good is tried again after a clear.
+    """
+
+    def __init__(self, store: Store, receipts: Sequence[Receipt], epoch: int) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._place = {receipt.key: place for place, receipt in enumerate(receipts)}
+        requests = sorted([*msgspec.to_builtins(receipt.group).values(), receipt.key] for receipt in receipts)
+        self._name = f"dingtalk-recall-1-{fingerprint(requests)}"
+        self._rows = [["P"] * len(keys) for keys in slices(len(self._place), MESSAGES_PER_ROW)]
+        self._why: list[dict[str, int]] = [{} for _ in self._rows]
+        self._reasons: list[Reason] = []
+
+    async def load(self) -> Mapping[str, Verdict]:
+        """What earlier tries wrote, by message key."""
+        return await ause(self._load)
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Keep these: one write for each row that they touch."""
+        await ause(self._write, verdicts)
+
+    def _load(self) -> dict[str, Verdict]:
+        begun = self._store.get(self._name)
+        if begun is not None and not isinstance(begun, dict):
+            raise corrupt(self._name)
+        cleared = begun is not None and begun.get("epoch") != self._epoch
+        if begun is None or cleared:
+            self._store.set(self._name, {"epoch": self._epoch})
+        if begun is None:
+            return {}
+        self._reasons = self._load_reasons()
+        for number in range(len(self._rows)):
+            self._load_row(number)
+        keys = iter(self._place)
+        found = {key: self._verdict(*divmod(place, MESSAGES_PER_ROW)) for place, key in enumerate(keys)}
+        keep = (State.INTENT, State.RECALLED) if cleared else tuple(_LETTER_OF)
+        return {
+            key: verdict
+            for key, verdict in found.items()
+            if verdict.state in keep and verdict.state is not State.PENDING
+        }
+
+    def _load_reasons(self) -> list[Reason]:
+        stored = self._store.get(f"{self._name}-reasons", [])
+        try:
+            return msgspec.convert(stored, list[Reason])
+        except msgspec.ValidationError:
+            raise corrupt(f"{self._name}-reasons") from None
+
+    def _load_row(self, number: int) -> None:
+        name = f"{self._name}-{number}"
+        stored = self._store.get(name)
+        if stored is None:
+            return
+        match stored:
+            case {"row": str(row), "why": dict(why)} if len(row) == len(self._rows[number]):
+                if not set(row) <= set(_STATE_OF) or any(at >= len(self._reasons) for at in why.values()):
+                    raise corrupt(name)
+                self._rows[number], self._why[number] = list(row), dict(why)
+            case _:
+                raise corrupt(name)
+
+    def _verdict(self, number: int, at: int) -> Verdict:
+        state = _STATE_OF[self._rows[number][at]]
+        why = self._why[number].get(str(at))
+        return Verdict(state, None if why is None else self._reasons[why], final=state is not State.INTENT)
+
+    def _write(self, verdicts: Mapping[str, Verdict]) -> None:
+        known = len(self._reasons)
+        touched = {self._set(key, verdict) for key, verdict in verdicts.items()}
+        if len(self._reasons) > known:
+            self._store.set(f"{self._name}-reasons", msgspec.to_builtins(self._reasons))
+        for number in sorted(touched):
+            row = {"row": "".join(self._rows[number]), "why": self._why[number]}
+            self._store.set(f"{self._name}-{number}", row)
+
+    def _set(self, key: str, verdict: Verdict) -> int:
+        number, at = divmod(self._place[key], MESSAGES_PER_ROW)
+        # What failed and may pass is as good as not begun, to the next try.
+        passing = verdict.state is State.FAILED and not verdict.final
+        self._rows[number][at] = "P" if passing else _LETTER_OF[verdict.state]
+        self._why[number].pop(str(at), None)
+        if verdict.reason and verdict.final:
+            self._why[number][str(at)] = self._number_of(verdict.reason)
+        return number
+
+    def _number_of(self, reason: Reason) -> int:
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return self._reasons.index(reason)

@@ -1,0 +1,70 @@
+"""Airflow's task state store, and what can go wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from airflow_provider_dingtalk.messaging.ledger import LedgerError
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Airflow's ``context["task_state_store"]``, as much of it as is used. It is sync."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value, which must be JSON and not None."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short name for a request: the same for the same request, another for any other."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def use(work: Callable[..., T], *arguments: Any) -> T:
+    """Use the store from the task's main thread.
+
+    :raises LedgerError: It does not answer, or not to this try.
+    """
+    try:
+        return work(*arguments)
+    except LedgerError:
+        raise
+    except Exception as error:
+        problem = type(error).__name__
+    raise LedgerError(
+        f"Airflow's task state store failed ({problem}); nothing more was sent.",
+        code="ledger",
+        next_step="See whether Airflow's API server is up, and whether this try was superseded by another one.",
+    )
+
+
+async def ause(work: Callable[..., T], *arguments: Any) -> T:
+    """Use the store from the event loop: in a thread, while the task's main thread waits.
+
+    :raises LedgerError: It does not answer, or not to this try.
+    """
+    return await asyncio.to_thread(use, work, *arguments)
+
+
+def corrupt(key: str) -> LedgerError:
+    """The error for a value that this package did not write."""
+    return LedgerError(
+        f"The task state {key!r} holds what this package did not write; nothing was sent.",
+        code="ledger_corrupt",
+        next_step="Look at the state of the task in Airflow; delete that key to begin anew.",
+        permanent=True,
+    )
+
+
+def slices(total: int, size: int) -> Iterable[range]:
+    """Places from 0 to ``total``, in pieces of at most ``size``."""
+    return (range(start, min(start + size, total)) for start in range(0, total, size))
