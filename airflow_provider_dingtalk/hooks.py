@@ -69,8 +69,12 @@ class DingTalkHook(BaseHook):
             try:
                 connection = self.get_connection(self.dingtalk_conn_id)
             except Exception as error:
-                raise _no_connection(self.dingtalk_conn_id, error) from None
-            self._settings = settings_of(connection)
+                refusal = _no_connection(self.dingtalk_conn_id, error)
+            else:
+                self._settings = settings_of(connection)
+                return self._settings
+            # Outside the handler: the error's context would carry Airflow's own text.
+            raise refusal
         return self._settings
 
     async def asettings(self) -> Settings:
@@ -84,8 +88,12 @@ class DingTalkHook(BaseHook):
             try:
                 connection = await get_async_connection(self.dingtalk_conn_id)
             except Exception as error:
-                raise _no_connection(self.dingtalk_conn_id, error) from None
-            self._settings = settings_of(connection)
+                refusal = _no_connection(self.dingtalk_conn_id, error)
+            else:
+                self._settings = settings_of(connection)
+                return self._settings
+            # Outside the handler: the error's context would carry Airflow's own text.
+            raise refusal
         return self._settings
 
     async def aclient(self) -> DingTalkClient:

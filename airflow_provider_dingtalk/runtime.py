@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+from anyio import CancelScope
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
@@ -54,23 +55,31 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
 
     :param stop: Asks the work to begin nothing more.
     """
-    ended = threading.Event()
+    ended, interrupted = threading.Event(), threading.Event()
+    scopes: list[CancelScope] = []
 
     async def watched() -> T:
         try:
-            return await work()
+            with CancelScope() as scope:
+                scopes.append(scope)
+                if not interrupted.is_set():
+                    return await work()
         finally:
             ended.set()
+        raise asyncio.CancelledError
 
-    future = _loop_thread().start_task_soon(watched)
+    portal = _loop_thread()
     try:
-        return future.result()
+        # Inside, for an interruption can come before there is a future: the work is known by its scope.
+        return portal.start_task_soon(watched).result()
     except BaseException:
+        interrupted.set()
         if not ended.is_set():
             if stop:
                 stop()
                 ended.wait(GRACE)
-            future.cancel()
+            for scope in scopes:
+                portal.start_task_soon(scope.cancel)
             ended.wait(DRAIN)
         raise
 

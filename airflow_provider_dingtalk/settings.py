@@ -193,9 +193,10 @@ def _from_callable(path: str) -> str:
     try:
         ticket = getattr(importlib.import_module(module), function)()
     except Exception as error:
-        # Foreign code: its text may hold anything, and its trouble may pass.
         problem = type(error).__name__
-        raise ConfigurationError(f"extra suite_ticket: {path} failed ({problem}).", permanent=False) from None
-    if not isinstance(ticket, str) or not ticket:
+    else:
+        if isinstance(ticket, str) and ticket:
+            return ticket
         raise ConfigurationError(f"extra suite_ticket: {path} gave no text.")
-    return ticket
+    # Foreign code: its trouble may pass. Outside the handler: the error's context would carry its text.
+    raise ConfigurationError(f"extra suite_ticket: {path} failed ({problem}).", permanent=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_dingtalk.api.clock import SystemClock
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.watching import Watch, error_event, look, met_event, timeout_event
@@ -33,7 +33,7 @@ class DingTalkMomentTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.moment = moment
         self.waits = waits
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How Airflow stores and rebuilds the trigger."""
@@ -88,7 +88,7 @@ class DingTalkMessageTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.end = end
         self.with_readers = with_readers
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How Airflow stores and rebuilds the trigger."""

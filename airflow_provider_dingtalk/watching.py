@@ -46,6 +46,7 @@ class Watch(Struct, frozen=True):
         condition: dict[str, Any] = msgspec.to_builtins(self.condition)
         # A set has no order, and a trigger is known by its arguments.
         condition["send_statuses"] = sorted(condition["send_statuses"])
+        condition["read_by"] = list(condition["read_by"])
         return {"receipts": [receipt.to_json() for receipt in self.receipts], "condition": condition}
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -120,6 +121,11 @@ def show_report(report: dict[str, Any], after: dict[str, Any]) -> None:
         print(f"            {number} × {name}")
 
 
+def is_taken_back(counts: dict[str, int] | None) -> bool:
+    """Whether messages of a kind were sent, and nobody sees one of them any more."""
+    return counts is not None and counts["visible"] == 0 < counts["sent"]
+
+
 def main() -> int:
     """Run the story. 0 if every message was taken back and the run failed, as it should."""
     with tempfile.TemporaryDirectory() as folder, running_sandbox(Path(folder)) as sandbox:
@@ -141,15 +147,20 @@ def main() -> int:
             report = airflow.api.xcom(DAG_ID, run_id, "rollback", "report")
             after = witness.truth()
             show_messages(witness.most, after)
+            if report is None:
+                raise RuntimeError(f"the rollback left no report: {airflow.api.task_states(DAG_ID, run_id)}")
             show_report(report, after)
             print(f"\n  The run is {state}: its check failed, and a rollback does not make that good.\n")
-            gone = all(counts["visible"] == 0 < counts["sent"] for counts in after["counts"].values())
+            gone = all(is_taken_back(after["counts"].get(kind)) for kind in KINDS)
             say("stopping Airflow and the sandbox")
     say("done" if gone and state == "failed" else "NOT as it should be")
     return 0 if gone and state == "failed" else 1
 
 
 if __name__ == "__main__":
+    # A polite kill is a Ctrl-C, and a Ctrl-C counts also where a shell had it ignored: all is stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -6,12 +6,15 @@ https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 FINISHED = frozenset({"success", "failed"})
+#: Seconds between two attempts, and how many there are: see :meth:`AirflowApi.trigger`.
+RETRY_WAIT, ATTEMPTS = 0.5, 10
 
 
 class AirflowApi:
@@ -61,11 +64,23 @@ class AirflowApi:
         return [error["stack_trace"] for error in self.get("/importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Start a run; its id."""
-        run_id: str = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})[
-            "dag_run_id"
-        ]
-        return run_id
+        """Start a run; its id.
+
+        On SQLite the API server's sync and async sessions now and then wait for each other's lock until one gives
+        up after 5 s and answers 500. The id is ours, so asking again cannot start a second run.
+
+        :raises RuntimeError: Airflow refused.
+        """
+        run_id = f"manual__{uuid.uuid4().hex}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        for _ in range(ATTEMPTS):
+            response = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+            if response.is_success or response.status_code == httpx.codes.CONFLICT:
+                return run_id
+            if not response.is_server_error:
+                break
+            time.sleep(RETRY_WAIT)
+        raise RuntimeError(f"{dag_id} was not triggered: {response.status_code} {response.text}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The state of a run."""
@@ -116,11 +131,19 @@ class AirflowApi:
         )
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
-        """A task's log as text."""
+        """A task's log as text, with the types and texts of errors."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, map_index=map_index, full_content=True)["content"]
-        return "\n".join(line.get("event", "") if isinstance(line, dict) else str(line) for line in content)
+        return "\n".join(_text_of(line) for line in content)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _text_of(line: Any) -> str:
+    """A structured line of a log as text; an error's type and text stand beside the line and not in it."""
+    if not isinstance(line, dict):
+        return str(line)
+    errors = line.get("error_detail") or []
+    return "\n".join([line.get("event", ""), *(f"{one['exc_type']}: {one['exc_value']}" for one in errors)])

@@ -20,7 +20,7 @@ from typing import Self
 from demo.airflow_api import AirflowApi
 from demo.processes import Process, free_port, stop_all, tail
 
-#: Seconds until everything answers; about 20 on two cores.
+#: Seconds until everything answers; about 12 on two cores, twice that before byte code is there.
 START_TIMEOUT = 180.0
 COMPONENTS = {
     "api-server": ["api-server", "--workers", "1"],
@@ -64,6 +64,8 @@ class AirflowStack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and issubclass(kind, Exception):
+            self._say(f"what Airflow said last:\n{self.logs()}")
         self.stop()
 
     def start(self, name: str) -> Process:
@@ -77,8 +79,15 @@ class AirflowStack:
     def stop(self) -> None:
         """End everything that was started, and remove the folder."""
         self.api.close()
-        stop_all(list(self.processes.values()))
+        # The others end in a second as long as the API server answers, and in ten if it does not.
+        server = [self.processes[name] for name in self.processes if name == "api-server"]
+        stop_all([process for process in self.processes.values() if process not in server])
+        stop_all(server)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def logs(self, lines: int = 8) -> str:
+        """The end of every component's log."""
+        return "\n".join(f"{name}:\n{tail(process.log, lines)}" for name, process in self.processes.items())
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
         """Wait until the dag-processor has read a DAG.
@@ -110,8 +119,7 @@ class AirflowStack:
         while not self.api.is_healthy():
             self._raise_if_one_is_dead()
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{name}:\n{tail(process.log, 8)}" for name, process in self.processes.items())
-                raise RuntimeError(f"Airflow is not healthy after {START_TIMEOUT:.0f} s\n{logs}")
+                raise RuntimeError(f"Airflow is not healthy after {START_TIMEOUT:.0f} s\n{self.logs()}")
             time.sleep(0.25)
 
     def _raise_if_one_is_dead(self) -> None:
@@ -125,7 +133,14 @@ def _airflow() -> str:
 
 def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
     """The environment of all components: nothing of the caller's Airflow, short intervals, few processes."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    # Without byte code every process would compile Airflow anew.
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AIRFLOW") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    # Components talk to each other on loopback: never by way of somebody's proxy.
+    inherited["NO_PROXY"] = inherited["no_proxy"] = "127.0.0.1,localhost"
     # Airflow starts its own command by name.
     inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}"
     options = {

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
+from airflow_provider_dingtalk.api.errors import DingTalkError
 
 #: Seconds before its end at which a token is renewed. DingTalk advises ten minutes.
 RENEW_BEFORE_END = 600.0
@@ -124,6 +126,8 @@ class Tokens:
         self._one_at_a_time = asyncio.Lock()
         self._current: AccessToken | None = None
         self._renew_at = float("-inf")
+        self._failures = 0
+        self._failed: DingTalkError | None = None
 
     async def get(self, used: Counter[str], dead: AccessToken | None = None) -> AccessToken:
         """The current token.
@@ -131,7 +135,11 @@ class Tokens:
         :param used: Counts the request, if one is needed.
         :param dead: A token that DingTalk just refused: who comes first renews it, the others take the new one.
         """
+        seen = self._failures
         async with self._one_at_a_time:
+            if self._failed and self._failures != seen:
+                # Somebody asked while we waited: the same question would get the same answer.
+                raise copy(self._failed)
             # By identity: DingTalk may give the same text again, which is a renewal nevertheless.
             current = self._current
             if current is None or current is dead or self._clock.monotonic() >= self._renew_at:
@@ -139,7 +147,12 @@ class Tokens:
             return current
 
     async def _renew(self, used: Counter[str]) -> AccessToken:
-        answer = await self._request(used)
+        try:
+            answer = await self._request(used)
+        except DingTalkError as error:
+            self._failures, self._failed = self._failures + 1, error
+            raise
+        self._failed = None
         if self._on_new:
             await self._on_new(answer.access_token)
         # A token shorter than the margin is used for half of its life instead of being renewed at each call.

@@ -20,13 +20,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from airflow_provider_dingtalk.api.auth import App, Tokens
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.endpoints import AccessToken, Auth, Effect, Endpoint
-from airflow_provider_dingtalk.api.error_codes import Retry, rule_for
+from airflow_provider_dingtalk.api.error_codes import Retry, error_for, rule_for
 from airflow_provider_dingtalk.api.errors import (
     AmbiguousError,
     BannedError,
+    ForeignPageError,
     LostAnswerError,
     NotSentError,
     ResponseError,
+    ServerError,
     ThrottlingError,
 )
 from airflow_provider_dingtalk.api.hosts import Hosts
@@ -98,6 +100,7 @@ class DingTalkClient:
         # Requests wait here and not in the pool, whose work grows with all that waits in it.
         self._gate = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
+        self._banned_until = float("-inf")
 
     def __repr__(self) -> str:
         return f"DingTalkClient({self._app!r}, {self._hosts.api})"
@@ -110,9 +113,14 @@ class DingTalkClient:
         :raises DingTalkError: See the tree.
         """
         tally = used if used is not None else Counter()
+        dead: AccessToken | None = None
         async for attempt in self._attempts(endpoint):
+            # Outside the attempt: the call for a token has tries of its own.
+            token = await self._token_for(endpoint, tally, dead)
             with attempt:
-                return await self._once(endpoint, tally, why or endpoint.name)
+                return await self._send(endpoint, token.access_token if token else "", tally, why or endpoint.name)
+            failed = attempt.retry_state.outcome
+            dead = token if failed and _is_dead_token(failed.exception()) else None
         raise AssertionError("tenacity always returns or raises")
 
     async def authenticate(self) -> None:
@@ -139,20 +147,26 @@ class DingTalkClient:
             reraise=True,
         )
 
-    async def _once(self, endpoint: Endpoint[Result], used: Counter[str], why: str) -> Result:
+    async def _token_for(
+        self, endpoint: Endpoint[Any], used: Counter[str], dead: AccessToken | None
+    ) -> AccessToken | None:
         if endpoint.http.auth is Auth.NONE:
-            return await self._send(endpoint, "", used, why)
-        token = await self._tokens.get(used)
+            return None
         try:
-            return await self._send(endpoint, token.access_token, used, why)
-        except ResponseError as error:
-            if rule_for(error.code, error.status_code).retry is not Retry.REFRESH:
-                raise
-        token = await self._tokens.get(used, dead=token)
-        return await self._send(endpoint, token.access_token, used, why)
+            return await self._tokens.get(used, dead)
+        except (AmbiguousError, ServerError) as error:
+            failed = error
+        # Whatever became of the call for a token: the call that needs it did not go out.
+        raise NotSentError(
+            f"{endpoint.name}: no access token. {failed.message}",
+            code="not_sent",
+            next_step=failed.next_step,
+            next_step_zh=failed.next_step_zh,
+        )
 
     async def _send(self, endpoint: Endpoint[Result], token: str, used: Counter[str], why: str) -> Result:
         async with self._limiter.slot(endpoint.name), self._gate:
+            self._raise_if_banned(endpoint)
             request = request_for(endpoint, self._hosts.base_url(endpoint.http.host), token)
             used[why] += 1
             wire = await self._exchange(endpoint, request)
@@ -160,8 +174,20 @@ class DingTalkClient:
             return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), token))
         except ThrottlingError as error:
             used["throttled"] += 1
-            self._limiter.hold(endpoint.name, error.retry_after)
+            if isinstance(error, BannedError):
+                self._banned_until = self._clock.monotonic() + error.retry_after
+            else:
+                self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
             raise
+        except ForeignPageError as error:
+            self._banned_until = self._clock.monotonic() + error.retry_after
+            raise
+
+    def _raise_if_banned(self, endpoint: Endpoint[Any]) -> None:
+        """Send nothing while this address is shut out: from all APIs, so by whoever asks."""
+        left = self._banned_until - self._clock.monotonic()
+        if left > 0:
+            raise error_for("1111", "not sent: this address is shut out", endpoint=endpoint.name, retry_after=left)
 
     async def _get_token(self, used: Counter[str]) -> AccessToken:
         return await self.call(await self._app.token_request(), used, "token")
@@ -223,6 +249,9 @@ class Tries:
 
     def again(self, error: BaseException) -> bool:
         """Whether to send again after this error."""
+        if _is_dead_token(error):
+            self._failed["dead token"] += 1
+            return self._failed["dead token"] == 1
         if isinstance(error, ThrottlingError):
             # Whoever waits that long should not hold a worker meanwhile: the caller decides.
             if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
@@ -238,10 +267,16 @@ class Tries:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ThrottlingError):
             return error.retry_after
+        if _is_dead_token(error):
+            return 0.0
         return float(0.5 * 2 ** (self._failed["other"] - 1))
+
+
+def _is_dead_token(error: BaseException | None) -> bool:
+    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.REFRESH
 
 
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, AmbiguousError):
-        return True
+        return not isinstance(error, ForeignPageError)
     return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

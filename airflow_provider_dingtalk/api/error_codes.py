@@ -79,7 +79,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "请检查 Client ID 和 Client Secret。密钥与区域绑定：国内应用的 region 为 cn，国际版为 international。",
         ),
         ("invalidClientIdOrSecret", "invalid.client", "unauthorized.client", "40096", "40089")
-        + ("invalidSuiteKey", "unknownError", "unsupported.grant.type"),
+        + ("invalidSuiteKey", "unsupported.grant.type"),
     ),
     (
         Rule(
@@ -134,7 +134,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi",
             "Forbidden.AccessDenied.QpmLimitForSuitekeyAndOrgAndApi",
         )
-        + ("90018", "90019", "system.busy", "systemBusy", "-1")
+        + ("90018", "90019", "system.busy", "systemBusy")
         + ("send.too.fast", "send.byToken.tooFast", "too.many.group", "too.many.people", "toomuch.msg")
         + ("143103", "143104", "143203", "143204", "410100", "660026"),
     ),
@@ -368,7 +368,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "钉钉服务异常，请几分钟后重试。",
         ),
         ("system.error", "server.error", "ServiceUnavailable", "500", "unknown.send.result", "send.ding.exception")
-        + ("SYSTEM_ERROR", "1430003"),
+        + ("SYSTEM_ERROR", "1430003", "unknownError", "-1"),
     ),
 )
 

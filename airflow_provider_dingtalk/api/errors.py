@@ -8,7 +8,8 @@
     ├─ NotSentError                  no connection was made: nothing reached DingTalk
     ├─ AmbiguousError                the call may or may not have been carried out
     │  ├─ LostAnswerError            the connection broke, or no whole answer came in time
-    │  └─ UnexpectedResponseError    an answer that is none: a proxy's page, cut or foreign JSON
+    │  └─ UnexpectedResponseError    an answer that is none: cut or foreign JSON, a redirect
+    │     └─ ForeignPageError        a page for people: a ban, or a proxy's
     └─ ResponseError                 DingTalk answered with an error code
        ├─ AuthenticationError        key, secret, ticket or token refused
        ├─ PermissionDeniedError      the app may not do this
@@ -114,6 +115,20 @@ class LostAnswerError(AmbiguousError):
 
 class UnexpectedResponseError(AmbiguousError):
     """The answer is none that DingTalk documents: another content type, cut or foreign JSON, a redirect."""
+
+
+class ForeignPageError(UnexpectedResponseError):
+    """A page for people came instead of an answer.
+
+    That is how DingTalk shuts out an address that calls too often; a proxy in between may do the same, and
+    may do it after the call was carried out.
+
+    :param retry_after: Seconds to wait before the next call.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 300.0, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.retry_after = retry_after
 
 
 class ResponseError(DingTalkError):

@@ -47,7 +47,14 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     except ValueError:
         raise ConfigurationError("host: is no URL.") from None
     name = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not name or parts.path.strip("/") or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not name
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+        or port == 0
+    ):
         raise ConfigurationError("host: must be scheme, host and port, e.g. http://127.0.0.1:8848.")
     if parts.username or parts.password:
         raise ConfigurationError("host: must hold no user and no password.")

@@ -126,5 +126,5 @@ def _encoded(field: str, value: dict[str, Any]) -> bytes:
 
 def _first_line(markdown: str) -> str:
     # DingTalk shows the title in the list of chats and refuses a message without one.
-    lines = [line.lstrip("#> *-").strip() for line in markdown.splitlines()]
+    lines = [line.strip("#>*- ") for line in markdown.splitlines()]
     return next((line for line in lines if line), "-")[:60]

@@ -9,14 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from airflow_provider_dingtalk.api.endpoints import Auth, Endpoint, Host, fields_of
-from airflow_provider_dingtalk.api.error_codes import error_for
-from airflow_provider_dingtalk.api.errors import InvalidInputError, ResponseError, UnexpectedResponseError
+from airflow_provider_dingtalk.api.error_codes import CODES, error_for
+from airflow_provider_dingtalk.api.errors import (
+    ForeignPageError,
+    InvalidInputError,
+    ResponseError,
+    UnexpectedResponseError,
+)
 
 Result = TypeVar("Result")
 
@@ -96,11 +101,12 @@ def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = (
     :raises ResponseError: DingTalk's error, by its code.
     :raises UnexpectedResponseError: The answer is none that DingTalk documents.
     """
-    if ban := _ban(endpoint, wire):
-        raise ban
+    _raise_if_shut_out(endpoint, wire)
     body = _json_object(endpoint, wire)
     if error := _error(endpoint, wire, body, tuple(secrets)):
         raise error
+    if 300 <= wire.status_code < 400:
+        raise _unexpected(endpoint, wire, "redirects are not followed")
     if not 200 <= wire.status_code < 300:
         raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
     try:
@@ -110,24 +116,26 @@ def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = (
     return result
 
 
-def _ban(endpoint: Endpoint[Any], wire: Wire) -> ResponseError | None:
-    """The page that shuts out an address: HTML, or JSON of its own under HTTP 200.
+def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
+    """See whether the answer is the page that shuts out an address: HTML, or JSON of its own under HTTP 200.
 
     https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
     """
     head = wire.body[:8192]
-    is_page = head.lstrip()[:1] == b"<" and wire.status_code < 500
-    if not (is_page or _BAN.search(head)):
-        return None
     minutes = _BAN_MINUTES.search(head)
-    seconds = float(minutes.group(1)) * 60 if minutes else BAN_SECONDS
-    return error_for(
-        "1111" if _BAN.search(head) else "html_page",
-        "address shut out" if _BAN.search(head) else "a page for people",
-        status_code=wire.status_code,
-        endpoint=endpoint.name,
-        retry_after=min(seconds, MAX_RETRY_AFTER),
-    )
+    seconds = min(float(minutes.group(1)) * 60 if minutes else BAN_SECONDS, MAX_RETRY_AFTER)
+    where: dict[str, Any] = {"status_code": wire.status_code, "endpoint": endpoint.name}
+    if _BAN.search(head):
+        raise error_for("1111", "this address is shut out", retry_after=seconds, **where)
+    if head.lstrip()[:1] == b"<" and wire.status_code < 500 and wire.status_code != 429:
+        rule = CODES["html_page"]
+        raise ForeignPageError(
+            f"{endpoint.name}: HTTP {wire.status_code} with a page for people.",
+            code="html_page",
+            next_step=rule.next_step,
+            next_step_zh=rule.next_step_zh,
+            retry_after=seconds,
+        )
 
 
 def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
@@ -145,11 +153,12 @@ def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
 def _error(
     endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any], secrets: tuple[str, ...]
 ) -> ResponseError | None:
-    texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
-    # Cut short only after masking: half a secret would pass unseen.
-    code, message, request_id = (_masked(text, secrets)[:_MAX_MESSAGE] for text in texts)
+    code, *texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
     if not code:
         return None
+    if code not in CODES:  # what is in the table is no secret, even where it holds a very short one
+        code = _masked(code, secrets)
+    message, request_id = (_masked(text, secrets) for text in texts)
     return error_for(
         code,
         message,
@@ -192,11 +201,12 @@ def _text(value: Any) -> str:
 
 
 def _masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Text without secrets, as they are or quoted as in a URL."""
+    """The beginning of a text, without secrets: each character of them as it is or quoted as in a URL."""
     for secret in filter(None, secrets):
-        for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
-            text = text.replace(form, "***")
-    return text
+        anyhow = "".join(f"(?:{re.escape(char)}|{re.escape(quote(char, safe=''))})" for char in secret)
+        text = re.sub(anyhow, "***", text, flags=re.IGNORECASE)
+    # Cut short only now: half a secret would have passed unseen.
+    return text[:_MAX_MESSAGE]
 
 
 def _retry_after(wire: Wire) -> dict[str, float]:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, ThrottlingError
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError
 from airflow_provider_dingtalk.messaging import plan
 from airflow_provider_dingtalk.messaging.ledger import Journal, Ledger, MemoryLedger
 from airflow_provider_dingtalk.messaging.plan import Batch
@@ -33,6 +33,7 @@ from airflow_provider_dingtalk.messaging.verdicts import (
     TOO_OLD,
     State,
     Verdict,
+    asks_to_wait,
     in_doubt,
     is_about_one_key,
     is_outage,
@@ -132,7 +133,9 @@ class Recall:
     @property
     def wait(self) -> float:
         """Seconds after which to go on, if DingTalk wants no calls until then; else 0."""
-        return self._wait if self._in(State.PENDING) or self._in(State.INTENT) else 0.0
+        # What failed for now counts: with few calls, all of them may have been refused for the pace.
+        is_open = any(not said.final or said.state is State.PENDING for said in self._verdicts.values())
+        return self._wait if is_open else 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -227,8 +230,8 @@ class Recall:
         if stops_everything(error) or self._outages >= MAX_OUTAGES:
             self._hopeless = self._hopeless or (self._halted is None and error.permanent)
             self._halted = self._halted or Reason.of(error)
-        if isinstance(error, ThrottlingError):
-            self._wait = max(LONG_WAIT, error.retry_after)
+        if wait := asks_to_wait(error):
+            self._wait = max(LONG_WAIT, wait)
         if stops_the_group(error):
             self._refused[group] = of_error(error)
 

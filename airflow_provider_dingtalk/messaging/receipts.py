@@ -199,9 +199,7 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:
     kind = _kind(value.get("kind"), path)
     version = value.get("version", RECEIPT_VERSION)
     if version != RECEIPT_VERSION:
-        raise InvalidInputError(
-            f"{path}.version", f"is {_shown(version)}; this package knows {RECEIPT_VERSION}"
-        )
+        raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {RECEIPT_VERSION}")
     fields: dict[str, Any] = {name: _needed(value, name, path) for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])}
     recipients = value.get("recipients")
     return Receipt(

@@ -22,11 +22,12 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendResult,
     WorkNotificationSent,
 )
-from airflow_provider_dingtalk.api.errors import AmbiguousError, DingTalkError, ServerError, ThrottlingError
+from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger, SendLedger, SentLetter
 from airflow_provider_dingtalk.messaging.progress import Progress
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
-from airflow_provider_dingtalk.messaging.report import Reason
+from airflow_provider_dingtalk.messaging.report import NO_CODE, Reason
+from airflow_provider_dingtalk.messaging.verdicts import asks_to_wait, leaves_doubt
 
 log = logging.getLogger(__name__)
 
@@ -188,18 +189,19 @@ class Send:
         self._under_way = letter
         try:
             result = await client.call(letter.call, self.used, "send")
-        except (AmbiguousError, ServerError) as error:
-            # The intent stays in the ledger: that is what "unknown" looks like to the next run.
-            self._unknown.append(Unsent(letter.to, Reason(error.code, error.message, _LOOK)))
-            self._under_way = None
-            self._note(error)
         except DingTalkError as error:
-            self.failed.append(Unsent(letter.to, Reason.of(error)))
             self._under_way = None
-            self._stopped = True
-            self.wait = max(LONG_WAIT, error.retry_after) if isinstance(error, ThrottlingError) else 0.0
             self._note(error)
-            await self._ledger.refused(place)
+            if wait := asks_to_wait(error):
+                self._stopped = True
+                self.wait = max(LONG_WAIT, wait)
+            if leaves_doubt(error):
+                # The intent stays in the ledger: that is what "unknown" looks like to the next run.
+                self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
+            else:
+                self.failed.append(Unsent(letter.to, Reason.of(error)))
+                self._stopped = True
+                await self._ledger.refused(place)
         else:
             dropped = _dropped(result)
             sent = SentLetter(receipt_of(letter, result, self._clock.now(), len(dropped)), dropped)

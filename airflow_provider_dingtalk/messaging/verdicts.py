@@ -17,8 +17,8 @@ from airflow_provider_dingtalk.api.error_codes import Retry, Scope, is_known, ru
 from airflow_provider_dingtalk.api.errors import (
     AmbiguousError,
     AuthenticationError,
-    BannedError,
     DingTalkError,
+    ForeignPageError,
     InvalidInputError,
     NotSentError,
     PartialRecallError,
@@ -112,10 +112,14 @@ def of_error(error: DingTalkError) -> Verdict:
     reason = Reason.of(error)
     if isinstance(error, RecallExpiredError):
         return Verdict(State.EXPIRED, reason)
-    # Where an HTML page comes from, nobody knows; it may be a proxy's, after the call was carried out.
-    if isinstance(error, AmbiguousError | ServerError | PartialRecallError) or error.code == "html_page":
+    if leaves_doubt(error):
         return in_doubt(reason)
     return Verdict(State.FAILED, reason, final=error.permanent)
+
+
+def leaves_doubt(error: DingTalkError) -> bool:
+    """Whether a call that failed with this error may have been carried out, at least in part."""
+    return isinstance(error, AmbiguousError | ServerError | PartialRecallError)
 
 
 def in_doubt(reason: Reason) -> Verdict:
@@ -133,7 +137,12 @@ def is_about_one_key(error: DingTalkError) -> bool:
 
 def stops_everything(error: DingTalkError) -> bool:
     """Whether no call of this app has a chance now."""
-    return isinstance(error, AuthenticationError | QuotaExhaustedError | BannedError | ThrottlingError)
+    return isinstance(error, AuthenticationError | QuotaExhaustedError) or asks_to_wait(error) > 0
+
+
+def asks_to_wait(error: DingTalkError) -> float:
+    """Seconds in which no call of this app has a chance; 0 if the error says nothing of the kind."""
+    return error.retry_after if isinstance(error, ThrottlingError | ForeignPageError) else 0.0
 
 
 def stops_the_group(error: DingTalkError) -> bool:

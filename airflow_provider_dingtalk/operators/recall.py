@@ -266,4 +266,4 @@ class DingTalkRollbackOperator(_RecallOperator):
             raise AirflowSkipException("Nothing upstream failed: the messages stay.")
         from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
         pushed = execution.receipts_in_xcom(context, from_tasks) if from_tasks else []
-        return parse_receipts([self.receipts, pushed])
+        return parse_receipts(self.receipts) + parse_receipts(pushed)

@@ -130,8 +130,10 @@ class DingTalkSendGroupMessageOperator(_RobotSendOperator):
 
     :param open_conversation_id: The group, or a list of groups. (templated)
     :param text: A plain text; or (templated)
-    :param markdown: a Markdown text, with an optional ``title`` for the list of chats; or (templated)
-    :param msg_key: DingTalk's template, with its ``msg_param`` as an object or JSON. (templated)
+    :param markdown: a Markdown text; or (templated)
+    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
+    :param msg_key: DingTalk's template, by name. (templated)
+    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
     :param robot_code: The robot; by default the connection's. (templated)
     :param cool_app_code: Needed where a group cool app brought the robot into the group. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
@@ -164,8 +166,10 @@ class DingTalkSendOTOMessagesOperator(_RobotSendOperator):
     :param user_ids: User ids: a list, an XCom, or JSON of a list. (templated)
     :param one_receipt_per_user: One call each, so that one person's message can be recalled alone. (templated)
     :param text: A plain text; or (templated)
-    :param markdown: a Markdown text, with an optional ``title`` for the list of chats; or (templated)
-    :param msg_key: DingTalk's template, with its ``msg_param`` as an object or JSON. (templated)
+    :param markdown: a Markdown text; or (templated)
+    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
+    :param msg_key: DingTalk's template, by name. (templated)
+    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
     :param robot_code: The robot; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on_dropped: Fail the task if DingTalk leaves people out: unknown, throttled, filtered ones.
@@ -197,8 +201,10 @@ class DingTalkSendPrivateChatMessageOperator(_RobotSendOperator):
     :param open_conversation_id: The chat, or a list of chats. (templated)
     :param cool_app_code: The cool app that brought the robot into the chat. (templated)
     :param text: A plain text; or (templated)
-    :param markdown: a Markdown text, with an optional ``title`` for the list of chats; or (templated)
-    :param msg_key: DingTalk's template, with its ``msg_param`` as an object or JSON. (templated)
+    :param markdown: a Markdown text; or (templated)
+    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
+    :param msg_key: DingTalk's template, by name. (templated)
+    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
     :param robot_code: The robot; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on_dropped: Fail the task if DingTalk leaves people out.
@@ -231,7 +237,8 @@ class DingTalkSendWorkNotificationOperator(_SendOperator):
     :param dept_ids: Department ids, each with all below it; 20 a call. (templated)
     :param to_all_user: Send to the whole organisation instead. (templated)
     :param text: A plain text; or (templated)
-    :param markdown: a Markdown text with a ``title``; or (templated)
+    :param markdown: a Markdown text; or (templated)
+    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
     :param msg: DingTalk's message object with its ``msgtype``. (templated)
     :param agent_id: The app to send as; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.

@@ -16,9 +16,15 @@ from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, Kind, Receipt, iso
 from airflow_provider_dingtalk.messaging.report import Outcome, Report
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.default import (
+    AGENT_ID,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    GROUPS,
+    ROBOT_CODE,
+    default_world,
+)
 from airflow_provider_dingtalk.sandbox.default import PRIVATE_CHAT as CHAT
-from airflow_provider_dingtalk.sandbox.default import default_world
 from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
 from airflow_provider_dingtalk.sandbox.state import Message
 from tests.clock import VirtualClock
@@ -54,11 +60,13 @@ class LocalDingTalk:
         self.world = default_world(seed=seed, now=self.clock.now)
         self.url = url
 
-    def client(self, secret: str = CLIENT_SECRET) -> DingTalkClient:
+    def client(
+        self, secret: str = CLIENT_SECRET, transport: httpx.AsyncBaseTransport | None = None
+    ) -> DingTalkClient:
         app = InternalApp(client_id=CLIENT_ID, client_secret=secret)
         if self.url:
             return DingTalkClient(app, hosts_at(self.url), clock=self.clock)
-        transport = httpx.ASGITransport(app=create_app(self.world))
+        transport = transport or httpx.ASGITransport(app=create_app(self.world))
         return DingTalkClient(app, hosts_at("http://127.0.0.1:1"), clock=self.clock, transport=transport)
 
     def faults(self, *rules: dict[str, Any]) -> None:

@@ -1,0 +1,35 @@
+"""A sandbox shared by these tests and emptied before each; time that passes only when somebody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from tests.clock import VirtualClock
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[SandboxServer]:
+    with running_sandbox(default_world(seed=3)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(_server: SandboxServer) -> SandboxServer:
+    """A real server on loopback: empty, and throttling nobody unless told to."""
+    _server.world.reset()
+    _server.world.behaviour = _server.world.behaviour.changed({"calls_per_second": 0})
+    return _server
