@@ -169,7 +169,11 @@ class DingTalkClient:
             self._raise_if_banned(endpoint)
             request = request_for(endpoint, self._hosts.base_url(endpoint.http.host), token)
             used[why] += 1
-            wire = await self._exchange(endpoint, request)
+            try:
+                wire = await self._exchange(endpoint, request)
+            except NotSentError:
+                used[why] -= 1
+                raise
         try:
             return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), token))
         except ThrottlingError as error:

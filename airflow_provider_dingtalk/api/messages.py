@@ -55,6 +55,7 @@ def robot_message(
 
     :raises InvalidInputError: None or several of them are given, or the template lacks a parameter.
     """
+    _check_texts(text=text, title=title, markdown=markdown, msg_key=msg_key)
     given = [name for name, value in (("text", text), ("markdown", markdown), ("msg_key", msg_key)) if value]
     if len(given) != 1:
         problem = "give one of text, markdown, msg_key; " + (f"got {' and '.join(given)}" if given else "got none")
@@ -77,6 +78,7 @@ def work_notification_message(
 
     :raises InvalidInputError: None or several of them are given, it has no ``msgtype``, or is over 2,048 bytes.
     """
+    _check_texts(text=text, title=title, markdown=markdown)
     given = [name for name, value in (("text", text), ("markdown", markdown), ("msg", msg)) if value]
     if len(given) != 1:
         problem = "give one of text, markdown, msg; " + (f"got {' and '.join(given)}" if given else "got none")
@@ -122,6 +124,12 @@ def _encoded(field: str, value: dict[str, Any]) -> bytes:
         return msgspec.json.encode(value)
     except (TypeError, UnicodeEncodeError, RecursionError):
         raise InvalidInputError(field, "holds something that JSON has no form for") from None
+
+
+def _check_texts(**values: Any) -> None:
+    for field, value in values.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidInputError(field, f"must be text, not {type(value).__name__}")
 
 
 def _first_line(markdown: str) -> str:

@@ -16,12 +16,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
-from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
+from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError
 from airflow_provider_dingtalk.messaging import plan
+from airflow_provider_dingtalk.messaging.breaker import Breaker
 from airflow_provider_dingtalk.messaging.ledger import Journal, Ledger, MemoryLedger
 from airflow_provider_dingtalk.messaging.plan import Batch
 from airflow_provider_dingtalk.messaging.progress import Progress
@@ -33,14 +35,13 @@ from airflow_provider_dingtalk.messaging.verdicts import (
     TOO_OLD,
     State,
     Verdict,
-    asks_to_wait,
     in_doubt,
     is_about_one_key,
     is_outage,
+    is_over_limit,
+    leaves_doubt,
     of_error,
     of_result,
-    stops_everything,
-    stops_the_group,
 )
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,6 @@ WORKERS = 10
 #: Times a message is recalled whose answers get lost, and one whose answer nobody understands.
 MAX_TRIES_LOST = 3
 MAX_TRIES_ODD = 2
-#: Calls in a row that do not reach DingTalk, after which the recall stops.
-MAX_OUTAGES = 3
 #: Seconds before a message in doubt is recalled again; doubled the next time.
 PAUSE = 1.0
 
@@ -98,11 +97,7 @@ class Recall:
         #: Messages of which an earlier call may have got hold: a later "no" may mean "already gone".
         self._touched: set[str] = set()
         self._used: Counter[str] = Counter()
-        self._refused: dict[Group, Verdict] = {}
-        self._outages = 0
-        self._halted: Reason | None = None
-        self._hopeless = False
-        self._wait = 0.0
+        self._breaker = Breaker()
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
 
     async def run(self, client: DingTalkClient) -> Report:
@@ -113,17 +108,17 @@ class Recall:
         await self._recall_all(self._in(State.PENDING) + self._in(State.INTENT), "recall")
         for pause in (PAUSE, 2 * PAUSE):
             doubts = [key for key in self._in(State.INTENT) if self._worth_another_try(key)]
-            if not doubts or self._halted:
+            if not doubts or self._breaker.halted:
                 break
             await self._clock.sleep(pause)
             await self._recall_all(doubts, "again")
-        await self._ask_about(self._in(State.INTENT))
+        await self._ask_about_doubts()
         await self._journal.write({})
         return self.report()
 
     def stop(self) -> None:
         """Begin no further call. Safe to be called from another thread or a signal handler."""
-        self._halted = self._halted or NOT_ATTEMPTED
+        self._breaker.stop()
 
     def report(self) -> Report:
         """The account as of now: every message in exactly one class."""
@@ -135,7 +130,7 @@ class Recall:
         """Seconds after which to go on, if DingTalk wants no calls until then; else 0."""
         # What failed for now counts: with few calls, all of them may have been refused for the pace.
         is_open = any(not said.final or said.state is State.PENDING for said in self._verdicts.values())
-        return self._wait if is_open else 0.0
+        return self._breaker.wait if is_open else 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -145,12 +140,12 @@ class Recall:
     @property
     def is_final(self) -> bool:
         """Whether recalling the rest again, unchanged, is pointless."""
-        settled = {*_OUTCOMES, State.PENDING} if self._hopeless else _OUTCOMES
+        settled = {*_OUTCOMES, State.PENDING} if self._breaker.is_hopeless else _OUTCOMES
         return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
 
     def _settled(self, verdict: Verdict) -> Settled:
         if verdict.state is State.PENDING:
-            return Settled(Outcome.FAILED, self._halted or NOT_ATTEMPTED)
+            return Settled(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
         if verdict.state is State.INTENT:
             return Settled(Outcome.UNKNOWN, verdict.reason or _UNANSWERED)
         return Settled(_OUTCOMES[verdict.state], verdict.reason)
@@ -186,10 +181,13 @@ class Recall:
         await self._side_by_side(lambda batch: self._recall(batch, why), ahead.values())
         await self._side_by_side(lambda batch: self._recall(batch, why), rest)
 
-    async def _recall(self, batch: Batch, why: str) -> None:
+    async def _recall(self, batch: Batch, why: str) -> bool:
+        """Recall some messages with one call, or with several if it is refused; whether the one was answered."""
         batch = Batch(batch.group, self._still_to_recall(batch))
         if not batch.keys:
-            return
+            return False
+        if len(batch.keys) > self._breaker.max_keys:
+            return all([await self._recall(half, why) for half in plan.halves(batch)])
         if why != "bisect":
             self._tries.update(batch.keys)
         before = {key: self._verdicts[key] for key in batch.keys}
@@ -200,22 +198,21 @@ class Recall:
         except DingTalkError as error:
             if len(batch.keys) > 1 and is_about_one_key(error):
                 self._verdicts.update(before)
-                for half in plan.halves(batch):
-                    await self._recall(half, "bisect")
-                return
-            self._after_failure(error, batch.group)
-            self._settle(dict.fromkeys(batch.keys, of_error(error)))
-        else:
-            self._outages = 0
-            self._settle(of_result(batch.keys, result))
+                await self._take_apart(batch, error, why)
+            else:
+                self._fail(batch, error)
+            return False
+        self._breaker.passed()
+        self._settle(of_result(batch.keys, result))
         if self._progress.is_due:
             self._progress.tell(len(self._verdicts) - len(self._in(State.PENDING)), self._used)
+        return True
 
     def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
         """The keys of a batch whose turn has come; those whose call would be in vain are settled without one."""
-        if self._halted:
+        if self._breaker.halted:
             return ()
-        if refused := self._refused.get(batch.group):
+        if refused := self._breaker.refused(batch.group):
             self._settle(dict.fromkeys(batch.keys, refused))
             return ()
         now = self._clock.now()
@@ -223,17 +220,28 @@ class Recall:
         self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
         return tuple(key for key in batch.keys if key not in old)
 
-    def _after_failure(self, error: DingTalkError, group: Group) -> None:
-        """Learn from a failed call what it means for the others."""
+    async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
+        """Recall a refused batch by halves, to find the message it was refused for."""
+        if refused := self._breaker.refused_with_all(batch, error):
+            self._settle(dict.fromkeys(batch.keys, refused))
+            return
+        first, second = plan.halves(batch)
+        if is_over_limit(error):
+            self._breaker.max_keys = len(first.keys)
+        passed = await self._recall(first, "bisect")
+        if passed and len(second.keys) > 1 and not is_over_limit(error):
+            # The culprit is in the second half, which would be refused as a whole once more.
+            await self._take_apart(second, error, "bisect")
+        else:
+            await self._recall(second, "bisect")
+        if why != "bisect":
+            states = {self._verdicts[key].state for key in batch.keys}
+            self._breaker.bisected(batch, error, in_vain=states <= {State.FAILED, State.EXPIRED})
+
+    def _fail(self, batch: Batch, error: DingTalkError) -> None:
         log.warning("%s", error)
-        self._outages = self._outages + 1 if is_outage(error) else 0
-        if stops_everything(error) or self._outages >= MAX_OUTAGES:
-            self._hopeless = self._hopeless or (self._halted is None and error.permanent)
-            self._halted = self._halted or Reason.of(error)
-        if wait := asks_to_wait(error):
-            self._wait = max(LONG_WAIT, wait)
-        if stops_the_group(error):
-            self._refused[group] = of_error(error)
+        self._breaker.failed(error, batch.group)
+        self._settle(dict.fromkeys(batch.keys, of_error(error)))
 
     def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
         """Take down what is now known. A "no" after a call that may have worked leaves the doubt."""
@@ -252,29 +260,42 @@ class Recall:
         lost = reason is None or reason.code in LOST
         return self._tries[key] < (MAX_TRIES_LOST if lost else MAX_TRIES_ODD)
 
-    async def _ask_about(self, keys: Iterable[str]) -> None:
-        askable = [key for key in keys if self._receipts[key].kind in plan.ASKABLE]
-        await self._side_by_side(self._ask, askable)
+    async def _ask_about_doubts(self) -> None:
+        """Ask for the state of what is still open; once more, later, where nothing came back."""
+        doubts = [key for key in self._in(State.INTENT) if self._receipts[key].kind in plan.ASKABLE]
+        for pause in (0.0, PAUSE, 2 * PAUSE):
+            if not doubts or self._breaker.halted:
+                break
+            if pause:
+                await self._clock.sleep(pause)
+            answered: set[str] = set()
+            await self._side_by_side(partial(self._ask, answered), doubts)
+            doubts = [key for key in doubts if key not in answered]
 
-    async def _ask(self, key: str) -> None:
+    async def _ask(self, answered: set[str], key: str) -> None:
         """Settle a doubt by the message's own state."""
-        if self._halted:
+        if self._breaker.halted:
             return
-        reason = self._verdicts[key].reason or _UNANSWERED
+        group, reason = self._receipts[key].group, self._verdicts[key].reason or _UNANSWERED
         try:
-            status = await self._client.call(
-                plan.status_call(self._receipts[key].group, key), self._used, "status"
-            )
+            status = await self._client.call(plan.status_call(group, key), self._used, "status")
         except InvalidKeyError as error:
-            self._verdicts[key] = Verdict(State.FAILED, Reason.of(error))
+            verdict = Verdict(State.FAILED, Reason.of(error))
         except DingTalkError as error:
-            self._after_failure(error, self._receipts[key].group)
+            log.warning("%s", error)
+            self._breaker.failed(error, group)
+            if not leaves_doubt(error) and not is_outage(error):
+                answered.add(key)
             return
         else:
-            self._verdicts[key] = _of_status(getattr(status, "send_status", None), reason)
-        self._journal.note({key: self._verdicts[key]})
+            self._breaker.passed()
+            verdict = _of_status(getattr(status, "send_status", None), reason)
+        if verdict.state is not State.INTENT:
+            answered.add(key)
+        self._verdicts[key] = verdict
+        self._journal.note({key: verdict})
 
-    async def _side_by_side(self, work: Callable[[Item], Awaitable[None]], items: Iterable[Item]) -> None:
+    async def _side_by_side(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
         todo = iter(items)
 
         async def worker() -> None:

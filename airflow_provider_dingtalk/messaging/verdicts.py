@@ -129,10 +129,15 @@ def in_doubt(reason: Reason) -> Verdict:
 
 def is_about_one_key(error: DingTalkError) -> bool:
     """Whether a whole call was refused for one of its messages, or for too many of them."""
-    if error.code == "invalidParameter.processQueryKeys.overMax":
+    if is_over_limit(error):
         return True
     about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is Scope.KEY
     return about_key and not isinstance(error, PartialRecallError)
+
+
+def is_over_limit(error: DingTalkError) -> bool:
+    """Whether a call was refused for having too many messages."""
+    return error.code == "invalidParameter.processQueryKeys.overMax"
 
 
 def stops_everything(error: DingTalkError) -> bool:

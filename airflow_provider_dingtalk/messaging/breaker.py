@@ -1,0 +1,93 @@
+"""What failed calls teach about those still to be made: when to stop, whom to leave alone, how many at a time."""
+
+from __future__ import annotations
+
+from airflow_provider_dingtalk.api.client import LONG_WAIT
+from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.api.errors import DingTalkError, PartialRecallError
+from airflow_provider_dingtalk.messaging.plan import Batch
+from airflow_provider_dingtalk.messaging.receipts import Group
+from airflow_provider_dingtalk.messaging.report import Reason
+from airflow_provider_dingtalk.messaging.verdicts import (
+    NOT_ATTEMPTED,
+    State,
+    Verdict,
+    asks_to_wait,
+    is_outage,
+    leaves_doubt,
+    of_error,
+    stops_everything,
+    stops_the_group,
+)
+
+#: Calls in a row that do not reach DingTalk, after which no more are made.
+MAX_OUTAGES = 3
+#: Calls in a row without a clear answer, after which no more are made: two waves of those under way at once.
+MAX_STUMBLES = 20
+
+
+class Breaker:
+    """Listens to the calls of one recall.
+
+    :ivar halted: Why no further call is made; None while calls are made.
+    :ivar is_hopeless: Whether that will be so for another try, too.
+    :ivar wait: Seconds after which to go on, if DingTalk asked for that.
+    :ivar max_keys: Messages in one call.
+    """
+
+    def __init__(self) -> None:
+        self.halted: Reason | None = None
+        self.is_hopeless = False
+        self.wait = 0.0
+        self.max_keys = MAX_KEYS_PER_RECALL
+        self._outages = 0
+        self._stumbles = 0
+        self._refused: dict[Group, Verdict] = {}
+        self._refused_one_by_one: dict[Group, str] = {}
+
+    def stop(self) -> None:
+        """Have no further call made."""
+        self.halted = self.halted or NOT_ATTEMPTED
+
+    def passed(self) -> None:
+        """A call was answered."""
+        self._outages = self._stumbles = 0
+
+    def failed(self, error: DingTalkError, group: Group) -> None:
+        """A call failed."""
+        self._outages = self._outages + 1 if is_outage(error) else 0
+        # "Not all are recalled" is a clear word of a DingTalk that works.
+        stumbled = leaves_doubt(error) and not isinstance(error, PartialRecallError)
+        self._stumbles = self._stumbles + 1 if stumbled else 0
+        if stops_everything(error) or self._outages >= MAX_OUTAGES or self._stumbles >= MAX_STUMBLES:
+            self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
+            self.halted = self.halted or Reason.of(error)
+        if wait := asks_to_wait(error):
+            self.wait = max(LONG_WAIT, wait)
+        if stops_the_group(error):
+            self._refused[group] = of_error(error)
+
+    def refused(self, group: Group) -> Verdict | None:
+        """What is known of all messages of a sender and conversation without asking."""
+        return self._refused.get(group)
+
+    def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
+        """A refused call was taken apart.
+
+        :param in_vain: Each of its messages was refused alone, too.
+        """
+        if in_vain:
+            self._refused_one_by_one[batch.group] = error.code
+        else:
+            self._refused_one_by_one.pop(batch.group, None)
+
+    def refused_with_all(self, batch: Batch, error: DingTalkError) -> Verdict | None:
+        """What is said of a refused call that is not worth taking apart.
+
+        Taking it apart costs twice as many calls as it has messages, and the one before was refused to the
+        last message for the same reason.
+        """
+        if self._refused_one_by_one.get(batch.group) != error.code:
+            return None
+        text = f"Refused in a call of {len(batch.keys)}, not tried alone: all of an earlier call were refused."
+        return Verdict(State.FAILED, Reason(error.code, text, error.next_step))
