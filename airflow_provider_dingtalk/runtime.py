@@ -85,6 +85,17 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
 
 
 def _loop_thread() -> BlockingPortal:
+    if _running is None or _running.pid != os.getpid():
+        # By another thread: an interruption comes to the main one, and anyio's half-made start never ends.
+        starter = threading.Thread(target=_start_loop_thread, name="dingtalk-start", daemon=True)
+        starter.start()
+        starter.join()
+    if _running is None:
+        raise RuntimeError("the event loop's thread did not start")
+    return _running.portal
+
+
+def _start_loop_thread() -> None:
     global _running
     with _lock:
         # A forked child has the variable of its parent, but not the thread.
@@ -92,7 +103,6 @@ def _loop_thread() -> BlockingPortal:
             context = start_blocking_portal(name="dingtalk")
             _running = _Running(context, context.__enter__(), os.getpid())
             atexit.register(_end, _running)
-        return _running.portal
 
 
 def _end(running: _Running) -> None:

@@ -20,6 +20,8 @@ from airflow_provider_dingtalk.api.errors import DingTalkError
 
 #: Seconds before its end at which a token is renewed. DingTalk advises ten minutes.
 RENEW_BEFORE_END = 600.0
+#: Seconds of life that a token is believed at most. DingTalk's live for two hours.
+LONGEST_LIFE = 86_400
 
 
 class App(Protocol):
@@ -155,8 +157,10 @@ class Tokens:
         self._failed = None
         if self._on_new:
             await self._on_new(answer.access_token)
+        # Any number of digits may come, and not all fit into a float.
+        seconds = min(answer.expire_in, LONGEST_LIFE)
         # A token shorter than the margin is used for half of its life instead of being renewed at each call.
-        self._renew_at = self._clock.monotonic() + max(answer.expire_in - RENEW_BEFORE_END, answer.expire_in / 2)
+        self._renew_at = self._clock.monotonic() + max(seconds - RENEW_BEFORE_END, seconds / 2)
         return answer
 
     def __repr__(self) -> str:

@@ -21,6 +21,8 @@ from airflow_provider_dingtalk.api.errors import InvalidInputError
 RECEIPT_VERSION = 1
 #: How deep lists may be nested: a mapped send in a mapped task group has three levels.
 MAX_DEPTH = 8
+#: What a template makes of a missing XCom.
+NOTHING = ("None", "null")
 #: Longest key, id or code that is taken, in characters. DingTalk's are under 100.
 MAX_ID_LENGTH = 512
 
@@ -132,7 +134,7 @@ def parse_keys(value: Any, field: str) -> list[str]:
 
     :raises InvalidInputError: It is no list, or something in it is no key.
     """
-    if value is None or value == "None":
+    if value is None or value in NOTHING:
         return []
     if isinstance(value, str):
         value = _decoded(value, field)
@@ -170,7 +172,7 @@ def _number(value: Any, field: str) -> str:
 
 
 def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if value is None or value == "None":
+    if value is None or value in NOTHING:
         return
     if depth > MAX_DEPTH:
         raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")

@@ -84,7 +84,10 @@ class RecallTaskLedger:
             return
         match stored:
             case {"row": str(row), "why": dict(why)} if len(row) == len(self._rows[number]):
-                if not set(row) <= set(_STATE_OF) or any(at >= len(self._reasons) for at in why.values()):
+                known = range(len(self._reasons))
+                if not set(row) <= set(_STATE_OF) or any(
+                    type(at) is not int or at not in known for at in why.values()
+                ):
                     raise corrupt(name)
                 self._rows[number], self._why[number] = list(row), dict(why)
             case _:

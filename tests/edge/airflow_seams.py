@@ -1,0 +1,156 @@
+"""What Airflow gives the edge in a task, for tests without an Airflow: connections, and a context with XComs."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, Kind, iso
+from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, PRIVATE_CHAT, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.orders import Plant, plant
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+
+TOKEN_API = "oauth2/accessToken"
+HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: PRIVATE_CHAT}
+
+_numbers = count()
+
+
+def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, **fields: Any) -> str:
+    """A connection to a sandbox as JSON, unlike all others before: clients are kept by connection.
+
+    :param extra: More extras; ``None`` takes one away.
+    """
+    base = sandbox.connection()
+    extras = {**base["extra"], "calls_per_second": 0, "test": next(_numbers), **(extra or {})}
+    kept = {name: value for name, value in extras.items() if value is not None}
+    return json.dumps({**base, "extra": kept, **fields})
+
+
+class TaskStateStore:
+    """A place that outlives a try of a task, as Airflow 3.3 has: JSON by key."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self._values[key]) if key in self._values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self._values[key] = json.dumps(value)
+
+
+class TaskInstance:
+    """The ``ti`` of a context: keeps XComs, which must be plain JSON, as Airflow does.
+
+    :param task_id: The task that pushes.
+    :param states: States of the run's tasks, as ``get_task_states`` gives them.
+    :param on_push: Called at each push; what it gives is kept beside the XCom.
+    """
+
+    dag_id = "dag"
+    run_id = "run"
+    try_number = 1
+    max_tries = 0
+
+    def __init__(
+        self,
+        task_id: str = "task",
+        *,
+        xcoms: dict[tuple[str, str], list[Any]] | None = None,
+        states: dict[str, str] | None = None,
+        on_push: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self.task_id = task_id
+        self.pushes: list[tuple[str, Any, Any]] = []
+        self._xcoms = {} if xcoms is None else xcoms
+        self._states = states or {}
+        self._on_push = on_push
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        plain = json.loads(json.dumps(value))
+        assert plain == value, "an XCom must survive JSON unchanged"
+        self._xcoms[self.task_id, key] = [plain]
+        self.pushes.append((key, plain, self._on_push()))
+
+    def xcom_pull(self, task_ids: list[str], key: str) -> list[Any]:
+        """Values of all instances of several tasks, and ``None`` for a task that has none: as in 3.3."""
+        values: list[Any] = []
+        for task_id in task_ids:
+            values += self._xcoms.get((task_id, key), [None])
+        return values
+
+    def get_task_states(
+        self, *, dag_id: str, task_ids: list[str] | None, run_ids: list[str]
+    ) -> dict[str, dict[str, str]]:
+        assert (dag_id, task_ids, run_ids) == (self.dag_id, None, [self.run_id])
+        return {self.run_id: self._states}
+
+    def pushed(self, key: str) -> Any:
+        """The last value pushed under a key."""
+        found = [value for name, value, _ in self.pushes if name == key]
+        assert found, f"nothing was pushed under {key!r}"
+        return found[-1]
+
+    @property
+    def keys(self) -> list[str]:
+        return [key for key, _, _ in self.pushes]
+
+
+def context(ti: TaskInstance | None = None, *, store: bool = True) -> Any:
+    """A task's context, as far as the operators look into it.
+
+    :param store: Whether there is a task state store, as from Airflow 3.3 on.
+    """
+    return {"ti": ti or TaskInstance(), **({"task_state_store": TaskStateStore()} if store else {})}
+
+
+def calls(sandbox: SandboxServer) -> dict[str, int]:
+    """Requests that arrived, by API."""
+    return dict(Counter({api: counted.total for api, counted in sandbox.world.journal.calls.items()}))
+
+
+def planted(sandbox: SandboxServer, kind: Kind | str, number: int = 1, **more: Any) -> list[dict[str, Any]]:
+    """Messages of the default company, as receipts."""
+    kind = Kind(kind)
+    conversation = more.get("open_conversation_id")
+    keys = plant(sandbox.world, Plant(kind=kind.value, count=number, **more))["keys"]
+    sent_at = iso(sandbox.world.time() - more.get("age_seconds", 0))
+    sender: dict[str, Any] = {"agent_id": str(AGENT_ID)} if kind is Kind.WORK_NOTIFICATION else {}
+    if not sender:
+        sender["robot_code"] = ROBOT_CODE
+    if kind in HOME:
+        sender["open_conversation_id"] = conversation or HOME[kind]
+    return [
+        {"version": 1, "kind": kind.value, **sender, KEY_FIELD[kind]: str(key), "sent_at": sent_at} for key in keys
+    ]
+
+
+def key_of(receipt: dict[str, Any]) -> str:
+    return str(receipt[KEY_FIELD[Kind(receipt["kind"])]])
+
+
+def is_recalled(sandbox: SandboxServer, receipt: dict[str, Any]) -> bool:
+    """Whether a message is really gone."""
+    key = key_of(receipt)
+    found = sandbox.world.messages[int(key) if receipt["kind"] == "work_notification" else key]
+    return found.recalled_at is not None
+
+
+def everything_said(error: BaseException) -> str:
+    """All texts an error can show: its own, its arguments' and attributes', and those of what led to it."""
+    told: list[str] = []
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        told += [str(current), repr(current), repr(current.args), repr(vars(current))]
+        queue += [current.__cause__, current.__context__]
+    return "\n".join([*told, "".join(traceback.format_exception(error))])

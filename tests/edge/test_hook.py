@@ -1,0 +1,454 @@
+"""The hook against a running sandbox: sync and async, in threads and forks, interrupted, refused, self-tested."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+import anyio
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
+from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
+from airflow_provider_dingtalk.api.errors import ConfigurationError, InvalidInputError, InvalidKeyError
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import parse_receipts
+from airflow_provider_dingtalk.messaging.send import IncompleteSendError
+from airflow_provider_dingtalk.messaging.verdicts import Verdict
+from airflow_provider_dingtalk.sandbox.default import (
+    CLIENT_SECRET,
+    CORP_ID,
+    GROUPS,
+    ROBOT_CODE,
+    SUITE_KEY,
+    SUITE_SECRET,
+    SUITE_TICKET,
+)
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.edge.airflow_seams import TOKEN_API, calls, is_recalled, key_of, planted
+from tests.edge.conftest import Connect
+
+GROUP_RECALL = "robot/groupMessages/recall"
+#: Seconds after which a test that waits for another process or thread has failed.
+LONG = 30
+ASYNC = pytest.mark.anyio
+
+
+# ── sync and async ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_send_status_and_recall(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    (receipt,) = hook.send("group", open_conversation_id=GROUPS[0], text="hello")
+    assert json.loads(json.dumps(receipt)) == receipt
+    assert (receipt["kind"], receipt["robot_code"], receipt["version"]) == ("group", ROBOT_CODE, 1)
+    key = key_of(receipt)
+    sandbox.world.read(sandbox.world.messages[key], ["user007"])
+    (reading,) = hook.status([receipt])
+    assert (reading.send_status, reading.readers) == ("SUCCESS", ("user007",))
+    (reading,) = hook.status(json.dumps(receipt), readers=False)
+    assert (reading.send_status, reading.readers) == ("SUCCESS", None)
+    report = hook.recall([None, [receipt]])
+    assert (report["recalled"], report["counts"]["total"]) == ([key], 1)
+    assert is_recalled(sandbox, receipt)
+    assert hook.status([receipt])[0].send_status == "RECALLED"
+
+
+def test_any_endpoint_can_be_called(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    (receipt,) = planted(sandbox, "group")
+    query = QueryGroupMessage(
+        process_query_key=key_of(receipt), open_conversation_id=GROUPS[0], robot_code=ROBOT_CODE
+    )
+    assert hook.call(query).send_status == "SUCCESS"
+    foreign = QueryGroupMessage(process_query_key="none", open_conversation_id=GROUPS[0], robot_code=ROBOT_CODE)
+    with pytest.raises(InvalidKeyError):
+        hook.call(foreign)
+
+
+@pytest.fixture
+async def async_hook(connect: Connect) -> AsyncIterator[DingTalkHook]:
+    """A hook on the test's own loop, its connections closed at the end."""
+    hook = connect()
+    yield hook
+    await (await hook.aclient()).aclose()
+
+
+@ASYNC
+async def test_the_same_from_a_running_loop(sandbox: SandboxServer, async_hook: DingTalkHook) -> None:
+    (receipt,) = await async_hook.asend("oto", user_ids=["user001"], text="hello")
+    key = key_of(receipt)
+    assert [reading.send_status for reading in await async_hook.astatus(receipt)] == ["SUCCESS"]
+    report = await async_hook.arecall(receipt)
+    assert (report["recalled"], report["counts"]["total"]) == ([key], 1)
+    assert is_recalled(sandbox, receipt)
+    (group,) = planted(sandbox, "group")
+    query = QueryGroupMessage(
+        process_query_key=key_of(group), open_conversation_id=GROUPS[0], robot_code=ROBOT_CODE
+    )
+    assert (await async_hook.acall(query)).send_status == "SUCCESS"
+    assert calls(sandbox)[TOKEN_API] == 1
+
+
+@ASYNC
+async def test_async_errors_are_those_of_the_sync_side(sandbox: SandboxServer, async_hook: DingTalkHook) -> None:
+    with pytest.raises(IncompleteSendError) as raised:
+        await async_hook.asend("group", open_conversation_id=[GROUPS[0], "cidnowhere"], text="hello")
+    assert [receipt.open_conversation_id for receipt in raised.value.receipts] == [GROUPS[0]]
+    with pytest.raises(InvalidInputError, match=r"receipts\[0\]\.kind"):
+        await async_hook.arecall([{}])
+    with pytest.raises(ConfigurationError, match="dingtalk_conn_id: the connection 'nowhere'"):
+        await DingTalkHook("nowhere").astatus([])
+
+
+@ASYNC
+async def test_sync_methods_work_beside_a_running_loop(sandbox: SandboxServer, async_hook: DingTalkHook) -> None:
+    """An ``async`` task that calls sync code in a thread."""
+    (receipt,) = planted(sandbox, "oto")
+    report = await anyio.to_thread.run_sync(async_hook.recall, [receipt])
+    assert report["counts"]["recalled"] == 1
+
+
+# ── one client for all ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_many_hooks_of_one_connection_take_one_token(sandbox: SandboxServer, connect: Connect) -> None:
+    connect()
+
+    def recall_one(_: int) -> int:
+        (receipt,) = planted(sandbox, "oto")
+        return int(DingTalkHook().recall(receipt)["counts"]["recalled"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(recall_one, range(24))) == 24
+    assert calls(sandbox) == {TOKEN_API: 1, "robot/otoMessages/batchRecall": 24}
+
+
+def test_a_dead_token_is_renewed_once_and_the_call_made_again(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    hook.recall(planted(sandbox, "oto"))
+    sandbox.faults({"action": {"type": "dead_token", "revoke": True}, "match": "batchRecall", "times": 1})
+    assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1
+    assert calls(sandbox) == {TOKEN_API: 2, "robot/otoMessages/batchRecall": 3}
+
+
+# ── whose robot it is ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("of_hook", "of_call", "expected"),
+    [
+        (None, None, ROBOT_CODE),
+        ("hooks-robot", None, "hooks-robot"),
+        ("hooks-robot", "calls-robot", "calls-robot"),
+    ],
+)
+def test_the_nearest_robot_code_wins(
+    connect: Connect, of_hook: str | None, of_call: str | None, expected: str
+) -> None:
+    connect()
+    hook = DingTalkHook(robot_code=of_hook)
+    letters = hook.letters("oto", user_ids=["user001"], text="hello", robot_code=of_call)
+    assert [fields_of(letter.call)["robotCode"] for letter in letters] == [expected]
+    assert hook.defaults()["robot_code"] == (of_hook or ROBOT_CODE)
+
+
+@pytest.mark.parametrize(
+    ("of_hook", "of_call", "expected"), [(None, None, 1000), (5, None, 5), ("5", None, 5), (5, 7, 7)]
+)
+def test_the_nearest_agent_id_wins(connect: Connect, of_hook: Any, of_call: Any, expected: int) -> None:
+    connect()
+    (letter,) = DingTalkHook(agent_id=of_hook).letters(
+        "work_notification", user_ids=["user001"], text="hello", agent_id=of_call
+    )
+    assert isinstance(letter.call, SendWorkNotification)
+    assert letter.call.agent_id == expected
+
+
+def test_without_any_robot_the_error_names_both_places(connect: Connect) -> None:
+    hook = connect(extra={"robot_code": None})
+    with pytest.raises(InvalidInputError, match="robot_code: is missing; give it, or set it in the connection"):
+        hook.send("oto", user_ids=["user001"], text="hello")
+
+
+def test_an_incomplete_send_carries_the_receipts_of_what_was_sent(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    with pytest.raises(IncompleteSendError) as raised:
+        hook.send("group", open_conversation_id=[GROUPS[0], GROUPS[1], "cidnowhere", GROUPS[2]], text="hello")
+    receipts = [receipt.to_json() for receipt in raised.value.receipts]
+    assert [receipt["open_conversation_id"] for receipt in receipts] == list(GROUPS[:2])
+    assert sorted(map(key_of, receipts)) == sorted(map(str, sandbox.world.messages))
+    assert raised.value.permanent, "a retry that knows nothing of what was sent would send it twice"
+    assert hook.recall(receipts)["counts"]["recalled"] == 2
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [endless(), nested(50_000), [nested(20)]], ids=["endless", "deep", "too deep"])
+def test_lists_without_an_end_are_refused_by_name(sandbox: SandboxServer, hook: DingTalkHook, value: Any) -> None:
+    for method in (hook.recall, hook.status):
+        with pytest.raises(InvalidInputError, match=r"^receipts: is nested deeper"):
+            method(value)
+    with pytest.raises(InvalidInputError, match=r"^user_ids\[0\]: must be text"):
+        hook.send("oto", user_ids=value, text="hello")
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("value", [endless(), nested(50_000)], ids=["endless", "deep"])
+def test_a_message_without_an_end_is_refused_by_name(
+    sandbox: SandboxServer, hook: DingTalkHook, value: list[Any]
+) -> None:
+    with pytest.raises(InvalidInputError, match=r"^msg_param: "):
+        hook.send("oto", user_ids="user001", msg_key="other", msg_param={"deep": value})
+    assert calls(sandbox) == {}
+
+
+# ── test_connection ──────────────────────────────────────────────────────────────────────────────────
+
+SENTINEL = "s3cret/+=Sentinel"
+
+
+def told(hook: DingTalkHook, sandbox: SandboxServer, *secrets: str) -> tuple[bool, str]:
+    """What ``test_connection`` says, after a look at what it must never do."""
+    works, text = hook.test_connection()
+    assert isinstance(works, bool) and isinstance(text, str) and text
+    for secret in (CLIENT_SECRET, SENTINEL, SUITE_SECRET, SUITE_TICKET, *secrets, *sandbox.world.tokens):
+        assert secret not in text
+    assert set(calls(sandbox)) <= {TOKEN_API, "oauth2/corpAccessToken"}
+    assert not sandbox.world.messages
+    return works, text
+
+
+def test_a_good_connection_is_called_good_for_one_token(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    works, text = told(hook, sandbox)
+    assert works and "international" in text and "Nothing was sent" in text
+    assert calls(sandbox) == {TOKEN_API: 1}
+
+
+def test_a_good_third_party_connection_is_called_good(sandbox: SandboxServer, connect: Connect) -> None:
+    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": SUITE_TICKET, "region": "cn"}
+    works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
+    assert works and "cn" in text
+    assert calls(sandbox) == {"oauth2/corpAccessToken": 1}
+
+
+@pytest.mark.parametrize("change", [{"password": SENTINEL}, {"login": "dingnobody"}])
+def test_a_refused_key_is_called_so_and_the_region_named_as_a_cause(
+    sandbox: SandboxServer, connect: Connect, change: dict[str, str]
+) -> None:
+    works, text = told(connect(**change), sandbox)
+    assert not works
+    assert "invalidClientIdOrSecret" in text and "region" in text
+
+
+def test_a_refused_ticket_is_called_so(sandbox: SandboxServer, connect: Connect) -> None:
+    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": SENTINEL}
+    works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
+    assert (works, "invalidSuiteTicket" in text) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"password": ""}, "password"),
+        ({"login": ""}, "login"),
+        ({"host": f"http://u:{SENTINEL}@127.0.0.1"}, "host"),
+        ({"host": "https://example.com"}, "allowed_hosts"),
+        ({"extra": {"region": "eu"}}, "region"),
+        ({"extra": {"app_type": "third_party"}}, "corp_id"),
+        ({"extra": {"ca_file": "/no/such/file"}}, "ca_file"),
+        ({"host": "https://127.0.0.1:1", "extra": {"ca_file": __file__}}, "ca_file"),
+        (
+            {"extra": {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": "variable:never_set"}},
+            "suite_ticket",
+        ),
+    ],
+)
+def test_a_bad_connection_is_told_by_its_field_without_a_call(
+    sandbox: SandboxServer, connect: Connect, change: dict[str, Any], word: str
+) -> None:
+    works, text = told(connect(**change), sandbox)
+    assert (works, word in text) == (False, True), text
+    assert calls(sandbox) == {}
+
+
+def test_a_missing_connection_is_told_by_its_id(sandbox: SandboxServer) -> None:
+    works, text = told(DingTalkHook("nowhere"), sandbox)
+    assert (works, "nowhere" in text) == (False, True)
+
+
+def test_an_unreachable_dingtalk_is_told_with_what_to_check(sandbox: SandboxServer, connect: Connect) -> None:
+    with socket.socket() as taken:
+        # Bound and not listening: nobody else can listen there meanwhile.
+        taken.bind(("127.0.0.1", 0))
+        works, text = told(connect(host=f"http://127.0.0.1:{taken.getsockname()[1]}"), sandbox)
+    assert (works, "not_sent" in text, "network" in text) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("action", "word"),
+    [
+        (
+            {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"},
+            "Forbidden",
+        ),
+        ({"type": "ban"}, "1111"),
+        ({"type": "body", "text": f'{{"accessToken": "{SENTINEL}\\n", "expireIn": 7200}}'}, "unexpected_answer"),
+        ({"type": "status", "status": 400, "code": "some.code", "message": f"no {CLIENT_SECRET}"}, "some.code"),
+    ],
+)
+def test_an_odd_answer_is_told_by_its_code(
+    sandbox: SandboxServer, hook: DingTalkHook, action: dict[str, Any], word: str
+) -> None:
+    sandbox.faults({"action": action})
+    works, text = told(hook, sandbox)
+    assert (works, word in text) == (False, True), text
+
+
+# ── forks ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _in_child(pipe: Pipe, receipt: dict[str, Any], parents_loop: int) -> None:
+    report = DingTalkHook().recall(receipt)
+    own = runtime.run(_thread_of_loop)
+    pipe.send((report["recalled"], own != parents_loop, os.getpid()))
+    pipe.close()
+
+
+async def _thread_of_loop() -> int:
+    return threading.get_native_id()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ours, childs = planted(sandbox, "oto", 2)
+    assert hook.recall(ours)["counts"]["recalled"] == 1
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    child = fork.Process(target=_in_child, args=(there, childs, runtime.run(_thread_of_loop)))
+    child.start()
+    there.close()
+    try:
+        assert here.poll(LONG), "the child hangs: it waits for its parent's loop"
+        recalled, has_its_own, pid = here.recv()
+        child.join(LONG)
+    finally:
+        child.kill()
+        here.close()
+    assert (recalled, has_its_own, pid) == ([key_of(childs)], True, child.pid)
+    assert child.exitcode == 0
+    assert is_recalled(sandbox, childs)
+    assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1, "the parent's loop still works"
+
+
+# ── interruptions ────────────────────────────────────────────────────────────────────────────────────
+
+
+class OwnInterruption(BaseException):
+    """What a signal handler of somebody else raises."""
+
+
+class AlarmLedger(MemoryLedger):
+    """Sends this process a signal when the intent for the ``at``-th batch is written: its call is next."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._left = at
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        await super().write(verdicts)
+        self._left -= any(verdict.state == "intent" for verdict in verdicts.values())
+        if self._left == 0:
+            self._left = -1
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+
+@contextmanager
+def raising_on_alarm(kind: type[BaseException], after: float = 0) -> Iterator[None]:
+    """The alarm signal raises, as Airflow's timeouts do; ``after`` so many seconds, or when somebody sets it."""
+
+    def handler(number: int, frame: Any) -> None:
+        raise kind("interrupted")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, AirflowTaskTimeout, OwnInterruption])
+def test_an_interrupted_recall_ends_its_call_begins_no_other_and_has_a_complete_report(
+    sandbox: SandboxServer, hook: DingTalkHook, interruption: type[BaseException]
+) -> None:
+    receipts = planted(sandbox, "group", 200)
+    # Slow enough for the interruption to find a call under way, within the grace that calls under way get.
+    sandbox.faults({"action": {"type": "delay", "seconds": 0.2}, "match": GROUP_RECALL})
+    job = Recall(parse_receipts(receipts), ledger=AlarmLedger(at=1))
+    with raising_on_alarm(interruption), pytest.raises(interruption):
+        hook.run(job.run, job.stop)
+    counts = job.report().counts()
+    assert counts == {"recalled": 20, "failed": 180, "expired": 0, "unknown": 0, "total": 200}
+    assert {settled.reason.code for settled in job.report().settled.values() if settled.reason} == {
+        "not_attempted"
+    }
+    assert sum(is_recalled(sandbox, receipt) for receipt in receipts) == 20
+    assert_silent(sandbox, hook)
+    assert calls(sandbox)[GROUP_RECALL] == 1
+
+
+def test_a_call_that_hangs_is_cut_off_and_its_messages_are_unknown(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    receipts = planted(sandbox, "group", 60)
+    sandbox.faults({"action": {"type": "delay", "seconds": LONG}, "match": GROUP_RECALL, "nth": [2]})
+    job = Recall(parse_receipts(receipts), ledger=AlarmLedger(at=2), workers=1)
+    with raising_on_alarm(KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        hook.run(job.run, job.stop)
+    assert job.report().counts() == {"recalled": 20, "failed": 20, "expired": 0, "unknown": 20, "total": 60}
+    assert_silent(sandbox, hook)
+    assert calls(sandbox)[GROUP_RECALL] == 2
+
+
+def assert_silent(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    """What was interrupted sends nothing more: the next request is that of somebody else."""
+    sandbox.faults()
+    before = sandbox.world.journal.seq
+    hook.recall(planted(sandbox, "oto"))
+    assert sandbox.world.journal.seq == before + 1
+    assert calls(sandbox)["robot/otoMessages/batchRecall"] == 1
+
+
+def test_the_loop_works_on_after_an_interruption(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    async def forever(_: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        await anyio.sleep_forever()
+
+    for _ in range(2):
+        # Without ``stop``, nothing is asked to end: it is cut off at once.
+        with raising_on_alarm(OwnInterruption), pytest.raises(OwnInterruption):
+            hook.run(forever)
+    assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1

@@ -1,0 +1,1 @@
+"""The provider in real Airflow (API server, scheduler, dag-processor, triggerer), against the sandbox."""

@@ -1,0 +1,53 @@
+"""The hook in tasks of one's own, connections as JSON and as URI, and recalls with nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.stage import Run, Stage, classes, keys_of_receipt
+
+
+@pytest.fixture(scope="module")
+def run(stage: Stage) -> Run:
+    stage.dingtalk.empty()
+    return stage.play("real_hook")
+
+
+def recalled(done: dict, stage: Stage) -> bool:
+    """Whether report and truth say that all that a task sent is gone."""
+    keys = [keys_of_receipt(receipt) for receipt in done["receipts"]]
+    return classes(done["report"])["recalled"] == set(keys) == stage.dingtalk.gone(keys) and bool(keys)
+
+
+def test_a_task_sends_asks_and_recalls_through_the_hook(run: Run, stage: Stage):
+    done = run.xcom("sync")
+    assert recalled(done, stage)
+    assert done["before"] == ["SUCCESS", "SUCCESS"]
+    assert done["after"] == ["RECALLED", "RECALLED"]
+
+
+def test_an_async_task_sends_asks_and_recalls_through_the_hook_by_a_uri_connection(run: Run, stage: Stage):
+    done = run.xcom("asynchronous")
+    assert recalled(done, stage)
+    assert done["before"] == ["SUCCESS"]
+
+
+def test_a_connection_given_as_a_uri_is_as_good_as_json(run: Run, stage: Stage):
+    done = run.xcom("by_uri")
+    assert done["ok"] is True
+    assert done["told"].startswith("Got an access token")
+    assert recalled(done, stage)
+
+
+@pytest.mark.parametrize(("choice", "state"), [("succeed", "success"), ("skip", "skipped"), ("fail", "failed")])
+def test_nothing_to_recall_ends_as_on_empty_says(run: Run, choice: str, state: str):
+    task = f"on_empty_{choice}"
+    assert run.states()[task] == state
+    assert run.tries()[task] == 1
+    assert run.report(task)["counts"]["total"] == 0
+
+
+def test_a_secret_that_somebody_logs_is_masked(run: Run, stage: Stage):
+    assert run.states()["indiscreet"] == "success"
+    assert "The secret is ***, the token is ***." in run.log("indiscreet")
+    assert stage.dingtalk.tokens

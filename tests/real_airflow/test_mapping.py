@@ -1,0 +1,63 @@
+"""Dynamic task mapping: many sends, one rollback; and one recall each."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.stage import Run, Stage, classes, keys_of_receipt
+
+GROUPS = ["cidgroup1", "cidgroup2", "cidgroup3"]
+
+
+def keys_sent(run: Run) -> set[str]:
+    """Keys that the mapped send got."""
+    mapped = [run.xcom("send", map_index=index) for index in range(3)]
+    return {keys_of_receipt(receipt) for receipts in mapped for receipt in receipts or []}
+
+
+@pytest.fixture(scope="module")
+def runs(stage: Stage) -> tuple[Run, Run]:
+    """A run in which all is well, and one with a group that nobody knows."""
+    stage.dingtalk.empty()
+    good = stage.begin("real_mapped_sends")
+    bad = stage.begin("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])
+    return good.wait(), bad.wait()
+
+
+def test_nested_receipts_of_mapped_sends_are_taken_back_and_a_skipped_send_is_dropped(
+    runs: tuple[Run, Run], stage: Stage
+):
+    good, _ = runs
+    assert good.state == "success"
+    states = good.states()
+    assert [states[f"send[{index}]"] for index in range(3)] == ["success"] * 3
+    assert states["not_today"] == states["skipped"] == "skipped"
+    assert states["by_receipts"] == "success"
+    assert states["by_task"] == "skipped"
+    keys = keys_sent(good)
+    assert len(keys) == 3
+    assert classes(good.report("by_receipts"))["recalled"] == keys == stage.dingtalk.gone([*keys])
+
+
+def test_when_one_mapped_send_fails_the_messages_of_the_others_are_taken_back(runs: tuple[Run, Run], stage: Stage):
+    _, bad = runs
+    states = bad.states()
+    assert [states[f"send[{index}]"] for index in range(3)] == ["success", "failed", "success"]
+    assert states["by_receipts"] == "upstream_failed"
+    assert states["by_task"] == "success"
+    keys = keys_sent(bad)
+    assert len(keys) == 2
+    assert classes(bad.report("by_task"))["recalled"] == keys == stage.dingtalk.gone([*keys])
+
+
+def test_a_recall_can_be_mapped_over_receipts(runs: tuple[Run, Run], stage: Stage):
+    for run in runs:
+        keys = run.keys("send_to_people")
+        assert stage.dingtalk.gone(keys) == set(keys)
+        for index, key in enumerate(keys):
+            assert run.states()[f"recall_each[{index}]"] == "success"
+            assert classes(run.report("recall_each", index))["recalled"] == {key}
+
+
+def test_nothing_is_left_in_any_chat(runs: tuple[Run, Run], stage: Stage):
+    assert {kind: count["visible"] for kind, count in stage.dingtalk.counts().items()} == {"group": 0, "oto": 0}

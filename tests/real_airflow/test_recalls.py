@@ -1,0 +1,119 @@
+"""The recall operators of the five pages that the project began with: success, and failure of a part."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes
+
+KINDS = ("group", "oto", "private_chat", "work_notification")
+ROBOT_KINDS = ("group", "oto", "private_chat")
+NO_SUCH_KEY = "invalid.processQueryKey"
+#: DingTalk's reason for a message that it does not let us recall, by kind, as a fault gives it.
+REFUSED = {"group": NO_SUCH_KEY, "oto": "not.allowed.robotCode", "private_chat": NO_SUCH_KEY}
+
+
+def test_messages_are_recalled_by_their_keys(stage: Stage):
+    stage.dingtalk.empty()
+    keys = {kind: stage.dingtalk.plant(kind, 23) for kind in ROBOT_KINDS}
+    keys["work_notification"] = stage.dingtalk.plant("work_notification", 2)
+    others = [key for kind in KINDS for key in stage.dingtalk.plant(kind, 2)]
+    run = stage.play("real_recall_keys", **keys)
+    assert run.state == "success"
+    assert run.states() == dict.fromkeys(KINDS, "success")
+    for kind in KINDS:
+        report = run.report(kind)
+        assert classes(report)["recalled"] == set(keys[kind]) == stage.dingtalk.gone(keys[kind])
+        assert report["api_calls"] == {"recall": 2, "token": 1, "total": 3}
+    assert stage.dingtalk.recall_calls() == dict.fromkeys(KINDS, 2)
+    assert stage.dingtalk.gone(others) == set()
+
+
+class Mixture:
+    """Messages of which some can be recalled and some cannot, and what two DAGs made of them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.good = {kind: stage.dingtalk.plant(kind, 22) for kind in ROBOT_KINDS}
+        self.good["work_notification"] = stage.dingtalk.plant("work_notification")
+        # By a fault: DingTalk names them in failedResult.
+        self.refused = {kind: stage.dingtalk.plant(kind, 3) for kind in ROBOT_KINDS}
+        # By nature: a key of nobody's refuses its whole batch, a message of another app has a wrong agent.
+        self.unknown = {kind: [f"nobody-knows-{kind}"] for kind in ROBOT_KINDS}
+        foreign = stage.dingtalk.plant("work_notification", agent_id=2000)
+        self.unknown["work_notification"] = [*foreign, "123456789"]
+        self.refused["work_notification"] = []
+        self.old = stage.dingtalk.plant("oto", age_seconds=25 * 3600)
+        stage.dingtalk.server.faults(
+            *(
+                {
+                    "match": RECALL_API[kind],
+                    "action": {"type": "fail_keys", "keys": self.refused[kind], "reason": REFUSED[kind]},
+                }
+                for kind in ROBOT_KINDS
+            )
+        )
+        conf = {kind: self.good[kind] + self.refused[kind] + self.unknown[kind] for kind in KINDS}
+        conf["oto"] = conf["oto"] + self.old
+        begun = stage.begin("real_recall_keys", **conf)
+        self.strict: Run = begun.wait()
+        self.gone_by_strict = stage.dingtalk.gone()
+        self.lenient: Run = stage.play("real_recall_keys_leniently", **conf)
+
+
+@pytest.fixture(scope="module")
+def mixture(stage: Stage) -> Mixture:
+    stage.dingtalk.empty()
+    return Mixture(stage)
+
+
+def test_the_recall_of_a_part_fails_the_task_without_a_retry(mixture: Mixture):
+    assert mixture.strict.state == "failed"
+    assert mixture.strict.states() == dict.fromkeys(KINDS, "failed")
+    assert mixture.strict.tries() == dict.fromkeys(KINDS, 1)
+    assert "22 of 26 messages recalled; 4 failed." in mixture.strict.log("group")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_report_splits_what_is_gone_from_what_is_not(mixture: Mixture, kind: str):
+    report = mixture.strict.report(kind)
+    by_class = classes(report)
+    assert by_class["recalled"] == set(mixture.good[kind])
+    assert by_class["recalled"] == mixture.gone_by_strict & set().union(*by_class.values())
+    assert by_class["failed"] == set(mixture.refused[kind] + mixture.unknown[kind])
+    assert by_class["expired"] == (set(mixture.old) if kind == "oto" else set())
+    assert by_class["unknown"] == set()
+
+
+@pytest.mark.parametrize("kind", ROBOT_KINDS)
+def test_the_report_gives_each_key_that_failed_its_code_and_a_next_step(mixture: Mixture, kind: str):
+    assert codes(mixture.strict.report(kind), "failed") == {
+        **dict.fromkeys(mixture.refused[kind], REFUSED[kind]),
+        **dict.fromkeys(mixture.unknown[kind], NO_SUCH_KEY),
+    }
+    for reason in mixture.strict.report(kind)["failed"].values():
+        assert reason["next_step"].startswith(
+            "Check the message key" if reason["code"] == NO_SUCH_KEY else "Recall it with the robot that sent it"
+        )
+
+
+def test_a_message_of_yesterday_is_called_expired(mixture: Mixture):
+    assert set(codes(mixture.strict.report("oto"), "expired").values()) == {"robot.processQueryKey.expired"}
+
+
+def test_a_foreign_or_unknown_work_notification_gets_dingtalk_s_number(mixture: Mixture):
+    report = mixture.strict.report("work_notification")
+    assert codes(report, "failed") == dict.fromkeys(mixture.unknown["work_notification"], "400002")
+    assert report["api_calls"] == {"recall": 3, "token": 1, "total": 4}
+
+
+def test_without_fail_on_the_same_report_makes_a_success(mixture: Mixture):
+    assert mixture.lenient.state == "success"
+    assert mixture.lenient.states() == dict.fromkeys(KINDS, "success")
+    for kind in KINDS:
+        assert mixture.lenient.report(kind) == mixture.strict.report(kind) == mixture.lenient.xcom(kind)
+
+
+def test_the_log_shows_the_report_as_a_table(mixture: Mixture):
+    log = mixture.strict.log("oto")
+    assert "recalled 22   failed 4   expired 1   unknown 0   total 27" in log
+    assert "3 failed: not.allowed.robotCode." in log

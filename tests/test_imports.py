@@ -1,0 +1,104 @@
+"""What imports cost: the dag-processor imports operators for every DAG file it parses."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_dingtalk
+
+PACKAGE = "airflow_provider_dingtalk"
+
+PROBE = """
+import json, sys
+{before}
+known = set(sys.modules)
+{after}
+print(json.dumps(sorted(set(sys.modules) - known)))
+"""
+
+
+def added(after: str, before: str = "") -> list[str]:
+    """Modules that an import adds, in a fresh interpreter."""
+    code = PROBE.format(before=before, after=after)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def third_party(modules: list[str]) -> set[str]:
+    """Roots that are neither the standard library's, nor Airflow's, nor ours."""
+    roots = {module.partition(".")[0] for module in modules}
+    return roots - set(sys.stdlib_module_names) - {"airflow", PACKAGE}
+
+
+def ours(modules: list[str]) -> list[str]:
+    return [module for module in modules if module.partition(".")[0] == PACKAGE]
+
+
+def test_importing_the_package_adds_one_module() -> None:
+    assert added(f"import {PACKAGE}") == [PACKAGE]
+
+
+# The base classes themselves are Airflow's, and it imports them lazily.
+AIRFLOW = "import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue"
+
+
+def test_operators_and_sensors_add_six_modules_at_most_and_no_third_party_one() -> None:
+    modules = added(f"import {PACKAGE}.operators, {PACKAGE}.sensors", before=AIRFLOW)
+    assert third_party(modules) == set()
+    assert f"{PACKAGE}.operators.recall" in modules and f"{PACKAGE}.sensors" in modules
+    assert len(ours(modules)) <= 6, ours(modules)
+
+
+def test_even_with_a_dag_of_them_nothing_heavy_is_loaded() -> None:
+    """Constructing is what a DAG file does at import."""
+    dag = (
+        f"import {PACKAGE}.operators as o, {PACKAGE}.sensors as s\n"
+        "with DAG('d', schedule=None):\n"
+        "    sent = o.DingTalkSendOTOMessagesOperator(task_id='send', user_ids=['u'], text='x')\n"
+        "    s.DingTalkOTOMessageSensor(task_id='wait', receipts=sent.output)\n"
+        "    o.DingTalkRollbackOperator(task_id='undo', receipts=sent.output)"
+    )
+    before = (
+        f"{AIRFLOW}; from airflow.sdk import DAG\n"
+        "with DAG('first', schedule=None):\n"
+        "    BaseOperator(task_id='t').output"
+    )
+    modules = added(dag, before=before)
+    assert third_party(modules) == set()
+    assert not [module for module in ours(modules) if ".api" in module or ".messaging" in module]
+
+
+@pytest.mark.parametrize(
+    "package", ["api.client", "api.error_codes", "messaging.recall", "messaging.letters", "sandbox.app"]
+)
+def test_the_core_and_the_sandbox_import_no_airflow(package: str) -> None:
+    modules = added(f"import {PACKAGE}.{package}")
+    assert f"{PACKAGE}.{package}" in modules
+    assert not [module for module in modules if module.partition(".")[0] == "airflow"]
+
+
+def top_level_imports(source: Path) -> set[str]:
+    """What a module imports when it is imported itself: not inside functions, nor for type checkers only."""
+    found: set[str] = set()
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["operators/__init__.py", "operators/recall.py", "operators/send.py", "sensors.py"]
+)
+def test_nothing_but_the_sdk_stands_at_the_top_of_operators_and_sensors(name: str) -> None:
+    """Also what another version of Airflow happens to have loaded already."""
+    for module in top_level_imports(Path(airflow_provider_dingtalk.__file__).parent / name):
+        is_light = module.partition(".")[0] in sys.stdlib_module_names or module.startswith("airflow.sdk")
+        assert is_light or module.startswith(f"{PACKAGE}.operators"), module
