@@ -137,7 +137,24 @@ class _MessageSensor(BaseSensorOperator):
         )
 
 
-class DingTalkGroupMessageSensor(_MessageSensor):
+class _ConversationMessageSensor(_MessageSensor):
+    """Watches a robot's message in one conversation."""
+
+    template_fields: Sequence[str] = (
+        "process_query_key",
+        "open_conversation_id",
+        "robot_code",
+        "receipts",
+        "min_readers",
+        "read_by",
+    )
+
+    def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.open_conversation_id = open_conversation_id
+
+
+class DingTalkGroupMessageSensor(_ConversationMessageSensor):
     """Wait until a group message is delivered, or read by enough people.
 
     https://open.dingtalk.com/document/development/chatbot-queries-the-read-status-of-a-message
@@ -148,21 +165,9 @@ class DingTalkGroupMessageSensor(_MessageSensor):
     """
 
     kind = "group"
-    template_fields: Sequence[str] = (
-        "process_query_key",
-        "open_conversation_id",
-        "robot_code",
-        "receipts",
-        "min_readers",
-        "read_by",
-    )
-
-    def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.open_conversation_id = open_conversation_id
 
 
-class DingTalkPrivateChatMessageSensor(_MessageSensor):
+class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
     """Wait until a robot's message in a chat of two people is delivered, or read.
 
     https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
@@ -173,18 +178,6 @@ class DingTalkPrivateChatMessageSensor(_MessageSensor):
     """
 
     kind = "private_chat"
-    template_fields: Sequence[str] = (
-        "process_query_key",
-        "open_conversation_id",
-        "robot_code",
-        "receipts",
-        "min_readers",
-        "read_by",
-    )
-
-    def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.open_conversation_id = open_conversation_id
 
 
 class DingTalkOTOMessageSensor(_MessageSensor):

@@ -62,6 +62,11 @@ _INTENT = Verdict(State.INTENT, final=False)
 LOST = frozenset(
     {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
 )
+_UNREAD = Reason(
+    "ledger_not_read",
+    "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.",
+    "Run the recall again.",
+)
 _UNANSWERED = Reason(
     "no_answer",
     "The recall was under way when the task stopped; its answer is not known.",
@@ -90,6 +95,8 @@ class Recall:
         self._duplicates = len(receipts) - len(self._receipts)
         self._clock = clock or SystemClock()
         self._ledger = ledger or MemoryLedger()
+        #: Whether it is known what earlier tries did; until then nothing is known of any message.
+        self._is_up_to_date = ledger is None
         self._journal = Journal(self._ledger)
         self._workers = workers
         self._verdicts = dict.fromkeys(self._receipts, Verdict(State.PENDING))
@@ -144,6 +151,8 @@ class Recall:
         return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
 
     def _settled(self, verdict: Verdict) -> Settled:
+        if not self._is_up_to_date:
+            return Settled(Outcome.UNKNOWN, _UNREAD)
         if verdict.state is State.PENDING:
             return Settled(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
         if verdict.state is State.INTENT:
@@ -162,6 +171,7 @@ class Recall:
             self._verdicts[key] = verdict
             if verdict.state is State.INTENT:
                 self._touched.add(key)
+        self._is_up_to_date = True
 
     def _give_up_the_old(self) -> None:
         now = self._clock.now()

@@ -95,21 +95,9 @@ class _RecallOneKindOperator(_RecallOperator):
         return execution.receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
 
 
-class DingTalkRecallGroupMessagesOperator(_RecallOneKindOperator):
-    """Recall messages that a robot sent to a group.
+class _RecallInConversationOperator(_RecallOneKindOperator):
+    """Recalls a robot's messages of one conversation."""
 
-    https://open.dingtalk.com/document/development/enterprise-chatbot-withdraws-internal-group-messages
-
-    :param process_query_keys: Keys of the messages: a list, an XCom, or JSON of a list. (templated)
-    :param open_conversation_id: The group they were sent to; needed with keys. (templated)
-    :param robot_code: The robot that sent them; by default the connection's. (templated)
-    :param receipts: Receipts of group messages, instead of keys or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
-    """
-
-    kind = "group"
     template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
 
     def __init__(
@@ -124,6 +112,23 @@ class DingTalkRecallGroupMessagesOperator(_RecallOneKindOperator):
         self.process_query_keys = process_query_keys
         self.open_conversation_id = open_conversation_id
         self.robot_code = robot_code
+
+
+class DingTalkRecallGroupMessagesOperator(_RecallInConversationOperator):
+    """Recall messages that a robot sent to a group.
+
+    https://open.dingtalk.com/document/development/enterprise-chatbot-withdraws-internal-group-messages
+
+    :param process_query_keys: Keys of the messages: a list, an XCom, or JSON of a list. (templated)
+    :param open_conversation_id: The group they were sent to; needed with keys. (templated)
+    :param robot_code: The robot that sent them; by default the connection's. (templated)
+    :param receipts: Receipts of group messages, instead of keys or beside them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
+    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    """
+
+    kind = "group"
 
 
 class DingTalkRecallOTOMessagesOperator(_RecallOneKindOperator):
@@ -148,7 +153,7 @@ class DingTalkRecallOTOMessagesOperator(_RecallOneKindOperator):
         self.robot_code = robot_code
 
 
-class DingTalkRecallPrivateChatMessagesOperator(_RecallOneKindOperator):
+class DingTalkRecallPrivateChatMessagesOperator(_RecallInConversationOperator):
     """Recall messages that a robot sent into a chat of two people.
 
     https://open.dingtalk.com/document/development/batch-withdrawal-of-single-chat-robot-messages-in-person-to-person-conversations
@@ -163,20 +168,6 @@ class DingTalkRecallPrivateChatMessagesOperator(_RecallOneKindOperator):
     """
 
     kind = "private_chat"
-    template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
-
-    def __init__(
-        self,
-        *,
-        process_query_keys: Any = None,
-        open_conversation_id: str | None = None,
-        robot_code: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.process_query_keys = process_query_keys
-        self.open_conversation_id = open_conversation_id
-        self.robot_code = robot_code
 
 
 class DingTalkRecallWorkNotificationOperator(_RecallOneKindOperator):
