@@ -43,6 +43,11 @@ demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local Ding
 test: $(INSTALLED)  ## Run the whole suite
 	$(BIN)/python -m pytest
 
+.PHONY: test-faults
+test-faults: $(INSTALLED)  ## Break everything on purpose, with figures: the matrix, then kills in real Airflow
+	$(BIN)/python -m tests.faults.real_airflow
+	$(BIN)/python -m tests.faults
+
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, mypy and import-linter
 	$(BIN)/ruff format --check .
