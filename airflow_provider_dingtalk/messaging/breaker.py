@@ -10,7 +10,6 @@ from airflow_provider_dingtalk.messaging.receipts import Group
 from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import (
     NOT_ATTEMPTED,
-    State,
     Verdict,
     asks_to_wait,
     is_outage,
@@ -90,4 +89,4 @@ class Breaker:
         if self._refused_one_by_one.get(batch.group) != error.code:
             return None
         text = f"Refused in a call of {len(batch.keys)}, not tried alone: all of an earlier call were refused."
-        return Verdict(State.FAILED, Reason(error.code, text, error.next_step))
+        return Verdict(of_error(error).state, Reason(error.code, text, error.next_step))

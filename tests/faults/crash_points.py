@@ -1,0 +1,240 @@
+"""Where a try dies: the named points, and the seams through which they are seen.
+
+A seam wraps what the shipped code is given anyway: its store, its transport, its task instance, its clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from airflow_provider_dingtalk.task_ledger.store import Store
+
+
+class Point(StrEnum):
+    """Moments at which a try is killed."""
+
+    BEFORE_INTENT = "before the intent"
+    AFTER_INTENT = "after the intent"
+    IN_POST = "in the POST"
+    AFTER_EFFECT = "after the effect"
+    AFTER_ANSWER = "after the answer"
+    BEFORE_COMMIT = "before the commit"
+    SEGMENT_BOUNDARY = "at a segment boundary"
+    BEFORE_XCOM = "before the XCom push"
+    BEFORE_SUCCESS = "before success"
+
+
+class Gauge:
+    """Counts of one try, in memory that its parent and its successor see too."""
+
+    NAMES = ("begun", "ended", "recall", "again", "bisect", "status", "throttled", "token", "send", "at_fence")
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8 * len(self.NAMES))
+        self._numbers = memoryview(self._memory).cast("q")
+
+    def __getitem__(self, name: str) -> int:
+        return self._numbers[self.NAMES.index(name)]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._numbers[self.NAMES.index(name)] = value
+
+    def take(self, counts: Mapping[str, int]) -> None:
+        """Take over the shipped code's own bill."""
+        for name in self.NAMES[2:9]:
+            self[name] = counts.get(name, 0)
+
+
+class Killer:
+    """Kills its own process when a point is reached and enough calls were begun before.
+
+    :param point: Where; None for a process that somebody else kills, or nobody.
+    :param calls: After how many calls at the earliest.
+    """
+
+    def __init__(self, gauge: Gauge, point: Point | None = None, calls: int = 0) -> None:
+        self._gauge = gauge
+        self._point = point
+        self._calls = calls
+
+    def reached(self, point: Point) -> None:
+        """Die here, if it is the time and place."""
+        if point is self._point and self._gauge["begun"] >= self._calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def marks_of(value: Any) -> str | None:
+    """The one character for each message of a row in the ledger; None if it is no row."""
+    row = value.get("row") if isinstance(value, Mapping) else value
+    return row if isinstance(row, str) else None
+
+
+class WatchedStore:
+    """A store that sees intents, commits and segment boundaries go by."""
+
+    def __init__(self, inner: Store, killer: Killer) -> None:
+        self._inner = inner
+        self._killer = killer
+        self._rows: dict[str, str] = {}
+        self._last: str | None = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+        value = self._inner.get(key, default)
+        if row := marks_of(value):
+            self._rows[key] = row
+        return value
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        row = marks_of(value)
+        before = self._rows.get(key, "")
+        intends = row is not None and _differ(before, row, lambda was, now: now == "I")
+        commits = _differ(before, row, lambda was, now: was == "I") if row is not None else "-receipts-" in key
+        if row is not None and self._last not in (None, key):
+            self._killer.reached(Point.SEGMENT_BOUNDARY)
+        if intends:
+            self._killer.reached(Point.BEFORE_INTENT)
+        if commits:
+            self._killer.reached(Point.BEFORE_COMMIT)
+        self._inner.set(key, value)
+        if row is not None:
+            self._rows[key], self._last = row, key
+        if intends:
+            self._killer.reached(Point.AFTER_INTENT)
+
+
+def _differ(before: str, after: str, wanted: Callable[[str, str], bool]) -> bool:
+    return any(
+        was != now and wanted(was, now) for was, now in zip(before.ljust(len(after), "P"), after, strict=True)
+    )
+
+
+class ForgetfulStore:
+    """A store that loses intents: what a ledger without them would be. Only for showing that it is caught."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+        return self._inner.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value, without its intents."""
+        row = marks_of(value)
+        if row is not None:
+            forgotten = row.replace("I", "P")
+            value = {**value, "row": forgotten} if isinstance(value, Mapping) else forgotten
+        self._inner.set(key, value)
+
+
+class WatchedTransport(httpx.AsyncBaseTransport):
+    """A transport that sees requests leave, effects happen and answers arrive.
+
+    :param bill: The shipped code's own count of its calls, by what they were for.
+    """
+
+    def __init__(
+        self, inner: httpx.AsyncBaseTransport, killer: Killer, gauge: Gauge, bill: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._inner = inner
+        self._killer = killer
+        self._gauge = gauge
+        self._bill = bill
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request on."""
+        self._gauge.take(self._bill())
+        if not _acts(request):
+            return await self._inner.handle_async_request(request)
+        self._gauge["begun"] += 1
+        request.stream = _Watched(request.stream, lambda: self._killer.reached(Point.IN_POST))
+        try:
+            response = await self._inner.handle_async_request(request)
+        except BaseException:
+            self._gauge["ended"] += 1
+            raise
+        self._killer.reached(Point.AFTER_EFFECT)
+        response.stream = _Watched(response.stream, self._answered)
+        return response
+
+    def _answered(self) -> None:
+        self._gauge["ended"] += 1
+        self._killer.reached(Point.AFTER_ANSWER)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+def _acts(request: httpx.Request) -> bool:
+    """Whether it recalls or sends."""
+    path = request.url.path.lower()
+    return request.method == "POST" and ("recall" in path or "send" in path)
+
+
+class _Watched(httpx.AsyncByteStream):
+    """A body; says when all of it went through."""
+
+    def __init__(self, inner: Any, whole: Callable[[], None]) -> None:
+        self._inner = inner
+        self._whole = whole
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            yield chunk
+        # Whoever comes back for more has passed on the last of it.
+        self._whole()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class WatchedTask:
+    """What of a task instance the shipped code uses.
+
+    :param push: Keeps an XCom.
+    :param epoch: How often the task was cleared.
+    """
+
+    def __init__(self, push: Callable[[str, Any], None], killer: Killer, number: int, epoch: int) -> None:
+        self._push = push
+        self._killer = killer
+        self.try_number = number
+        self.max_tries = epoch
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep an XCom."""
+        self._killer.reached(Point.BEFORE_XCOM)
+        self._push(key, value)
+
+
+class HastyClock:
+    """The machine's clock, but that waiting takes next to no time."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, never going back."""
+        return time.monotonic() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        wake_at = self.monotonic() + seconds
+        await asyncio.sleep(0.001)
+        self._ahead += max(0.0, wake_at - self.monotonic())

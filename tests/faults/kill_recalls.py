@@ -1,0 +1,251 @@
+"""Recalls that are killed again and again, and the account at the end held against the truth."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from msgspec import Struct, field
+
+from airflow_provider_dingtalk.messaging.recall import WORKERS
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome
+from tests.faults.crash_points import Point, marks_of
+from tests.faults.kill_faults import RECALL, Fault
+from tests.faults.kill_sandbox import RECALL_API, SandboxProcess
+from tests.faults.kill_tries import Task, recalling, wait_for
+
+#: Messages of one recall: two rows of the ledger, 60 calls.
+KEYS = 1200
+BATCH = 20
+#: One in so many is too old from the start, so that a recall that is done has not recalled everything.
+OLD_ONE_IN = 10
+OLD = 25 * 3600.0
+#: Kills in one recall. More would make the limit of calls say little.
+KILLS_PER_RUN = 5
+#: A kill counts if so much is done.
+DONE = (0.05, 0.95)
+#: Tries after the last kill.
+MAX_TRIES = 15
+#: Seconds after a call began within which the kill comes.
+SPREAD = 0.006
+
+#: Named points in the order in which one recall reaches them, each at a later call.
+NAMED_RUNS = (
+    (Point.BEFORE_INTENT, Point.IN_POST, Point.AFTER_ANSWER, Point.SEGMENT_BOUNDARY, Point.BEFORE_XCOM),
+    (Point.AFTER_INTENT, Point.AFTER_EFFECT, Point.BEFORE_COMMIT, Point.BEFORE_SUCCESS),
+)
+#: How the sandbox refuses a dead token.
+DEAD_TOKEN = ("InvalidAuthentication",)
+#: Codes of failures that are nobody's verdict on the message: somebody clears the task then.
+NO_VERDICT = frozenset({"not_attempted", "InvalidAuthentication"})
+
+
+class Tally(Struct, kw_only=True):
+    """What runs add up to.
+
+    :param wrong: What must not be, in words.
+    :param shares: How much was done at each kill that counts.
+    """
+
+    kills: int = 0
+    uncounted: int = 0
+    keys: int = 0
+    lost: int = 0
+    double: int = 0
+    false_recalled: int = 0
+    false_failed: int = 0
+    unknown: int = 0
+    resent: int = 0
+    calls: int = 0
+    batches: int = 0
+    strikes: int = 0
+    looked_at: int = 0
+    wrong: list[str] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Take another one in."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def killed(self, share: float, where: str = "") -> None:
+        """Take a kill down; it counts if it came in the middle."""
+        if DONE[0] <= share <= DONE[1]:
+            self.kills += 1
+            self.shares.append(share)
+        else:
+            self.uncounted += 1
+        if where:
+            self.points.append(where)
+
+    def must(self, is_so: bool, otherwise: str) -> None:
+        """Something that must be."""
+        if not is_so:
+            self.wrong.append(otherwise)
+
+
+@contextmanager
+def task_of(sandbox: SandboxProcess, work: Any, *, forgetful: bool = False) -> Iterator[Task]:
+    """A task with a store of its own."""
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        task = Task(sandbox.url, Path(folder) / "store.sqlite", work, forgetful=forgetful)
+        try:
+            yield task
+        finally:
+            task.close()
+
+
+class RecallRun:
+    """One recall under one fault.
+
+    :param keys: How many messages.
+    """
+
+    def __init__(
+        self, sandbox: SandboxProcess, fault: Fault, rng: Random, *, keys: int = KEYS, forgetful: bool = False
+    ) -> None:
+        self._sandbox = sandbox
+        self._fault = fault
+        self._rng = rng
+        self._forgetful = forgetful
+        sandbox.reset(rng, **{"unfit_keys": "per_key", "recall_window_hours": 24, **fault.switches})
+        old, young = sandbox.plant(keys // OLD_ONE_IN, age_seconds=OLD), sandbox.plant(keys - keys // OLD_ONE_IN)
+        poisoned = rng.sample(young, fault.poisoned)
+        #: Messages that stay, whatever is tried.
+        self.refused = {receipt.key for receipt in old + poisoned}
+        self.receipts = old + young
+        rng.shuffle(self.receipts)
+        sandbox.faults(*fault.rules, *_poison(poisoned))
+        self._in_doubt = 0
+        self._reopened = 0
+        self.tally = Tally(keys=keys, batches=math.ceil(keys / BATCH))
+
+    def with_named_kills(self, points: Sequence[Point]) -> Tally:
+        """Killed at each of these points in turn, at ever later calls."""
+        with self._task() as task:
+            moments = iter(sorted(self._rng.uniform(0.1, 0.6) for _ in points))
+            for point in points:
+                at_the_end = point in (Point.SEGMENT_BOUNDARY, Point.BEFORE_XCOM, Point.BEFORE_SUCCESS)
+                calls = 0 if at_the_end else self._calls_until(next(moments))
+                self.tally.must(task.kill_at(point, calls), f"{point} was not reached")
+                self._after_kill(task, point)
+            return self._finish(task)
+
+    def with_random_kills(self, kills: int) -> Tally:
+        """Killed at moments spread evenly over its progress."""
+        with self._task() as task:
+            for moment in sorted(self._rng.uniform(0.08, 0.85) for _ in range(kills)):
+                if not task.kill_somewhere(self._calls_until(moment), self._rng, SPREAD):
+                    break
+                self._after_kill(task)
+            return self._finish(task)
+
+    @contextmanager
+    def _task(self) -> Iterator[Task]:
+        with task_of(self._sandbox, recalling(self.receipts), forgetful=self._forgetful) as task:
+            yield task
+
+    def _calls_until(self, share: float) -> int:
+        """Calls that one try needs to get from where it is to this share, if no fault strikes."""
+        # Once the window is closed nothing more is recalled, and a share is no measure of the way.
+        is_closed = self._fault.jump and self.tally.shares
+        todo = 0.1 if is_closed else share - self._share()
+        return max(1, int(todo * self.tally.batches) + WORKERS // 2)
+
+    def _share(self) -> float:
+        return self._sandbox.share("group", "recalled", self.tally.keys)
+
+    def _after_kill(self, task: Task, where: str = "") -> None:
+        self.tally.killed(self._share(), where)
+        rows = (marks_of(value) for value in task.seen.state().values())
+        self._in_doubt += math.ceil(sum(row.count("I") for row in rows if row) / BATCH)
+        if self._fault.jump:
+            self._sandbox.tell("POST", "/clock", {"advance": self._fault.jump})
+
+    def _finish(self, task: Task) -> Tally:
+        end = self._run_to_the_end(task)
+        self.tally.must(end["state"] in ("success", "failed"), f"no end after {MAX_TRIES} tries: {end['state']}")
+        self._account(end["settled"], task.seen.xcom("report"))
+        self._bill(task)
+        return self.tally
+
+    def _run_to_the_end(self, task: Task) -> dict[str, Any]:
+        """Tries until the task succeeds or fails for good; cleared if it stopped without a verdict."""
+        end: dict[str, Any] = {"state": "never"}
+        for _ in range(MAX_TRIES):
+            end = task.run()
+            codes = {code for outcome, code in end["settled"].values() if outcome == Outcome.FAILED}
+            if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_VERDICT):
+                break
+            kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
+            self._reopened += math.ceil(kept / BATCH)
+            if end["state"] == "failed":
+                task.clear()
+        return end
+
+    def _account(self, settled: Mapping[str, Sequence[str]], pushed: Mapping[str, Any]) -> None:
+        """Every message in exactly one class, and in none that the truth denies."""
+        tally, keys = self.tally, {receipt.key for receipt in self.receipts}
+        gone = {one["key"] for one in self._sandbox.messages() if one["recalled_at"] is not None}
+        by_class = {name.value: {key for key, (one, _) in settled.items() if one == name} for name in Outcome}
+        kept = by_class[Outcome.FAILED] | by_class[Outcome.EXPIRED]
+        tally.lost += len(keys ^ set(settled))
+        tally.false_recalled += len(by_class[Outcome.RECALLED] - gone)
+        tally.false_failed += len(kept & gone)
+        tally.unknown += len(by_class[Outcome.UNKNOWN])
+        counts = {name: pushed["counts"][name] for name in by_class}
+        tally.must(counts == {name: len(found) for name, found in by_class.items()}, "the XCom says otherwise")
+        if not self._fault.jump:
+            tally.must(gone == keys - self.refused, f"{len(keys - self.refused - gone)} are left that could go")
+
+    def _bill(self, task: Task) -> None:
+        """Calls: one for each batch, those in flight at a kill again, and those that faults struck."""
+        tally = self.tally
+        fired, seen = self._sandbox.strikes()
+        if self._fault.poisoned:
+            # Every call is looked at for poison; those that hold some are as many as the bisects.
+            fired = self._fault.poisoned * len(task.gauges)
+        in_the_air = WORKERS * (tally.kills + tally.uncounted)
+        again = fired + task.spent("throttled") + self._sandbox.answers(DEAD_TOKEN) + self._reopened
+        calls = task.spent("recall")
+        if not self._fault.jump:
+            limit = tally.batches + in_the_air + again
+            tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
+        # Sharper: what the ledger had in doubt when each kill came.
+        limit = tally.batches + self._in_doubt + again
+        tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit} by the ledger")
+        arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")
+        tally.must(abs(arrived - sent) <= in_the_air, f"{sent} calls were made and {arrived} arrived")
+        tally.calls += calls
+        tally.strikes += fired
+        tally.looked_at += seen
+
+
+def _poison(poisoned: Sequence[Receipt]) -> list[dict[str, Any]]:
+    keys = [receipt.key for receipt in poisoned]
+    return [{"match": RECALL, "action": {"type": "poison_keys", "keys": keys}}] if keys else []
+
+
+def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KEYS) -> Tally:
+    """A second try starts while the first lives: the first is fenced off."""
+    slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.02}}
+    run = RecallRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, keys=keys)
+    with run._task() as task:
+        loser = task.begin()
+        while task.gauges[0]["begun"] < run.tally.batches // 3:
+            pass
+        winner = task.begin()
+        wait_for(loser)
+        wait_for(winner)
+        after_fence = task.gauges[0]["begun"] - task.gauges[0]["at_fence"]
+        run.tally.must(task.end(back=2)["code"] == "ledger", f"the loser ended with {task.end(back=2)['code']!r}")
+        run.tally.must(after_fence <= WORKERS, f"the loser began {after_fence} calls after it was fenced off")
+        run.tally.resent += after_fence
+        return run._finish(task)

@@ -1,0 +1,116 @@
+"""The sandbox as a process of its own, and the truth over its control door."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
+
+STARTUP_SECONDS = 30.0
+LISTENING = "listening on "
+RECALL_API = {Kind.GROUP: "robot/groupMessages/recall", Kind.OTO: "robot/otoMessages/batchRecall"}
+SEND_API = "robot/oToMessages/batchSend"
+
+
+class SandboxProcess:
+    """A sandbox that nothing throttles, on a free loopback port.
+
+    :param seed: Of its keys and of the chances of its faults.
+    """
+
+    def __init__(self, seed: int) -> None:
+        command = [sys.executable, "-m", "airflow_provider_dingtalk.sandbox", "--port", "0"]
+        command += ["--calls-per-second", "0", "--seed", str(seed)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.url = self._address()
+        self._http = httpx.Client(base_url=f"{self.url}/_sandbox", trust_env=False, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+        self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def _address(self) -> str:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        for line in self._process.stdout or ():
+            if line.startswith(LISTENING):
+                return line.removeprefix(LISTENING).strip()
+            if time.monotonic() > deadline:
+                break
+        raise RuntimeError("the sandbox did not start")
+
+    # ── the control door ──
+
+    def ask(self, path: str, **params: Any) -> Any:
+        """GET."""
+        return self._http.get(path, params=params).raise_for_status().json()
+
+    def tell(self, method: str, path: str, body: Any) -> Any:
+        """PUT or POST."""
+        return self._http.request(method, path, json=body).raise_for_status().json()
+
+    def reset(self, rng: Random, **switches: Any) -> None:
+        """Back to the beginning, with these switches, and with other chances than the last time."""
+        self.tell("POST", "/reset", {})
+        self.tell("PUT", "/behaviour", switches)
+        # The sandbox begins anew with its seed: so many messages of a kind that nobody looks at move it on.
+        self.tell("POST", "/plant", {"kind": "ding", "count": rng.randrange(1, 100)})
+
+    def faults(self, *rules: Mapping[str, Any]) -> None:
+        """Put rules in force, in place of those before."""
+        self.tell("PUT", "/faults", list(rules))
+
+    def strikes(self) -> tuple[int, int]:
+        """How often the rules in force struck, of how many calls that they look at."""
+        rules = self.ask("/faults")["faults"]
+        return sum(rule["fired"] for rule in rules), max((rule["seen"] for rule in rules), default=0)
+
+    def plant(self, count: int, *, age_seconds: float = 0) -> list[Receipt]:
+        """Group messages as if sent so long ago."""
+        order = {"kind": "group", "count": count, "age_seconds": age_seconds}
+        return [
+            Receipt(
+                kind=Kind.GROUP, robot_code=ROBOT_CODE, open_conversation_id=GROUPS[0], process_query_key=str(key)
+            )
+            for key in self.tell("POST", "/plant", order)["keys"]
+        ]
+
+    # ── the truth ──
+
+    def share(self, kind: str, what: str, of: int) -> float:
+        """How much is done."""
+        counts = self.ask("/truth", brief=1)["counts"].get(kind, {})
+        return float(counts.get(what, 0)) / of
+
+    def calls(self, api: str) -> int:
+        """Requests that arrived."""
+        return int(self.ask("/truth", brief=1)["calls"].get(api, {}).get("total", 0))
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All messages there are or were, but for DINGs."""
+        return [one for one in self.ask("/truth")["messages"] if one["kind"] != "ding"]
+
+    def answers(self, codes: Sequence[str]) -> int:
+        """Requests that were answered with one of these codes."""
+        return sum(entry["code"] in codes for entry in self.ask("/journal")["requests"])

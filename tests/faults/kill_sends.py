@@ -1,0 +1,214 @@
+"""Sends that are killed again and again: no message without a receipt or a word, and none twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from airflow_provider_dingtalk.messaging.letters import letters_for
+from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
+from airflow_provider_dingtalk.messaging.send import Letter
+from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+from airflow_provider_dingtalk.sending import RECEIPTS_COUNT, UNKNOWN
+from tests.faults.crash_points import Point
+from tests.faults.kill_faults import SEND, Fault
+from tests.faults.kill_recalls import DEAD_TOKEN, MAX_TRIES, Tally, task_of
+from tests.faults.kill_sandbox import SEND_API, SandboxProcess
+from tests.faults.kill_tries import Task, recalling, sending, wait_for
+
+#: People of one send, one call each.
+USERS = 250
+KILLS_PER_RUN = 10
+SPREAD = 0.004
+#: A send is one call after the other.
+IN_FLIGHT = 1
+
+
+def letters_to(users: int) -> list[Letter]:
+    """A letter to each of so many people, each with a text of its own, by which the truth is told."""
+    return [
+        letter
+        for number in range(1, users + 1)
+        for letter in letters_for("oto", user_ids=[user(number)], robot_code=ROBOT_CODE, text=user(number))
+    ]
+
+
+def user(number: int) -> str:
+    """The sandbox's people."""
+    return f"user{number:03d}"
+
+
+class SendRun:
+    """One send under one fault."""
+
+    def __init__(self, sandbox: SandboxProcess, fault: Fault, rng: Random, users: int = USERS) -> None:
+        self._sandbox = sandbox
+        self._rng = rng
+        self.fault = fault
+        self.letters = letters_to(users)
+        sandbox.reset(rng)
+        sandbox.tell("POST", "/people", {"count": users})
+        sandbox.faults(*fault.rules)
+        self.tally = Tally(keys=users, batches=users)
+
+    def with_kills(self, points: Sequence[Point], kills: int, *, forgetful: bool = False, **policy: Any) -> Tally:
+        """Killed at named points and at random moments, by turns; then run to the end, and rolled back."""
+        plan: list[Point | None] = [*points, *[None] * kills]
+        self._rng.shuffle(plan)
+        # Early: the end of the first row. Last: what dies before success has sent everything.
+        plan.sort(key=lambda point: (point is Point.BEFORE_SUCCESS, point is not Point.SEGMENT_BOUNDARY))
+        with task_of(self._sandbox, sending(self.letters, **policy), forgetful=forgetful) as task:
+            for point, moment in zip(plan, sorted(self._rng.uniform(0.06, 0.85) for _ in plan), strict=True):
+                self._kill(task, point, moment)
+            end = self.run_to_the_end(task)
+            self._check(task, end, resends=policy.get("on_unknown_send") == "resend")
+            self._roll_back(pushed(task), unknown_of(task))
+        return self.tally
+
+    def _kill(self, task: Task, point: Point | None, moment: float) -> None:
+        todo = len(self.letters) - task.spent("begun")
+        calls = max(1, min(int((moment - self.share()) * len(self.letters)), todo // 4))
+        if point is None:
+            if not task.kill_somewhere(calls, self._rng, SPREAD):
+                return
+        elif not self._dies_at(task, point, 0 if point is Point.BEFORE_SUCCESS else calls):
+            self.tally.must(False, f"{point} was not reached")
+            return
+        self.tally.killed(self.share(), point or "")
+
+    def _dies_at(self, task: Task, point: Point, calls: int) -> bool:
+        """Kill at a named point; once more if a fault stopped the task before it got there."""
+        for _ in range(MAX_TRIES):
+            if task.kill_at(point, calls):
+                return True
+            if task.end()["code"] not in DEAD_TOKEN:
+                return False
+            task.clear()
+            calls = 0
+        return False
+
+    def share(self) -> float:
+        """How much is sent."""
+        return self._sandbox.share("oto", "sent", len(self.letters))
+
+    def run_to_the_end(self, task: Task) -> dict[str, Any]:
+        """Tries until the task succeeds, or fails with nothing left to begin; cleared if it was stopped."""
+        end: dict[str, Any] = {"state": "never", "code": ""}
+        for _ in range(MAX_TRIES):
+            end = task.run()
+            if end["state"] == "success" or (end["state"] == "failed" and end["code"] not in DEAD_TOKEN):
+                return end
+            if end["state"] == "failed":
+                task.clear()
+        self.tally.must(False, f"no end after {MAX_TRIES} tries: {end}")
+        return end
+
+    def _check(self, task: Task, end: Mapping[str, Any], *, resends: bool) -> None:
+        tally, sent = self.tally, self._sandbox.messages()
+        unknown, keys = unknown_of(task), {receipt.key for receipt in pushed(task)}
+        copies = Counter(message["text"] for message in sent)
+        twice = sum(number - 1 for number in copies.values())
+        orphans = [one for one in sent if one["key"] not in keys and one["text"] not in unknown]
+        silent = {letter.to[0] for letter in self.letters} - set(copies) - unknown
+        tally.unknown += len(unknown)
+        strikes, seen = self._sandbox.strikes()
+        kills = tally.kills + tally.uncounted
+        blind = "throttled" not in self.fault.name and "token" not in self.fault.name
+        doubtful = kills * IN_FLIGHT + (strikes if blind else 0)
+        tally.must(len(keys) == len(pushed(task)), "a receipt is there twice")
+        tally.must(keys <= {one["key"] for one in sent}, "a receipt of nothing")
+        tally.must(not silent, f"{len(silent)} people were forgotten")
+        tally.must(end["state"] == ("failed" if unknown else "success"), f"{len(unknown)} unknown, and {end}")
+        if resends:
+            tally.resent += twice
+            tally.must(not unknown, f"{len(unknown)} are unknown, and should have been sent again")
+            tally.must(twice <= doubtful, f"{twice} were sent again, of at most {doubtful}")
+            tally.must(len(orphans) <= twice, f"{len(orphans)} messages without a word")
+        else:
+            tally.double += twice
+            tally.lost += len(orphans)
+            tally.must(len(unknown) <= doubtful, f"{len(unknown)} unknown, of at most {doubtful}")
+        limit = tally.batches + doubtful + task.spent("throttled") + self._sandbox.answers(DEAD_TOKEN)
+        calls = self._sandbox.calls(SEND_API)
+        tally.must(calls <= limit, f"{calls} calls to send, of at most {limit}")
+        tally.calls += calls
+        tally.strikes += strikes
+        tally.looked_at += seen
+
+    def _roll_back(self, receipts: Sequence[Receipt], unknown: set[str]) -> None:
+        """Recall what the receipts name: nothing else may be left."""
+        self._sandbox.faults()
+        with task_of(self._sandbox, recalling(receipts)) as task:
+            end = task.run()
+        left = [one["text"] for one in self._sandbox.messages() if one["recalled_at"] is None]
+        self.tally.must(end["state"] == "success", f"the rollback: {end['state']} {end['code']}")
+        mute = [text for text in left if text not in unknown]
+        self.tally.must(len(mute) <= self.tally.resent, f"{len(mute)} are left after the rollback")
+
+
+def pushed(task: Task) -> list[Receipt]:
+    """Receipts in XComs, as a rollback finds them."""
+    count = task.seen.xcom(RECEIPTS_COUNT) or 0
+    chunks = [task.seen.xcom(f"receipts_{number}") for number in range((count + 99) // 100)]
+    return parse_receipts(chunks)
+
+
+def unknown_of(task: Task) -> set[str]:
+    """People of whom the XCom says that nobody knows."""
+    return {person for one in task.seen.xcom(UNKNOWN) or [] for person in one["to"]}
+
+
+# ── Policies ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
+    """``on_unknown_send=skip``: what is unknown is listed, and the task succeeds."""
+    run = SendRun(sandbox, Fault(name="skip"), rng, users)
+    with task_of(sandbox, sending(run.letters, on_unknown_send="skip")) as task:
+        run._kill(task, Point.AFTER_EFFECT, 0.5)
+        end = run.run_to_the_end(task)
+        run.tally.must(end["state"] == "success", f"skip ended with {end}")
+        run.tally.must(len(unknown_of(task)) == 1, "skip must list the one that was under way")
+        run.tally.must(sandbox.calls(SEND_API) == users, "skip sends nothing again")
+        run._roll_back(pushed(task), unknown_of(task))
+    return run.tally
+
+
+def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) -> Tally:
+    """``on_cleared_send``: a send that was done is cleared; no receipt of it is ever forgotten."""
+    run = SendRun(sandbox, Fault(name=f"cleared, {policy}"), rng, users)
+    tally = run.tally
+    with task_of(sandbox, sending(run.letters, on_cleared_send=policy)) as task:
+        run._kill(task, Point.BEFORE_INTENT, 0.5)
+        tally.must(run.run_to_the_end(task)["state"] == "success", "the first run must succeed")
+        task.clear()
+        if policy == "resend":
+            tally.must(task.kill_at(Point.BEFORE_INTENT, users // 2), "the second run must die half-way")
+        end = task.run()
+        copies, receipts = (2 if policy == "resend" else 1), pushed(task)
+        wanted = ("failed", "send_cleared") if policy == "fail" else ("success", "")
+        tally.must((end["state"], end["code"]) == wanted, f"{policy} ended with {end}")
+        tally.must(sandbox.calls(SEND_API) == copies * users, f"{policy}: {sandbox.calls(SEND_API)} calls")
+        tally.lost += abs(len({receipt.key for receipt in receipts}) - copies * users)
+        run._roll_back(receipts, set())
+    return tally
+
+
+def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS) -> Tally:
+    """A second try starts while the first lives: the first is fenced off, and sends one more at most."""
+    slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
+    run = SendRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, users)
+    with task_of(sandbox, sending(run.letters)) as task:
+        loser = task.begin()
+        while task.gauges[0]["begun"] < users // 3:
+            pass
+        winner = task.begin()
+        wait_for(loser)
+        wait_for(winner)
+        after_fence = task.gauges[0]["begun"] - task.gauges[0]["at_fence"]
+        run.tally.must(after_fence <= IN_FLIGHT, f"the loser began {after_fence} calls after it was fenced off")
+        run._check(task, task.end(), resends=False)
+        run._roll_back(pushed(task), unknown_of(task))
+    return run.tally

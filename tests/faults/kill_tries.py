@@ -1,0 +1,257 @@
+"""Tries of one task: each a forked child that runs the shipped core as an operator does, or is killed.
+
+The parent has everything imported and no threads, so that a fork is cheap and safe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.api.auth import InternalApp
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.execution import LongWait, epoch_of, run_recall
+from airflow_provider_dingtalk.messaging.plan import in_order, unique
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.messaging.send import Letter
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET
+from airflow_provider_dingtalk.sending import Sending, SendPolicy
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.store import Store
+from tests.faults.crash_points import (
+    ForgetfulStore,
+    Gauge,
+    HastyClock,
+    Killer,
+    Point,
+    WatchedStore,
+    WatchedTask,
+    WatchedTransport,
+)
+from tests.faults.file_store import FileStore
+
+T = TypeVar("T")
+
+FAIL_ON = frozenset({Outcome.FAILED.value, Outcome.EXPIRED.value, Outcome.UNKNOWN.value})
+#: Seconds for one try.
+PATIENCE = 60.0
+#: Seconds between two looks at a try.
+GLANCE = 0.0005
+
+
+class Surroundings:
+    """What one try is given: its context and its way to DingTalk.
+
+    :param forgetful: Lose all intents.
+    """
+
+    def __init__(
+        self, url: str, files: FileStore, killer: Killer, gauge: Gauge, *, epoch: int, forgetful: bool = False
+    ) -> None:
+        self._url = url
+        self._killer = killer
+        self._gauge = gauge
+        kept: Store = ForgetfulStore(files) if forgetful else files
+        self.store = WatchedStore(kept, killer)
+        self.task = WatchedTask(files.xcom_push, killer, files.number, epoch)
+        self.clock = HastyClock()
+        self.bill: Callable[[], Mapping[str, int]] = dict
+
+    @property
+    def context(self) -> Any:
+        """What Airflow hands to a task."""
+        return {"ti": self.task, "task_state_store": self.store}
+
+    def run(self, work: Callable[[DingTalkClient], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
+        """Run async work with a client, as the hook does."""
+
+        async def with_client() -> T:
+            return await work(self._client())
+
+        return runtime.run(with_client, stop)
+
+    def _client(self) -> DingTalkClient:
+        transport = WatchedTransport(transport_for(self._url), self._killer, self._gauge, self.bill)
+        return DingTalkClient(
+            InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
+            hosts_at(self._url),
+            limiter=Limiter(0),
+            transport=transport,
+            clock=self.clock,
+        )
+
+
+Work = Callable[[Surroundings], Mapping[str, Any]]
+
+
+def recalling(receipts: Sequence[Receipt]) -> Work:
+    """The work of a task that recalls; it says what became of each message."""
+
+    def work(around: Surroundings) -> Mapping[str, Any]:
+        ordered = in_order(unique(receipts).values())
+        ledger = RecallTaskLedger(around.store, ordered, epoch_of(around.context))
+        job = Recall(receipts, ledger=ledger, clock=around.clock)
+        around.bill = lambda: job._used
+        how = _ended(
+            lambda: run_recall(around, job, around.context, on_empty="succeed", fail_on=FAIL_ON)  # type: ignore[arg-type]
+        )
+        settled = {
+            key: [one.outcome.value, one.reason.code if one.reason else ""]
+            for key, one in job.report().settled.items()
+        }
+        return {**how, "settled": settled}
+
+    return work
+
+
+def sending(letters: Sequence[Letter], **policy: Any) -> Work:
+    """The work of a task that sends."""
+
+    def work(around: Surroundings) -> Mapping[str, Any]:
+        def send() -> None:
+            sending = Sending(letters, around.context, SendPolicy(**policy))
+            around.bill = lambda: sending.job.used
+            sending.run(around)  # type: ignore[arg-type]
+
+        return _ended(send)
+
+    return work
+
+
+def _ended(work: Callable[[], Any]) -> dict[str, Any]:
+    """How a task ends in Airflow's eyes."""
+    try:
+        work()
+    except LongWait:
+        return {"state": "deferred", "code": ""}
+    except DingTalkError as error:
+        return {"state": "failed" if error.permanent else "up_for_retry", "code": error.code}
+    return {"state": "success", "code": ""}
+
+
+class Task:
+    """One task instance, and its tries.
+
+    :param file: Of its store.
+    :param forgetful: Lose all intents: what must be caught.
+    """
+
+    def __init__(self, url: str, file: Path, work: Work, *, forgetful: bool = False) -> None:
+        self._url = url
+        self._file = file
+        self._work = work
+        self._forgetful = forgetful
+        self.gauges: list[Gauge] = []
+        self.epoch = 0
+        self.clears = 0
+        self.seen = FileStore(file)
+
+    def begin(self, point: Point | None = None, calls: int = 0) -> int:
+        """Start a try; its process id.
+
+        :param point: Where it kills itself, once it began so many calls.
+        """
+        gauge = Gauge()
+        self.gauges.append(gauge)
+        pid = os.fork()
+        if pid == 0:
+            self._live(gauge, point, calls)
+        return pid
+
+    def _live(self, gauge: Gauge, point: Point | None, calls: int) -> None:
+        """The whole life of a child: it never returns."""
+        status = 1
+        try:
+            number = len(self.gauges)
+            files = FileStore(self._file, number)
+            files.begin_try()
+            if number > 1:
+                self.gauges[-2]["at_fence"] = self.gauges[-2]["begun"]
+            killer = Killer(gauge, point, calls)
+            around = Surroundings(self._url, files, killer, gauge, epoch=self.epoch, forgetful=self._forgetful)
+            how = self._work(around)
+            gauge.take(around.bill())
+            killer.reached(Point.BEFORE_SUCCESS)
+            files.end(how)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+    def run(self) -> dict[str, Any]:
+        """One try that nobody kills; how it ended."""
+        wait_for(self.begin())
+        return self.end()
+
+    def end(self, back: int = 1) -> dict[str, Any]:
+        """How the last try ended, or one so many before."""
+        end = self.seen.end_of(len(self.gauges) + 1 - back)
+        if end is None:
+            raise RuntimeError(f"try {len(self.gauges) + 1 - back} left no word")
+        return end
+
+    def clear(self) -> None:
+        """Somebody clears the task."""
+        self.epoch += 1
+        self.clears += 1
+
+    def kill_at(self, point: Point, calls: int) -> bool:
+        """One try that dies at a named point; whether it did."""
+        return wait_for(self.begin(point, calls)) == -signal.SIGKILL
+
+    def kill_somewhere(self, calls: int, rng: Random, spread: float) -> bool:
+        """One try that is killed from outside a moment after it began so many calls; whether it lived so long.
+
+        :param spread: Seconds; how long that moment may be.
+        """
+        pid = self.begin()
+        gauge = self.gauges[-1]
+        deadline = time.monotonic() + PATIENCE
+        while gauge["begun"] < calls and self.seen.end_of(len(self.gauges)) is None:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(GLANCE)
+        time.sleep(rng.uniform(0, spread))
+        os.kill(pid, signal.SIGKILL)  # not yet reaped: it is ours, dead or alive
+        return wait_for(pid) == -signal.SIGKILL
+
+    def spent(self, *names: str) -> int:
+        """Calls of all tries, by what they were for."""
+        return sum(gauge[name] for gauge in self.gauges for name in names)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.seen.close()
+
+
+def wait_for(pid: int) -> int:
+    """Wait for a child; its exit status, negative for the signal that ended it.
+
+    :raises TimeoutError: It did not end; it was killed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise TimeoutError(f"a try did not end within {PATIENCE:g} s")
+        time.sleep(GLANCE)

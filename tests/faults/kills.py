@@ -1,0 +1,208 @@
+"""SIGKILL at 50 random moments and 9 named points under each fault, for recalls and for sends.
+
+``python -m tests.faults.kills [--seed N] [--kills N] [--fast]`` prints a line for each fault and one of figures.
+The process that forks has no threads and everything imported; the sandbox is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
+from tests.faults.crash_points import Point
+from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, Fault
+from tests.faults.kill_recalls import KILLS_PER_RUN, NAMED_RUNS, RecallRun, Tally, recall_twice_at_once
+from tests.faults.kill_sandbox import SandboxProcess
+from tests.faults.kill_sends import KILLS_PER_RUN as KILLS_PER_SEND
+from tests.faults.kill_sends import SendRun, cleared, send_twice_at_once, skipping
+
+#: Random kills under each fault.
+KILLS = 50
+#: People of the longest send.
+MANY_USERS = 2000
+#: A run more than this many times as many as needed is not begun: kills do not land in the middle then.
+REDRAWS = 3
+CALM = Fault(name="no fault")
+#: What must be 0.
+NEVER = ("lost", "double", "false_recalled", "false_failed")
+
+Part = tuple[str, Tally]
+
+
+class Rngs:
+    """A fresh source of chance for each run, all from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._number = count()
+
+    def __call__(self) -> random.Random:
+        return random.Random(f"{self._seed}/{next(self._number)}")
+
+
+def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
+    """All named points, and as many random moments as ordered; those that miss the middle are drawn again."""
+    total = Tally()
+    for points in NAMED_RUNS:
+        total.add(RecallRun(sandbox, fault, rngs()).with_named_kills(points))
+    at_random = Tally()
+    for _ in range(REDRAWS * kills // KILLS_PER_RUN + 1):
+        if at_random.kills >= kills:
+            break
+        missing = min(KILLS_PER_RUN, kills - at_random.kills)
+        at_random.add(RecallRun(sandbox, fault, rngs()).with_random_kills(missing))
+    at_random.must(at_random.kills >= kills, f"only {at_random.kills} random kills landed in the middle")
+    total.add(at_random)
+    total.must(total.unknown == 0, f"{total.unknown} unknown, although all can be asked")
+    _must_strike(fault, total)
+    return total
+
+
+def sends_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
+    """The same for sends, and with the message that was in doubt sent again."""
+    total = SendRun(sandbox, fault, rngs()).with_kills(tuple(Point), kills)
+    resent = SendRun(sandbox, fault, rngs()).with_kills((), kills // 2, on_unknown_send="resend")
+    total.add(resent)
+    _must_strike(fault, total)
+    return total
+
+
+def _must_strike(fault: Fault, tally: Tally) -> None:
+    often = not fault.rules or tally.strikes * 10 >= tally.looked_at
+    tally.must(often, f"the fault struck {tally.strikes} of {tally.looked_at} calls only")
+
+
+def parts(sandbox: SandboxProcess, seed: int, kills: int, sends: int, users: int) -> Iterator[Part]:
+    """All runs, one after the other."""
+    rngs = Rngs(seed)
+    for fault in RECALL_FAULTS:
+        yield f"recall: {fault.name}", recalls_under(sandbox, fault, rngs, kills)
+    for fault in SEND_FAULTS:
+        yield f"send: {fault.name}", sends_under(sandbox, fault, rngs, sends)
+    many = SendRun(sandbox, CALM, rngs(), users).with_kills(tuple(Point), kills)
+    yield f"send: {users} people", many
+    yield from special(sandbox, rngs)
+
+
+def special(sandbox: SandboxProcess, rngs: Rngs) -> Iterator[Part]:
+    """Two tries at once, and the policies of sends."""
+    yield "recall: two tries at once", recall_twice_at_once(sandbox, rngs())
+    yield "send: two tries at once", send_twice_at_once(sandbox, rngs())
+    yield "send: on_unknown_send=skip", skipping(sandbox, rngs())
+    for policy in ("fail", "resend", "keep"):
+        yield f"send: on_cleared_send={policy}", cleared(sandbox, rngs(), policy)
+
+
+def fast_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
+    """Minutes' worth in seconds: each named point under two faults, ten random moments, sends."""
+    rngs = Rngs(seed)
+    by_name = {fault.name: fault for fault in RECALL_FAULTS}
+    for name in ("drop after", "partly failed"):
+        yield f"recall: {name}", recalls_under(sandbox, by_name[name], rngs, 5)
+    drop_after = next(fault for fault in SEND_FAULTS if fault.name == "drop after")
+    yield "send: drop after", sends_under(sandbox, drop_after, rngs, 5)
+    yield from special(sandbox, rngs)
+
+
+def forgetful_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
+    """A ledger without intents, under the same assertions: it must not pass them."""
+    rngs = Rngs(seed)
+    closing = next(fault for fault in RECALL_FAULTS if fault.jump)
+    run = RecallRun(sandbox, closing, rngs(), forgetful=True)
+    yield "recall without intents", run.with_named_kills(NAMED_RUNS[1])
+    points = (Point.AFTER_EFFECT, Point.AFTER_ANSWER)
+    yield "send without intents", SendRun(sandbox, CALM, rngs(), 60).with_kills(points, 0, forgetful=True)
+
+
+def figures(done: list[Part], seconds: float, seed: int) -> dict[str, Any]:
+    """What it all adds up to."""
+    total = Tally()
+    for _, tally in done:
+        total.add(tally)
+    numbers = {name: getattr(total, name) for name in NUMBERS}
+    return {
+        **numbers,
+        "faults": sum(bool(tally.strikes) for _, tally in done),
+        "points": {point.value: total.points.count(point) for point in Point},
+        "wrong": [f"{name}: {what}" for name, tally in done for what in problems(tally)],
+        "seconds": round(seconds, 1),
+        "seed": seed,
+    }
+
+
+NUMBERS = ("kills", "uncounted", "keys", *NEVER, "unknown", "resent", "calls", "batches", "strikes")
+
+
+def problems(tally: Tally) -> list[str]:
+    """What is wrong with a part, numbers that must be 0 included."""
+    return tally.wrong + [f"{name} {getattr(tally, name)}" for name in NEVER if getattr(tally, name)]
+
+
+def line(name: str, tally: Tally, seconds: float) -> str:
+    """A part for people."""
+    shares = f"{min(tally.shares):.0%}-{max(tally.shares):.0%}" if tally.shares else "-"
+    struck = f"{tally.strikes / tally.looked_at:.0%}" if tally.looked_at else "-"
+    numbers = "  ".join(f"{what} {getattr(tally, what)}" for what in (*NEVER, "unknown", "resent"))
+    return (
+        f"{name:32} {tally.kills:3} kills at {shares:8} struck {struck:4} {numbers}  "
+        f"calls {tally.calls} for {tally.batches}  {seconds:.1f} s"
+        + "".join(f"\n    {what}" for what in problems(tally))
+    )
+
+
+def _play(seed: int, of: Callable[[SandboxProcess], Iterator[Part]], say: Callable[[str], None]) -> dict[str, Any]:
+    logging.disable(logging.CRITICAL)
+    gc.freeze()  # or each child would copy what it only counts
+    begun = last = time.monotonic()
+    done: list[Part] = []
+    try:
+        with SandboxProcess(seed) as sandbox:
+            for name, tally in of(sandbox):
+                done.append((name, tally))
+                say(line(name, tally, time.monotonic() - last))
+                last = time.monotonic()
+    finally:
+        gc.unfreeze()
+        logging.disable(logging.NOTSET)
+    return figures(done, time.monotonic() - begun, seed)
+
+
+def run_all(
+    seed: int, kills_per_fault: int = KILLS, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """All of it. ``wrong`` of the figures names what must not be; it must be empty.
+
+    :param kills_per_fault: Random kills in recalls under each fault, besides the named points.
+    """
+    return _play(seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Gives 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kills", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=KILLS, help="random kills under each fault")
+    parser.add_argument("--fast", action="store_true", help="what is part of make test")
+    parser.add_argument("--forgetful", action="store_true", help="a ledger without intents, to see it caught")
+    options = parser.parse_args(argv)
+    if options.fast:
+        result = _play(options.seed, lambda sandbox: fast_parts(sandbox, options.seed), print)
+    elif options.forgetful:
+        result = _play(options.seed, lambda sandbox: forgetful_parts(sandbox, options.seed), print)
+    else:
+        result = run_all(options.seed, options.kills, lambda text: print(text, flush=True))
+    print(json.dumps(result))
+    return bool(result["wrong"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

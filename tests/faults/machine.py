@@ -1,0 +1,278 @@
+"""Faults, crashes, resumed tries, jumps of the clock, second tries at once, in any order: the account is right."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from airflow_provider_dingtalk.messaging.ledger import LedgerError
+from airflow_provider_dingtalk.messaging.plan import BATCH_SIZE, in_order
+from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.store import Store
+from tests.faults.file_store import SupersededError
+from tests.messaging.local_dingtalk import (
+    HOUR,
+    RECALL_API,
+    LocalDingTalk,
+    check_account,
+    check_calls,
+)
+from tests.messaging.test_recall_at_random import BLIND, DEAD_TOKEN, HONEST
+
+T = TypeVar("T")
+
+#: Kinds whose messages can be asked for their state whatever their age.
+ALWAYS_ASKABLE = (Kind.GROUP, Kind.PRIVATE_CHAT)
+#: What a call to recall is counted as.
+RECALLS = ("recall", "again", "bisect")
+
+COUNTS = st.fixed_dictionaries(
+    {
+        Kind.GROUP: st.integers(0, 250),
+        Kind.OTO: st.integers(0, 90),
+        Kind.PRIVATE_CHAT: st.integers(0, 45),
+        Kind.WORK_NOTIFICATION: st.integers(0, 3),
+        Kind.DING: st.integers(0, 3),
+    }
+)
+WHERE = st.sampled_from(["", "ecall", "query", *RECALL_API.values()])
+WHICH = st.one_of(
+    st.fixed_dictionaries({"nth": st.lists(st.integers(1, 12), min_size=1, max_size=4)}),
+    st.fixed_dictionaries({"every": st.integers(2, 4)}),
+    st.fixed_dictionaries({"probability": st.sampled_from([0.1, 0.4])}),
+)
+FAULTS = st.one_of(
+    st.fixed_dictionaries({"action": st.sampled_from(BLIND), "when": st.sampled_from(["before", "after"])}),
+    st.fixed_dictionaries({"action": st.sampled_from(HONEST)}),
+)
+SWITCHES = st.fixed_dictionaries(
+    {
+        "already_recalled": st.sampled_from(["success", "failed", "not_revoke_all"]),
+        "unfit_keys": st.sampled_from(["whole_batch", "per_key"]),
+        "recall_window_hours": st.sampled_from([None, 24]),
+    }
+)
+#: How old the messages are at the beginning: however often the clock goes back, they are sent in the past.
+AGE = 5 * HOUR
+#: Longer than recalls are possible.
+DAY = 25 * HOUR
+#: Turns of the event loop after which something happens.
+TURNS = st.integers(1, 400)
+
+
+class Inline(ThreadPoolExecutor):
+    """Work that is sent to a thread is done at once, so that the same steps always happen in the same order."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Do it."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
+class SharedStore:
+    """A task state store in memory. Only its newest try can write."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.newest = 0
+
+    def begin_try(self) -> TryStore:
+        """A new try: those before it can write no more."""
+        self.newest += 1
+        return TryStore(self, self.newest)
+
+
+class TryStore:
+    """The store as one try sees it."""
+
+    def __init__(self, shared: SharedStore, number: int) -> None:
+        self._shared = shared
+        self._number = number
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+        return self._shared.values.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value.
+
+        :raises SupersededError: A newer try has begun.
+        """
+        if self._shared.newest != self._number:
+            raise SupersededError(str(self._number))
+        self._shared.values[key] = value
+
+
+class Recalls(RuleBasedStateMachine):
+    """One task that recalls, and what happens to it."""
+
+    @staticmethod
+    def wrap(store: Store) -> Store:
+        """What each try gets of its store."""
+        return store
+
+    @initialize(counts=COUNTS, switches=SWITCHES, seed=st.integers(0, 3))
+    def begin(self, counts: Mapping[Kind, int], switches: Mapping[str, Any], seed: int) -> None:
+        """Messages of all kinds."""
+        self.local = LocalDingTalk(seed=seed)
+        self.local.behave(calls_per_second=0, **switches)
+        self.receipts: list[Receipt] = []
+        for kind, count in counts.items():
+            self.receipts += self.local.plant(kind, count, age=AGE, dated=kind is not Kind.OTO)
+        self.store = SharedStore()
+        self.epoch = 0
+
+    # ── what happens ──
+
+    @rule(where=WHERE, which=WHICH, fault=FAULTS)
+    def a_fault(self, where: str, which: Mapping[str, Any], fault: Mapping[str, Any]) -> None:
+        """Calls begin to go wrong."""
+        self.local.world.faults.add({"match": where, **which, **fault})
+
+    @rule()
+    def all_is_well(self) -> None:
+        """No more faults."""
+        self.local.faults()
+
+    @rule(seconds=st.sampled_from([-600.0, 60.0, HOUR, 23 * HOUR, DAY]))
+    def time_passes(self, seconds: float) -> None:
+        """The clock jumps, backwards too."""
+        self.local.clock.advance(seconds)
+
+    @rule()
+    def a_clear(self) -> None:
+        """Somebody clears the task."""
+        self.epoch += 1
+
+    @rule(turns=TURNS)
+    def a_crash(self, turns: int) -> None:
+        """A try dies, and what it was about to write is lost."""
+        job = self._job()
+
+        async def die() -> None:
+            task = asyncio.ensure_future(job.run(self.local.client()))
+            await _turn(turns, task)
+            self.store.begin_try()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        _run(die())
+        # A report may still come out of it: what it says of a message must be true.
+        check_account(self.local, job.report(), self.receipts)
+
+    @rule()
+    def a_whole_try(self) -> None:
+        """A try that nothing interrupts."""
+        self._whole_try()
+
+    def _whole_try(self) -> Report:
+        open_before = self._open()
+        settled = {key: self._recalls_of(key) for key in self._keys() - open_before}
+        calls, dead = self.local.calls(), self._dead_tokens()
+        report = _run(self._job().run(self.local.client()))
+        check_account(self.local, report, self.receipts)
+        check_calls(report, self.local.calls() - calls)
+        limit = self._batches(open_before) + report.api_calls.get("throttled", 0) + self._dead_tokens() - dead
+        assert report.api_calls.get("recall", 0) <= limit, "a call for each batch that was open, and no more"
+        again = {key for key, number in settled.items() if self._recalls_of(key) != number}
+        assert not again, "what was settled was recalled once more"
+        return report
+
+    @precondition(lambda self: self.receipts)
+    @rule(turns=TURNS)
+    def a_second_try_at_once(self, turns: int) -> None:
+        """A try begins while another one lives: the other one can do no more than what it has begun."""
+        loser, report, after_fence = _run(self._both(turns))
+        assert isinstance(loser, LedgerError | Report)
+        assert after_fence <= WORKERS, "the loser began calls after it was fenced off"
+        check_account(self.local, report, self.receipts)
+
+    async def _both(self, turns: int) -> tuple[Any, Report, int]:
+        """How the loser ended, the winner's report, and the calls that the loser began after it was fenced off."""
+        first = self._job()
+        loser = asyncio.ensure_future(first.run(self.local.client()))
+        await _turn(turns, loser)
+        second = self._job()
+        begun = _recalls(first)
+        ends = await asyncio.gather(loser, second.run(self.local.client()), return_exceptions=True)
+        if isinstance(ends[1], BaseException):
+            raise ends[1]
+        return ends[0], ends[1], _recalls(first) - begun
+
+    def teardown(self) -> None:
+        """In the end all is well, and two more tries settle what can be settled."""
+        if not hasattr(self, "store"):
+            return
+        self.local.faults()
+        self._whole_try()
+        report = self._whole_try()
+        unknown = set(report.keys(Outcome.UNKNOWN))
+        left = [one.key for one in self.receipts if one.key in unknown and one.kind in ALWAYS_ASKABLE]
+        assert not left, "what can be asked is not unknown"
+
+    # ── help ──
+
+    def _job(self) -> Recall:
+        ledger = RecallTaskLedger(self._begin_try(), in_order(self.receipts), self.epoch)
+        return Recall(self.receipts, ledger=ledger, clock=self.local.clock)
+
+    def _begin_try(self) -> Store:
+        return self.wrap(self.store.begin_try())
+
+    def _keys(self) -> set[str]:
+        return {receipt.key for receipt in self.receipts}
+
+    def _open(self) -> set[str]:
+        """Messages that the ledger, as the next try reads it, leaves open."""
+        looking = RecallTaskLedger(self._begin_try(), in_order(self.receipts), self.epoch)
+        verdicts: Mapping[str, Verdict] = _run(looking.load())
+        done = {key for key, verdict in verdicts.items() if verdict.final and verdict.state is not State.INTENT}
+        return self._keys() - done
+
+    def _batches(self, keys: set[str]) -> int:
+        groups = Counter(receipt.group for receipt in self.receipts if receipt.key in keys)
+        return sum(math.ceil(number / BATCH_SIZE[group.kind]) for group, number in groups.items())
+
+    def _recalls_of(self, key: str) -> int:
+        message = self.local.world.messages.get(key) or self.local.world.messages[int(key)]
+        return message.recalls
+
+    def _dead_tokens(self) -> int:
+        return sum(entry.code in DEAD_TOKEN for entry in self.local.world.journal.entries)
+
+
+def _recalls(job: Recall) -> int:
+    return sum(job.report().api_calls.get(why, 0) for why in RECALLS)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    async def inline() -> T:
+        executor = Inline(max_workers=1)
+        asyncio.get_running_loop().set_default_executor(executor)
+        return await work
+
+    return asyncio.run(inline())
+
+
+async def _turn(turns: int, task: Awaitable[Any]) -> None:
+    """Let the event loop turn so many times, or until the task is done."""
+    future = asyncio.ensure_future(task)
+    for _ in range(turns):
+        if future.done():
+            return
+        await asyncio.sleep(0)

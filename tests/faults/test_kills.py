@@ -1,0 +1,62 @@
+"""Killed recalls and sends, in brief: nothing is lost, nothing is there twice, nothing false is said.
+
+The runner forks, so it is a process of its own, without pytest and without threads.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.crash_points import Point
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*options: str) -> dict[str, Any]:
+    """The figures of a run."""
+    command = [sys.executable, "-m", "tests.faults.kills", *options]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        pytest.fail(f"no figures:\n{done.stdout}\n{done.stderr}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    return run("--fast")
+
+
+def test_every_named_point_kills_under_each_fault(figures):
+    assert set(figures["points"]) == set(Point)
+    assert min(figures["points"].values()) >= 3
+
+
+def test_kills_land_in_the_middle(figures):
+    # Two recalls: nine points and five moments each; a send: eight points and at least five moments.
+    assert figures["kills"] >= 2 * (9 + 5) + 8 + 5
+
+
+def test_every_account_is_exact_and_every_message_has_its_receipt_or_a_word(figures):
+    assert figures["wrong"] == []
+    assert {name: figures[name] for name in ("lost", "double", "false_recalled", "false_failed")} == {
+        "lost": 0,
+        "double": 0,
+        "false_recalled": 0,
+        "false_failed": 0,
+    }
+    assert figures["resent"] > 0, "on_unknown_send=resend sends again"
+
+
+def test_a_ledger_without_intents_is_caught_by_the_same_assertions():
+    figures = run("--forgetful")
+    assert figures["double"] > 0, "a send that was under way is sent again"
+    assert figures["lost"] > 0, "and its first message has no receipt"
+    assert figures["false_failed"] > 0, "a recalled message is called too old"
