@@ -22,6 +22,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
 )
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
 from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.store import SupersededError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -175,6 +176,9 @@ def run_recall(
         return _nothing_to_recall(context, on_empty)
     try:
         report = hook.run(job.run, job.stop)
+    except SupersededError:
+        # Airflow lets it push XComs all the same: over those of the try that has begun.
+        raise
     except BaseException:
         _push_report(context, job.report())
         raise

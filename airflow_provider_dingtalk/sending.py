@@ -14,6 +14,7 @@ from airflow_provider_dingtalk.execution import RECEIPTS, LongWait, epoch_of
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.task_ledger.sends import SendHistory
+from airflow_provider_dingtalk.task_ledger.store import SupersededError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -104,8 +105,13 @@ class Sending:
         job = self.job
         try:
             hook.run(job.run, job.stop)
-        finally:
+        except SupersededError:
+            # Airflow lets it push XComs all the same: over those of the try that has begun.
+            raise
+        except BaseException:
             self._push_the_rest()
+            raise
+        self._push_the_rest()
         if job.wait and self._history is not None:
             raise LongWait(job.wait)
         job.raise_if_incomplete()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +13,12 @@ import msgspec
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 
 T = TypeVar("T")
+
+_NOT_FOUND = re.compile(r"\b404\b")
+
+
+class SupersededError(LedgerError):
+    """Another try of this task has begun: this one may write no more, and nothing more was sent by it."""
 
 
 class Store(Protocol):
@@ -40,6 +47,10 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
         raise
     except Exception as error:
         problem = type(error).__name__
+        # The only sign that Airflow gives: it no longer knows the try that asks.
+        superseded = _NOT_FOUND.search(str(error)) is not None
+    if superseded:
+        raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
     raise LedgerError(
         f"Airflow's task state store failed ({problem}); nothing more was sent.",
         code="ledger",

@@ -30,6 +30,7 @@ from airflow_provider_dingtalk.operators import (
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sending import DroppedReceiversError
+from airflow_provider_dingtalk.task_ledger.store import SupersededError
 from airflow_provider_dingtalk.triggers import DingTalkMomentTrigger
 from tests.edge.airflow_seams import (
     TOKEN_API,
@@ -372,6 +373,40 @@ def test_a_killed_task_begins_no_further_call_and_reports(sandbox: SandboxServer
     task["ti"] = TaskInstance()
     assert operator.execute(task)["counts"]["recalled"] == 400, "the next try goes on"
     assert calls(sandbox)["robot/groupMessages/recall"] == 20
+
+
+class SupersededStore(TaskStateStore):
+    """Another try of the task begins while the ``at``-th value is written: Airflow no longer knows this one."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._left = at
+
+    def set(self, key: str, value: Any) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            raise RuntimeError("API_SERVER_ERROR: {'status_code': 404, 'message': 'Task instance not found'}")
+        super().set(key, value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda sandbox: rollback(planted(sandbox, "group", 400)),
+        lambda sandbox: DingTalkSendOTOMessagesOperator(
+            task_id="t", user_ids=["user001", "user002", "user003"], one_receipt_per_user=True, text="hello"
+        ),
+    ],
+    ids=["recall", "send"],
+)
+def test_a_superseded_try_stops_and_leaves_the_xcoms_of_the_new_one_alone(
+    sandbox: SandboxServer, make: Callable[[SandboxServer], Any]
+) -> None:
+    ti = TaskInstance()
+    with pytest.raises(SupersededError):
+        make(sandbox).execute({**context(ti), "task_state_store": SupersededStore(4)})
+    assert "report" not in ti.keys
+    assert sum(calls(sandbox).values()) <= 4, "one for the token, and those before the store said no"
 
 
 @pytest.mark.parametrize("make", [rollback, lambda: DingTalkSendOTOMessagesOperator(task_id="t", user_ids=["u"])])
