@@ -1,0 +1,255 @@
+"""Five clients, each the shipped one with one behaviour removed, through the seams that everybody has.
+
+A harness that does not catch them proves nothing. Each goes through the same trials as the shipped one: crashes
+at random moments, faults on both sides of the effect, an outage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from msgspec.structs import replace
+
+from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.api.endpoints import (
+    DingResult,
+    Effect,
+    RecallDing,
+    RecallResult,
+    RecallWorkNotification,
+    WorkNotificationRecalled,
+)
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.messaging.ledger import Ledger, MemoryLedger
+from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
+from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS, Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from tests.edge.airflow_seams import TaskStateStore
+from tests.faults.checks import NEVER, Happened, classes
+from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides
+from tests.faults.stage import Stage
+
+KEYS = 1000
+#: Many that cannot be asked about: there a crash shows what the ledger is worth.
+CRASH_MIX = {Kind.GROUP: 40, Kind.OTO: 40, Kind.WORK_NOTIFICATION: 10, Kind.DING: 10}
+CRASHES, LATE = 14, 6
+#: Tries of one request that the promise allows, and after which the harness has seen enough.
+MOST_TRIES, ENOUGH_TRIES = 3, 50
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a client is made of; by default, what is shipped.
+
+    :param broken: The invariant that must catch it.
+    """
+
+    ledger: Callable[[Ledger], Ledger] = lambda shipped: shipped
+    client: type[DingTalkClient] = DingTalkClient
+    patience: Patience = field(default_factory=Patience)
+    broken: str = ""
+
+    def open(self, stage: Stage, way: httpx.AsyncBaseTransport) -> DingTalkClient:
+        return self.client(
+            stage.app,
+            hosts_at("http://127.0.0.1:1"),
+            transport=way,
+            clock=stage.clock,
+            limiter=Limiter(0),
+            patience=self.patience,
+        )
+
+
+# ── the five ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Rewriting:
+    """A ledger before another one, which writes something else than it is told."""
+
+    def __init__(self, shipped: Ledger) -> None:
+        self._shipped = shipped
+
+    async def load(self) -> Mapping[str, Verdict]:
+        return await self._shipped.load()
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        if rewritten := self.rewritten(verdicts):
+            await self._shipped.write(rewritten)
+
+    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        raise NotImplementedError
+
+
+def is_intent(verdict: Verdict) -> bool:
+    """Whether it says that a call is about to go out."""
+    return verdict.state is State.INTENT and verdict.reason is None
+
+
+class NoIntent(Rewriting):
+    """Writes what came of a call, and not that it goes out."""
+
+    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        return {key: verdict for key, verdict in verdicts.items() if not is_intent(verdict)}
+
+
+class CommitBeforeAnswer(Rewriting):
+    """Writes that a message is recalled when the call goes out."""
+
+    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        return {key: RECALLED if is_intent(verdict) else verdict for key, verdict in verdicts.items()}
+
+
+class SwallowAll(DingTalkClient):
+    """Takes every recall that failed for one that worked."""
+
+    async def call(self, endpoint: Any, used: Counter[str] | None = None, why: str = "") -> Any:
+        try:
+            return await super().call(endpoint, used, why)
+        except DingTalkError:
+            if endpoint.http.effect is not Effect.RECALL:
+                raise
+        if isinstance(endpoint, RecallDing):
+            return DingResult(open_ding_id=endpoint.open_ding_id)
+        if isinstance(endpoint, RecallWorkNotification):
+            return WorkNotificationRecalled(errcode=0)
+        return RecallResult(success_result=list(endpoint.process_query_keys), failed_result={})
+
+
+SHIPPED = Parts()
+BAD_CLIENTS = {
+    "no ledger": Parts(ledger=lambda _: MemoryLedger(), broken="calls"),
+    "no intent": Parts(ledger=NoIntent, broken="false_failed"),
+    "commit before the answer": Parts(ledger=CommitBeforeAnswer, broken="false_recalled"),
+    "swallow all errors": Parts(client=SwallowAll, broken="false_recalled"),
+    "retry for ever": Parts(patience=replace(Patience(), tries=10**6), broken="attempts"),
+}
+
+
+# ── the trials ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Crashing(httpx.AsyncBaseTransport):
+    """A way on which the task dies at one recall: before it arrives, or after it was answered."""
+
+    def __init__(self, stage: Stage, at: int, when: str) -> None:
+        self._way = stage.way()
+        self._left = at
+        self._when = when
+        self.victim: asyncio.Task[Any] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if RECALLS not in request.url.path:
+            return await self._way.handle_async_request(request)
+        self._left -= 1
+        is_last = self._left == 0
+        if is_last and self._when == "before":
+            await self._die()
+        response = await self._way.handle_async_request(request)
+        if is_last:
+            await self._die()
+        return response
+
+    async def _die(self) -> None:
+        assert self.victim is not None
+        self.victim.cancel()
+        await asyncio.sleep(60)  # where the cancellation finds it
+
+
+def crashes(parts: Parts, seed: int) -> set[str]:
+    """Crashes at random moments, each followed by another try of the same task, where repetitions are refused."""
+    stage, rng, store = Stage(seed), random.Random(f"crashes {seed}"), TaskStateStore()
+    stage.behave(already_recalled="failed")
+    receipts = stage.plant_mixture(dict(CRASH_MIX), KEYS)
+    happened = Happened(stage, Case(), receipts)
+    planned = len(batches(receipts))
+    # Early ones and late ones: some shortly after the last, some with most of the work done.
+    moments = [rng.randrange(2, planned // 6) for _ in range(CRASHES - LATE)]
+    moments += [rng.randrange(planned // 2, planned * 9 // 10) for _ in range(LATE)]
+    broken: set[str] = set()
+    for number, moment in enumerate([*moments, 0]):
+        happened.runs += 1
+        way = Crashing(stage, moment, ("before", "after")[number % 2])
+        report = asyncio.run(_until_it_dies(parts, stage, way, receipts, store))
+        account = classes(happened, report)
+        # What a killed try would have said, nobody reads; what it left in the ledger, the last one says.
+        if not moment:
+            broken |= {name for name in NEVER if getattr(account, name)}
+    if stage.recall_calls() > planned + CRASHES * WORKERS * MAX_TRIES_LOST:
+        broken.add("calls")
+    return broken
+
+
+async def _until_it_dies(
+    parts: Parts, stage: Stage, way: Crashing, receipts: list[Receipt], store: TaskStateStore
+) -> Any:
+    shipped = RecallTaskLedger(store, in_order(unique(receipts).values()), epoch=0)
+    job = Recall(receipts, ledger=parts.ledger(shipped), clock=stage.clock)
+    way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
+    await asyncio.gather(way.victim, return_exceptions=True)
+    return job.report()
+
+
+def faults(parts: Parts, seed: int) -> set[str]:
+    """Answers that are lost, before the effect and after it."""
+    stage = Stage(seed)
+    receipts = stage.plant_mixture(dict(MIXED), KEYS)
+    stage.world.faults.add(*Strike(faults=both_sides("status", status=500)).rules(random.Random(seed)))
+    job = Recall(receipts, clock=stage.clock)
+    report = asyncio.run(job.run(parts.open(stage, stage.way())))
+    account = classes(Happened(stage, Case(), receipts, runs=1), report)
+    return {name for name in NEVER if getattr(account, name)}
+
+
+class Gone(httpx.AsyncBaseTransport):
+    """A way on which no recall finds a connection. After enough tries of one request, it ends the trial."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._way = stage.way()
+        self.tries: Counter[bytes] = Counter()
+        self.victim: asyncio.Task[Any] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if RECALLS not in request.url.path:
+            return await self._way.handle_async_request(request)
+        self.tries[request.content] += 1
+        if self.tries[request.content] >= ENOUGH_TRIES and self.victim:
+            self.victim.cancel()
+        raise httpx.ConnectError("no route", request=request)
+
+
+def outage(parts: Parts, seed: int) -> set[str]:
+    """Nobody there: three tries of a request, and an end."""
+    stage = Stage(seed)
+    receipts = stage.plant_mixture(dict(MIXED), KEYS // 10)
+    way = Gone(stage)
+    job = Recall(receipts, clock=stage.clock)
+    asyncio.run(_watched(parts, stage, way, job))
+    account = classes(Happened(stage, Case(), receipts, runs=1), job.report())
+    broken = {name for name in NEVER if getattr(account, name)}
+    return broken | ({"attempts"} if max(way.tries.values()) > MOST_TRIES else set())
+
+
+async def _watched(parts: Parts, stage: Stage, way: Gone, job: Recall) -> None:
+    way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
+    await asyncio.gather(way.victim, return_exceptions=True)
+
+
+def broken_by(parts: Parts, seed: int) -> set[str]:
+    """The invariants that a client breaks in all trials together."""
+    return crashes(parts, seed) | faults(parts, seed) | outage(parts, seed)
+
+
+def caught(name: str, seed: int) -> str | None:
+    """The invariant that catches a bad client: the one that its missing behaviour keeps; None if it passes."""
+    parts = BAD_CLIENTS[name]
+    return parts.broken if parts.broken in broken_by(parts, seed) else None

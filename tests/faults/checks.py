@@ -1,0 +1,225 @@
+"""What must be true of every recall, whatever was done to it: the account against the sandbox's truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.messaging.plan import ASKABLE, batches, unique
+from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from tests.faults.stage import Stage
+from tests.messaging.local_dingtalk import RECALL_API, TOKEN_API
+
+#: Calls that the search for one bad key in twenty may take: two halves at each of five levels.
+CALLS_A_BAD_KEY = 10
+#: Tries of a call that only reads, and of one that finds no connection.
+TRIES = 3
+#: Figures that are zero after every run, whatever happened.
+NEVER = ("lost", "double", "false_recalled", "false_failed")
+
+
+@dataclass
+class Account:
+    """Keys in a class where they must not be."""
+
+    lost: int = 0
+    double: int = 0
+    false_recalled: int = 0
+    false_failed: int = 0
+    unknown: int = 0
+    unknown_askable: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Happened:
+    """A recall, in as many runs as it took, and what it left behind.
+
+    :param report: Of the last run.
+    :param accounts: Keys in wrong classes, after each run.
+    :param used: What all runs say that they used.
+    :param error: What came out instead of a report.
+    :param struck: How often the fault struck, of ``seen`` calls (or messages) that it could have struck.
+    :param intercepted: Recalls that were answered on the way and did not arrive.
+    """
+
+    stage: Stage
+    case: Any
+    receipts: list[Receipt]
+    report: Report | None = None
+    used: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    accounts: list[Account] = field(default_factory=list)
+    error: BaseException | None = None
+    struck: int = 0
+    intercepted: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+
+
+def account_of(happened: Happened) -> Account:
+    """All invariants of a recall."""
+    report = happened.report
+    if report is None:
+        return Account(lost=len(happened.receipts), problems=[f"untyped: {happened.error!r}"])
+    account = happened.accounts[-1]
+    for earlier in happened.accounts[:-1]:
+        for name in NEVER:
+            setattr(account, name, getattr(account, name) + getattr(earlier, name))
+        if not happened.case.stops:
+            account.unknown_askable += earlier.unknown_askable
+    account.problems += [
+        problem
+        for invariant in (_numbers, _unknown, _failed, _calls, _batch_size, _share, _more)
+        for problem in invariant(happened, report, account)
+    ]
+    return account
+
+
+def classes(happened: Happened, report: Report) -> Account:
+    """Each key against the truth, by the report's own account and by its JSON."""
+    asked = unique(happened.receipts)
+    is_recalled = happened.stage.is_recalled
+    account = Account(lost=len(asked.keys() ^ report.settled.keys()), double=_in_two_lists(report))
+    for key, settled in report.settled.items():
+        receipt = asked.get(key)
+        if receipt is None:
+            continue
+        truth = is_recalled(receipt)
+        account.false_recalled += settled.outcome is Outcome.RECALLED and not truth
+        account.false_failed += settled.outcome in (Outcome.FAILED, Outcome.EXPIRED) and truth
+        account.unknown += settled.outcome is Outcome.UNKNOWN
+        account.unknown_askable += settled.outcome is Outcome.UNKNOWN and receipt.kind in ASKABLE
+    return account
+
+
+def _in_two_lists(report: Report) -> int:
+    plain = report.to_json()
+    listed = Counter(key for outcome in Outcome for key in plain[outcome.value])
+    counts = plain["counts"]
+    summed = sum(counts[outcome.value] for outcome in Outcome)
+    return sum(number > 1 for number in listed.values()) + abs(summed - counts["total"])
+
+
+def _numbers(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    for name in NEVER:
+        if number := getattr(account, name):
+            yield f"{name}: {number} keys"
+
+
+def _unknown(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    if happened.case.recovers and account.unknown_askable:
+        yield f"unknown: {account.unknown_askable} keys that could have been asked about"
+    ambiguous = sum(entry.keys for entry in _troubled(happened))
+    if account.unknown > ambiguous:
+        yield f"unknown: {account.unknown} keys of {ambiguous} in ambiguous requests"
+
+
+def _failed(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    """Where all must end well, it does; and each failure has a reason that the fault explains."""
+    kinds = {receipt.key: receipt.kind for receipt in happened.receipts}
+    for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
+        codes: Counter[str] = Counter()
+        for key in report.keys(outcome):
+            reason = report.settled[key].reason
+            codes[reason.code if reason and reason.code and reason.message else ""] += kinds[key] in ASKABLE or (
+                outcome is not Outcome.UNKNOWN
+            )
+        if outcome is Outcome.FAILED:
+            strange = {code: number for code, number in codes.items() if code not in happened.case.failed_codes}
+            if strange:
+                yield f"failed: {strange}"
+        elif outcome is Outcome.EXPIRED and codes and not happened.case.expired:
+            yield f"expired: {dict(codes)}"
+        if "" in codes:
+            yield f"{outcome}: {codes['']} keys without a reason"
+
+
+def _calls(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    """The bill is what arrived, and a troubled call costs two more at most."""
+    arrived, used = happened.stage.calls(), happened.used
+    recalls = sum(arrived[api] for api in RECALL_API.values())
+    billed = sum(used[why] for why in ("recall", "again", "bisect"))
+    if (billed - happened.intercepted, used["token"]) != (recalls, arrived[TOKEN_API]):
+        yield f"calls: {billed} recalls are billed, {recalls} arrived"
+    bound = most_recalls(happened)
+    if recalls > bound:
+        yield f"calls: {recalls} recalls, at most {bound}"
+    asked, troubled = happened.stage.status_calls(), sum(entry.keys for entry in _troubled(happened))
+    if asked > TRIES * troubled or asked != used["status"]:
+        yield f"calls: {asked} questions for {troubled} keys in doubt, {used['status']} billed"
+
+
+def most_recalls(happened: Happened) -> int:
+    """Batches, two more for each troubled call, and for each further run what was in flight."""
+    most_keys = happened.case.switches.get("max_keys", MAX_KEYS_PER_RECALL)
+    planned = sum(_pieces(len(batch.keys), most_keys) for batch in batches(unique(happened.receipts).values()))
+    groups = len({receipt.group for receipt in happened.receipts})
+    more_runs = happened.runs - 1
+    rounds = MAX_TRIES_LOST - 1
+    return planned + 2 * len(_troubled(happened)) + rounds * groups * happened.runs + WORKERS * more_runs
+
+
+def _pieces(keys: int, most: int) -> int:
+    """Calls for a batch that is halved until the server takes it."""
+    return 1 if keys <= most else _pieces(keys // 2, most) + _pieces(keys - keys // 2, most)
+
+
+def _troubled(happened: Happened) -> list[Any]:
+    """Recall calls that were struck, refused or cut."""
+    return [entry for entry in happened.stage.recall_entries() if entry.faults or entry.code != "ok"]
+
+
+def _batch_size(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    largest = max((entry.keys for entry in happened.stage.recall_entries()), default=0)
+    if largest > 20:
+        yield f"calls: a call of {largest} keys"
+
+
+def _share(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    if happened.struck < 0.1 * happened.seen or not happened.struck:
+        yield f"fault: it struck {happened.struck} of {happened.seen} only"
+
+
+def _more(happened: Happened, report: Report, account: Account) -> Iterator[str]:
+    if happened.case.most:
+        try:
+            happened.case.most(happened)
+        except AssertionError as problem:
+            yield f"calls: {problem}"
+
+
+# ── more, for some rows ──────────────────────────────────────────────────────────────────────────────
+
+
+def stops_after_the_first_refusal(most: int) -> Callable[[Happened], None]:
+    """No more than so many refused recalls: what was under way at the first one."""
+
+    def check(happened: Happened) -> None:
+        refused = len(_troubled(happened))
+        assert refused <= most, f"{refused} refused calls, at most {most}"
+
+    return check
+
+
+def at_most_calls_a_bad_key(happened: Happened) -> None:
+    """The search for a bad key costs two calls for each level of halves, and only bad keys are not recalled."""
+    bad = happened.stage.bad_keys
+    searched = happened.used["bisect"]
+    assert searched <= CALLS_A_BAD_KEY * len(bad), f"{searched} calls in the search for {len(bad)} bad keys"
+    only_the_bad_are_left(happened)
+    assert happened.stage.status_calls() == 0
+
+
+def only_the_bad_are_left(happened: Happened) -> None:
+    """Every message that can be recalled is, whatever company it is in."""
+    report = happened.report
+    assert report is not None
+    good = {receipt.key for receipt in happened.receipts} - happened.stage.bad_keys
+    left = good - set(report.keys(Outcome.RECALLED))
+    assert not left, f"{len(left)} of {len(good)} good messages are not recalled: {report.settled[min(left)]}"

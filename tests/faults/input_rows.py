@@ -1,0 +1,260 @@
+"""Rows about input: bad, empty, repeated and very long lists, and connections that cannot work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messaging.plan import batches
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.operators import (
+    DingTalkRecallGroupMessagesOperator,
+    DingTalkRecallOTOMessagesOperator,
+    DingTalkRecallWorkNotificationOperator,
+    DingTalkRollbackOperator,
+)
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from tests.edge.airflow_seams import TaskInstance, context
+from tests.edge.test_settings import BAD as BAD_CONNECTIONS
+from tests.faults.matrix import Run
+from tests.faults.scheme import MIXED
+from tests.faults.seams import MEBIBYTE, MOST_GROWTH, connection_json, environment, measured_memory
+from tests.faults.stage import Stage
+from tests.messaging.local_dingtalk import check_account
+from tests.messaging.test_receipts import BAD as BAD_RECEIPTS
+
+#: Longest text that an error about bad input may have.
+MOST_TEXT = 1000
+TEN_MEGABYTES = "k" * 10_000_000
+
+
+@contextmanager
+def connected(run: Run) -> Iterator[tuple[Stage, SandboxServer]]:
+    """A sandbox behind a socket, and an Airflow connection to it."""
+    stage = run.stage()
+    with ExitStack() as stack:
+        server = stack.enter_context(running_sandbox(stage.world))
+        conn = connection_json(server.url, stage.secret)
+        stack.enter_context(environment(AIRFLOW_CONN_DINGTALK_DEFAULT=conn))
+        yield stage, server
+    run.done(stage)
+
+
+# ── bad input ────────────────────────────────────────────────────────────────────────────────────────
+
+#: Arguments of operators that recall by keys.
+BAD_KEYS: dict[str, Any] = {
+    "text": "key",
+    "None in a list": [None],
+    "dict": {"key": 1},
+    "nested": [["key"]],
+    "generator": (key for key in ("a", "b")),
+    "bytes": b"key",
+    "bytes in a list": [b"key"],
+    "ints": [1, 2],
+    "empty": [""],
+    "spaces": ["  "],
+    "blanks around": [" key "],
+    "line feed": ["a\nb"],
+    "NUL": ["a\0b"],
+    "half a surrogate": ["a\ud800b"],
+    "10 MB": [TEN_MEGABYTES],
+    "10 MB of JSON": "[" * 10_000_000,
+    "10 MB of text": TEN_MEGABYTES,
+    "huge int": [10**5000],
+    "float": 1.5,
+    "NaN": [float("nan")],
+    "true": True,
+    "object": object(),
+    "one bad among good": ["a", "b", None],
+}
+BAD_TASKS: dict[str, Any] = {
+    "text": "abc",
+    "negative": -1,
+    "float": [1.5],
+    "true": [True],
+    "too long": ["1" * 30],
+    "hex": ["0x10"],
+    "other digits": ["١٢٣"],
+    "None": [None],
+    "dict": [{"task_id": 1}],
+}
+BAD_PLACES: dict[str, Any] = {
+    "empty": "",
+    "spaces": " ",
+    "int": 5,
+    "list": ["cid"],
+    "control": "c\x07",
+    "long": "c" * 600,
+}
+
+
+def bad_input_costs_no_call(run: Run) -> None:
+    """Every bad input: a typed error that names the field and shows little of it, and no call at all."""
+    with connected(run) as (stage, _):
+        _refused(run, "a number", lambda: DingTalkHook().recall(17))  # warm
+        with measured_memory() as growth:
+            counted = _all_bad(run)
+        assert stage.calls() == {}, stage.calls()
+    run.figures.fired += counted
+    run.note(f"{counted} bad inputs, memory grew by {growth.peak / MEBIBYTE:.1f} MiB at most")
+    assert counted >= 60
+    assert growth.peak <= MOST_GROWTH, f"memory grew by {growth.peak / MEBIBYTE:.0f} MiB"
+
+
+def _all_bad(run: Run) -> int:
+    cases = [(name, DingTalkRollbackOperator, {"receipts": value}) for name, (value, _) in BAD_RECEIPTS.items()]
+    for name, value in BAD_KEYS.items():
+        cases.append((name, DingTalkRecallOTOMessagesOperator, {"process_query_keys": value}))
+        group = {"process_query_keys": value, "open_conversation_id": "cidgroup1"}
+        cases.append((name, DingTalkRecallGroupMessagesOperator, group))
+    for name, value in BAD_TASKS.items():
+        cases.append((name, DingTalkRecallWorkNotificationOperator, {"msg_task_id": value}))
+    for name, value in BAD_PLACES.items():
+        group = {"process_query_keys": ["a"], "open_conversation_id": value}
+        cases.append((name, DingTalkRecallGroupMessagesOperator, group))
+    for name, operator, arguments in cases:
+        _refused(run, f"{operator.__name__} with {name}", partial(_execute, operator, **arguments))
+    return len(cases)
+
+
+def _execute(operator: Any, **arguments: Any) -> Any:
+    """Run an operator with arguments as a template leaves them: Airflow itself never sees the bad ones."""
+    task = operator(task_id="recall")
+    assert vars(task).keys() >= arguments.keys(), arguments.keys()
+    # Past its own __setattr__, in which Airflow looks for XComs however deep the value is.
+    vars(task).update(arguments)
+    return task.execute(context(TaskInstance()))
+
+
+def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
+    """Airflow's permanent failure from our typed error, or that error itself; short, and naming a field."""
+    try:
+        work()
+    except (AirflowFailException, InvalidInputError) as error:
+        told = error
+    else:
+        raise AssertionError(f"{name} was taken")
+    cause = told.__cause__ if isinstance(told, AirflowFailException) else told
+    assert isinstance(cause, InvalidInputError), f"{name}: {told!r} from {cause!r}"
+    assert cause.field and str(cause).startswith(cause.field), str(cause)[:200]
+    assert len(str(told)) <= MOST_TEXT, f"{name}: {len(str(told))} characters"
+    # The traceback shows lines of code and no values.
+    run.sinks.add("exceptions", str(told), repr(told), "".join(traceback.format_exception(told)))
+
+
+# ── empty, repeated, many ────────────────────────────────────────────────────────────────────────────
+
+
+def nothing_to_recall_costs_nothing(run: Run) -> None:
+    """No messages: an empty report, no call, not even for a token; or a skip or a failure, as asked."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with connected(run) as (stage, _):
+        for empty in (None, [], "[]", "None", [None], [[], [None]]):
+            report = _execute(DingTalkRollbackOperator, receipts=empty)
+            assert report["counts"]["total"] == 0
+            run.sinks.add("reports", report)
+        for empty in (None, [], "[]", "None"):
+            assert _execute(DingTalkRecallOTOMessagesOperator, process_query_keys=empty)["counts"]["total"] == 0
+        for on_empty, error in (("skip", AirflowSkipException), ("fail", AirflowFailException)):
+            try:
+                _execute(DingTalkRollbackOperator, receipts=[], on_empty=on_empty)
+            except error as told:
+                run.sinks.add_error(told)
+            else:
+                raise AssertionError(f"on_empty={on_empty} did nothing")
+        assert stage.calls() == {}, stage.calls()
+    assert _recalled(run, run.stage(), []).counts()["total"] == 0
+
+
+def a_key_named_a_thousand_times(run: Run) -> None:
+    """Each message is recalled once, and stands in the report once; how often it was named is counted."""
+    stage = run.stage()
+    receipts = stage.plant_mixture(dict(MIXED), max(400, run.keys // 10))
+    (one,) = stage.plant(Kind.OTO)
+    named = receipts * 2 + [one] * 1000
+    run.rng.shuffle(named)
+    report = _recalled(run, stage, named)
+    check_account(stage, report, named)
+    assert report.duplicates == len(named) - len(receipts) - 1
+    messages = stage.world.messages.values()
+    assert all(message.recalls == 1 for message in messages)
+    assert stage.recall_calls() == len(batches([*receipts, one]))
+    run.figures.keys += len(named)
+    run.figures.fired += report.duplicates
+    run.figures.hit_share = round(report.duplicates / len(named), 3)
+    run.done(stage)
+
+
+def _recalled(run: Run, stage: Stage, receipts: list[Any]) -> Any:
+    report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
+    run.sinks.add("reports", report.to_json(), report.table())
+    return report
+
+
+def a_hundred_thousand_keys(run: Run) -> None:
+    """Memory and the XCom stay small, and the time within reason."""
+    for keys in (min(run.keys, 10_000), run.keys * 10):
+        stage = run.stage()
+        receipts = stage.plant(Kind.OTO, keys)
+        with measured_memory() as growth:
+            began = time.monotonic()
+            report = _recalled(run, stage, receipts)
+            seconds = time.monotonic() - began
+        size = len(json.dumps(report.to_json()))
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == keys
+        assert stage.recall_calls() == -(-keys // 20)
+        assert size < 65_536, f"the report has {size} bytes"
+        most = MOST_GROWTH if keys <= 10_000 else 4 * MOST_GROWTH
+        assert growth.peak <= most, f"{keys} keys: memory grew by {growth.peak / MEBIBYTE:.0f} MiB"
+        run.note(f"{keys} keys: {seconds:.1f} s, memory +{growth.peak / MEBIBYTE:.0f} MiB, report {size} bytes")
+        run.figures.keys += keys
+        run.done(stage)
+
+
+# ── connections ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_bad_connection_costs_no_call(run: Run) -> None:
+    """A connection that is missing, broken or leads elsewhere: a typed error without its secret, and no call."""
+    with connected(run) as (stage, server):
+        good = json.loads(connection_json(server.url, stage.secret))
+        for changes, _ in BAD_CONNECTIONS:
+            if isinstance(changes, str):
+                continue
+            # The canary in place of the secret, but where the secret is what is wrong.
+            merged = {**good, **changes}
+            if isinstance(changes.get("extra"), dict):
+                merged["extra"] = {**good["extra"], **changes["extra"]}
+            _no_connection(run, json.dumps(merged))
+        _no_connection(run, None)
+        assert stage.calls() == {}, stage.calls()
+
+
+def _no_connection(run: Run, definition: str | None) -> None:
+    variables = {} if definition is None else {"AIRFLOW_CONN_DINGTALK_BAD": definition}
+    with environment(**variables):
+        hook = DingTalkHook("dingtalk_bad")
+        try:
+            hook.recall([{"kind": "oto", "robot_code": "r", "process_query_key": "k"}])
+        except ConfigurationError as error:
+            run.sinks.add_error(error)
+            run.sinks.add("reprs", repr(hook), repr(vars(hook)), hook.test_connection()[1])
+            run.figures.fired += 1
+        except DingTalkError as error:
+            raise AssertionError(f"{definition}: {error!r}") from error
+        else:
+            raise AssertionError(f"a bad connection was taken: {definition}")

@@ -1,0 +1,285 @@
+"""Rows about the ledger: a store that fails, lies or belongs to somebody else, and a timeout at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
+from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.messaging.ledger import LedgerError
+from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
+from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.store import Store
+from tests.edge.airflow_seams import TaskStateStore
+from tests.faults.checks import NEVER, Happened, classes
+from tests.faults.matrix import Run
+from tests.faults.scheme import MIXED, Case
+from tests.faults.stage import Stage
+from tests.faults.token_rows import nothing_to_mask, settings_to
+from tests.messaging.local_dingtalk import check_account
+
+#: Operations of a store that fail, at random moments.
+FAILURES = 12
+#: Timeouts at random moments.
+TIMEOUTS = 40
+#: Recalls under timers at most.
+MOST_ROUNDS = 30
+
+
+class SupersededError(Exception):
+    """What a store answers to a try that another one has superseded: HTTP 404."""
+
+
+class FailingStore(TaskStateStore):
+    """A store that fails from some operation on.
+
+    :param breaks_at: Number of the operation, from 1.
+    """
+
+    def __init__(self, error: Callable[[], Exception], breaks_at: int) -> None:
+        super().__init__()
+        self._error = error
+        self._breaks_at = breaks_at
+        self.operations = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._count()
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._count()
+        super().set(key, value)
+
+    def mend(self) -> None:
+        self._breaks_at = 10**9
+
+    def _count(self) -> None:
+        self.operations += 1
+        if self.operations >= self._breaks_at:
+            raise self._error()
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "404": lambda: SupersededError("404 Task instance not found"),
+    "503": lambda: RuntimeError("API_SERVER_ERROR 503"),
+    "timeout": lambda: TimeoutError("timed out"),
+    "connection": lambda: ConnectionResetError(104, "reset by peer"),
+}
+
+
+def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskLedger:
+    """The shipped ledger, as the operators make it."""
+    return RecallTaskLedger(store, in_order(unique(receipts).values()), epoch=0)
+
+
+def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
+    """Nothing goes out whose intent is not written; the next try, with a store that works, goes on exactly."""
+    rng, keys = run.rng, max(400, run.keys // FAILURES)
+    moments = [1, 2, 3, *(rng.randrange(4, 3 + keys // 20) for _ in range(FAILURES - 3))]
+    for number, moment in enumerate(moments):
+        name = list(ERRORS)[number % len(ERRORS)]
+        stage = run.stage()
+        receipts = stage.plant_mixture(dict(MIXED), keys)
+        store = FailingStore(ERRORS[name], moment)
+        job = Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock)
+        error = _failure_of(job, stage)
+        assert not error.permanent, "a store that is away comes back"
+        run.sinks.add_error(error)
+        run.sinks.add("ledgers", *store._values.values())
+        _nothing_went_out_unwritten(stage, store, receipts)
+        check_account(stage, job.report(), receipts)
+        _goes_on(run, stage, store, receipts)
+        run.figures.fired += 1
+        run.figures.keys += keys
+        run.done(stage)
+
+
+def _failure_of(job: Recall, stage: Stage) -> LedgerError:
+    try:
+        asyncio.run(job.run(stage.open()))
+    except LedgerError as error:
+        return error
+    raise AssertionError("a recall went on without its ledger")
+
+
+def _nothing_went_out_unwritten(stage: Stage, store: TaskStateStore, receipts: Sequence[Receipt]) -> None:
+    written = _states(store, receipts)
+    for receipt in receipts:
+        if stage.is_recalled(receipt):
+            assert written[receipt.key] in "IR", (
+                f"{receipt.key} went out and is written down as {written[receipt.key]}"
+            )
+
+
+def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str]:
+    """The letter of each message in the store."""
+    values = {key: json.loads(value) for key, value in store._values.items()}
+    keys = [receipt.key for receipt in in_order(unique(receipts).values())]
+    rows = {int(key.rsplit("-", 1)[1]): value["row"] for key, value in values.items() if "row" in value}
+    return {key: rows[at // 1000][at % 1000] if at // 1000 in rows else "P" for at, key in enumerate(keys)}
+
+
+def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Receipt]) -> None:
+    store.mend()
+    job = Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock)
+    report = asyncio.run(job.run(stage.open()))
+    check_account(stage, report, receipts)
+    assert report.counts()["recalled"] == len(receipts)
+    planned = len(batches(unique(receipts).values()))
+    groups = len({receipt.group for receipt in receipts})
+    most = planned + WORKERS + groups
+    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+
+
+def a_corrupt_ledger_sends_nothing(run: Run) -> None:
+    """A value that this package did not write ends the task for good, before any call, and says what to do."""
+    stage = run.stage()
+    receipts = stage.plant(Kind.OTO, 40)
+    good = TaskStateStore()
+    job = Recall(receipts[:40], ledger=ledger_of(good, receipts), clock=stage.clock)
+    job.stop()
+    asyncio.run(job.run(stage.open()))
+    (name,) = good._values
+    row = f"{name}-0"
+    corrupt: list[dict[str, Any]] = [
+        {name: 7},
+        {name: "text"},
+        {name: [1]},
+        {row: 7},
+        {row: "R" * 40},
+        {row: {"row": "R" * 39, "why": {}}},
+        {row: {"row": "R" * 41, "why": {}}},
+        {row: {"row": "Q" * 40, "why": {}}},
+        {row: {"row": 40, "why": {}}},
+        {row: {"row": "F" * 40, "why": {"0": 0}}},
+        {row: {"row": "F" * 40, "why": {"0": -1}}},
+        {row: {"row": "F" * 40, "why": {"0": "x"}}},
+        {row: {"row": "F" * 40, "why": {"0": None}}},
+        {row: {"row": "F" * 40, "why": []}},
+        {row: {"row": "F" * 40}},
+        {f"{name}-reasons": 7},
+        {f"{name}-reasons": [{"code": 1}]},
+        {f"{name}-reasons": {"code": "c"}},
+    ]
+    for values in corrupt:
+        store = TaskStateStore()
+        for key, value in ({name: {"epoch": 0}} | values).items():
+            store.set(key, value)
+        error = _failure_of(Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock), stage)
+        assert error.permanent and error.next_step, values
+        run.sinks.add_error(error)
+        run.figures.fired += 1
+    assert stage.calls() == {}
+
+
+def another_request_inherits_nothing(run: Run) -> None:
+    """A task with other messages, in the same store, begins anew: n or hash differs."""
+    stage, store = run.stage(), TaskStateStore()
+    first = stage.plant(Kind.OTO, 60)
+    asyncio.run(Recall(first, ledger=ledger_of(store, first), clock=stage.clock).run(stage.open()))
+    others = stage.plant(Kind.OTO, 60)
+    for receipts in (others, others + first[:1], others[:-1]):
+        job = Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock)
+        before = stage.recall_calls()
+        report = asyncio.run(job.run(stage.open()))
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == len(receipts)
+        assert stage.recall_calls() - before == -(-len(receipts) // 20)
+    run.done(stage)
+
+
+# ── timeouts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
+    """``AirflowTaskTimeout`` out of a signal, at random moments of recalls in a task's main thread."""
+    assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
+    fired, midway = 0, 0
+    before = signal.signal(signal.SIGALRM, _raise_timeout)
+    try:
+        for number in range(MOST_ROUNDS):
+            work = _until_done(run, f"{run.seed} {number}")
+            fired, midway = fired + work.fired, midway + work.midway
+            if fired >= TIMEOUTS:
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    run.figures.fired += fired
+    run.note(f"{fired} timeouts, {midway} of them with 5-95 % recalled")
+    assert fired >= TIMEOUTS, f"only {fired} timeouts came in time"
+    assert midway, "no timeout came in the middle"
+
+
+def _until_done(run: Run, seed: str) -> _Recalling:
+    """A recall under timers, again and again, until it is done."""
+    stage = run.stage()
+    receipts = stage.plant(Kind.GROUP, max(2000, run.keys // 4))
+    with running_sandbox(stage.world) as server:
+        work, rng = _Recalling(run, stage, settings_to(stage, server.url), receipts), random.Random(seed)
+        while not work.finished and work.fired < 3 * TIMEOUTS:
+            work.under_a_timer(rng.uniform(0.001, 0.12))
+    assert work.finished, f"not done after {work.fired} timeouts"
+    most = len(batches(receipts)) + (WORKERS + 1) * work.fired
+    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+    run.figures.keys += len(receipts)
+    run.done(stage)
+    return work
+
+
+def _raise_timeout(number: int, frame: Any) -> None:
+    raise AirflowTaskTimeout("Timeout")
+
+
+class _Recalling:
+    """A recall that is begun again and again on one store.
+
+    :ivar fired: How many tries a timer ended.
+    :ivar midway: How many of them with part of the messages recalled.
+    """
+
+    def __init__(self, run: Run, stage: Stage, settings: Any, receipts: list[Receipt]) -> None:
+        self._run, self._stage, self._settings, self._receipts = run, stage, settings, receipts
+        self._store = TaskStateStore()
+        self.finished = False
+        self.fired = self.midway = 0
+
+    def under_a_timer(self, seconds: float) -> None:
+        """One try."""
+        job = Recall(self._receipts, ledger=ledger_of(self._store, self._receipts))
+
+        async def work() -> Any:
+            return await job.run(runtime.client_for(self._settings, nothing_to_mask))
+
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            runtime.run(work, job.stop)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.finished = True
+        except AirflowTaskTimeout as timeout:
+            self.fired += 1
+            share = self._stage.world.recalled["group"] / len(self._receipts)
+            self.midway += 0.05 <= share <= 0.95
+            self._run.sinks.add_error(timeout)
+        self._check(job)
+
+    def _check(self, job: Recall) -> None:
+        """The account after each try, however it ended."""
+        report = job.report()
+        account = classes(Happened(self._stage, Case(), self._receipts), report)
+        figures = self._run.figures
+        for name in NEVER:
+            setattr(figures, name, getattr(figures, name) + getattr(account, name))
+            assert not getattr(account, name), f"{name}: {getattr(account, name)}"
+        if self.finished:
+            assert report.counts()["recalled"] == len(self._receipts), report.counts()

@@ -1,0 +1,241 @@
+"""Running the rows of the fault matrix, and the figures of each."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging.plan import in_order, unique
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.sandbox.faults import Rule
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from tests.edge.airflow_seams import TaskStateStore
+from tests.faults.checks import Happened, account_of, classes
+from tests.faults.prepared import Unhurried
+from tests.faults.scheme import Case, Row
+from tests.faults.stage import Sinks, Stage, recording
+
+#: Messages of a case at least: with fewer, there are too few calls for a fault to strike its share of them.
+LEAST_KEYS = 160
+
+
+@dataclass
+class Figures:
+    """What a row came to.
+
+    :param state: ``held``, ``fell short``, ``elsewhere`` or ``not built``.
+    :param hit_share: The smallest of its cases.
+    :param problems: What does not hold, in words.
+    :param notes: More figures, in words.
+    """
+
+    row: int
+    name: str
+    state: str = "held"
+    cases: int = 0
+    keys: int = 0
+    fired: int = 0
+    hit_share: float | None = None
+    lost: int = 0
+    double: int = 0
+    false_recalled: int = 0
+    false_failed: int = 0
+    unknown: int = 0
+    sent_twice: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """The row as a line for people."""
+        share = f"{self.hit_share:.0%}" if self.hit_share is not None else "  -"
+        return (
+            f"{self.row:>2} {self.state:<10} {self.keys:>6} keys  fired {self.fired:>5} {share:>4}  "
+            f"lost {self.lost} double {self.double} false {self.false_recalled}/{self.false_failed} "
+            f"unknown {self.unknown:>3}  calls {self.calls:>5}  {self.seconds:5.1f} s  {self.name}"
+            + "".join(f"\n     ! {problem}" for problem in self.problems)
+            + "".join(f"\n     · {note}" for note in self.notes)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Run:
+    """What a special row is given: where its chances come from, how big it is, and where its texts go.
+
+    :param figures: Of the row; a special adds what it counted.
+    """
+
+    seed: int
+    keys: int
+    sinks: Sinks
+    figures: Figures
+
+    @property
+    def rng(self) -> random.Random:
+        return random.Random(f"{self.figures.row} {self.seed}")
+
+    def stage(self, **switches: Any) -> Stage:
+        """A stage whose secrets are looked for afterwards. Call :meth:`done` with it at the end."""
+        stage = Stage(self.seed * 100 + self.figures.row)
+        stage.behave(**switches)
+        self.sinks.secrets.update(stage.secrets())
+        return stage
+
+    def done(self, stage: Stage) -> None:
+        self.sinks.secrets.update(stage.secrets())
+        self.figures.calls += sum(stage.calls().values())
+
+    def note(self, text: str) -> None:
+        self.figures.notes.append(text)
+
+
+def run_row(row: Row, *, seed: int, keys: int, sinks: Sinks, fast: bool = False) -> Figures:
+    """Run a row, and say what it came to.
+
+    :param fast: Leave out the cases that take long whatever the number of keys.
+    """
+    figures = Figures(row.number, row.name)
+    if row.elsewhere or row.missing:
+        figures.state = "elsewhere" if row.elsewhere else "not built"
+        figures.notes.append(row.elsewhere or row.missing)
+        return figures
+    began = time.monotonic()
+    cases = [case for case in row.cases if not (fast and case.slow)]
+    with recording(sinks):
+        for case in cases:
+            share = keys // (5 if case.slow else 1) // len(cases)
+            _run_case(row, case, seed, max(share, LEAST_KEYS), sinks, figures)
+        for special in row.specials:
+            _run_special(special, Run(seed, keys, sinks, figures))
+    figures.seconds = round(time.monotonic() - began, 2)
+    if figures.problems:
+        figures.state = "fell short"
+    return figures
+
+
+def _run_special(special: str, run: Run) -> None:
+    module, _, name = special.partition(":")
+    function: Callable[[Run], None] = getattr(importlib.import_module(f"tests.faults.{module}"), name)
+    run.figures.cases += 1
+    try:
+        function(run)
+    except Exception as error:  # whatever comes out of a row makes it fall short
+        run.figures.problems.append(f"{name}: {type(error).__name__}: {str(error)[:400]}")
+        run.sinks.add_error(error)
+
+
+# ── recalls ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _run_case(row: Row, case: Case, seed: int, keys: int, sinks: Sinks, figures: Figures) -> None:
+    happened = recall_under(case, seed=seed * 100 + row.number, keys=keys, sinks=sinks)
+    account = account_of(happened)
+    figures.cases += 1
+    figures.keys += len(happened.receipts)
+    figures.fired += happened.struck
+    share = happened.struck / max(happened.seen, 1)
+    figures.hit_share = round(share if figures.hit_share is None else min(share, figures.hit_share), 3)
+    for name in ("lost", "double", "false_recalled", "false_failed", "unknown"):
+        setattr(figures, name, getattr(figures, name) + getattr(account, name))
+    figures.calls += sum(happened.stage.calls().values())
+    prefix = f"{case.label}: " if case.label else ""
+    figures.problems += [prefix + problem for problem in account.problems]
+
+
+def recall_under(case: Case, *, seed: int, keys: int, sinks: Sinks) -> Happened:
+    """Recall under a fault."""
+    stage, rng = Stage(seed), random.Random(seed)
+    receipts = case.prepare(stage, keys) if case.prepare else stage.plant_mixture(dict(case.mix), keys)
+    stage.behave(**case.switches)
+    for strike in case.strikes:
+        stage.world.faults.add(*strike.rules(rng))
+    happened = Happened(stage, case, receipts)
+    began = time.monotonic()
+    with _way_to(stage, case, rng) as options:
+        asyncio.run(_runs(happened, options, sinks))
+    happened.seconds = time.monotonic() - began
+    happened.struck, happened.seen = _hits(happened, options.get("transport"))
+    sinks.secrets.update(stage.secrets())
+    return happened
+
+
+@contextmanager
+def _way_to(stage: Stage, case: Case, rng: random.Random) -> Iterator[dict[str, Any]]:
+    options: dict[str, Any] = {"deadline": case.deadline}
+    with ExitStack() as stack:
+        if case.over_socket:
+            stage.url = stack.enter_context(running_sandbox(stage.world)).url
+        if case.way:
+            options["transport"] = case.way(stage, rng)
+        if case.wall_clock:
+            options["clock"] = Unhurried(stage)
+        yield options
+
+
+async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> None:
+    """Run on one ledger until nothing is left to do, as Airflow would with its retries."""
+    case, stage = happened.case, happened.stage
+    store = TaskStateStore()
+    client = stage.open(**options)
+    ordered = in_order(unique(happened.receipts).values())
+    try:
+        while happened.runs < case.runs:
+            happened.runs += 1
+            ledger = RecallTaskLedger(store, ordered, epoch=happened.runs if case.cleared else 0)
+            job = Recall(happened.receipts, ledger=ledger, clock=options.get("clock") or stage.clock)
+            happened.report = await job.run(client)
+            happened.used.update(happened.report.api_calls)
+            happened.accounts.append(classes(happened, happened.report))
+            if not _left(happened):
+                break
+            stage.clock.advance(job.wait)
+    except DingTalkError as error:
+        sinks.add_error(error)
+        happened.error, happened.report = error, None
+    finally:
+        await client.aclose()
+    if happened.report:
+        sinks.add("reports", happened.report.to_json(), happened.report.table())
+    sinks.add("ledgers", *store._values.values())
+    sinks.add("reprs", repr(client), repr(job), repr(ledger))
+
+
+def _left(happened: Happened) -> bool:
+    """Whether another run has something to do."""
+    assert happened.report is not None
+    final = frozenset() if happened.case.cleared else happened.case.failed_codes
+    return any(
+        settled.outcome is Outcome.UNKNOWN
+        or (settled.outcome is Outcome.FAILED and settled.reason is not None and settled.reason.code not in final)
+        for settled in happened.report.settled.values()
+    )
+
+
+def _hits(happened: Happened, way: Any) -> tuple[int, int]:
+    """How often the fault struck, and how often it could have."""
+    case, stage = happened.case, happened.stage
+    if case.way:
+        happened.intercepted = way.intercepted
+        return way.struck, way.seen
+    if case.struck_by == "keys":
+        return len(stage.bad_keys), len(happened.receipts)
+    if case.struck_by == "refused":
+        most = case.switches.get("max_keys", 0)
+        entries = [entry for entry in stage.recall_entries() if entry.keys > most]
+        return sum(entry.code != "ok" for entry in entries), len(entries)
+    rules: list[Rule] = stage.world.faults.rules
+    numbers = {number for rule in rules for number in (rule.nth or ()) if number <= rule.seen}
+    return len(numbers), max(rule.seen for rule in rules)

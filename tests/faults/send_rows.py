@@ -1,0 +1,128 @@
+"""Rows about sends: an answer that is lost after the message went out, and people who are left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger
+from airflow_provider_dingtalk.messaging.letters import letters_for
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.send import IncompleteSendError, Letter, Send
+from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.orders import PeopleOrder, make_people
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.faults.matrix import Run
+from tests.faults.scheme import Strike, fault
+from tests.faults.stage import Stage
+from tests.messaging.local_dingtalk import check_account
+
+SEND = "robot/oToMessages/batchSend"
+LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("truncate", bytes=9),
+        fault("status", "after"))  # fmt: skip
+#: Sends go out one after the other; more would only take longer.
+MOST_LETTERS = 2000
+
+
+def one_letter_each(stage: Stage, count: int, text: str) -> list[Letter]:
+    """A message to each of so many people, by a call of its own."""
+    make_people(stage.world, PeopleOrder(count=count))
+    people = list(stage.world.people)[:count]
+    return letters_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
+
+
+def a_lost_answer_is_unknown_and_not_resent(run: Run) -> None:
+    """Each message has its receipt or is listed; none is there twice; a rollback leaves only the listed ones."""
+    stage = run.stage()
+    letters = one_letter_each(stage, min(run.keys, MOST_LETTERS), "hello")
+    stage.world.faults.add(*Strike(faults=LOST, match=SEND).rules(run.rng))
+    ledger = MemorySendLedger()
+    with running_sandbox(stage.world) as server:
+        stage.url = server.url
+        jobs = [asyncio.run(_sent(run, stage, letters, ledger)) for _ in range(3)]
+    job = jobs[-1]
+    struck = {number for rule in stage.world.faults.rules for number in rule.nth or () if number <= rule.seen}
+    run.figures.fired, run.figures.hit_share = len(struck), round(len(struck) / len(letters), 3)
+    run.figures.keys += len(letters)
+    run.figures.unknown += len(job.unknown)
+    _each_has_a_receipt_or_is_listed(run, stage, letters, job)
+    assert stage.calls()[SEND] == len(letters), f"{stage.calls()[SEND]} sends for {len(letters)} letters"
+    _rolled_back(run, stage, job)
+    run.done(stage)
+
+
+async def _sent(run: Run, stage: Stage, letters: list[Letter], ledger: MemorySendLedger) -> Send:
+    """One try of the task, and what it says of itself."""
+    job = Send(letters, ledger=ledger, clock=stage.clock)
+    client = stage.open()
+    await job.run(client)
+    await client.aclose()
+    try:
+        job.raise_if_incomplete()
+    except IncompleteSendError as error:
+        told = error
+    else:
+        raise AssertionError("lost answers were taken for sent")
+    assert told.permanent, "what may be there must not be sent again by a blind retry"
+    run.sinks.add_error(told)
+    run.sinks.add("xcoms", [receipt.to_json() for receipt in job.receipts], [one.to_json() for one in job.unknown])
+    return job
+
+
+def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, letters: list[Letter], job: Send) -> None:
+    there = Counter(user for message in stage.world.messages.values() for user in message.receivers)
+    run.figures.sent_twice += sum(number - 1 for number in there.values())
+    assert max(there.values()) == 1, "a message is there twice"
+    keys = {receipt.key for receipt in job.receipts}
+    listed = {user for unsent in job.unknown for user in unsent.to}
+    for message in stage.world.messages.values():
+        assert message.key in keys or listed >= set(message.receivers), f"{message.receivers} is forgotten"
+    accounted = len(keys) + len(job.unknown)
+    assert accounted == len(letters), f"{len(letters) - accounted} letters are in no class"
+    run.figures.lost += len(letters) - accounted
+    assert len(listed) <= run.figures.fired, "more unknown than lost answers"
+
+
+def _rolled_back(run: Run, stage: Stage, job: Send) -> None:
+    stage.faults()
+    stage.url = ""
+    recall = Recall(job.receipts, clock=stage.clock)
+    report = asyncio.run(recall.run(stage.open()))
+    check_account(stage, report, list(job.receipts))
+    left = {
+        user
+        for message in stage.world.messages.values()
+        if message.recalled_at is None
+        for user in message.receivers
+    }
+    assert left <= {user for unsent in job.unknown for user in unsent.to}
+
+
+def people_left_out_are_named(run: Run) -> None:
+    """Invalid, flow-controlled and filtered people: each is named with why, and the others are counted."""
+    stage, count = run.stage(), min(run.keys, MOST_LETTERS)
+    make_people(stage.world, PeopleOrder(count=count))
+    people = list(stage.world.people)[:count]
+    run.rng.shuffle(people)
+    tenth = max(1, count // 10)
+    flow, filtered, unknown = people[:tenth], people[tenth : 2 * tenth], [f"nobody{n}" for n in range(tenth)]
+    make_people(stage.world, PeopleOrder(flow_controlled=set(flow), filtered=set(filtered)))
+    users = people + unknown
+    run.rng.shuffle(users)
+    job = Send(letters_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=stage.clock)
+    asyncio.run(job.run(stage.open()))
+    expected: dict[str, Any] = {
+        **dict.fromkeys(flow, "flow_controlled"),
+        **dict.fromkeys(filtered, "filtered"),
+        **dict.fromkeys(unknown, "invalid"),
+    }
+    assert job.dropped == expected
+    got = {user for message in stage.world.messages.values() for user in message.receivers}
+    assert got == set(people) - set(flow) - set(filtered)
+    assert sum(receipt.recipients or 0 for receipt in job.receipts) == len(got)
+    run.figures.keys += len(users)
+    run.figures.fired += len(expected)
+    run.figures.hit_share = round(len(expected) / len(users), 3)
+    run.sinks.add("xcoms", job.dropped, [receipt.to_json() for receipt in job.receipts])
+    run.done(stage)

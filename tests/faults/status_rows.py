@@ -1,0 +1,206 @@
+"""Rows about status, readers and waiting, and about the old host's own way of answering."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError, UnexpectedResponseError
+from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.messaging.status import MAX_PAGES, Condition, Judgement, Reading, evaluate, read
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
+from airflow_provider_dingtalk.watching import Watch, look
+from tests.clock import VirtualClock
+from tests.faults.matrix import Run
+from tests.faults.seams import connection_json, environment
+from tests.faults.stage import Stage
+from tests.messaging.local_dingtalk import RECALL_API, check_account
+
+PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
+
+
+async def reading_of(stage: Stage, receipt: Receipt) -> Reading:
+    """A message's state and its readers."""
+    client = stage.open()
+    try:
+        return await read(client, receipt, readers=True, now=stage.clock.now(), used=Counter())
+    finally:
+        await client.aclose()
+
+
+def failure_of(run: Run, work: Any) -> DingTalkError:
+    """The typed error that some work ends with."""
+    try:
+        asyncio.run(work)
+    except DingTalkError as error:
+        run.sinks.add_error(error)
+        return error
+    raise AssertionError("no error came")
+
+
+def readers_without_end_are_an_error(run: Run) -> None:
+    """A cursor that comes back, a page that says "more" without one, and ever new pages: an end, and an error."""
+    for kind in PAGED:
+        for mode, most in (("repeat", 3), ("no_token", 1), ("endless", MAX_PAGES)):
+            stage = run.stage()
+            (receipt,) = stage.plant(kind)
+            stage.read_by(receipt, count=500)
+            stage.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
+            error = failure_of(run, reading_of(stage, receipt))
+            assert isinstance(error, UnexpectedResponseError) and error.code == "endless_pages", repr(error)
+            assert stage.status_calls() <= most, f"{mode}: {stage.status_calls()} pages"
+            run.figures.fired += stage.status_calls()
+            run.done(stage)
+    _a_cursor_after_the_end(run)
+
+
+def _a_cursor_after_the_end(run: Run) -> None:
+    """``hasMore`` false with a cursor: the word counts and not the cursor."""
+    stage = run.stage()
+    (receipt,) = stage.plant(Kind.GROUP)
+    stage.read_by(receipt, count=30)
+    stage.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
+    reading = asyncio.run(reading_of(stage, receipt))
+    assert len(reading.readers or ()) == 30
+    assert stage.status_calls() == 1
+    run.done(stage)
+
+
+def a_dead_cursor_and_no_status_yet(run: Run) -> None:
+    """A cursor that dies is followed from the first page, once; no status is "not yet" for the young only."""
+    invalid = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
+    for kind in PAGED:
+        stage = run.stage()
+        (receipt,) = stage.plant(kind)
+        stage.read_by(receipt, count=700)
+        stage.faults({"match": "query", "nth": [3], "action": invalid})
+        reading = asyncio.run(reading_of(stage, receipt))
+        assert len(reading.readers or ()) == 700
+        assert stage.status_calls() == 3 + 4
+        stage.faults({"match": "query", "action": invalid})
+        assert failure_of(run, reading_of(stage, receipt)).code == "invalidParameter.cursor.invalid"
+        assert stage.status_calls() == 7 + 2
+        run.done(stage)
+    for kind in (*PAGED, Kind.OTO):
+        stage = run.stage(status_delay_seconds=10**9)
+        (young,) = stage.plant(kind)
+        (undated,) = stage.plant(kind, dated=False)
+        (old,) = stage.plant(kind, age=GIVE_UP_AFTER + 1)
+        for receipt in (young, undated):
+            assert asyncio.run(reading_of(stage, receipt)).send_status is None
+        assert isinstance(failure_of(run, reading_of(stage, old)), StatusUnavailableError)
+        run.figures.fired += 3
+        run.done(stage)
+
+
+def an_unknown_status_is_not_yet(run: Run) -> None:
+    """A word nobody knows, none at all, one of another type: waited on or refused, never taken for delivered."""
+    for word in ("DELIVERED_MAYBE", "", "success", None):
+        stage = run.stage()
+        receipts = [stage.plant(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
+        stage.faults(
+            *(
+                {"match": match, "action": {"type": "mutate", "merge": {"sendStatus": word}}}
+                for match in ("query", "readStatus")
+            )
+        )
+        for receipt in receipts:
+            reading = asyncio.run(reading_of(stage, receipt))
+            assert evaluate(reading, Condition()) is Judgement.NOT_YET, word
+        seen = asyncio.run(_looked(stage, receipts))
+        assert not seen.is_met
+        run.sinks.add("xcoms", seen.result(with_readers=False))
+        run.figures.fired += 2 * len(receipts)
+        run.done(stage)
+    stage = run.stage()
+    (receipt,) = stage.plant(Kind.GROUP)
+    stage.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": ["SUCCESS"]}}})
+    assert isinstance(failure_of(run, reading_of(stage, receipt)), UnexpectedResponseError)
+
+
+async def _looked(stage: Stage, receipts: list[Receipt]) -> Any:
+    return await look(stage.open(), Watch(tuple(receipts), Condition()), stage.clock)
+
+
+def a_wait_ends_at_its_moment(run: Run) -> None:
+    """A message that is never delivered: the trigger ends at its moment, however often its triggerer restarts."""
+    stage = run.stage(processing_seconds=10**9)
+    (receipt,) = stage.plant(Kind.GROUP, dated=False)
+    watch = Watch((receipt,), Condition()).to_json()
+    end = stage.clock.now() + 3600
+    arguments = {"dingtalk_conn_id": "dingtalk_faults", "watch": watch, "poke_interval": 60.0, "end": end}
+    run.sinks.add("trigger arguments", arguments)
+    with running_sandbox(stage.world) as server:
+        conn = connection_json(server.url, stage.secret)
+        with environment(AIRFLOW_CONN_DINGTALK_FAULTS=conn):
+            events = [asyncio.run(_event_after(stage.clock, arguments, restarts)) for restarts in (0, 3)]
+    for event, ended in events:
+        assert event == {"status": "timeout"}, event
+        assert end <= ended <= end + 60, f"it ended {ended - end:.0f} s after its moment"
+        run.sinks.add("trigger events", event)
+    assert stage.recall_calls() == 0, "a trigger only looks"
+    run.done(stage)
+
+
+async def _event_after(clock: VirtualClock, arguments: dict[str, Any], restarts: int) -> tuple[Any, float]:
+    """A trigger's event, after its triggerer died some times and another one began it from its first line."""
+    own = VirtualClock(arguments["end"] - 3600)
+    for _ in range(restarts):
+        trigger = DingTalkMessageTrigger(**arguments)
+        trigger.clock = own
+        waiting = asyncio.ensure_future(anext(aiter(trigger.run())))
+        until = own.now() + 900
+        while own.now() < until and not waiting.done():  # noqa: ASYNC110 -- time that passes only in sleeps
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    trigger = DingTalkMessageTrigger(**arguments)
+    trigger.clock = own
+    event = await anext(aiter(trigger.run()))
+    return event.payload, own.now()
+
+
+# ── the old host ─────────────────────────────────────────────────────────────────────────────────────
+
+#: What the old host may say to a recall, and what becomes of the message; it took effect or not.
+OLD_ANSWERS: tuple[tuple[str, str, set[Outcome]], ...] = (
+    ("0 as text", '{"errcode":"0","errmsg":"ok"}', {Outcome.UNKNOWN}),
+    ("400002", '{"errcode":400002,"errmsg":"invalid agentId or taskId"}', {Outcome.FAILED}),
+    ("400002 as text", '{"errcode":"400002","errmsg":"x"}', {Outcome.FAILED}),
+    ("500", '{"errcode":500,"errmsg":"x"}', {Outcome.UNKNOWN}),
+    ("missing", '{"errmsg":"ok"}', {Outcome.UNKNOWN}),
+    ("null", '{"errcode":null,"errmsg":"ok"}', {Outcome.UNKNOWN}),
+    ("false", '{"errcode":false}', {Outcome.UNKNOWN}),
+    ("0.0", '{"errcode":0.0}', {Outcome.UNKNOWN, Outcome.RECALLED}),
+    ("a list", '{"errcode":[0]}', {Outcome.UNKNOWN}),
+    ("no such code", '{"errcode":4711}', {Outcome.FAILED, Outcome.UNKNOWN}),
+)
+
+
+def the_old_host_is_read_with_care(run: Run) -> None:
+    """Each answer is mapped; where ``errcode`` is missing or no number, nobody knows, and nothing is claimed."""
+    keys = max(6, run.keys // 100 // len(OLD_ANSWERS))
+    for name, text, allowed in OLD_ANSWERS:
+        for when in ("before", "after"):
+            if when == "after" and Outcome.FAILED in allowed:
+                continue  # a refusal after the effect is a lie that no client can see through
+            stage = run.stage()
+            receipts = stage.plant(Kind.WORK_NOTIFICATION, keys)
+            action = {"type": "body", "text": text}
+            stage.faults({"match": RECALL_API[Kind.WORK_NOTIFICATION], "when": when, "action": action})
+            report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
+            check_account(stage, report, receipts)
+            found = {settled.outcome for settled in report.settled.values()}
+            assert found <= allowed | {Outcome.UNKNOWN}, f"{name}, {when}: {found}"
+            run.figures.keys += keys
+            run.figures.fired += stage.recall_calls()
+            run.figures.unknown += len(report.keys(Outcome.UNKNOWN))
+            run.sinks.add("reports", report.to_json())
+            run.done(stage)
+    run.figures.hit_share = 1.0
+    run.note("every call is struck; each message is a request of its own: smaller for that")

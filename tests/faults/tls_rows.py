@@ -1,0 +1,189 @@
+"""Rows about TLS, with a throw-away CA made on the spot, and about the environment's proxies and logins."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from airflow_provider_dingtalk.api.errors import NotSentError
+from airflow_provider_dingtalk.api.hosts import hosts_at, hosts_of_region
+from airflow_provider_dingtalk.api.transport import tls_context, transport_for
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.api.fakes import QUERY, RECALL, raw_server
+from tests.faults.canaries import leaks_in, windows
+from tests.faults.matrix import Run
+from tests.faults.scheme import ROBOTS
+from tests.faults.seams import environment, listening
+from tests.messaging.local_dingtalk import check_account, codes_of
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY")
+DAY = dt.timedelta(days=1)
+LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+
+
+class Authority:
+    """A certificate authority that lives as long as its folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._signed(self._name, self._key.public_key(), DAY, None)
+        self.file = str(self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM)))
+
+    def server(self, name: x509.GeneralName = LOOPBACK, ends_in: dt.timedelta = DAY) -> dict[str, str]:
+        """A server's certificate and key, as uvicorn takes them."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
+        certificate = self._signed(subject, key.public_key(), ends_in, name)
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        secret = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return {
+            "ssl_certfile": str(self._write("server.pem", pem)),
+            "ssl_keyfile": str(self._write("server.key", secret)),
+        }
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        ends_in: dt.timedelta,
+        name: x509.GeneralName | None,
+    ) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 2 * DAY)
+            .not_valid_after(now + ends_in)
+            .add_extension(x509.BasicConstraints(ca=name is None, path_length=None), critical=True)
+        )
+        if name is not None:
+            builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self._folder / name
+        path.write_bytes(content)
+        return path
+
+
+@contextmanager
+def authorities() -> Iterator[tuple[Authority, Authority]]:
+    """Two authorities; the client trusts the first."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        yield Authority(Path(one), "trusted"), Authority(Path(other), "stranger")
+
+
+def no_byte_goes_to_a_false_server(run: Run) -> None:
+    """Wrong CA, wrong name, expired: an error, and no request arrives. The right one is talked to."""
+    with authorities() as (ours, theirs):
+        false = {
+            "wrong CA": theirs.server,
+            "wrong name": lambda: ours.server(x509.DNSName("api.dingtalk.com")),
+            "expired": lambda: ours.server(ends_in=-DAY),
+        }
+        for name, certificate in false.items():
+            _recall_from(run, certificate(), ours.file, name, trusted=False)
+        _recall_from(run, ours.server(), ours.file, "right", trusted=True)
+        # Without a CA of our own the system decides, and it knows neither.
+        _recall_from(run, ours.server(), None, "system's own", trusted=False)
+
+
+def _recall_from(run: Run, certificate: dict[str, str], ca_file: str | None, name: str, *, trusted: bool) -> None:
+    stage = run.stage()
+    receipts = stage.plant_mixture(dict(ROBOTS), max(40, run.keys // 5))
+    with running_sandbox(stage.world, **certificate) as server:
+        way = transport_for(server.url, ca_file)
+        client = stage.open(transport=way, hosts=hosts_at(server.url))
+        report = asyncio.run(Recall(receipts, clock=stage.clock).run(client))
+    check_account(stage, report, receipts)
+    run.figures.keys += len(receipts)
+    run.sinks.add("reports", report.to_json(), report.table())
+    if trusted:
+        assert report.counts()["recalled"] == len(receipts), name
+        run.done(stage)
+        return
+    assert stage.world.journal.seq == 0, f"{name}: {stage.world.journal.seq} requests arrived"
+    assert set(codes_of(report, Outcome.FAILED).values()) <= {"not_sent", "not_attempted"}, name
+    assert len(report.keys(Outcome.FAILED)) == len(receipts), name
+    run.figures.fired += 1
+
+
+def the_environment_adds_no_header(run: Run) -> None:
+    """A proxy is for https only, ``.netrc`` and ``REQUESTS_CA_BUNDLE`` are for others, and no login is made up."""
+    with listening(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n") as proxy, authorities() as (ours, _):
+        netrc = Path(ours.file).with_name("netrc")
+        netrc.write_text("default login somebody password netrc-password\n")
+        variables = dict.fromkeys(PROXIES, proxy.url)
+        with environment(**variables, NETRC=str(netrc), REQUESTS_CA_BUNDLE=ours.file, no_proxy="127.0.0.1"):
+            heads = asyncio.run(_to_loopback(run))
+            asyncio.run(_to_dingtalk(run))
+            asyncio.run(_to_a_server_of_the_bundle(run, ours))
+    assert heads and not any(b"authorization" in head.lower() for head in heads), heads
+    assert proxy.connections >= 1, "the proxy of the environment was not used for https"
+    assert proxy.heard.startswith(b"CONNECT oapi.dingtalk.io:443") or b"CONNECT api.dingtalk.io:443" in proxy.heard
+    assert b"authorization" not in proxy.heard.lower()
+    assert b"netrc-password" not in proxy.heard
+    assert not leaks_in([proxy.heard.decode("latin-1")], windows(run.sinks.secrets), "proxy")
+    run.note("loopback goes past the proxy, https through it by CONNECT; no Authorization header anywhere")
+
+
+async def _to_loopback(run: Run) -> list[bytes]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b'{"sendStatus":"SUCCESS"}'
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+
+    async with raw_server(answer) as (url, heads):
+        client = run.stage().open(transport=transport_for(url), hosts=hosts_at(url))
+        await client.call(QUERY)
+        await client.aclose()
+    return heads
+
+
+async def _to_dingtalk(run: Run) -> None:
+    """Towards the real hosts, as far as the proxy on loopback, which goes nowhere."""
+    hosts = hosts_of_region("international")
+    client = run.stage().open(transport=transport_for(hosts.api), hosts=hosts)
+    try:
+        await client.call(RECALL)
+    except NotSentError as error:
+        run.sinks.add_error(error)
+    else:
+        raise AssertionError("a proxy that refuses let a call through")
+    finally:
+        await client.aclose()
+
+
+async def _to_a_server_of_the_bundle(run: Run, authority: Authority) -> None:
+    """``REQUESTS_CA_BUNDLE`` is the word of another library: a server that only it vouches for is a stranger."""
+    stage = run.stage()
+    tls_context.cache_clear()
+    with running_sandbox(stage.world, **authority.server()) as server:
+        client = stage.open(transport=transport_for(server.url), hosts=hosts_at(server.url))
+        try:
+            await client.call(RECALL)
+        except NotSentError as error:
+            run.sinks.add_error(error)
+        finally:
+            await client.aclose()
+            tls_context.cache_clear()
+    assert stage.world.journal.seq == 0

@@ -1,0 +1,171 @@
+"""Rows about the access token: not to be had, dead for good, and needed by many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.api.auth import ThirdPartyApp
+from airflow_provider_dingtalk.api.errors import AuthenticationError
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.settings import Settings
+from tests.faults.matrix import Run
+from tests.faults.scheme import MIXED
+from tests.faults.stage import Stage
+from tests.messaging.local_dingtalk import TOKEN_API, check_account, check_calls
+
+MANY = 20
+#: What a call for a token may come to, by name.
+TROUBLE: dict[str, dict[str, Any]] = {
+    "down": {"type": "drop"},
+    "500": {"type": "status", "status": 500},
+    "502 page": {"type": "html", "status": 502},
+    "expireIn 0": {"type": "mutate", "merge": {"expireIn": 0}},
+    "expireIn negative": {"type": "mutate", "merge": {"expireIn": -7200}},
+    "expireIn text": {"type": "mutate", "merge": {"expireIn": "two hours"}},
+    "expireIn missing": {"type": "mutate", "merge": {"expireIn": None}},
+    "no token": {"type": "mutate", "merge": {"accessToken": None}},
+    "token a number": {"type": "mutate", "merge": {"accessToken": 7}},
+    "token with a line feed": {"type": "mutate", "merge": {"accessToken": "a\nb"}},
+    "wrong secret": {},
+}
+#: Lives that are as good as any: the token works, and is renewed when DingTalk says that it is dead.
+LONG_LIVES = (10**12, 2**63, 10**300, 10**400)
+
+
+def no_token_means_no_recall(run: Run) -> None:
+    """Without a token nothing goes out: all is failed, nothing unknown, no recall arrived."""
+    keys = max(40, run.keys // len(TROUBLE))
+    for name, action in TROUBLE.items():
+        stage = run.stage()
+        receipts = stage.plant_mixture(dict(MIXED), keys)
+        if action:
+            stage.faults({"match": "oauth2/", "action": action})
+        client = stage.open() if action else stage.client(secret=f"wrong {stage.secret[::-1]}")
+        job = Recall(receipts, clock=stage.clock)
+        report = asyncio.run(job.run(client))
+        check_account(stage, report, receipts)
+        check_calls(report, stage.calls())
+        assert stage.recall_calls() == 0, name
+        assert len(report.keys(Outcome.FAILED)) == keys, f"{name}: {report.counts()}"
+        run.figures.keys += keys
+        run.figures.fired += stage.calls()[TOKEN_API]
+        run.sinks.add("reports", report.to_json(), report.table())
+        run.done(stage)
+    run.figures.hit_share = 1.0
+    for seconds in LONG_LIVES:
+        _a_long_life(run, seconds)
+
+
+def _a_long_life(run: Run, seconds: int) -> None:
+    stage = run.stage()
+    receipts = stage.plant(Kind.OTO, 40)
+    stage.faults({"match": "oauth2/", "action": {"type": "mutate", "merge": {"expireIn": seconds}}})
+    report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
+    check_account(stage, report, receipts)
+    assert not report.keys(Outcome.UNKNOWN), f"a life of {seconds:.0e} s"
+    run.done(stage)
+
+
+def a_token_that_stays_dead_is_renewed_once(run: Run) -> None:
+    """A second refusal of the same call ends the recall: one renewal, and the rest waits for a person."""
+    stage = run.stage()
+    receipts = stage.plant_mixture(dict(MIXED), 400)
+    stage.faults({"match": "ecall", "action": {"type": "dead_token"}})
+    job = Recall(receipts, clock=stage.clock)
+    report = asyncio.run(job.run(stage.open()))
+    check_account(stage, report, receipts)
+    # The first calls of the six groups go ahead, side by side; all of them share each renewal.
+    assert stage.calls()[TOKEN_API] <= 1 + 7
+    assert max(entry.seq for entry in stage.recall_entries()) <= 40
+    assert len(report.keys(Outcome.FAILED)) == 400
+    assert job.is_final
+    run.done(stage)
+
+
+def twenty_need_one_token(run: Run) -> None:
+    """One call for a token, whoever asks: recalls in one loop, and threads of one process."""
+    stage = run.stage()
+    shares = [stage.plant(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
+    reports = asyncio.run(_side_by_side(stage, shares))
+    for report, receipts in zip(reports, shares, strict=True):
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == len(receipts)
+    assert stage.calls()[TOKEN_API] == 1, f"{stage.calls()[TOKEN_API]} calls for a token in one loop"
+    run.figures.keys += sum(map(len, shares))
+    run.done(stage)
+    _threads(run)
+
+
+async def _side_by_side(stage: Stage, shares: list[Any]) -> list[Any]:
+    client = stage.open()
+    return await asyncio.gather(*(Recall(share, clock=stage.clock).run(client) for share in shares))
+
+
+def settings_to(stage: Stage, url: str) -> Settings:
+    """What a connection to the stage would say."""
+    return Settings(
+        app=stage.app,
+        hosts=hosts_at(url),
+        region="cn",
+        robot_code=None,
+        agent_id=None,
+        calls_per_second=0,
+        ca_file=None,
+        fingerprint=hash((url, stage.secret)),
+    )
+
+
+async def nothing_to_mask(token: str) -> None:
+    """Masks no token: there is no Airflow."""
+
+
+def _threads(run: Run) -> None:
+    stage = run.stage()
+    shares = [stage.plant(Kind.GROUP, 20) for _ in range(MANY)]
+    with running_sandbox(stage.world) as server, ThreadPoolExecutor(MANY) as pool:
+        settings = settings_to(stage, server.url)
+
+        def recall(receipts: Any) -> Any:
+            async def work() -> Any:
+                return await Recall(receipts).run(runtime.client_for(settings, nothing_to_mask))
+
+            return runtime.run(work)
+
+        reports = list(pool.map(recall, shares))
+    assert all(report.counts()["recalled"] == 20 for report in reports)
+    assert stage.calls()[TOKEN_API] == 1, f"{stage.calls()[TOKEN_API]} calls for a token in twenty threads"
+    run.sinks.add("reprs", repr(settings))
+    run.done(stage)
+
+
+def a_third_party_app_shows_no_ticket(run: Run) -> None:
+    """A third-party app with its ticket: the token works; a ticket that is refused is in no text."""
+    for ticket in ("right", "wrong"):
+        stage = run.stage()
+        given = stage.ticket if ticket == "right" else stage.ticket[::-1]
+        run.sinks.secrets.add(given)
+        app = ThirdPartyApp(
+            suite_key=SUITE_KEY,
+            suite_secret=stage.suite_secret,
+            corp_id=CORP_ID,
+            suite_ticket=partial(str, given),
+        )
+        client = stage.open(app=app)
+        run.sinks.add("reprs", repr(app), repr(client))
+        try:
+            asyncio.run(client.authenticate())
+        except AuthenticationError as error:
+            assert ticket == "wrong"
+            run.sinks.add_error(error)
+        else:
+            assert ticket == "right"
+        run.done(stage)

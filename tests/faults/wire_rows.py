@@ -1,0 +1,198 @@
+"""Rows about the wire: nobody there, nobody answers, redirects, and bodies made to do harm."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from airflow_provider_dingtalk.api.errors import DingTalkError, LostAnswerError, UnexpectedResponseError
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.api.fakes import RECALL, raw_server
+from tests.faults.checks import account_of
+from tests.faults.matrix import Run, recall_under
+from tests.faults.scheme import Case, fault, struck_by
+from tests.faults.seams import MEBIBYTE, MOST_GROWTH, Stopwatch, closed_port, listening, measured_memory
+from tests.messaging.local_dingtalk import check_account, codes_of
+
+#: The promise: every request ends by its deadline and half a second.
+GRACE = 0.5
+
+
+def nobody_listens(run: Run) -> None:
+    """All is failed as not sent, after three tries of a request, and can be tried later."""
+    stage = run.stage()
+    receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, run.keys)
+    url = f"http://127.0.0.1:{closed_port()}"
+    watch = Stopwatch(transport_for(url))
+    job = Recall(receipts, clock=stage.clock)
+    report = asyncio.run(job.run(stage.open(transport=watch, hosts=hosts_at(url))))
+    check_account(stage, report, receipts)
+    assert set(codes_of(report, Outcome.FAILED).values()) <= {"not_sent", "not_attempted"}
+    assert len(report.keys(Outcome.FAILED)) == run.keys
+    assert not job.is_final
+    assert stage.calls() == {}
+    # Token calls all read the same: those of the first batches of each group, and of the ten workers after them.
+    run.note(f"nobody listens: {sum(watch.tries.values())} tries for {run.keys} keys")
+    assert sum(watch.tries.values()) <= 3 * (2 * 10 + 4)
+
+
+def a_total_outage_ends_every_request_in_time(run: Run) -> None:
+    """A server that takes every request and answers none."""
+    deadline, stage = 0.3, run.stage()
+    receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, min(run.keys, 1000))
+    stage.faults(
+        *({"match": match, "action": {"type": "delay", "seconds": 20}} for match in ("robot/", "topapi/"))
+    )
+    with running_sandbox(stage.world) as server:
+        stage.url = server.url
+        watch = Stopwatch(transport_for(server.url))
+        report = asyncio.run(_recalled_once(stage, receipts, watch, deadline))
+    check_account(stage, report, receipts)
+    slowest, most_tries = max(watch.seconds), max(watch.tries.values())
+    run.note(f"outage: {len(watch.seconds)} requests, the slowest {slowest:.2f} s, most tries of one {most_tries}")
+    assert slowest <= deadline + GRACE, f"a request took {slowest:.2f} s"
+    assert most_tries <= 3, f"a request was tried {most_tries} times"
+    run.done(stage)
+
+
+async def _recalled_once(stage: Any, receipts: Any, watch: Stopwatch, deadline: float) -> Any:
+    client = stage.open(transport=watch, deadline=deadline)
+    report = await Recall(receipts, clock=stage.clock).run(client)
+    await client.aclose()
+    return report
+
+
+def a_trickling_body_is_cut_at_the_deadline(run: Run) -> None:
+    """A byte now and then keeps no request alive, be it in the head or in the body of the answer."""
+    deadline = 0.3
+
+    async def drip(reader: Any, writer: Any) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def drip_head(reader: Any, writer: Any) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(b"x: y\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    for serve in (drip, drip_head):
+        seconds = asyncio.run(_one_lost_call(run, serve, deadline))
+        assert seconds <= deadline + GRACE, f"{serve.__name__}: {seconds:.2f} s"
+
+
+async def _one_lost_call(run: Run, serve: Any, deadline: float) -> float:
+    async with raw_server(serve) as (url, _):
+        watch = Stopwatch(transport_for(url))
+        client = run.stage().open(transport=watch, hosts=hosts_at(url), deadline=deadline)
+        try:
+            await client.call(RECALL)
+        except LostAnswerError as error:
+            run.sinks.add_error(error)
+        else:
+            raise AssertionError("an answer that never came was taken")
+        finally:
+            await client.aclose()
+    await asyncio.sleep(0.1)  # the server notices that nobody is there
+    return max(watch.seconds)
+
+
+def no_redirect_is_followed(run: Run) -> None:
+    """Redirects are errors, and nobody hears a byte at the other end."""
+    with listening() as other:
+        codes = (301, 302, 303, 307, 308)
+        faults = [fault("redirect", side, url=f"{other.url}/v1.0/x", status=code)
+                  for code in codes for side in ("before", "after")]  # fmt: skip
+        _recall_row(run, struck_by(*faults, over_socket=True), run.keys)
+        _token_redirect(run, other.url)
+    assert other.connections == 0, f"{other.connections} connections to the other host: {other.heard[:80]!r}"
+
+
+def _token_redirect(run: Run, url: str) -> None:
+    stage = run.stage()
+    stage.faults({"match": "oauth2/", "action": {"type": "redirect", "url": url}})
+    try:
+        asyncio.run(stage.open().call(RECALL))
+    except DingTalkError as error:
+        run.sinks.add_error(error)
+    else:
+        raise AssertionError("a redirected call for a token was taken for one")
+    assert stage.recall_calls() == 0
+    run.done(stage)
+
+
+def bombs_do_not_go_off(run: Run) -> None:
+    """Packed, long, deep and huge bodies are no answers, and take no memory."""
+    bombs = (
+        fault("gzip_bomb", megabytes=200),
+        fault("body", text="[" * 100_000),
+        fault("body", "after", text='{"a":' * 100_000),
+        fault("body", text='{"successResult":[' + "9" * 5000 + "]}"),
+        fault("body", "after", text='{"errcode":' + "9" * 5000 + "}"),
+        fault("body", text='{"successResult":[NaN],"errcode":Infinity}'),
+        fault("body", text="x" * (5 * MEBIBYTE)),
+        fault("body", "after", text='{"successResult":["' + "k" * (5 * MEBIBYTE) + '"]}'),
+    )
+    case = struck_by(*bombs, over_socket=True)
+    _recall_row(run, case, 400)  # warm: pools and caches are nobody's bomb
+    with measured_memory() as growth:
+        _recall_row(run, case, max(400, run.keys - 400))
+    _check_growth(run, "bombs", growth.peak)
+    with measured_memory() as growth:
+        read = asyncio.run(_endless_body(run))
+    _check_growth(run, f"a body without end ({read // MEBIBYTE} MiB were sent)", growth.peak)
+
+
+def _check_growth(run: Run, what: str, peak: int) -> None:
+    run.note(f"{what}: memory grew by {peak / MEBIBYTE:.1f} MiB at most")
+    assert peak <= MOST_GROWTH, f"{what}: memory grew by {peak / MEBIBYTE:.0f} MiB"
+
+
+async def _endless_body(run: Run) -> int:
+    sent = 0
+
+    async def pour(reader: Any, writer: Any) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n")
+        chunk = b" " * 65536
+        while sent < 1024 * MEBIBYTE:
+            writer.write(chunk)
+            sent += len(chunk)
+            await writer.drain()
+
+    async with raw_server(pour) as (url, _):
+        client = run.stage().open(transport=transport_for(url), hosts=hosts_at(url))
+        try:
+            await client.call(RECALL)
+        except UnexpectedResponseError as error:
+            run.sinks.add_error(error)
+        else:
+            raise AssertionError("a body of a gigabyte was taken")
+        finally:
+            await client.aclose()
+    await asyncio.sleep(0.1)  # the server notices that nobody is there
+    assert sent < 64 * MEBIBYTE, f"{sent // MEBIBYTE} MiB were read"
+    return sent
+
+
+def _recall_row(run: Run, case: Case, keys: int) -> None:
+    """A recall under faults that are only known now, held to the same account as the rows of the matrix."""
+    figures = run.figures
+    happened = recall_under(case, seed=run.seed * 100 + figures.row, keys=keys, sinks=run.sinks)
+    account = account_of(happened)
+    figures.keys += keys
+    figures.fired += happened.struck
+    figures.hit_share = round(happened.struck / max(1, happened.seen), 3)
+    figures.calls += sum(happened.stage.calls().values())
+    for name in ("lost", "double", "false_recalled", "false_failed", "unknown"):
+        setattr(figures, name, getattr(figures, name) + getattr(account, name))
+    assert not account.problems, account.problems
