@@ -10,6 +10,7 @@ from airflow_provider_dingtalk.messaging.receipts import Group
 from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import (
     NOT_ATTEMPTED,
+    State,
     Verdict,
     asks_to_wait,
     is_outage,
@@ -80,13 +81,18 @@ class Breaker:
         else:
             self._refused_one_by_one.pop(batch.group, None)
 
-    def refused_with_all(self, batch: Batch, error: DingTalkError) -> Verdict | None:
-        """What is said of a refused call that is not worth taking apart.
+    def was_refused_to_the_last(self, batch: Batch, error: DingTalkError) -> bool:
+        """Whether all messages of an earlier call were refused one by one for the reason of this one."""
+        return self._refused_one_by_one.get(batch.group) == error.code
 
-        Taking it apart costs twice as many calls as it has messages, and the one before was refused to the
-        last message for the same reason.
-        """
-        if self._refused_one_by_one.get(batch.group) != error.code:
-            return None
-        text = f"Refused in a call of {len(batch.keys)}, not tried alone: all of an earlier call were refused."
-        return Verdict(of_error(error).state, Reason(error.code, text, error.next_step))
+
+def refused_with_others(error: DingTalkError, *, by_age: bool) -> Verdict:
+    """What is said of messages that were refused in one call and not tried alone.
+
+    Taking every refused call apart costs twice as many calls as there are messages.
+
+    :param by_age: Whether a younger message of the same call was refused alone.
+    """
+    text = "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were."
+    state = of_error(error).state if by_age else State.FAILED
+    return Verdict(state, Reason(error.code, text, error.next_step))

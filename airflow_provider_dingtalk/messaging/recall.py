@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError
 from airflow_provider_dingtalk.messaging import plan
-from airflow_provider_dingtalk.messaging.breaker import Breaker
+from airflow_provider_dingtalk.messaging.breaker import Breaker, refused_with_others
 from airflow_provider_dingtalk.messaging.ledger import Journal, Ledger, MemoryLedger
 from airflow_provider_dingtalk.messaging.plan import Batch
 from airflow_provider_dingtalk.messaging.progress import Progress
@@ -232,9 +232,10 @@ class Recall:
 
     async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
         """Recall a refused batch by halves, to find the message it was refused for."""
-        if refused := self._breaker.refused_with_all(batch, error):
-            self._settle(dict.fromkeys(batch.keys, refused))
-            return
+        if self._breaker.was_refused_to_the_last(batch, error):
+            batch = await self._try_the_youngest(batch, error)
+            if not batch.keys:
+                return
         first, second = plan.halves(batch)
         if is_over_limit(error):
             self._breaker.max_keys = len(first.keys)
@@ -247,6 +248,20 @@ class Recall:
         if why != "bisect":
             states = {self._verdicts[key].state for key in batch.keys}
             self._breaker.bisected(batch, error, in_vain=states <= {State.FAILED, State.EXPIRED})
+
+    async def _try_the_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
+        """Try the message of a refused call that has the best chance; what is left to be tried.
+
+        If even that one is refused, the others are not worth a call each.
+        """
+        *others, youngest = batch.keys
+        await self._recall(Batch(batch.group, (youngest,)), "bisect")
+        verdict = self._verdicts[youngest]
+        if verdict.reason is None or verdict.reason.code != error.code:
+            return Batch(batch.group, tuple(others))
+        by_age = all(self._receipts[key].sent_at for key in batch.keys)
+        self._settle(dict.fromkeys(others, refused_with_others(error, by_age=by_age)))
+        return Batch(batch.group, ())
 
     def _fail(self, batch: Batch, error: DingTalkError) -> None:
         log.warning("%s", error)
