@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.sensors"]}],
         "hooks": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.hooks"]}],
         "triggers": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.triggers"]}],
+        "notifications": ["airflow_provider_dingtalk.notifications.DingTalkNotifier"],
         "connection-types": [
             {
                 "connection-type": "dingtalk",

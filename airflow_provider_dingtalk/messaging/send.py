@@ -6,6 +6,7 @@ no key, and cannot be recalled. It is listed and never sent again by itself.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -134,6 +135,15 @@ class Send:
             if progress.is_due:
                 progress.tell(place + 1, self.used)
         return self.receipts
+
+    async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
+        """Send; what is under way when time is up is cut off, and unknown."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.run(client)
+        except TimeoutError:
+            log.warning("Time is up after %g s.", seconds)
+            return self.receipts
 
     def stop(self) -> None:
         """Begin no further call. Safe to be called from another thread or a signal handler."""

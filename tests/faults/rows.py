@@ -47,7 +47,9 @@ ROWS = (
     Row(number=40, name="unknown sendStatus, None", specials=("status_rows:an_unknown_status_is_not_yet",)),
     Row(number=41, name="sensor: PROCESSING for ever", specials=("status_rows:a_wait_ends_at_its_moment",)),
     Row(
-        number=42, name="notifier: API down, slow, wrong key", missing="not built: the package has no notifier yet"
+        number=42,
+        name="notifier: API down, slow, wrong key",
+        specials=("notifier_rows:a_notifier_ends_in_time",),
     ),
     Row(number=43, name="bad input", specials=("input_rows:bad_input_costs_no_call",)),
     Row(number=44, name="empty list", specials=("input_rows:nothing_to_recall_costs_nothing",)),

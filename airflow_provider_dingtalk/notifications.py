@@ -1,0 +1,111 @@
+"""Notifiers: tell people on DingTalk that a task or a run failed, or that a deadline passed.
+
+What a notifier sends can be taken back: its receipt is in the log. Taking back is for a task: callbacks do not
+run when a worker is killed, and may run twice.
+
+Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_dingtalk.messaging.send import Send
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which a notifier ends at the latest. Airflow ends callbacks 20 seconds after the task.
+DEADLINE = 10.0
+
+
+class DingTalkNotifier(BaseNotifier):
+    """Send a message when something happens; for task, DAG and deadline callbacks.
+
+    It ends within ten seconds. Its failure is logged by Airflow and never hides the task's own error.
+
+    :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
+    :param text: A plain text. The default names what failed, as far as the callback knows. (templated)
+    :param to: Whom it goes to, as the kind names it: ``{"open_conversation_id": "cid…"}``,
+        ``{"user_ids": […]}``; and what else :mod:`airflow_provider_dingtalk.messaging.letters` takes, such as
+        ``markdown`` instead of ``text``. (templated)
+    :param timeout: Seconds in which it ends, ten at most: what is under way then is cut off.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    """
+
+    template_fields: Sequence[str] = ("text", "to")
+
+    def __init__(
+        self,
+        *,
+        to: dict[str, Any],
+        kind: str = "group",
+        text: str | None = None,
+        timeout: float = DEADLINE,
+        dingtalk_conn_id: str = "dingtalk_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.kind = kind
+        self.text = text
+        self.timeout = timeout
+        self.dingtalk_conn_id = dingtalk_conn_id
+
+    def notify(self, context: Context) -> None:
+        """Send, from sync code.
+
+        :raises DingTalkError: It was not sent, or nobody knows.
+        """
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.messaging.send import Send
+
+        hook = DingTalkHook(self.dingtalk_conn_id)
+        job = Send(hook.letters(self.kind, **self._arguments(context)))
+        hook.run(lambda client: job.run_within(client, min(self.timeout, DEADLINE)), job.stop)
+        self._tell(job)
+
+    async def async_notify(self, context: Context) -> None:
+        """Send, from an event loop.
+
+        :raises DingTalkError: It was not sent, or nobody knows.
+        """
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.messaging.send import Send
+
+        hook = DingTalkHook(self.dingtalk_conn_id)
+        client = await hook.aclient()
+        job = Send(hook.letters(self.kind, **self._arguments(context)))
+        await job.run_within(client, min(self.timeout, DEADLINE))
+        self._tell(job)
+
+    def _arguments(self, context: Context) -> dict[str, Any]:
+        if self.text or self.to.keys() & {"markdown", "msg_key", "msg", "content"}:
+            words = {"text": self.text} if self.text else {}
+        else:
+            words = {"content" if self.kind == "ding" else "text": _what_happened(context)}
+        return {**words, **self.to}
+
+    def _tell(self, job: Send) -> None:
+        for receipt in job.receipts:
+            log.info("Notified; receipt %s", receipt.to_json())
+        job.raise_if_incomplete()
+
+
+def _what_happened(context: Context) -> str:
+    """What the callback is about. A deadline's has no task instance, and its run is a plain dictionary."""
+    ti, run = context.get("ti"), context.get("dag_run")
+    if ti is not None:
+        return f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}: {getattr(ti, 'state', None) or 'failed'}"
+    if isinstance(run, dict):
+        return f"{run.get('dag_id', 'a DAG')}, run {run.get('dag_run_id', '')}: needs a look"
+    return f"{getattr(run, 'dag_id', 'A DAG')}, run {getattr(run, 'run_id', '')}: needs a look"
+
+
+send_dingtalk_notification = DingTalkNotifier
