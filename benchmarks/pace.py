@@ -6,6 +6,7 @@ fixed or in sliding seconds and refuses those that are too many. One JSON line p
 ``ratio``      seconds from the first call to the last, over ``calls / rate``; the rate is what a stranger leaves
 ``throttled``  calls that the sandbox refused as too many, the stranger's apart
 ``calls``      calls that went through; 500 must
+``used``       what the recalls say they used; ``recall`` and one ``token`` per process when all is well
 ``recalled``   messages that are gone, as the sandbox knows
 """
 
@@ -83,7 +84,7 @@ def measure(rate: int, window: str, processes: int, latency: float, stranger: bo
         "seconds": round(seconds, 2),
         "throttled": counted["throttled"] - other.get("throttled", 0),
         "calls": counted["total"] - counted["throttled"] - other.get("went_through", 0),
-        "token_calls": used["token"],
+        "used": {why: number for why, number in used.items() if number and why != "total"},
         "recalled": sum(worker["recalled"] for worker in done),
         "cpu_ms_per_call": round(1000 * sum(worker["cpu"] for worker in done) / (KEYS / KEYS_PER_CALL), 2),
     }
