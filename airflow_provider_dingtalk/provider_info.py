@@ -61,6 +61,12 @@ def get_provider_info() -> dict[str, Any]:
                         "name to get the suite ticket of a third-party app.",
                         "my_company.dingtalk.suite_ticket",
                     ),
+                    "pace_dir": _option(
+                        "Folder in which all processes of a host share the pace of their calls, best on a local "
+                        "disk. It must belong to the user who runs the tasks, and to nobody else; it is made if "
+                        "missing. Empty: dingtalk/pace in AIRFLOW_HOME. none: each process keeps its own pace.",
+                        "/var/lib/airflow/dingtalk/pace",
+                    ),
                 },
             }
         },

@@ -44,7 +44,7 @@ _lock = threading.Lock()
 _running: _Running | None = None
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, DingTalkClient]] = WeakKeyDictionary()
-_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, float], Limiter]] = WeakKeyDictionary()
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], Limiter]] = WeakKeyDictionary()
 
 
 def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
@@ -134,5 +134,9 @@ def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) ->
 
 def _limiter(loop: asyncio.AbstractEventLoop, settings: Settings) -> Limiter:
     # By app and not by connection: DingTalk counts by app, and two connections may be one.
+    app = f"{settings.hosts.api} {settings.app.key}"
     limiters = _limiters.setdefault(loop, {})
-    return limiters.setdefault((settings.app.key, settings.calls_per_second), Limiter(settings.calls_per_second))
+    key = (app, settings.calls_per_second, settings.pace_dir)
+    if key not in limiters:
+        limiters[key] = Limiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
+    return limiters[key]

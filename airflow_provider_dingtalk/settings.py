@@ -20,6 +20,7 @@ extra ``ca_file``       PEM file to trust instead of the system's certificates
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ APP_TYPES = ("internal", "third_party")
 class Settings(Struct, frozen=True, kw_only=True):
     """What a connection says.
 
+    :param pace_dir: Where the processes of this host share their pace; ``None``: each keeps its own. Of
+        airflow.cfg, and not of the connection.
     :param fingerprint: Tells two connections apart that must not share a client; holds no secret in clear.
     """
 
@@ -51,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     agent_id: str | None
     calls_per_second: float
     ca_file: str | None
+    pace_dir: Path | None
     fingerprint: int
 
     def __repr__(self) -> str:
@@ -76,6 +80,7 @@ def settings_of(connection: Connection) -> Settings:
         agent_id=_text(extra, "agent_id"),
         calls_per_second=calls_per_second,
         ca_file=ca_file,
+        pace_dir=_pace_dir(),
         fingerprint=hash((connection.login, connection.password, str(sorted(map(str, extra.items()))), hosts)),
     )
 
@@ -112,11 +117,25 @@ def _hosts(connection: Connection, region: str) -> Hosts:
 
 
 def _listed(option: str) -> frozenset[str]:
-    """A comma-separated option of section ``[dingtalk]`` in airflow.cfg: what only the installation may allow."""
+    """A comma-separated option: what only the installation may allow."""
+    return frozenset(item.strip() for item in _option(option).split(",") if item.strip())
+
+
+def _option(name: str) -> str:
+    """An option of section ``[dingtalk]`` in airflow.cfg."""
     from airflow.sdk.configuration import conf
 
-    value = conf.get("dingtalk", option, fallback="")
-    return frozenset(item.strip() for item in value.split(",") if item.strip())
+    value: str = conf.get("dingtalk", name, fallback="")
+    return value.strip()
+
+
+def _pace_dir() -> Path | None:
+    value = _option("pace_dir")
+    if value.lower() == "none":
+        return None
+    if value:
+        return Path(os.path.expandvars(value)).expanduser()
+    return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "dingtalk" / "pace"
 
 
 def _calls_per_second(value: Any) -> float:

@@ -121,7 +121,7 @@ def test_a_field_of_the_form_may_stay_empty(name: str) -> None:
 
 def test_options_of_airflow_cfg_are_those_that_the_code_reads() -> None:
     source = Path(settings.__file__).read_text(encoding="utf-8")
-    assert set(INFO["config"]["dingtalk"]["options"]) == set(re.findall(r'_listed\("(\w+)"\)', source))
+    assert set(INFO["config"]["dingtalk"]["options"]) == set(re.findall(r'_(?:listed|option)\("(\w+)"\)', source))
 
 
 def test_the_installed_entry_point_gives_it() -> None:

@@ -7,16 +7,19 @@ https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.pace_book import Rate
+from airflow_provider_dingtalk.api.shared_pace import Alone, Register, Shared
 
 #: DingTalk-imposed limit of the standard edition.
 DEFAULT_CALLS_PER_SECOND = 20.0
-#: The window in which DingTalk counts, in seconds.
-WINDOW = 1.0
+#: Seconds after which a register that was busy is asked again.
+ASK_AGAIN = 0.002
 
 
 class Pace:
@@ -25,60 +28,84 @@ class Pace:
     Anchored at the answer, the pace holds whatever the shape of DingTalk's window: it counted the call
     somewhere between our sending it and its answering.
 
-    :param calls_per_second: Calls DingTalk allows; below one, a single slot that takes longer to come back.
+    :param register: Where the calls are written down: for this process alone, or for all of the host.
     """
 
-    def __init__(self, calls_per_second: float, clock: Clock) -> None:
+    def __init__(self, rate: Rate, clock: Clock, register: Register) -> None:
+        self._rate = rate
         self._clock = clock
-        self._window = WINDOW if calls_per_second >= 1 else WINDOW / calls_per_second
-        self._free_at: deque[float] = deque([float("-inf")] * max(1, int(calls_per_second)))
-        self._slots = asyncio.Semaphore(len(self._free_at))
-        self._not_before = float("-inf")
+        self._register = register
+        # One asks for all, in the order of their coming. The others would only ask the same.
+        self._queue = asyncio.Lock()
 
     def hold(self, seconds: float) -> None:
-        """Let no call begin for so many seconds: DingTalk just said there were too many."""
-        self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
+        """Let no call begin for so many seconds, and fewer for a while: DingTalk just said there were too many."""
+        now = self._clock.monotonic()
+        self._register.note(lambda book: book.throttled(self._rate, now, seconds))
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot and hold it for the length of a call."""
-        async with self._slots:
-            # The oldest slot is always the first to be free, so that waiting on it is fair and enough.
-            free_at = self._free_at.popleft()
-            called = False
-            try:
-                while (wait := max(free_at, self._not_before) - self._clock.monotonic()) > 0:
-                    await self._clock.sleep(wait)
-                called = True
-                yield
-            finally:
-                if called:
-                    self._free_at.append(self._clock.monotonic() + self._window)
-                else:
-                    self._free_at.appendleft(free_at)
+        number = secrets.randbits(62) | 1
+        async with self._queue:
+            while not await self._begins(number):
+                pass
+        try:
+            yield
+        finally:
+            now = self._clock.monotonic()
+            self._register.note(lambda book: book.end(self._rate, now, number))
+
+    async def _begins(self, number: int) -> bool:
+        """Whether the call begins now; else it is time to ask again when this returns."""
+        wait = self._register.ask(lambda book: book.begin(self._rate, self._clock.monotonic(), number))
+        if wait is None:
+            wait = ASK_AGAIN
+        if wait > 0:
+            await self._clock.sleep(wait)
+        return wait <= 0
 
 
 class Limiter:
     """A pace for each API of one app.
 
     :param calls_per_second: Calls DingTalk allows per API; ``0`` or less: no limit.
+    :param folder: Where the processes of this host share their pace, see
+        :class:`~airflow_provider_dingtalk.api.pace_file.PaceFile`. Without it each keeps its own.
+    :param app: Names the app there.
     """
 
-    def __init__(self, calls_per_second: float = DEFAULT_CALLS_PER_SECOND, clock: Clock | None = None) -> None:
-        clock = clock or SystemClock()
-        self._unlimited = calls_per_second <= 0
-        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(calls_per_second, clock))
+    def __init__(
+        self,
+        calls_per_second: float = DEFAULT_CALLS_PER_SECOND,
+        clock: Clock | None = None,
+        *,
+        folder: Path | None = None,
+        app: str = "",
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._rate = Rate.of(calls_per_second) if calls_per_second > 0 else None
+        self._shared = Shared(folder, app, self._clock) if folder else None
+        self._paces: dict[str, Pace] = {}
 
     @asynccontextmanager
     async def slot(self, api: str) -> AsyncIterator[None]:
         """Wait until a call to ``api`` may begin, and count it until one window after it ended."""
-        if self._unlimited:
-            yield
-            return
-        async with self._paces[api].slot():
+        if pace := self._pace(api):
+            async with pace.slot():
+                yield
+        else:
             yield
 
     def hold(self, api: str, seconds: float) -> None:
-        """Let no call to ``api`` begin for so many seconds."""
-        if not self._unlimited:
-            self._paces[api].hold(seconds)
+        """Let no call to ``api`` begin for so many seconds, and fewer for a while: one was just throttled."""
+        if pace := self._pace(api):
+            pace.hold(seconds)
+
+    def _pace(self, api: str) -> Pace | None:
+        if self._rate is None:
+            return None
+        if api not in self._paces:
+            register = self._shared.register(api, self._rate) if self._shared else Alone()
+            self._paces[api] = Pace(self._rate, self._clock, register)
+        return self._paces[api]

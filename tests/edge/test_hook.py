@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -117,6 +118,26 @@ async def test_sync_methods_work_beside_a_running_loop(sandbox: SandboxServer, a
     (receipt,) = planted(sandbox, "oto")
     report = await anyio.to_thread.run_sync(async_hook.recall, [receipt])
     assert report["counts"]["recalled"] == 1
+
+
+def test_connections_of_one_app_share_a_pace_in_a_file(
+    sandbox: SandboxServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__PACE_DIR", str(tmp_path / "pace"))
+    for _ in range(2):
+        hook = connect(extra={"calls_per_second": 50})
+        assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1
+    # One file for the API and one for tokens, in both of which the calls of the last second stand.
+    found = [json.loads(path.read_bytes()) for path in (tmp_path / "pace").iterdir()]
+    assert len(found) == 2 and all(book["calls"] for book in found)
+
+
+def test_without_a_limit_there_is_no_pace_to_share(
+    sandbox: SandboxServer, hook: DingTalkHook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__PACE_DIR", str(tmp_path / "pace"))
+    hook.recall(planted(sandbox, "oto"))
+    assert not (tmp_path / "pace").exists()
 
 
 # ── one client for all ───────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from airflow_provider_dingtalk.settings import Settings, settings_of
 from tests.edge.airflow_seams import everything_said
 
 ENV = "AIRFLOW_CONN_DINGTALK_DEFAULT"
+HOME = os.environ["AIRFLOW_HOME"]
 SECRET = "s3cret/+=Sentinel"
 TICKET = "t1cket-Sentinel"
 GOOD = {"conn_type": "dingtalk", "login": "ding-app", "password": SECRET}
@@ -47,6 +50,27 @@ def test_a_bare_connection_has_the_documented_defaults(monkeypatch: pytest.Monke
     assert found.app == InternalApp(client_id="ding-app", client_secret=SECRET)
     assert (found.region, found.calls_per_second) == ("international", 20)
     assert (found.robot_code, found.agent_id, found.ca_file) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("option", "folder"),
+    [
+        (None, Path(HOME) / "dingtalk" / "pace"),
+        ("", Path(HOME) / "dingtalk" / "pace"),
+        ("none", None),
+        (" None ", None),
+        ("/var/pace", Path("/var/pace")),
+        ("~/pace", Path.home() / "pace"),
+        ("$AIRFLOW_HOME/pace", Path(HOME) / "pace"),
+    ],
+)
+def test_the_pace_is_shared_where_airflow_cfg_says(
+    monkeypatch: pytest.MonkeyPatch, option: str | None, folder: Path | None
+) -> None:
+    if option is not None:
+        monkeypatch.setenv("AIRFLOW__DINGTALK__PACE_DIR", option)
+    # Not the connection's to say: it would make folders anywhere.
+    assert settings(monkeypatch, {"extra": {"pace_dir": "/elsewhere"}}).pace_dir == folder
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Who calls now, who called within the last second, and what DingTalk said to it: the arithmetic of the pace.
+
+A book is plain data, so that one process can keep it in memory and several can keep it in a file. All times
+are readings of one monotonic clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+#: The window in which DingTalk counts, in seconds.
+WINDOW = 1.0
+#: Seconds after which a call that never ended is believed dead, as that of a killed process: longer than a
+#: request may take, its way through the gate included.
+LEASE = 45.0
+#: Seconds without a throttle answer until the pace grows again, and those in which its growth doubles.
+QUIET = 10.0
+DOUBLING = 2.0
+#: Part of what went through that is taken next: some room for those who use the app too.
+ROOM = 0.9
+#: Part of the pace that is kept at least when DingTalk says "too many" for the first time, and later.
+KEPT_AT_FIRST = 0.5
+KEPT_LATER = 0.75
+#: Seconds that anybody is held back at most.
+LONGEST_HOLD = 300.0
+
+
+class Rate(Struct, frozen=True):
+    """What one caller believes to be allowed.
+
+    :param slots: Calls within a window.
+    :param window: Seconds until a slot is free again after the call on it ended.
+    """
+
+    slots: int
+    window: float = WINDOW
+
+    @classmethod
+    def of(cls, calls_per_second: float) -> Rate:
+        """The rate for so many calls a second; below one, a single slot that takes longer to come back."""
+        window = WINDOW if calls_per_second >= 1 else WINDOW / calls_per_second
+        return cls(max(1, int(calls_per_second)), window)
+
+
+class Call(Struct, array_like=True):
+    """A slot that is taken.
+
+    :param until: When it is free again; while the call is under way, when its lease ends.
+    :param number: Which call is under way; 0 when it has ended.
+    """
+
+    until: float
+    number: int = 0
+
+
+class Book(Struct):
+    """The calls to one API.
+
+    :param format: Changes with the meaning of the fields: a book of another format is none.
+    :param not_before: No call begins before.
+    :param share: Slots that were left to us when DingTalk last said "too many"; 0 if it never did.
+    :param cut_at: When that was.
+    """
+
+    format: Literal[1] = 1
+    not_before: float = 0.0
+    share: int = 0
+    cut_at: float = 0.0
+    calls: list[Call] = field(default_factory=list)
+
+    def begin(self, rate: Rate, now: float, number: int) -> float:
+        """Begin a call, if one may begin now.
+
+        :param number: Names the call until it ends; not 0.
+        :returns: 0 if the call began, else seconds after which to ask again: never later than a slot gets free.
+        """
+        self.calls = [call for call in self.calls if call.until > now]
+        wait = self.not_before - now
+        over = len(self.calls) - self.allowed(rate, now)
+        if over >= 0:
+            # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
+            due = sorted(min(c.until, now + rate.window) if c.number else c.until for c in self.calls)
+            wait = max(wait, due[over] - now)
+        if wait > 0:
+            return wait
+        self.calls.append(Call(now + LEASE + rate.window, number))
+        return 0.0
+
+    def end(self, rate: Rate, now: float, number: int) -> None:
+        """End a call, whatever became of it. One whose lease ended before is counted once more: it took place."""
+        self.calls = [call for call in self.calls if call.number != number]
+        self.calls.append(Call(now + rate.window))
+
+    def throttled(self, rate: Rate, now: float, seconds: float) -> None:
+        """DingTalk refused a call as one too many: hold everybody back, and call less often for a while.
+
+        Others use the app too, then. What they left to us is what went through within the last window. One
+        look may deceive, so that never more than half is given up at once. Refusals within a window are one.
+        """
+        if now - self.cut_at >= rate.window or not self.share:
+            allowed = self.allowed(rate, now)
+            went_through = sum(not call.number and call.until > now for call in self.calls) - 1
+            kept = KEPT_LATER if self.share else KEPT_AT_FIRST
+            self.share = max(1, int(allowed * kept), min(int(went_through * ROOM), allowed - 1))
+            self.cut_at = now
+        self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
+
+    def allowed(self, rate: Rate, now: float) -> int:
+        """Slots in force: all, or after a refusal those left to us, and after a quiet time 1, 3, 7, 15 … more."""
+        if not self.share:
+            return rate.slots
+        quiet = now - self.cut_at - QUIET
+        if quiet < 0:
+            return min(rate.slots, self.share)
+        doublings = int(min(quiet / DOUBLING, 32.0))
+        return min(rate.slots, self.share + (1 << (doublings + 1)) - 1)
+
+    def fits(self, rate: Rate, now: float) -> bool:
+        """Whether its times can be of this clock. Those of another boot lie in a future that may never come."""
+        latest = max((call.until for call in self.calls), default=now)
+        return (
+            latest <= now + LEASE + rate.window
+            and self.not_before <= now + LONGEST_HOLD
+            and 0 <= self.cut_at <= now
+            and self.share >= 0
+        )

@@ -1,0 +1,173 @@
+"""How near recalls come to the speed that DingTalk allows: ``python -m benchmarks.pace``.
+
+10,000 one-on-one messages are recalled (500 calls) from a sandbox in another process, which counts calls in
+fixed or in sliding seconds and refuses those that are too many. One JSON line per run:
+
+``ratio``      seconds from the first call to the last, over ``calls / rate``; the rate is what a stranger leaves
+``throttled``  calls that the sandbox refused as too many, the stranger's apart
+``calls``      calls that went through; 500 must
+``used``       what the recalls say they used; ``recall`` and one ``token`` per process when all is well
+``recalled``   messages that are gone, as the sandbox knows
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from airflow_provider_dingtalk.api.auth import InternalApp
+from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.api.endpoints import RecallOtoMessages
+from airflow_provider_dingtalk.api.errors import ThrottlingError
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
+
+KEYS = 10_000
+KEYS_PER_CALL = 20
+API = "robot/otoMessages/batchRecall"
+APP = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+SANDBOX = "airflow_provider_dingtalk.sandbox"
+
+
+def main() -> None:
+    """Print one line per run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", type=int, nargs="+", default=[20, 40, 60], help="calls per second allowed")
+    parser.add_argument("--windows", nargs="+", default=["fixed", "sliding"])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--stranger", action="store_true", help="another client takes half of the rate, evenly")
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds that the sandbox adds to each answer")
+    parser.add_argument("--worker", nargs=3, metavar=("URL", "RATE", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        asyncio.run(_work(*options.worker))
+        return
+    for rate in options.rates:
+        for window in options.windows:
+            for processes in options.processes:
+                print(json.dumps(measure(rate, window, processes, options.latency, options.stranger)), flush=True)
+
+
+def measure(rate: int, window: str, processes: int, latency: float, stranger: bool) -> dict[str, Any]:
+    """Recall from a fresh sandbox, and say how it went."""
+    with _sandbox(rate, window) as url, httpx.Client(base_url=f"{url}/_sandbox", trust_env=False) as door:
+        keys = door.post("/plant", json={"kind": "oto", "count": KEYS}).json()["keys"]
+        delay = {"match": API, "action": {"type": "delay", "seconds": latency}}
+        door.put("/faults", json=[delay]).raise_for_status()
+        done, other = _run(url, rate, [keys[n::processes] for n in range(processes)], stranger)
+        truth = door.get("/truth", params={"brief": 1}).json()
+    seconds = max(worker["ended"] for worker in done) - min(worker["began"] for worker in done)
+    used = sum((Counter(worker["used"]) for worker in done), Counter[str]())
+    counted = truth["calls"][API]
+    left = rate / 2 if stranger else rate
+    return {
+        "rate": rate,
+        "window": window,
+        "processes": processes,
+        "stranger": other or None,
+        "ratio": round(seconds / (KEYS / KEYS_PER_CALL / left), 4),
+        "seconds": round(seconds, 2),
+        "throttled": counted["throttled"] - other.get("throttled", 0),
+        "calls": counted["total"] - counted["throttled"] - other.get("went_through", 0),
+        "used": {why: number for why, number in used.items() if number and why != "total"},
+        "recalled": sum(worker["recalled"] for worker in done),
+        "cpu_ms_per_call": round(1000 * sum(worker["cpu"] for worker in done) / (KEYS / KEYS_PER_CALL), 2),
+    }
+
+
+@contextmanager
+def _sandbox(rate: int, window: str) -> Iterator[str]:
+    command = [sys.executable, "-m", SANDBOX, "--port", "0", "--calls-per-second", str(rate)]
+    command += ["--behaviour", f"throttle_window={window}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield str(process.stdout and process.stdout.readline()).split()[-1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _run(
+    url: str, rate: int, shares: list[list[str]], stranger: bool
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Let workers recall their shares, all at once; what each says of itself, and what became of the stranger."""
+    command = [sys.executable, "-m", "benchmarks.pace", "--worker", url, str(rate)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with tempfile.TemporaryDirectory() as folder:
+        workers = [subprocess.Popen([*command, f"{folder}/pace"], **pipes) for _ in shares]
+        for worker in workers:
+            worker.stdout.readline()  # type: ignore[union-attr]
+        other = subprocess.Popen([*command, "stranger"], **pipes) if stranger else None
+        if other:
+            other.stdout.readline()  # type: ignore[union-attr]
+        for worker, share in zip(workers, shares, strict=True):
+            worker.stdin.write(json.dumps(share) + "\n")  # type: ignore[union-attr]
+            worker.stdin.flush()  # type: ignore[union-attr]
+        done = [json.loads(worker.communicate()[0]) for worker in workers]
+        return done, json.loads(other.communicate("\n")[0]) if other else {}
+
+
+async def _work(url: str, rate: str, folder: str) -> None:
+    if folder == "stranger":
+        print(json.dumps(await _be_a_stranger(url, int(rate) / 2)))
+        return
+    limiter = Limiter(float(rate), folder=Path(folder), app=f"{url} {CLIENT_ID}")
+    client = DingTalkClient(APP, hosts_at(url), limiter=limiter)
+    print("ready", flush=True)
+    keys = json.loads(sys.stdin.readline())
+    job = Recall([Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key) for key in keys])
+    began, cpu = time.monotonic(), time.process_time()
+    report = await job.run(client)
+    ended, cpu = time.monotonic(), time.process_time() - cpu
+    await client.aclose()
+    account = report.to_json()
+    recalled = account["counts"]["recalled"]
+    print(
+        json.dumps(
+            {"began": began, "ended": ended, "cpu": cpu, "used": account["api_calls"], "recalled": recalled}
+        )
+    )
+
+
+async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
+    """Call at an even rate without asking anybody, until told to end."""
+    client = DingTalkClient(APP, hosts_at(url), limiter=Limiter(0), patience=Patience(throttled_tries=1))
+    told: Counter[str] = Counter(went_through=0, throttled=0)
+    call = RecallOtoMessages(robot_code=ROBOT_CODE, process_query_keys=["unknown"])
+
+    async def once() -> None:
+        try:
+            await client.call(call)
+        except ThrottlingError:
+            told["throttled"] += 1
+        except Exception:
+            told["went_through"] += 1  # refused for its key, and counted as a call
+
+    print("ready", flush=True)
+    end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))
+    under_way: set[asyncio.Task[None]] = set()
+    while not end.done():
+        under_way.add(asyncio.create_task(once()))
+        await asyncio.sleep(1 / rate)
+    await asyncio.gather(*under_way)
+    await client.aclose()
+    return dict(told)
+
+
+if __name__ == "__main__":
+    main()
