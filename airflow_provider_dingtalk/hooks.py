@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
+from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
@@ -96,9 +97,19 @@ class DingTalkHook(BaseHook):
             raise refusal
         return self._settings
 
-    async def aclient(self) -> DingTalkClient:
-        """The client of this connection on the running event loop."""
-        return runtime.client_for(await self.asettings(), _mask_on_loop)
+    async def aclient(self, lookup: SharedLookup | None = None) -> DingTalkClient:
+        """The client of this connection on the running event loop.
+
+        :param lookup: A share in the look-ups of this connection: many may need it at once, or for long.
+        """
+        settings = await (lookup.settings() if lookup else self.asettings())
+        return runtime.client_for(settings, _mask_on_loop)
+
+    @classmethod
+    def shared_lookup(cls, dingtalk_conn_id: str) -> SharedLookup:
+        """A share in the look-ups of a connection, for a trigger; to be released when it ends."""
+        # A hook of its own for each look-up: a hook keeps what it found.
+        return SharedLookup(dingtalk_conn_id, lambda: cls(dingtalk_conn_id).asettings())
 
     def defaults(self) -> dict[str, str | None]:
         """``robot_code`` and ``agent_id``: the hook's, or else the connection's."""

@@ -6,7 +6,8 @@ Everything heavy is imported inside methods: the dag-processor imports this file
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
@@ -16,23 +17,37 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_dingtalk.hooks import DingTalkHook
+    from airflow_provider_dingtalk.messaging.waiting import Wait
     from airflow_provider_dingtalk.watching import Watch
 
-#: Seconds that Airflow's own timer of a deferral leaves the trigger to say itself that time is up.
+#: Seconds that Airflow's own timer of a deferral leaves the trigger to say itself that time is up, and for each
+#: message: the last look at thousands takes a while.
 _TRIGGER_MARGIN = 60.0
+_MARGIN_PER_MESSAGE = 0.1
+#: Airflow's own for a sensor that is told no interval. Ours is none: the gaps grow.
+_AIRFLOWS_INTERVAL = 60.0
+#: Seconds past the end, so that Airflow finds it to be over.
+_PAST_END = 0.05
 
 
 class _MessageSensor(BaseSensorOperator):
     """What the sensors share. The same rule decides in all three modes.
 
-    :param process_query_key: Key of the message. (templated)
-    :param robot_code: The robot that sent it; by default the connection's. (templated)
-    :param receipts: Receipts of messages, instead of a key or beside it: all must meet the conditions. (templated)
+    :param receipts: Receipts of messages, one or thousands. (templated)
     :param send_statuses: DingTalk's ``sendStatus`` must be one of these; ``RECALLED`` when it is not among them
         fails at once.
     :param min_readers: At least so many people have read it. (templated)
+    :param min_read_share: At least this share of those who got it have read it: over 0, up to 1. Needs to be known
+        to how many people it went: DingTalk tells for one-on-one messages and work notifications. (templated)
+    :param audience: To how many people it went, where DingTalk does not tell, or you know better. (templated)
     :param read_by: These people, by user id, have read it. (templated)
+    :param match: ``all`` messages must meet the conditions, or ``any`` one.
     :param push_readers: Whether the result names the readers: ids of people, in an XCom.
+    :param poke_interval: Seconds, or a ``timedelta``, between two looks, always the same. By default the gaps grow
+        with the message's age, from 20 s to ``max_poke_interval``: waiting a day takes 39 calls for a message.
+    :param max_poke_interval: Seconds, or a ``timedelta``, between two looks at most, where gaps grow: by default,
+        or from ``poke_interval`` on with ``exponential_backoff``. Airflow's ``max_wait`` does the same.
+    :param max_api_calls: API calls after which the wait fails: an organisation has 5,000 a month.
     :param deferrable: Wait in the triggerer instead of holding a worker.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     """
@@ -43,64 +58,100 @@ class _MessageSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        process_query_key: Any = None,
-        robot_code: str | None = None,
         receipts: Any = None,
         send_statuses: Collection[str] = frozenset({"SUCCESS"}),
         min_readers: int | str = 0,
+        min_read_share: float | str | None = None,
+        audience: int | str | None = None,
         read_by: Any = None,
+        match: str = "all",
         push_readers: bool = False,
+        poke_interval: dt.timedelta | float | None = None,
+        max_poke_interval: dt.timedelta | float = 7200.0,
+        max_api_calls: int = 1000,
         dingtalk_conn_id: str = "dingtalk_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.process_query_key = process_query_key
-        self.robot_code = robot_code
+        super().__init__(poke_interval=_AIRFLOWS_INTERVAL if poke_interval is None else poke_interval, **kwargs)
         self.receipts = receipts
         self.send_statuses = send_statuses
         self.min_readers = min_readers
+        self.min_read_share = min_read_share
+        self.audience = audience
         self.read_by = read_by
+        self.match = match
         self.push_readers = push_readers
+        self.is_interval_given = poke_interval is not None
+        self.max_poke_interval = max_poke_interval
+        self.max_api_calls = max_api_calls
         self.dingtalk_conn_id = dingtalk_conn_id
         self.deferrable = deferrable
+        self._wait: Wait | None = None
+
+    # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Look once at all that is due."""
         from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.watching import look
+        from airflow_provider_dingtalk.waits import look_from_task
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            watch = self._watch(hook)
-            seen = hook.run(lambda client: look(client, watch))
-            self.log.info("%s", seen.line())
-            return PokeReturnValue(is_done=seen.is_met, xcom_value=seen.result(with_readers=self.push_readers))
+            wait = look_from_task(self, self._wait, lambda: self._watch(hook), hook, context)
+        self._wait = wait
+        is_met = wait is not None and wait.is_met
+        return PokeReturnValue(is_done=is_met, xcom_value=wait.result() if wait and is_met else None)
+
+    def _get_next_poke_interval(
+        self, started_at: dt.datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Until the next message is due, and once more at the end: Airflow's own would look at a beat."""
+        left = max(self.timeout - run_duration(), 0.0) + _PAST_END
+        due = self._wait.next_due if self._wait else time.time() + _AIRFLOWS_INTERVAL
+        return left if due is None else min(max(due - time.time(), _PAST_END), left)
 
     def execute(self, context: Context) -> Any:
         """Wait, in the worker or in the triggerer."""
-        if not self.deferrable:
-            return super().execute(context)
-        from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
+        from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
-        first = self._look_like_poke(context)
-        if first.is_done:
-            return first.xcom_value
-        watch = self._watch(DingTalkHook(self.dingtalk_conn_id))
+        self._wait = None
+        if self.deferrable:
+            return self._look_and_defer(context)
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            # Airflow skips what never fails after a deferral only.
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    # ── waiting in the triggerer ─────────────────────────────────────────────────────────────────────
+
+    def _look_and_defer(self, context: Context) -> Any:
+        from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
+        from airflow_provider_dingtalk.waits import errors_as_in_poke, pacing_for_trigger
+
         # A moment and not a length of time: after a crash the triggerer starts the trigger from its first line.
-        end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.timeout)
+        end = time.time() + self.timeout
+        with errors_as_in_poke(self):
+            if first := self.poke(context):
+                return first.xcom_value
+        watch, pacing = pacing_for_trigger(self, self._wait)
         return self.defer(
             trigger=DingTalkMessageTrigger(
                 dingtalk_conn_id=self.dingtalk_conn_id,
                 watch=watch.to_json(),
-                poke_interval=float(self.poke_interval),
-                end=end.timestamp(),
+                poke_interval=float(self.poke_interval) if self.is_interval_given else None,
+                end=end,
                 with_readers=self.push_readers,
+                pacing=pacing.to_json(),
             ),
             method_name="execute_complete",
-            timeout=dt.timedelta(seconds=self.timeout + _TRIGGER_MARGIN),
+            timeout=dt.timedelta(
+                seconds=self.timeout + _TRIGGER_MARGIN + _MARGIN_PER_MESSAGE * len(watch.targets)
+            ),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -111,43 +162,60 @@ class _MessageSensor(BaseSensorOperator):
         with airflow_errors():
             return result_of_event(event, timeout=self.timeout)
 
-    def _look_like_poke(self, context: Context) -> PokeReturnValue:
-        """The first look, with what the base class makes of its errors."""
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-
-        try:
-            return self.poke(context)
-        except AirflowFailException as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-
     def _watch(self, hook: DingTalkHook) -> Watch:
         from airflow_provider_dingtalk.watching import watch_of
 
         return watch_of(
             kind=self.kind,
-            key=self.process_query_key,
             receipts=self.receipts,
-            robot_code=self.robot_code or hook.defaults()["robot_code"],
-            open_conversation_id=getattr(self, "open_conversation_id", None),
             send_statuses=self.send_statuses,
             min_readers=self.min_readers,
+            min_read_share=self.min_read_share,
+            audience=self.audience,
             read_by=self.read_by,
+            match=self.match,
+            **self._message(hook),
         )
 
+    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
+        """The message that is named by its key, and who sent it."""
+        raise NotImplementedError
 
-class _ConversationMessageSensor(_MessageSensor):
-    """Watches a robot's message in one conversation."""
+
+class _RobotMessageSensor(_MessageSensor):
+    """Watches a robot's messages.
+
+    :param process_query_key: Key of a message, instead of receipts or beside them. (templated)
+    :param robot_code: The robot that sent it; by default the connection's. (templated)
+    """
 
     template_fields: Sequence[str] = (
         "process_query_key",
-        "open_conversation_id",
         "robot_code",
         "receipts",
         "min_readers",
+        "min_read_share",
+        "audience",
         "read_by",
     )
+
+    def __init__(self, *, process_query_key: Any = None, robot_code: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.process_query_key = process_query_key
+        self.robot_code = robot_code
+
+    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
+        return {
+            "key": self.process_query_key,
+            "robot_code": self.robot_code or hook.defaults()["robot_code"],
+            "open_conversation_id": getattr(self, "open_conversation_id", None),
+        }
+
+
+class _ConversationMessageSensor(_RobotMessageSensor):
+    """Watches a robot's messages in conversations."""
+
+    template_fields: Sequence[str] = (*_RobotMessageSensor.template_fields, "open_conversation_id")
 
     def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -161,7 +229,7 @@ class DingTalkGroupMessageSensor(_ConversationMessageSensor):
 
     :param open_conversation_id: The group; needed with ``process_query_key``. (templated)
 
-    All other parameters are those of :class:`_MessageSensor`.
+    All other parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
     """
 
     kind = "group"
@@ -174,19 +242,57 @@ class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
 
     :param open_conversation_id: The chat; needed with ``process_query_key``. (templated)
 
-    All other parameters are those of :class:`_MessageSensor`.
+    All other parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
     """
 
     kind = "private_chat"
 
 
-class DingTalkOTOMessageSensor(_MessageSensor):
+class DingTalkOTOMessageSensor(_RobotMessageSensor):
     """Wait until a robot's message to people is delivered, or read by enough of them. DingTalk tells for 24 hours.
 
     https://open.dingtalk.com/document/development/chatbot-batch-query-the-read-status-of-messages
 
-    All parameters are those of :class:`_MessageSensor`.
+    All parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
     """
 
     kind = "oto"
-    template_fields: Sequence[str] = ("process_query_key", "robot_code", "receipts", "min_readers", "read_by")
+
+
+class DingTalkWorkNotificationSensor(_MessageSensor):
+    """Wait until a work notification went out, or is read by enough people.
+
+    DingTalk tells for 24 hours, who read it for up to 100 receivers, and never that it was recalled.
+
+    https://open.dingtalk.com/document/development/obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session
+    https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
+
+    :param msg_task_id: Key of a work notification, instead of receipts or beside them. (templated)
+    :param agent_id: The app that sent it; by default the connection's. (templated)
+
+    All other parameters are those of :class:`_MessageSensor`.
+    """
+
+    kind = "work_notification"
+    template_fields: Sequence[str] = (
+        "msg_task_id",
+        "agent_id",
+        "receipts",
+        "min_readers",
+        "min_read_share",
+        "audience",
+        "read_by",
+    )
+
+    def __init__(self, *, msg_task_id: Any = None, agent_id: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.msg_task_id = msg_task_id
+        self.agent_id = agent_id
+
+    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
+        return {
+            "key": self.msg_task_id,
+            "robot_code": None,
+            "open_conversation_id": None,
+            "agent_id": self.agent_id or hook.defaults()["agent_id"],
+        }

@@ -2,76 +2,108 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 from airflow.sdk.exceptions import AirflowSensorTimeout
 from msgspec import Struct
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.execution import only_of_kind, receipts_of_keys
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_keys, parse_receipts
-from airflow_provider_dingtalk.messaging.status import (
+from airflow_provider_dingtalk.messaging.conditions import (
     Condition,
-    Judgement,
-    Reading,
+    Target,
+    check_targets,
     condition_of,
-    evaluate,
-    read,
-    summary,
+    target_of,
 )
+from airflow_provider_dingtalk.messaging.plan import unique
+from airflow_provider_dingtalk.messaging.receipts import (
+    KEY_FIELD,
+    Group,
+    Kind,
+    Receipt,
+    parse_keys,
+    parse_receipts,
+)
+from airflow_provider_dingtalk.messaging.spacing import Spacing
+from airflow_provider_dingtalk.messaging.wait_state import MessageRecalledError, State, Terms, state_of
+from airflow_provider_dingtalk.messaging.waiting import Wait
 
-log = logging.getLogger(__name__)
+__all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_of"]
 
 
-class MessageRecalledError(DingTalkError):
-    """The message was recalled while somebody waited for something else."""
+class _Run(Struct, frozen=True):
+    """Messages in a row of one sender and conversation: their ids stand side by side, the rest only once."""
 
-    permanent = True
+    group: Group
+    keys: list[str]
+    sent: list[float | None]
+    recipients: list[int | None]
 
 
 class Watch(Struct, frozen=True):
     """Messages, and what somebody waits for."""
 
-    receipts: tuple[Receipt, ...]
+    targets: tuple[Target, ...]
     condition: Condition
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON, for a trigger's arguments: ids only."""
+        """As plain JSON, for a trigger's arguments: ids only, and small, for there may be thousands."""
         condition: dict[str, Any] = msgspec.to_builtins(self.condition)
         # A set has no order, and a trigger is known by its arguments.
         condition["send_statuses"] = sorted(condition["send_statuses"])
         condition["read_by"] = list(condition["read_by"])
-        return {"receipts": [receipt.to_json() for receipt in self.receipts], "condition": condition}
+        return {"messages": [msgspec.to_builtins(run) for run in self._runs()], "condition": condition}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Watch:
         """The reverse of :meth:`to_json`."""
-        return cls(tuple(parse_receipts(value["receipts"])), msgspec.convert(value["condition"], Condition))
+        runs = msgspec.convert(value["messages"], list[_Run])
+        targets = [
+            Target(run.group, *each)
+            for run in runs
+            for each in zip(run.keys, run.sent, run.recipients, strict=True)
+        ]
+        return cls(tuple(targets), msgspec.convert(value["condition"], Condition))
+
+    def _runs(self) -> list[_Run]:
+        runs = []
+        for group, members in groupby(self.targets, key=lambda target: target.group):
+            run = list(members)
+            keys = [target.key for target in run]
+            runs.append(_Run(group, keys, [each.sent for each in run], [each.recipients for each in run]))
+        return runs
 
 
-class Look(Struct, frozen=True):
-    """What one look showed."""
+class Pacing(Struct, frozen=True, kw_only=True):
+    """What a trigger must know of the wait that it takes over from a worker, as plain JSON."""
 
-    readings: dict[str, Reading]
-    is_met: bool
+    spacing: Spacing
+    began: float
+    max_api_calls: int
+    state: State
 
-    def line(self) -> str:
-        """The look as a line for the log."""
-        states = Counter(reading.send_status or "no status yet" for reading in self.readings.values())
-        line = ", ".join(f"{number} {state}" for state, number in states.items())
-        if any(reading.readers is not None for reading in self.readings.values()):
-            line += f", {sum(len(reading.readers or ()) for reading in self.readings.values())} readers"
-        return line + "."
+    def to_json(self) -> dict[str, Any]:
+        """For a trigger's arguments."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
-    def result(self, *, with_readers: bool) -> list[dict[str, Any]]:
-        """The look as a task's result."""
-        return summary(self.readings, with_readers=with_readers)
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Pacing:
+        """The reverse of :meth:`to_json`."""
+        return msgspec.convert(value, cls)
+
+
+def wait_of(
+    watch: Watch, pacing: Pacing, *, end: float | None, with_readers: bool = False, clock: Clock | None = None
+) -> Wait:
+    """The wait for what somebody watches."""
+    terms = Terms(spacing=pacing.spacing, began=pacing.began, end=end, max_api_calls=pacing.max_api_calls)
+    return Wait(watch.targets, watch.condition, terms, with_readers=with_readers, clock=clock, state=pacing.state)
 
 
 def watch_of(
@@ -84,21 +116,80 @@ def watch_of(
     send_statuses: Collection[str],
     min_readers: Any,
     read_by: Any,
+    agent_id: Any = None,
+    min_read_share: Any = None,
+    audience: Any = None,
+    match: Any = "all",
 ) -> Watch:
     """A watch out of a sensor's arguments.
 
+    :param key: Of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
     :raises InvalidInputError: An argument is missing or of no use.
     """
+    name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
     parsed = parse_receipts(receipts)
     only_of_kind(parsed, Kind(kind))
     if key is not None and key != "None":
-        sender = {"robot_code": robot_code, "open_conversation_id": open_conversation_id}
-        parsed = receipts_of_keys(Kind(kind), [key], "process_query_key", sender) + parsed
+        sender = {
+            "robot_code": robot_code,
+            "open_conversation_id": open_conversation_id,
+            "agent_id": agent_id,
+        }
+        parsed = receipts_of_keys(Kind(kind), [key], name, sender) + parsed
     if not parsed:
-        raise InvalidInputError("process_query_key", "is missing; give it, or receipts")
+        raise InvalidInputError(name, "is missing; give it, or receipts")
+    return _watch(
+        parsed,
+        send_statuses=send_statuses,
+        min_readers=min_readers,
+        read_by=read_by,
+        min_read_share=min_read_share,
+        audience=audience,
+        match=match,
+    )
+
+
+def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
+    """A watch of messages of any mixture of kinds.
+
+    :param wanted: Conditions, by their names.
+    :raises InvalidInputError: Something in it is of no use.
+    """
+    parsed = parse_receipts(receipts)
+    if not parsed:
+        raise InvalidInputError("receipts", "is empty: nothing to wait for")
+    if foreign := wanted.keys() - _CONDITIONS:
+        problem = f"holds {sorted(map(str, foreign))[:5]}; use some of {sorted(_CONDITIONS)}"
+        raise InvalidInputError("wanted", problem)
+    return _watch(parsed, **wanted)
+
+
+_CONDITIONS = {"send_statuses", "min_readers", "read_by", "min_read_share", "audience", "match"}
+
+
+def _watch(
+    receipts: Sequence[Receipt],
+    *,
+    send_statuses: Any = ("SUCCESS",),
+    min_readers: Any = 0,
+    read_by: Any = None,
+    min_read_share: Any = None,
+    audience: Any = None,
+    match: Any = "all",
+) -> Watch:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
     statuses = send_statuses if isinstance(send_statuses, str) else parse_keys(send_statuses, "send_statuses")
-    return Watch(tuple(parsed), condition_of(statuses, _number(min_readers), people))
+    condition = condition_of(
+        statuses,
+        _number(min_readers),
+        people,
+        min_read_share=_share(min_read_share),
+        audience=None if audience in (None, "None") else _number(audience),
+        match=match,
+    )
+    targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
+    check_targets(condition, targets)
+    return Watch(targets, condition)
 
 
 def _number(value: Any) -> Any:
@@ -108,45 +199,44 @@ def _number(value: Any) -> Any:
     return value
 
 
-async def look(client: DingTalkClient, watch: Watch, clock: Clock | None = None) -> Look:
-    """Look at all messages once. What passes by itself (an outage, a busy DingTalk) means "not yet".
-
-    :raises MessageRecalledError: The conditions cannot be met any more.
-    :raises DingTalkError: Waiting is pointless for another reason.
-    """
-    now = (clock or SystemClock()).now()
-    used: Counter[str] = Counter()
-    readings: dict[str, Reading] = {}
-    judgements: list[Judgement] = []
-    for receipt in watch.receipts:
+def _share(value: Any) -> Any:
+    """The same for a share."""
+    if value in (None, "None"):
+        return None
+    if isinstance(value, str) and len(value) < 20:
         try:
-            asks = watch.condition.asks_for_readers
-            readings[receipt.key] = await read(client, receipt, readers=asks, now=now, used=used)
-        except DingTalkError as error:
-            if error.permanent:
-                raise
-            log.warning("%s", error)
-            readings[receipt.key] = Reading(key=receipt.key, send_status=None)
-        judgements.append(evaluate(readings[receipt.key], watch.condition))
-        if judgements[-1] is Judgement.NEVER:
-            raise _recalled(receipt.key)
-    return Look(readings, all(judgement is Judgement.MET for judgement in judgements))
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
-def _recalled(key: str) -> MessageRecalledError:
-    return MessageRecalledError(
-        f"The message {key} was recalled.",
-        code="recalled",
-        next_step="If that is what you wait for, add RECALLED to send_statuses.",
+def calls_of(value: Any) -> int:
+    """How many calls a wait may take.
+
+    :raises InvalidInputError: No whole number over zero.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError("max_api_calls", "must be a whole number, 1 or more")
+    return value
+
+
+def fresh_pacing(spacing: Spacing, began: float, max_api_calls: int, state: Any = None) -> Pacing:
+    """The pacing of a wait that begins, or goes on from a state."""
+    return Pacing(
+        spacing=spacing,
+        began=began,
+        max_api_calls=calls_of(max_api_calls),
+        state=state if isinstance(state, State) else state_of(state),
     )
 
 
 # ── what a trigger says to its sensor ────────────────────────────────────────────────────────────────
 
 
-def met_event(seen: Look, *, with_readers: bool) -> dict[str, Any]:
+def met_event(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The conditions are met."""
-    return {"status": "met", "messages": seen.result(with_readers=with_readers)}
+    return {"status": "met", "messages": list(messages)}
 
 
 def timeout_event() -> dict[str, Any]:

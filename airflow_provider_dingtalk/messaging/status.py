@@ -1,17 +1,20 @@
-"""Status: is a message delivered, who read it, and is that what somebody waits for."""
+"""Status: is a message delivered, and who read it. What that is compared with stands in ``conditions``."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.endpoints import MAX_RESULTS_PER_PAGE, MessageStatus, OtoStatus
+from airflow_provider_dingtalk.api.endpoints import (
+    MAX_RESULTS_PER_PAGE,
+    GetWorkNotificationProgress,
+    GetWorkNotificationResult,
+    MessageStatus,
+    OtoStatus,
+)
 from airflow_provider_dingtalk.api.errors import (
     DingTalkError,
     InvalidInputError,
@@ -19,84 +22,59 @@ from airflow_provider_dingtalk.api.errors import (
     StatusUnavailableError,
     UnexpectedResponseError,
 )
-from airflow_provider_dingtalk.messaging.plan import ASKABLE, GIVE_UP_AFTER, status_call
-from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.conditions import (
+    Condition,
+    Judgement,
+    Reading,
+    Target,
+    condition_of,
+    evaluate,
+    evaluate_all,
+    summary,
+    target_of,
+)
+from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER, status_call
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "MAX_PAGES",
+    "Asking",
+    "Condition",
+    "Judgement",
+    "Reading",
+    "Target",
+    "condition_of",
+    "evaluate",
+    "evaluate_all",
+    "read",
+    "read_target",
+    "summary",
+    "target_of",
+]
 
 #: Pages of readers after which something must be wrong: 200,000 readers.
 MAX_PAGES = 1000
+#: ``status`` of a work notification that went out.
+_SENT = 2
 
 
-class Condition(Struct, frozen=True, kw_only=True):
-    """What somebody waits for. All that is given must hold.
+class Asking(Struct, kw_only=True):
+    """How a message is asked for.
 
-    :param send_statuses: The message's ``sendStatus`` is one of these.
-    :param min_readers: At least so many people have read it.
-    :param read_by: These people, by user id, have read it.
+    :param readers: Whether its readers are wanted.
+    :param now: Seconds since the epoch, to tell young from old.
+    :param used: Counts the calls.
+    :param enough: Readers are no longer counted once this is met, or cannot be.
+    :param is_sent: It is known that the message went out: a work notification need not be asked again.
+    :param before_call: Called before each call; what it raises ends the asking.
     """
 
-    send_statuses: frozenset[str] = frozenset({"SUCCESS"})
-    min_readers: int = 0
-    read_by: tuple[str, ...] = ()
-
-    @property
-    def asks_for_readers(self) -> bool:
-        """Whether the readers must be looked at, page by page."""
-        return self.min_readers > 0 or bool(self.read_by)
-
-
-class Reading(Struct, frozen=True, kw_only=True):
-    """A message's state at one moment.
-
-    :param send_status: DingTalk's word, or None while it has none to give.
-    :param readers: User ids, in DingTalk's order; None: nobody asked for them.
-    """
-
-    key: str
-    send_status: str | None
-    readers: tuple[str, ...] | None = None
-
-
-class Judgement(StrEnum):
-    """Whether a condition holds."""
-
-    MET = "met"
-    NOT_YET = "not_yet"
-    NEVER = "never"
-    """It cannot hold any more: the message was recalled."""
-
-
-def evaluate(reading: Reading, condition: Condition) -> Judgement:
-    """Whether a message is as somebody wants it. The one rule for all ways of waiting."""
-    if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
-        return Judgement.NEVER
-    if reading.send_status not in condition.send_statuses:
-        return Judgement.NOT_YET
-    readers = set(reading.readers or ())
-    enough = len(readers) >= condition.min_readers and readers >= set(condition.read_by)
-    return Judgement.MET if enough else Judgement.NOT_YET
-
-
-def condition_of(
-    send_statuses: Collection[str] | None, min_readers: Any = 0, read_by: Collection[str] | None = None
-) -> Condition:
-    """A condition out of an operator's arguments.
-
-    :raises InvalidInputError: A number below zero, or a list that is none.
-    """
-    if isinstance(min_readers, bool) or not isinstance(min_readers, int) or min_readers < 0:
-        raise InvalidInputError("min_readers", "must be a whole number, 0 or more")
-    for field, words in (("send_statuses", send_statuses), ("read_by", read_by)):
-        if words is not None and not (isinstance(words, Collection) and not isinstance(words, str | bytes)):
-            raise InvalidInputError(field, f"must be a list, not {type(words).__name__}")
-        if not all(isinstance(word, str) and word for word in words or ()):
-            raise InvalidInputError(field, "must be a list of texts")
-    return Condition(
-        send_statuses=frozenset(send_statuses or {"SUCCESS"}),
-        min_readers=min_readers,
-        read_by=tuple(read_by or ()),
-    )
+    readers: bool
+    now: float
+    used: Counter[str]
+    enough: Condition | None = None
+    is_sent: bool = False
+    before_call: Callable[[], None] = lambda: None
 
 
 async def read(
@@ -109,44 +87,83 @@ async def read(
     :param now: Seconds since the epoch, to tell young from old.
     :raises DingTalkError: See the tree; :class:`StatusUnavailableError` for a message older than a day.
     """
-    if receipt.kind not in ASKABLE:
-        raise InvalidInputError("receipts", f"messages of kind {receipt.kind} cannot be asked for their state")
+    return await read_target(client, target_of(receipt), Asking(readers=readers, now=now, used=used))
+
+
+async def read_target(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
+    """The same for a message of which there are thousands; see :func:`read`."""
+    kind = target.group.kind
+    if kind is Kind.DING:
+        raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
+    is_old = target.sent is not None and asking.now - target.sent > GIVE_UP_AFTER
+    if kind is Kind.WORK_NOTIFICATION:
+        return await _work_notification(client, target, asking, is_old)
     try:
-        return await _all_pages(client, receipt, readers, used)
+        return await _all_pages(client, target, asking)
     except StatusUnavailableError:
-        sent = receipt.sent()
-        if sent is not None and now - sent > GIVE_UP_AFTER:
+        if is_old:
             raise
-        return Reading(key=receipt.key, send_status=None)
+        return Reading(key=target.key, send_status=None)
 
 
-async def _all_pages(client: DingTalkClient, receipt: Receipt, readers: bool, used: Counter[str]) -> Reading:
+# ── Work notifications: two calls, since how far and who read are two APIs ───────────────────────────
+
+
+async def _work_notification(client: DingTalkClient, target: Target, asking: Asking, is_old: bool) -> Reading:
+    """DingTalk tells for 24 hours, and who read it for up to 100 receivers.
+
+    https://open.dingtalk.com/document/development/obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session
+    https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
+    """
+    if is_old:
+        raise StatusUnavailableError(
+            f"DingTalk tells of a work notification for 24 hours; {target.key} is older.", code="too_old"
+        )
+    agent_id, task_id = int(target.group.agent_id or 0), int(target.key)
+    if not asking.is_sent:
+        asking.before_call()
+        progress = GetWorkNotificationProgress(agent_id=agent_id, task_id=task_id)
+        if (await client.call(progress, asking.used, "status")).progress.status != _SENT:
+            return Reading(key=target.key, send_status="PROCESSING", readers=() if asking.readers else None)
+    if not asking.readers:
+        return Reading(key=target.key, send_status="SUCCESS")
+    asking.before_call()
+    result = GetWorkNotificationResult(agent_id=agent_id, task_id=task_id)
+    sent = (await client.call(result, asking.used, "status")).send_result
+    who = tuple(dict.fromkeys(sent.read_user_id_list or ()))
+    got = {*who, *(sent.unread_user_id_list or ())}
+    return Reading(key=target.key, send_status="SUCCESS", readers=who, recipients=len(got) or target.recipients)
+
+
+# ── Robot messages: one call, or a page of readers after the other ───────────────────────────────────
+
+
+async def _all_pages(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
     try:
-        return await _pages(client, receipt, readers, used)
+        return await _pages(client, target, asking)
     except InvalidRequestError as error:
         if error.code != "invalidParameter.cursor.invalid":
             raise
     # A cursor that died between two pages: once more from the first.
-    return await _pages(client, receipt, readers, used)
+    return await _pages(client, target, asking)
 
 
-async def _pages(client: DingTalkClient, receipt: Receipt, readers: bool, used: Counter[str]) -> Reading:
-    size = MAX_RESULTS_PER_PAGE if readers else 1
+async def _pages(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
+    size = MAX_RESULTS_PER_PAGE if asking.readers else 1
     found: dict[str, None] = {}
     cursors: set[str] = set()
     cursor: str | None = None
     for _ in range(MAX_PAGES):
-        page = await client.call(status_call(receipt.group, receipt.key, size, cursor), used, "status")
+        asking.before_call()
+        page = await client.call(status_call(target.group, target.key, size, cursor), asking.used, "status")
         if isinstance(page, OtoStatus):
-            who = (reader.user_id for reader in page.message_read_info_list or () if reader.read_status == "READ")
-            return Reading(key=receipt.key, send_status=page.send_status, readers=tuple(who) if readers else None)
+            return _oto(target, page, asking)
         if not isinstance(page, MessageStatus):
             raise TypeError(f"no status: {page!r}")
         found.update(dict.fromkeys(page.read_user_ids or ()))
-        if not readers or not page.has_more:
-            return Reading(
-                key=receipt.key, send_status=page.send_status, readers=tuple(found) if readers else None
-            )
+        reading = _paged(target, page, found, asking)
+        if not reading.has_more or _is_decided(reading, asking.enough):
+            return reading
         cursor = page.next_token
         if not cursor or cursor in cursors:
             raise _endless("its cursor comes back" if cursor else "it says there is more and gives no cursor")
@@ -154,18 +171,37 @@ async def _pages(client: DingTalkClient, receipt: Receipt, readers: bool, used: 
     raise _endless(f"more than {MAX_PAGES} pages")
 
 
+def _paged(target: Target, page: MessageStatus, found: dict[str, None], asking: Asking) -> Reading:
+    if not asking.readers:
+        return Reading(key=target.key, send_status=page.send_status)
+    return Reading(
+        key=target.key,
+        send_status=page.send_status,
+        readers=tuple(found),
+        recipients=target.recipients,
+        has_more=bool(page.has_more),
+    )
+
+
+def _is_decided(reading: Reading, enough: Condition | None) -> bool:
+    """Whether more readers make no difference."""
+    if enough is None:
+        return False
+    if reading.send_status in enough.send_statuses and len(reading.readers or ()) < enough.min_readers:
+        return False  # as is the rule on all pages but the last: no need to compare
+    return reading.send_status not in enough.send_statuses or evaluate(reading, enough) is Judgement.MET
+
+
+def _oto(target: Target, page: OtoStatus, asking: Asking) -> Reading:
+    if not asking.readers:
+        return Reading(key=target.key, send_status=page.send_status)
+    people = page.message_read_info_list or ()
+    who = dict.fromkeys(person.user_id for person in people if person.read_status == "READ")
+    got = len({person.user_id for person in people})
+    return Reading(
+        key=target.key, send_status=page.send_status, readers=tuple(who), recipients=got or target.recipients
+    )
+
+
 def _endless(problem: str) -> DingTalkError:
     return UnexpectedResponseError(f"The list of readers does not end: {problem}.", code="endless_pages")
-
-
-def summary(readings: Mapping[str, Reading], *, with_readers: bool) -> list[dict[str, Any]]:
-    """States as plain JSON, for an XCom. Who read is said only if asked for: ids of people are personal data."""
-    return [
-        {
-            "key": reading.key,
-            "send_status": reading.send_status,
-            "readers": None if reading.readers is None else len(reading.readers),
-            **({"read_user_ids": list(reading.readers or ())} if with_readers else {}),
-        }
-        for reading in readings.values()
-    ]

@@ -168,7 +168,7 @@ async def test_the_status_of_no_message_is_an_error(dingtalk: LocalDingTalk, kin
         await look(dingtalk, receipt_for(kind, "no-such-key"))
 
 
-@pytest.mark.parametrize("kind", [Kind.DING, Kind.WORK_NOTIFICATION])
+@pytest.mark.parametrize("kind", [Kind.DING])
 async def test_kinds_without_a_status_are_refused_before_any_call(dingtalk: LocalDingTalk, kind: Kind) -> None:
     receipt = dingtalk.plant(kind)[0]
     with pytest.raises(InvalidInputError) as refusal:

@@ -1,0 +1,300 @@
+"""Waiting: thousands of messages on a heap of the moments at which each is due to be looked at.
+
+One :class:`Wait` serves all ways of waiting. A trigger keeps it until it is over; a worker looks with it once in
+a while; a rescheduled task builds it anew from what the look before wrote down (:meth:`Wait.state`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, StatusUnavailableError
+from airflow_provider_dingtalk.messaging.conditions import (
+    Condition,
+    Judgement,
+    Reading,
+    Target,
+    evaluate,
+    evaluate_all,
+)
+from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messaging.status import Asking, read_target
+from airflow_provider_dingtalk.messaging.wait_state import (
+    Seen,
+    State,
+    Terms,
+    TooManyCallsError,
+    entry,
+    extra_pages,
+    recalled,
+)
+
+log = logging.getLogger(__name__)
+
+#: Messages that are looked at side by side. The client lets no more calls through anyway.
+IN_FLIGHT = 10
+#: Failures in a row after which a look is broken off: nothing comes through just now.
+GIVE_UP_LOOK = 10
+#: Seconds until a message is tried again whose look failed, at least.
+RETRY_AFTER = 30.0
+_TICK = 0.001
+
+
+class Wait:
+    """A wait for messages.
+
+    :param with_readers: Whether the result names the readers: ids of people.
+    :param state: That of an earlier :class:`Wait` for the same.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        condition: Condition,
+        terms: Terms,
+        *,
+        with_readers: bool = False,
+        clock: Clock | None = None,
+        state: State | None = None,
+    ) -> None:
+        self.targets = targets
+        self.condition = condition
+        self.terms = terms
+        self._with_readers = with_readers
+        self._clock = clock or SystemClock()
+        state = state or State()
+        self.used = Counter(state.used)
+        self._looked = state.looked
+        self._met = {int(place): seen for place, seen in state.met.items()}
+        self._lost: dict[int, DingTalkError | None] = dict.fromkeys(state.lost)
+        self._last: dict[int, Seen] = {}
+        self._sent = set(state.sent)
+        self._begun = self.calls - self.used["token"]
+        self._failures = 0
+        self._is_broken_off = self._had_trouble = False
+        self._not_before = float("-inf")
+        now = self._clock.now()
+        decided = self._met.keys() | self._lost.keys()
+        self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
+        heapify(self._due)
+
+    # ── what became of it ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_met(self) -> bool:
+        """Whether all messages, or any, are as wanted."""
+        judgements = [Judgement.NOT_YET] * (len(self.targets) > len(self._met) + len(self._lost))
+        judgements += [Judgement.MET] * bool(self._met) + [Judgement.NEVER] * bool(self._lost)
+        return evaluate_all(judgements, self.condition) is Judgement.MET
+
+    @property
+    def is_time_up(self) -> bool:
+        """Whether the wait is at its end."""
+        return self.terms.end is not None and self._clock.now() >= self.terms.end
+
+    @property
+    def next_due(self) -> float | None:
+        """When to look again, in seconds since the epoch. None: the last look was the last."""
+        if not self._due or (self._is_broken_off and self.is_time_up):
+            return None
+        return max(self._due[0][0], self._not_before)
+
+    @property
+    def calls(self) -> int:
+        """Calls that reached DingTalk. A throttled one is counted once."""
+        return sum(number for why, number in self.used.items() if why != "throttled")
+
+    def result(self) -> list[dict[str, Any]]:
+        """The messages as they were last seen, as plain JSON; who read only if asked for: it is personal data."""
+        seen = {**self._last, **self._met}
+        return [
+            entry(self.targets[at].key, seen[at], self._with_readers)
+            for at in range(len(self.targets))
+            if at in seen
+        ]
+
+    def state(self) -> State:
+        """How far it is, for :class:`Wait` to go on from."""
+        met = {str(at): seen for at, seen in self._met.items()}
+        return State(
+            looked=self._looked, used=dict(self.used), met=met, lost=sorted(self._lost), sent=sorted(self._sent)
+        )
+
+    # ── what to say of it ────────────────────────────────────────────────────────────────────────────
+
+    def line(self) -> str:
+        """What is known, for the log."""
+        seen = {**self._last, **self._met}.values()
+        states = Counter(each.send_status or "no status yet" for each in seen)
+        parts = [f"{number} {state}" for state, number in states.items()]
+        if any(each.readers is not None for each in seen):
+            parts.append(f"{sum(each.readers or 0 for each in seen)} readers")
+        return f"{', '.join(parts) or 'Nothing seen yet'}; {len(self._met)} of {len(self.targets)} as wanted."
+
+    def estimate(self) -> str:
+        """What the wait may cost, for the log: looks × (undecided messages + further pages of readers)."""
+        now, end = self._clock.now(), self.terms.end
+        pages = sum(extra_pages(seen) for seen in self._last.values())
+        limit = f"it stops after {self.terms.max_api_calls} calls (max_api_calls)"
+        if end is None:
+            return f"Waiting for {len(self._due)} messages without an end; {limit}."
+        oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
+        looks = self.terms.spacing.looks(oldest, oldest + end - now)
+        most = looks * (len(self._due) + pages)
+        return (
+            f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {looks} looks × "
+            f"({len(self._due)} messages + {pages} further pages of readers) = {most} calls at most; {limit}."
+        )
+
+    def bill(self) -> str:
+        """What the wait has cost, for the log."""
+        parts = ", ".join(f"{number} {why}" for why, number in sorted(self.used.items()))
+        return f"The wait used {self.calls} API calls ({parts})."
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def look(self, client: DingTalkClient) -> None:
+        """Look at all that is due. What passes by itself (an outage, a busy DingTalk) means "not yet".
+
+        :raises MessageRecalledError: A message was recalled, and the condition cannot be met any more.
+        :raises TooManyCallsError: The calls of this wait are used up.
+        :raises DingTalkError: Waiting is pointless for another reason.
+        """
+        began = self._clock.now()
+        self._is_broken_off, self._had_trouble, self._failures = False, False, 0
+        if len(self._due) == 1:
+            await self._work(client)
+        else:
+            await self._work_side_by_side(client)
+        if not self._had_trouble:
+            self._looked = began
+
+    async def _work_side_by_side(self, client: DingTalkClient) -> None:
+        workers = [asyncio.ensure_future(self._work(client)) for _ in range(min(IN_FLIGHT, len(self._due)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            # One failed, or somebody wants no more: none may go on unseen.
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, client: DingTalkClient) -> None:
+        while (at := self._pop()) is not None:
+            await self._look_at(client, at)
+
+    def _pop(self) -> int | None:
+        """The next message that is due."""
+        enough = self.condition.match == "any" and self._met
+        if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now():
+            return None
+        return heappop(self._due)[1]
+
+    async def _look_at(self, client: DingTalkClient, at: int) -> None:
+        now = self._clock.now()
+        try:
+            reading = await read_target(client, self.targets[at], self._asking(at, now))
+        except (InvalidKeyError, StatusUnavailableError) as error:
+            self._lose(at, error)
+            return
+        except DingTalkError as error:
+            if error.permanent:
+                raise
+            self._postpone(at, error)
+            return
+        self._failures = 0
+        self._judge(at, reading, now)
+
+    def _asking(self, at: int, now: float) -> Asking:
+        return Asking(
+            readers=self.condition.asks_for_readers,
+            now=now,
+            used=self.used,
+            # Whoever wants the names wants all of them.
+            enough=None if self._with_readers else self.condition,
+            is_sent=at in self._sent,
+            before_call=self._spend,
+        )
+
+    def _spend(self) -> None:
+        """Before a call. One under way is not counted yet, one sent twice is counted twice: the more of both."""
+        if max(self.calls, self._begun + self.used["token"]) >= self.terms.max_api_calls:
+            raise TooManyCallsError(
+                f"The wait has used {self.calls} of {self.terms.max_api_calls} API calls.",
+                code="max_api_calls",
+                next_step="Wait for fewer messages, leave poke_interval out so that the gaps grow, "
+                "or raise max_api_calls.",
+            )
+        self._begun += 1
+
+    def _judge(self, at: int, reading: Reading, asked: float) -> None:
+        judgement = evaluate(reading, self.condition)
+        seen = Seen(
+            reading.send_status,
+            None if reading.readers is None else len(reading.readers),
+            reading.has_more,
+            reading.readers if self._with_readers else None,
+        )
+        if reading.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
+            self._sent.add(at)
+        if judgement is Judgement.MET:
+            self._met[at] = seen
+            self._last.pop(at, None)
+            return
+        self._last[at] = seen
+        if judgement is Judgement.NEVER:
+            self._lose(at, recalled(reading.key))
+        else:
+            self._push(at, asked, self._planned(at, self._clock.now()))
+
+    def _lose(self, at: int, error: DingTalkError) -> None:
+        """A message can never be as wanted: that ends the wait, unless another one may be."""
+        self._lost[at] = error
+        if self.condition.match == "all" or len(self._lost) == len(self.targets):
+            error.permanent = True
+            raise error
+
+    def _postpone(self, at: int, error: DingTalkError) -> None:
+        """A look failed, and the next one may not: sooner than planned, yet not before DingTalk wants it."""
+        now = self._clock.now()
+        pause = float(getattr(error, "retry_after", 0.0))
+        self._failures += 1
+        self._had_trouble = True
+        if self._failures == 1 or pause:
+            log.warning("%s", error)
+        if pause or self._failures >= GIVE_UP_LOOK:
+            self._is_broken_off = True
+            self._not_before = self._bounded(now + max(RETRY_AFTER, pause))
+        gap = self.terms.spacing.gap(now - self._anchor(at, now))
+        soon = now + max(RETRY_AFTER, gap / 4)
+        self._push(at, now, max(min(self._planned(at, now), soon), now + pause))
+
+    # ── when ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _anchor(self, at: int, now: float) -> float:
+        """The moment from which a message's looks are counted."""
+        began, sent = self.terms.began, self.targets[at].sent
+        return began if self.terms.spacing.is_beat or sent is None else min(sent, began, now)
+
+    def _planned(self, at: int, after: float) -> float:
+        anchor = self._anchor(at, after)
+        # Rounding must not make a moment that is just past the next one.
+        return anchor + self.terms.spacing.next_look(self.targets[at].key, after - anchor + _TICK)
+
+    def _first(self, at: int, now: float) -> float:
+        return now if self._looked is None else self._bounded(self._planned(at, self._looked))
+
+    def _bounded(self, due: float) -> float:
+        return due if self.terms.end is None else min(due, self.terms.end)
+
+    def _push(self, at: int, now: float, due: float) -> None:
+        # What was looked at at the end was looked at for the last time.
+        if self.terms.end is None or now < self.terms.end:
+            heappush(self._due, (self._bounded(due), at))

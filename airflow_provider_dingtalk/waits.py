@@ -1,0 +1,171 @@
+"""Waits in a task: one look after the other in a worker, and what is handed on between two of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+
+from airflow_provider_dingtalk.api.clock import SystemClock
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.execution import epoch_of
+from airflow_provider_dingtalk.messaging.ledger import LedgerError
+from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
+from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.task_ledger.waits import WaitTaskLedger
+from airflow_provider_dingtalk.watching import Pacing, Watch, fresh_pacing, wait_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+log = logging.getLogger(__name__)
+
+
+class WaitingSensor(Protocol):
+    """What a wait must know of its sensor."""
+
+    timeout: float
+    poke_interval: float
+    is_interval_given: bool
+    max_poke_interval: Any
+    max_wait: Any
+    exponential_backoff: bool
+    max_api_calls: int
+    push_readers: bool
+    deferrable: bool
+    soft_fail: bool
+    never_fail: bool
+    silent_fail: bool
+
+    @property
+    def reschedule(self) -> bool:
+        """Whether each look is a process of its own."""
+
+
+@contextmanager
+def errors_as_in_poke(sensor: WaitingSensor) -> Iterator[None]:
+    """Make of the errors of a look what Airflow's base class makes of them, where it does not see them."""
+    try:
+        yield
+    except (AirflowFailException, AirflowTaskTimeout) as error:
+        if sensor.soft_fail or sensor.never_fail:
+            raise AirflowSkipException(str(error)) from error
+        raise
+    except AirflowSkipException:
+        raise
+    except Exception as error:
+        if sensor.silent_fail:
+            log.exception("The first look failed.")
+        elif sensor.never_fail:
+            raise AirflowSkipException(str(error)) from error
+        else:
+            raise
+
+
+def look_from_task(
+    sensor: WaitingSensor, wait: Wait | None, watch: Callable[[], Watch], hook: DingTalkHook, context: Context
+) -> Wait | None:
+    """Look once, with the wait that there is, or with one that goes on where the last look stopped.
+
+    :param wait: That of the look before, if this is the same process.
+    :returns: None: the connection cannot be had just now, and nobody looked. The first look raises that.
+    :raises DingTalkError: Waiting is pointless.
+    """
+    first = _first_reschedule(sensor, context) if wait is None else None
+    try:
+        if wait is not None:
+            hook.run(wait.look)
+            _say(wait)
+            return wait
+        return _begin(sensor, watch(), hook, context, first)
+    except DingTalkError as error:
+        if error.permanent or (wait is None and first is None):
+            raise
+        log.warning("%s", error)
+        return wait
+
+
+def _begin(
+    sensor: WaitingSensor, watched: Watch, hook: DingTalkHook, context: Context, first: float | None
+) -> Wait:
+    """The first look of this process."""
+    began = SystemClock().now() if first is None else first
+    ledger = _ledger(sensor, watched, context)
+    pacing = fresh_pacing(spacing_for(sensor), began, sensor.max_api_calls, ledger.load() if ledger else None)
+    wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers)
+    try:
+        hook.run(wait.look)
+    finally:
+        if ledger:
+            _save(ledger, wait)
+    _say(wait)
+    if first is None and not wait.is_met:
+        log.info("%s", wait.estimate())
+    return wait
+
+
+def _say(wait: Wait) -> None:
+    log.info("%s", wait.line())
+    if wait.is_met or wait.next_due is None:
+        log.info("%s", wait.bill())
+
+
+def pacing_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[Watch, Pacing]:
+    """What a trigger needs to go on where a worker's first look stopped.
+
+    :raises DingTalkError: The first look failed so early that nothing is known.
+    """
+    if wait is None:
+        raise DingTalkError("There is nothing to hand to a trigger: the first look failed.", code="no_look")
+    return Watch(tuple(wait.targets), wait.condition), fresh_pacing(
+        spacing_for(sensor), wait.terms.began, wait.terms.max_api_calls, wait.state()
+    )
+
+
+def spacing_for(sensor: WaitingSensor) -> Spacing:
+    """When a sensor wants to look.
+
+    :raises InvalidInputError: ``max_poke_interval`` is no length of time.
+    """
+    longest = _seconds(sensor.max_poke_interval, "max_poke_interval")
+    if sensor.max_wait is not None:
+        longest = min(longest, _seconds(sensor.max_wait, "max_wait"))
+    interval = float(sensor.poke_interval) if sensor.is_interval_given else None
+    return spacing_of(interval, grows=bool(sensor.exponential_backoff), longest=longest)
+
+
+def _seconds(value: Any, field: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, dt.timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise InvalidInputError(field, "must be seconds or a timedelta, more than 0")
+    return float(seconds)
+
+
+def _first_reschedule(sensor: WaitingSensor, context: Context) -> float | None:
+    """When the first look was, if it was another worker's."""
+    if not sensor.reschedule or sensor.deferrable:
+        return None
+    first = context["ti"].get_first_reschedule_date(context)
+    return None if first is None else float(first.timestamp())
+
+
+def _ledger(sensor: WaitingSensor, watched: Watch, context: Context) -> WaitTaskLedger | None:
+    """Where a rescheduled wait keeps its place; a wait in one piece needs none, an Airflow before 3.3 has none."""
+    store = context.get("task_state_store")
+    if store is None or sensor.deferrable or not sensor.reschedule:
+        return None
+    return WaitTaskLedger(store, watched.to_json(), epoch_of(context))
+
+
+def _save(ledger: WaitTaskLedger, wait: Wait) -> None:
+    try:
+        ledger.save(wait.state())
+    except LedgerError as error:
+        # What is lost is only the place: the next look asks for more than it must.
+        log.warning("%s", error)

@@ -1,0 +1,118 @@
+"""Conditions over shares and over several messages: what is met, what cannot be known, what is refused."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.messaging.conditions import (
+    Condition,
+    Judgement,
+    Reading,
+    check_targets,
+    condition_of,
+    evaluate,
+    evaluate_all,
+    target_of,
+)
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from tests.messaging.local_dingtalk import receipt_for
+
+MET, NOT_YET, NEVER = Judgement.MET, Judgement.NOT_YET, Judgement.NEVER
+
+
+def reading(readers: int, recipients: int | None = None, status: str = "SUCCESS") -> Reading:
+    who = tuple(f"user{number}" for number in range(readers))
+    return Reading(key="k", send_status=status, readers=who, recipients=recipients)
+
+
+@pytest.mark.parametrize(("seen", "condition", "judgement"), [
+    (reading(8, 10), Condition(min_read_share=0.8), MET),
+    (reading(7, 10), Condition(min_read_share=0.8), NOT_YET),
+    (reading(3, 10), Condition(min_read_share=0.3), MET),
+    (reading(2, 3), Condition(min_read_share=2 / 3), MET),
+    (reading(1, 3), Condition(min_read_share=2 / 3), NOT_YET),
+    (reading(10, 10), Condition(min_read_share=1.0), MET),
+    (reading(9, 10), Condition(min_read_share=1.0), NOT_YET),
+    (reading(1, 1000), Condition(min_read_share=0.0001), MET),
+    (reading(0, 1000), Condition(min_read_share=0.0001), NOT_YET),
+    # Of how many nobody knows, and of nobody, there is no share.
+    (reading(5, None), Condition(min_read_share=0.1), NOT_YET),
+    (reading(0, 0), Condition(min_read_share=0.1), NOT_YET),
+    # Somebody's own word goes before DingTalk's.
+    (reading(5, 100), Condition(min_read_share=0.5, audience=10), MET),
+    (reading(5, None), Condition(min_read_share=0.5, audience=10), MET),
+    (reading(5, 10), Condition(min_read_share=0.5, audience=100), NOT_YET),
+    # All that is given must hold.
+    (reading(5, 10), Condition(min_read_share=0.5, min_readers=6), NOT_YET),
+    (reading(6, 10), Condition(min_read_share=0.5, min_readers=6), MET),
+    (reading(5, 10), Condition(min_read_share=0.5, read_by=("user9",)), NOT_YET),
+    (reading(5, 10), Condition(min_read_share=0.5, read_by=("user4",)), MET),
+    (reading(9, 10, "PROCESSING"), Condition(min_read_share=0.5), NOT_YET),
+    (reading(9, 10, "RECALLED"), Condition(min_read_share=0.5), NEVER),
+])  # fmt: skip
+def test_a_share_is_met_by_so_many_of_those_who_got_it(
+    seen: Reading, condition: Condition, judgement: Judgement
+) -> None:
+    assert evaluate(seen, condition) is judgement
+    assert condition.asks_for_readers
+
+
+@pytest.mark.parametrize("judgements", [*product(Judgement, repeat=1), *product(Judgement, repeat=3)])
+def test_all_messages_or_any_one(judgements: tuple[Judgement, ...]) -> None:
+    together = evaluate_all(judgements, Condition(match="all"))
+    assert (together is MET) == all(each is MET for each in judgements)
+    assert (together is NEVER) == any(each is NEVER for each in judgements)
+    one = evaluate_all(judgements, Condition(match="any"))
+    assert (one is MET) == any(each is MET for each in judgements)
+    assert (one is NEVER) == all(each is NEVER for each in judgements)
+
+
+@pytest.mark.parametrize(("arguments", "field"), [
+    *[({"min_read_share": odd}, "min_read_share") for odd in (0, 0.0, -0.5, 1.01, 80, True, "half", [0.5])],
+    ({"min_read_share": float("nan")}, "min_read_share"),
+    *[({"audience": odd}, "audience") for odd in (0, -1, 1.5, True, "ten", [10])],
+    *[({"match": odd}, "match") for odd in ("", "ALL", "most", None, 1)],
+])  # fmt: skip
+def test_what_is_of_no_use_is_refused_by_the_name_of_its_field(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        condition_of(None, **arguments)
+    assert refusal.value.field == field
+
+
+def receipt(kind: Kind, recipients: int | None = None) -> Receipt:
+    made = receipt_for(kind, "1")
+    return Receipt(**{name: getattr(made, name) for name in made.__struct_fields__} | {"recipients": recipients})
+
+
+SHARE = Condition(min_read_share=0.5)
+
+
+@pytest.mark.parametrize(("made", "condition", "field"), [
+    (receipt(Kind.GROUP), SHARE, "min_read_share"),
+    (receipt(Kind.PRIVATE_CHAT), SHARE, "min_read_share"),
+    (receipt(Kind.GROUP, 0), SHARE, "min_read_share"),
+    (receipt(Kind.GROUP, 5), SHARE, None),
+    (receipt(Kind.GROUP), Condition(min_read_share=0.5, audience=5), None),
+    (receipt(Kind.GROUP), Condition(min_readers=5), None),
+    (receipt(Kind.OTO), SHARE, None),
+    (receipt(Kind.WORK_NOTIFICATION), SHARE, None),
+    (receipt(Kind.WORK_NOTIFICATION, 100), SHARE, None),
+    (receipt(Kind.WORK_NOTIFICATION, 101), SHARE, "receipts"),
+    (receipt(Kind.WORK_NOTIFICATION, 101), Condition(min_readers=1), "receipts"),
+    (receipt(Kind.WORK_NOTIFICATION, 101), Condition(), None),
+    (receipt(Kind.DING), Condition(), "receipts"),
+])  # fmt: skip
+def test_what_can_never_be_known_is_refused_before_anything_is_asked(
+    made: Receipt, condition: Condition, field: str | None
+) -> None:
+    targets = [target_of(made)]
+    if field is None:
+        check_targets(condition, targets)
+        return
+    with pytest.raises(InvalidInputError) as refusal:
+        check_targets(condition, targets)
+    assert refusal.value.field == field

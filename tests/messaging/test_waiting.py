@@ -1,0 +1,421 @@
+"""Waits: what they cost, how late they are, what they ask again, how they end."""
+
+from __future__ import annotations
+
+import gc
+import random
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, StatusUnavailableError
+from airflow_provider_dingtalk.messaging.conditions import Condition, target_of
+from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
+from airflow_provider_dingtalk.messaging.wait_state import (
+    MessageRecalledError,
+    State,
+    Terms,
+    TooManyCallsError,
+    state_of,
+)
+from airflow_provider_dingtalk.messaging.waiting import Wait
+from tests.messaging.local_dingtalk import HOUR, ROBOT_KINDS, LocalDingTalk, keys_of, receipt_for
+
+pytestmark = pytest.mark.anyio
+
+DAY = 24 * HOUR
+ONE_READER = Condition(min_readers=1)
+RESULT = "topapi/message/corpconversation/getsendresult"
+PROGRESS = "topapi/message/corpconversation/getsendprogress"
+NOT_STATUS = {"oauth2/accessToken"}
+
+
+def wait_for(
+    dingtalk: LocalDingTalk,
+    receipts: Sequence[Receipt],
+    condition: Condition = ONE_READER,
+    *,
+    lasts: float | None = DAY,
+    spacing: Spacing | None = None,
+    max_api_calls: int = 1_000_000,
+    **more: Any,
+) -> Wait:
+    began = dingtalk.clock.now()
+    terms = Terms(
+        spacing=spacing or Spacing(),
+        began=began,
+        end=None if lasts is None else began + lasts,
+        max_api_calls=max_api_calls,
+    )
+    return Wait([target_of(receipt) for receipt in receipts], condition, terms, clock=dingtalk.clock, **more)
+
+
+async def see_through(
+    dingtalk: LocalDingTalk,
+    wait: Wait,
+    client: DingTalkClient | None = None,
+    before_look: Callable[[int], None] = lambda look: None,
+) -> int:
+    """Look whenever something is due, until it is met or over. The number of looks."""
+    client = client or dingtalk.client()
+    looks = 0
+    while not wait.is_met and (due := wait.next_due) is not None:
+        dingtalk.clock.advance(max(0.0, due - dingtalk.clock.now()))
+        before_look(looks)
+        await wait.look(client)
+        looks += 1
+    return looks
+
+
+def status_calls(dingtalk: LocalDingTalk) -> int:
+    return sum(number for api, number in dingtalk.calls().items() if api not in NOT_STATUS)
+
+
+# ── cost and lateness ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [*ROBOT_KINDS, Kind.WORK_NOTIFICATION])
+async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(
+    dingtalk: LocalDingTalk, kind: Kind
+) -> None:
+    wait = wait_for(dingtalk, dingtalk.plant(kind))
+    began = dingtalk.clock.now()
+    looks = await see_through(dingtalk, wait)
+    assert not wait.is_met
+    assert dingtalk.clock.now() == pytest.approx(began + DAY), "the last look is at the end"
+    assert 30 <= looks <= 40
+    # A work notification is asked once whether it went out.
+    assert status_calls(dingtalk) == looks + (kind is Kind.WORK_NOTIFICATION) <= 40
+    assert wait.calls == sum(dingtalk.calls().values()), "the bill has all calls, those for tokens too"
+
+
+async def test_a_beat_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:
+    dingtalk.behave(calls_per_second=0)
+    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP), spacing=spacing_of(30.0))
+    await see_through(dingtalk, wait)
+    assert status_calls(dingtalk) == 2881, "one at the begin, and 2,880"
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_a_reader_is_never_seen_later_than_a_fifth_of_the_age_and_a_minute(
+    dingtalk: LocalDingTalk, seed: int
+) -> None:
+    chance = random.Random(seed)
+    waited_before = chance.choice([0.0, chance.uniform(0, HOUR)])
+    receipt = dingtalk.plant(Kind.GROUP, age=waited_before)[0]
+    sent = dingtalk.clock.now() - waited_before
+    read_at = dingtalk.clock.now() + chance.uniform(0, chance.choice([60, HOUR, DAY - HOUR]))
+
+    def read_when_it_is_time(_look: int) -> None:
+        if dingtalk.clock.now() >= read_at:
+            dingtalk.read_by(receipt, "user001")
+
+    wait = wait_for(dingtalk, [receipt])
+    await see_through(dingtalk, wait, before_look=read_when_it_is_time)
+    assert wait.is_met
+    assert dingtalk.clock.now() - read_at <= 0.2 * (read_at - sent) + 60
+    assert status_calls(dingtalk) <= 40
+
+
+async def test_thousands_of_messages_take_one_call_each_and_the_decided_are_never_asked_again(
+    dingtalk: LocalDingTalk,
+) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 2000)
+    unread = list(receipts)
+
+    def half_of_the_rest_is_read(look: int) -> None:
+        for _ in range(len(unread) // 2 + 1 if look else 0):
+            dingtalk.read_by(unread.pop(), "user001")
+
+    wait = wait_for(dingtalk, receipts, spacing=spacing_of(600.0))
+    looks = await see_through(dingtalk, wait, before_look=half_of_the_rest_is_read)
+    expected, left = 0, len(receipts)
+    for look in range(looks):
+        expected += left
+        left -= (left // 2 + 1) if look else 0
+    assert wait.is_met
+    assert status_calls(dingtalk) == expected
+    assert [entry["key"] for entry in wait.result()] == keys_of(receipts)
+    assert {entry["readers"] for entry in wait.result()} == {1}
+
+
+async def test_what_a_wait_keeps_of_a_message_fits_into_a_kilobyte(dingtalk: LocalDingTalk) -> None:
+    dingtalk.behave(calls_per_second=0)
+    receipts = dingtalk.plant(Kind.GROUP, 1000)
+    client = dingtalk.client()
+    tracemalloc.start()
+    try:
+        wait = wait_for(dingtalk, receipts)
+        await wait.look(client)
+        gc.collect()
+        ours = tracemalloc.take_snapshot().filter_traces([
+            tracemalloc.Filter(True, "*/messaging/waiting.py"),
+            tracemalloc.Filter(True, "*/messaging/conditions.py"),
+            tracemalloc.Filter(True, "*/messaging/receipts.py"),
+        ])  # fmt: skip
+    finally:
+        tracemalloc.stop()
+    assert len(wait.result()) == 1000
+    assert sum(each.size for each in ours.statistics("filename")) / len(receipts) <= 1024
+
+
+# ── paging ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("condition", "with_readers", "pages", "entry"), [
+    (Condition(min_readers=1), False, 1, {"readers": 200, "has_more_readers": True}),
+    (Condition(min_readers=201), False, 2, {"readers": 400, "has_more_readers": True}),
+    (Condition(min_readers=1001), False, 6, {"readers": 1001}),
+    (Condition(read_by=("user001",)), False, 1, {"readers": 200, "has_more_readers": True}),
+    (Condition(min_read_share=0.5, audience=1001), False, 3, {"readers": 600, "has_more_readers": True}),
+    (Condition(min_readers=1), True, 6, {"readers": 1001}),
+])  # fmt: skip
+async def test_pages_are_turned_no_further_than_the_condition_needs(
+    dingtalk: LocalDingTalk, condition: Condition, with_readers: bool, pages: int, entry: dict[str, Any]
+) -> None:
+    receipt = dingtalk.plant(Kind.GROUP)[0]
+    dingtalk.read_by(receipt, count=1001)
+    wait = wait_for(dingtalk, [receipt], condition, with_readers=with_readers)
+    await see_through(dingtalk, wait)
+    (found,) = wait.result()
+    assert len(found.pop("read_user_ids", ())) == (1001 if with_readers else 0)
+    assert found == {"key": receipt.key, "send_status": "SUCCESS", **entry}
+    assert status_calls(dingtalk) == pages
+
+
+async def test_readers_of_a_message_in_an_unwanted_state_are_not_paged(dingtalk: LocalDingTalk) -> None:
+    receipt = dingtalk.plant(Kind.GROUP)[0]
+    dingtalk.read_by(receipt, count=1001)
+    condition = Condition(send_statuses=frozenset({"RECALLED"}), min_readers=1001)
+    wait = wait_for(dingtalk, [receipt], condition, lasts=0)
+    await see_through(dingtalk, wait)
+    assert status_calls(dingtalk) == 1
+
+
+# ── work notifications ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) -> None:
+    dingtalk.behave(processing_seconds=30)
+    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    message = dingtalk.message(receipt)
+    assert message is not None
+    message.receivers = ("user001", "user002", "user003", "user004")
+
+    def half_read(look: int) -> None:
+        if look == 4:
+            dingtalk.world.read(message, ["user001", "user002"])
+
+    wait = wait_for(dingtalk, [receipt], Condition(min_read_share=0.5))
+    looks = await see_through(dingtalk, wait, before_look=half_read)
+    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": 2}]
+    calls = dingtalk.calls()
+    assert calls[PROGRESS] < looks, "once it went out, that is not asked again"
+    assert calls[RESULT] + calls[PROGRESS] == wait.used["status"]
+
+
+async def test_a_work_notification_that_went_out_needs_one_call(dingtalk: LocalDingTalk) -> None:
+    wait = wait_for(dingtalk, dingtalk.plant(Kind.WORK_NOTIFICATION), Condition())
+    await see_through(dingtalk, wait)
+    assert wait.is_met
+    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (1, 0)
+
+
+async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.WORK_NOTIFICATION, age=GIVE_UP_AFTER + 1)
+    with pytest.raises(StatusUnavailableError):
+        await wait_for(dingtalk, receipts).look(dingtalk.client())
+    assert status_calls(dingtalk) == 0
+
+
+# ── all, any, never ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_any_one_message_is_enough_and_ends_the_asking(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 100)
+    dingtalk.read_by(receipts[0], "user001")
+    wait = wait_for(dingtalk, receipts, Condition(min_readers=1, match="any"))
+    await see_through(dingtalk, wait)
+    assert wait.is_met
+    assert status_calls(dingtalk) <= 10, "those that were under way"
+    assert wait.result()[0] == {"key": receipts[0].key, "send_status": "SUCCESS", "readers": 1}
+
+
+@pytest.mark.parametrize("match", ["all", "any"])
+async def test_a_recalled_message_ends_a_wait_for_all_and_not_one_for_any(
+    dingtalk: LocalDingTalk, match: Any
+) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 3)
+    await dingtalk.recall(receipts[:2])
+    before = status_calls(dingtalk)
+    wait = wait_for(dingtalk, receipts, Condition(min_readers=1, match=match), lasts=HOUR)
+    if match == "all":
+        with pytest.raises(MessageRecalledError) as ended:
+            await see_through(dingtalk, wait)
+        assert ended.value.permanent
+        return
+    looks = await see_through(dingtalk, wait)
+    assert status_calls(dingtalk) - before == looks + 2, "the recalled are asked once"
+    await dingtalk.recall(receipts[2:], fresh=False)
+    with pytest.raises(MessageRecalledError):
+        await see_through(dingtalk, wait_for(dingtalk, receipts, Condition(min_readers=1, match="any")))
+
+
+@pytest.mark.parametrize("match", ["all", "any"])
+async def test_a_key_that_dingtalk_does_not_know_ends_a_wait_for_all_only(
+    dingtalk: LocalDingTalk, match: Any
+) -> None:
+    receipts = [receipt_for(Kind.GROUP, "unknown"), *dingtalk.plant(Kind.GROUP)]
+    wait = wait_for(dingtalk, receipts, Condition(match=match))
+    if match == "all":
+        with pytest.raises(InvalidKeyError):
+            await see_through(dingtalk, wait)
+        return
+    await see_through(dingtalk, wait)
+    assert wait.is_met
+
+
+async def test_no_status_means_not_yet_for_the_young_and_the_end_for_the_old(dingtalk: LocalDingTalk) -> None:
+    dingtalk.behave(status_delay_seconds=100, status_window_hours=24)
+    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP), Condition())
+    await see_through(dingtalk, wait)
+    assert wait.is_met
+    old = wait_for(dingtalk, dingtalk.plant(Kind.GROUP, age=GIVE_UP_AFTER + 1), Condition())
+    with pytest.raises(StatusUnavailableError) as ended:
+        await see_through(dingtalk, old)
+    assert ended.value.permanent, "no retry makes it younger"
+
+
+# ── the bill ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 23])
+@pytest.mark.parametrize("number", [1, 40])
+async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, most: int, number: int) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, number)
+    # Short gaps: no second token is needed.
+    wait = wait_for(dingtalk, receipts, max_api_calls=most + 1, spacing=spacing_of(60.0))
+    with pytest.raises(TooManyCallsError) as ended:
+        await see_through(dingtalk, wait)
+    assert (ended.value.code, ended.value.permanent) == ("max_api_calls", True)
+    assert status_calls(dingtalk) == most, "and one for the token"
+    assert f"{most + 1} API calls" in wait.bill()
+
+
+async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
+    receipt = dingtalk.plant(Kind.GROUP)[0]
+    dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": "endless"}})
+    with pytest.raises(TooManyCallsError):
+        await wait_for(dingtalk, [receipt], Condition(min_readers=5000), max_api_calls=50).look(dingtalk.client())
+    assert sum(dingtalk.calls().values()) == 50
+
+
+async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 3)
+    dingtalk.read_by(receipts[0], count=401)
+    wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, spacing=spacing_of(60.0))
+    await wait.look(dingtalk.client())
+    said = wait.estimate()
+    assert "about 10 looks × (3 messages + 2 further pages of readers) = 50 calls at most" in said
+    assert "max_api_calls" in said
+    used = wait.used["status"]
+    await see_through(dingtalk, wait)
+    assert wait.used["status"] - used == 50
+
+
+# ── trouble ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_outage_means_not_yet_and_costs_no_call_for_each_of_thousands(dingtalk: LocalDingTalk) -> None:
+    dingtalk.behave(calls_per_second=0)
+    receipts = dingtalk.plant(Kind.GROUP, 500)
+    client = dingtalk.client()
+    await client.authenticate()
+    dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
+    wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
+    await wait.look(client)
+    assert status_calls(dingtalk) <= 3 * 30, "tries of what was under way"
+    assert wait.next_due is not None
+    assert wait.next_due - dingtalk.clock.now() > 25
+    dingtalk.faults()
+    await see_through(dingtalk, wait, client)
+    assert wait.is_met
+
+
+async def test_a_ban_is_waited_out(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 30)
+    client = dingtalk.client()
+    await client.authenticate()
+    dingtalk.faults({"match": "query", "times": 1, "action": {"type": "ban"}})
+    wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
+    await wait.look(client)
+    asked = status_calls(dingtalk)
+    assert asked <= 10
+    assert wait.next_due is not None
+    assert wait.next_due - dingtalk.clock.now() >= 290
+    await see_through(dingtalk, wait, client)
+    assert wait.is_met
+
+
+async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 30)
+    dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
+    wait = wait_for(dingtalk, receipts, Condition(), lasts=300)
+    looks = await see_through(dingtalk, wait)
+    assert not wait.is_met
+    assert wait.next_due is None
+    assert looks < 30
+
+
+async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> None:
+    with pytest.raises(DingTalkError) as ended:
+        await wait_for(dingtalk, dingtalk.plant(Kind.GROUP, 30)).look(dingtalk.client(secret="wrong"))
+    assert ended.value.permanent
+
+
+# ── going on ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Story:
+    """A DingTalk in which messages of two sends are read at certain looks."""
+
+    def __init__(self) -> None:
+        self.dingtalk = LocalDingTalk()
+        self.receipts = self.dingtalk.plant(Kind.GROUP, 10) + self.dingtalk.plant(Kind.GROUP, 10, age=5000)
+        self.began = self.dingtalk.clock.now()
+
+    def wait(self, state: State | None = None) -> Wait:
+        """As it is after the look before: only plain JSON is handed on."""
+        plain = msgspec.json.decode(msgspec.json.encode(state or State()))
+        terms = Terms(spacing=Spacing(), began=self.began, end=self.began + HOUR)
+        targets = [target_of(receipt) for receipt in self.receipts]
+        return Wait(targets, ONE_READER, terms, clock=self.dingtalk.clock, state=state_of(plain))
+
+    def some_read(self, look: int) -> None:
+        for receipt in self.receipts[look :: 10 - look] if look in (2, 5, 9) else ():
+            self.dingtalk.read_by(receipt, "user001")
+
+    def read_so_far(self, wait: Wait) -> list[dict[str, Any]]:
+        return [entry for entry in wait.result() if entry["readers"]]
+
+
+async def test_a_wait_that_is_rebuilt_before_each_look_asks_and_finds_the_same() -> None:
+    whole, pieces = Story(), Story()
+    wait = whole.wait()
+    looks = await see_through(whole.dingtalk, wait, before_look=whole.some_read)
+    client, piece, number = pieces.dingtalk.client(), pieces.wait(), 0
+    while not piece.is_met and (due := piece.next_due) is not None:
+        pieces.dingtalk.clock.advance(max(0.0, due - pieces.dingtalk.clock.now()))
+        pieces.some_read(number)
+        piece = pieces.wait(piece.state())
+        await piece.look(client)
+        number += 1
+    assert number == looks
+    assert status_calls(pieces.dingtalk) == status_calls(whole.dingtalk)
+    assert pieces.read_so_far(piece) == whole.read_so_far(wait) != []
