@@ -1,4 +1,4 @@
-"""The private-chat sensor in its three modes, waiting for each of its ends; group and OTO once each; work notifications."""
+"""The private-chat sensor in its three modes, waiting for each of its ends; the other kinds in short."""
 
 from __future__ import annotations
 
