@@ -16,12 +16,12 @@ from airflow.sdk.configuration import conf
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.api.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messaging.waiting import Wait
     from airflow_provider_dingtalk.watching import Watch
 
-#: Seconds that Airflow's own timer of a deferral leaves the trigger to say itself that time is up, and for each
-#: message: the last look at thousands takes a while.
+#: Seconds that Airflow's own timer of a deferral leaves the trigger for its last look, and for each message.
 _TRIGGER_MARGIN = 60.0
 _MARGIN_PER_MESSAGE = 0.1
 #: Airflow's own for a sensor that is told no interval. Ours is none: the gaps grow.
@@ -88,6 +88,7 @@ class _MessageSensor(BaseSensorOperator):
         self.dingtalk_conn_id = dingtalk_conn_id
         self.deferrable = deferrable
         self._wait: Wait | None = None
+        self._clock: Clock | None = None
 
     # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────
 
@@ -99,18 +100,20 @@ class _MessageSensor(BaseSensorOperator):
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            wait = look_from_task(self, self._wait, lambda: self._watch(hook), hook, context)
+            wait = look_from_task(
+                self, self._wait, lambda: self._watch(hook), hook, context=context, clock=self._clock
+            )
         self._wait = wait
-        is_met = wait is not None and wait.is_met
-        return PokeReturnValue(is_done=is_met, xcom_value=wait.result() if wait and is_met else None)
+        result = wait.result() if wait and wait.is_met else None
+        return PokeReturnValue(is_done=result is not None, xcom_value=result)
 
     def _get_next_poke_interval(
         self, started_at: dt.datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         """Until the next message is due, and once more at the end: Airflow's own would look at a beat."""
         left = max(self.timeout - run_duration(), 0.0) + _PAST_END
-        due = self._wait.next_due if self._wait else time.time() + _AIRFLOWS_INTERVAL
-        return left if due is None else min(max(due - time.time(), _PAST_END), left)
+        due = self._wait.seconds_left if self._wait else _AIRFLOWS_INTERVAL
+        return left if due is None else min(max(due, _PAST_END), left)
 
     def execute(self, context: Context) -> Any:
         """Wait, in the worker or in the triggerer."""
@@ -139,6 +142,7 @@ class _MessageSensor(BaseSensorOperator):
             if first := self.poke(context):
                 return first.xcom_value
         watch, pacing = pacing_for_trigger(self, self._wait)
+        margin = _TRIGGER_MARGIN + _MARGIN_PER_MESSAGE * len(watch.targets)
         return self.defer(
             trigger=DingTalkMessageTrigger(
                 dingtalk_conn_id=self.dingtalk_conn_id,
@@ -149,9 +153,7 @@ class _MessageSensor(BaseSensorOperator):
                 pacing=pacing.to_json(),
             ),
             method_name="execute_complete",
-            timeout=dt.timedelta(
-                seconds=self.timeout + _TRIGGER_MARGIN + _MARGIN_PER_MESSAGE * len(watch.targets)
-            ),
+            timeout=dt.timedelta(seconds=self.timeout + margin),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:

@@ -245,10 +245,14 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
                 yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
                 # After the event and not before: rather made twice than never.
                 await self._note_fired()
-            self._lookup.release()
-            await asyncio.get_running_loop().create_future()
+            await self._rest()
         finally:
             self._lookup.release()
+
+    async def _rest(self) -> None:
+        """Stay without doing anything, until Airflow wants the trigger no more."""
+        self._lookup.release()
+        await asyncio.get_running_loop().create_future()
 
     async def _wait(self) -> dict[str, Any] | None:
         try:
@@ -292,6 +296,4 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
             if store is not None:
                 await store.aset(self._mark(), True)
         except Exception as error:
-            self.log.warning(
-                "The event may be made again after a restart: it cannot be noted (%s).", type(error).__name__
-            )
+            self.log.warning("After a restart the event may be made again (%s).", type(error).__name__)

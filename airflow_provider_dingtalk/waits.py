@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
-from airflow_provider_dingtalk.api.clock import SystemClock
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.execution import epoch_of
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
@@ -69,7 +69,13 @@ def errors_as_in_poke(sensor: WaitingSensor) -> Iterator[None]:
 
 
 def look_from_task(
-    sensor: WaitingSensor, wait: Wait | None, watch: Callable[[], Watch], hook: DingTalkHook, context: Context
+    sensor: WaitingSensor,
+    wait: Wait | None,
+    watch: Callable[[], Watch],
+    hook: DingTalkHook,
+    *,
+    context: Context,
+    clock: Clock | None = None,
 ) -> Wait | None:
     """Look once, with the wait that there is, or with one that goes on where the last look stopped.
 
@@ -79,26 +85,32 @@ def look_from_task(
     """
     first = _first_reschedule(sensor, context) if wait is None else None
     try:
-        if wait is not None:
-            hook.run(wait.look)
-            _say(wait)
-            return wait
-        return _begin(sensor, watch(), hook, context, first)
+        if wait is None:
+            return _first_look(sensor, watch(), hook, context=context, first=first, clock=clock or SystemClock())
+        hook.run(wait.look)
     except DingTalkError as error:
         if error.permanent or (wait is None and first is None):
             raise
         log.warning("%s", error)
         return wait
+    _say(wait)
+    return wait
 
 
-def _begin(
-    sensor: WaitingSensor, watched: Watch, hook: DingTalkHook, context: Context, first: float | None
+def _first_look(
+    sensor: WaitingSensor,
+    watched: Watch,
+    hook: DingTalkHook,
+    *,
+    context: Context,
+    first: float | None,
+    clock: Clock,
 ) -> Wait:
-    """The first look of this process."""
-    began = SystemClock().now() if first is None else first
+    """The first look of this process; that of the wait was perhaps another's."""
+    began = clock.now() if first is None else first
     ledger = _ledger(sensor, watched, context)
     pacing = fresh_pacing(spacing_for(sensor), began, sensor.max_api_calls, ledger.load() if ledger else None)
-    wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers)
+    wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
     try:
         hook.run(wait.look)
     finally:

@@ -44,6 +44,7 @@ IN_FLIGHT = 10
 GIVE_UP_LOOK = 10
 #: Seconds until a message is tried again whose look failed, at least.
 RETRY_AFTER = 30.0
+#: Seconds by which a look may be early: clocks round, and timers do.
 _TICK = 0.001
 
 
@@ -97,7 +98,7 @@ class Wait:
     @property
     def is_time_up(self) -> bool:
         """Whether the wait is at its end."""
-        return self.terms.end is not None and self._clock.now() >= self.terms.end
+        return self.terms.end is not None and self._clock.now() + _TICK >= self.terms.end
 
     @property
     def next_due(self) -> float | None:
@@ -107,6 +108,11 @@ class Wait:
         return max(self._due[0][0], self._not_before)
 
     @property
+    def seconds_left(self) -> float | None:
+        """Seconds until then."""
+        return None if self.next_due is None else self.next_due - self._clock.now()
+
+    @property
     def calls(self) -> int:
         """Calls that reached DingTalk. A throttled one is counted once."""
         return sum(number for why, number in self.used.items() if why != "throttled")
@@ -114,11 +120,8 @@ class Wait:
     def result(self) -> list[dict[str, Any]]:
         """The messages as they were last seen, as plain JSON; who read only if asked for: it is personal data."""
         seen = {**self._last, **self._met}
-        return [
-            entry(self.targets[at].key, seen[at], self._with_readers)
-            for at in range(len(self.targets))
-            if at in seen
-        ]
+        places = (at for at in range(len(self.targets)) if at in seen)
+        return [entry(self.targets[at].key, seen[at], self._with_readers) for at in places]
 
     def state(self) -> State:
         """How far it is, for :class:`Wait` to go on from."""
@@ -132,8 +135,8 @@ class Wait:
     def line(self) -> str:
         """What is known, for the log."""
         seen = {**self._last, **self._met}.values()
-        states = Counter(each.send_status or "no status yet" for each in seen)
-        parts = [f"{number} {state}" for state, number in states.items()]
+        states = Counter(each.send_status or "no status yet" for each in seen).items()
+        parts = [f"{number} {state}" for state, number in states]
         if any(each.readers is not None for each in seen):
             parts.append(f"{sum(each.readers or 0 for each in seen)} readers")
         return f"{', '.join(parts) or 'Nothing seen yet'}; {len(self._met)} of {len(self.targets)} as wanted."
@@ -155,8 +158,7 @@ class Wait:
 
     def bill(self) -> str:
         """What the wait has cost, for the log."""
-        parts = ", ".join(f"{number} {why}" for why, number in sorted(self.used.items()))
-        return f"The wait used {self.calls} API calls ({parts})."
+        return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,7 +195,7 @@ class Wait:
     def _pop(self) -> int | None:
         """The next message that is due."""
         enough = self.condition.match == "any" and self._met
-        if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now():
+        if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now() + _TICK:
             return None
         return heappop(self._due)[1]
 
@@ -236,12 +238,9 @@ class Wait:
 
     def _judge(self, at: int, reading: Reading, asked: float) -> None:
         judgement = evaluate(reading, self.condition)
-        seen = Seen(
-            reading.send_status,
-            None if reading.readers is None else len(reading.readers),
-            reading.has_more,
-            reading.readers if self._with_readers else None,
-        )
+        number = None if reading.readers is None else len(reading.readers)
+        who = reading.readers if self._with_readers else None
+        seen = Seen(reading.send_status, number, reading.has_more, who)
         if reading.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
             self._sent.add(at)
         if judgement is Judgement.MET:
@@ -285,7 +284,6 @@ class Wait:
 
     def _planned(self, at: int, after: float) -> float:
         anchor = self._anchor(at, after)
-        # Rounding must not make a moment that is just past the next one.
         return anchor + self.terms.spacing.next_look(self.targets[at].key, after - anchor + _TICK)
 
     def _first(self, at: int, now: float) -> float:
@@ -296,5 +294,5 @@ class Wait:
 
     def _push(self, at: int, now: float, due: float) -> None:
         # What was looked at at the end was looked at for the last time.
-        if self.terms.end is None or now < self.terms.end:
+        if self.terms.end is None or now + _TICK < self.terms.end:
             heappush(self._due, (self._bounded(due), at))

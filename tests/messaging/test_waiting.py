@@ -93,6 +93,7 @@ async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(
     # A work notification is asked once whether it went out.
     assert status_calls(dingtalk) == looks + (kind is Kind.WORK_NOTIFICATION) <= 40
     assert wait.calls == sum(dingtalk.calls().values()), "the bill has all calls, those for tokens too"
+    assert wait.used["token"] <= 12, "one for each look that comes after the two hours of a token"
 
 
 async def test_a_beat_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:

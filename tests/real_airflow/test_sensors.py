@@ -25,6 +25,7 @@ class Waiting:
         (self.unread,) = dingtalk.plant("private_chat")
         (self.group,) = dingtalk.plant("group")
         (self.oto,) = dingtalk.plant("oto", user_ids=["user001", "user002"])
+        (self.work,) = dingtalk.plant("work_notification", user_ids=["user001", "user002"])
         dingtalk.recall_behind_our_back(self.recalled)
         self.run: Run = stage.begin(
             "real_sensors",
@@ -33,6 +34,7 @@ class Waiting:
             unread=self.unread,
             group=self.group,
             oto=self.oto,
+            work=self.work,
         )
         self.seen_waiting: set[tuple[str, str]] = set()
         wanted = {(f"crowd{named}_{mode}", WAITING[mode]) for mode in MODES for named in ("", "_named")}
@@ -41,6 +43,8 @@ class Waiting:
         dingtalk.read_by(self.crowd, "user999")
         dingtalk.read_by(self.group, "user001", "user002", "user003")
         dingtalk.read_by(self.oto, "user002")
+        message = dingtalk.server.world.messages[int(self.work)]
+        dingtalk.server.world.read(message, ["user002"])
         self.run.wait()
 
     def _look(self) -> set[tuple[str, str]]:
@@ -106,6 +110,20 @@ def test_group_and_one_on_one_messages_can_be_waited_for(waiting: Waiting):
     assert waiting.run.states()["group"] == waiting.run.states()["oto"] == "success"
     assert waiting.run.xcom("group") == [{"key": waiting.group, "send_status": "SUCCESS", "readers": 3}]
     assert waiting.run.xcom("oto") == [{"key": waiting.oto, "send_status": "SUCCESS", "readers": 1}]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_work_notifications_can_be_waited_for(waiting: Waiting, mode: str):
+    assert waiting.run.states()[f"work_{mode}"] == "success"
+    assert waiting.run.xcom(f"work_{mode}") == [{"key": waiting.work, "send_status": "SUCCESS", "readers": 1}]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wait_says_at_first_what_it_may_cost_and_at_last_what_it_did(waiting: Waiting, mode: str):
+    log = waiting.run.log(f"crowd_{mode}")
+    assert "The wait used" in log
+    # A rescheduled task begins a log of its own for each look.
+    assert "looks × (1 messages + 0 further pages of readers)" in log or mode == "reschedule"
 
 
 def test_waiting_takes_nothing_back(waiting: Waiting, stage: Stage):

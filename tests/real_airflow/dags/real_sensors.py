@@ -1,4 +1,4 @@
-"""The private-chat sensor in its three modes, waiting for each of its ends; group and OTO once each."""
+"""The private-chat sensor in its three modes, waiting for each of its ends; the other kinds in short."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow_provider_dingtalk.sensors import (
     DingTalkGroupMessageSensor,
     DingTalkOTOMessageSensor,
     DingTalkPrivateChatMessageSensor,
+    DingTalkWorkNotificationSensor,
 )
 
 MODES = {
@@ -17,7 +18,7 @@ MODES = {
     "reschedule": {"mode": "reschedule", "deferrable": False, "poke_interval": 8},
     "deferred": {"deferrable": True},
 }
-KEYS = dict.fromkeys(("crowd", "recalled", "unread", "group", "oto", "private_chat"), "")
+KEYS = dict.fromkeys(("crowd", "recalled", "unread", "group", "oto", "work", "private_chat"), "")
 
 
 # Airflow 3.3.2 fails a task that comes back before its scheduler has read how the look before ended: hence the
@@ -54,6 +55,10 @@ def real_sensors():
         read_by=["user002", "user003"],
     )
     DingTalkOTOMessageSensor(task_id="oto", process_query_key="{{ params.oto }}", min_readers=1, deferrable=True)
+    for name, mode in MODES.items():
+        DingTalkWorkNotificationSensor(
+            task_id=f"work_{name}", msg_task_id="{{ params.work }}", min_read_share="0.5", **mode
+        )
 
 
 real_sensors()
