@@ -11,6 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import wait
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -30,6 +31,8 @@ T = TypeVar("T")
 #: Seconds that calls under way get to end when a task is interrupted, and then to be cut off.
 GRACE = 3.0
 DRAIN = 2.0
+#: Seconds after which a waiting thread looks whether a signal came.
+LOOK_UP = 0.05
 
 
 class _Running(NamedTuple):
@@ -71,7 +74,11 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
     portal = _loop_thread()
     try:
         # Inside, for an interruption can come before there is a future: the work is known by its scope.
-        return portal.start_task_soon(watched).result()
+        future = portal.start_task_soon(watched)
+        # A signal that comes just before a wait begins does not end it: waits are short.
+        while not wait([future], LOOK_UP).done:
+            pass
+        return future.result()
     except BaseException:
         interrupted.set()
         if not ended.is_set():
