@@ -54,7 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     agent_id: str | None
     calls_per_second: float
     ca_file: str | None
-    pace_dir: Path | None
+    pace_dir: Path | None = None
     fingerprint: int
 
     def __repr__(self) -> str:

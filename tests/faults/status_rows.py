@@ -7,14 +7,18 @@ from collections import Counter
 from typing import Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError, UnexpectedResponseError
+from airflow_provider_dingtalk.messaging.conditions import target_of
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.messaging.spacing import Spacing
 from airflow_provider_dingtalk.messaging.status import MAX_PAGES, Condition, Judgement, Reading, evaluate, read
+from airflow_provider_dingtalk.messaging.wait_state import Terms
+from airflow_provider_dingtalk.messaging.waiting import Wait
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
-from airflow_provider_dingtalk.watching import Watch, look
+from airflow_provider_dingtalk.watching import Watch
 from tests.clock import VirtualClock
 from tests.faults.matrix import Run
 from tests.faults.seams import connection_json, environment
@@ -114,7 +118,7 @@ def an_unknown_status_is_not_yet(run: Run) -> None:
             assert evaluate(reading, Condition()) is Judgement.NOT_YET, word
         seen = asyncio.run(_looked(stage, receipts))
         assert not seen.is_met
-        run.sinks.add("xcoms", seen.result(with_readers=False))
+        run.sinks.add("xcoms", seen.result())
         run.figures.fired += 2 * len(receipts)
         run.done(stage)
     stage = run.stage()
@@ -123,15 +127,18 @@ def an_unknown_status_is_not_yet(run: Run) -> None:
     assert isinstance(failure_of(run, reading_of(stage, receipt)), UnexpectedResponseError)
 
 
-async def _looked(stage: Stage, receipts: list[Receipt]) -> Any:
-    return await look(stage.open(), Watch(tuple(receipts), Condition()), stage.clock)
+async def _looked(stage: Stage, receipts: list[Receipt]) -> Wait:
+    targets = [target_of(receipt) for receipt in receipts]
+    wait = Wait(targets, Condition(), Terms(spacing=Spacing(), began=stage.clock.now()), clock=stage.clock)
+    await wait.look(stage.open())
+    return wait
 
 
 def a_wait_ends_at_its_moment(run: Run) -> None:
     """A message that is never delivered: the trigger ends at its moment, however often its triggerer restarts."""
     stage = run.stage(processing_seconds=10**9)
     (receipt,) = stage.plant(Kind.GROUP, dated=False)
-    watch = Watch((receipt,), Condition()).to_json()
+    watch = Watch((target_of(receipt),), Condition()).to_json()
     end = stage.clock.now() + 3600
     arguments = {"dingtalk_conn_id": "dingtalk_faults", "watch": watch, "poke_interval": 60.0, "end": end}
     run.sinks.add("trigger arguments", arguments)

@@ -305,7 +305,8 @@ async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, 
     with pytest.raises(TooManyCallsError) as ended:
         await see_through(dingtalk, wait)
     assert (ended.value.code, ended.value.permanent) == ("max_api_calls", True)
-    assert status_calls(dingtalk) == most, "and one for the token"
+    # Those for tokens are calls, too. Side by side, the last one may be set aside and not be made.
+    assert most <= status_calls(dingtalk) + dingtalk.calls()["oauth2/accessToken"] <= most + 1
     assert f"{most + 1} API calls" in wait.bill()
 
 
