@@ -1,0 +1,51 @@
+"""DINGs: sent and taken back."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from airflow_provider_dingtalk.api.endpoints.base import DOCS, Answer, Effect, Endpoint, Http, Text
+
+#: DingTalk-imposed limits on receivers of one DING: in the app, and by SMS or telephone.
+MAX_USERS_PER_APP_DING = 200
+MAX_USERS_PER_PHONE_DING = 20
+
+
+class DingResult(Answer, kw_only=True, frozen=True):
+    """The DING that was sent or recalled. ``failed_list`` (send only): receivers by reason."""
+
+    open_ding_id: Text
+    failed_list: dict[str, list[str]] | None = None
+
+
+class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
+    """Take back a DING, with the robot that sent it. No time limit is documented."""
+
+    http: ClassVar = Http(
+        path="/v1.0/robot/ding/recall",
+        doc=DOCS + "robot-withdraws-pin-message",
+        effect=Effect.RECALL,
+    )
+    result: ClassVar = DingResult
+
+    robot_code: Text
+    open_ding_id: Text
+
+
+class SendDing(Endpoint[DingResult], kw_only=True, frozen=True):
+    """Send a DING. ``remind_type``: 1 in the app, 2 by SMS, 3 by telephone."""
+
+    http: ClassVar = Http(
+        path="/v1.0/robot/ding/send",
+        doc=DOCS + "robot-sends-nail-message",
+        effect=Effect.SEND,
+    )
+    result: ClassVar = DingResult
+
+    robot_code: Text
+    remind_type: Annotated[int, Meta(ge=1, le=3)]
+    receiver_user_id_list: Annotated[list[Text], Meta(min_length=1, max_length=MAX_USERS_PER_APP_DING)]
+    content: Text
+    call_voice: Text | None = None
