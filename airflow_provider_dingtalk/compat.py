@@ -1,7 +1,4 @@
-"""Names that moved between Airflow 3.0 and 3.3; the one place that knows.
-
-Light: DAG files import this file by way of sensors.
-"""
+"""Names of Airflow that moved between 3.0 and 3.3."""
 
 from __future__ import annotations
 

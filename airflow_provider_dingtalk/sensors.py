@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_dingtalk.compat import conf
+try:  # not from compat: that is a module more for every DAG file
+    from airflow.sdk.configuration import conf
+except ImportError:  # before Airflow 3.2
+    from airflow.configuration import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
