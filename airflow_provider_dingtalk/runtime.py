@@ -121,9 +121,9 @@ def _run_loop(ready: Future[BlockingPortal]) -> None:
     try:
         anyio.run(_serve, ready)
     except BaseException as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
+        # Else the process ends, and from Python 3.12 on a loop cannot shut down its threads then.
+        if not ready.done():
+            ready.set_exception(error)
 
 
 async def _serve(ready: Future[BlockingPortal]) -> None:
