@@ -45,8 +45,8 @@ test: $(INSTALLED)  ## Run the whole suite
 
 .PHONY: test-faults
 test-faults: $(INSTALLED)  ## Break everything on purpose, with figures: the matrix, then kills in real Airflow
-	$(BIN)/python -m tests.faults.real_airflow
-	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults.real_airflow --out $(VENV)/real-airflow.json
+	$(BIN)/python -m tests.faults --real $(VENV)/real-airflow.json
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, mypy and import-linter

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
 from airflow_provider_dingtalk.task_ledger.store import Store
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
+from tests.faults.crash_points import marks_of
 from tests.faults.matrix import Run
 from tests.faults.scheme import MIXED, Case
 from tests.faults.stage import Stage
@@ -31,6 +34,10 @@ from tests.messaging.local_dingtalk import check_account
 FAILURES = 12
 #: Timeouts at random moments.
 TIMEOUTS = 40
+#: SIGTERMs inside writes.
+SIGTERMS = 20
+#: Write of a try in which it comes at the latest.
+LAST_WRITE = 12
 #: Recalls under timers at most.
 MOST_ROUNDS = 30
 
@@ -282,3 +289,78 @@ class _Recalling:
             assert not getattr(account, name), f"{name}: {getattr(account, name)}"
         if self.finished:
             assert report.counts()["recalled"] == len(self._receipts), report.counts()
+
+
+# ── 33 ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TerminatedStore(TaskStateStore):
+    """A store in whose writing SIGTERM comes: before the value is kept, or after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = -1
+        self._is_early = False
+        self.struck_at = 0.0
+
+    def strike(self, write: int, *, early: bool) -> None:
+        """SIGTERM inside this write, counted from now; never if 0."""
+        self._left, self._is_early, self.struck_at = write, early, 0.0
+
+    def set(self, key: str, value: Any) -> None:
+        self._left -= 1
+        if self._left == 0 and self._is_early:
+            self._kill()
+        super().set(key, value)
+        if self._left == 0 and not self._is_early:
+            self._kill()
+
+    def in_doubt(self) -> int:
+        """Messages of which the ledger says that a call is under way."""
+        rows = (marks_of(json.loads(value)) for value in self._values.values())
+        return sum(row.count("I") for row in rows if row)
+
+    def _kill(self) -> None:
+        self.struck_at = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
+    """Airflow's task runner answers SIGTERM with ``on_kill`` in the main thread: a flag, and nothing else."""
+    stage, rng, store = run.stage(), random.Random(run.seed), TerminatedStore()
+    receipts = stage.plant(Kind.GROUP, run.keys)
+    calls = len(batches(receipts))
+    due, last = min(SIGTERMS, calls // 20 + 1), min(LAST_WRITE, calls // 8 + 1)
+    fired, slowest = 0, 0.0
+    with running_sandbox(stage.world) as server:
+        settings = settings_to(stage, server.url)
+        recalled = 0
+        while recalled < len(receipts):
+            write = rng.randint(1, last) if fired < due else 0
+            store.strike(write, early=fired % 2 == 0)
+            report = _recall_under_sigterm(store, settings, receipts).report()
+            recalled = report.counts()["recalled"]
+            if store.struck_at:
+                fired, slowest = fired + 1, max(slowest, time.monotonic() - store.struck_at)
+            assert store.in_doubt() == 0, f"{store.in_doubt()} messages in doubt after a clean stop"
+    run.note(f"{fired} SIGTERMs, the slowest stop took {slowest * 1000:.0f} ms")
+    assert fired == due, f"only {fired} SIGTERMs came in time"
+    # What was under way was answered and written down: no call is made twice.
+    assert stage.recall_calls() == calls, f"{stage.recall_calls()} recalls"
+    run.figures.fired += fired
+    run.figures.keys += len(receipts)
+    run.done(stage)
+
+
+def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[Receipt]) -> Recall:
+    job = Recall(receipts, ledger=ledger_of(store, receipts))
+
+    async def work() -> Any:
+        return await job.run(runtime.client_for(settings, nothing_to_mask))
+
+    before = signal.signal(signal.SIGTERM, lambda *_: job.stop())
+    try:
+        runtime.run(work, job.stop)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return job

@@ -217,9 +217,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.real_airflow", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--out", type=Path, help="where to write the figures, too")
     options = parser.parse_args(argv)
     figures = run_all(options.seed, options.scale)
     print(json.dumps(figures))
+    if options.out:
+        options.out.write_text(json.dumps(figures))
     return bool(figures["wrong"])
 
 

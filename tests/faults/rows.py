@@ -13,7 +13,11 @@ ROWS = (
         number=31, name="TLS: wrong CA, wrong name, expired", specials=("tls_rows:no_byte_goes_to_a_false_server",)
     ),
     Row(number=32, name="SIGKILL at each named point", elsewhere="tests.faults.kills"),
-    Row(number=33, name="SIGTERM inside a ledger write", elsewhere="tests.faults.kills"),
+    Row(
+        number=33,
+        name="SIGTERM inside a ledger write",
+        specials=("ledger_rows:a_sigterm_inside_a_write_leaves_nothing_in_doubt",),
+    ),
     Row(
         number=34,
         name="AirflowTaskTimeout at a random line",
@@ -28,11 +32,11 @@ ROWS = (
             "ledger_rows:another_request_inherits_nothing",
         ),
     ),
-    Row(number=36, name="two attempts at once (zombie)", elsewhere="tests.faults.kills, tests.faults.machine"),
+    Row(number=36, name="two attempts at once (zombie)", elsewhere="tests.faults.kills"),
     Row(
         number=37,
         name="triggerer SIGKILL / run twice / late event",
-        elsewhere="tests.faults.kills; the real triggerer in tests/real_airflow",
+        elsewhere="tests.faults.real_airflow",
     ),
     Row(
         number=38,
