@@ -8,12 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
-
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
+from airflow_provider_dingtalk.compat import AirflowNotFoundException
 from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.recall import Recall
@@ -21,6 +19,11 @@ from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_re
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.messaging.status import Reading, read
 from airflow_provider_dingtalk.settings import Settings, settings_of
+
+try:
+    from airflow.sdk import BaseHook
+except ImportError:  # Airflow 3.0
+    from airflow.hooks.base import BaseHook  # type: ignore[attr-defined,no-redef]
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.api.client import DingTalkClient

@@ -11,13 +11,13 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import wait
-from contextlib import AbstractContextManager
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+import anyio
 from anyio import CancelScope
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.errors import ConfigurationError
@@ -36,9 +36,12 @@ LOOK_UP = 0.05
 
 
 class _Running(NamedTuple):
-    """The loop's thread. It ends when the context is collected, so that must be kept."""
+    """The loop's thread, and the way into it.
 
-    context: AbstractContextManager[BlockingPortal]
+    Not anyio's own start of one: collected in a forked child, that waits for a thread that is not there.
+    """
+
+    thread: threading.Thread
     portal: BlockingPortal
     pid: int
 
@@ -93,7 +96,7 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
 
 def _loop_thread() -> BlockingPortal:
     if _running is None or _running.pid != os.getpid():
-        # By another thread: an interruption comes to the main one, and anyio's half-made start never ends.
+        # By another thread: an interruption comes to the main one, and a half-made start would be lost.
         starter = threading.Thread(target=_start_loop_thread, name="dingtalk-start", daemon=True)
         starter.start()
         starter.join()
@@ -107,14 +110,33 @@ def _start_loop_thread() -> None:
     with _lock:
         # A forked child has the variable of its parent, but not the thread.
         if _running is None or _running.pid != os.getpid():
-            context = start_blocking_portal(name="dingtalk")
-            _running = _Running(context, context.__enter__(), os.getpid())
+            portal: Future[BlockingPortal] = Future()
+            thread = threading.Thread(target=_run_loop, args=(portal,), name="dingtalk", daemon=True)
+            thread.start()
+            _running = _Running(thread, portal.result(), os.getpid())
             atexit.register(_end, _running)
+
+
+def _run_loop(ready: Future[BlockingPortal]) -> None:
+    try:
+        anyio.run(_serve, ready)
+    except BaseException as error:
+        # Else the process ends, and from Python 3.12 on a loop cannot shut down its threads then.
+        if not ready.done():
+            ready.set_exception(error)
+
+
+async def _serve(ready: Future[BlockingPortal]) -> None:
+    async with BlockingPortal() as portal:
+        ready.set_result(portal)
+        await portal.sleep_until_stopped()
 
 
 def _end(running: _Running) -> None:
     if running.pid == os.getpid():
         running.portal.call(running.portal.stop, True)
+        # A thread that still runs when the interpreter ends may hang, and with it whoever waits for it.
+        running.thread.join()
 
 
 def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) -> DingTalkClient:

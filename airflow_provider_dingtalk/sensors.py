@@ -11,7 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.configuration import conf
+
+try:  # not from compat: that is a module more for every DAG file
+    from airflow.sdk.configuration import conf
+except ImportError:  # before Airflow 3.2
+    from airflow.configuration import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -117,7 +121,7 @@ class _MessageSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, in the worker or in the triggerer."""
-        from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+        from airflow_provider_dingtalk.compat import AirflowSensorTimeout, AirflowSkipException
 
         self._wait = None
         if self.deferrable:

@@ -123,7 +123,7 @@ def _listed(option: str) -> frozenset[str]:
 
 def _option(name: str) -> str:
     """An option of section ``[dingtalk]`` in airflow.cfg."""
-    from airflow.sdk.configuration import conf
+    from airflow_provider_dingtalk.compat import conf
 
     value: str = conf.get("dingtalk", name, fallback="")
     return value.strip()

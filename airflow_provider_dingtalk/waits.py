@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
-
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dingtalk.execution import epoch_of
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of

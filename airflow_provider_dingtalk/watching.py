@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from airflow.sdk.exceptions import AirflowSensorTimeout
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.compat import AirflowSensorTimeout
 from airflow_provider_dingtalk.execution import only_of_kind, receipts_of_keys
 from airflow_provider_dingtalk.messaging.conditions import (
     Condition,

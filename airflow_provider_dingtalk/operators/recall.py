@@ -246,9 +246,8 @@ class DingTalkRollbackOperator(_RecallOperator):
         self.only_if_failed = only_if_failed
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
-        from airflow.sdk.exceptions import AirflowSkipException
-
         from airflow_provider_dingtalk import execution
+        from airflow_provider_dingtalk.compat import AirflowSkipException
         from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 
         if self.only_if_failed and not execution.has_failed(

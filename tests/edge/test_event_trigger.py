@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetWatcher
-from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -17,6 +16,7 @@ from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.triggers import KEYS_IN_PAYLOAD, DingTalkReadEventTrigger
 from tests.clock import VirtualClock
+from tests.edge.airflow_names import import_string
 from tests.edge.airflow_seams import calls, key_of, planted
 
 pytestmark = pytest.mark.anyio

@@ -17,11 +17,11 @@ from typing import Any
 
 import anyio
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
 from airflow_provider_dingtalk.api.errors import ConfigurationError, InvalidInputError, InvalidKeyError
+from airflow_provider_dingtalk.compat import AirflowTaskTimeout
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
 from airflow_provider_dingtalk.messaging.recall import Recall

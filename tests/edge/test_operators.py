@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
+from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dingtalk.execution import IncompleteRecallError
 from airflow_provider_dingtalk.messaging.letters import MAX_USERS_PER_OTO_SEND
 from airflow_provider_dingtalk.messaging.receipts import Kind
@@ -32,6 +32,7 @@ from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sending import DroppedReceiversError
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
 from airflow_provider_dingtalk.triggers import DingTalkMomentTrigger
+from tests.edge.airflow_names import TaskDeferred
 from tests.edge.airflow_seams import (
     TOKEN_API,
     TaskInstance,

@@ -8,19 +8,14 @@ import time
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import (
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    TaskDeferred,
-)
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor, DingTalkWorkNotificationSensor
 from tests.clock import VirtualClock
+from tests.edge.airflow_names import AirflowRescheduleException, TaskDeferred
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, key_of, planted
 from tests.edge.conftest import Connect
 

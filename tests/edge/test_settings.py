@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseHook, Connection
+from airflow.sdk import Connection
 
 from airflow_provider_dingtalk.api.auth import InternalApp, ThirdPartyApp
 from airflow_provider_dingtalk.api.endpoints import GetCorpAccessToken
 from airflow_provider_dingtalk.api.errors import ConfigurationError
 from airflow_provider_dingtalk.api.hosts import Hosts
-from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.hooks import BaseHook, DingTalkHook
 from airflow_provider_dingtalk.settings import Settings, settings_of
 from tests.edge.airflow_seams import everything_said
 

@@ -11,9 +11,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.compat import AirflowFailException
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.plan import batches
 from airflow_provider_dingtalk.messaging.recall import Recall
@@ -159,7 +158,7 @@ def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
 
 def nothing_to_recall_costs_nothing(run: Run) -> None:
     """No messages: an empty report, no call, not even for a token; or a skip or a failure, as asked."""
-    from airflow.sdk.exceptions import AirflowSkipException
+    from airflow_provider_dingtalk.compat import AirflowSkipException
 
     with connected(run) as (stage, _):
         for empty in (None, [], "[]", "None", [None], [[], [None]]):

@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowTaskTimeout
-
 from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.compat import AirflowTaskTimeout
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
 from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall

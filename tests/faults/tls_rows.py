@@ -74,6 +74,11 @@ class Authority:
             .not_valid_before(now - 2 * DAY)
             .not_valid_after(now + ends_in)
             .add_extension(x509.BasicConstraints(ca=name is None, path_length=None), critical=True)
+            # From Python 3.13 on, a chain must say whose key signed whose.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
         if name is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)

@@ -1,0 +1,15 @@
+"""Names of Airflow that only tests use, wherever its version keeps them."""
+
+from __future__ import annotations
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
+except ImportError:  # before 3.2
+    from airflow.exceptions import AirflowRescheduleException, TaskDeferred
+
+try:
+    from airflow.sdk.module_loading import import_string
+except ImportError:  # before 3.2
+    from airflow.utils.module_loading import import_string
+
+__all__ = ["AirflowRescheduleException", "TaskDeferred", "import_string"]
