@@ -45,6 +45,8 @@ class _Running(NamedTuple):
 
 _lock = threading.Lock()
 _running: _Running | None = None
+#: What a forked child has of its parent. Collected, it would wait for a thread that is not there.
+_of_parents: list[_Running] = []
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, DingTalkClient]] = WeakKeyDictionary()
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], Limiter]] = WeakKeyDictionary()
@@ -107,6 +109,8 @@ def _start_loop_thread() -> None:
     with _lock:
         # A forked child has the variable of its parent, but not the thread.
         if _running is None or _running.pid != os.getpid():
+            if _running is not None:
+                _of_parents.append(_running)
             context = start_blocking_portal(name="dingtalk")
             _running = _Running(context, context.__enter__(), os.getpid())
             atexit.register(_end, _running)
