@@ -2,8 +2,9 @@
 
 Rounds, each run by a few workers under the client's pace:
 
-1. every message once, by calls of 20, the most urgent first; the first call of each robot and conversation
-   goes ahead of its others, so that a refusal of them all costs one call;
+1. every message once, by calls of 20, the most urgent first, before all what an earlier try had under way;
+   the first call of each robot and conversation goes ahead of its others, so that a refusal of them all
+   costs one call;
 2. what is in doubt (no answer, named in neither list, in both, for a reason nobody knows) once more;
 3. what is still open is asked for its state, where DingTalk lets it be asked.
 
@@ -112,9 +113,14 @@ class Recall:
         self._client = client
         await self._resume()
         self._give_up_the_old()
-        await self._recall_all(self._in(State.PENDING) + self._in(State.INTENT), "recall")
+        doubts, fresh = self._batches(self._in(State.INTENT)), self._batches(self._in(State.PENDING))
+        if doubts or fresh:
+            self._progress.begin(len(doubts) + len(fresh))
+        # What an earlier try had under way is the most urgent, and counted as what it is: recalled again.
+        await self._recall_all(doubts, "again")
+        await self._recall_all(fresh, "recall")
         for pause in (PAUSE, 2 * PAUSE):
-            doubts = [key for key in self._in(State.INTENT) if self._worth_another_try(key)]
+            doubts = self._batches(key for key in self._in(State.INTENT) if self._worth_another_try(key))
             if not doubts or self._breaker.halted:
                 break
             await self._clock.sleep(pause)
@@ -180,10 +186,10 @@ class Recall:
 
     # ── recalling ────────────────────────────────────────────────────────────────────────────────────
 
-    async def _recall_all(self, keys: Iterable[str], why: str) -> None:
-        batches = plan.batches(self._receipts[key] for key in keys)
-        if why == "recall" and batches:
-            self._progress.begin(len(batches))
+    def _batches(self, keys: Iterable[str]) -> list[Batch]:
+        return plan.batches(self._receipts[key] for key in keys)
+
+    async def _recall_all(self, batches: Sequence[Batch], why: str) -> None:
         ahead: dict[Group, Batch] = {}
         for batch in batches:
             ahead.setdefault(batch.group, batch)

@@ -32,6 +32,8 @@ KILLS_PER_RUN = 5
 DONE = (0.05, 0.95)
 #: Tries after the last kill.
 MAX_TRIES = 15
+#: Tries to get to a named point.
+TRIES_TO_REACH = 10
 #: Seconds after a call began within which the kill comes.
 SPREAD = 0.006
 
@@ -134,9 +136,19 @@ class RecallRun:
             for point in points:
                 at_the_end = point in (Point.SEGMENT_BOUNDARY, Point.BEFORE_XCOM, Point.BEFORE_SUCCESS)
                 calls = 0 if at_the_end else self._calls_until(next(moments))
-                self.tally.must(task.kill_at(point, calls), f"{point} was not reached")
+                self.tally.must(self._kill_at(task, point, calls), f"{point} was not reached")
                 self._after_kill(task, point)
             return self._finish(task)
+
+    def _kill_at(self, task: Task, point: Point, calls: int) -> bool:
+        """Tries until one dies there; a fault may end a try before it gets so far."""
+        for _ in range(TRIES_TO_REACH):
+            if task.kill_at(point, calls):
+                return True
+            if not self._reopen(task, task.end()):
+                return False
+            calls = max(1, calls - task.gauges[-1]["begun"])
+        return False
 
     def with_random_kills(self, kills: int) -> Tally:
         """Killed at moments spread evenly over its progress."""
@@ -181,14 +193,20 @@ class RecallRun:
         end: dict[str, Any] = {"state": "never"}
         for _ in range(MAX_TRIES):
             end = task.run()
-            codes = {code for outcome, code in end["settled"].values() if outcome == Outcome.FAILED}
-            if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_VERDICT):
+            if not self._reopen(task, end):
                 break
-            kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
-            self._reopened += math.ceil(kept / BATCH)
-            if end["state"] == "failed":
-                task.clear()
         return end
+
+    def _reopen(self, task: Task, end: Mapping[str, Any]) -> bool:
+        """Whether the task has another try: Airflow gives it one, or somebody who clears it."""
+        codes = {code for outcome, code in end["settled"].values() if outcome == Outcome.FAILED}
+        if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_VERDICT):
+            return False
+        kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
+        self._reopened += math.ceil(kept / BATCH)
+        if end["state"] == "failed":
+            task.clear()
+        return True
 
     def _account(self, settled: Mapping[str, Sequence[str]], pushed: Mapping[str, Any]) -> None:
         """Every message in exactly one class, and in none that the truth denies."""
@@ -206,7 +224,10 @@ class RecallRun:
             tally.must(gone == keys - self.refused, f"{len(keys - self.refused - gone)} are left that could go")
 
     def _bill(self, task: Task) -> None:
-        """Calls: one for each batch, those in flight at a kill again, and those that faults struck."""
+        """Calls: one for each batch, those in flight at a kill again, and those that faults struck.
+
+        What a try finds in doubt it recalls again, which is counted apart; that has a limit of its own.
+        """
         tally = self.tally
         fired, seen = self._sandbox.strikes()
         if self._fault.poisoned:
@@ -215,12 +236,11 @@ class RecallRun:
         in_the_air = WORKERS * (tally.kills + tally.uncounted)
         again = fired + task.spent("throttled") + self._sandbox.answers(DEAD_TOKEN) + self._reopened
         calls = task.spent("recall")
-        if not self._fault.jump:
-            limit = tally.batches + in_the_air + again
-            tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
+        limit = tally.batches + in_the_air + again
+        tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
         # Sharper: what the ledger had in doubt when each kill came.
-        limit = tally.batches + self._in_doubt + again
-        tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit} by the ledger")
+        every, limit = task.spent("recall", "again"), tally.batches + self._in_doubt + again + fired
+        tally.must(every <= limit, f"{every} calls to recall, those again included, of at most {limit}")
         arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")
         tally.must(abs(arrived - sent) <= in_the_air, f"{sent} calls were made and {arrived} arrived")
         tally.calls += calls

@@ -6,7 +6,7 @@ import json
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from string import ascii_letters, digits
 from typing import Any
@@ -55,6 +55,26 @@ class CanaryWorld(World):
         super().reset()
 
 
+def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[World], None]:
+    """The usual company, but with these secrets."""
+
+    def furnish(world: World) -> None:
+        default.furnish(world)
+        own = App(client_id=default.CLIENT_ID, client_secret=secret, agent_id=default.AGENT_ID)
+        world.add_app(own, default.ROBOT_CODE)
+        suite = App(
+            client_id=default.SUITE_KEY,
+            client_secret=suite_secret,
+            agent_id=default.SUITE_AGENT_ID,
+            kind="third_party",
+            suite_ticket=ticket,
+            corp_ids=(default.CORP_ID,),
+        )
+        world.add_app(suite, default.SUITE_ROBOT_CODE)
+
+    return furnish
+
+
 class Stage(LocalDingTalk):
     """A sandbox with canaries for secrets, on a clock that takes no time and without a limit of calls.
 
@@ -65,24 +85,11 @@ class Stage(LocalDingTalk):
         super().__init__(seed=seed)
         rng = random.Random(f"canaries {seed}")
         self.secret, self.suite_secret, self.ticket = canary(rng), canary(rng), canary(rng)
-        self.world: CanaryWorld = CanaryWorld(self._furnish, seed=seed, now=self.clock.now)
+        company = furnished_with(self.secret, self.suite_secret, self.ticket)
+        self.world: CanaryWorld = CanaryWorld(company, seed=seed, now=self.clock.now)
         self.behave(calls_per_second=0)
         #: Messages that are not as they should be, by key; set by whoever makes them.
         self.bad_keys: frozenset[str] = frozenset()
-
-    def _furnish(self, world: World) -> None:
-        default.furnish(world)
-        own = App(client_id=default.CLIENT_ID, client_secret=self.secret, agent_id=default.AGENT_ID)
-        world.add_app(own, default.ROBOT_CODE)
-        suite = App(
-            client_id=default.SUITE_KEY,
-            client_secret=self.suite_secret,
-            agent_id=default.SUITE_AGENT_ID,
-            kind="third_party",
-            suite_ticket=self.ticket,
-            corp_ids=(default.CORP_ID,),
-        )
-        world.add_app(suite, default.SUITE_ROBOT_CODE)
 
     @property
     def app(self) -> ClientApp:

@@ -6,14 +6,24 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, ROBOT_CODE, default_world
+from airflow_provider_dingtalk.sandbox.default import (
+    AGENT_ID,
+    CLIENT_ID,
+    CORP_ID,
+    ROBOT_CODE,
+    SUITE_KEY,
+    SUITE_ROBOT_CODE,
+)
 from airflow_provider_dingtalk.sandbox.testing import connection_to, running_sandbox
 from demo.airflow_stack import AirflowStack
+from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.stage import DingTalk, Stage
+from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "example_dags"
@@ -32,8 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def dingtalk() -> Iterator[DingTalk]:
     """The shared sandbox; nothing is throttled unless a scenario asks for it."""
-    with running_sandbox(default_world(behaviour=Behaviour(calls_per_second=0))) as server:
+    with running_sandbox(Vault(Behaviour(calls_per_second=0))) as server:
         yield DingTalk(server)
+
+
+@pytest.fixture(scope="session")
+def metrics() -> Iterator[Metrics]:
+    """All that Airflow tells whoever collects its metrics."""
+    with Metrics() as metrics:
+        yield metrics
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +63,13 @@ def dag_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(dingtalk: DingTalk, dag_folder: Path) -> Iterator[AirflowStack]:
-    """The shared Airflow, with all DAGs read."""
+def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[AirflowStack]:
+    """The shared Airflow, with all DAGs read. It writes all that it can: a sweep for secrets reads it."""
     env = {
         **{f"AIRFLOW_CONN_{name}": value for name, value in _connections(dingtalk.server.url).items()},
+        "AIRFLOW_VAR_DINGTALK_TICKET": TICKET,
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        **metrics.env,
         # Nobody edits the DAGs meanwhile.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
@@ -65,14 +85,19 @@ def stack(dingtalk: DingTalk, dag_folder: Path) -> Iterator[AirflowStack]:
 
 def _connections(url: str) -> dict[str, str]:
     """Connections by name, as JSON and as URI."""
-    usual = connection_to(url)
+    usual = connection_to(url) | {"password": SECRET}
     usual["extra"]["calls_per_second"] = 0
+    suite = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": "variable:dingtalk_ticket"}
     bare = url.removeprefix("http://")
     return {
         "DINGTALK_DEFAULT": json.dumps(usual),
         "DINGTALK_BY_URI": (
-            f"dingtalk://{CLIENT_ID}:{CLIENT_SECRET}@{bare}/?robot_code={ROBOT_CODE}&agent_id={AGENT_ID}"
+            f"dingtalk://{CLIENT_ID}:{quote(SECRET, safe='')}@{bare}/?robot_code={ROBOT_CODE}&agent_id={AGENT_ID}"
         ),
+        "DINGTALK_THIRD_PARTY": json.dumps(
+            usual | {"login": SUITE_KEY, "password": SUITE, "extra": {**suite, "robot_code": SUITE_ROBOT_CODE}}
+        ),
+        "DINGTALK_MISTYPED": json.dumps(usual | {"password": MISTYPED}),
         "DINGTALK_WITHOUT_SECRET": json.dumps(usual | {"password": ""}),
         "DINGTALK_WITHOUT_ROBOT": json.dumps(usual | {"extra": {}}),
     }

@@ -39,21 +39,13 @@ def wait_until(what: str, condition: Callable[[], bool], patience: float = PATIE
 
 
 class DingTalk:
-    """The sandbox that all scenarios share, emptied before each. It keeps the secrets of all of them."""
+    """The sandbox that all scenarios share, emptied before each."""
 
     def __init__(self, server: SandboxServer) -> None:
         self.server = server
-        self._tokens: set[str] = set()
-
-    @property
-    def tokens(self) -> set[str]:
-        """Every access token that was given out since the beginning."""
-        self._tokens |= set(self.server.world.tokens)
-        return self._tokens
 
     def empty(self) -> None:
         """Back to the beginning: nobody sent anything, no faults."""
-        self._tokens |= set(self.server.world.tokens)
         self.server.world.reset()
 
     def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:

@@ -50,4 +50,4 @@ def test_nothing_to_recall_ends_as_on_empty_says(run: Run, choice: str, state: s
 def test_a_secret_that_somebody_logs_is_masked(run: Run, stage: Stage):
     assert run.states()["indiscreet"] == "success"
     assert "The secret is ***, the token is ***." in run.log("indiscreet")
-    assert stage.dingtalk.tokens
+    assert stage.dingtalk.server.world.tokens

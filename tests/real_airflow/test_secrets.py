@@ -1,74 +1,169 @@
-"""After all other scenarios: nothing that Airflow wrote anywhere holds a secret."""
+"""After all other scenarios: nothing that Airflow wrote, at DEBUG, holds a secret or eight characters of one."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from collections.abc import Iterator
-from urllib.parse import quote
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
 from demo.airflow_stack import AirflowStack
+from tests.faults.canaries import forms, leaks_in, windows
+from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.stage import Run, Stage
+from tests.real_airflow.sweep import logs, rows, tables
+from tests.real_airflow.vault import SECRET
 
 #: The task of ``real_hook`` that logs secrets.
 INDISCREET = "indiscreet"
 #: Tables in which the sweep must have found something, or it looked in the wrong place.
-MUST_HOLD = {"xcom", "rendered_task_instance_fields", "task_instance", "serialized_dag"}
+MUST_HOLD = {"xcom", "rendered_task_instance_fields", "task_instance", "serialized_dag", "task_state_store"}
+#: Parts of names of logs that it must have seen.
+KINDS = ("dag_id=", "attempt=2", ".trigger.", "dag_processor", "scheduler.log", "api-server.log", "triggerer.log")
 
 
-def rows(stack: AirflowStack) -> Iterator[tuple[str, str]]:
-    """Every row of Airflow's database as text: XComs, rendered fields, triggers, log events and all else."""
-    database = sqlite3.connect(f"file:{stack.home}/airflow.db?mode=ro", uri=True)
-    try:
-        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for name in names:
-            for row in database.execute(f'SELECT * FROM "{name}"'):
-                yield name, repr(row)
-    finally:
-        database.close()
+@dataclass(frozen=True)
+class Written:
+    """What there is to look through.
 
+    :param waiting: The database's rows while a sensor waited in the triggerer.
+    """
 
-def files(stack: AirflowStack) -> Iterator[tuple[str, str]]:
-    """Every log, of tasks and of Airflow's own processes."""
-    for file in stack.home.rglob("*.log"):
-        lines = file.read_text(errors="replace").splitlines()
-        if file.parent == stack.home:
-            # Airflow 3.3.2 repeats what tasks log on the standard output of its LocalExecutor, and masks nothing
-            # there, not even a connection's password. One task logs secrets on purpose; all others stand the test.
-            lines = [line for line in lines if f"task_id={INDISCREET} " not in line]
-        yield str(file.relative_to(stack.home)), "\n".join(lines)
+    run: Run
+    waiting: list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def run(stage: Stage) -> Run:
-    """Something to find, if nothing ran before: messages of every kind, sent and taken back."""
-    return stage.play("real_hook")
+def written(stage: Stage) -> Written:
+    """Something to find, if nothing ran before: what fails, is tried again, waits and tells somebody."""
+    stage.dingtalk.empty()
+    stage.play("real_hook")
+    (awaited,) = stage.dingtalk.plant("group")
+    run = stage.begin("real_secrets", awaited=awaited)
+    run.wait_until_deferred("waits")
+    waiting = list(rows(stage.stack.home))
+    stage.dingtalk.read_by(awaited, "user001")
+    return Written(run.wait(), waiting)
 
 
 @pytest.fixture(scope="module")
-def secrets(run: Run, stage: Stage) -> set[str]:
-    """The client secret and every token that was ever given out, in the forms they may be written in."""
-    assert stage.dingtalk.tokens
-    plain = {CLIENT_SECRET, *stage.dingtalk.tokens}
-    return plain | {quote(secret, safe="") for secret in plain}
+def wanted(written: Written, stage: Stage) -> Mapping[str, str]:
+    """Eight characters in a row of every form of every secret that there ever was."""
+    secrets = stage.dingtalk.server.world.secrets()
+    assert len(secrets) > 4, "tokens are among them"
+    return windows(secrets)
 
 
-def test_no_log_holds_a_secret(secrets: set[str], stack: AirflowStack):
-    found = dict(files(stack))
+def told(name: str, text: str) -> str:
+    """A log without what is known to be there.
+
+    Airflow 3.3.2 repeats what tasks log on the standard output of its LocalExecutor, and masks nothing there, not
+    even a connection's password. One task logs secrets on purpose; all others stand the test.
+    """
+    if "/" in name:
+        return text
+    return "\n".join(line for line in text.splitlines() if f"task_id={INDISCREET} " not in line)
+
+
+def leaks(found: Iterable[tuple[str, str]], wanted: Mapping[str, str]) -> list[object]:
+    return [leak for name, text in found for leak in leaks_in([text], wanted, name)]
+
+
+def test_the_run_did_what_writes_most(written: Written, stage: Stage):
+    assert written.run.states() == {
+        "third_party": "success",
+        "fails_and_tells": "failed",
+        "wrong_secret": "failed",
+        "waits": "success",
+        "tried_again": "success",
+    }
+    assert written.run.tries()["tried_again"] == 2
+    assert "fails_and_tells failed." in str(stage.dingtalk.messages())
+
+
+def test_no_log_holds_a_secret(wanted: Mapping[str, str], stack: AirflowStack):
+    found = dict(logs(stack.home))
+    assert [kind for kind in KINDS if not any(kind in name for name in found)] == []
     assert any("The secret is ***" in text for text in found.values()), "the logs of tasks are among them"
-    assert {name for name, text in found.items() if any(secret in text for secret in secrets)} == set()
+    assert any("DEBUG" in text or '"debug"' in text for text in found.values())
+    assert leaks(((name, told(name, text)) for name, text in found.items()), wanted) == []
 
 
-def test_no_xcom_no_rendered_field_and_no_other_row_holds_a_secret(secrets: set[str], stack: AirflowStack):
-    found = list(rows(stack))
+def test_no_xcom_no_rendered_field_and_no_other_row_holds_a_secret(
+    wanted: Mapping[str, str], written: Written, stack: AirflowStack
+):
+    found = list(rows(stack.home))
     assert {name for name, _ in found} >= MUST_HOLD
     assert any(CLIENT_ID in row for name, row in found if name == "xcom"), "receipts are among them"
-    assert {name for name, row in found if any(secret in row for secret in secrets)} == set()
+    assert leaks(found, wanted) == []
 
 
-def test_no_xcom_that_the_api_shows_holds_a_secret(secrets: set[str], run: Run, stage: Stage):
-    shown = [run.xcom(task) for task in run.states()]
-    assert any(CLIENT_ID in str(value) for value in shown)
-    assert not [value for value in shown if any(secret in str(value) for secret in secrets)]
+def test_no_row_of_a_waiting_trigger_holds_a_secret(wanted: Mapping[str, str], written: Written):
+    triggers = [row for name, row in written.waiting if name == "trigger"]
+    assert any("cidgroup1" in row for row in triggers), "its arguments can be read"
+    assert leaks(written.waiting, wanted) == []
+
+
+def test_no_metric_holds_a_secret(wanted: Mapping[str, str], metrics: Metrics, written: Written):
+    assert any("real_secrets" in line for line in metrics.lines)
+    assert leaks((("metrics", line) for line in metrics.lines), wanted) == []
+
+
+def test_no_xcom_that_the_api_shows_holds_a_secret(wanted: Mapping[str, str], written: Written):
+    shown = [(task, str(written.run.xcom(task))) for task in written.run.states()]
+    assert any(text != "None" for _, text in shown)
+    assert leaks(shown, wanted) == []
+
+
+# ── a sweep that finds nothing must be able to find something ────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def copy(written: Written, stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Airflow wrote, to spoil."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(stack.home / "airflow.cfg", home)
+    with (
+        closing(sqlite3.connect(stack.home / "airflow.db")) as theirs,
+        closing(sqlite3.connect(home / "airflow.db")) as ours,
+    ):
+        theirs.backup(ours)
+    return home
+
+
+@pytest.mark.parametrize("form", sorted({name for name, _ in forms(SECRET)}))
+def test_a_leak_planted_in_any_table_is_found(form: str, copy: Path):
+    leak = next(text for name, text in forms(SECRET) if name == form)
+    with closing(sqlite3.connect(copy / "airflow.db")) as database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        names = [name for name in tables(database) if plant(database, name, f"before {leak} after", 1)]
+        database.commit()
+    assert set(names) > MUST_HOLD | {"trigger", "callback"}
+    assert {leak.sink for leak in leaks(rows(copy), windows([SECRET]))} == set(names)
+
+
+def plant(database: sqlite3.Connection, table: str, text: str, number: int) -> bool:
+    """Put a text into all columns of a new row that take one; whether any does."""
+    kinds = [kind for _, _, kind, *_ in database.execute(f'PRAGMA table_info("{table}")')]
+    takes_text = [kind == "" or any(word in kind for word in ("CHAR", "TEXT", "JSON", "BLOB")) for kind in kinds]
+    values = [text if takes else number for takes in takes_text]
+    database.execute("PRAGMA ignore_check_constraints = ON")
+    database.execute(f'DELETE FROM "{table}"')
+    database.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(kinds))})', values)
+    return any(takes_text)
+
+
+@pytest.mark.parametrize("form", sorted({name for name, _ in forms(SECRET)}))
+def test_a_leak_planted_in_any_log_is_found(form: str, stack: AirflowStack, tmp_path: Path, written: Written):
+    leak = next(text for name, text in forms(SECRET) if name == form)
+    names = {name for name, _ in logs(stack.home)}
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"before\n[DEBUG] {leak}\nafter")
+    found = ((name, told(name, text)) for name, text in logs(tmp_path))
+    assert {leak.sink for leak in leaks(found, windows([SECRET]))} == names
