@@ -6,7 +6,11 @@ from airflow_provider_dingtalk.operators.recall import (
     DingTalkRecallOTOMessagesOperator,
     DingTalkRecallPrivateChatMessagesOperator,
     DingTalkRecallWorkNotificationOperator,
+)
+from airflow_provider_dingtalk.operators.rollback import (
     DingTalkRollbackOperator,
+    DingTalkSweepOperator,
+    rollback_on_failure,
 )
 from airflow_provider_dingtalk.operators.send import (
     DingTalkSendDingOperator,
@@ -28,4 +32,6 @@ __all__ = [
     "DingTalkSendOTOMessagesOperator",
     "DingTalkSendPrivateChatMessageOperator",
     "DingTalkSendWorkNotificationOperator",
+    "DingTalkSweepOperator",
+    "rollback_on_failure",
 ]
