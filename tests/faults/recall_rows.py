@@ -200,7 +200,7 @@ RECALL_ROWS = (
             Case(
                 strikes=(Strike(faults=(fault("throttle", code=QUOTA, errcode=90020),), from_call=8),),
                 failed_codes=frozenset({QUOTA, "90020"}),
-                most=stops_after_the_first_refusal(12),
+                most=stops_after_the_first_refusal(WORKERS + 2),
             ),
         ),
     ),
