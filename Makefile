@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 AIRFLOW := 3.3.2
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -47,6 +48,15 @@ test: $(INSTALLED)  ## Run the whole suite
 test-faults: $(INSTALLED)  ## Break everything on purpose, with figures: the matrix, then kills in real Airflow
 	$(BIN)/python -m tests.faults.real_airflow
 	$(BIN)/python -m tests.faults
+
+.PHONY: bench
+bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, half an hour; `python -m benchmarks ROW` for one
+	$(BIN)/python -m benchmarks --json docs/benchmarks.json --table docs/benchmarks.md
+
+# Peers to be measured against; nothing else needs them.
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
+	@touch $@
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, mypy and import-linter
