@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import peers
+from benchmarks import imports, peers, spacing, waits
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
 
-ROWS: dict[str, Row] = {row.name: row for row in (peers.ROW,)}
+ROWS: dict[str, Row] = {row.name: row for row in (peers.ROW, waits.TRIGGER, waits.WAITS, spacing.ROW, imports.ROW)}
 
 
 def main() -> int:
