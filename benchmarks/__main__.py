@@ -7,11 +7,23 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import imports, peers, spacing, waits
+from benchmarks import imports, pace, peers, spacing, waits
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
 
-ROWS: dict[str, Row] = {row.name: row for row in (peers.ROW, waits.TRIGGER, waits.WAITS, spacing.ROW, imports.ROW)}
+ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        pace.ALONE,
+        pace.PROCESSES,
+        pace.STRANGER,
+        peers.ROW,
+        waits.TRIGGER,
+        waits.WAITS,
+        spacing.ROW,
+        imports.ROW,
+    )
+}
 
 
 def main() -> int:
