@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import imports, pace, peers, spacing, waits
+from benchmarks import imports, pace, peers, spacing, tasks, waits
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
 
@@ -21,6 +21,7 @@ ROWS: dict[str, Row] = {
         waits.TRIGGER,
         waits.WAITS,
         spacing.ROW,
+        tasks.ROW,
         imports.ROW,
     )
 }

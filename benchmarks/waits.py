@@ -107,8 +107,8 @@ def _wait(server: Server, name: str, given: dict[str, Any]) -> tuple[dict[str, A
         waiter.stdin.flush()
         arrived = []
         for word in ("begin\n", "end\n"):
-            if waiter.stdout.readline() != word:
-                raise RuntimeError(f"{name} did not come to its {word.strip()}")
+            if (said := waiter.stdout.readline()) != word:
+                raise RuntimeError(f"{name} did not come to its {word.strip()}: {said}")
             arrived.append(server.truth()["calls"].get(API, {"total": 0})["total"])
         done: dict[str, Any] = json.loads(waiter.communicate(timeout=PATIENCE)[0])
     finally:
