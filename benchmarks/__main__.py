@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import imports, pace, peers, spacing, tasks, waits
+from benchmarks import imports, pace, peers, spacing, tasks, triggerer, waits
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
 
@@ -20,6 +20,7 @@ ROWS: dict[str, Row] = {
         peers.ROW,
         waits.TRIGGER,
         waits.WAITS,
+        triggerer.ROW,
         spacing.ROW,
         tasks.ROW,
         imports.ROW,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import connection_to
+from benchmarks.meters import processor_seconds_of
 from benchmarks.results import Result, Row, at_most, beside, exactly, median_of
 from benchmarks.server import Server, serving
 from demo.airflow_stack import AirflowStack
@@ -43,7 +43,6 @@ ALONE = 7
 PARALLELISM = 8
 #: Seconds in which a run must be over, and between two looks at the processes.
 PATIENCE = 420.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 ONE_TASK, NO_LEDGER, MAPPED, TRIVIAL = "bench_one_task", "bench_no_ledger", "bench_mapped", "bench_trivial"
 
 
@@ -164,12 +163,12 @@ def _replant(airflow: AirflowStack, server: Server, keys: int) -> bool:
 
 def _run(airflow: AirflowStack, dag: str) -> dict[str, Any]:
     """Run a DAG: seconds from its start to its end, of all processors of this Airflow, and of a task."""
-    used = _processor_seconds(airflow)
+    used = _processor_seconds_of(airflow)
     run = airflow.api.trigger(dag)
     if airflow.api.wait_run(dag, run, PATIENCE) != "success":
         raise RuntimeError(f"{dag} failed")
     time.sleep(1.0)  # the last supervisor is about to end
-    used = _processor_seconds(airflow) - used
+    used = _processor_seconds_of(airflow) - used
     found = airflow.api.get(f"/dags/{dag}/dagRuns/{run}")
     wall = _moment(found["end_date"]) - _moment(found["start_date"])
     tasks = [task["duration"] for task in airflow.api.task_instances(dag, run)]
@@ -178,23 +177,12 @@ def _run(airflow: AirflowStack, dag: str) -> dict[str, Any]:
     return done
 
 
+def _processor_seconds_of(airflow: AirflowStack) -> float:
+    return processor_seconds_of([pid for process in airflow.processes.values() for pid in process.members()])
+
+
 def _moment(text: str) -> float:
     return dt.datetime.fromisoformat(text).timestamp()
-
-
-def _processor_seconds(airflow: AirflowStack) -> float:
-    """What all processes of this Airflow took until now, those included that ended since."""
-    pids = {pid for process in airflow.processes.values() for pid in process.members()}
-    return sum(map(_processor_seconds_of, pids))
-
-
-def _processor_seconds_of(pid: int) -> float:
-    try:
-        # User and system time, its own and that of children it has waited for.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
-    except OSError:
-        return 0.0
-    return sum(map(int, fields)) / _TICKS
 
 
 ROW = Row("tasks", "One task with 10,000 keys beside 500 mapped tasks of 20, same Airflow", measure)
