@@ -30,6 +30,8 @@ KEPT_LATER = 0.85
 EVEN = 0.7
 #: Calls that begin at once after a pause: so many, and so much of all slots. A stranger may be there.
 AT_ONCE, AT_ONCE_SHARE = 15, 0.5
+#: Round trips that are looked back at, and the part of the shortest that is surely spent on the way.
+TRIPS, SURE = 20, 0.9
 #: Seconds that anybody is held back at most.
 LONGEST_HOLD = 300.0
 
@@ -71,6 +73,7 @@ class Book(Struct):
     :param cut_at: When that was.
     :param since: When calls began, after a pause.
     :param last: When the last call began.
+    :param trips: Seconds that the last calls took.
     """
 
     format: Literal[2] = 2
@@ -79,6 +82,7 @@ class Book(Struct):
     cut_at: float = 0.0
     since: float = 0.0
     last: float = 0.0
+    trips: list[float] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
     def begin(self, rate: Rate, now: float, number: int) -> float:
@@ -94,7 +98,8 @@ class Book(Struct):
         over = len(self.calls) - self.allowed(rate, now)
         if over >= 0:
             # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
-            due = sorted(min(c.until, now + rate.window) if c.number else c.until for c in self.calls)
+            soonest = now + rate.window - self._on_the_way(rate, now)
+            due = sorted(min(c.until, soonest) if c.number else c.until for c in self.calls)
             wait = max(wait, due[over] - now)
         if wait > 0:
             return wait
@@ -104,8 +109,11 @@ class Book(Struct):
 
     def end(self, rate: Rate, now: float, number: int) -> None:
         """End a call, whatever became of it. One whose lease ended before is counted once more: it took place."""
+        for call in self.calls:
+            if call.number == number:
+                self.trips = [*self.trips[1 - TRIPS :], now - (call.until - LEASE - rate.window)]
         self.calls = [call for call in self.calls if call.number != number]
-        self.calls.append(Call(now + rate.window))
+        self.calls.append(Call(now + rate.window - self._on_the_way(rate, now)))
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """DingTalk refused a call as one too many: hold everybody back, and call less often for a while.
@@ -145,6 +153,18 @@ class Book(Struct):
             return EVEN * rate.window / self.allowed(rate, now)
         return 0.0
 
+    def _on_the_way(self, rate: Rate, now: float) -> float:
+        """Seconds of a window that pass on the wire, so that nobody needs to wait for them.
+
+        A call was counted some way before its answer came, and the next one on its slot is counted some way after
+        it began. As long as all trips are alike, both ways together are as long as a trip, however they share it.
+        The less alike they are, the less of that is sure; after a refusal nothing is.
+        """
+        if len(self.trips) < TRIPS or self._met_a_stranger(now):
+            return 0.0
+        shortest, longest = min(self.trips), max(self.trips)
+        return min(max(SURE * shortest - 2 * (longest - shortest), 0.0), rate.window / 2)
+
     def _met_a_stranger(self, now: float) -> bool:
         return self.share > 0 and now - self.cut_at < CAREFUL
 
@@ -157,4 +177,5 @@ class Book(Struct):
             and 0 <= self.cut_at <= now
             and self.last <= now
             and self.share >= 0
+            and all(0 <= trip <= 2 * LEASE for trip in self.trips)
         )

@@ -19,6 +19,7 @@ from airflow_provider_dingtalk.api.pace_book import (
     LEASE,
     LONGEST_HOLD,
     QUIET,
+    TRIPS,
     Book,
     Call,
     Rate,
@@ -151,6 +152,43 @@ def test_few_calls_need_not_begin_apart(slots: int) -> None:
     assert begins(Book(), Rate(slots), NOW, slots) == [NOW] * slots
 
 
+def freed(trips: list[float], book: Book | None = None) -> float:
+    """Seconds after which a slot is free again once calls took so long, the last one included."""
+    book = book or Book()
+    for number, trip in enumerate(trips):
+        book.calls.append(Call(NOW - trip + LEASE + 1, number + 1))
+        book.end(TWENTY, NOW, number + 1)
+    return book.calls[-1].until - NOW
+
+
+@pytest.mark.parametrize(
+    ("trips", "seconds"),
+    [
+        ([0.1] * (TRIPS - 1), 1.0),  # too few to know
+        ([0.1] * TRIPS, 0.91),
+        ([0.1] * TRIPS + [0.11], 0.93),
+        ([0.1] * (TRIPS - 1) + [0.15], 1.0),
+        ([0.3] + [0.1] * TRIPS, 0.91),  # the odd one is long ago
+        ([0.01, 0.02] * TRIPS, 1.0),
+        ([3.0] * TRIPS, 0.5),
+        ([0.0] * TRIPS, 1.0),
+    ],
+)
+def test_what_surely_passes_on_the_wire_need_not_be_waited_for(trips: list[float], seconds: float) -> None:
+    assert freed(trips) == pytest.approx(seconds)
+
+
+def test_after_a_refusal_nothing_is_sure() -> None:
+    book = Book()
+    book.throttled(TWENTY, NOW, 1.0)
+    assert freed([0.1] * TRIPS, book) == pytest.approx(1.0)
+
+
+def test_who_waits_for_a_call_under_way_asks_again_as_soon_as_it_may_be_free() -> None:
+    book = Book(trips=[0.1] * TRIPS, calls=[Call(NOW + LEASE, 1), Call(NOW + LEASE, 2)])
+    assert book.begin(TWO, NOW, 3) == pytest.approx(0.91)
+
+
 def test_after_a_refusal_all_calls_begin_apart_for_a_minute() -> None:
     book = Book()
     book.throttled(TWENTY, NOW, 1.0)
@@ -198,6 +236,8 @@ def test_a_book_survives_its_file() -> None:
         Book(cut_at=NOW + 1),
         Book(last=NOW + 1),
         Book(share=-1),
+        Book(trips=[-1.0]),
+        Book(trips=[1e9]),
     ],
 )
 def test_a_book_of_another_boot_does_not_fit(book: Book) -> None:
