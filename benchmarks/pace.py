@@ -43,7 +43,7 @@ API = "robot/otoMessages/batchRecall"
 APP = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
 SANDBOX = "airflow_provider_dingtalk.sandbox"
 #: Calls a second that DingTalk allows, by edition, and how often each is measured: the slow one takes long.
-ROUNDS = {20: 1, 40: 3, 60: 3}
+ROUNDS = {20: 1, 40: 2, 60: 2}
 WINDOWS = ("fixed", "sliding")
 #: Seconds that the sandbox adds to each answer.
 DELAY = 0.05

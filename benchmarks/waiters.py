@@ -146,7 +146,15 @@ async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
     idle = await _idle(meters)
     before = resident_bytes()
     _say("begin")
-    tasks = await _staggered(keys, lambda key: _run(_arguments([key])))
+    # Made of one text: what sensors do in workers is none of the triggerer's.
+    text, began = _arguments(["KEY"]), time.time()
+
+    def begin(key: str) -> Awaitable[None]:
+        arguments = json.loads(text.replace("KEY", key))
+        arguments["pacing"]["began"] += time.time() - began
+        return _run(json.dumps(arguments))
+
+    tasks = await _staggered(keys, begin)
     meters.begin()
     await asyncio.wait(tasks, timeout=BEAT * given["beats"], return_when=asyncio.FIRST_EXCEPTION)
     read = meters.read()
