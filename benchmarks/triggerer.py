@@ -31,7 +31,7 @@ BEAT = 30.0
 #: Seconds in which CPU and memory are measured: whole beats.
 WINDOW = 60.0
 PATIENCE = 180.0
-BACKEND = "benchmarks.triggerer_parts.CountingBackend"
+BACKEND = "benchmarks.counting.CountingBackend"
 
 
 def measure(quick: bool) -> Result:
