@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.installed-browser
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
+BENCH_INSTALLED := $(VENV)/.installed-bench
 AIRFLOW := 3.3.2
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -66,6 +67,15 @@ $(BROWSER): $(INSTALLED)
 debian-chromium:
 	@echo "Installing the Debian package chromium."
 	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium
+
+.PHONY: bench
+bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, half an hour; `python -m benchmarks ROW` for one
+	$(BIN)/python -m benchmarks --json docs/benchmarks.json --table docs/benchmarks.md
+
+# Peers to be measured against; nothing else needs them.
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
+	@touch $@
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, mypy and import-linter

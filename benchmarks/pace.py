@@ -1,7 +1,7 @@
-"""How near recalls come to the speed that DingTalk allows: ``python -m benchmarks.pace``.
+"""Rows ``pace``, ``processes`` and ``stranger``: how near recalls come to the speed that DingTalk allows.
 
 10,000 one-on-one messages are recalled (500 calls) from a sandbox in another process, which counts calls in
-fixed or in sliding seconds and refuses those that are too many. One JSON line per run:
+fixed or in sliding seconds and refuses those that are too many. Of each run:
 
 ``ratio``      seconds from the first call to the last, over ``calls / rate``; the rate is what a stranger leaves
 ``throttled``  calls that the sandbox refused as too many, the stranger's apart
@@ -12,7 +12,6 @@ fixed or in sliding seconds and refuses those that are too many. One JSON line p
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -36,31 +35,87 @@ from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
+from benchmarks.results import Figure, Result, Row, at_most, exactly, median_of
 
 KEYS = 10_000
 KEYS_PER_CALL = 20
 API = "robot/otoMessages/batchRecall"
 APP = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
 SANDBOX = "airflow_provider_dingtalk.sandbox"
+#: Calls a second that DingTalk allows, by edition, and how often each is measured: the slow one takes long.
+ROUNDS = {20: 1, 40: 2, 60: 2}
+WINDOWS = ("fixed", "sliding")
+#: Seconds that the sandbox adds to each answer.
+DELAY = 0.05
 
 
-def main() -> None:
-    """Print one line per run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rates", type=int, nargs="+", default=[20, 40, 60], help="calls per second allowed")
-    parser.add_argument("--windows", nargs="+", default=["fixed", "sliding"])
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--stranger", action="store_true", help="another client takes half of the rate, evenly")
-    parser.add_argument("--latency", type=float, default=0.05, help="seconds that the sandbox adds to each answer")
-    parser.add_argument("--worker", nargs=3, metavar=("URL", "RATE", "FOLDER"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        asyncio.run(_work(*options.worker))
-        return
-    for rate in options.rates:
-        for window in options.windows:
-            for processes in options.processes:
-                print(json.dumps(measure(rate, window, processes, options.latency, options.stranger)), flush=True)
+def measure_alone(quick: bool) -> Result:
+    """One process, and nobody else."""
+    runs = _runs(1, stranger=False, quick=quick)
+    return Result([*_ratios(runs, 1.04), *_exact(runs, processes=1)], runs, [_note(runs)])
+
+
+def measure_processes(quick: bool) -> Result:
+    """Four processes of this host at once, a quarter of the messages each."""
+    runs = _runs(4, stranger=False, quick=quick)
+    return Result([*_ratios(runs, 1.05), *_exact(runs, processes=4)], runs, [_note(runs)])
+
+
+def measure_stranger(quick: bool) -> Result:
+    """One process, while another client of the same app takes half of the rate at an even beat."""
+    runs = _runs(1, stranger=True, quick=quick)
+    calls = KEYS / KEYS_PER_CALL
+    figures = _ratios(runs, 1.2)
+    for name, of in _by_case(runs).items():
+        figures.append(at_most(f"{name}: calls throttled", 100 * median_of(of, "throttled") / calls, 3, "%"))
+    figures.append(exactly("runs in which all messages are gone", _whole(runs), len(runs)))
+    return Result(figures, runs, [_note(runs)])
+
+
+def _runs(processes: int, *, stranger: bool, quick: bool) -> list[dict[str, Any]]:
+    runs = []
+    for number in range(1 if quick else max(ROUNDS.values())):
+        for rate in [
+            rate for rate, rounds in ROUNDS.items() if number < rounds and not (quick and rate < max(ROUNDS))
+        ]:
+            for window in WINDOWS:
+                runs.append(measure(rate, window, processes, DELAY, stranger))
+                print(f"  {runs[-1]}", file=sys.stderr, flush=True)
+    return runs
+
+
+def _by_case(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    cases: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        cases.setdefault(f"{run['rate']}/s, {run['window']} window", []).append(run)
+    return cases
+
+
+def _ratios(runs: list[dict[str, Any]], limit: float) -> list[Figure]:
+    what = "wall over calls / rate" if limit < 1.2 else "wall over calls / what is left of the rate"
+    return [at_most(f"{name}: {what}", median_of(of, "ratio"), limit, "×") for name, of in _by_case(runs).items()]
+
+
+def _exact(runs: list[dict[str, Any]], *, processes: int) -> list[Figure]:
+    used = [run["used"] for run in runs]
+    as_planned = sum(each == {"recall": KEYS // KEYS_PER_CALL, "token": processes} for each in used)
+    tokens = "1 token call" if processes == 1 else f"{processes} token calls"
+    return [
+        exactly("calls throttled, all runs together", sum(run["throttled"] for run in runs), 0),
+        exactly(f"runs with exactly 500 recall calls and {tokens}", as_planned, len(runs)),
+        exactly("runs in which all messages are gone", _whole(runs), len(runs)),
+    ]
+
+
+def _whole(runs: list[dict[str, Any]]) -> int:
+    return sum(run["recalled"] == KEYS for run in runs)
+
+
+def _note(runs: list[dict[str, Any]]) -> str:
+    all_ratios = "; ".join(
+        f"{name}: {', '.join(str(run['ratio']) for run in of)}" for name, of in _by_case(runs).items()
+    )
+    return f"The sandbox takes {DELAY * 1000:.0f} ms for each call. Medians; the ratios of all runs: {all_ratios}."
 
 
 def measure(rate: int, window: str, processes: int, latency: float, stranger: bool) -> dict[str, Any]:
@@ -106,7 +161,7 @@ def _run(
     url: str, rate: int, shares: list[list[str]], stranger: bool
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Let workers recall their shares, all at once; what each says of itself, and what became of the stranger."""
-    command = [sys.executable, "-m", "benchmarks.pace", "--worker", url, str(rate)]
+    command = [sys.executable, "-m", "benchmarks.pace", url, str(rate)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with tempfile.TemporaryDirectory() as folder:
         workers = [subprocess.Popen([*command, f"{folder}/pace"], **pipes) for _ in shares]
@@ -169,5 +224,9 @@ async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
     return dict(told)
 
 
+ALONE = Row("pace", "10,000 keys at the pace that DingTalk allows", measure_alone)
+PROCESSES = Row("processes", "The same from 4 processes of one host at once", measure_processes)
+STRANGER = Row("stranger", "The same while a stranger takes half of the rate", measure_stranger)
+
 if __name__ == "__main__":
-    main()
+    asyncio.run(_work(*sys.argv[1:]))

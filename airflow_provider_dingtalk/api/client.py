@@ -98,7 +98,7 @@ class DingTalkClient:
         self._patience = patience or Patience()
         self._transports = {base: transport or transport_for(base, ca_file) for base in {hosts.api, hosts.oapi}}
         # Requests wait here and not in the pool, whose work grows with all that waits in it.
-        self._gate = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._gate = asyncio.Semaphore(self.in_flight)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
         self._banned_until = float("-inf")
 
@@ -122,6 +122,11 @@ class DingTalkClient:
             failed = attempt.retry_state.outcome
             dead = token if failed and _is_dead_token(failed.exception()) else None
         raise AssertionError("tenacity always returns or raises")
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are under way at once at most; whoever starts more has them wait."""
+        return min(self._limiter.in_flight or MAX_CONNECTIONS, MAX_CONNECTIONS)
 
     async def authenticate(self) -> None:
         """Get a token, unless a living one is there.

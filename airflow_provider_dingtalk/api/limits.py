@@ -18,6 +18,9 @@ from airflow_provider_dingtalk.api.shared_pace import Alone, Register, Shared
 
 #: DingTalk-imposed limit of the standard edition.
 DEFAULT_CALLS_PER_SECOND = 20.0
+#: Calls under way at once where there is a limit: enough for 60 a second at 150 ms each. When DingTalk says "too
+#: many", all that are under way are refused, and when a process is killed, all of them are in doubt.
+IN_FLIGHT = 10
 #: Seconds after which a register that was busy is asked again.
 ASK_AGAIN = 0.002
 
@@ -87,6 +90,11 @@ class Limiter:
         self._rate = Rate.of(calls_per_second) if calls_per_second > 0 else None
         self._shared = Shared(folder, app, self._clock) if folder else None
         self._paces: dict[str, Pace] = {}
+
+    @property
+    def in_flight(self) -> int | None:
+        """Calls that should be under way at once at most. None: there is no limit that asks for it."""
+        return None if self._rate is None else IN_FLIGHT
 
     @asynccontextmanager
     async def slot(self, api: str) -> AsyncIterator[None]:

@@ -18,11 +18,20 @@ LEASE = 45.0
 #: Seconds without a throttle answer until the pace grows again, and those in which its growth doubles.
 QUIET = 10.0
 DOUBLING = 2.0
+#: Seconds after a throttle answer for which calls begin one after the other.
+CAREFUL = 60.0
 #: Part of what went through that is taken next: some room for those who use the app too.
-ROOM = 0.9
-#: Part of the pace that is kept at least when DingTalk says "too many" for the first time, and later.
+ROOM = 0.95
+#: Part of the pace that is kept when DingTalk says "too many" for the first time, and at least later.
 KEPT_AT_FIRST = 0.5
-KEPT_LATER = 0.75
+KEPT_LATER = 0.85
+#: Where there may be too many, calls begin one after the other, so that few are under way when DingTalk says so:
+#: this part of an even gap apart.
+EVEN = 0.7
+#: Calls that begin at once after a pause: so many, and so much of all slots. A stranger may be there.
+AT_ONCE, AT_ONCE_SHARE = 15, 0.5
+#: Round trips that are looked back at, and the part of the shortest that is surely spent on the way.
+TRIPS, SURE = 20, 0.9
 #: Seconds that anybody is held back at most.
 LONGEST_HOLD = 300.0
 
@@ -62,12 +71,18 @@ class Book(Struct):
     :param not_before: No call begins before.
     :param share: Slots that were left to us when DingTalk last said "too many"; 0 if it never did.
     :param cut_at: When that was.
+    :param since: When calls began, after a pause.
+    :param last: When the last call began.
+    :param trips: Seconds that the last calls took.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     not_before: float = 0.0
     share: int = 0
     cut_at: float = 0.0
+    since: float = 0.0
+    last: float = 0.0
+    trips: list[float] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
     def begin(self, rate: Rate, now: float, number: int) -> float:
@@ -77,33 +92,43 @@ class Book(Struct):
         :returns: 0 if the call began, else seconds after which to ask again: never later than a slot gets free.
         """
         self.calls = [call for call in self.calls if call.until > now]
-        wait = self.not_before - now
+        if not self.calls:
+            self.since = now
+        wait = max(self.not_before, self.last + self._gap(rate, now)) - now
         over = len(self.calls) - self.allowed(rate, now)
         if over >= 0:
             # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
-            due = sorted(min(c.until, now + rate.window) if c.number else c.until for c in self.calls)
+            soonest = now + rate.window - self._on_the_way(rate, now)
+            due = sorted(min(c.until, soonest) if c.number else c.until for c in self.calls)
             wait = max(wait, due[over] - now)
         if wait > 0:
             return wait
         self.calls.append(Call(now + LEASE + rate.window, number))
+        self.last = now
         return 0.0
 
     def end(self, rate: Rate, now: float, number: int) -> None:
         """End a call, whatever became of it. One whose lease ended before is counted once more: it took place."""
+        for call in self.calls:
+            if call.number == number:
+                self.trips = [*self.trips[1 - TRIPS :], now - (call.until - LEASE - rate.window)]
         self.calls = [call for call in self.calls if call.number != number]
-        self.calls.append(Call(now + rate.window))
+        self.calls.append(Call(now + rate.window - self._on_the_way(rate, now)))
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """DingTalk refused a call as one too many: hold everybody back, and call less often for a while.
 
-        Others use the app too, then. What they left to us is what went through within the last window. One
-        look may deceive, so that never more than half is given up at once. Refusals within a window are one.
+        Others use the app too, then. At first nobody knows how much they take: half is left to them. Later, what
+        they left to us is what went through within the last window; one look may deceive, so that little is given
+        up at once. Refusals within a window are one.
         """
         if now - self.cut_at >= rate.window or not self.share:
             allowed = self.allowed(rate, now)
             went_through = sum(not call.number and call.until > now for call in self.calls) - 1
-            kept = KEPT_LATER if self.share else KEPT_AT_FIRST
-            self.share = max(1, int(allowed * kept), min(int(went_through * ROOM), allowed - 1))
+            if self._met_a_stranger(now):
+                self.share = max(1, int(allowed * KEPT_LATER), min(int(went_through * ROOM), allowed - 1))
+            else:
+                self.share = max(1, int(allowed * KEPT_AT_FIRST))
             self.cut_at = now
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
 
@@ -117,6 +142,32 @@ class Book(Struct):
         doublings = int(min(quiet / DOUBLING, 32.0))
         return min(rate.slots, self.share + (1 << (doublings + 1)) - 1)
 
+    def _gap(self, rate: Rate, now: float) -> float:
+        """Seconds between the beginnings of two calls at least.
+
+        None as long as all goes well: a whole window went through, so that the next one may. Careful is who was
+        refused, and who begins.
+        """
+        begins = now - self.since < rate.window and len(self.calls) >= max(AT_ONCE, rate.slots * AT_ONCE_SHARE)
+        if begins or self._met_a_stranger(now):
+            return EVEN * rate.window / self.allowed(rate, now)
+        return 0.0
+
+    def _on_the_way(self, rate: Rate, now: float) -> float:
+        """Seconds of a window that pass on the wire, so that nobody needs to wait for them.
+
+        A call was counted some way before its answer came, and the next one on its slot is counted some way after
+        it began. As long as all trips are alike, both ways together are as long as a trip, however they share it.
+        The less alike they are, the less of that is sure; after a refusal nothing is.
+        """
+        if len(self.trips) < TRIPS or self._met_a_stranger(now):
+            return 0.0
+        shortest, longest = min(self.trips), max(self.trips)
+        return min(max(SURE * shortest - 2 * (longest - shortest), 0.0), rate.window / 2)
+
+    def _met_a_stranger(self, now: float) -> bool:
+        return self.share > 0 and now - self.cut_at < CAREFUL
+
     def fits(self, rate: Rate, now: float) -> bool:
         """Whether its times can be of this clock. Those of another boot lie in a future that may never come."""
         latest = max((call.until for call in self.calls), default=now)
@@ -124,5 +175,7 @@ class Book(Struct):
             latest <= now + LEASE + rate.window
             and self.not_before <= now + LONGEST_HOLD
             and 0 <= self.cut_at <= now
+            and self.last <= now
             and self.share >= 0
+            and all(0 <= trip <= 2 * LEASE for trip in self.trips)
         )

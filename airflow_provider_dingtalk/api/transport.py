@@ -1,7 +1,8 @@
-"""The socket: a pool of TLS connections, one for each process and event loop.
+"""The socket: TLS connections that are kept, for each process and event loop.
 
 httpx's transport is used without its client on top: no redirects, no cookies, no ``.netrc``, no log line
-with a URL in it, and half of the work per call.
+with a URL in it, and half of the work per call. Its pool looks at every connection for every call, which at 20
+in flight costs four times as much as the call itself: so each connection is a pool of its own here (a lane).
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import functools
 import ssl
 import urllib.request
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import httpx
 
-#: Connections kept, and calls in flight. The pool looks at every connection for every call: more is slower.
-MAX_CONNECTIONS = 10
+#: Connections kept, and calls in flight, where nothing asks for fewer.
+MAX_CONNECTIONS = 20
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 
 
 @functools.cache
@@ -31,13 +34,62 @@ def transport_for(base_url: str, ca_file: str | None = None) -> httpx.AsyncBaseT
 
     :param base_url: Scheme and host; no proxy for loopback.
     """
-    return httpx.AsyncHTTPTransport(
-        # Plain http is for loopback only; its context trusts nobody.
-        verify=tls_context(ca_file) if base_url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-        proxy=_proxy_for(base_url),
-        trust_env=False,
-    )
+    # Plain http is for loopback only; its context trusts nobody.
+    context = tls_context(ca_file) if base_url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    proxy = _proxy_for(base_url)
+    return Lanes(lambda: httpx.AsyncHTTPTransport(verify=context, limits=_ONE, proxy=proxy, trust_env=False))
+
+
+class Lanes(httpx.AsyncBaseTransport):
+    """Connections side by side, each for one call at a time.
+
+    There are as many as calls were ever in flight at once: whoever calls sets the bound. The one used last is
+    taken first, so that in quiet times the others may be closed.
+
+    :param make: Makes a transport of one connection.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
+        self._all: list[httpx.AsyncBaseTransport] = []
+        self._free: list[httpx.AsyncBaseTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send on a free lane; it is free again when the answer is closed."""
+        lane = self._free.pop() if self._free else self._open()
+        try:
+            response = await lane.handle_async_request(request)
+        except BaseException:
+            self._free.append(lane)
+            raise
+        response.stream = _Answer(response, lambda: self._free.append(lane))
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for lane in self._all:
+            await lane.aclose()
+
+    def _open(self) -> httpx.AsyncBaseTransport:
+        self._all.append(self._make())
+        return self._all[-1]
+
+
+class _Answer(httpx.AsyncByteStream):
+    """The bytes of an answer, and who is to be told when it is closed."""
+
+    def __init__(self, response: httpx.Response, closed: Callable[[], None]) -> None:
+        self._stream = response.stream
+        self._closed = closed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()  # type: ignore[union-attr]
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()  # type: ignore[union-attr]
+        finally:
+            self._closed()
 
 
 def _proxy_for(base_url: str) -> str | None:

@@ -6,6 +6,7 @@ Nothing here waits or has a socket. The token of the old host goes into the URL,
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -80,7 +81,7 @@ def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[st
         query["access_token"] = token
     if http.method == "GET":
         query |= {name: _as_text(value) for name, value in fields.items()}
-    url = httpx.URL(base_url + http.path, params=query) if query else httpx.URL(base_url + http.path)
+    url = httpx.URL(base_url + http.path, params=query) if query else _url(base_url + http.path)
     if http.method == "GET":
         return httpx.Request("GET", url, headers=headers)
     if http.host is Host.OAPI:
@@ -88,6 +89,12 @@ def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[st
         return httpx.Request("POST", url, headers=headers, data=form)
     headers["content-type"] = "application/json; charset=utf-8"
     return httpx.Request("POST", url, headers=headers, content=msgspec.json.encode(fields))
+
+
+@functools.lru_cache(maxsize=64)
+def _url(text: str) -> httpx.URL:
+    """An address without a query: there is one for each API, and reading it takes a tenth of a call."""
+    return httpx.URL(text)
 
 
 def _as_text(value: Any) -> str:

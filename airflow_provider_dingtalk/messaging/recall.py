@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-#: Calls under way at once. At 20 calls a second and 100 ms each, two would do.
-WORKERS = 10
+#: Calls under way at once at most; fewer where the client lets fewer through.
+WORKERS = 20
 #: Times a message is recalled whose answers get lost, and one whose answer nobody understands.
 MAX_TRIES_LOST = 3
 MAX_TRIES_ODD = 2
@@ -111,6 +111,7 @@ class Recall:
     async def run(self, client: DingTalkClient) -> Report:
         """Recall, and give the account. Cancelled or failed, :meth:`report` still gives it."""
         self._client = client
+        self._workers = min(self._workers, client.in_flight)
         await self._resume()
         self._give_up_the_old()
         doubts, fresh = self._batches(self._in(State.INTENT)), self._batches(self._in(State.PENDING))

@@ -30,7 +30,7 @@ from airflow_provider_dingtalk.api.errors import (
     UnexpectedResponseError,
 )
 from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.api.limits import IN_FLIGHT, Limiter
 from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS
 from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES
 from airflow_provider_dingtalk.sandbox.default import (
@@ -707,7 +707,8 @@ async def test_cookies_of_an_answer_are_not_sent_back() -> None:
 # ── Many at once, and the end ────────────────────────────────────────────────────────────────────────
 
 
-async def test_no_more_than_ten_are_on_their_way() -> None:
+@pytest.mark.parametrize(("rate", "in_flight"), [(0, MAX_CONNECTIONS), (1000, IN_FLIGHT)])
+async def test_no_more_are_on_their_way_than_should_be(rate: float, in_flight: int, clock: VirtualClock) -> None:
     now, most = 0, 0
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -719,10 +720,11 @@ async def test_no_more_than_ten_are_on_their_way() -> None:
         now -= 1
         return good_answer(request)
 
-    async with open_client(transport=Answering(answer)) as client:
+    async with open_client(transport=Answering(answer), limiter=Limiter(rate, clock)) as client:
         await client.authenticate()
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
-    assert most == MAX_CONNECTIONS == 10
+        assert client.in_flight == in_flight
+    assert most == in_flight
 
 
 async def test_cancelled_call_ends_at_once_and_leaves_no_trace(clock: VirtualClock) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.api.pace_book import AT_ONCE, EVEN, SURE
 from tests.api.fakes import TimeLine
 from tests.clock import VirtualClock
 
@@ -88,8 +89,36 @@ async def test_pace_costs_no_more_than_the_answers_take() -> None:
         await asyncio.gather(*(one() for _ in range(200)))
 
     await line.run(all_calls())
-    # Ten waves of 20; a slot comes back 1.05 s after it was taken.
-    assert line.monotonic() - began == pytest.approx(9 * 1.05 + 0.05)
+    # Ten waves of 20; the last of the first wave begin apart. A slot comes back 1.05 s after it was taken, and
+    # sooner by nine tenths of these 50 ms once it is known that all calls take as long.
+    apart = (20 - AT_ONCE) * EVEN / 20
+    seconds = line.monotonic() - began
+    assert 9 + 0.05 + apart < seconds <= 1.05 + 8 * (1.05 - SURE * 0.05) + 0.05 + apart
+
+
+@pytest.mark.parametrize("way", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rate", [20, 60])
+@pytest.mark.parametrize("trip", [0.05, 0.4])
+async def test_where_all_trips_are_alike_a_second_passes_where_it_is_counted(
+    rate: int, way: float, trip: float
+) -> None:
+    """Wherever on its way a call is counted, no server counts too many, and little time is lost."""
+    line, rng = TimeLine(), random.Random(1)
+    limiter, arrivals = Limiter(rate, line), []
+
+    async def call() -> None:
+        async with limiter.slot(API):
+            await line.sleep(way * trip * rng.uniform(1.0, 1.04))
+            arrivals.append(line.monotonic())
+            await line.sleep((1 - way) * trip * rng.uniform(1.0, 1.04))
+
+    async def all_calls() -> None:
+        await asyncio.gather(*(call() for _ in range(rate * 10)))
+
+    await line.run(all_calls())
+    assert all(later - sooner > 1.0 for sooner, later in zip(arrivals, arrivals[rate:], strict=False))
+    # One window is waited out in full, the others but for a fifth of the way.
+    assert arrivals[-1] - arrivals[0] <= 9 + trip + 9 * 0.3 * trip + EVEN
 
 
 async def test_waiters_are_served_in_their_order() -> None:

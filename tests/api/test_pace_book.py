@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import pairwise
 
 import msgspec
 import pytest
 
 from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.pace_book import DOUBLING, LEASE, LONGEST_HOLD, QUIET, Book, Call, Rate
+from airflow_provider_dingtalk.api.pace_book import (
+    AT_ONCE,
+    AT_ONCE_SHARE,
+    CAREFUL,
+    DOUBLING,
+    EVEN,
+    LEASE,
+    LONGEST_HOLD,
+    QUIET,
+    TRIPS,
+    Book,
+    Call,
+    Rate,
+)
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.meter import Meter
 from tests.api.fakes import TimeLine
@@ -74,12 +88,113 @@ def test_a_hold_has_an_end() -> None:
     assert book.begin(TWO, NOW, 1) == LONGEST_HOLD
 
 
-@pytest.mark.parametrize(("went_through", "share"), [(0, 10), (10, 10), (14, 12), (19, 17), (30, 19)])
-def test_after_the_first_refusal_it_takes_what_went_through(went_through: int, share: int) -> None:
+def refused(went_through: int, *, before: int = 0) -> Book:
+    """A book after a refusal, the first one or, with the share that was left ``before``, a later one."""
     calls = [Call(NOW + 0.5) for _ in range(went_through + 1)] + [Call(NOW + 40, 7)]
-    book = Book(calls=calls)
+    book = Book(calls=calls, share=before, cut_at=NOW - 5)
     book.throttled(TWENTY, NOW, 1.0)
-    assert book.allowed(TWENTY, NOW) == share
+    return book
+
+
+@pytest.mark.parametrize("went_through", [0, 10, 14, 19, 30])
+def test_after_the_first_refusal_half_is_left_to_the_others(went_through: int) -> None:
+    assert refused(went_through).allowed(TWENTY, NOW) == 10
+
+
+@pytest.mark.parametrize(("went_through", "share"), [(0, 13), (10, 13), (15, 14), (16, 15), (30, 15)])
+def test_after_a_later_refusal_it_takes_what_went_through(went_through: int, share: int) -> None:
+    assert refused(went_through, before=16).allowed(TWENTY, NOW) == share
+
+
+def test_who_was_refused_once_long_ago_leaves_half_once_more() -> None:
+    book = refused(19)
+    book.throttled(TWENTY, NOW + CAREFUL, 1.0)
+    assert book.allowed(TWENTY, NOW + CAREFUL) == 10
+
+
+def begins(book: Book, rate: Rate, now: float, number: int) -> list[float]:
+    """When so many calls begin, if all are asked for at once and each ends at once."""
+    found = []
+    while len(found) < number:
+        wait = book.begin(rate, now, 1)
+        if wait <= 0:
+            found.append(now)
+            book.end(rate, now, 1)
+        now += max(wait, 0.0)
+    return found
+
+
+def gaps(moments: list[float]) -> list[float]:
+    return [later - sooner for sooner, later in pairwise(moments)]
+
+
+@pytest.mark.parametrize("rate", [TWENTY, Rate(60)])
+def test_after_a_pause_the_last_calls_of_a_window_begin_apart(rate: Rate) -> None:
+    at_once = max(AT_ONCE, int(rate.slots * AT_ONCE_SHARE))
+    apart = EVEN / rate.slots
+    book = Book()
+    found = gaps(begins(book, rate, NOW, rate.slots))
+    assert found == [pytest.approx(0.0)] * (at_once - 1) + [pytest.approx(apart)] * (rate.slots - at_once)
+    # After ten quiet seconds, once more.
+    assert gaps(begins(book, rate, NOW + 10, rate.slots)) == pytest.approx(found)
+
+
+def test_once_a_whole_window_went_through_calls_begin_when_slots_are_free() -> None:
+    book = Book()
+    first = begins(book, TWENTY, NOW, 20)
+    assert begins(book, TWENTY, first[-1], 60) == [
+        pytest.approx(moment + windows) for windows in (1, 2, 3) for moment in first
+    ]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5, AT_ONCE])
+def test_few_calls_need_not_begin_apart(slots: int) -> None:
+    assert begins(Book(), Rate(slots), NOW, slots) == [NOW] * slots
+
+
+def freed(trips: list[float], book: Book | None = None) -> float:
+    """Seconds after which a slot is free again once calls took so long, the last one included."""
+    book = book or Book()
+    for number, trip in enumerate(trips):
+        book.calls.append(Call(NOW - trip + LEASE + 1, number + 1))
+        book.end(TWENTY, NOW, number + 1)
+    return book.calls[-1].until - NOW
+
+
+@pytest.mark.parametrize(
+    ("trips", "seconds"),
+    [
+        ([0.1] * (TRIPS - 1), 1.0),  # too few to know
+        ([0.1] * TRIPS, 0.91),
+        ([0.1] * TRIPS + [0.11], 0.93),
+        ([0.1] * (TRIPS - 1) + [0.15], 1.0),
+        ([0.3] + [0.1] * TRIPS, 0.91),  # the odd one is long ago
+        ([0.01, 0.02] * TRIPS, 1.0),
+        ([3.0] * TRIPS, 0.5),
+        ([0.0] * TRIPS, 1.0),
+    ],
+)
+def test_what_surely_passes_on_the_wire_need_not_be_waited_for(trips: list[float], seconds: float) -> None:
+    assert freed(trips) == pytest.approx(seconds)
+
+
+def test_after_a_refusal_nothing_is_sure() -> None:
+    book = Book()
+    book.throttled(TWENTY, NOW, 1.0)
+    assert freed([0.1] * TRIPS, book) == pytest.approx(1.0)
+
+
+def test_who_waits_for_a_call_under_way_asks_again_as_soon_as_it_may_be_free() -> None:
+    book = Book(trips=[0.1] * TRIPS, calls=[Call(NOW + LEASE, 1), Call(NOW + LEASE, 2)])
+    assert book.begin(TWO, NOW, 3) == pytest.approx(0.91)
+
+
+def test_after_a_refusal_all_calls_begin_apart_for_a_minute() -> None:
+    book = Book()
+    book.throttled(TWENTY, NOW, 1.0)
+    assert gaps(begins(book, TWENTY, NOW + 2, 10)) == [pytest.approx(EVEN / 10)] * 9
+    begins(book, TWENTY, NOW + CAREFUL - 1, 20)
+    assert gaps(begins(book, TWENTY, NOW + CAREFUL + 1, 10)) == [pytest.approx(0.0)] * 9
 
 
 def test_refusals_within_a_window_are_one() -> None:
@@ -90,12 +205,12 @@ def test_refusals_within_a_window_are_one() -> None:
     assert book.not_before == NOW + 0.9 + 1.0
 
 
-def test_later_refusals_cost_a_quarter_and_leave_one_call_at_least() -> None:
+def test_later_refusals_cost_little_and_leave_one_call_at_least() -> None:
     book, shares = Book(), []
     for second in range(12):
         book.throttled(TWENTY, NOW + second, 1.0)
         shares.append(book.allowed(TWENTY, NOW + second))
-    assert shares == [10, 7, 5, 3, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert shares == [10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
 
 
 def test_after_a_quiet_time_it_grows_until_all_is_as_before() -> None:
@@ -119,7 +234,10 @@ def test_a_book_survives_its_file() -> None:
         Book(calls=[Call(NOW + LEASE + 1.001, 3)]),
         Book(not_before=NOW + LONGEST_HOLD + 1),
         Book(cut_at=NOW + 1),
+        Book(last=NOW + 1),
         Book(share=-1),
+        Book(trips=[-1.0]),
+        Book(trips=[1e9]),
     ],
 )
 def test_a_book_of_another_boot_does_not_fit(book: Book) -> None:

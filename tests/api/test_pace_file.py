@@ -131,9 +131,9 @@ async def test_nothing_is_written_through_a_link(
         b"{",
         b"[" * 100_000,
         b"\xff" * 50,
-        b'{"format":2,"calls":[]}',
-        b'{"format":1,"calls":[[1e300,1]]}',
-        b'{"format":1,"not_before":1e300}',
+        b'{"format":1,"calls":[]}',
+        b'{"format":2,"calls":[[1e300,1]]}',
+        b'{"format":2,"not_before":1e300}',
         b" " * 2_000_000,
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_dingtalk.messaging.recall import WORKERS
 from tests.faults.checks import at_most_calls_a_bad_key, only_the_bad_are_left, stops_after_the_first_refusal
 from tests.faults.prepared import (
     DeadTokens,
@@ -200,7 +201,7 @@ RECALL_ROWS = (
             Case(
                 strikes=(Strike(faults=(fault("throttle", code=QUOTA, errcode=90020),), from_call=8),),
                 failed_codes=frozenset({QUOTA, "90020"}),
-                most=stops_after_the_first_refusal(12),
+                most=stops_after_the_first_refusal(WORKERS + 2),
             ),
         ),
     ),

@@ -1,0 +1,63 @@
+"""``python -m benchmarks [row ...] [--quick] [--json FILE] [--table FILE]``: measure, and write it down."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import imports, pace, peers, spacing, tasks, triggerer, waits
+from benchmarks.results import Row
+from benchmarks.table import Book, printed
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        pace.ALONE,
+        pace.PROCESSES,
+        pace.STRANGER,
+        peers.ROW,
+        waits.TRIGGER,
+        waits.WAITS,
+        triggerer.ROW,
+        spacing.ROW,
+        tasks.ROW,
+        imports.ROW,
+    )
+}
+
+
+def main() -> int:
+    """Measure rows, one after the other; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(ROWS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the work: to see that it runs, not how fast"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="file of figures; rows that are not measured now stay as they are"
+    )
+    parser.add_argument(
+        "--table", type=Path, help="Markdown file with the table of these figures between two marks"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.rows) - ROWS.keys():
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    book = Book.load(options.json)
+    missed = 0
+    for name in options.rows or ROWS:
+        row = ROWS[name]
+        print(f"{name}: {row.title}", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        result = row.measure(options.quick)
+        book.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
+        missed += sum(figure.holds is False for figure in result.figures)
+        print(printed(result), flush=True)
+    book.save(options.json)
+    book.write_table(options.table, list(ROWS))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

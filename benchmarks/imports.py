@@ -1,0 +1,107 @@
+"""Row ``imports``: what a DAG file pays for importing operators, sensors and notifiers, beyond ``airflow.sdk``.
+
+Each measurement is a fresh process that has imported ``airflow.sdk`` with all that a DAG file takes from it, and
+then imports one provider. CPU and not wall time: the machine may have other work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks.machine import ROOT
+from benchmarks.results import Result, Row, at_least, at_most, beside, exactly, median_of
+
+ROUNDS = 11
+PACKAGE = "airflow_provider_dingtalk"
+#: What a DAG file imports of each provider to send, to wait and to tell.
+PEERS = {
+    "ours": f"import {PACKAGE}.operators, {PACKAGE}.sensors, {PACKAGE}.notifications",
+    "slack": (
+        "import airflow.providers.slack.operators.slack, airflow.providers.slack.operators.slack_webhook, "
+        "airflow.providers.slack.notifications.slack"
+    ),
+    "http": "import airflow.providers.http.operators.http, airflow.providers.http.sensors.http",
+    "dingding": "import airflow.providers.dingding.operators.dingding",
+    "sdk": "import alibabacloud_dingtalk.robot_1_0.client, alibabacloud_dingtalk.robot_1_0.models",
+}
+NAMES = {
+    "slack": "slack provider",
+    "http": "http provider",
+    "dingding": "dingding provider",
+    "sdk": "official SDK",
+}
+
+PROBE = """
+import json, sys, time
+import airflow.sdk
+from airflow.sdk import DAG, BaseHook, BaseNotifier, BaseOperator, BaseSensorOperator, PokeReturnValue
+from airflow.sdk.configuration import conf
+conf.getboolean("operators", "default_deferrable", fallback=False)
+known = set(sys.modules)
+began = time.process_time()
+{imports}
+spent = time.process_time() - began
+added = sorted(set(sys.modules) - known)
+print(json.dumps({{"cpu_ms": spent * 1000, "modules": added}}))
+"""
+
+
+def measure(quick: bool) -> Result:
+    """All providers in turn, several times."""
+    rounds = 3 if quick else ROUNDS
+    runs = [{"round": number, **_run(name)} for number in range(-1, rounds) for name in PEERS]
+    # The first round writes byte code.
+    runs = [run for run in runs if run["round"] >= 0]
+    by_peer = {name: [run for run in runs if run["peer"] == name] for name in PEERS}
+    cpu = {name: median_of(of, "cpu_ms") for name, of in by_peer.items()}
+    figures = [
+        at_most("CPU to import ours", cpu["ours"], 2, "ms"),
+        at_most("modules that ours adds", median_of(by_peer["ours"], "modules"), 6),
+        exactly("third-party modules among them", median_of(by_peer["ours"], "third_party"), 0),
+    ]
+    for name, title in NAMES.items():
+        goal = 90 if name == "sdk" else 50
+        figures.append(at_least(f"{title} over ours", cpu[name] / cpu["ours"], goal, "×"))
+    for name, title in NAMES.items():
+        figures.append(beside(f"{title}: CPU", cpu[name], "ms"))
+        figures.append(beside(f"{title}: modules", median_of(by_peer[name], "modules")))
+    note = f"{rounds} interleaved rounds of fresh processes; medians. Ours: " + ", ".join(_ours())
+    return Result(figures, runs, [note])
+
+
+def _run(name: str) -> dict[str, Any]:
+    found = _probe(name)
+    modules = found["modules"]
+    return {
+        "peer": name,
+        "cpu_ms": round(found["cpu_ms"], 3),
+        "modules": len(modules),
+        "third_party": len(_third_party(modules)),
+    }
+
+
+def _ours() -> list[str]:
+    return [f"`{module}`" for module in _probe("ours")["modules"]]
+
+
+def _probe(name: str) -> dict[str, Any]:
+    code = PROBE.format(imports=PEERS[name])
+    # Byte code is kept, as it is where Airflow runs; and no meter of somebody's runs along.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _third_party(modules: list[str]) -> list[str]:
+    """Modules that are neither the standard library's, nor Airflow's, nor ours."""
+    known = {*sys.stdlib_module_names, "airflow", PACKAGE}
+    return [module for module in modules if module.partition(".")[0] not in known]
+
+
+ROW = Row("imports", "What a DAG file pays for importing operators, sensors and notifiers", measure)

@@ -1,0 +1,200 @@
+"""The server that all are measured against: the sandbox in a process of its own, with a wire that takes time.
+
+It validates as the sandbox does, so that a client that sends nonsense is no fast one. The time on the wire is
+added where bytes go out, so that several requests on one connection wait side by side, as on a real wire:
+``python -m benchmarks.server --latency 0.05``. Handshakes are not delayed, which is kind to clients that make a
+connection per call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import functools
+import ipaddress
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import certifi
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, default_world
+from airflow_provider_dingtalk.sandbox.server import listen, make_server
+from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
+
+#: Seconds between a request's arrival and its answer, as in the goals.
+LATENCY = 0.05
+DAY = dt.timedelta(days=1)
+
+
+class Wire:
+    """A transport whose bytes arrive later, in their order.
+
+    :param transport: The real one; all that is not about sending is its own.
+    """
+
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._transport = transport
+        self._later = functools.partial(asyncio.get_running_loop().call_later, seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, later."""
+        self._later(self._transport.write, data)
+
+    def writelines(self, parts: list[bytes]) -> None:
+        """Send, later."""
+        self.write(b"".join(parts))
+
+    def close(self) -> None:
+        """Close, after what is on its way."""
+        self._later(self._transport.close)
+
+
+def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
+    """The sandbox's protocol over a wire that takes so many seconds."""
+
+    class SlowProtocol(WiredProtocol):
+        def connection_made(self, transport: Any) -> None:
+            wire: Any = Wire(transport, seconds) if seconds else transport
+            super().connection_made(wire)
+
+    return SlowProtocol
+
+
+class Server:
+    """A running server.
+
+    :param ca_file: What to trust, for https: the usual bundle with the server's own authority in it, since a
+        short bundle would spare clients a cost that they have.
+    """
+
+    def __init__(self, url: str, ca_file: str | None) -> None:
+        self.url = url
+        self.ca_file = ca_file
+        self.door = httpx.Client(base_url=url, verify=_context(ca_file), trust_env=False, timeout=30)
+
+    def plant(self, count: int, kind: str = "oto") -> list[str]:
+        """Messages as if sent before; their keys."""
+        order = {"kind": kind, "count": count}
+        return list(self.door.post("/_sandbox/plant", json=order).raise_for_status().json()["keys"])
+
+    def recalled(self) -> int:
+        """Messages that are gone, as the server knows."""
+        return sum(kind["recalled"] for kind in self.truth()["counts"].values())
+
+    def truth(self) -> dict[str, Any]:
+        """Counts of messages and of calls."""
+        found: dict[str, Any] = self.door.get("/_sandbox/truth", params={"brief": 1}).json()
+        return found
+
+    def reset(self) -> None:
+        """Forget all messages, tokens and calls."""
+        self.door.post("/_sandbox/reset").raise_for_status()
+
+    def token(self) -> str:
+        """An access token of the default app."""
+        order = {"appKey": CLIENT_ID, "appSecret": CLIENT_SECRET}
+        answer = self.door.post("/v1.0/oauth2/accessToken", json=order).raise_for_status()
+        return str(answer.json()["accessToken"])
+
+
+@contextmanager
+def serving(
+    *, latency: float = LATENCY, tls: bool = True, rate: int = 0, window: str = "fixed"
+) -> Iterator[Server]:
+    """Run a server in a process of its own for as long as the block lasts.
+
+    :param rate: Calls a second that it lets through for each API; 0: any number.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.server", "--latency", str(latency), "--rate", str(rate)]
+        command += ["--window", window]
+        ca_file = None
+        if tls:
+            ca_file, certificate, key = _authority(Path(folder))
+            command += ["--certificate", certificate, "--key", key]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            url = str(process.stdout and process.stdout.readline()).strip()
+            yield Server(url, ca_file)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _context(ca_file: str | None) -> Any:
+    return ssl.create_default_context(cafile=ca_file) if ca_file else False
+
+
+def _authority(folder: Path) -> tuple[str, str, str]:
+    """A throw-away authority: bundle to trust, a certificate of it for loopback, and that one's key."""
+    own, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    root = _certificate("authority", own.public_key(), x509.BasicConstraints(ca=True, path_length=None), own)
+    leaf = _certificate("server", key.public_key(), address, own)
+    pem = serialization.Encoding.PEM
+    (folder / "bundle.pem").write_bytes(Path(certifi.where()).read_bytes() + root.public_bytes(pem))
+    (folder / "server.pem").write_bytes(leaf.public_bytes(pem))
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.key").write_bytes(secret)
+    return str(folder / "bundle.pem"), str(folder / "server.pem"), str(folder / "server.key")
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    extension: x509.ExtensionType,
+    signed_by: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder(
+        issuer_name=_named("authority"),
+        subject_name=_named(name),
+        public_key=key,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - DAY,
+        not_valid_after=now + DAY,
+    )
+    return builder.add_extension(extension, critical=False).sign(signed_by, hashes.SHA256())
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def main() -> None:
+    """Serve until ended; the first line says where."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--latency", type=float, default=LATENCY, help="seconds on the wire for each answer")
+    parser.add_argument("--rate", type=int, default=0, help="calls per second for each API; 0 for no limit")
+    parser.add_argument("--window", default="fixed", choices=["fixed", "sliding"])
+    parser.add_argument("--certificate", help="certificate file (PEM): serve https")
+    parser.add_argument("--key", help="key file of the certificate (PEM)")
+    options = parser.parse_args()
+    behaviour = Behaviour().changed({"calls_per_second": options.rate, "throttle_window": options.window})
+    sock = listen("127.0.0.1", 0)
+    scheme = "https" if options.certificate else "http"
+    tls = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key} if options.certificate else {}
+    url = f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
+    server = make_server(default_world(behaviour=behaviour), ready=lambda: print(url, flush=True), **tls)
+    server.config.http = slow_protocol(options.latency)
+    server.run([sock])
+
+
+if __name__ == "__main__":
+    main()

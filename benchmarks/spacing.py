@@ -1,0 +1,131 @@
+"""Row ``spacing``: what it costs to wait a day for one reader, on a clock that jumps.
+
+A real wait and a real client look at the sandbox in this process. Somebody reads the message at a moment that the
+wait does not know; it is the sandbox that counts the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import httpx
+
+from airflow_provider_dingtalk.api.auth import InternalApp
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.messaging.conditions import Condition, condition_of, target_of
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
+from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
+from airflow_provider_dingtalk.messaging.wait_state import Terms
+from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.sandbox.app import create_app
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE, default_world
+from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
+from benchmarks.results import Result, Row, at_most, beside, exactly
+
+DAY = 86_400.0
+API = "robot/groupMessages/query"
+#: Messages, each with a key and so with moments of its own, and moments at which somebody reads.
+MESSAGES = 40
+READS = 400
+SEED = 1
+NEVER = 2.0
+#: Seconds by which a reader may come sooner than anybody can have looked.
+SLACK = 60.0
+SHARE = 0.2
+
+
+class JumpingClock:
+    """Time passes only in somebody's sleep."""
+
+    def __init__(self) -> None:
+        self.time = 1_780_000_000.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """The same: nobody sets this clock back."""
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        """Jump."""
+        await asyncio.sleep(0)
+        self.time += max(seconds, 0.0)
+
+
+def measure(quick: bool) -> Result:
+    """Wait to the end for readers who never come, and then for some who do."""
+    messages, reads = (4, 20) if quick else (MESSAGES, READS)
+    rng = random.Random(SEED)
+    runs = [_wait(Spacing(), NEVER, number) for number in range(messages)]
+    beat = _wait(spacing_of(30.0), NEVER, 0)
+    # Moments are spread over ages of all sizes, since the bound grows with the age.
+    moments = [2.0 ** rng.uniform(0.0, 16.39) / DAY for _ in range(reads)]
+    seen = [_wait(Spacing(), moment, number) for number, moment in enumerate(moments)]
+    late = [run["seen_at"] - run["read_at"] - SHARE * run["read_at"] for run in seen]
+    figures = [
+        at_most("status calls of a day, the most of all messages", max(run["calls"] for run in runs), 40),
+        at_most("seconds from being read to being seen, over 20 % of the age, at most", max(late), SLACK, "s"),
+        exactly("the same with a beat of 30 s, after the first look", beat["calls"] - 1, 2880),
+        exactly("waits that saw the reader", sum(run["met"] for run in seen), reads),
+        beside("calls for tokens on top, which live two hours", max(run["token_calls"] for run in runs)),
+    ]
+    note = (
+        f"{messages} messages that nobody reads, first and last look counted; {reads} that somebody reads at an "
+        "age from 1 s to 24 h. The clock jumps."
+    )
+    return Result(figures, [*runs, beat, *seen], [note])
+
+
+def _wait(spacing: Spacing, read_at: float, number: int) -> dict[str, Any]:
+    return asyncio.run(_wait_a_day(spacing, read_at * DAY, number))
+
+
+async def _wait_a_day(spacing: Spacing, read_at: float, number: int) -> dict[str, Any]:
+    clock = JumpingClock()
+    world = default_world(seed=number, now=clock.now)
+    world.behaviour = world.behaviour.changed({"calls_per_second": 0, "status_window_hours": 48})
+    (key,) = plant(world, Plant(kind="group"))["keys"]
+    began = clock.now()
+    receipt = Receipt(
+        kind=Kind.GROUP,
+        robot_code=ROBOT_CODE,
+        open_conversation_id=GROUPS[0],
+        process_query_key=key,
+        sent_at=iso(began),
+    )
+    terms = Terms(spacing=spacing, began=began, end=began + DAY, max_api_calls=10_000)
+    wait = Wait([target_of(receipt)], _one_reader(), terms, clock=clock)
+    client = DingTalkClient(
+        InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
+        hosts_at("http://127.0.0.1:1"),
+        transport=httpx.ASGITransport(app=create_app(world)),
+        clock=clock,
+    )
+    is_read = False
+    await wait.look(client)
+    while not wait.is_met and (due := wait.next_due) is not None:
+        if not is_read and due >= began + read_at:
+            # Between two looks: the next one finds the reader.
+            is_read = bool(read(world, Read(key=key, count=1)))
+        await clock.sleep(due - clock.now())
+        await wait.look(client)
+    calls = world.journal.calls
+    return {
+        "read_at": round(read_at, 1),
+        "seen_at": round(clock.now() - began, 1),
+        "met": wait.is_met,
+        "calls": calls[API].total,
+        "token_calls": calls["oauth2/accessToken"].total,
+    }
+
+
+def _one_reader() -> Condition:
+    return condition_of(["SUCCESS"], 1, [])
+
+
+ROW = Row("spacing", "API calls of a wait of 24 hours for one reader", measure)

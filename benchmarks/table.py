@@ -1,0 +1,104 @@
+"""Figures in a file and in a table. What was not measured anew stays as it was measured before."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import commit, machine, versions
+from benchmarks.results import Figure, Result, Row
+
+BEGIN = "<!-- figures: written by python -m benchmarks -->"
+END = "<!-- end of figures -->"
+_SIGNS = {True: "yes", False: "**no**", None: ""}
+
+
+class Book:
+    """The newest figures of each row.
+
+    :param rows: By name, as plain JSON.
+    """
+
+    def __init__(self, rows: dict[str, Any]) -> None:
+        self._rows = rows
+
+    @classmethod
+    def load(cls, path: Path | None) -> Book:
+        """The figures of earlier runs, if there are any."""
+        if path is None or not path.exists():
+            return cls({})
+        return cls(json.loads(path.read_text(encoding="utf-8"))["rows"])
+
+    def note(self, row: Row, result: Result, *, seconds: float, quick: bool) -> None:
+        """Take the figures of a row in place of older ones."""
+        self._rows[row.name] = {
+            "title": row.title,
+            "measured": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
+            "commit": commit(),
+            "seconds": round(seconds),
+            "quick": quick,
+            "machine": machine(),
+            "versions": versions(),
+            **result.to_json(),
+        }
+
+    def save(self, path: Path | None) -> None:
+        """Write the figures down."""
+        if path:
+            path.write_text(
+                json.dumps({"rows": self._rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+
+    def write_table(self, path: Path | None, order: Sequence[str]) -> None:
+        """Put the table into a Markdown file, in place of the one between the marks."""
+        if path is None:
+            return
+        text = path.read_text(encoding="utf-8")
+        head, _, rest = text.partition(BEGIN)
+        _, _, tail = rest.partition(END)
+        rows = [_section(name, self._rows[name]) for name in order if name in self._rows]
+        path.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(rows) + f"\n\n{END}{tail}", encoding="utf-8")
+
+
+def printed(result: Result) -> str:
+    """The figures of a row, for a terminal."""
+    lines = [
+        f"  {_number(figure.value)} {figure.unit:8} {figure.goal:14} {_SIGNS[figure.holds]:8} {figure.what}"
+        for figure in result.figures
+    ]
+    return "\n".join([*lines, *(f"  {note}" for note in result.notes)])
+
+
+def _section(name: str, row: dict[str, Any]) -> str:
+    where = row["machine"]
+    facts = (
+        f"{where['cores']} cores, {where['memory']}, {where['python']}; {row['measured']}, commit {row['commit']}"
+    )
+    quick = " **A quick run: it shows that the row runs, and no more.**" if row["quick"] else ""
+    lines = [
+        f"### {row['title']}",
+        "",
+        f"`python -m benchmarks {name}`, {row['seconds']} s. {facts}.{quick}",
+        "",
+        "| what | goal | figure | holds |",
+        "|---|---|---|---|",
+        *(_line(Figure(**figure)) for figure in row["figures"]),
+        "",
+        *(f"- {note}" for note in row["notes"]),
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _line(figure: Figure) -> str:
+    unit = f" {figure.unit}" if figure.unit else ""
+    return f"| {figure.what} | {figure.goal} | {_number(figure.value)}{unit} | {_SIGNS[figure.holds]} |"
+
+
+def _number(value: float) -> str:
+    """Three digits that count; whole numbers as they are."""
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

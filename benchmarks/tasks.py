@@ -1,0 +1,182 @@
+"""Row ``tasks``: one task with 10,000 keys beside 500 mapped tasks of 20, in the same Airflow.
+
+Nothing is limited and the wire takes no time, so that what is left is what tasks cost. CPU is that of all
+processes of this Airflow. The mapped tasks are given a token; ours gets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+
+from airflow_provider_dingtalk.api.auth import InternalApp
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.testing import connection_to
+from benchmarks.meters import processor_seconds_of
+from benchmarks.results import Result, Row, at_most, beside, exactly, median_of
+from benchmarks.server import Server, serving
+from demo.airflow_stack import AirflowStack
+
+KEYS = 10_000
+KEYS_PER_TASK = 20
+#: Runs of each DAG of one task, and recalls without a network.
+ROUNDS = 3
+ALONE = 7
+#: Tasks that Airflow runs side by side.
+PARALLELISM = 8
+#: Seconds in which a run must be over, and between two looks at the processes.
+PATIENCE = 420.0
+ONE_TASK, NO_LEDGER, MAPPED, TRIVIAL = "bench_one_task", "bench_no_ledger", "bench_mapped", "bench_trivial"
+
+
+def measure(quick: bool) -> Result:
+    """A recall without a network, then all ways in a real Airflow."""
+    keys, rounds = (1_000, 1) if quick else (KEYS, ROUNDS)
+    alone = [asyncio.run(_without_network(keys)) for _ in range(ALONE)]
+    with serving(latency=0.0, tls=False) as server, _airflow(server, keys) as airflow:
+        runs = []
+        for number in range(rounds + 1):
+            # Fresh messages: what is gone already would be too easy.
+            _plant(server, Path(airflow.env["BENCH_RECALLS"]), keys)
+            runs += [{"round": number, **_run(airflow, dag)} for dag in (TRIVIAL, ONE_TASK, NO_LEDGER)]
+        # The first of all paid for what is loaded late, and for byte code.
+        runs = [run for run in runs if run["round"]]
+        runs.append({"round": 1, **_run(airflow, MAPPED)})
+        recalled, expected = server.recalled(), keys * (2 * (rounds + 1) + 1)
+    by_dag = {dag: [run for run in runs if run["dag"] == dag] for dag in (TRIVIAL, ONE_TASK, NO_LEDGER, MAPPED)}
+    wall, cpu, task = (
+        {dag: median_of(of, what) for dag, of in by_dag.items()} for what in ("wall", "cpu", "task")
+    )
+    figures = [
+        at_most("wall of the run, over that of the mapped tasks", wall[ONE_TASK] / wall[MAPPED], 1 / 50, "×"),
+        at_most("CPU of all of Airflow, over that of the mapped tasks", cpu[ONE_TASK] / cpu[MAPPED], 1 / 100, "×"),
+        at_most("time of the recall that is not the network's, without a ledger", 1000 * median(alone), 100, "ms"),
+        exactly("messages that are gone, all runs together", recalled, expected),
+        beside("the ledger's own time", 1000 * (task[ONE_TASK] - task[NO_LEDGER]), "ms"),
+    ]
+    for dag, name in {
+        TRIVIAL: "a task that does nothing",
+        ONE_TASK: "one task, with a ledger",
+        NO_LEDGER: "one task, without a ledger",
+        MAPPED: f"{keys // KEYS_PER_TASK} mapped tasks",
+    }.items():
+        figures += [beside(f"{name}: wall of the run", wall[dag], "s"), beside(f"{name}: CPU", cpu[dag], "s")]
+        figures.append(beside(f"{name}: duration of a task", 1000 * task[dag], "ms"))
+    note = (
+        f"{rounds} runs of each DAG of one task, medians; one of the mapped tasks, {PARALLELISM} side by side. "
+        "LocalExecutor, SQLite."
+    )
+    other = f"Without the network: {ALONE} recalls over a transport that answers at once, median."
+    return Result(figures, [*runs, {"without_network": alone}], [note, other])
+
+
+# ── without the network ──────────────────────────────────────────────────────────────────────────────
+
+
+class _AtOnce(httpx.AsyncBaseTransport):
+    """Answers at once, from what was prepared."""
+
+    def __init__(self, answers: dict[str, bytes]) -> None:
+        self._answers = answers
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("accessToken"):
+            return httpx.Response(200, content=b'{"accessToken":"token","expireIn":7200}')
+        # The first key says which answer it is: the seam's own time should be none.
+        at = request.content.index(b'["') + 2
+        return httpx.Response(200, content=self._answers[request.content[at : at + 44].decode()])
+
+
+async def _without_network(count: int) -> float:
+    """Seconds of a recall over a network that takes none."""
+    keys = [f"{number:044d}" for number in range(count)]
+    batches = (keys[at : at + KEYS_PER_TASK] for at in range(0, count, KEYS_PER_TASK))
+    answers = {of[0]: json.dumps({"successResult": of, "failedResult": {}}).encode() for of in batches}
+    client = DingTalkClient(
+        InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
+        hosts_at("http://127.0.0.1:1"),
+        limiter=Limiter(0),
+        transport=_AtOnce(answers),
+    )
+    began = time.perf_counter()
+    receipts = [Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key) for key in keys]
+    report = (await Recall(receipts).run(client)).to_json()
+    seconds = time.perf_counter() - began
+    if report["counts"]["recalled"] != count:
+        raise RuntimeError("not everything was recalled")
+    return round(seconds, 4)
+
+
+# ── in Airflow ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _airflow(server: Server, keys: int) -> Iterator[AirflowStack]:
+    connection = connection_to(server.url)
+    connection["extra"]["calls_per_second"] = 0
+    with tempfile.TemporaryDirectory() as folder:
+        dags, given = Path(folder) / "dags", Path(folder) / "given.json"
+        dags.mkdir()
+        shutil.copy(Path(__file__).parent / "dags" / "bench_recalls.py", dags)
+        _plant(server, given, keys)
+        env = {
+            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection),
+            "BENCH_RECALLS": str(given),
+            "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+            # Nobody edits the DAGs meanwhile.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
+        }
+        with AirflowStack(dags, env) as airflow:
+            for dag in (TRIVIAL, ONE_TASK, NO_LEDGER, MAPPED):
+                airflow.wait_for_dag(dag)
+            yield airflow
+
+
+def _plant(server: Server, given: Path, keys: int) -> None:
+    each = {name: server.plant(keys) for name in ("one_task", "no_ledger", "mapped")}
+    given.write_text(json.dumps({**each, "url": server.url, "token": server.token(), "robot_code": ROBOT_CODE}))
+
+
+def _run(airflow: AirflowStack, dag: str) -> dict[str, Any]:
+    """Run a DAG: seconds from its start to its end, of all processors of this Airflow, and of a task."""
+    used = _processor_seconds_of(airflow)
+    run = airflow.api.trigger(dag)
+    if airflow.api.wait_run(dag, run, PATIENCE) != "success":
+        raise RuntimeError(f"{dag} failed")
+    time.sleep(1.0)  # the last supervisor is about to end
+    used = _processor_seconds_of(airflow) - used
+    found = airflow.api.get(f"/dags/{dag}/dagRuns/{run}")
+    wall = _moment(found["end_date"]) - _moment(found["start_date"])
+    tasks = [task["duration"] for task in airflow.api.task_instances(dag, run)]
+    done = {"dag": dag, "wall": round(wall, 3), "cpu": round(used, 2), "task": round(median(tasks), 4)}
+    print(f"  {done}", file=sys.stderr, flush=True)
+    return done
+
+
+def _processor_seconds_of(airflow: AirflowStack) -> float:
+    return processor_seconds_of([pid for process in airflow.processes.values() for pid in process.members()])
+
+
+def _moment(text: str) -> float:
+    return dt.datetime.fromisoformat(text).timestamp()
+
+
+ROW = Row("tasks", "One task with 10,000 keys beside 500 mapped tasks of 20, same Airflow", measure)

@@ -1,0 +1,236 @@
+"""Those who wait, each in a process of its own: ``python -m benchmarks.waiters NAME``.
+
+It reads one line of JSON from standard input, waits for as long as that says, and says in one line of JSON what
+the waiting took. Triggers are the real ones, made of arguments that went through JSON as those in Airflow's
+database do, and run as the triggerer runs them: all in one event loop. The connection is looked up in the
+environment, as Airflow does where no supervisor is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from benchmarks.meters import LoopLag, processor_seconds, resident_bytes
+
+#: Seconds for which single waits begin, one after the other, and then those until the meters begin: nobody is due
+#: at the moment at which the calls are counted.
+SPREAD = 28.0
+PAUSE = 1.0
+BEAT = 30.0
+#: Seconds of the wire's and the loop's own noise before there is anything to do.
+IDLE = 3.0
+MANY_CALLS = 10_000_000
+CONN_ID = "dingtalk_default"
+
+
+#: Where those who measure read: triggers log to standard output.
+_told = os.fdopen(os.dup(1), "w")
+
+
+def _say(text: str) -> None:
+    print(text, file=_told, flush=True)
+
+
+class Meters:
+    """All meters of a stretch of time."""
+
+    def __init__(self) -> None:
+        self.lag = LoopLag()
+        self._watch = asyncio.ensure_future(self.lag.watch())
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a stretch."""
+        self.lag.reset()
+        self._began, self._used = time.monotonic(), processor_seconds()
+
+    def read(self) -> dict[str, Any]:
+        """What the stretch took."""
+        seconds = time.monotonic() - self._began
+        return {
+            "seconds": round(seconds, 3),
+            "cpu_percent": round(100 * (processor_seconds() - self._used) / seconds, 2),
+            "lag_p50_ms": round(self.lag.milliseconds(50), 3),
+            "lag_p99_ms": round(self.lag.milliseconds(99), 3),
+            "lag_max_ms": round(self.lag.milliseconds(100), 1),
+        }
+
+
+async def _idle(meters: Meters) -> dict[str, Any]:
+    """How the loop does with nothing to do."""
+    meters.begin()
+    await asyncio.sleep(IDLE)
+    return meters.read()
+
+
+# ── ours ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _arguments(keys: Sequence[str]) -> str:
+    """A trigger's arguments as they stand in Airflow's database: a reader is waited for who never comes."""
+    from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+    from airflow_provider_dingtalk.messaging.spacing import spacing_of
+    from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+    from airflow_provider_dingtalk.watching import fresh_pacing, watch_of_receipts
+
+    receipts = [Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key).to_json() for key in keys]
+    now = time.time()
+    return json.dumps(
+        {
+            "dingtalk_conn_id": CONN_ID,
+            "watch": watch_of_receipts(receipts, min_readers=1_000).to_json(),
+            "poke_interval": BEAT,
+            "end": now + 86_400,
+            "pacing": fresh_pacing(spacing_of(BEAT), now, MANY_CALLS).to_json(),
+        }
+    )
+
+
+async def _run(arguments: str) -> None:
+    from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
+
+    trigger = DingTalkMessageTrigger(**json.loads(arguments))
+    try:
+        async for event in trigger.run():
+            raise RuntimeError(f"the wait is over: {event}")
+    finally:
+        await trigger.cleanup()
+
+
+async def _warm_up(key: str) -> None:
+    """One wait for a moment: client, TLS context, token and modules are there, which are not the waits'."""
+    await _for_a_moment([asyncio.ensure_future(_run(_arguments([key])))], 1.0)
+
+
+async def _for_a_moment(tasks: Sequence[asyncio.Future[Any]], seconds: float) -> None:
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+
+
+async def one_trigger(given: dict[str, Any]) -> dict[str, Any]:
+    """One trigger with all messages, for so many seconds."""
+    keys: list[str] = given["keys"]
+    await _warm_up(keys[0])
+    meters = Meters()
+    idle = await _idle(meters)
+    text = _arguments(keys)
+    before = resident_bytes()
+    task = asyncio.ensure_future(_run(text))
+    await asyncio.sleep(given["warm_up"])
+    _say("begin")
+    meters.begin()
+    await asyncio.wait([task], timeout=given["seconds"])
+    read = meters.read()
+    _say("end")
+    grown = resident_bytes() - before
+    await _for_a_moment([task], 0)
+    return {**read, "idle": idle, "bytes_each": round(grown / len(keys))}
+
+
+async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
+    """A trigger for each message, begun within most of a beat, for some beats."""
+    keys: list[str] = given["keys"]
+    await _warm_up(keys[0])
+    meters = Meters()
+    idle = await _idle(meters)
+    before = resident_bytes()
+    _say("begin")
+    # Made of one text: what sensors do in workers is none of the triggerer's.
+    text, began = _arguments(["KEY"]), time.time()
+
+    def begin(key: str) -> Awaitable[None]:
+        arguments = json.loads(text.replace("KEY", key))
+        arguments["pacing"]["began"] += time.time() - began
+        return _run(json.dumps(arguments))
+
+    tasks = await _staggered(keys, begin)
+    meters.begin()
+    await asyncio.wait(tasks, timeout=BEAT * given["beats"], return_when=asyncio.FIRST_EXCEPTION)
+    read = meters.read()
+    _say("end")
+    grown = resident_bytes() - before
+    await _for_a_moment(tasks, 0)
+    return {**read, "idle": idle, "bytes_each": round(grown / len(keys))}
+
+
+async def _staggered(keys: Sequence[str], begin: Callable[[str], Awaitable[None]]) -> list[asyncio.Future[Any]]:
+    began = time.monotonic()
+    tasks: list[asyncio.Future[Any]] = []
+    for number, key in enumerate(keys):
+        late = began + SPREAD * number / len(keys) - time.monotonic()
+        if late > 0:
+            await asyncio.sleep(late)
+        tasks.append(asyncio.ensure_future(begin(key)))
+    await asyncio.sleep(max(began + SPREAD + PAUSE - time.monotonic(), 0))
+    return tasks
+
+
+# ── a client per poll ────────────────────────────────────────────────────────────────────────────────
+
+
+async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
+    """The same waits as somebody writes them in a trigger's loop: a client for each poll."""
+    import httpx
+
+    from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+
+    keys: list[str] = given["keys"]
+    headers = {"x-acs-dingtalk-access-token": given["token"]}
+    errors = 0
+
+    async def wait(key: str) -> None:
+        nonlocal errors
+        began = time.monotonic()
+        looks = 0
+        while True:
+            try:
+                query = {"robotCode": ROBOT_CODE, "processQueryKey": key}
+                context = ssl.create_default_context(cafile=given["ca_file"])
+                async with httpx.AsyncClient(verify=context, headers=headers, timeout=30) as client:
+                    answer = await client.get(f"{given['url']}/v1.0/robot/oToMessages/readStatus", params=query)
+                    answer.raise_for_status()
+            except httpx.HTTPError:
+                errors += 1
+            looks = max(looks + 1, int((time.monotonic() - began) / BEAT) + 1)
+            await asyncio.sleep(began + looks * BEAT - time.monotonic())
+
+    meters = Meters()
+    idle = await _idle(meters)
+    before = resident_bytes()
+    _say("begin")
+    tasks = await _staggered(keys, wait)
+    meters.begin()
+    await asyncio.sleep(BEAT * given["beats"])
+    read = meters.read()
+    _say("end")
+    grown = resident_bytes() - before
+    await _for_a_moment(tasks, 0)
+    return {**read, "idle": idle, "bytes_each": round(grown / len(keys)), "errors": errors}
+
+
+WAITERS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+    waiter.__name__: waiter for waiter in (one_trigger, single_waits, client_per_poll)
+}
+
+
+async def _main(name: str) -> None:
+    given = json.loads(sys.stdin.readline())
+    os.environ.update(given.get("env", {}))
+    _say(json.dumps(await WAITERS[name](given)))
+
+
+if __name__ == "__main__":
+    # What triggers log is written, as in the triggerer, but nobody reads it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    asyncio.run(_main(sys.argv[1]))

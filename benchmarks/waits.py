@@ -1,0 +1,125 @@
+"""Rows ``trigger`` and ``waits``: 10,000 messages in one trigger, and 10,000 waits in one event loop.
+
+Both over TLS at 50 ms. Calls are counted by the server, between two moments that the waiting process tells.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from airflow_provider_dingtalk.sandbox.testing import connection_to
+from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly, median_of
+from benchmarks.server import LATENCY, Server, serving
+from benchmarks.waiters import CONN_ID
+
+MESSAGES = 10_000
+API = "robot/oToMessages/readStatus"
+#: Calls a second that DingTalk allows at most, and what the trigger's row takes.
+RATE = 60
+WARM_UP = 5.0
+SECONDS = 40.0
+ROUNDS = 3
+#: Beats that are measured after the one in which all waits begin.
+BEATS = 2
+#: Seconds after which a waiting process that says nothing is ended.
+PATIENCE = 420.0
+
+
+def measure_trigger(quick: bool) -> Result:
+    """One trigger with all messages, several times."""
+    rounds, seconds = (1, 10.0) if quick else (ROUNDS, SECONDS)
+    runs = [_one_trigger(seconds) for _ in range(rounds)]
+    figures = [
+        at_least("rate, of the allowed", 100 * median_of(runs, "rate") / RATE, 98, "%"),
+        exactly("calls throttled", sum(run["throttled"] for run in runs), 0),
+        at_most("memory per message", median_of(runs, "bytes_each") / 1024, 1, "KiB"),
+        at_most("CPU, of a core", median_of(runs, "cpu_percent"), 9, "%"),
+        at_most("loop lag p99", median_of(runs, "lag_p99_ms"), 3, "ms"),
+        beside("loop lag p99 with nothing to do", median_of([run["idle"] for run in runs], "lag_p99_ms"), "ms"),
+    ]
+    note = f"{rounds} runs of {seconds:.0f} s, medians; {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms, TLS."
+    return Result(figures, runs, [note])
+
+
+def _one_trigger(seconds: float) -> dict[str, Any]:
+    with serving(latency=LATENCY, rate=RATE, window="sliding") as server, tempfile.TemporaryDirectory() as home:
+        given = {"warm_up": WARM_UP, "seconds": seconds, "keys": server.plant(MESSAGES)}
+        done, calls = _wait(server, "one_trigger", given | {"env": _airflow(server, home, RATE)})
+        throttled = server.truth()["calls"][API]["throttled"]
+    return {**done, "calls": calls, "rate": round(calls / done["seconds"], 3), "throttled": throttled}
+
+
+def measure_waits(quick: bool) -> Result:
+    """All single waits in one loop: ours, and a client per poll."""
+    waits, beats = (1_000, 1) if quick else (MESSAGES, BEATS)
+    ours = _single_waits("single_waits", waits, beats)
+    theirs = _single_waits("client_per_poll", waits, 1)
+    figures = [
+        exactly("polls, of those due", ours["done_percent"], 100, "%"),
+        at_most("CPU, of a core", ours["cpu_percent"], 50, "%"),
+        at_most("loop lag p99", ours["lag_p99_ms"], 10, "ms"),
+        at_most("memory per wait", ours["bytes_each"] / 1024, 20, "KiB"),
+        beside("loop lag p99 with nothing to do", ours["idle"]["lag_p99_ms"], "ms"),
+        *_beside(theirs),
+    ]
+    note = (
+        f"One run of {beats} beats of 30 s (a client per poll: 1), after one in which the waits begin; {waits:,} "
+        "waits, TLS, 50 ms."
+    )
+    return Result(figures, [ours, theirs], [note])
+
+
+def _beside(theirs: dict[str, Any]) -> list[Figure]:
+    name = "a client per poll"
+    return [
+        beside(f"{name}: polls, of those due", theirs["done_percent"], "%"),
+        beside(f"{name}: CPU, of a core", theirs["cpu_percent"], "%"),
+        beside(f"{name}: loop lag p99", theirs["lag_p99_ms"], "ms"),
+        beside(f"{name}: memory per wait", theirs["bytes_each"] / 1024, "KiB"),
+        beside(f"{name}: errors", theirs["errors"]),
+    ]
+
+
+def _single_waits(name: str, waits: int, beats: int) -> dict[str, Any]:
+    with serving(latency=LATENCY) as server, tempfile.TemporaryDirectory() as home:
+        given = {"beats": beats, "keys": server.plant(waits), "url": server.url, "ca_file": server.ca_file}
+        given |= {"token": server.token(), "env": _airflow(server, home, 0)}
+        done, calls = _wait(server, name, given)
+    due = waits * (beats + 1)
+    return {"who": name, **done, "calls": calls, "due": due, "done_percent": round(100 * calls / due, 3)}
+
+
+def _airflow(server: Server, home: str, rate: int) -> dict[str, str]:
+    """The environment of an Airflow that knows one connection."""
+    connection = connection_to(server.url)
+    connection["extra"] |= {"calls_per_second": rate, "ca_file": server.ca_file}
+    return {f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(connection), "AIRFLOW_HOME": home}
+
+
+def _wait(server: Server, name: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Have a process wait; what it says, and the calls that arrived between its begin and its end."""
+    command = [sys.executable, "-m", "benchmarks.waiters", name]
+    waiter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        if waiter.stdin is None or waiter.stdout is None:
+            raise RuntimeError("no pipes")
+        waiter.stdin.write(json.dumps(given) + "\n")
+        waiter.stdin.flush()
+        arrived = []
+        for word in ("begin\n", "end\n"):
+            if (said := waiter.stdout.readline()) != word:
+                raise RuntimeError(f"{name} did not come to its {word.strip()}: {said}")
+            arrived.append(server.truth()["calls"].get(API, {"total": 0})["total"])
+        done: dict[str, Any] = json.loads(waiter.communicate(timeout=PATIENCE)[0])
+    finally:
+        waiter.kill()
+        waiter.communicate()
+    return done, arrived[1] - arrived[0]
+
+
+TRIGGER = Row("trigger", "One trigger, 10,000 messages, 60 calls/s", measure_trigger)
+WAITS = Row("waits", "10,000 single waits in one event loop, a poll each per 30 s", measure_waits)
