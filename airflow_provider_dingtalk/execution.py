@@ -13,6 +13,7 @@ from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
+    NOTHING,
     SENDER_FIELDS,
     Kind,
     Receipt,
@@ -69,6 +70,16 @@ def airflow_errors() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
+@contextmanager
+def report_even_so(context: Context) -> Iterator[None]:
+    """Push a report of nothing if a task ends before it knows its messages: whoever reads reports finds one."""
+    try:
+        yield
+    except DingTalkError:
+        _push_report(context, empty_report(), {})
+        raise
+
+
 def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any]) -> list[Receipt]:
     """Receipts for messages of which only the keys are known.
 
@@ -92,7 +103,7 @@ def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any
 
 def _is_one(keys: Any) -> bool:
     """Whether it is a text, and not one of a list."""
-    return isinstance(keys, str) and keys != "None" and not keys.lstrip().startswith("[")
+    return isinstance(keys, str) and keys not in NOTHING and not keys.lstrip().startswith("[")
 
 
 def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
@@ -103,7 +114,7 @@ def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
     for index, receipt in enumerate(receipts):
         if receipt.kind is not kind:
             problem = (
-                f"is {receipt.kind}; this operator recalls {kind} only. Use DingTalkRollbackOperator for mixtures"
+                f"is {receipt.kind}; this task is about {kind} only. DingTalkRollbackOperator takes any mixture"
             )
             raise InvalidInputError(f"receipts[{index}].kind", problem)
 

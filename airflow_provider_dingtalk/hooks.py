@@ -144,14 +144,14 @@ class DingTalkHook(BaseHook):
         """
         try:
             self.run(lambda client: client.authenticate())
-            region = self.settings().region
+            where = self.settings().where
         except AuthenticationError as error:
             return False, f"DingTalk refuses the app ({error.code}). {error.next_step}"
         except ConfigurationError as error:
             return False, str(error)
         except DingTalkError as error:
             return False, f"{error.code or type(error).__name__}: {error.message} {error.next_step}".strip()
-        return True, f"Got an access token ({region}). Nothing was sent."
+        return True, f"Got an access token ({where}). Nothing was sent."
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,7 +238,8 @@ def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
     # Airflow's own text may hold the connection's URI, and with it the secret.
     return ConfigurationError(
         f"dingtalk_conn_id: the connection {conn_id!r} cannot be had ({type(error).__name__}).",
-        next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password.",
+        next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password; "
+        "if it is there, its JSON or its URI may not be readable.",
         # An API server or a secrets backend that is down comes back.
         permanent=isinstance(error, AirflowNotFoundException),
     )

@@ -50,6 +50,7 @@ class Tasks:
             self._siblings = frozenset(self.ids)
         else:
             self._siblings = _siblings(context) if self._is_here() else frozenset()
+        self._others = _names(context) - {*self.ids} if self.dag_id == self._ti.dag_id else frozenset()
 
     def pull(self, key: str) -> list[Any]:
         """What was pushed under a key, by failed, killed and mapped tasks too."""
@@ -113,7 +114,8 @@ class Tasks:
         return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
 
     def _has(self, name: str) -> bool:
-        return any(
+        # A task may be called what an instance of another one would be: task_0.
+        return name not in self._others and any(
             _is_of(name, task_id, self._map_index if task_id in self._siblings else None) for task_id in self.ids
         )
 
@@ -159,6 +161,12 @@ def _is_of(name: str, task_id: str, map_index: int | None) -> bool:
 def _unmapped(name: str) -> str:
     head, _, index = name.rpartition("_")
     return head if head and index.isdigit() else name
+
+
+def _names(context: Context) -> frozenset[str]:
+    """Ids of all tasks of the DAG of the one that asks."""
+    dag = context.get("dag")
+    return frozenset(dag.task_dict) if dag is not None else frozenset()
 
 
 def _siblings(context: Context) -> frozenset[str]:

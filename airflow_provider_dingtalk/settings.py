@@ -20,8 +20,9 @@ extra ``ca_file``       PEM file to trust instead of the system's certificates
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,19 @@ from airflow_provider_dingtalk.api.limits import DEFAULT_CALLS_PER_SECOND
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+log = logging.getLogger(__name__)
+
+#: Names of the connection's extras.
+EXTRAS = (
+    "region",
+    "app_type",
+    "corp_id",
+    "suite_ticket",
+    "robot_code",
+    "agent_id",
+    "calls_per_second",
+    "ca_file",
+)
 APP_TYPES = ("internal", "third_party")
 
 
@@ -57,6 +71,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     pace_dir: Path | None = None
     fingerprint: int
 
+    @property
+    def where(self) -> str:
+        """Whose DingTalk it is: the region's, or the one at a host that the connection names."""
+        return self.region if self.hosts == hosts_of_region(self.region) else self.hosts.api
+
     def __repr__(self) -> str:
         return f"Settings({self.app!r}, {self.hosts.api})"
 
@@ -67,6 +86,7 @@ def settings_of(connection: Connection) -> Settings:
     :raises ConfigurationError: It cannot work; the message names the field and holds no secret.
     """
     extra = _extra(connection.extra)
+    _tell_of_misspelt(extra)
     region = _text(extra, "region") or "international"
     hosts = _hosts(connection, region)
     calls_per_second = _calls_per_second(extra.get("calls_per_second"))
@@ -77,12 +97,27 @@ def settings_of(connection: Connection) -> Settings:
         hosts=hosts,
         region=region,
         robot_code=_text(extra, "robot_code"),
-        agent_id=_text(extra, "agent_id"),
+        agent_id=_agent_id(_text(extra, "agent_id")),
         calls_per_second=calls_per_second,
         ca_file=ca_file,
         pace_dir=_pace_dir(),
         fingerprint=hash((connection.login, connection.password, str(sorted(map(str, extra.items()))), hosts)),
     )
+
+
+def _agent_id(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isdigit()):
+        raise ConfigurationError("extra agent_id: must be a number, as the developer console shows it.")
+    return value
+
+
+def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
+    """Say so where an extra is one of ours but for case or underscores: it counts for nothing."""
+    ours = {name.replace("_", ""): name for name in EXTRAS}
+    for name in extra:
+        meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
+        if meant not in (None, name):
+            log.warning("The connection's extra %r counts for nothing; %r is meant?", str(name)[:40], meant)
 
 
 def _extra(extra: Any) -> dict[str, Any]:
@@ -195,7 +230,15 @@ def _suite_ticket(source: str) -> Callable[[], str]:
                 next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
             )
         return lambda: _from_callable(path)
-    return lambda: source
+    return lambda: _masked(source)
+
+
+def _masked(ticket: str) -> str:
+    """Have Airflow mask it in logs: "ticket" is none of the names that it takes for secrets."""
+    from airflow.sdk.log import mask_secret
+
+    mask_secret(ticket)
+    return ticket
 
 
 def _from_variable(name: str) -> str:
@@ -204,7 +247,7 @@ def _from_variable(name: str) -> str:
     ticket = Variable.get(name, default=None)
     if not isinstance(ticket, str) or not ticket:
         raise ConfigurationError(f"extra suite_ticket: the Variable {name!r} is not set.")
-    return ticket
+    return _masked(ticket)
 
 
 def _from_callable(path: str) -> str:
@@ -215,7 +258,7 @@ def _from_callable(path: str) -> str:
         problem = type(error).__name__
     else:
         if isinstance(ticket, str) and ticket:
-            return ticket
+            return _masked(ticket)
         raise ConfigurationError(f"extra suite_ticket: {path} gave no text.")
     # Foreign code: its trouble may pass. Outside the handler: the error's context would carry its text.
     raise ConfigurationError(f"extra suite_ticket: {path} failed ({problem}).", permanent=False)

@@ -178,6 +178,8 @@ def _watch(
     match: Any = "all",
 ) -> Watch:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
+    if read_by is not None and not people:
+        raise InvalidInputError("read_by", "names nobody; leave it out to wait for nobody in particular")
     statuses = send_statuses if isinstance(send_statuses, str) else parse_keys(send_statuses, "send_statuses")
     condition = condition_of(
         statuses,

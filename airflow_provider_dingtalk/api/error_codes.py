@@ -215,7 +215,18 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "请检查消息 ID：它必须来自同一类消息发送接口的返回值。",
             Scope.KEY,
         ),
-        ("invalid.processQueryKey", "recall.ding.exception"),
+        ("invalid.processQueryKey",),
+    ),
+    (
+        Rule(
+            # DingTalk's page names no cause: it may be the key, it may be trouble of DingTalk's own.
+            ServerError,
+            Retry.ASK,
+            "Look whether the DING is still there; then check its id and its robot, or run the recall again.",
+            "请确认该 DING 是否仍在；再检查 openDingId 与机器人，或重新执行撤回。",
+            Scope.KEY,
+        ),
+        ("recall.ding.exception",),
     ),
     (
         Rule(
@@ -286,7 +297,16 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "Enable the robot again, in the group's settings or in the developer console.",
             "请在群设置或开发者后台重新启用机器人。",
         ),
-        ("bot.stopped", "bot.forbidden.sendMessage", "send.forbidden", "template.not.existed", "template.stopped"),
+        ("bot.stopped", "bot.forbidden.sendMessage", "send.forbidden", "template.stopped"),
+    ),
+    (
+        Rule(
+            InvalidRequestError,
+            Retry.NEVER,
+            "There is no such robot any more: add it to the group again, or send with another robot_code.",
+            "机器人模板已不存在：请重新将机器人添加到群，或使用其他 robot_code 发送。",
+        ),
+        ("template.not.existed",),
     ),
     (
         Rule(

@@ -139,7 +139,7 @@ def parse_keys(value: Any, field: str) -> list[str]:
     if isinstance(value, str):
         value = _decoded(value, field)
     if not isinstance(value, Sequence | set | frozenset) or isinstance(value, str | bytes | bytearray):
-        raise InvalidInputError(field, f"must be a list of message keys, not {type(value).__name__}")
+        raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
     return [parse_id(item, f"{field}[{index}]") for index, item in enumerate(value)]
 
 
@@ -191,7 +191,11 @@ def _decoded(text: str, field: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        raise InvalidInputError(field, "is a string that is not JSON") from None
+        hint = "; give a list"
+        if text.lstrip().startswith(("[", "{", "(")):
+            # What a template makes of an XCom: the text of a Python object.
+            hint = ", but looks like Python; use the task's .output, or | tojson in the template"
+        raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
 
 
 def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -124,8 +124,3 @@ def _total(api_calls: Mapping[str, int]) -> dict[str, int]:
 def empty_report() -> Report:
     """The report of a recall that had nothing to do."""
     return Report({}, {})
-
-
-def count_unlike(settled: Iterable[Settled], outcomes: frozenset[str]) -> int:
-    """How many messages ended in one of these classes."""
-    return sum(item.outcome in outcomes for item in settled)

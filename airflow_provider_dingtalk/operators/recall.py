@@ -58,7 +58,8 @@ class _RecallOperator(BaseOperator):
         with execution.airflow_errors():
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             hook = DingTalkHook(self.dingtalk_conn_id)
-            self._job = execution.recall_job(self._messages(hook, context), context)
+            with execution.report_even_so(context):
+                self._job = execution.recall_job(self._messages(hook, context), context)
             try:
                 return execution.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on)
             except execution.LongWait as wait:
@@ -81,7 +82,7 @@ class _RecallOneKindOperator(_RecallOperator):
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
         from airflow_provider_dingtalk import execution
-        from airflow_provider_dingtalk.messaging.receipts import Kind, parse_receipts
+        from airflow_provider_dingtalk.messaging.receipts import SENDER_FIELDS, Kind, parse_receipts
 
         kind = Kind(self.kind)
         receipts = parse_receipts(self.receipts)
@@ -89,8 +90,10 @@ class _RecallOneKindOperator(_RecallOperator):
         keys = getattr(self, self.keys_field)
         if keys is None:
             return receipts
-        given = ((name, getattr(self, name, None)) for name in ("robot_code", "agent_id", "open_conversation_id"))
-        sender = {**hook.defaults(), **{name: value for name, value in given if value is not None}}
+        sender = {name: getattr(self, name, None) for name in ("robot_code", "agent_id", "open_conversation_id")}
+        for name in SENDER_FIELDS[kind]:
+            if sender[name] is None:
+                sender |= {name: hook.defaults().get(name)}
         return execution.receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
 
 

@@ -144,6 +144,8 @@ class DingTalkRollbackOperator(_RecallOperator):
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             guards = self._guards()
             from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
+            if not (self.from_run or self.from_dag):
+                self._check_known(from_tasks)
             if not self._is_due(context):
                 return rolling_back.keep_all(context, from_tasks)
             found, loose = self._found(context, from_tasks)
@@ -156,6 +158,17 @@ class DingTalkRollbackOperator(_RecallOperator):
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
             except execution.LongWait as wait:
                 defer_for(self, wait.seconds, event)
+
+    def _check_known(self, task_ids: Sequence[str]) -> None:
+        """Refuse ids of no task: their receipts would never be found, and nobody would notice."""
+        from airflow_provider_dingtalk.api.errors import InvalidInputError
+
+        known = self.dag.task_dict if self.has_dag() else dict.fromkeys(task_ids)  # type: ignore[no-untyped-call]
+        for index, task_id in enumerate(task_ids):
+            if task_id not in known:
+                meant = [name for name in known if name.endswith(f".{task_id}")]
+                hint = f"; {meant[0]!r} is" if len(meant) == 1 else ""
+                raise InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}")
 
     def _is_due(self, context: Context) -> bool:
         """Whether there is a reason to take anything back; sends that were cut off have ended then."""
@@ -249,8 +262,7 @@ class _RunWatcher(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Look."""
-        from airflow.sdk.exceptions import AirflowFailException
-
+        from airflow_provider_dingtalk.compat import AirflowFailException
         from airflow_provider_dingtalk.runs import Tasks
 
         if Tasks(context, self.watched).has_failed():

@@ -14,7 +14,6 @@ from airflow_provider_dingtalk.messaging.report import (
     Reason,
     Report,
     Settled,
-    count_unlike,
     empty_report,
 )
 
@@ -142,9 +141,3 @@ def test_a_reason_is_what_the_error_says_and_no_longer_than_a_line() -> None:
 @pytest.mark.parametrize("error", [error_for("", "", status_code=502), NotSentError("nothing")])
 def test_an_error_without_a_code_still_has_a_word_for_it(error: Exception) -> None:
     assert Reason.of(error).code == "no_code"  # type: ignore[arg-type]
-
-
-def test_those_that_ended_in_some_classes_are_counted() -> None:
-    settled = report_of(recalled=2, failed=3, unknown=4).settled.values()
-    assert count_unlike(settled, frozenset({"failed", "unknown"})) == 7
-    assert count_unlike(settled, frozenset()) == 0
