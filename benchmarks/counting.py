@@ -6,8 +6,9 @@ import os
 
 from airflow.secrets.base_secrets import BaseSecretsBackend
 
-#: Environment variables that name the files in which is written who is ready, and who looked a connection up.
-READY, LOOKUPS = "BENCH_READY", "BENCH_LOOKUPS"
+#: Environment variables that name the files in which is written who began, who is ready, and who looked a
+#: connection up.
+BEGUN, READY, LOOKUPS = "BENCH_BEGUN", "BENCH_READY", "BENCH_LOOKUPS"
 
 
 def tell(variable: str, text: str) -> None:

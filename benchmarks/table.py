@@ -98,7 +98,7 @@ def _line(figure: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count; whole numbers as they are."""
-    if float(value).is_integer():
+    """A few digits that count; whole numbers as they are."""
+    if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.4g}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"

@@ -30,7 +30,7 @@ CONN_ID, HTTP_CONN_ID = "dingtalk_default", "bench_http"
 BEAT = 30.0
 #: Seconds in which CPU and memory are measured: whole beats.
 WINDOW = 60.0
-PATIENCE = 180.0
+PATIENCE = 300.0
 BACKEND = "benchmarks.counting.CountingBackend"
 
 
@@ -54,6 +54,8 @@ def measure(quick: bool) -> Result:
         at_least("sooner ready than with a look-up each", each["ready"] / shared["ready"], 8, "×"),
         beside("all ready, shared look-up", shared["ready"], "s"),
         beside("all ready, a look-up each", each["ready"], "s"),
+        beside("since they were deferred, shared look-up", shared["ready_since_deferred"], "s"),
+        beside("since they were deferred, a look-up each", each["ready_since_deferred"], "s"),
         beside("look-ups, a look-up each", each["lookups"]),
         beside("CPU of the idle triggerer, of a core", idle["cpu_percent"], "%"),
     ]
@@ -67,7 +69,8 @@ def measure(quick: bool) -> Result:
     note = (
         f"One run; {waits:,} waits, a poll each per {BEAT:.0f} s, {LATENCY * 1000:.0f} ms, plain HTTP. Deferred "
         "task instances and triggers were written into Airflow's database, not deferred by 2,000 workers; the "
-        "triggerer may take all in one loop (`max_trigger_to_select_per_loop`; by default 50 a second)."
+        "triggerer may take all in one loop (`max_trigger_to_select_per_loop`; by default 50 a second). "
+        "All ready: from the first trigger's begin to the last one's client; Airflow takes longer to make them."
     )
     return Result(figures, [idle, *runs.values()], [note])
 
@@ -80,7 +83,7 @@ class _Stage:
 
     def play(self, variant: str) -> dict[str, Any]:
         """Have one kind of trigger wait, and end."""
-        for name in ("ready", "lookups"):
+        for name in ("begun", "ready", "lookups"):
             (self.folder / name).write_text("")
         run_id, keys = self.airflow.api.trigger(DAG), self.server.plant(self.waits)
         self._until(lambda: self._states(run_id)["states"].get("scheduled", 0) >= self.waits, "tasks")
@@ -103,8 +106,9 @@ class _Stage:
         return done
 
     def _ready(self, began: float) -> dict[str, Any]:
-        self._until(lambda: len(self._ready_lines()) >= self.waits, "ready triggers")
-        return {"ready": round(max(map(float, self._ready_lines())) - began, 2)}
+        self._until(lambda: len(self._moments("ready")) >= self.waits, "ready triggers")
+        first, last = min(self._moments("begun")), max(self._moments("ready"))
+        return {"ready": round(last - first, 2), "ready_since_deferred": round(last - began, 2)}
 
     def _wait_until_polled(self) -> dict[str, Any]:
         before = self._polls()
@@ -134,8 +138,9 @@ class _Stage:
     def _states(self, run_id: str) -> Any:
         return self.work("states", run_id=run_id)
 
-    def _ready_lines(self) -> list[str]:
-        return (self.folder / "ready").read_text().splitlines()
+    def _moments(self, name: str) -> list[float]:
+        # The last line may be on its way.
+        return [float(line) for line in (self.folder / name).read_text().split("\n")[:-1]]
 
     def _lookups(self) -> int:
         """Look-ups of our connections that reached the supervisor, the triggerer's first process."""
@@ -176,6 +181,7 @@ def _connection(server: Server) -> dict[str, Any]:
 def _environment(folder: Path, waits: int) -> dict[str, str]:
     return {
         "BENCH_WAITS": str(waits),
+        "BENCH_BEGUN": str(folder / "begun"),
         "BENCH_READY": str(folder / "ready"),
         "BENCH_LOOKUPS": str(folder / "lookups"),
         "AIRFLOW__SECRETS__BACKEND": BACKEND,

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.waiting import Wait
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
-from benchmarks.counting import READY, tell
+from benchmarks.counting import BEGUN, READY, tell
 
 
 class Shared(DingTalkMessageTrigger):
@@ -18,6 +18,7 @@ class Shared(DingTalkMessageTrigger):
 
     async def _look(self, wait: Wait) -> None:
         if not self.is_ready:
+            tell(BEGUN, str(time.time()))
             await DingTalkHook(self.dingtalk_conn_id).aclient(self._lookup)
             self.is_ready = True
             tell(READY, str(time.time()))
@@ -31,6 +32,7 @@ class Each(DingTalkMessageTrigger):
 
     async def _look(self, wait: Wait) -> None:
         if self.client is None:
+            tell(BEGUN, str(time.time()))
             self.client = await DingTalkHook(self.dingtalk_conn_id).aclient()
             tell(READY, str(time.time()))
         await wait.look(self.client)
