@@ -221,27 +221,3 @@ def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: 
             next_step=" ".join(steps),
             permanent=permanent,
         )
-
-
-def receipts_in_xcom(context: Context, task_ids: Sequence[str]) -> list[Any]:
-    """Receipts that send tasks of this run pushed, those of failed, killed and mapped ones included."""
-    found: list[Any] = []
-    number = 0
-    while True:
-        chunks = context["ti"].xcom_pull(task_ids=list(task_ids), key=RECEIPTS.format(number))
-        if not any(chunks or ()):
-            return found
-        found += [chunk for chunk in chunks if chunk]
-        number += 1
-
-
-def has_failed(context: Context, task_ids: Sequence[str]) -> bool:
-    """Whether one of these tasks of this run failed, or could not run because another one did."""
-    ti = context["ti"]
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=None, run_ids=[ti.run_id]).get(ti.run_id, {})
-    # A mapped task's states come as task_0, task_1, …
-    return any(
-        state in ("failed", "upstream_failed")
-        for name, state in states.items()
-        if any(name == task_id or name.removeprefix(f"{task_id}_").isdigit() for task_id in task_ids)
-    )

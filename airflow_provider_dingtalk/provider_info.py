@@ -23,6 +23,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_dingtalk.operators.send",
                     "airflow_provider_dingtalk.operators.recall",
+                    "airflow_provider_dingtalk.operators.rollback",
                 ],
             }
         ],

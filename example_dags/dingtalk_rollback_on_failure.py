@@ -1,7 +1,7 @@
 """Send messages of every kind, check the numbers in them, and take all of them back if the check fails.
 
-The rollback is a teardown without a setup, with direct edges from every task that sends or works. So it runs
-when a send stopped half-way and when the work failed, skips when all is well, and leaves the run failed.
+One line does it: ``with rollback_on_failure():`` around everything that sends or works. Its task runs when a send
+stopped half-way and when the work failed, is skipped when all is well, and leaves the run failed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from airflow.sdk import Param, dag, task
 
 from airflow_provider_dingtalk.operators import (
-    DingTalkRollbackOperator,
     DingTalkSendDingOperator,
     DingTalkSendGroupMessageOperator,
     DingTalkSendOTOMessagesOperator,
     DingTalkSendPrivateChatMessageOperator,
     DingTalkSendWorkNotificationOperator,
+    rollback_on_failure,
 )
 
 PEOPLE = [f"user{number:03}" for number in range(1, 46)]
@@ -27,43 +27,38 @@ REPORT = "## Revenue, yesterday\n\n**{{ params.revenue }}** million"
     params={"revenue": Param(-42, type="integer", description="Negative: the quality check fails.")},
 )
 def dingtalk_rollback_on_failure():
-    groups = DingTalkSendGroupMessageOperator(
-        task_id="send_to_groups",
-        open_conversation_id=["cidgroup1", "cidgroup2", "cidgroup3"],
-        markdown=REPORT,
-    )
-    people = DingTalkSendOTOMessagesOperator(
-        task_id="send_to_people", user_ids=PEOPLE, one_receipt_per_user=True, markdown=REPORT
-    )
-    chat = DingTalkSendPrivateChatMessageOperator(
-        task_id="send_to_private_chat",
-        open_conversation_id="cidprivate1",
-        cool_app_code="COOLAPP-1",
-        markdown=REPORT,
-    )
-    notification = DingTalkSendWorkNotificationOperator(
-        task_id="send_work_notification",
-        user_ids=PEOPLE[:3],
-        text="Revenue, yesterday: {{ params.revenue }} million",
-    )
-    ding = DingTalkSendDingOperator(
-        task_id="send_ding",
-        user_ids=PEOPLE[:2],
-        content="The revenue report is out: {{ params.revenue }} million.",
-    )
+    with rollback_on_failure():
+        groups = DingTalkSendGroupMessageOperator(
+            task_id="send_to_groups",
+            open_conversation_id=["cidgroup1", "cidgroup2", "cidgroup3"],
+            markdown=REPORT,
+        )
+        people = DingTalkSendOTOMessagesOperator(
+            task_id="send_to_people", user_ids=PEOPLE, one_receipt_per_user=True, markdown=REPORT
+        )
+        chat = DingTalkSendPrivateChatMessageOperator(
+            task_id="send_to_private_chat",
+            open_conversation_id="cidprivate1",
+            cool_app_code="COOLAPP-1",
+            markdown=REPORT,
+        )
+        notification = DingTalkSendWorkNotificationOperator(
+            task_id="send_work_notification",
+            user_ids=PEOPLE[:3],
+            text="Revenue, yesterday: {{ params.revenue }} million",
+        )
+        ding = DingTalkSendDingOperator(
+            task_id="send_ding",
+            user_ids=PEOPLE[:2],
+            content="The revenue report is out: {{ params.revenue }} million.",
+        )
 
-    @task
-    def check_the_numbers(params: dict):
-        if params["revenue"] < 0:
-            raise ValueError("Revenue cannot be negative: the messages are wrong.")
+        @task
+        def check_the_numbers(params: dict):
+            if params["revenue"] < 0:
+                raise ValueError("Revenue cannot be negative: the messages are wrong.")
 
-    sends = [groups, people, chat, notification, ding]
-    rollback = DingTalkRollbackOperator(
-        task_id="rollback", from_tasks=[send.task_id for send in sends], only_if_failed=True
-    ).as_teardown()
-    check = check_the_numbers()
-    sends >> check
-    [*sends, check] >> rollback
+        [groups, people, chat, notification, ding] >> check_the_numbers()
 
 
 dingtalk_rollback_on_failure()

@@ -95,7 +95,8 @@ def top_level_imports(source: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["operators/__init__.py", "operators/recall.py", "operators/send.py", "sensors.py"]
+    "name",
+    ["operators/__init__.py", "operators/recall.py", "operators/rollback.py", "operators/send.py", "sensors.py"],
 )
 def test_nothing_but_the_sdk_stands_at_the_top_of_operators_and_sensors(name: str) -> None:
     """Also what another version of Airflow happens to have loaded already."""

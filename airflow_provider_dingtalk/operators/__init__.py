@@ -6,8 +6,8 @@ from airflow_provider_dingtalk.operators.recall import (
     DingTalkRecallOTOMessagesOperator,
     DingTalkRecallPrivateChatMessagesOperator,
     DingTalkRecallWorkNotificationOperator,
-    DingTalkRollbackOperator,
 )
+from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator, rollback_on_failure
 from airflow_provider_dingtalk.operators.send import (
     DingTalkSendDingOperator,
     DingTalkSendGroupMessageOperator,
@@ -28,4 +28,5 @@ __all__ = [
     "DingTalkSendOTOMessagesOperator",
     "DingTalkSendPrivateChatMessageOperator",
     "DingTalkSendWorkNotificationOperator",
+    "rollback_on_failure",
 ]

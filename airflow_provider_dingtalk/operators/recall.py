@@ -1,4 +1,4 @@
-"""Operators that take messages back, one for each kind of recall, and one for any mixture.
+"""Operators that take messages back, one for each kind of recall.
 
 Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
-class _RecallOperator(BaseOperator):
+class BaseRecallOperator(BaseOperator):
     """What all recall operators share.
 
     The report goes into the XCom ``report`` before anything is raised, and into the log as a table.
@@ -74,7 +74,7 @@ class _RecallOperator(BaseOperator):
         raise NotImplementedError
 
 
-class _RecallOneKindOperator(_RecallOperator):
+class _RecallOneKindOperator(BaseRecallOperator):
     """Recalls messages of one kind, by keys or by receipts."""
 
     kind: ClassVar[str]
@@ -215,45 +215,3 @@ class DingTalkRecallDingOperator(_RecallOneKindOperator):
         super().__init__(**kwargs)
         self.open_ding_ids = open_ding_ids
         self.robot_code = robot_code
-
-
-class DingTalkRollbackOperator(_RecallOperator):
-    """Take back any mixture of messages.
-
-    As the rollback of a run, make it a teardown without a setup, with direct edges from every task that
-    sends or works: it then runs whatever happened, and the run stays failed::
-
-        rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks=["send"], only_if_failed=True)
-        send >> check
-        [send, check] >> rollback.as_teardown()
-
-    :param receipts: Receipts, lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
-    :param from_tasks: Id of a send task of the same run, or a list of them: their receipts are found even if a
-        task failed or was killed half-way. (templated)
-    :param only_if_failed: Skip unless a task upstream failed.
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
-    """
-
-    template_fields: Sequence[str] = ("receipts", "from_tasks")
-
-    def __init__(
-        self, *, from_tasks: Sequence[str] | str | None = None, only_if_failed: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.from_tasks = from_tasks
-        self.only_if_failed = only_if_failed
-
-    def _messages(self, hook: Any, context: Context) -> list[Receipt]:
-        from airflow_provider_dingtalk import execution
-        from airflow_provider_dingtalk.compat import AirflowSkipException
-        from airflow_provider_dingtalk.messaging.receipts import parse_receipts
-
-        if self.only_if_failed and not execution.has_failed(
-            context, sorted(self.get_flat_relative_ids(upstream=True))
-        ):
-            raise AirflowSkipException("Nothing upstream failed: the messages stay.")
-        from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
-        pushed = execution.receipts_in_xcom(context, from_tasks) if from_tasks else []
-        return parse_receipts(self.receipts) + parse_receipts(pushed)

@@ -56,6 +56,7 @@ class TaskInstance:
     run_id = "run"
     try_number = 1
     max_tries = 0
+    map_index = -1
 
     def __init__(
         self,
@@ -87,8 +88,13 @@ class TaskInstance:
     def get_task_states(
         self, *, dag_id: str, task_ids: list[str] | None, run_ids: list[str]
     ) -> dict[str, dict[str, str]]:
-        assert (dag_id, task_ids, run_ids) == (self.dag_id, None, [self.run_id])
-        return {self.run_id: self._states}
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        found = {
+            name: state
+            for name, state in self._states.items()
+            if task_ids is None or name in task_ids or name.rpartition("_")[0] in task_ids
+        }
+        return {self.run_id: found} if found else {}
 
     def pushed(self, key: str) -> Any:
         """The last value pushed under a key."""

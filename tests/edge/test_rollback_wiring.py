@@ -1,0 +1,181 @@
+"""What the one line makes of a DAG: one task more, with the edges that Airflow needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, TaskGroup, TriggerRule, task, task_group
+
+from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.operators import (
+    DingTalkRollbackOperator,
+    DingTalkSendGroupMessageOperator,
+    rollback_on_failure,
+)
+
+
+def send(task_id: str = "send") -> DingTalkSendGroupMessageOperator:
+    return DingTalkSendGroupMessageOperator(task_id=task_id, open_conversation_id="cidgroup1", text="A")
+
+
+def empty(task_id: str) -> EmptyOperator:
+    return EmptyOperator(task_id=task_id)
+
+
+def dag_of(build: Callable[[], Any], **options: Any) -> DAG:
+    with DAG("some", schedule=None, **options) as dag:
+        build()
+    return dag
+
+
+def test_every_task_of_the_block_has_an_edge_of_its_own():
+    def build():
+        before = empty("before")
+        with rollback_on_failure():
+            first = send()
+            before >> first >> empty("work") >> empty("more")
+        first >> empty("after")
+
+    rollback = dag_of(build).get_task("rollback")
+    assert rollback.upstream_task_ids == {"send", "work", "more"}
+    assert rollback.from_tasks == rollback.only_if_failed == ["send", "work", "more"]
+    assert rollback.downstream_task_ids == set()
+
+
+def test_it_is_a_teardown_that_says_nothing_about_the_run():
+    rollback = dag_of(lambda: _block(send)).get_task("rollback")
+    assert rollback.is_teardown
+    assert rollback.trigger_rule is TriggerRule.ALL_DONE_SETUP_SUCCESS
+    assert rollback.on_failure_fail_dagrun is False
+
+
+def _block(*makers: Callable[[], Any], **options: Any) -> DingTalkRollbackOperator:
+    with rollback_on_failure(**options) as rollback:
+        for make in makers:
+            make()
+    return rollback
+
+
+def test_it_is_tried_again_and_depends_on_no_other_run():
+    defaults = {"depends_on_past": True, "wait_for_downstream": True, "retries": 0, "trigger_rule": "none_failed"}
+    rollback = dag_of(lambda: _block(send), default_args=defaults).get_task("rollback")
+    assert (rollback.retries, rollback.retry_delay.total_seconds()) == (3, 30)
+    assert rollback.depends_on_past is rollback.wait_for_downstream is False
+    assert rollback.trigger_rule is TriggerRule.ALL_DONE_SETUP_SUCCESS
+
+
+def test_the_operator_s_arguments_go_through():
+    rollback = dag_of(
+        lambda: _block(send, task_id="undo", dingtalk_conn_id="mine", retries=1, fail_on={"failed"})
+    ).get_task("undo")
+    assert (rollback.dingtalk_conn_id, rollback.retries, rollback.fail_on) == ("mine", 1, {"failed"})
+
+
+def test_mapped_tasks_and_nested_groups_belong_to_the_block():
+    def build():
+        with rollback_on_failure(), TaskGroup("outer"):
+            DingTalkSendGroupMessageOperator.partial(task_id="send", text="A").expand(
+                open_conversation_id=["cidgroup1"]
+            )
+            with TaskGroup("inner"):
+                empty("work")
+
+    rollback = dag_of(build).get_task("rollback")
+    assert rollback.upstream_task_ids == {"outer.send", "outer.inner.work"}
+
+
+def test_in_a_task_group_it_is_one_of_the_group_and_what_follows_the_group_does_not_follow_it():
+    def build():
+        with TaskGroup("group") as group, rollback_on_failure():
+            branch = _branch("branch")
+            branch >> [send(), empty("other")] >> empty("join")
+        group >> empty("after")
+
+    dag = dag_of(build)
+    assert dag.get_task("group.rollback").upstream_task_ids == {"group.send", "group.other", "group.join"}
+    assert dag.get_task("after").upstream_task_ids == {"group.join"}
+
+
+def _branch(task_id: str) -> Any:
+    @task.branch(task_id=task_id)
+    def choose() -> None:
+        return None
+
+    return choose()
+
+
+def test_a_branch_cannot_skip_it():
+    """A branch skips what is right below it and was not chosen."""
+
+    def build():
+        with rollback_on_failure():
+            send() >> _branch("inside") >> empty("arm") >> _branch("last")
+
+    dag = dag_of(build)
+    rollback = dag.get_task("rollback")
+    assert rollback.upstream_task_ids == {"send", "arm", "rollback_after_last"}
+    assert dag.get_task("rollback_after_last").upstream_task_ids == {"last"}
+    assert set(rollback.only_if_failed) == {"send", "inside", "arm", "last"}
+
+
+def test_setups_and_cleanups_of_others_are_left_as_they_are():
+    def build():
+        with rollback_on_failure():
+            create = empty("create").as_setup()
+            delete = empty("delete").as_teardown(setups=create)
+            create >> send() >> delete
+
+    rollback = dag_of(build).get_task("rollback")
+    assert rollback.upstream_task_ids == {"send", "delete"}
+    assert rollback.only_if_failed == ["create", "send"]
+
+
+def test_an_outer_block_waits_for_the_rollback_of_an_inner_one():
+    def build():
+        with rollback_on_failure(task_id="outer"):
+            send("first")
+            with rollback_on_failure(task_id="inner"):
+                send("second")
+
+    dag = dag_of(build)
+    assert dag.get_task("inner").upstream_task_ids == {"second"}
+    outer = dag.get_task("outer")
+    assert outer.upstream_task_ids == {"first", "inner", "second"}
+    assert outer.from_tasks == outer.only_if_failed == ["first", "second"]
+
+
+def test_in_a_mapped_task_group_it_is_mapped_too():
+    def build():
+        @task_group
+        def each(conversation: str):
+            with rollback_on_failure():
+                DingTalkSendGroupMessageOperator(task_id="send", open_conversation_id=conversation, text="A")
+
+        each.expand(conversation=["cidgroup1", "cidgroup2"])
+
+    rollback = dag_of(build).get_task("each.rollback")
+    assert rollback.get_closest_mapped_task_group() is not None
+
+
+def test_it_is_allowed_where_a_run_fails_fast():
+    assert dag_of(lambda: _block(send), fail_fast=True).get_task("rollback").is_teardown
+
+
+@pytest.mark.parametrize("build", [_block, lambda: [send(), _block()]])
+def test_a_block_without_a_task_is_refused(build):
+    with pytest.raises(InvalidInputError, match="rollback_on_failure: has no task"):
+        dag_of(build)
+
+
+def test_a_block_outside_of_a_dag_is_refused():
+    with pytest.raises(InvalidInputError, match="rollback_on_failure: must stand inside a DAG"):
+        _block(send)
+
+
+@pytest.mark.parametrize("name", ["from_tasks", "only_if_failed"])
+def test_what_the_block_says_itself_cannot_be_said_again(name: str):
+    with pytest.raises(TypeError, match=name):
+        dag_of(lambda: _block(send, **{name: ["send"]}))
