@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     SENDER_FIELDS,
     Kind,
     Receipt,
+    moment_of,
     parse_id,
     parse_keys,
 )
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 #: XCom keys.
 REPORT = "report"
 RECEIPTS = "receipts_{}"
+RECEIPTS_COUNT = "receipts_count"
+RECALLED = "recalled_{}"
+SENDING = "sending"
 ON_EMPTY = ("succeed", "skip", "fail")
 
 
@@ -135,6 +139,18 @@ def parse_flag(value: Any, field: str) -> bool:
     return word == "true"
 
 
+def parse_moment(value: Any, field: str) -> float:
+    """A moment, in seconds since the epoch: a ``datetime`` with a time zone, or ISO 8601.
+
+    :raises InvalidInputError: It is none.
+    """
+    text = value.isoformat() if hasattr(value, "isoformat") else value
+    try:
+        return moment_of(text)
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+
+
 def parse_task_ids(value: Any, field: str) -> list[str]:
     """Ids of tasks: one, a list, or JSON of a list.
 
@@ -143,9 +159,10 @@ def parse_task_ids(value: Any, field: str) -> list[str]:
     return parse_keys([value] if _is_one(value) else value, field)
 
 
-def recall_job(receipts: Sequence[Receipt], context: Context) -> Recall:
+def recall_job(receipts: Sequence[Receipt], context: Context, recalled_before: Collection[str] = ()) -> Recall:
     """A recall whose ledger outlives the task, where Airflow has a place for it.
 
+    :param recalled_before: Keys of those that this task recalled before somebody cleared it.
     :raises InvalidInputError: A key comes with two different senders.
     """
     store = context.get("task_state_store")
@@ -153,7 +170,7 @@ def recall_job(receipts: Sequence[Receipt], context: Context) -> Recall:
         log.warning("This Airflow has no task state store (3.3 has): a retry of this recall starts over.")
         return Recall(receipts)
     ordered = in_order(unique(receipts).values())
-    return Recall(receipts, ledger=RecallTaskLedger(store, ordered, epoch_of(context)))
+    return Recall(receipts, ledger=RecallTaskLedger(store, ordered, epoch_of(context), recalled_before))
 
 
 def epoch_of(context: Context) -> int:
@@ -162,35 +179,46 @@ def epoch_of(context: Context) -> int:
 
 
 def run_recall(
-    hook: DingTalkHook, job: Recall, context: Context, *, on_empty: str, fail_on: frozenset[str]
+    hook: DingTalkHook,
+    job: Recall,
+    context: Context,
+    *,
+    on_empty: str,
+    fail_on: frozenset[str],
+    more: Mapping[str, Any] | None = None,
+    keep: Callable[[Report], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Recall, push the report whatever happens, and fail the task if it must.
 
+    :param more: What else to say in the report.
+    :param keep: Told the account as well, whole.
     :returns: The report as plain JSON.
     :raises AirflowSkipException: There is nothing to recall, and that is to be skipped.
     :raises LongWait: DingTalk wants no calls for a while, and the ledger keeps how far it is.
     :raises IncompleteRecallError: Messages ended in a class of ``fail_on``.
     """
     if job.is_empty:
-        return _nothing_to_recall(context, on_empty)
+        return _nothing_to_recall(context, on_empty, more or {})
     try:
         report = hook.run(job.run, job.stop)
     except SupersededError:
         # Airflow lets it push XComs all the same: over those of the try that has begun.
         raise
     except BaseException:
-        _push_report(context, job.report())
+        _push_report(context, job.report(), more or {})
+        keep(job.report())
         raise
-    pushed = _push_report(context, report)
+    pushed = _push_report(context, report, more or {})
+    keep(report)
     if job.wait and context.get("task_state_store") is not None:
         raise LongWait(job.wait)
     _raise_if_incomplete(report, fail_on, permanent=job.is_final)
     return pushed
 
 
-def _nothing_to_recall(context: Context, on_empty: str) -> dict[str, Any]:
+def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:
     log.info("Nothing to recall.")
-    pushed = _push_report(context, empty_report())
+    pushed = _push_report(context, empty_report(), more)
     if on_empty == "skip":
         raise AirflowSkipException("Nothing to recall.")
     if on_empty == "fail":
@@ -198,8 +226,8 @@ def _nothing_to_recall(context: Context, on_empty: str) -> dict[str, Any]:
     return pushed
 
 
-def _push_report(context: Context, report: Report) -> dict[str, Any]:
-    as_json = report.to_json()
+def _push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
+    as_json = {**report.to_json(), **more}
     context["ti"].xcom_push(REPORT, as_json)
     log.info("Report\n%s", report.table())
     return as_json

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.execution import RECEIPTS, LongWait, epoch_of
+from airflow_provider_dingtalk.execution import RECEIPTS, RECEIPTS_COUNT, SENDING, LongWait, epoch_of
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.task_ledger.sends import SendHistory
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: XCom keys.
-RECEIPTS_COUNT = "receipts_count"
 DROPPED = "dropped"
 UNKNOWN = "unknown"
 #: Receipts in one XCom.
@@ -77,14 +76,18 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
 class Sending:
     """One task's job of sending.
 
+    :param rollbacks: Ids of the tasks that are to take back what it sends, if something fails.
     :raises SendNotRepeatedError: It sent already, and the policy is not to send again. Its receipts are pushed.
     :raises LedgerError: Airflow's task state store does not answer.
     """
 
-    def __init__(self, letters: Sequence[Letter], context: Context, policy: SendPolicy) -> None:
+    def __init__(
+        self, letters: Sequence[Letter], context: Context, policy: SendPolicy, rollbacks: Sequence[str] = ()
+    ) -> None:
         policy.check()
         self._context = context
         self._policy = policy
+        self._rollbacks = list(rollbacks)
         self._outlet = ReceiptsInXCom(context)
         store = context.get("task_state_store")
         self._history = SendHistory(store, letters, epoch_of(context)) if store is not None else None
@@ -103,6 +106,7 @@ class Sending:
         :raises DroppedReceiversError: DingTalk left people out, and that is to fail the task.
         """
         job = self.job
+        self._say(is_over=False)
         try:
             hook.run(job.run, job.stop)
         except SupersededError:
@@ -124,6 +128,7 @@ class Sending:
     def _durable_job(self, history: SendHistory, letters: Sequence[Letter]) -> Send:
         if history.has_changed:
             self._outlet.push(history.sent_so_far())
+            self._say(is_over=True)
             raise SendNotRepeatedError(
                 "An earlier try of this task sent something else; nothing more was sent.",
                 code="send_changed",
@@ -132,6 +137,7 @@ class Sending:
             )
         if history.is_cleared and self._policy.on_cleared_send == "fail":
             self._outlet.push(history.sent_so_far())
+            self._say(is_over=True)
             raise SendNotRepeatedError(
                 "The task had sent everything when it was cleared; nothing was sent again.",
                 code="send_cleared",
@@ -154,6 +160,15 @@ class Sending:
         if job.unknown:
             ti.xcom_push(UNKNOWN, [unsent.to_json() for unsent in job.unknown])
         log.info("Sent %d, refused %d, unknown %d.", len(job.receipts), len(job.failed), len(job.unknown))
+        self._say(is_over=True)
+
+    def _say(self, *, is_over: bool) -> None:
+        """Tell the rollbacks that it sends, or that nothing more will come of it.
+
+        Airflow calls a task failed that a user stops, and lets it run for up to ten seconds more.
+        """
+        if self._rollbacks:
+            self._context["ti"].xcom_push(SENDING, {"is_over": is_over, "rollbacks": self._rollbacks})
 
 
 def _refuse_a_second_try(context: Context, policy: SendPolicy) -> None:

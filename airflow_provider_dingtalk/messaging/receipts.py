@@ -102,7 +102,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     def sent(self) -> float | None:
         """When DingTalk accepted it, in seconds since the epoch; None: unknown."""
-        return _moment(self.sent_at) if self.sent_at else None
+        return moment_of(self.sent_at) if self.sent_at else None
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as plain JSON, without what does not apply to its kind."""
@@ -237,12 +237,16 @@ def _sent_at(value: Any, field: str) -> str | None:
     if value is None:
         return None
     try:
-        return iso(_moment(value))
+        return iso(moment_of(value))
     except (ValueError, TypeError, OverflowError):
         raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
 
 
-def _moment(value: str) -> float:
+def moment_of(value: str) -> float:
+    """A moment in ISO 8601, in seconds since the epoch.
+
+    :raises ValueError: It is none; also ``TypeError``.
+    """
     if not (isinstance(value, str) and value[:4].isdigit()):
         # Of "now" and of a time without a date pendulum makes a moment of today.
         raise ValueError("no date")

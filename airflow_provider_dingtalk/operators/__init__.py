@@ -7,7 +7,11 @@ from airflow_provider_dingtalk.operators.recall import (
     DingTalkRecallPrivateChatMessagesOperator,
     DingTalkRecallWorkNotificationOperator,
 )
-from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator, rollback_on_failure
+from airflow_provider_dingtalk.operators.rollback import (
+    DingTalkRollbackOperator,
+    DingTalkSweepOperator,
+    rollback_on_failure,
+)
 from airflow_provider_dingtalk.operators.send import (
     DingTalkSendDingOperator,
     DingTalkSendGroupMessageOperator,
@@ -28,5 +32,6 @@ __all__ = [
     "DingTalkSendOTOMessagesOperator",
     "DingTalkSendPrivateChatMessageOperator",
     "DingTalkSendWorkNotificationOperator",
+    "DingTalkSweepOperator",
     "rollback_on_failure",
 ]

@@ -13,13 +13,12 @@ from airflow.sdk import BaseOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.messaging.recall import Recall
     from airflow_provider_dingtalk.messaging.receipts import Receipt
 
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
-class BaseRecallOperator(BaseOperator):
+class _RecallOperator(BaseOperator):
     """What all recall operators share.
 
     The report goes into the XCom ``report`` before anything is raised, and into the log as a table.
@@ -41,7 +40,7 @@ class BaseRecallOperator(BaseOperator):
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on = fail_on
         self.on_empty = on_empty
-        self._job: Recall | None = None
+        self._job: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Recall the messages; the report is the result."""
@@ -74,7 +73,7 @@ class BaseRecallOperator(BaseOperator):
         raise NotImplementedError
 
 
-class _RecallOneKindOperator(BaseRecallOperator):
+class _RecallOneKindOperator(_RecallOperator):
     """Recalls messages of one kind, by keys or by receipts."""
 
     kind: ClassVar[str]

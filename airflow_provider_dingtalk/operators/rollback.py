@@ -5,72 +5,254 @@ Everything heavy is imported inside methods: the dag-processor imports this file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.operators.recall import BaseRecallOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
+
+from airflow_provider_dingtalk.operators.recall import _RecallOperator
+from airflow_provider_dingtalk.operators.send import _SendOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.guards import Guards
     from airflow_provider_dingtalk.messaging.receipts import Receipt
+    from airflow_provider_dingtalk.selection import Found
 
 #: A recall may be repeated without harm, and what stays in a chat does harm.
 RETRIES, RETRY_DELAY = 3, timedelta(seconds=30)
+#: Airflow's ways of making a task wait for the run before would leave messages where they are.
+FREE = {"depends_on_past": False, "wait_for_downstream": False}
 
 
-class DingTalkRollbackOperator(BaseRecallOperator):
-    """Take back any mixture of messages.
+class DingTalkReportLink(BaseOperatorLink):
+    """From a task that recalls to its report, among its XComs."""
 
-    For the rollback of a run there is one line: :func:`rollback_on_failure`.
-    By hand, make it a teardown without a setup, with direct edges from every task that sends or works: it then
-    runs whatever happened, and the run stays failed::
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The page of the task's XComs."""
+        page, _, _ = str(ti_key.log_url).partition("?")
+        return f"{page}/xcom"
+
+
+class DingTalkRollbackOperator(_RecallOperator):
+    """Take back any mixture of messages: by receipts, of tasks, of a whole run, or of a time.
+
+    For the rollback of a run there is one line: :func:`rollback_on_failure`. By hand, make it a teardown without a
+    setup, with direct edges from every task that sends or works: it then runs whatever happened::
 
         rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks=["send"], only_if_failed=True)
         send >> check
         [send, check] >> rollback.as_teardown()
 
+    Messages that a rollback has taken back already are left out; what is too old is listed as ``expired``.
+
     :param receipts: Receipts, lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
-    :param from_tasks: Id of a send task of the same run, or a list of them: their receipts are found even if a
-        task failed or was killed half-way. (templated)
-    :param only_if_failed: Skip unless a task upstream failed; or, given ids of tasks, unless one of these did.
+    :param from_tasks: Id of a send task, or a list of them: their receipts are found even if a task failed or was
+        killed half-way. Of this run, unless ``from_run`` names another one. (templated)
+    :param from_run: Id of a run, or a list of them: everything it sent. (templated)
+    :param from_dag: Id of the DAG of ``from_run`` or ``since``; by default this one. (templated)
+    :param since: Everything that all runs of the DAG sent since this moment: ISO 8601. Found are runs with a
+        rollback task. (templated)
+    :param until: With ``since``: up to this moment. (templated)
+    :param rollbacks: Ids of the rollback tasks of ``from_dag``; for ``since``.
+    :param only_if_failed: Recall nothing unless a task upstream failed; or, given ids, unless one of these did.
+    :param dry_run: Recall nothing; the XCom ``plan`` says what would be recalled. (templated)
+    :param max_messages: Recall nothing, and fail, if there are more. (templated)
+    :param only_unread: Leave messages that somebody has read, and those of which nobody can say. Costs a call for
+        each message, or more; the report says how many, as ``readers_api_calls``. (templated)
+    :param max_readers: The same for messages that more people have read. (templated)
+    :param older_than: Leave messages that are younger: a ``timedelta``, or seconds. (templated)
+    :param newer_than: Leave messages that are older. (templated)
+    :param with_readers: Keep who had read the messages: user ids by message in the report, all of them in the XCom
+        ``readers``, fit to be the ``user_ids`` of a correction. Costs calls as ``only_unread``. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
     :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
     """
 
-    template_fields: Sequence[str] = ("receipts", "from_tasks")
+    template_fields: Sequence[str] = (
+        "receipts",
+        "from_tasks",
+        "from_run",
+        "from_dag",
+        "since",
+        "until",
+        "dry_run",
+        "max_messages",
+        "only_unread",
+        "max_readers",
+        "older_than",
+        "newer_than",
+        "with_readers",
+    )
+    operator_extra_links = (DingTalkReportLink(),)
 
     def __init__(
         self,
         *,
         from_tasks: Sequence[str] | str | None = None,
+        from_run: Sequence[str] | str | None = None,
+        from_dag: str | None = None,
+        since: Any = None,
+        until: Any = None,
+        rollbacks: Sequence[str] = ("rollback",),
         only_if_failed: bool | Sequence[str] = False,
+        dry_run: bool | str = False,
+        max_messages: int | str | None = None,
+        only_unread: bool | str = False,
+        max_readers: int | str | None = None,
+        older_than: Any = None,
+        newer_than: Any = None,
+        with_readers: bool | str = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        from airflow_provider_dingtalk.outbox import with_outlet
+
+        super().__init__(**with_outlet(kwargs))
         self.from_tasks = from_tasks
+        self.from_run = from_run
+        self.from_dag = from_dag
+        self.since = since
+        self.until = until
+        self.rollbacks = rollbacks
         self.only_if_failed = only_if_failed
+        # Airflow has a method of that name, which nobody calls.
+        self.dry_run = dry_run  # type: ignore[assignment, method-assign]
+        self.max_messages = max_messages
+        self.only_unread = only_unread
+        self.max_readers = max_readers
+        self.older_than = older_than
+        self.newer_than = newer_than
+        self.with_readers = with_readers
 
-    def _messages(self, hook: Any, context: Context) -> list[Receipt]:
-        from airflow_provider_dingtalk.compat import AirflowSkipException
+    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
 
-        from airflow_provider_dingtalk import execution, runs
+        :param event: Says which wait it was.
+        """
+        from airflow_provider_dingtalk import execution, rolling_back
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.triggers import defer_for
+
+        with execution.airflow_errors():
+            fail_on = execution.check_choices(self.on_empty, self.fail_on)
+            guards = self._guards()
+            from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
+            if not self._is_due(context):
+                return rolling_back.keep_all(context, from_tasks)
+            found, loose = self._found(context, from_tasks)
+            job = self._job = rolling_back.RollingBack(found, loose, guards, context)
+            hook = DingTalkHook(self.dingtalk_conn_id)
+            job.choose(hook)
+            if execution.parse_flag(self.dry_run, "dry_run"):
+                return job.plan()
+            try:
+                return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
+            except execution.LongWait as wait:
+                defer_for(self, wait.seconds, event)
+
+    def _is_due(self, context: Context) -> bool:
+        """Whether there is a reason to take anything back; sends that were cut off have ended then."""
+        from airflow_provider_dingtalk.runs import Tasks
+
+        if not self.only_if_failed:
+            return True
+        if isinstance(self.only_if_failed, bool):
+            watched = Tasks(context, sorted(self.get_flat_relative_ids(upstream=True)))
+        else:
+            watched = Tasks(context, self.only_if_failed)
+        if not watched.has_failed():
+            return False
+        watched.wait_for_sends()
+        return True
+
+    def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
+        """What was sent, by run; and what belongs to no run."""
+        from airflow_provider_dingtalk import execution, selection
         from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 
-        if self.only_if_failed and not runs.has_failed(context, self._watched()):
-            raise AirflowSkipException("Nothing failed: the messages stay.")
-        from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
-        pushed = runs.receipts_in_xcom(context, from_tasks) if from_tasks else []
-        return parse_receipts(self.receipts) + parse_receipts(pushed)
+        loose = parse_receipts(self.receipts)
+        run_ids = execution.parse_task_ids(self.from_run, "from_run")
+        dag_id = self.from_dag or context["ti"].dag_id
+        found = [selection.of_run(context, dag_id, run_id, from_tasks) for run_id in run_ids]
+        if from_tasks and not run_ids:
+            found.append(selection.of_tasks(context, from_tasks))
+        if self.since not in (None, "", "None"):
+            since = execution.parse_moment(self.since, "since")
+            until = None if self.until in (None, "", "None") else execution.parse_moment(self.until, "until")
+            found += selection.of_window(context, dag_id, since, until, self.rollbacks)
+        return found, loose
 
-    def _watched(self) -> list[str]:
-        """Ids of the tasks of which one must have failed."""
-        if isinstance(self.only_if_failed, bool):
-            return sorted(self.get_flat_relative_ids(upstream=True))
-        return list(self.only_if_failed)
+    def _guards(self) -> Guards:
+        from airflow_provider_dingtalk.execution import parse_flag
+        from airflow_provider_dingtalk.guards import guards_of
+
+        return guards_of(
+            max_messages=self.max_messages,
+            only_unread=parse_flag(self.only_unread, "only_unread"),
+            max_readers=self.max_readers,
+            older_than=self.older_than,
+            newer_than=self.newer_than,
+            with_readers=parse_flag(self.with_readers, "with_readers"),
+        )
+
+
+class DingTalkSweepOperator(DingTalkRollbackOperator):
+    """Finish rollbacks that did not: of runs that timed out, for instance, for Airflow skips their teardowns.
+
+    Looks through all runs of some DAGs that are over. Where a rollback did not succeed, it takes back what the
+    sends of its block sent, once. A message that cannot be recalled is tried again by the next sweep, until it is
+    too old.
+
+    :param dag_ids: Ids of the DAGs to look through. (templated)
+    :param rollbacks: Ids of their rollback tasks.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param fail_on: As of :class:`DingTalkRollbackOperator`, whose guards it has too; by default none, since a task
+        that fails leaves no word for the next one.
+    """
+
+    template_fields: Sequence[str] = ("dag_ids", *DingTalkRollbackOperator.template_fields)
+
+    def __init__(
+        self, *, dag_ids: Sequence[str] | str, fail_on: Collection[str] = frozenset(), **kwargs: Any
+    ) -> None:
+        super().__init__(fail_on=fail_on, **kwargs)
+        self.dag_ids = dag_ids
+
+    def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
+        from airflow_provider_dingtalk import execution, selection
+
+        dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
+        found = [selection.of_unfinished(context, dag_id, self.rollbacks) for dag_id in dag_ids]
+        return [one for some in found for one in some], []
+
+
+class _RunWatcher(BaseOperator):
+    """Fails if one of some tasks failed: so the run fails.
+
+    Of a run that a user marks as failed, or that fails fast, Airflow skips what has not begun. If that is what the
+    run's state hangs on, the run ends as a success, although something in the middle failed.
+
+    :param watched: Ids of the tasks.
+    """
+
+    def __init__(self, *, watched: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.watched = watched
+
+    def execute(self, context: Context) -> None:
+        """Look."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_provider_dingtalk.runs import Tasks
+
+        if Tasks(context, self.watched).has_failed():
+            raise AirflowFailException("Something failed, see above: so does the run.")
 
 
 @contextmanager
@@ -83,10 +265,13 @@ def rollback_on_failure(
             send = DingTalkSendGroupMessageOperator(task_id="send", …)
             send >> check()
 
-    It makes one task more, which runs when all tasks of the block are done, however they ended: also when a
-    send failed half-way or a worker was killed. If nothing failed it is skipped; the state of the run is never
-    its business. Put it around tasks, task groups, mapped tasks and branches, in a DAG or in a task group; in a
-    mapped task group each instance takes back its own.
+    It makes a task that runs when all tasks of the block are done, however they ended: also when a send failed
+    half-way or a worker was killed. If nothing failed it takes nothing back. What it did stands in the DAG's
+    outbox; see :mod:`airflow_provider_dingtalk.outbox`. A second task, its watcher, fails the run if something in
+    the block failed, where Airflow would call the run a success.
+
+    Put it around tasks, task groups, mapped tasks and branches, in a DAG or in a task group; in a mapped task
+    group each instance takes back its own.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param task_id: Of the rollback; two blocks of one DAG, or of one task group, need two.
@@ -95,14 +280,12 @@ def rollback_on_failure(
     :returns: The rollback's task.
     :raises InvalidInputError: There is no DAG around the block, or no task was made in it.
     """
-    # Airflow's way of making a task depend on its run before would leave messages where they are.
-    free = {"depends_on_past": False, "wait_for_downstream": False}
     rollback = DingTalkRollbackOperator(
         task_id=task_id,
         dingtalk_conn_id=dingtalk_conn_id,
         from_tasks=None,
         only_if_failed=True,
-        **{"retries": RETRIES, "retry_delay": RETRY_DELAY, **options, **free},
+        **{"retries": RETRIES, "retry_delay": RETRY_DELAY, **options, **FREE},
     )
     if not rollback.has_dag():  # type: ignore[no-untyped-call]
         raise _problem("must stand inside a DAG")
@@ -122,8 +305,22 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any]) -> None:
     watched = [task.task_id for task in block if not task.is_teardown or task.on_failure_fail_dagrun]
     rollback.from_tasks = [task.task_id for task in block if not task.is_teardown]
     rollback.only_if_failed = watched
+    for task in block:
+        _tell(task, rollback.task_id)
     rollback.as_teardown()
     rollback.set_upstream(list(_edges(block, rollback)))
+    watcher = _RunWatcher(task_id=f"{rollback.label}_watcher", watched=watched, retries=0, **FREE)
+    rollback.set_downstream(watcher.as_teardown(on_failure_fail_dagrun=True))
+
+
+def _tell(task: Any, rollback_id: str) -> None:
+    """Let a send know who takes back what it sends."""
+    if not issubclass(getattr(task, "operator_class", type(task)), _SendOperator):
+        return
+    if isinstance(task, _SendOperator):
+        task.rollbacks = [*task.rollbacks, rollback_id]
+    else:
+        task.partial_kwargs["rollbacks"] = [*task.partial_kwargs.get("rollbacks", ()), rollback_id]
 
 
 def _edges(block: Sequence[Any], rollback: DingTalkRollbackOperator) -> Iterator[Any]:

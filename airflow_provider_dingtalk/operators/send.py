@@ -34,6 +34,7 @@ class _SendOperator(BaseOperator):
         idempotency key: ``fail`` (list it in the XCom ``unknown``), ``skip`` (list it and go on), ``resend``.
     :param on_cleared_send: The task had sent everything when it was cleared: ``fail``, ``resend``, or ``keep``.
     :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again.
+    :param rollbacks: Ids of tasks that take back what it sends; :func:`rollback_on_failure` fills it in.
     """
 
     kind: ClassVar[str]
@@ -47,6 +48,7 @@ class _SendOperator(BaseOperator):
         on_unknown_send: str = "fail",
         on_cleared_send: str = "fail",
         allow_resend: bool = False,
+        rollbacks: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,6 +57,7 @@ class _SendOperator(BaseOperator):
         self.on_unknown_send = on_unknown_send
         self.on_cleared_send = on_cleared_send
         self.allow_resend = allow_resend
+        self.rollbacks = rollbacks
         self._job: Send | None = None
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
@@ -79,7 +82,7 @@ class _SendOperator(BaseOperator):
         )
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy)
+            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy, self.rollbacks)
             self._job = sending.job
             try:
                 return sending.run(hook)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
-from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices
+from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
 
 #: Messages in one row: a kilobyte, rewritten with every call.
 MESSAGES_PER_ROW = 1000
+
+_RECALLED = "dingtalk-recalled-1"
 
 _LETTER_OF = {
     State.PENDING: "P",
@@ -29,11 +31,15 @@ class RecallTaskLedger:
 
     :param receipts: The messages, in the order in which they are recalled.
     :param epoch: Tells a retry from a clear: what failed for good is tried again after a clear.
+    :param recalled_before: Keys of messages that were recalled in a job of other messages, before a clear.
     """
 
-    def __init__(self, store: Store, receipts: Sequence[Receipt], epoch: int) -> None:
+    def __init__(
+        self, store: Store, receipts: Sequence[Receipt], epoch: int, recalled_before: Collection[str] = ()
+    ) -> None:
         self._store = store
         self._epoch = epoch
+        self._recalled_before = recalled_before
         self._place = {receipt.key: place for place, receipt in enumerate(receipts)}
         requests = sorted([*msgspec.to_builtins(receipt.group).values(), receipt.key] for receipt in receipts)
         self._name = f"dingtalk-recall-1-{fingerprint(requests)}"
@@ -43,7 +49,8 @@ class RecallTaskLedger:
 
     async def load(self) -> Mapping[str, Verdict]:
         """What earlier tries wrote, by message key."""
-        return await ause(self._load)
+        before = {key: Verdict(State.RECALLED) for key in self._recalled_before if key in self._place}
+        return {**await ause(self._load), **before}
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
         """Keep these: one write for each row that they touch."""
@@ -121,3 +128,39 @@ class RecallTaskLedger:
         if reason not in self._reasons:
             self._reasons.append(reason)
         return self._reasons.index(reason)
+
+
+class RecalledKeys:
+    """Keys of all messages that a task recalled, across clears of it: a recall is not made twice.
+
+    :param epoch: What this one recalled is its ledger's business; only earlier ones are read.
+    """
+
+    def __init__(self, store: Store, epoch: int) -> None:
+        self._store = store
+        self._epoch = epoch
+
+    def before(self) -> set[str]:
+        """Those of earlier epochs.
+
+        :raises LedgerError: The store does not answer.
+        """
+        rows = use(self._store.get, _RECALLED, {})
+        earlier = [(int(epoch), number) for epoch, number in rows.items() if int(epoch) != self._epoch]
+        return {
+            key
+            for epoch, rows_of in earlier
+            for number in range(rows_of)
+            for key in use(self._store.get, f"{_RECALLED}-{epoch}-{number}", [])
+        }
+
+    def keep(self, keys: Sequence[str]) -> None:
+        """Those of this epoch.
+
+        :raises LedgerError: The store does not answer.
+        """
+        places = list(slices(len(keys), MESSAGES_PER_ROW))
+        for number, row in enumerate(places):
+            use(self._store.set, f"{_RECALLED}-{self._epoch}-{number}", keys[row.start : row.stop])
+        if places:
+            use(self._store.set, _RECALLED, {**use(self._store.get, _RECALLED, {}), str(self._epoch): len(places)})

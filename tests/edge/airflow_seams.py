@@ -78,7 +78,7 @@ class TaskInstance:
         self._xcoms[self.task_id, key] = [plain]
         self.pushes.append((key, plain, self._on_push()))
 
-    def xcom_pull(self, task_ids: list[str], key: str) -> list[Any]:
+    def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
         """Values of all instances of several tasks, and ``None`` for a task that has none: as in 3.3."""
         values: list[Any] = []
         for task_id in task_ids:

@@ -42,7 +42,6 @@ def test_every_task_of_the_block_has_an_edge_of_its_own():
     rollback = dag_of(build).get_task("rollback")
     assert rollback.upstream_task_ids == {"send", "work", "more"}
     assert rollback.from_tasks == rollback.only_if_failed == ["send", "work", "more"]
-    assert rollback.downstream_task_ids == set()
 
 
 def test_it_is_a_teardown_that_says_nothing_about_the_run():
@@ -50,6 +49,26 @@ def test_it_is_a_teardown_that_says_nothing_about_the_run():
     assert rollback.is_teardown
     assert rollback.trigger_rule is TriggerRule.ALL_DONE_SETUP_SUCCESS
     assert rollback.on_failure_fail_dagrun is False
+
+
+def test_its_watcher_fails_the_run_without_hiding_how_the_work_ended():
+    watcher = dag_of(lambda: _block(send)).get_task("rollback_watcher")
+    assert watcher.is_teardown and watcher.on_failure_fail_dagrun
+    assert watcher.upstream_task_ids == {"rollback"}
+    assert watcher.watched == ["send"]
+
+
+def test_a_send_knows_who_takes_back_what_it_sends_mapped_or_not():
+    def build():
+        with rollback_on_failure(task_id="outer"), rollback_on_failure(task_id="inner"):
+            send()
+            DingTalkSendGroupMessageOperator.partial(task_id="many", text="A").expand(
+                open_conversation_id=["cidgroup1"]
+            )
+
+    dag = dag_of(build)
+    assert dag.get_task("send").rollbacks == ["inner", "outer"]
+    assert dag.get_task("many").partial_kwargs["rollbacks"] == ["inner", "outer"]
 
 
 def _block(*makers: Callable[[], Any], **options: Any) -> DingTalkRollbackOperator:
@@ -143,8 +162,9 @@ def test_an_outer_block_waits_for_the_rollback_of_an_inner_one():
     dag = dag_of(build)
     assert dag.get_task("inner").upstream_task_ids == {"second"}
     outer = dag.get_task("outer")
-    assert outer.upstream_task_ids == {"first", "inner", "second"}
-    assert outer.from_tasks == outer.only_if_failed == ["first", "second"]
+    assert outer.upstream_task_ids == {"first", "inner", "inner_watcher", "second"}
+    assert outer.from_tasks == ["first", "second"]
+    assert outer.only_if_failed == ["first", "second", "inner_watcher"]
 
 
 def test_in_a_mapped_task_group_it_is_mapped_too():

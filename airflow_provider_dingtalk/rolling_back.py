@@ -1,0 +1,134 @@
+"""Inside a task that rolls back: what it chooses, what it leaves behind for other runs to find."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_dingtalk import outbox
+from airflow_provider_dingtalk.api.clock import SystemClock
+from airflow_provider_dingtalk.execution import RECALLED, epoch_of, recall_job, run_recall
+from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
+from airflow_provider_dingtalk.messaging.plan import gives_up, unique
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from airflow_provider_dingtalk.runs import Tasks
+from airflow_provider_dingtalk.selection import Found
+from airflow_provider_dingtalk.task_ledger.recalls import RecalledKeys
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+log = logging.getLogger(__name__)
+
+#: XCom key: user ids of all who had read a message that was to be recalled.
+READERS = "readers"
+#: Message keys in one XCom.
+KEYS_PER_XCOM = 1000
+
+
+def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
+    """Nothing failed: take nothing back, and note it."""
+    kept = Tasks(context, task_ids).number_sent()
+    log.info("Nothing failed: %d messages kept.", kept)
+    if kept:
+        ti = context["ti"]
+        outbox.write(context, ti.dag_id, ti.run_id, {"kept": kept, "recalled": 0, "left": 0})
+    return {"kept": kept}
+
+
+class RollingBack:
+    """One task's job of taking back what runs sent.
+
+    :param found: By run; and what belongs to none.
+    """
+
+    def __init__(self, found: Sequence[Found], loose: Sequence[Receipt], guards: Guards, context: Context) -> None:
+        self._found = found
+        self._guards = guards
+        self._context = context
+        self._now = SystemClock().now()
+        self._kept = Kept(Counter())
+        self._more: dict[str, Any] = {}
+        self._asking: ReaderGuard | None = None
+        self._job: Recall | None = None
+        everything = [*loose, *(receipt for one in found for receipt in one.receipts)]
+        self._receipts = by_age(everything, guards, self._now, self._kept)
+
+    def choose(self, hook: DingTalkHook) -> None:
+        """Apply the guards. Asks DingTalk only if readers matter.
+
+        :raises TooManyMessagesError: There is more than is allowed.
+        """
+        if self._guards.ask and self._receipts:
+            self._ask(hook, list(unique(self._receipts).values()))
+        if self._kept.why:
+            self._more["kept"] = dict(self._kept.why)
+            log.info("Kept: %s.", ", ".join(f"{number} {why}" for why, number in self._kept.why.items()))
+        self._guards.check_number(len(unique(self._receipts)))
+
+    def plan(self) -> dict[str, Any]:
+        """What would be recalled, without doing it."""
+        receipts = list(unique(self._receipts).values())
+        old = [receipt.key for receipt in receipts if gives_up(receipt, self._now)]
+        fit = [receipt for receipt in receipts if receipt.key not in set(old)]
+        plan = {
+            "dry_run": True,
+            "would_recall": [receipt.key for receipt in fit][:MAX_LISTED],
+            "expired": old[:MAX_LISTED],
+            "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(old)},
+            **self._more,
+        }
+        log.info("Dry run: %d messages would be recalled, %d are too old.", len(fit), len(old))
+        self._context["ti"].xcom_push("plan", plan)
+        return plan
+
+    def run(self, hook: DingTalkHook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
+        """Recall them, and leave word for others; see :func:`run_recall`."""
+        context = self._context
+        store = context.get("task_state_store")
+        before = RecalledKeys(store, epoch_of(context)).before() if store is not None else set()
+        self._job = recall_job(self._receipts, context, before)
+        return run_recall(
+            hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
+        )
+
+    def stop(self) -> None:
+        """Begin no further call."""
+        for job in (self._asking, self._job):
+            if job:
+                job.stop()
+
+    def _ask(self, hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
+        self._asking = ReaderGuard(receipts, self._guards, self._now, self._kept)
+        hook.run(self._asking.run, self._asking.stop)
+        self._receipts = self._asking.fit
+        self._more["readers_api_calls"] = self._asking.used["status"]
+        if self._guards.with_readers:
+            chosen = {receipt.key for receipt in self._receipts}
+            by_key = {key: who for key, who in self._asking.readers.items() if key in chosen}
+            self._more["readers"] = {key: by_key[key] for key in list(by_key)[:MAX_LISTED]}
+            everybody = dict.fromkeys(who for readers in by_key.values() for who in readers)
+            self._context["ti"].xcom_push(READERS, list(everybody))
+
+    def _leave_word(self, report: Report) -> None:
+        """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
+        context = self._context
+        recalled = report.keys(Outcome.RECALLED)
+        for number in range(0, len(recalled), KEYS_PER_XCOM):
+            chunk = recalled[number : number + KEYS_PER_XCOM]
+            context["ti"].xcom_push(RECALLED.format(number // KEYS_PER_XCOM), chunk)
+        if (store := context.get("task_state_store")) is not None:
+            RecalledKeys(store, epoch_of(context)).keep(recalled)
+        for one in self._found:
+            settled = [
+                report.settled[key] for key in {receipt.key for receipt in one.receipts} if key in report.settled
+            ]
+            counts = Counter(str(item.outcome) for item in settled)
+            left = len({receipt.key for receipt in one.receipts}) - counts["recalled"] - counts["expired"]
+            outbox.write(context, one.dag_id, one.run_id, {"recalled": counts["recalled"], **counts, "left": left})

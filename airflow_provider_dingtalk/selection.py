@@ -1,0 +1,107 @@
+"""Which messages a rollback is about: of tasks, of a run, of a time, of runs whose rollback did not finish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk import outbox
+from airflow_provider_dingtalk.execution import SENDING
+from airflow_provider_dingtalk.messaging.receipts import Receipt, iso, parse_receipts
+from airflow_provider_dingtalk.runs import Tasks, runs_not_rolled_back, tasks_of_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class Found(Struct):
+    """What one run sent.
+
+    :param receipts: Of messages that nobody is known to have taken back.
+    """
+
+    dag_id: str
+    run_id: str
+    receipts: list[Receipt]
+
+
+def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
+    """What tasks of this run sent."""
+    return _left(context, Tasks(context, task_ids))
+
+
+def of_run(context: Context, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> Found:
+    """What a run sent, or some tasks of it; failed and killed ones too.
+
+    :param task_ids: Empty: all of them.
+    """
+    everybody = tasks_of_run(context, dag_id, run_id)
+    tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
+    return _left(context, tasks, everybody.recalled())
+
+
+def of_window(
+    context: Context, dag_id: str, since: float, until: float | None, rollbacks: Sequence[str]
+) -> list[Found]:
+    """What all runs of a DAG sent in a time, of those in its outbox and those whose rollback did not succeed.
+
+    :param since: Seconds since the epoch; so is ``until``.
+    :param rollbacks: Ids of the DAG's rollback tasks.
+    """
+    # An event is younger than the messages it is about.
+    noted = [str(event.extra["run_id"]) for event in outbox.read(dag_id, iso(since))]
+    run_ids = dict.fromkeys(noted + runs_not_rolled_back(context, dag_id, rollbacks))
+    found = [of_run(context, dag_id, run_id) for run_id in run_ids]
+    for one in found:
+        one.receipts = [receipt for receipt in one.receipts if _is_between(receipt, since, until)]
+    return found
+
+
+def of_unfinished(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[Found]:
+    """What runs sent whose rollback should have run and did not succeed, and nobody finished it since.
+
+    A message belongs to a rollback if its send stands in that rollback's block.
+    """
+    finished = {str(event.extra["run_id"]) for event in outbox.read(dag_id) if event.extra.get("left") == 0}
+    run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
+    return [_of_blocks(context, dag_id, run_id, frozenset(rollbacks)) for run_id in run_ids]
+
+
+def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: frozenset[str]) -> Found:
+    everybody = tasks_of_run(context, dag_id, run_id)
+    states = Tasks(context, rollbacks, dag_id=dag_id, run_id=run_id).states()
+    still_open = {name for name in rollbacks if states.get(name, "gone") != "success"}
+    ours = []
+    for task_id in everybody.ids:
+        said = Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)
+        if any(still_open & set(one["rollbacks"]) for one in said):
+            ours.append(task_id)
+    return _left(context, Tasks(context, ours, dag_id=dag_id, run_id=run_id), everybody.recalled())
+
+
+def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found:
+    receipts = parse_receipts(tasks.receipts()) if tasks.ids else []
+    gone = set(recalled)
+    if receipts:
+        gone |= _recalled_elsewhere(context, tasks.dag_id, receipts)
+    return Found(tasks.dag_id, tasks.run_id, [receipt for receipt in receipts if receipt.key not in gone])
+
+
+def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
+    """Keys of messages that some task, of this DAG or another one, noted in the outbox as recalled."""
+    if context.get("outlet_events") is None:
+        return set()
+    sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
+    gone: set[str] = set()
+    for event in outbox.read(dag_id, iso(min(sent)) if sent else None):
+        if event.extra.get("recalled"):
+            source = {"dag_id": event.source_dag_id, "run_id": event.source_run_id}
+            gone |= Tasks(context, [event.source_task_id], **source).recalled()
+    return gone
+
+
+def _is_between(receipt: Receipt, since: float, until: float | None) -> bool:
+    sent: Any = receipt.sent()
+    return sent is not None and since <= sent and (until is None or sent <= until)

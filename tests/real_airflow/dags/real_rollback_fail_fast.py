@@ -1,0 +1,35 @@
+"""A block in a DAG that fails fast: a send and some work are under way when other work fails."""
+
+from __future__ import annotations
+
+import time
+
+from airflow.sdk import dag, task
+
+from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
+
+
+@dag(schedule=None, fail_fast=True, params={"groups": ["cidgroup2"]})
+def real_rollback_fail_fast():
+    @task
+    def slow() -> None:
+        time.sleep(120)
+
+    @task
+    def quick() -> None:
+        time.sleep(3)
+        raise ValueError("The numbers are wrong.")
+
+    @task
+    def never() -> None:
+        """Is skipped."""
+
+    with rollback_on_failure():
+        sent = DingTalkSendGroupMessageOperator(task_id="sent", open_conversation_id="cidgroup1", text="sent")
+        sending = DingTalkSendGroupMessageOperator(
+            task_id="sending", open_conversation_id="{{ params.groups | tojson }}", text="sending"
+        )
+        sent >> [quick(), slow(), sending] >> never()
+
+
+real_rollback_fail_fast()

@@ -1,0 +1,32 @@
+"""Take back what runs of another DAG sent: of one run, or since some moment."""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+
+from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, DingTalkSendOTOMessagesOperator
+
+
+@dag(
+    schedule=None,
+    params={"dag": "", "run": None, "since": None, "tasks": None, "dry_run": False, "max": None, "readers": None},
+)
+def real_rollback_of_others():
+    undo = DingTalkRollbackOperator(
+        task_id="undo",
+        from_dag="{{ params.dag }}",
+        from_run="{{ params.run }}",
+        from_tasks="{{ params.tasks }}",
+        since="{{ params.since }}",
+        dry_run="{{ params.dry_run }}",
+        max_messages="{{ params.max }}",
+        max_readers="{{ params.readers }}",
+        with_readers="{{ params.readers is not none }}",
+        retries=0,
+    )
+    DingTalkSendOTOMessagesOperator(
+        task_id="correct", user_ids=undo.output["readers"], text="Please forget the last message."
+    )
+
+
+real_rollback_of_others()

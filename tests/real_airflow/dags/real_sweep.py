@@ -1,0 +1,15 @@
+"""A sweep of the DAG that times out."""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+
+from airflow_provider_dingtalk.operators import DingTalkSweepOperator
+
+
+@dag(schedule=None)
+def real_sweep():
+    DingTalkSweepOperator(task_id="sweep", dag_ids=["real_rollback_timeout"])
+
+
+real_sweep()

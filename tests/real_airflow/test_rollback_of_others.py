@@ -1,0 +1,110 @@
+"""Rollbacks of what other runs sent: by run, by time, with guards; and sweeps of what timed out."""
+
+from __future__ import annotations
+
+import pendulum
+import pytest
+
+from tests.real_airflow.stage import Run, Stage, classes
+
+OTHERS = "real_rollback_of_others"
+
+
+def sent(stage: Stage, text: str) -> set[str]:
+    return {key for key, message in stage.dingtalk.messages().items() if message["text"] == text}
+
+
+@pytest.fixture(scope="module")
+def good(stage: Stage) -> dict[str, Run]:
+    """Two runs of a DAG in which all is well, and a moment between the two."""
+    stage.dingtalk.empty()
+    first = stage.play("real_rollback", label="first")
+    between = pendulum.now("UTC")
+    second = stage.play("real_rollback", label="second")
+    assert (first.state, second.state) == ("success", "success")
+    return {"first": first, "second": second, "between": between}
+
+
+def test_a_dry_run_takes_nothing_back_and_says_what_it_would(good: dict[str, Run], stage: Stage):
+    run = stage.play(OTHERS, dag="real_rollback", run=good["first"].run_id, dry_run=True)
+    plan = run.xcom("undo", "plan")
+    keys = sent(stage, "first") | sent(stage, "first, not of the block")
+    assert set(plan["would_recall"]) == keys
+    assert plan["counts"] == {"group": 7, "total": 7, "expired": 0}
+    assert stage.dingtalk.gone() == set()
+
+
+def test_more_than_allowed_fails_and_takes_nothing_back(good: dict[str, Run], stage: Stage):
+    run = stage.play(OTHERS, dag="real_rollback", run=good["first"].run_id, max=6)
+    assert run.states()["undo"] == "failed"
+    assert "There are 7 messages to recall, max_messages is 6" in run.log("undo")
+    assert stage.dingtalk.gone() == set()
+
+
+def test_some_tasks_of_a_run_are_taken_back_then_what_a_dag_sent_since_a_moment(
+    good: dict[str, Run], stage: Stage
+):
+    some = stage.play(OTHERS, dag="real_rollback", run=good["second"].run_id, tasks="send")
+    gone = stage.dingtalk.gone()
+    assert classes(some.report("undo"))["recalled"] == gone == set(good["second"].keys("send"))
+    window = stage.play(OTHERS, dag="real_rollback", since=good["between"].isoformat())
+    everything = sent(stage, "second") | sent(stage, "second, not of the block")
+    assert stage.dingtalk.gone() == everything
+    # What was taken back already is not asked for again.
+    assert classes(window.report("undo"))["recalled"] == everything - gone
+    again = stage.play(OTHERS, dag="real_rollback", since=good["between"].isoformat())
+    assert again.report("undo")["counts"]["total"] == 0
+    assert again.report("undo")["api_calls"] == {"total": 0}
+
+
+def test_what_was_read_stays_and_its_readers_can_be_told(good: dict[str, Run], stage: Stage):
+    keys = sorted(good["first"].keys("send"))
+    stage.dingtalk.read_by(keys[0], "user001", "user002")
+    stage.dingtalk.read_by(keys[1], "user003")
+    run = stage.play(OTHERS, dag="real_rollback", run=good["first"].run_id, tasks="send", readers=1)
+    report = run.report("undo")
+    assert classes(report)["recalled"] == set(keys[1:])
+    assert report["kept"] == {"read": 1}
+    assert report["readers"] == {keys[1]: ["user003"], keys[2]: []}
+    assert report["readers_api_calls"] == 3
+    assert stage.dingtalk.gone(keys) == set(keys[1:])
+    assert run.state == "success"
+    assert len(sent(stage, "Please forget the last message.")) == 1
+
+
+def test_the_outbox_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
+    assets = stage.airflow.get("/assets", name_pattern="dingtalk_outbox_real_rollback")["assets"]
+    (asset,) = [one for one in assets if one["name"] == "dingtalk_outbox_real_rollback"]
+    events = stage.airflow.get("/assets/events", asset_id=asset["id"], limit=100)["asset_events"]
+    of_first = [event["extra"] for event in events if event["extra"]["run_id"] == good["first"].run_id]
+    assert {"kept": 6, "recalled": 0, "left": 0} in [
+        {name: extra[name] for name in ("kept", "recalled", "left") if name in extra} for extra in of_first
+    ]
+    assert any(extra["recalled"] == 2 for extra in of_first)
+
+
+def test_a_sweep_finishes_the_rollback_of_a_run_that_timed_out(stage: Stage):
+    stage.dingtalk.empty()
+    late = stage.begin("real_rollback_timeout")
+    well = stage.begin("real_rollback_timeout", sleep=0)
+    late.wait()
+    well.wait()
+    print(late.states(), well.states())
+    assert (late.state, late.states()["rollback"]) == ("failed", "skipped")
+    assert (well.state, well.states()["rollback"]) == ("success", "success")
+    assert stage.dingtalk.gone() == set()
+    sweep = stage.play("real_sweep")
+    wrong = set(late.keys("send"))
+    assert len(wrong) == 2
+    assert classes(sweep.report("sweep"))["recalled"] == wrong == stage.dingtalk.gone()
+    # The next one finds nothing left to do.
+    calls = stage.dingtalk.calls()
+    again = stage.play("real_sweep")
+    assert again.report("sweep")["counts"]["total"] == 0
+    assert stage.dingtalk.calls() == calls
+
+
+def test_the_report_has_a_link(good: dict[str, Run], stage: Stage):
+    run = stage.play(OTHERS, dag="real_rollback", run=good["first"].run_id, dry_run=True)
+    links = stage.airflow.get(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/undo/links")
+    assert links["extra_links"]["Report"].endswith(f"/runs/{run.run_id}/tasks/undo/xcom")

@@ -1,0 +1,222 @@
+"""The one line under Airflow's traps: exactly the wrong messages are gone, and the run is as it should be."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.real_airflow.stage import Run, Stage, classes, wait_until
+
+SEND_API = "robot/groupMessages/send"
+NOWHERE = ["cidgroup1", "cidnowhere", "cidgroup3"]
+#: Runs of one DAG that end by themselves, by label: what to send where, and how the work ends.
+CONF = {
+    "all well": {},
+    "work failed": {"work": "fail"},
+    "send failed": {"groups": NOWHERE},
+    "mapped failed": {"mapped": NOWHERE},
+    "second try": {"work": "fail once"},
+    "worker killed": {"work": "killed"},
+}
+
+
+def sent(stage: Stage, label: str) -> set[str]:
+    """Keys of what a run's block sent."""
+    return {key for key, message in stage.dingtalk.messages().items() if message["text"] == label}
+
+
+def other(stage: Stage, label: str) -> set[str]:
+    """Keys of what it sent outside of the block."""
+    return sent(stage, f"{label}, not of the block")
+
+
+def shape(run: Run) -> dict[str, str | None]:
+    """States of the tasks that say something."""
+    plain = ("bystander", "more.targets", "targets")
+    return {task: state for task, state in run.states().items() if task not in plain}
+
+
+MAPPED = {f"more.send[{index}]": "success" for index in range(3)}
+
+
+@pytest.fixture(scope="module")
+def runs(stage: Stage) -> dict[str, Run]:
+    """All of them side by side."""
+    stage.dingtalk.empty()
+    begun = {label: stage.begin("real_rollback", label=label, **conf) for label, conf in CONF.items()}
+    return {label: run.wait() for label, run in begun.items()}
+
+
+def test_when_all_is_well_nothing_happens(runs: dict[str, Run], stage: Stage):
+    run = runs["all well"]
+    assert run.state == "success"
+    others = dict.fromkeys(("send", "work", "rollback", "rollback_watcher"), "success")
+    assert shape(run) == {**MAPPED, **others}
+    assert run.xcom("rollback") == {"kept": 6}
+    assert len(sent(stage, "all well")) == 6
+    assert stage.dingtalk.gone() & sent(stage, "all well") == set()
+
+
+@pytest.mark.parametrize(
+    ("label", "states", "number"),
+    [
+        ("work failed", {"send": "success", **MAPPED, "work": "failed"}, 6),
+        ("send failed", {"send": "failed", **MAPPED, "work": "upstream_failed"}, 5),
+        (
+            "mapped failed",
+            {"send": "success", **MAPPED, "more.send[1]": "failed", "work": "upstream_failed"},
+            5,
+        ),
+        ("worker killed", {"send": "success", **MAPPED, "work": "failed"}, 6),
+    ],
+)
+def test_what_the_block_sent_is_gone_and_the_run_is_failed(
+    runs: dict[str, Run], stage: Stage, label: str, states: dict[str, str], number: int
+):
+    run = runs[label]
+    assert run.state == "failed"
+    assert shape(run) == {**states, "rollback": "success", "rollback_watcher": "failed"}
+    wrong = sent(stage, label)
+    assert len(wrong) == number
+    assert classes(run.report("rollback"))["recalled"] == wrong == stage.dingtalk.gone([*wrong])
+
+
+def test_a_second_try_that_succeeds_leaves_the_messages(runs: dict[str, Run], stage: Stage):
+    run = runs["second try"]
+    assert (run.state, run.tries()["work"]) == ("success", 2)
+    assert run.xcom("rollback") == {"kept": 6}
+    assert stage.dingtalk.gone() & sent(stage, "second try") == set()
+
+
+def test_what_the_block_did_not_send_stays(runs: dict[str, Run], stage: Stage):
+    for label in CONF:
+        stays = other(stage, label)
+        assert len(stays) == 1
+        assert stage.dingtalk.gone([*stays]) == set()
+
+
+# ── branches and mapped groups ──
+
+
+def test_a_branch_does_not_skip_the_rollback(stage: Stage):
+    stage.dingtalk.empty()
+    chosen = stage.begin("real_rollback_branches")
+    nothing = stage.begin("real_rollback_branches", choice=None)
+    well = stage.begin("real_rollback_branches", choice=None, fail=False)
+    for run, arm in ((chosen.wait(), "success"), (nothing.wait(), "skipped")):
+        states = run.states()
+        assert run.state == "failed"
+        assert (states["arm"], states["other"], states["after"]) == (arm, "skipped", "skipped")
+        assert (states["work"], states["rollback"]) == ("failed", "success")
+    texts = sorted(message["text"] for message in stage.dingtalk.messages().values())
+    assert texts == ["arm", "first", "first", "first"]
+    well.wait()
+    assert (well.state, well.xcom("rollback")) == ("success", {"kept": 1})
+    stays = set(well.keys("send"))
+    assert stage.dingtalk.gone() == set(stage.dingtalk.messages()) - stays
+
+
+def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: Stage):
+    stage.dingtalk.empty()
+    run = stage.play("real_rollback_each")
+    assert run.state == "failed"
+    states = run.states()
+    assert [states[f"each.work[{index}]"] for index in range(3)] == ["success", "failed", "success"]
+    assert [run.xcom("each.rollback", map_index=index) for index in (0, 2)] == [{"kept": 1}] * 2
+    wrong = {
+        key for key, message in stage.dingtalk.messages().items() if message["open_conversation_id"] == "cidgroup2"
+    }
+    assert len(stage.dingtalk.messages()) == 3
+    assert classes(run.report("each.rollback", 1))["recalled"] == wrong == stage.dingtalk.gone()
+
+
+# ── stopped from outside ──
+
+
+def hold(stage: Stage, nth: int, seconds: float) -> None:
+    """Let a send wait before DingTalk carries it out."""
+    stage.dingtalk.server.faults(
+        {"match": SEND_API, "nth": [nth], "when": "before", "action": {"type": "delay", "seconds": seconds}}
+    )
+
+
+def mark_failed(run: Run) -> None:
+    """As a user does it."""
+    run.airflow.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
+
+
+def is_in(run: Run, task: str, state: str) -> None:
+    wait_until(f"{task} is {state}", lambda: run.states().get(task) == state)
+
+
+def pid_of(run: Run, task: str) -> int:
+    found = run.airflow.task_instances(run.dag_id, run.run_id)
+    return int(next(one["pid"] for one in found if one["task_id"] == task))
+
+
+def test_what_a_killed_send_had_sent_is_gone(stage: Stage):
+    stage.dingtalk.empty()
+    hold(stage, 3, 60)
+    run = stage.begin("real_rollback", label="killed", mapped=["cidgroup2"])
+    wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
+    os.kill(pid_of(run, "send"), signal.SIGKILL)
+    run.wait()
+    assert run.state == "failed"
+    assert (run.states()["send"], run.states()["rollback"]) == ("failed", "success")
+    assert stage.dingtalk.gone() == sent(stage, "killed")
+    assert len(stage.dingtalk.gone()) >= 1
+
+
+def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(stage: Stage):
+    stage.dingtalk.empty()
+    run = stage.begin("real_rollback", label="marked", work="wait")
+    is_in(run, "work", "running")
+    mark_failed(run)
+    run.wait()
+    print(run.states(), run.state)
+    assert run.states()["rollback"] == "success"
+    assert stage.dingtalk.gone() == sent(stage, "marked")
+    assert len(stage.dingtalk.gone()) == 6
+    assert run.state == "failed"
+
+
+def test_marked_failed_while_it_sends(stage: Stage):
+    stage.dingtalk.empty()
+    hold(stage, 3, 4)
+    run = stage.begin("real_rollback", label="sending", mapped=["cidgroup2"])
+    wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
+    mark_failed(run)
+    run.wait()
+    print(run.states(), run.state, run.log("rollback"))
+    print(run.states(), run.state, run.log("send"))
+    print(stage.dingtalk.messages())
+    assert stage.dingtalk.gone() == sent(stage, "sending")
+    assert run.state == "failed"
+
+
+def test_a_run_that_fails_fast_is_taken_back(stage: Stage):
+    stage.dingtalk.empty()
+    hold(stage, 3, 8)
+    run = stage.play("real_rollback_fail_fast", groups=["cidgroup2", "cidgroup3", "cidgroup1"])
+    print(run.states(), run.state)
+    print(run.states(), run.state, run.log("sending"), run.log("rollback"))
+    print(stage.dingtalk.messages())
+    assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
+    assert run.state == "failed"
+
+
+def test_a_cleared_run_sends_again(stage: Stage):
+    stage.dingtalk.empty()
+    run = stage.play("real_rollback", label="cleared", work="fail until cleared")
+    assert (run.state, run.states()["rollback"]) == ("failed", "success")
+    wrong = sent(stage, "cleared")
+    assert stage.dingtalk.gone() == wrong
+    run.airflow.post(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/clear", {"dry_run": False})
+    wait_until("it runs again", lambda: run.state != "failed")
+    run.wait()
+    print(run.states(), run.state)
+    assert (run.state, run.xcom("rollback")) == ("success", {"kept": 12})
+    assert len(sent(stage, "cleared")) == 12
+    assert stage.dingtalk.gone() == wrong
