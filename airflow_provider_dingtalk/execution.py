@@ -198,6 +198,7 @@ def run_recall(
     :raises IncompleteRecallError: Messages ended in a class of ``fail_on``.
     """
     if job.is_empty:
+        keep(job.report())
         return _nothing_to_recall(context, on_empty, more or {})
     try:
         report = hook.run(job.run, job.stop)

@@ -45,13 +45,24 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
 class RollingBack:
     """One task's job of taking back what runs sent.
 
-    :param found: By run; and what belongs to none.
+    :param found: By run.
+    :param loose: What belongs to no run.
+    :param is_sweep: Whether a run's messages are all that a rollback of it left.
     """
 
-    def __init__(self, found: Sequence[Found], loose: Sequence[Receipt], guards: Guards, context: Context) -> None:
+    def __init__(
+        self,
+        found: Sequence[Found],
+        loose: Sequence[Receipt],
+        guards: Guards,
+        context: Context,
+        *,
+        is_sweep: bool = False,
+    ) -> None:
         self._found = found
         self._guards = guards
         self._context = context
+        self._is_sweep = is_sweep
         self._now = SystemClock().now()
         self._kept = Kept(Counter())
         self._more: dict[str, Any] = {}
@@ -126,9 +137,11 @@ class RollingBack:
         if (store := context.get("task_state_store")) is not None:
             RecalledKeys(store, epoch_of(context)).keep(recalled)
         for one in self._found:
-            settled = [
-                report.settled[key] for key in {receipt.key for receipt in one.receipts} if key in report.settled
-            ]
-            counts = Counter(str(item.outcome) for item in settled)
-            left = len({receipt.key for receipt in one.receipts}) - counts["recalled"] - counts["expired"]
-            outbox.write(context, one.dag_id, one.run_id, {"recalled": counts["recalled"], **counts, "left": left})
+            keys = {receipt.key for receipt in one.receipts}
+            if not keys and not self._is_sweep:
+                continue
+            counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
+            left = len(keys) - counts["recalled"] - counts["expired"]
+            swept = {"swept": 1} if self._is_sweep else {}
+            noted = {"recalled": counts["recalled"], **counts, "left": left, **swept}
+            outbox.write(context, one.dag_id, one.run_id, noted)

@@ -29,17 +29,27 @@ class Tasks:
     :param task_ids: Theirs. Of those that are mapped together with the asking task, its own instance is meant.
     :param dag_id: Of another DAG; by default the own.
     :param run_id: Of another run; by default the own.
+    :param map_index: Only these instances of them; by default all.
     """
 
     def __init__(
-        self, context: Context, task_ids: Iterable[str], *, dag_id: str | None = None, run_id: str | None = None
+        self,
+        context: Context,
+        task_ids: Iterable[str],
+        *,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        map_index: int | None = None,
     ) -> None:
         self._ti: Any = context["ti"]
         self.dag_id = dag_id or self._ti.dag_id
         self.run_id = run_id or self._ti.run_id
         self.ids = list(task_ids)
-        is_own = (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
-        self._siblings = _siblings(context) if is_own else frozenset()
+        self._map_index = _map_index(self._ti) if map_index is None else map_index
+        if map_index is not None:
+            self._siblings = frozenset(self.ids)
+        else:
+            self._siblings = _siblings(context) if self._is_here() else frozenset()
 
     def pull(self, key: str) -> list[Any]:
         """What was pushed under a key, by failed, killed and mapped tasks too."""
@@ -50,7 +60,7 @@ class Tasks:
         if others:
             found += self._ti.xcom_pull(task_ids=others, key=key, **where) or ()
         if alone:
-            found += self._ti.xcom_pull(task_ids=alone, key=key, map_indexes=[_map_index(self._ti)], **where) or ()
+            found += self._ti.xcom_pull(task_ids=alone, key=key, map_indexes=[self._map_index], **where) or ()
         return [value for value in found if value is not None]
 
     def pull_numbered(self, key: str) -> list[Any]:
@@ -103,8 +113,9 @@ class Tasks:
         return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
 
     def _has(self, name: str) -> bool:
-        index = _map_index(self._ti)
-        return any(_is_of(name, task_id, index if task_id in self._siblings else None) for task_id in self.ids)
+        return any(
+            _is_of(name, task_id, self._map_index if task_id in self._siblings else None) for task_id in self.ids
+        )
 
 
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
@@ -128,6 +139,13 @@ def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]
         run_id for run_id, states in found.items() if any(state != "success" for state in states.values())
     ]
     return [run_id for run_id in sorted(open_runs) if ti.get_dagrun_state(dag_id, run_id) in FINISHED]
+
+
+def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:
+    """Instances of a rollback that did not succeed in a run; ``None`` for one that is not mapped."""
+    states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id).states()
+    still_open = [name for name, state in states.items() if state != "success"]
+    return [None if name == rollback else int(name.removeprefix(f"{rollback}_")) for name in still_open]
 
 
 def _is_of(name: str, task_id: str, map_index: int | None) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk import outbox
 from airflow_provider_dingtalk.execution import SENDING
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso, parse_receipts
-from airflow_provider_dingtalk.runs import Tasks, runs_not_rolled_back, tasks_of_run
+from airflow_provider_dingtalk.runs import Tasks, indexes_not_rolled_back, runs_not_rolled_back, tasks_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,21 +64,28 @@ def of_unfinished(context: Context, dag_id: str, rollbacks: Sequence[str]) -> li
 
     A message belongs to a rollback if its send stands in that rollback's block.
     """
-    finished = {str(event.extra["run_id"]) for event in outbox.read(dag_id) if event.extra.get("left") == 0}
+    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
+    finished = {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
     run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
-    return [_of_blocks(context, dag_id, run_id, frozenset(rollbacks)) for run_id in run_ids]
+    return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
 
 
-def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: frozenset[str]) -> Found:
+def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> Found:
+    """What the sends of some blocks sent in a run, as far as the rollback did not succeed."""
     everybody = tasks_of_run(context, dag_id, run_id)
-    states = Tasks(context, rollbacks, dag_id=dag_id, run_id=run_id).states()
-    still_open = {name for name in rollbacks if states.get(name, "gone") != "success"}
-    ours = []
-    for task_id in everybody.ids:
-        said = Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)
-        if any(still_open & set(one["rollbacks"]) for one in said):
-            ours.append(task_id)
-    return _left(context, Tasks(context, ours, dag_id=dag_id, run_id=run_id), everybody.recalled())
+    found = Found(dag_id, run_id, [])
+    for rollback in rollbacks:
+        # In a mapped task group, the instances of a rollback and of its sends have the same index.
+        for map_index in indexes_not_rolled_back(context, dag_id, run_id, rollback):
+            ours = [
+                task_id
+                for task_id in everybody.ids
+                for said in Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)[:1]
+                if rollback in said["rollbacks"]
+            ]
+            tasks = Tasks(context, ours, dag_id=dag_id, run_id=run_id, map_index=map_index)
+            found.receipts += _left(context, tasks, everybody.recalled()).receipts
+    return found
 
 
 def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found:

@@ -1,7 +1,7 @@
 """Send messages of every kind, check the numbers in them, and take all of them back if the check fails.
 
 One line does it: ``with rollback_on_failure():`` around everything that sends or works. Its task runs when a send
-stopped half-way and when the work failed, is skipped when all is well, and leaves the run failed.
+stopped half-way and when the work failed; when all is well it takes nothing back. A failed run stays failed.
 """
 
 from __future__ import annotations

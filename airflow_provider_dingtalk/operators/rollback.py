@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
@@ -91,6 +91,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         "with_readers",
     )
     operator_extra_links = (DingTalkReportLink(),)
+    _is_sweep: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class DingTalkRollbackOperator(_RecallOperator):
             if not self._is_due(context):
                 return rolling_back.keep_all(context, from_tasks)
             found, loose = self._found(context, from_tasks)
-            job = self._job = rolling_back.RollingBack(found, loose, guards, context)
+            job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
             if execution.parse_flag(self.dry_run, "dry_run"):
@@ -217,6 +218,7 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     """
 
     template_fields: Sequence[str] = ("dag_ids", *DingTalkRollbackOperator.template_fields)
+    _is_sweep: ClassVar[bool] = True
 
     def __init__(
         self, *, dag_ids: Sequence[str] | str, fail_on: Collection[str] = frozenset(), **kwargs: Any

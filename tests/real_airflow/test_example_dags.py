@@ -92,7 +92,10 @@ def test_a_failed_check_takes_back_messages_of_every_kind_and_fails_the_run(stag
     run = stage.play("dingtalk_rollback_on_failure")
     assert run.state == "failed"
     states = run.states()
-    assert {task: state for task, state in states.items() if state != "success"} == {"check_the_numbers": "failed"}
+    assert {task: state for task, state in states.items() if state != "success"} == {
+        "check_the_numbers": "failed",
+        "rollback_watcher": "failed",
+    }
     assert states["rollback"] == "success"
     sent = {"group": 3, "oto": 45, "private_chat": 1, "work_notification": 1, "ding": 1}
     assert stage.dingtalk.counts() == {
@@ -120,12 +123,13 @@ def test_a_failed_check_takes_back_messages_of_every_kind_and_fails_the_run(stag
     assert stage.dingtalk.calls()[TOKEN_API] == 6
 
 
-def test_a_good_check_leaves_the_messages_and_skips_the_rollback(stage: Stage):
+def test_a_good_check_leaves_the_messages_and_the_rollback_keeps_them(stage: Stage):
     stage.dingtalk.empty()
     run = stage.play("dingtalk_rollback_on_failure", revenue=7)
     assert run.state == "success"
     states = run.states()
-    assert {task: state for task, state in states.items() if state != "success"} == {"rollback": "skipped"}
+    assert set(states.values()) == {"success"}
+    assert run.xcom("rollback") == {"kept": 51}
     assert run.report("rollback") is None
     assert stage.dingtalk.gone() == set()
     assert stage.dingtalk.counts()["oto"]["visible"] == 45

@@ -1,0 +1,178 @@
+"""Guards of a rollback, what it leaves for others to find, and how it waits for a send that was cut off."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
+from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
+
+pytestmark = pytest.mark.usefixtures("hook")
+
+STATUS = "robot/oToMessages/readStatus"
+RECALL = "robot/otoMessages/batchRecall"
+
+
+def roll_back(receipts: Any, ti: TaskInstance | None = None, **arguments: Any) -> Any:
+    return DingTalkRollbackOperator(task_id="rollback", receipts=receipts, **arguments).execute(
+        context(ti or TaskInstance("rollback"))
+    )
+
+
+@pytest.mark.parametrize("dry_run", [True, "True"])
+def test_a_dry_run_calls_nobody_and_names_what_is_too_old(sandbox: SandboxServer, dry_run: Any):
+    fresh, old = planted(sandbox, "oto", 2), planted(sandbox, "oto", age_seconds=25 * 3600)
+    ti = TaskInstance("rollback")
+    plan = roll_back(fresh + old, ti, dry_run=dry_run)
+    assert plan == ti.pushed("plan")
+    assert set(plan["would_recall"]) == set(map(key_of, fresh))
+    assert plan["expired"] == [key_of(old[0])]
+    assert plan["counts"] == {"oto": 2, "total": 2, "expired": 1}
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("most", [2, "2"])
+def test_more_messages_than_allowed_fail_without_a_call(sandbox: SandboxServer, most: Any):
+    receipts = planted(sandbox, "oto", 3)
+    with pytest.raises(AirflowFailException, match="There are 3 messages to recall, max_messages is 2"):
+        roll_back(receipts, max_messages=most)
+    assert calls(sandbox) == {}
+    assert roll_back(receipts + receipts, max_messages=3)["counts"]["recalled"] == 3
+
+
+@pytest.mark.parametrize(
+    ("guard", "stays"),
+    [
+        ({"older_than": timedelta(hours=1)}, {"too_young": 1}),
+        ({"older_than": "3600"}, {"too_young": 1}),
+        ({"newer_than": 3600}, {"too_old": 1}),
+    ],
+)
+def test_messages_of_the_wrong_age_stay(sandbox: SandboxServer, guard: dict[str, Any], stays: dict[str, int]):
+    young, old = planted(sandbox, "oto")[0], planted(sandbox, "oto", age_seconds=2 * 3600)[0]
+    report = roll_back([young, old], **guard)
+    assert report["kept"] == stays
+    assert (is_recalled(sandbox, young), is_recalled(sandbox, old)) == (
+        "too_old" in stays,
+        "too_young" in stays,
+    )
+
+
+def test_a_message_of_unknown_age_stays_where_age_matters(sandbox: SandboxServer):
+    (receipt,) = planted(sandbox, "oto")
+    receipt.pop("sent_at")
+    assert roll_back([receipt], newer_than=3600)["kept"] == {"not_known": 1}
+    assert not is_recalled(sandbox, receipt)
+
+
+@pytest.mark.parametrize(
+    ("guard", "gone"),
+    [({"only_unread": True}, [0]), ({"only_unread": "True"}, [0]), ({"max_readers": 1}, [0, 1])],
+)
+def test_messages_that_more_people_have_read_stay_and_the_asking_is_counted(
+    sandbox: SandboxServer, guard: dict[str, Any], gone: list[int]
+):
+    receipts = [planted(sandbox, "oto", readers=number, user_ids=["a", "b"])[0] for number in range(3)]
+    report = roll_back(receipts, **guard)
+    assert [number for number in range(3) if is_recalled(sandbox, receipts[number])] == gone
+    assert report["kept"] == {"read": 3 - len(gone)}
+    assert report["readers_api_calls"] == calls(sandbox)[STATUS] == 3
+    assert calls(sandbox)[RECALL] == 1
+
+
+def test_of_a_ding_nobody_can_say_whether_it_was_read_so_it_stays(sandbox: SandboxServer):
+    (ding,) = planted(sandbox, "ding")
+    report = roll_back([ding], only_unread=True)
+    assert (report["kept"], report["counts"]["total"]) == ({"not_known": 1}, 0)
+    assert not is_recalled(sandbox, ding)
+
+
+def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxServer):
+    first = planted(sandbox, "group", readers=2)[0]
+    second = planted(sandbox, "group", readers=3)[0]
+    ti = TaskInstance("rollback")
+    report = roll_back([first, second], ti, with_readers=True)
+    assert report["counts"]["recalled"] == 2
+    assert {key: len(who) for key, who in report["readers"].items()} == {key_of(first): 2, key_of(second): 3}
+    people = ti.pushed("readers")
+    assert (
+        len(people) == len(set(people)) == len({who for readers in report["readers"].values() for who in readers})
+    )
+    quiet = TaskInstance("rollback")
+    assert "readers" not in roll_back(planted(sandbox, "group", readers=1), quiet)
+    assert "readers" not in quiet.keys
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_messages", 0),
+        ("max_messages", "many"),
+        ("max_messages", True),
+        ("max_messages", 1.5),
+        ("max_readers", -1),
+        ("max_readers", "few"),
+        ("older_than", "yesterday"),
+        ("older_than", -1),
+        ("older_than", float("nan")),
+        ("newer_than", timedelta(seconds=-1)),
+        ("newer_than", [1]),
+        ("dry_run", "perhaps"),
+        ("only_unread", 1),
+        ("with_readers", None),
+        ("since", "yesterday"),
+        ("since", 5),
+        ("from_run", {"a": 1}),
+        ("from_tasks", 5),
+    ],
+)
+def test_a_bad_argument_is_named_and_nobody_is_called(sandbox: SandboxServer, field: str, value: Any):
+    with pytest.raises(AirflowFailException, match=f"^{field}"):
+        roll_back(planted(sandbox, "oto"), **{field: value})
+    assert calls(sandbox) == {}
+
+
+def test_only_unread_and_some_readers_contradict_each_other(sandbox: SandboxServer):
+    with pytest.raises(AirflowFailException, match=r"^max_readers: contradicts only_unread"):
+        roll_back(planted(sandbox, "oto"), only_unread=True, max_readers=3)
+
+
+# ── across clears ──
+
+
+def test_what_was_recalled_before_a_clear_is_not_recalled_again(sandbox: SandboxServer):
+    """The sends sent again: the rollback has more to do than before, and some of it is done."""
+    store, ti = TaskStateStore(), TaskInstance("rollback")
+    old, new = planted(sandbox, "oto", 3), planted(sandbox, "oto", 2)
+    told = {**context(ti), "task_state_store": store}
+    DingTalkRollbackOperator(task_id="rollback", receipts=old).execute(told)
+    ti.max_tries = 1
+    report = DingTalkRollbackOperator(task_id="rollback", receipts=old + new).execute(told)
+    assert report["counts"]["recalled"] == 5
+    asked = [found.recalls for found in sandbox.world.messages.values()]
+    assert asked == [1] * 5
+
+
+# ── a send that was cut off ──
+
+
+@pytest.mark.parametrize(("over_after", "waited"), [(0, 0), (3, 3), (None, LAST_BREATH)])
+def test_it_waits_until_a_send_that_was_cut_off_has_ended_or_must_have(over_after: int | None, waited: float):
+    xcoms: dict[tuple[str, str], list[Any]] = {
+        ("send", "sending"): [{"is_over": over_after == 0, "rollbacks": []}]
+    }
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == over_after:
+            xcoms["send", "sending"] = [{"is_over": True, "rollbacks": []}]
+
+    Tasks(context(TaskInstance("rollback", xcoms=xcoms)), ["send", "check"]).wait_for_sends(sleep=sleep)
+    assert sum(slept) == waited
