@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk import dag
+from airflow.sdk import dag, task
 
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, DingTalkSendOTOMessagesOperator
 
@@ -24,9 +24,17 @@ def real_rollback_of_others():
         with_readers="{{ params.readers is not none }}",
         retries=0,
     )
-    DingTalkSendOTOMessagesOperator(
-        task_id="correct", user_ids=undo.output["readers"], text="Please forget the last message."
+
+    @task.short_circuit
+    def anybody_read_it(ti=None) -> bool:
+        return bool(ti.xcom_pull(task_ids="undo", key="readers"))
+
+    correct = DingTalkSendOTOMessagesOperator(
+        task_id="correct",
+        user_ids="{{ ti.xcom_pull(task_ids='undo', key='readers') | tojson }}",
+        text="Please forget the last message.",
     )
+    undo >> anybody_read_it() >> correct
 
 
 real_rollback_of_others()
