@@ -89,7 +89,6 @@ def test_a_sweep_finishes_the_rollback_of_a_run_that_timed_out(stage: Stage):
     well = stage.begin("real_rollback_timeout", sleep=0)
     late.wait()
     well.wait()
-    print(late.states(), well.states())
     assert (late.state, late.states()["rollback"]) == ("failed", "skipped")
     assert (well.state, well.states()["rollback"]) == ("success", "success")
     assert stage.dingtalk.gone() == set()

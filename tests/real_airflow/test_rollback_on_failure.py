@@ -60,26 +60,27 @@ def test_when_all_is_well_nothing_happens(runs: dict[str, Run], stage: Stage):
 
 
 @pytest.mark.parametrize(
-    ("label", "states", "number"),
+    ("label", "states", "numbers"),
     [
-        ("work failed", {"send": "success", **MAPPED, "work": "failed"}, 6),
-        ("send failed", {"send": "failed", **MAPPED, "work": "upstream_failed"}, 5),
+        ("work failed", {"send": "success", **MAPPED, "work": "failed"}, {6}),
+        # Three and one, or two: its sends are under way side by side.
+        ("send failed", {"send": "failed", **MAPPED, "work": "upstream_failed"}, {4, 5}),
         (
             "mapped failed",
-            {"send": "success", **MAPPED, "more.send[1]": "failed", "work": "upstream_failed"},
-            5,
+            {"send": "upstream_failed", **MAPPED, "more.send[1]": "failed", "work": "upstream_failed"},
+            {2},
         ),
-        ("worker killed", {"send": "success", **MAPPED, "work": "failed"}, 6),
+        ("worker killed", {"send": "success", **MAPPED, "work": "failed"}, {6}),
     ],
 )
 def test_what_the_block_sent_is_gone_and_the_run_is_failed(
-    runs: dict[str, Run], stage: Stage, label: str, states: dict[str, str], number: int
+    runs: dict[str, Run], stage: Stage, label: str, states: dict[str, str], numbers: set[int]
 ):
     run = runs[label]
     assert run.state == "failed"
     assert shape(run) == {**states, "rollback": "success", "rollback_watcher": "failed"}
     wrong = sent(stage, label)
-    assert len(wrong) == number
+    assert len(wrong) in numbers
     assert classes(run.report("rollback"))["recalled"] == wrong == stage.dingtalk.gone([*wrong])
 
 
@@ -135,10 +136,10 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: St
 # ── stopped from outside ──
 
 
-def hold(stage: Stage, nth: int, seconds: float) -> None:
-    """Let a send wait before DingTalk carries it out."""
+def hold(stage: Stage, nth: list[int], seconds: float) -> None:
+    """Let some sends wait before DingTalk carries them out."""
     stage.dingtalk.server.faults(
-        {"match": SEND_API, "nth": [nth], "when": "before", "action": {"type": "delay", "seconds": seconds}}
+        {"match": SEND_API, "nth": nth, "when": "before", "action": {"type": "delay", "seconds": seconds}}
     )
 
 
@@ -158,7 +159,7 @@ def pid_of(run: Run, task: str) -> int:
 
 def test_what_a_killed_send_had_sent_is_gone(stage: Stage):
     stage.dingtalk.empty()
-    hold(stage, 3, 60)
+    hold(stage, [4, 5], 60)
     run = stage.begin("real_rollback", label="killed", mapped=["cidgroup2"])
     wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
     os.kill(pid_of(run, "send"), signal.SIGKILL)
@@ -166,7 +167,7 @@ def test_what_a_killed_send_had_sent_is_gone(stage: Stage):
     assert run.state == "failed"
     assert (run.states()["send"], run.states()["rollback"]) == ("failed", "success")
     assert stage.dingtalk.gone() == sent(stage, "killed")
-    assert len(stage.dingtalk.gone()) >= 1
+    assert len(stage.dingtalk.gone()) == 2
 
 
 def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(stage: Stage):
@@ -175,34 +176,33 @@ def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(stage: St
     is_in(run, "work", "running")
     mark_failed(run)
     run.wait()
-    print(run.states(), run.state)
     assert run.states()["rollback"] == "success"
     assert stage.dingtalk.gone() == sent(stage, "marked")
     assert len(stage.dingtalk.gone()) == 6
     assert run.state == "failed"
 
 
-def test_marked_failed_while_it_sends(stage: Stage):
+def test_what_a_send_still_sends_after_a_user_stopped_the_run_is_gone_too(stage: Stage):
     stage.dingtalk.empty()
-    hold(stage, 3, 4)
+    hold(stage, [4, 5], 4)
     run = stage.begin("real_rollback", label="sending", mapped=["cidgroup2"])
     wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
     mark_failed(run)
     run.wait()
-    print(run.states(), run.state, run.log("rollback"))
-    print(run.states(), run.state, run.log("send"))
-    print(stage.dingtalk.messages())
+    # Airflow calls it failed at once; its process goes on for some seconds.
+    assert (run.states()["send"], run.states()["work"]) == ("failed", "skipped")
     assert stage.dingtalk.gone() == sent(stage, "sending")
+    assert len(stage.dingtalk.gone()) > 2
     assert run.state == "failed"
 
 
-def test_a_run_that_fails_fast_is_taken_back(stage: Stage):
+def test_a_run_that_fails_fast_is_taken_back_and_is_failed(stage: Stage):
     stage.dingtalk.empty()
-    hold(stage, 3, 8)
+    hold(stage, [3], 8)
     run = stage.play("real_rollback_fail_fast", groups=["cidgroup2", "cidgroup3", "cidgroup1"])
-    print(run.states(), run.state)
-    print(run.states(), run.state, run.log("sending"), run.log("rollback"))
-    print(stage.dingtalk.messages())
+    states = run.states()
+    assert (states["quick"], states["slow"], states["sending"]) == ("failed",) * 3
+    assert (states["never"], states["rollback"]) == ("skipped", "success")
     assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
     assert run.state == "failed"
 
@@ -216,7 +216,6 @@ def test_a_cleared_run_sends_again(stage: Stage):
     run.airflow.post(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/clear", {"dry_run": False})
     wait_until("it runs again", lambda: run.state != "failed")
     run.wait()
-    print(run.states(), run.state)
     assert (run.state, run.xcom("rollback")) == ("success", {"kept": 12})
     assert len(sent(stage, "cleared")) == 12
     assert stage.dingtalk.gone() == wrong

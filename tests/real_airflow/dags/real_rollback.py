@@ -54,7 +54,7 @@ def real_rollback():
             mapped = DingTalkSendGroupMessageOperator.partial(
                 task_id="send", text="{{ params.label }}", on_cleared_send="resend"
             ).expand(open_conversation_id=targets())
-        bystander >> [send, mapped] >> work()
+        bystander >> mapped >> send >> work()
 
 
 real_rollback()
