@@ -32,24 +32,28 @@ def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
     return _left(context, Tasks(context, task_ids))
 
 
-def of_run(context: Context, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> Found:
+def of_run(context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = ()) -> Found:
     """What a run sent, or some tasks of it; failed and killed ones too.
 
+    :param dag_id: None: this one.
     :param task_ids: Empty: all of them.
     """
+    dag_id = dag_id or context["ti"].dag_id
     everybody = tasks_of_run(context, dag_id, run_id)
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
     return _left(context, tasks, everybody.recalled())
 
 
 def of_window(
-    context: Context, dag_id: str, since: float, until: float | None, rollbacks: Sequence[str]
+    context: Context, dag_id: str | None, since: float, until: float | None, rollbacks: Sequence[str]
 ) -> list[Found]:
     """What all runs of a DAG sent in a time, of those in its outbox and those whose rollback did not succeed.
 
+    :param dag_id: None: this one.
     :param since: Seconds since the epoch; so is ``until``.
     :param rollbacks: Ids of the DAG's rollback tasks.
     """
+    dag_id = dag_id or context["ti"].dag_id
     # An event is younger than the messages it is about.
     noted = [str(event.extra["run_id"]) for event in outbox.read(dag_id, iso(since))]
     run_ids = dict.fromkeys(noted + runs_not_rolled_back(context, dag_id, rollbacks))

@@ -179,13 +179,12 @@ class DingTalkRollbackOperator(_RecallOperator):
 
         loose = parse_receipts(self.receipts)
         run_ids = execution.parse_task_ids(self.from_run, "from_run")
-        dag_id = self.from_dag or context["ti"].dag_id
+        dag_id = execution.parse_one_id(self.from_dag, "from_dag")
         found = [selection.of_run(context, dag_id, run_id, from_tasks) for run_id in run_ids]
         if from_tasks and not run_ids:
             found.append(selection.of_tasks(context, from_tasks))
-        if self.since not in (None, "", "None"):
-            since = execution.parse_moment(self.since, "since")
-            until = None if self.until in (None, "", "None") else execution.parse_moment(self.until, "until")
+        since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        if since is not None:
             found += selection.of_window(context, dag_id, since, until, self.rollbacks)
         return found, loose
 
@@ -249,8 +248,7 @@ class _RunWatcher(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Look."""
-        from airflow.sdk.exceptions import AirflowFailException
-
+        from airflow_provider_dingtalk.compat import AirflowFailException
         from airflow_provider_dingtalk.runs import Tasks
 
         if Tasks(context, self.watched).has_failed():

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_dingtalk.compat import AirflowFailException
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
