@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -63,13 +63,21 @@ def of_window(
     return found
 
 
-def of_unfinished(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[Found]:
-    """What runs sent whose rollback should have run and did not succeed, and nobody finished it since.
+def swept_runs(dag_id: str) -> set[str]:
+    """Runs of a DAG of which a sweep has left nothing to take back."""
+    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
+    return {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
+
+
+def of_unfinished(
+    context: Context, dag_id: str, rollbacks: Sequence[str], finished: Collection[str]
+) -> list[Found]:
+    """What runs sent whose rollback should have run and did not succeed.
 
     A message belongs to a rollback if its send stands in that rollback's block.
+
+    :param finished: Runs that somebody has finished since.
     """
-    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
-    finished = {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
     run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
     return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
 

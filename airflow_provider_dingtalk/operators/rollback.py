@@ -229,7 +229,10 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         from airflow_provider_dingtalk import execution, selection
 
         dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
-        found = [selection.of_unfinished(context, dag_id, self.rollbacks) for dag_id in dag_ids]
+        found = [
+            selection.of_unfinished(context, dag_id, self.rollbacks, selection.swept_runs(dag_id))
+            for dag_id in dag_ids
+        ]
         return [one for some in found for one in some], []
 
 
