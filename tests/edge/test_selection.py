@@ -100,13 +100,17 @@ def test_a_sweep_tells_blocks_and_instances_of_a_mapped_one_apart():
                 ("each.rollback", 1): "skipped",
                 ("send", -1): "success",
                 ("rollback", -1): "success",
+                ("group.send", -1): "success",
+                ("group.rollback", -1): "skipped",
             }
         }
     )
     ti.sent("run", "each.send", "first", index=0, block="each.rollback")
     ti.sent("run", "each.send", "second", index=1, block="each.rollback")
     ti.sent("run", "send", "third", block="rollback")
-    assert keys(of_unfinished({"ti": ti}, DAG, ["rollback", "each.rollback"], ())) == {"run": ["second"]}
+    ti.sent("run", "group.send", "fourth", block="group.rollback")
+    rollbacks = ["rollback", "each.rollback", "group.rollback"]
+    assert keys(of_unfinished({"ti": ti}, DAG, rollbacks, ())) == {"run": ["fourth", "second"]}
 
 
 def test_a_whole_run_is_what_its_tasks_sent_however_they_ended():
