@@ -143,6 +143,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         with execution.airflow_errors():
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             guards = self._guards()
+            dry_run = execution.parse_flag(self.dry_run, "dry_run")
             from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
             if not self._is_due(context):
                 return rolling_back.keep_all(context, from_tasks)
@@ -150,7 +151,7 @@ class DingTalkRollbackOperator(_RecallOperator):
             job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
-            if execution.parse_flag(self.dry_run, "dry_run"):
+            if dry_run:
                 return job.plan()
             try:
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
@@ -175,15 +176,18 @@ class DingTalkRollbackOperator(_RecallOperator):
     def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
         """What was sent, by run; and what belongs to no run."""
         from airflow_provider_dingtalk import execution, selection
+        from airflow_provider_dingtalk.api.errors import InvalidInputError
         from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 
         loose = parse_receipts(self.receipts)
         run_ids = execution.parse_task_ids(self.from_run, "from_run")
         dag_id = execution.parse_one_id(self.from_dag, "from_dag")
+        since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        if since is None and (until is not None or (dag_id and not run_ids)):
+            raise InvalidInputError("since", "is missing; give it, or from_run")
         found = [selection.of_run(context, dag_id, run_id, from_tasks) for run_id in run_ids]
         if from_tasks and not run_ids:
             found.append(selection.of_tasks(context, from_tasks))
-        since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
         if since is not None:
             found += selection.of_window(context, dag_id, since, until, self.rollbacks)
         return found, loose

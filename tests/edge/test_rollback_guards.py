@@ -129,12 +129,20 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
         ("since", "yesterday"),
         ("since", 5),
         ("from_run", {"a": 1}),
+        ("from_dag", ["a", "b"]),
         ("from_tasks", 5),
     ],
 )
 def test_a_bad_argument_is_named_and_nobody_is_called(sandbox: SandboxServer, field: str, value: Any):
     with pytest.raises(AirflowFailException, match=f"^{field}"):
         roll_back(planted(sandbox, "oto"), **{field: value})
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("arguments", [{"from_dag": "revenue"}, {"until": "2026-11-21T09:00:00Z"}])
+def test_half_a_question_is_refused(sandbox: SandboxServer, arguments: dict[str, Any]):
+    with pytest.raises(AirflowFailException, match=r"^since: is missing"):
+        roll_back(planted(sandbox, "oto"), **arguments)
     assert calls(sandbox) == {}
 
 
