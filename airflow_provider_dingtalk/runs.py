@@ -87,7 +87,11 @@ class Tasks:
 
     def has_failed(self) -> bool:
         """Whether one of them failed, or could not run because another one did."""
-        return any(state in FAILED for state in self.states().values())
+        return bool(self.failed())
+
+    def failed(self) -> list[str]:
+        """Names of those; of mapped ones as ``task_0``, ``task_1``, …"""
+        return [name for name, state in self.states().items() if state in FAILED]
 
     def states(self) -> dict[str, str | None]:
         """Their states; those of mapped ones as ``task_0``, ``task_1``, …"""

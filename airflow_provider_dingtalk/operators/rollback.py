@@ -258,8 +258,9 @@ class _RunWatcher(BaseOperator):
         from airflow_provider_dingtalk.compat import AirflowFailException
         from airflow_provider_dingtalk.runs import Tasks
 
-        if Tasks(context, self.watched).has_failed():
-            raise AirflowFailException("Something failed, see above: so does the run.")
+        if failed := Tasks(context, self.watched).failed():
+            shown = ", ".join(failed[:5]) + (", …" if len(failed) > 5 else "")
+            raise AirflowFailException(f"So that the run fails, for this did: {shown}.")
 
 
 @contextmanager
