@@ -150,16 +150,26 @@ def parse_flag(value: Any, field: str) -> bool:
     return word == "true"
 
 
-def parse_moment(value: Any, field: str) -> float:
-    """A moment, in seconds since the epoch: a ``datetime`` with a time zone, or ISO 8601.
+def parse_moment(value: Any, field: str) -> float | None:
+    """A moment, in seconds since the epoch: a ``datetime`` with a time zone, or ISO 8601. None: none was given.
 
-    :raises InvalidInputError: It is none.
+    :raises InvalidInputError: It is neither.
     """
+    if value in (None, "", *NOTHING):
+        return None
     text = value.isoformat() if hasattr(value, "isoformat") else value
     try:
         return moment_of(text)
     except (ValueError, TypeError, OverflowError):
         raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+
+
+def parse_one_id(value: Any, field: str) -> str | None:
+    """An id. None: none was given.
+
+    :raises InvalidInputError: It is no id, or several.
+    """
+    return None if value in (None, "", *NOTHING) else parse_id(value, field)
 
 
 def parse_task_ids(value: Any, field: str) -> list[str]:

@@ -20,6 +20,7 @@ MOST_IDS_ASKED = 100
 LAST_BREATH = 15.0
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed")
+UNDER_WAY = ("running", "deferred", "up_for_retry", "up_for_reschedule")
 
 
 class Tasks:
@@ -87,7 +88,11 @@ class Tasks:
 
     def has_failed(self) -> bool:
         """Whether one of them failed, or could not run because another one did."""
-        return any(state in FAILED for state in self.states().values())
+        return bool(self.failed())
+
+    def failed(self) -> list[str]:
+        """Names of those; of mapped ones as ``task_0``, ``task_1``, …"""
+        return [name for name, state in self.states().items() if state in FAILED]
 
     def states(self) -> dict[str, str | None]:
         """Their states; those of mapped ones as ``task_0``, ``task_1``, …"""
@@ -123,11 +128,13 @@ class Tasks:
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
     """All tasks of a run that may have pushed something."""
     ti: Any = context["ti"]
-    done = {crumb["task_id"] for crumb in ti.get_task_breadcrumbs(dag_id, run_id)}
+    # Airflow 3.0 has no crumbs.
+    crumbs = list(ti.get_task_breadcrumbs(dag_id, run_id)) if hasattr(ti, "get_task_breadcrumbs") else []
+    done = {crumb["task_id"] for crumb in crumbs}
     states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
     # Of those that run there are names only, and task_0 may be one of a mapped task's.
-    alive = {name for name, state in states.items() if state in ("running", "deferred", "up_for_retry")}
-    return Tasks(context, sorted(done | alive | {_unmapped(name) for name in alive}), dag_id=dag_id, run_id=run_id)
+    begun = {name for name, state in states.items() if not crumbs or state in UNDER_WAY}
+    return Tasks(context, sorted(done | begun | {_unmapped(name) for name in begun}), dag_id=dag_id, run_id=run_id)
 
 
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -32,24 +32,28 @@ def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
     return _left(context, Tasks(context, task_ids))
 
 
-def of_run(context: Context, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> Found:
+def of_run(context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = ()) -> Found:
     """What a run sent, or some tasks of it; failed and killed ones too.
 
+    :param dag_id: None: this one.
     :param task_ids: Empty: all of them.
     """
+    dag_id = dag_id or context["ti"].dag_id
     everybody = tasks_of_run(context, dag_id, run_id)
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
     return _left(context, tasks, everybody.recalled())
 
 
 def of_window(
-    context: Context, dag_id: str, since: float, until: float | None, rollbacks: Sequence[str]
+    context: Context, dag_id: str | None, since: float, until: float | None, rollbacks: Sequence[str]
 ) -> list[Found]:
     """What all runs of a DAG sent in a time, of those in its outbox and those whose rollback did not succeed.
 
+    :param dag_id: None: this one.
     :param since: Seconds since the epoch; so is ``until``.
     :param rollbacks: Ids of the DAG's rollback tasks.
     """
+    dag_id = dag_id or context["ti"].dag_id
     # An event is younger than the messages it is about.
     noted = [str(event.extra["run_id"]) for event in outbox.read(dag_id, iso(since))]
     run_ids = dict.fromkeys(noted + runs_not_rolled_back(context, dag_id, rollbacks))
@@ -59,13 +63,21 @@ def of_window(
     return found
 
 
-def of_unfinished(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[Found]:
-    """What runs sent whose rollback should have run and did not succeed, and nobody finished it since.
+def swept_runs(dag_id: str) -> set[str]:
+    """Runs of a DAG of which a sweep has left nothing to take back."""
+    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
+    return {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
+
+
+def of_unfinished(
+    context: Context, dag_id: str, rollbacks: Sequence[str], finished: Collection[str]
+) -> list[Found]:
+    """What runs sent whose rollback should have run and did not succeed.
 
     A message belongs to a rollback if its send stands in that rollback's block.
+
+    :param finished: Runs that somebody has finished since.
     """
-    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
-    finished = {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
     run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
     return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
 

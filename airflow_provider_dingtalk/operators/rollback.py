@@ -143,6 +143,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         with execution.airflow_errors():
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             guards = self._guards()
+            dry_run = execution.parse_flag(self.dry_run, "dry_run")
             from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
             if not (self.from_run or self.from_dag):
                 self._check_known(from_tasks)
@@ -152,7 +153,7 @@ class DingTalkRollbackOperator(_RecallOperator):
             job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
-            if execution.parse_flag(self.dry_run, "dry_run"):
+            if dry_run:
                 return job.plan()
             try:
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
@@ -188,17 +189,19 @@ class DingTalkRollbackOperator(_RecallOperator):
     def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
         """What was sent, by run; and what belongs to no run."""
         from airflow_provider_dingtalk import execution, selection
+        from airflow_provider_dingtalk.api.errors import InvalidInputError
         from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 
         loose = parse_receipts(self.receipts)
         run_ids = execution.parse_task_ids(self.from_run, "from_run")
-        dag_id = self.from_dag or context["ti"].dag_id
+        dag_id = execution.parse_one_id(self.from_dag, "from_dag")
+        since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        if since is None and (until is not None or (dag_id and not run_ids)):
+            raise InvalidInputError("since", "is missing; give it, or from_run")
         found = [selection.of_run(context, dag_id, run_id, from_tasks) for run_id in run_ids]
         if from_tasks and not run_ids:
             found.append(selection.of_tasks(context, from_tasks))
-        if self.since not in (None, "", "None"):
-            since = execution.parse_moment(self.since, "since")
-            until = None if self.until in (None, "", "None") else execution.parse_moment(self.until, "until")
+        if since is not None:
             found += selection.of_window(context, dag_id, since, until, self.rollbacks)
         return found, loose
 
@@ -243,7 +246,10 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         from airflow_provider_dingtalk import execution, selection
 
         dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
-        found = [selection.of_unfinished(context, dag_id, self.rollbacks) for dag_id in dag_ids]
+        found = [
+            selection.of_unfinished(context, dag_id, self.rollbacks, selection.swept_runs(dag_id))
+            for dag_id in dag_ids
+        ]
         return [one for some in found for one in some], []
 
 
@@ -265,8 +271,9 @@ class _RunWatcher(BaseOperator):
         from airflow_provider_dingtalk.compat import AirflowFailException
         from airflow_provider_dingtalk.runs import Tasks
 
-        if Tasks(context, self.watched).has_failed():
-            raise AirflowFailException("Something failed, see above: so does the run.")
+        if failed := Tasks(context, self.watched).failed():
+            shown = ", ".join(failed[:5]) + (", …" if len(failed) > 5 else "")
+            raise AirflowFailException(f"So that the run fails, for this did: {shown}.")
 
 
 @contextmanager

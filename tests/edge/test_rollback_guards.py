@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
 
-from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
+from airflow_provider_dingtalk.compat import AirflowFailException
+from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, rollback_on_failure
 from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
@@ -129,12 +131,20 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
         ("since", "yesterday"),
         ("since", 5),
         ("from_run", {"a": 1}),
+        ("from_dag", ["a", "b"]),
         ("from_tasks", 5),
     ],
 )
 def test_a_bad_argument_is_named_and_nobody_is_called(sandbox: SandboxServer, field: str, value: Any):
     with pytest.raises(AirflowFailException, match=f"^{field}"):
         roll_back(planted(sandbox, "oto"), **{field: value})
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("arguments", [{"from_dag": "revenue"}, {"until": "2026-11-21T09:00:00Z"}])
+def test_half_a_question_is_refused(sandbox: SandboxServer, arguments: dict[str, Any]):
+    with pytest.raises(AirflowFailException, match=r"^since: is missing"):
+        roll_back(planted(sandbox, "oto"), **arguments)
     assert calls(sandbox) == {}
 
 
@@ -176,3 +186,27 @@ def test_it_waits_until_a_send_that_was_cut_off_has_ended_or_must_have(over_afte
 
     Tasks(context(TaskInstance("rollback", xcoms=xcoms)), ["send", "check"]).wait_for_sends(sleep=sleep)
     assert sum(slept) == waited
+
+
+# ── the watcher ──
+
+
+@pytest.mark.parametrize(
+    ("states", "named"),
+    [
+        ({"send": "success", "work": "skipped"}, None),
+        ({"send": "failed", "work": "skipped"}, "send"),
+        ({"send_0": "success", "send_1": "failed", "work": "upstream_failed"}, "send_1, work"),
+        ({"send": "success", "elsewhere": "failed"}, None),
+    ],
+)
+def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[str, str], named: str | None):
+    with DAG("watched", schedule=None) as dag, rollback_on_failure():
+        EmptyOperator(task_id="send") >> EmptyOperator(task_id="work")
+    watcher = dag.get_task("rollback_watcher")
+    told = context(TaskInstance("rollback_watcher", states=states))
+    if named is None:
+        watcher.execute(told)
+    else:
+        with pytest.raises(AirflowFailException, match=f"{named}\\.$"):
+            watcher.execute(told)

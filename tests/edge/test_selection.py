@@ -1,0 +1,163 @@
+"""Which messages a rollback is about: asked of an Airflow that knows several runs, mapped tasks and blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
+from airflow_provider_dingtalk.selection import of_run, of_unfinished
+
+DAG = "revenue"
+
+
+class Runs:
+    """The ``ti`` of a task of another DAG. What tasks pushed and how they ended is by run, task and index.
+
+    :param states: ``{run: {(task, index): state}}``; the index of a task that is not mapped is -1.
+    """
+
+    dag_id, run_id, map_index = "sweeper", "today", -1
+
+    def __init__(self, states: dict[str, dict[tuple[str, int], str]]) -> None:
+        self._states = states
+        self.xcoms: dict[tuple[str, str, int, str], Any] = {}
+        self.running: set[str] = set()
+
+    def sent(self, run: str, task: str, *keys: str, index: int = -1, block: str = "") -> None:
+        receipts = [{"kind": "oto", "robot_code": "robot", "process_query_key": key} for key in keys]
+        self.xcoms[run, task, index, "receipts_0"] = receipts
+        if block:
+            self.xcoms[run, task, index, "sending"] = {"is_over": True, "rollbacks": [block]}
+
+    def xcom_pull(
+        self, *, task_ids: list[str], key: str, dag_id: str, run_id: str, map_indexes: Iterable[int] | None = None
+    ) -> list[Any]:
+        assert dag_id == DAG
+        return [
+            value
+            for (run, task, index, name), value in self.xcoms.items()
+            if (run, name) == (run_id, key) and task in task_ids and (map_indexes is None or index in map_indexes)
+        ] or [None]
+
+    def get_task_states(
+        self, *, dag_id: str, task_ids: list[str] | None, run_ids: list[str] | None
+    ) -> dict[str, dict[str, str]]:
+        assert dag_id == DAG
+        return {
+            run: {
+                task if index < 0 else f"{task}_{index}": state
+                for (task, index), state in states.items()
+                if task_ids is None or task in task_ids
+            }
+            for run, states in self._states.items()
+            if run_ids is None or run in run_ids
+        }
+
+    def get_task_breadcrumbs(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        ended = ("success", "failed", "skipped", "upstream_failed", "removed")
+        return [
+            {"task_id": task, "map_index": index}
+            for (task, index), state in self._states[run_id].items()
+            if state in ended
+        ]
+
+    def get_dagrun_state(self, dag_id: str, run_id: str) -> str:
+        return "running" if run_id in self.running else "failed"
+
+
+def keys(found: Iterable[Any]) -> dict[str, list[str]]:
+    return {one.run_id: sorted(receipt.key for receipt in one.receipts) for one in found}
+
+
+def test_a_sweep_takes_back_what_the_blocks_sent_whose_rollback_did_not_succeed():
+    ti = Runs(
+        {
+            "late": {("send", -1): "success", ("outside", -1): "success", ("rollback", -1): "skipped"},
+            "well": {("send", -1): "success", ("rollback", -1): "success"},
+            "broken": {("send", -1): "failed", ("rollback", -1): "failed"},
+            "swept": {("send", -1): "success", ("rollback", -1): "skipped"},
+            "alive": {("send", -1): "running", ("rollback", -1): "scheduled"},
+        }
+    )
+    ti.running.add("alive")
+    for run in ("late", "well", "broken", "swept", "alive"):
+        ti.sent(run, "send", f"{run}-1", f"{run}-2", block="rollback")
+    ti.sent("late", "outside", "late-3")
+    # The rollback that failed had taken back one of two.
+    ti.xcoms["broken", "rollback", -1, "recalled_0"] = ["broken-1"]
+    found = of_unfinished({"ti": ti}, DAG, ["rollback"], {"swept"})
+    assert keys(found) == {"late": ["late-1", "late-2"], "broken": ["broken-2"]}
+
+
+def test_a_sweep_tells_blocks_and_instances_of_a_mapped_one_apart():
+    ti = Runs(
+        {
+            "run": {
+                ("each.send", 0): "success",
+                ("each.send", 1): "success",
+                ("each.rollback", 0): "success",
+                ("each.rollback", 1): "skipped",
+                ("send", -1): "success",
+                ("rollback", -1): "success",
+                ("group.send", -1): "success",
+                ("group.rollback", -1): "skipped",
+            }
+        }
+    )
+    ti.sent("run", "each.send", "first", index=0, block="each.rollback")
+    ti.sent("run", "each.send", "second", index=1, block="each.rollback")
+    ti.sent("run", "send", "third", block="rollback")
+    ti.sent("run", "group.send", "fourth", block="group.rollback")
+    rollbacks = ["rollback", "each.rollback", "group.rollback"]
+    assert keys(of_unfinished({"ti": ti}, DAG, rollbacks, ())) == {"run": ["fourth", "second"]}
+
+
+def test_a_whole_run_is_what_its_tasks_sent_however_they_ended():
+    ti = Runs(
+        {
+            "run": {
+                ("failed", -1): "failed",
+                ("mapped", 0): "success",
+                ("mapped", 1): "failed",
+                ("name_7", -1): "success",
+                ("running", 3): "running",
+                ("waiting", -1): "deferred",
+                ("never", -1): "scheduled",
+            }
+        }
+    )
+    for task, index in (
+        ("failed", -1),
+        ("mapped", 0),
+        ("mapped", 1),
+        ("name_7", -1),
+        ("running", 3),
+        ("waiting", -1),
+    ):
+        ti.sent("run", task, f"{task}{index}", index=index)
+    everything = ["failed-1", "mapped0", "mapped1", "name_7-1", "running3", "waiting-1"]
+    assert keys([of_run({"ti": ti}, DAG, "run")]) == {"run": everything}
+    assert keys([of_run({"ti": ti}, DAG, "run", ["mapped"])]) == {"run": ["mapped0", "mapped1"]}
+    ti.xcoms["run", "name_7", -1, "recalled_0"] = ["mapped0", "failed-1"]
+    assert keys([of_run({"ti": ti}, DAG, "run")]) == {"run": ["mapped1", "name_7-1", "running3", "waiting-1"]}
+
+
+def test_thousands_of_receipts_and_of_recalled_keys_are_read_in_their_numbered_pieces():
+    ti = Runs({"run": {("send", -1): "success"}})
+    for number in range(101):
+        ti.xcoms["run", "send", -1, f"receipts_{number}"] = [
+            {"kind": "oto", "robot_code": "robot", "process_query_key": f"{number}-{at}"} for at in range(100)
+        ]
+    for number in range(10):
+        ti.xcoms["run", "send", -1, f"recalled_{number}"] = [
+            f"{10 * number + tens}-{at}" for tens in range(10) for at in range(100)
+        ]
+    assert len(of_run({"ti": ti}, DAG, "run").receipts) == 100
+    assert len(tasks_of_run({"ti": ti}, DAG, "run").recalled()) == 10_000
+
+
+def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
+    ti = Runs({"run": {("send_1", -1): "failed", ("send", -1): "success"}})
+    assert not Tasks({"ti": ti}, ["send"], dag_id=DAG, run_id="run").has_failed()
+    assert Tasks({"ti": ti}, ["send_1"], dag_id=DAG, run_id="run").has_failed()
