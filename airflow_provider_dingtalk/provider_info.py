@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.hooks"]}],
         "triggers": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.triggers"]}],
         "notifications": ["airflow_provider_dingtalk.notifications.DingTalkNotifier"],
+        "cli": ["airflow_provider_dingtalk.cli.definition.get_dingtalk_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "dingtalk",

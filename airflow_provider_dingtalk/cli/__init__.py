@@ -1,0 +1,1 @@
+"""Commands for whoever is on call: ``airflow dingtalk …``, or ``python -m airflow_provider_dingtalk …``."""

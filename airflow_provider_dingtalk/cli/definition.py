@@ -1,0 +1,48 @@
+"""The commands as Airflow's own command line takes them: ``airflow dingtalk …``."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from airflow_provider_dingtalk.cli.commands import COMMANDS, Command
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import CLICommand
+
+PROGRAM = "airflow dingtalk"
+
+
+def get_dingtalk_cli_commands() -> list[CLICommand]:
+    """What Airflow adds to its command line; named in the provider's description under ``cli``."""
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+
+    return [
+        GroupCommand(
+            name="dingtalk",
+            help="Take DingTalk messages back, look at them, send some",
+            subcommands=tuple(
+                ActionCommand(
+                    name=command.name,
+                    help=command.help,
+                    description=command.description,
+                    epilog=command.epilog(PROGRAM),
+                    func=_runner(command),
+                    args=tuple(Arg(option.flags, **option.more) for option in command.options),  # type: ignore[no-untyped-call]
+                )
+                for command in COMMANDS
+            ),
+        )
+    ]
+
+
+def _runner(command: Command) -> Callable[[Namespace], None]:
+    def run(options: Namespace) -> None:
+        from airflow_provider_dingtalk.cli.main import run as run_command
+
+        # Airflow itself ignores what a command gives back.
+        sys.exit(run_command(command, options))
+
+    return run

@@ -1,0 +1,82 @@
+"""One command from its options to its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from airflow_provider_dingtalk.cli.commands import COMMANDS, EXITS, Command
+
+PROGRAM = "python -m airflow_provider_dingtalk"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command of the command line; gives the exit status."""
+    options = _parser().parse_args(argv)
+    return run(options.command, options)
+
+
+def run(command: Command, options: Namespace) -> int:
+    """Run a command; gives the exit status.
+
+    :param options: What its options say, by their names.
+    """
+    from airflow_provider_dingtalk.cli import talk
+
+    with talk.answers_alone():
+        return _run(command, options)
+
+
+def _run(command: Command, options: Namespace) -> int:
+    from airflow_provider_dingtalk.api.errors import DingTalkError
+    from airflow_provider_dingtalk.cli import talk
+    from airflow_provider_dingtalk.cli.exits import Exit, exit_of
+
+    talk.log_to_stderr()
+    # A command that is asked to end tells what it did so far, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(_work_of(command)(options))
+    except DingTalkError as error:
+        talk.tell_error(error, as_json=options.json)
+        return int(exit_of(error))
+    except KeyboardInterrupt:
+        talk.say("Interrupted.")
+        return int(Exit.INTERRUPTED)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _work_of(command: Command) -> Callable[[Namespace], int]:
+    """The function behind a command. Only now, for ``--help`` needs none of them."""
+    module = importlib.import_module(f"airflow_provider_dingtalk.cli.{command.name}")
+    work: Callable[[Namespace], int] = getattr(module, command.name)
+    return work
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Take DingTalk messages back, look at them, send some. 'COMMAND --help' says more.",
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog(PROGRAM),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        for option in command.options:
+            sub.add_argument(*option.flags, **option.more)
+        sub.set_defaults(command=command)
+    return parser

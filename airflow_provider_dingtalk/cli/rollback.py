@@ -1,0 +1,137 @@
+"""``rollback``: take messages back by hand."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_dingtalk.cli import talk
+from airflow_provider_dingtalk.cli.exits import Exit, exit_of_codes
+from airflow_provider_dingtalk.cli.file_ledger import ledger_for
+from airflow_provider_dingtalk.cli.selection import Selection
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messaging import plan
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
+
+
+def rollback(options: Namespace) -> Exit:
+    """Take the messages of the options back.
+
+    :raises DingTalkError: They cannot be found, or nothing could be begun.
+    """
+    selection = Selection(options)
+    hook = DingTalkHook(options.conn_id)
+    if not options.dry_run:
+        hook.settings()  # what is wrong with the connection is told before anybody is asked
+    receipts = list(plan.unique(selection.receipts(hook)).values())
+    if options.dry_run:
+        _tell_plan(receipts, as_json=options.json)
+        return Exit.DONE
+    if not receipts:
+        talk.say("Nothing to recall.")
+        return _tell(empty_report(), as_json=options.json)
+    if not options.yes:
+        talk.say(_plan_table(receipts))
+    talk.confirm(f"Recall {len(receipts):,} messages?", yes=options.yes)
+    return _recall(hook, receipts, as_json=options.json)
+
+
+def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -> Exit:
+    ledger = ledger_for(receipts)
+    job = Recall(receipts, ledger=ledger)
+    try:
+        report = hook.run(job.run, job.stop)
+    except BaseException:
+        # What is known so far, whatever ended it.
+        _tell(job.report(), as_json=as_json)
+        raise
+    if job.wait:
+        talk.say(f"DingTalk wants no calls for {job.wait:.0f} s. Run the command again then: it goes on.")
+    status = _tell(report, as_json=as_json)
+    if status is Exit.DONE:
+        ledger.forget()
+    return status
+
+
+def _tell(report: Report, *, as_json: bool) -> Exit:
+    counts = report.counts()
+    if as_json:
+        talk.answer_json(report.to_json())
+    else:
+        talk.answer(report.table())
+        if left := _rows_of_what_is_left(report):
+            talk.answer("\n" + talk.table(("class", "key", "code", "reason"), left))
+    if counts["recalled"] == counts["total"]:
+        return Exit.DONE
+    if counts["recalled"]:
+        return Exit.LEFT
+    return exit_of_codes(settled.reason.code if settled.reason else "" for settled in report.settled.values())
+
+
+def _rows_of_what_is_left(report: Report) -> list[tuple[str, ...]]:
+    return [
+        (settled.outcome, key, *((settled.reason.code, settled.reason.message) if settled.reason else ("", "")))
+        for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN)
+        for key, settled in report.settled.items()
+        if settled.outcome is outcome
+    ]
+
+
+# ── what would be done ───────────────────────────────────────────────────────────────────────────────
+
+
+def _tell_plan(receipts: Sequence[Receipt], *, as_json: bool) -> None:
+    if as_json:
+        talk.answer_json(_plan_json(receipts))
+    else:
+        talk.answer(_plan_table(receipts))
+
+
+def _plan_json(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    now = datetime.now(UTC).timestamp()
+    old = [receipt for receipt in receipts if plan.gives_up(receipt, now)]
+    fresh = [receipt for receipt in receipts if receipt not in old] if old else receipts
+    return {
+        "dry_run": True,
+        "total": len(receipts),
+        "by_kind": dict(sorted(Counter(str(receipt.kind) for receipt in receipts).items())),
+        "expired": [receipt.key for receipt in old],
+        "api_calls": len(plan.batches(fresh)),
+        "receipts": [receipt.to_json() for receipt in receipts],
+    }
+
+
+def _plan_table(receipts: Sequence[Receipt]) -> str:
+    if not receipts:
+        return "Nothing to recall."
+    planned = _plan_json(receipts)
+    groups: dict[Any, list[Receipt]] = {}
+    for receipt in receipts:
+        groups.setdefault(receipt.group, []).append(receipt)
+    rows = [
+        (
+            group.kind,
+            group.robot_code or group.agent_id,
+            group.open_conversation_id or "",
+            len(members),
+            _first_and_last(members),
+        )
+        for group, members in groups.items()
+    ]
+    table = talk.table(("kind", "robot or agent", "conversation", "messages", "sent (UTC)"), rows)
+    return (
+        f"{table}\n{planned['total']:,} messages in about {planned['api_calls']:,} API calls; "
+        f"{len(planned['expired']):,} of them are too old to be recalled."
+    )
+
+
+def _first_and_last(receipts: Sequence[Receipt]) -> str:
+    times = sorted(receipt.sent_at[:16] for receipt in receipts if receipt.sent_at)
+    if not times:
+        return "unknown"
+    return times[0] if times[0] == times[-1] else f"{times[0]} … {times[-1]}"
