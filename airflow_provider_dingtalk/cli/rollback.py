@@ -27,6 +27,7 @@ def rollback(options: Namespace) -> Exit:
     selection = Selection(options)
     hook = DingTalkHook(options.conn_id)
     if not options.dry_run:
+        talk.check_somebody_agrees(yes=options.yes)
         hook.settings()  # what is wrong with the connection is told before anybody is asked
     receipts = list(plan.unique(selection.receipts(hook)).values())
     if options.dry_run:

@@ -108,21 +108,30 @@ def moment(text: str, now: datetime) -> datetime:
 def _read_keys(given: str) -> list[Any]:
     if given == "-":
         return _parsed(sys.stdin.read(MAX_INPUT_BYTES))
-    path = Path(given)
-    try:
-        if path.is_file():
-            return _parsed(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        if not isinstance(error, OSError) or path.exists():
+    if _is_file(given):
+        try:
+            return _parsed(Path(given).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError("--keys", f"{given[:80]}: cannot be read ({type(error).__name__})") from None
-    if "." in given:  # no key of DingTalk's has a dot
+    if "." in given and not _is_json(given):  # no key of DingTalk's has a dot
         raise InvalidInputError("--keys", f"there is no file {given[:80]!r}")
     return _parsed(given)
 
 
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except (OSError, ValueError):  # many keys make a name too long for a file
+        return False
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("[", "{")
+
+
 def _parsed(text: str) -> list[Any]:
     """Keys or receipts: JSON of a list, of one receipt, or of what ``send --json`` printed; or plain keys."""
-    if text.lstrip()[:1] not in ("[", "{"):
+    if not _is_json(text):
         found: list[Any] = [key.strip() for line in text.splitlines() for key in line.split(",") if key.strip()]
         if strange := [key for key in found if len(key.split()) > 1]:
             raise InvalidInputError("--keys", f"{strange[0][:40]!r} is no key")

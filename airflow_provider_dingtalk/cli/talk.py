@@ -61,18 +61,24 @@ def tell_error(error: DingTalkError, *, as_json: bool) -> None:
     say(f"{type(error).__name__}: {error}")
 
 
+def check_somebody_agrees(*, yes: bool) -> None:
+    """See that there is a yes, or somebody who can be asked, before anything is done.
+
+    :raises InvalidInputError: There is not.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise InvalidInputError("--yes", "is needed: nobody is there to be asked")
+
+
 def confirm(question: str, *, yes: bool, word: str = "y") -> None:
     """Have the person agree.
 
     :param yes: They did already, on the command line.
     :param word: What they must type.
-    :raises InvalidInputError: Nobody is there to be asked.
     :raises DeclinedError: They did not agree.
     """
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise InvalidInputError("--yes", "is needed: nobody is there to be asked")
     print(f"{question} [{word}/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in (word, "yes"):
         raise DeclinedError("Nothing was done.", code="declined")

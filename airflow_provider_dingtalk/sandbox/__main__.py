@@ -7,11 +7,14 @@ import ipaddress
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+from airflow_provider_dingtalk.probe.observed import read_observed
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour, parse_switch
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_world
+from airflow_provider_dingtalk.sandbox.observed import switches_of
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 
@@ -26,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{options.host} is no loopback address and there is no login here: --expose if you mean it")
     try:
         behaviour = _behaviour(options)
-    except (msgspec.ValidationError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
         parser.error(str(error))
     world = default_world(seed=options.seed, behaviour=behaviour)
     try:
@@ -55,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calls-per-second", type=int, help="per app and API; 0 for no limit (default 20)")
     parser.add_argument("--seed", type=int, help="make keys, tokens and chance faults repeat from run to run")
     parser.add_argument("--behaviour", action="append", default=[], metavar="NAME=VALUE", help="set a switch")
+    parser.add_argument(
+        "--observed", type=Path, metavar="FILE", help="behave as a real tenant did, by the file of a probe"
+    )
     parser.add_argument("--tls-cert", help="certificate file (PEM): serve https")
     parser.add_argument("--tls-key", help="key file of the certificate (PEM)")
     parser.add_argument("--expose", action="store_true", help="allow an address that other machines can reach")
@@ -62,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _behaviour(options: argparse.Namespace) -> Behaviour:
-    switches = dict(parse_switch(text) for text in options.behaviour)
+    switches = switches_of(read_observed(options.observed)) if options.observed else {}
+    switches |= dict(parse_switch(text) for text in options.behaviour)
     if options.calls_per_second is not None:
         switches["calls_per_second"] = options.calls_per_second
     return Behaviour().changed(switches)

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
 
 Seconds = Annotated[float, Meta(ge=0)]
+Code = Annotated[str, Meta(min_length=1, max_length=80)]
 
 
 class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,12 +26,24 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         calls and the token APIs do not count (documented).
     :param token_seconds: Life of an access token in seconds; 7200 is documented.
     :param corp_token_renewal: Undocumented: whether the old token of a third-party app outlives a new one.
+    :param dead_token_status: HTTP status of a dead token on the new host; 400 was seen, where 401 is documented
+        for such errors in general.
+    :param dead_token_code: Its code.
     :param already_recalled: Undocumented: the answer to a second recall. ``success``; ``failed``: in
-        ``failedResult`` as ``SYSTEM_ERROR``; ``not_revoke_all``: HTTP 400 ``notRevoke.all.messages`` after the
-        rest of the batch is recalled. DINGs and work notifications know success and refusal only.
+        ``failedResult``; ``omitted``: in neither list; ``not_revoke_all``: HTTP 400 ``notRevoke.all.messages``
+        after the rest of the batch is recalled; ``refused``: HTTP 400 for the whole batch. DINGs and work
+        notifications know success and refusal only.
+    :param already_recalled_reason: Undocumented: the reason or code of that. ``SYSTEM_ERROR`` is the only one on
+        a page of DingTalk's.
+    :param failed_result_form: Claimed by users: ``failedResult`` is a list of objects and no map.
+    :param duplicate_keys: Undocumented: a key that is named twice in a call is reported ``once`` or ``twice``, or
+        the call is ``refused``.
+    :param duplicate_keys_code: The code of that refusal.
     :param unfit_keys: Undocumented: what an unknown, foreign or expired key does. ``whole_batch``: nothing of the
         batch is recalled, HTTP 400 with the code (the error tables suggest it); ``per_key``: the key is in
         ``failedResult`` with the code as reason.
+    :param unknown_key_code: The code for a key that DingTalk never gave.
+    :param unknown_robot_code: The code for a recall with a robot that there is none of: the pages list several.
     :param max_keys: Keys taken in one recall call; 20 is documented.
     :param recall_window_hours: Undocumented: hours in which group and private-chat messages can be recalled;
         ``None`` for ever. One-on-one messages and work notifications have 24 hours (documented).
@@ -40,6 +53,9 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     :param status_delay_seconds: Seconds until a query finds the message; before, ``processQueryKey.expireTime``.
     :param status_window_hours: Undocumented: hours in which group and private-chat messages can be queried;
         ``None`` for ever. One-on-one messages have 24 hours (documented).
+    :param status_after_recall: What a query tells of a recalled message. ``recalled``: ``RECALLED`` (documented);
+        ``unchanged``: what it told before; ``no_status``: ``processQueryKey.expireTime``.
+    :param readers_after_recall: Undocumented: whether it still tells who had read it.
     :param query_scope: The pages call robot and conversation of a query optional and list codes for both missing.
         ``required`` refuses, ``optional`` takes the query by key alone.
     :param repeat_filter: Documented: a work notification equal to an earlier one of the day does not reach the
@@ -53,14 +69,24 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     calls_per_month: Annotated[int, Meta(ge=0)] | None = None
     token_seconds: Annotated[int, Meta(gt=0)] = 7200
     corp_token_renewal: Literal["keeps_old", "revokes_old"] = "keeps_old"
-    already_recalled: Literal["success", "failed", "not_revoke_all"] = "success"
+    dead_token_status: Annotated[int, Meta(ge=400, le=499)] = 400
+    dead_token_code: Code = "InvalidAuthentication"
+    already_recalled: Literal["success", "failed", "omitted", "not_revoke_all", "refused"] = "success"
+    already_recalled_reason: Code = "SYSTEM_ERROR"
+    failed_result_form: Literal["map", "list"] = "map"
+    duplicate_keys: Literal["once", "twice", "refused"] = "once"
+    duplicate_keys_code: Code = "invalidParameter.param.invalid"
     unfit_keys: Literal["whole_batch", "per_key"] = "whole_batch"
+    unknown_key_code: Code = "invalid.processQueryKey"
+    unknown_robot_code: Code = "invalidParameter.robotCode"
     max_keys: Annotated[int, Meta(ge=1)] = MAX_KEYS_PER_RECALL
     recall_window_hours: Seconds | None = None
     recall_too_early_seconds: Seconds = 0
     processing_seconds: Seconds = 0
     status_delay_seconds: Seconds = 0
     status_window_hours: Seconds | None = None
+    status_after_recall: Literal["recalled", "unchanged", "no_status"] = "recalled"
+    readers_after_recall: Literal["kept", "gone"] = "kept"
     query_scope: Literal["required", "optional"] = "required"
     repeat_filter: bool = True
     phone_dings_left: Annotated[int, Meta(ge=0)] | None = None

@@ -83,12 +83,18 @@ def checked(call: Call) -> e.Endpoint[Any]:
     _refuse_missing(call)
     _refuse_excess(call)
     given = {name: value for name, value in call.fields.items() if value is not None and value != ""}
+    # The switch may let more keys through than the documented limit, which stands in the struct.
+    keys: Any = given.get("processQueryKeys")
+    spare = keys[e.MAX_KEYS_PER_RECALL :] if _longer(keys, e.MAX_KEYS_PER_RECALL) else []
+    if spare:
+        given["processQueryKeys"] = keys[: e.MAX_KEYS_PER_RECALL]
     try:
         # The old host and queries have text only, so numbers may come as text there.
         request: e.Endpoint[Any] = msgspec.convert(given, call.endpoint, strict=not call.old_host)
+        all_keys = msgspec.convert(keys, list[str]) if spare else []
     except msgspec.ValidationError as error:
         raise _bad_parameter(call, str(error)) from error
-    return request
+    return msgspec.structs.replace(request, process_query_keys=all_keys) if spare else request
 
 
 def _refuse_missing(call: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -30,12 +31,12 @@ def query_oto(call: Call) -> dict[str, Any]:
     message = _find(call, "oto", RECALL_WINDOW_HOURS)
     people = call.world.people
     return {
-        "sendStatus": call.world.send_status(message),
+        "sendStatus": _status(call, message),
         "messageReadInfoList": [
             {
                 "name": people.get(user_id, user_id),
                 "userId": user_id,
-                "readStatus": "READ" if user_id in message.readers else "UNREAD",
+                "readStatus": "READ" if user_id in _readers(call, message) else "UNREAD",
             }
             for user_id in message.receivers
         ],
@@ -51,7 +52,18 @@ def _query(call: Call, kind: MessageKind) -> dict[str, Any]:
     message = _find(call, kind, call.world.behaviour.status_window_hours)
     if request.open_conversation_id not in (None, message.open_conversation_id):
         raise Refusal("invalid.processQueryKey", "the message is in another conversation")
-    return {"sendStatus": call.world.send_status(message), **_page(call, message)}
+    return {"sendStatus": _status(call, message), **_page(call, message)}
+
+
+def _status(call: Call, message: Message) -> str:
+    status = call.world.send_status(message)
+    hidden = status == "RECALLED" and call.world.behaviour.status_after_recall != "recalled"
+    return "SUCCESS" if hidden else status
+
+
+def _readers(call: Call, message: Message) -> Collection[str]:
+    gone = message.recalled_at is not None and call.world.behaviour.readers_after_recall == "gone"
+    return () if gone else message.readers
 
 
 def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
@@ -63,6 +75,8 @@ def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
         raise Refusal("invalid.processQueryKey", "the message is another robot's")
     age = call.world.age(message)
     too_early = age < call.world.behaviour.status_delay_seconds
+    if message.recalled_at is not None and call.world.behaviour.status_after_recall == "no_status":
+        too_early = True
     if too_early or (hours is not None and age > hours * 3600):
         raise Refusal("processQueryKey.expireTime", "no data about this message yet, or no longer")
     return message
@@ -72,10 +86,10 @@ def _page(call: Call, message: Message) -> dict[str, Any]:
     """A page of readers, 200 by default; the last one has no ``nextToken`` (our choices)."""
     begin = _offset(message.key, call.request.next_token) if call.request.next_token else 0
     size = call.request.max_results or MAX_RESULTS_PER_PAGE
-    end = begin + size
+    end, readers = begin + size, _readers(call, message)
     page: dict[str, Any] = {
-        "readUserIds": list(islice(message.readers, begin, end)),
-        "hasMore": end < len(message.readers),
+        "readUserIds": list(islice(readers, begin, end)),
+        "hasMore": end < len(readers),
     }
     if page["hasMore"]:
         page["nextToken"] = cursor(message.key, end)

@@ -12,6 +12,8 @@ from airflow_provider_dingtalk.sandbox.state import Message, MessageKind
 
 #: The only reason in ``failedResult`` that a page of DingTalk shows.
 SYSTEM_ERROR_REASON = "SYSTEM_ERROR"
+#: Not for people: how a second recall goes on.
+REPEATED, OMITTED = "repeated", "omitted"
 NOT_ALL = "notRevoke.all.messages"
 
 
@@ -36,15 +38,11 @@ def recall_oto(call: Call) -> dict[str, Any]:
 
 
 def _recall(call: Call, kind: MessageKind, open_conversation_id: str | None) -> dict[str, Any]:
-    """Recall a batch. A key named twice is recalled and reported once (our choice)."""
-    keys = list(dict.fromkeys(call.request.process_query_keys))
+    """Recall a batch."""
+    keys = _each_once(call)
     call.refuse_poisoned(keys)
-    failed: dict[str, str] = {}
-    for key in keys:
-        if code := _unfitness(call, key, kind, open_conversation_id):
-            if call.world.behaviour.unfit_keys == "whole_batch":
-                raise Refusal(code, f"{key}: {code}")
-            failed[key] = code
+    failed = _unfit(call, keys, kind, open_conversation_id)
+    _refuse_repetition(call, [key for key in keys if key not in failed])
     failed |= call.spared(keys)
     forgotten = call.forgotten(keys)
     limit = call.only_first()
@@ -58,10 +56,52 @@ def _recall(call: Call, kind: MessageKind, open_conversation_id: str | None) -> 
                 succeeded.append(key)
             case "repeated":
                 refused_repetition = True
+            case "omitted":
+                pass
             case reason:
                 failed[key] = reason
     if refused_repetition or limit is not None:
         raise Refusal(NOT_ALL, "not all messages were recalled")
+    return _lists(call, succeeded, failed)
+
+
+def _each_once(call: Call) -> list[str]:
+    """The keys of a call. What happens to one that is named twice is not documented."""
+    named: list[str] = call.request.process_query_keys
+    keys = list(dict.fromkeys(named))
+    behaviour = call.world.behaviour
+    if len(keys) < len(named) and behaviour.duplicate_keys == "refused":
+        raise Refusal(behaviour.duplicate_keys_code, "a key is named twice")
+    return keys
+
+
+def _unfit(call: Call, keys: list[str], kind: MessageKind, open_conversation_id: str | None) -> dict[str, str]:
+    """Codes of the keys that this call may not recall, if it may recall the others."""
+    unfit = {}
+    for key in keys:
+        if code := _unfitness(call, key, kind, open_conversation_id):
+            if call.world.behaviour.unfit_keys == "whole_batch":
+                raise Refusal(code, f"{key}: {code}")
+            unfit[key] = code
+    return unfit
+
+
+def _refuse_repetition(call: Call, keys: list[str]) -> None:
+    behaviour = call.world.behaviour
+    if behaviour.already_recalled != "refused":
+        return
+    if any(call.world.messages[key].recalled_at is not None for key in keys):
+        raise Refusal(behaviour.already_recalled_reason, "a message is recalled already")
+
+
+def _lists(call: Call, succeeded: list[str], failed: dict[str, str]) -> dict[str, Any]:
+    behaviour = call.world.behaviour
+    if behaviour.duplicate_keys == "twice":
+        succeeded = [key for key in call.request.process_query_keys if key in set(succeeded)]
+    # Faults spoil the map; what they make of it has a form of its own.
+    if behaviour.failed_result_form == "list" and not call.rules:
+        entries = [{"processQueryKey": key, "code": reason} for key, reason in failed.items()]
+        return {"successResult": succeeded, "failedResult": entries}
     return {"successResult": succeeded, "failedResult": failed}
 
 
@@ -69,7 +109,7 @@ def _unfitness(call: Call, key: str, kind: MessageKind, open_conversation_id: st
     """The code for a key that this call may not recall, or ``None`` when it may."""
     message = call.world.messages.get(key)
     if message is None or message.kind != kind or message.open_conversation_id != open_conversation_id:
-        return "invalid.processQueryKey"
+        return call.world.behaviour.unknown_key_code
     if message.robot_code != call.request.robot_code:
         return "not.allowed.robotCode"
     hours = RECALL_WINDOW_HOURS if kind == "oto" else call.world.behaviour.recall_window_hours
@@ -79,12 +119,11 @@ def _unfitness(call: Call, key: str, kind: MessageKind, open_conversation_id: st
 
 
 def _recall_one(call: Call, message: Message) -> str | None:
-    """Recall a message; the reason why not, ``repeated``, or ``None`` for success."""
+    """Recall a message; the reason why not, ``repeated``, ``omitted``, or ``None`` for success."""
     behaviour = call.world.behaviour
-    if message.recalled_at is not None and behaviour.already_recalled == "failed":
-        return SYSTEM_ERROR_REASON
-    if message.recalled_at is not None and behaviour.already_recalled == "not_revoke_all":
-        return "repeated"
+    if message.recalled_at is not None and behaviour.already_recalled != "success":
+        answers = {"failed": behaviour.already_recalled_reason, "omitted": OMITTED, "not_revoke_all": REPEATED}
+        return answers[behaviour.already_recalled]
     if call.world.age(message) < behaviour.recall_too_early_seconds:
         return SYSTEM_ERROR_REASON
     call.world.recall(message)

@@ -59,11 +59,11 @@ class OldRefusal(Refusal):
         }
 
 
-def dead_token(*, old_host: bool) -> Refusal:
-    """The token is unknown, revoked or too old. Never HTTP 401, whatever one expects."""
+def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> Refusal:
+    """The token is unknown, revoked or too old. Not HTTP 401, whatever one expects."""
     if old_host:
         return OldRefusal(40014, DEAD_TOKEN_TEXT, wrapped=True)
-    return Refusal(DEAD_TOKEN, DEAD_TOKEN_TEXT)
+    return Refusal(code, DEAD_TOKEN_TEXT, status)
 
 
 def missing_token(*, old_host: bool) -> Refusal:

@@ -41,7 +41,8 @@ def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
     """
     robot = call.world.robots.get(robot_code)
     if robot is None:
-        raise Refusal(codes.unknown, "there is no such robot")
+        unknown = call.world.behaviour.unknown_robot_code if codes is RECALL else codes.unknown
+        raise Refusal(unknown, "there is no such robot")
     if robot.client_id != call.client.client_id:
         raise Refusal(codes.foreign, "the robot belongs to another app")
     # The page of one-on-one recalls has no codes for templates: recalling goes on without one (our choice).

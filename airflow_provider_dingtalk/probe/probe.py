@@ -1,0 +1,281 @@
+"""The probe: three messages to a test group and a test person, and what DingTalk answers to their recalls.
+
+Each step does one thing that is documented nowhere, or that nobody has seen. What is sent is taken back.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.endpoints import (
+    MAX_KEYS_PER_RECALL,
+    Endpoint,
+    MessageStatus,
+    OtoStatus,
+    QueryGroupMessage,
+    QueryOtoMessage,
+    RecallOtoMessages,
+    RecallResult,
+    SendGroupMessage,
+    SendOtoMessages,
+    SendResult,
+)
+from airflow_provider_dingtalk.api.errors import AuthenticationError, DingTalkError, ResponseError
+from airflow_provider_dingtalk.api.messages import robot_message
+from airflow_provider_dingtalk.messaging.receipts import iso
+from airflow_provider_dingtalk.probe.calls import RecallTooManyGroupMessages
+from airflow_provider_dingtalk.probe.observed import MAX_WORD, Observed, Question, Seen
+
+#: Seconds to wait before each look at something that may take a moment.
+WAITS = (0.0, 2.0, 3.0)
+UNKNOWN_ROBOT = "no-such-robot-of-a-probe"
+_EXPIRED = "processQueryKey.expireTime"
+
+
+class Probe:
+    """One probe.
+
+    :param client: Of the connection.
+    :param ask_with_no_token: Makes a call with a token that is none.
+    :param group: ``openConversationId`` of the test group.
+    :param user: Id of the test person.
+    :param let_read: Returns when the person had time to read the message.
+    :param say: Told each step.
+    """
+
+    def __init__(
+        self,
+        client: DingTalkClient,
+        *,
+        ask_with_no_token: Callable[[Endpoint[Any]], Awaitable[object]],
+        group: str,
+        user: str,
+        robot_code: str,
+        let_read: Callable[[], Awaitable[None]],
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = client
+        self._ask_with_no_token = ask_with_no_token
+        self._group, self._user, self._robot = group, user, robot_code
+        self._let_read = let_read
+        self._say = say
+        self._clock = clock or SystemClock()
+        self._used: Counter[str] = Counter()
+        #: Keys of messages that are still there, by whether they went to the group.
+        self._group_keys: list[str] = []
+        self._user_keys: list[str] = []
+        self._names = [group, user, robot_code, UNKNOWN_ROBOT]
+        self.seen: dict[Question, Seen] = {}
+
+    async def run(self, region: str) -> Observed:
+        """Probe, and take back what was sent.
+
+        :raises DingTalkError: The app is refused, or nothing can be sent.
+        """
+        try:
+            await self._dead_token()
+            first = await self._recall_young()
+            second = await self._look_young()
+            await self._recall_twice(first)
+            await self._recall_wrongly(second)
+            await self._read_and_recall()
+        finally:
+            await self._clean_up()
+        return Observed(
+            observed_at=iso(self._clock.now()),
+            region=region,
+            api_calls=sum(number for name, number in self._used.items() if name != "throttled"),
+            seen=self.seen,
+        )
+
+    # ── steps ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _dead_token(self) -> None:
+        self._say("A call with a token that is none.")
+        self._used["probe"] += 1
+        try:
+            await self._ask_with_no_token(QueryOtoMessage(robot_code=self._robot, process_query_key="none"))
+        except ResponseError as error:
+            self.seen[Question.DEAD_TOKEN] = Seen(status=error.status_code, code=self._word(error.code))
+        except (DingTalkError, TimeoutError, OSError) as error:
+            self._say(f"  no answer that can be read ({type(error).__name__}).")
+
+    async def _recall_young(self) -> str:
+        key = await self._send_to_group("1 of 3")
+        self._say("Recall it at once.")
+        after = 0.0
+        for wait in WAITS:
+            await self._clock.sleep(wait)
+            after += wait
+            seen = await self._recall_in_group([key], after=after)
+            self.seen.setdefault(Question.FIRST_RECALL, seen)
+            self.seen[Question.RECALL] = seen
+            if seen.recalled:
+                break
+        return key
+
+    async def _look_young(self) -> str:
+        key = await self._send_to_group("2 of 3")
+        self._say("Ask for its state at once.")
+        after = 0.0
+        for wait in WAITS:
+            await self._clock.sleep(wait)
+            after += wait
+            seen = await self._ask(self._group_query(key), after=after)
+            self.seen.setdefault(Question.FIRST_STATUS, seen)
+            if seen.code != _EXPIRED:
+                self.seen.setdefault(Question.ANY_STATUS, seen)
+                if seen.send_status != "PROCESSING":
+                    self.seen[Question.STATUS] = seen
+                    break
+        return key
+
+    async def _recall_twice(self, key: str) -> None:
+        """With a message that is old enough: what is said of a young one has other reasons."""
+        if not self.seen[Question.RECALL].recalled:
+            return
+        self._say("Ask for the state of 1 of 3, and recall it again.")
+        self.seen[Question.STATUS_AFTER_RECALL] = await self._ask(self._group_query(key))
+        self.seen[Question.SECOND_RECALL] = await self._recall_in_group([key])
+
+    async def _recall_wrongly(self, key: str) -> None:
+        await self._let_ripen()
+        self._say("Ask for the state of 2 of 3 by its key alone.")
+        self.seen[Question.UNSCOPED_STATUS] = await self._ask(QueryGroupMessage(process_query_key=key))
+        self._say("Recall it with a robot that there is none of, 21 made-up keys, and it with a made-up key.")
+        self.seen[Question.UNKNOWN_ROBOT] = await self._recall_in_group([key], robot=UNKNOWN_ROBOT)
+        made_up = [self._made_up(key) for _ in range(MAX_KEYS_PER_RECALL + 1)]
+        self.seen[Question.TOO_MANY_KEYS] = await self._recall_in_group(made_up)
+        self.seen[Question.UNFIT_KEY] = await self._recall_in_group([key, made_up[0]])
+
+    async def _let_ripen(self) -> None:
+        """Wait until a message sent now can be recalled and looked at, by what was seen before."""
+        known = [
+            self.seen[question].after for question in (Question.RECALL, Question.STATUS) if question in self.seen
+        ]
+        await self._clock.sleep(max(known, default=0.0))
+
+    async def _read_and_recall(self) -> None:
+        self._say("Send 3 of 3 to the test person.")
+        message = robot_message(text="A probe of messages that can be taken back: 3 of 3. Please read it.")
+        call = SendOtoMessages(
+            robot_code=self._robot, user_ids=[self._user], msg_key=message.msg_key, msg_param=message.msg_param
+        )
+        key = self._sent(await self._client.call(call, self._used, "probe"), self._user_keys)
+        await self._let_read()
+        await self._let_ripen()
+        query = QueryOtoMessage(robot_code=self._robot, process_query_key=key)
+        self._say("Ask who read it, recall it with its key twice, and ask again.")
+        self.seen[Question.READ_STATUS] = await self._ask(query)
+        self.seen[Question.DUPLICATE_KEY] = await self._recall_of_user([key, key])
+        if not self.seen[Question.DUPLICATE_KEY].recalled:
+            await self._recall_of_user([key])
+        self.seen[Question.READ_STATUS_AFTER_RECALL] = await self._ask(query)
+
+    async def _clean_up(self) -> None:
+        """Take back what is left, and say so where that fails."""
+        if not (self._group_keys or self._user_keys):
+            return
+        self._say("Take back what is left.")
+        try:
+            for wait in WAITS:
+                await self._clock.sleep(wait)
+                if self._group_keys:
+                    await self._recall_in_group(list(self._group_keys))
+                if self._user_keys:
+                    await self._recall_of_user(list(self._user_keys))
+                if not (self._group_keys or self._user_keys):
+                    return
+        except DingTalkError as error:
+            self._say(str(error))
+        for key in (*self._group_keys, *self._user_keys):
+            self._say(f"Still there: {key}. Take it back with 'rollback --keys'.")
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _send_to_group(self, number: str) -> str:
+        self._say(f"Send {number} to the test group.")
+        message = robot_message(text=f"A probe of messages that can be taken back: {number}.")
+        call = SendGroupMessage(
+            msg_key=message.msg_key,
+            msg_param=message.msg_param,
+            open_conversation_id=self._group,
+            robot_code=self._robot,
+        )
+        return self._sent(await self._client.call(call, self._used, "probe"), self._group_keys)
+
+    def _sent(self, result: SendResult, keys: list[str]) -> str:
+        keys.append(result.process_query_key)
+        self._names.append(result.process_query_key)
+        return result.process_query_key
+
+    def _group_query(self, key: str) -> QueryGroupMessage:
+        return QueryGroupMessage(
+            process_query_key=key, open_conversation_id=self._group, robot_code=self._robot, max_results=1
+        )
+
+    async def _recall_in_group(self, keys: Sequence[str], *, robot: str = "", after: float = 0.0) -> Seen:
+        call = RecallTooManyGroupMessages(
+            open_conversation_id=self._group, robot_code=robot or self._robot, process_query_keys=list(keys)
+        )
+        return await self._ask(call, keys, after=after)
+
+    async def _recall_of_user(self, keys: Sequence[str]) -> Seen:
+        return await self._ask(RecallOtoMessages(robot_code=self._robot, process_query_keys=list(keys)), keys)
+
+    async def _ask(self, call: Endpoint[Any], keys: Sequence[str] = (), *, after: float = 0.0) -> Seen:
+        """Make a call, and take down what of its answer may be told."""
+        try:
+            result = await self._client.call(call, self._used, "probe")
+        except AuthenticationError:
+            raise
+        except ResponseError as error:
+            return Seen(status=error.status_code, code=self._word(error.code), after=after)
+        except DingTalkError as error:
+            self._say(f"  {error}")
+            return Seen(status=0, code=self._word(error.code), after=after)
+        if isinstance(result, RecallResult):
+            return self._seen_recall(result, keys, after)
+        return self._seen_status(result, after)
+
+    def _seen_recall(self, result: RecallResult, keys: Sequence[str], after: float) -> Seen:
+        recalled = [key for key in result.success_result or () if key in keys]
+        reasons = {key: reason for key, reason in result.reasons().items() if key in keys}
+        for mine in (self._group_keys, self._user_keys):
+            mine[:] = [key for key in mine if key not in recalled]
+        form = "list" if isinstance(result.failed_result, list) else "map"
+        return Seen(
+            status=200,
+            recalled=len(recalled),
+            failed=sorted({self._word(reason) for reason in reasons.values()}),
+            form=form if reasons else "",
+            missing=len(set(keys) - set(recalled) - set(reasons)),
+            after=after,
+        )
+
+    def _seen_status(self, result: object, after: float) -> Seen:
+        if isinstance(result, OtoStatus):
+            readers = sum(one.read_status == "READ" for one in result.message_read_info_list or ())
+        else:
+            readers = len(result.read_user_ids or ()) if isinstance(result, MessageStatus) else 0
+        status = self._word(getattr(result, "send_status", None) or "")
+        return Seen(status=200, send_status=status, readers=readers, after=after)
+
+    def _word(self, text: str) -> str:
+        """A word of DingTalk's without anything that names a message, a robot or a person."""
+        for name in sorted(self._names, key=len, reverse=True):
+            text = text.replace(name, "…")
+        return "".join(char for char in text if char.isprintable())[:MAX_WORD]
+
+    def _made_up(self, key: str) -> str:
+        """A key of the same form that DingTalk never gave."""
+        made_up = base64.b64encode(os.urandom(max(len(key) * 3 // 4, 16))).decode()[: len(key)]
+        self._names.append(made_up)
+        return made_up

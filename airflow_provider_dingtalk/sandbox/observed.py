@@ -1,0 +1,130 @@
+"""From what a probe saw at a real tenant to the sandbox's switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.probe.observed import Observed, Question, Seen
+
+_NOT_ALL = "notRevoke.all.messages"
+_TOO_MANY = "invalidParameter.processQueryKeys.overMax"
+_NO_STATUS = "processQueryKey.expireTime"
+#: How codes begin that say that a field is not there.
+_LACKING = ("miss.", "invalidParameter.", "openConversationId.", "invalid.openConversationId")
+
+Switches = dict[str, Any]
+
+
+def switches_of(observed: Observed) -> Switches:
+    """The switches that make the sandbox behave as was seen. What was not seen is not among them."""
+    switches: Switches = {}
+    for question, read in _READERS.items():
+        seen = observed.seen.get(question)
+        if seen is not None and _is_answer(seen):
+            switches |= read(seen)
+    if any(seen.form == "list" for seen in observed.seen.values()):
+        switches["failed_result_form"] = "list"
+    if switches.get("status_after_recall") == "no_status" and "status_delay_seconds" not in switches:
+        # It may have been too early for any state.
+        del switches["status_after_recall"]
+    return switches | _max_keys(observed) | _readers_after_recall(observed)
+
+
+def _is_answer(seen: Seen) -> bool:
+    """Whether DingTalk meant it: no answer and trouble of its own say nothing."""
+    return 200 <= seen.status < 500
+
+
+def _dead_token(seen: Seen) -> Switches:
+    return {"dead_token_status": seen.status, "dead_token_code": seen.code} if seen.code else {}
+
+
+def _recall(seen: Seen) -> Switches:
+    return {"recall_too_early_seconds": seen.after} if seen.recalled else {}
+
+
+def _status_after_recall(seen: Seen) -> Switches:
+    if seen.send_status == "RECALLED":
+        return {"status_after_recall": "recalled"}
+    if seen.send_status == "SUCCESS":
+        return {"status_after_recall": "unchanged"}
+    return {"status_after_recall": "no_status"} if seen.code == _NO_STATUS else {}
+
+
+def _second_recall(seen: Seen) -> Switches:
+    if seen.recalled:
+        return {"already_recalled": "success"}
+    if seen.failed:
+        return {"already_recalled": "failed", "already_recalled_reason": seen.failed[0]}
+    if seen.missing:
+        return {"already_recalled": "omitted"}
+    if seen.code == _NOT_ALL:
+        return {"already_recalled": "not_revoke_all"}
+    return {"already_recalled": "refused", "already_recalled_reason": seen.code} if seen.code else {}
+
+
+def _any_status(seen: Seen) -> Switches:
+    return {"status_delay_seconds": seen.after} if seen.send_status else {}
+
+
+def _status(seen: Seen) -> Switches:
+    return {"processing_seconds": seen.after} if seen.send_status else {}
+
+
+def _unscoped_status(seen: Seen) -> Switches:
+    if seen.send_status:
+        return {"query_scope": "optional"}
+    return {"query_scope": "required"} if seen.code.startswith(_LACKING) else {}
+
+
+def _unknown_robot(seen: Seen) -> Switches:
+    return {"unknown_robot_code": seen.code} if seen.code else {}
+
+
+def _unfit_key(seen: Seen) -> Switches:
+    if seen.failed:
+        return {"unfit_keys": "per_key", "unknown_key_code": seen.failed[0]}
+    return {"unfit_keys": "whole_batch", "unknown_key_code": seen.code} if seen.code else {}
+
+
+def _duplicate_key(seen: Seen) -> Switches:
+    if seen.recalled:
+        return {"duplicate_keys": "once" if seen.recalled == 1 else "twice"}
+    return {"duplicate_keys": "refused", "duplicate_keys_code": seen.code} if seen.code else {}
+
+
+def _max_keys(observed: Observed) -> Switches:
+    """Whether 21 keys are too many. If not, the answer is the one that made-up keys get."""
+    seen, unfit = observed.seen.get(Question.TOO_MANY_KEYS), observed.seen.get(Question.UNFIT_KEY)
+    if seen is None or not _is_answer(seen):
+        return {}
+    if seen.code == _TOO_MANY:
+        return {"max_keys": MAX_KEYS_PER_RECALL}
+    taken = seen.failed or seen.missing or (seen.code and unfit is not None and seen.code == unfit.code)
+    # More than one over the limit was not tried.
+    return {"max_keys": MAX_KEYS_PER_RECALL + 1} if taken else {}
+
+
+def _readers_after_recall(observed: Observed) -> Switches:
+    """What becomes of the readers; not known if nobody had read the message, or no state is told."""
+    before = observed.seen.get(Question.READ_STATUS)
+    after = observed.seen.get(Question.READ_STATUS_AFTER_RECALL)
+    if before is None or after is None or not before.readers or after.readers is None:
+        return {}
+    return {"readers_after_recall": "kept" if after.readers else "gone"}
+
+
+_READERS: dict[Question, Callable[[Seen], Switches]] = {
+    Question.DEAD_TOKEN: _dead_token,
+    Question.RECALL: _recall,
+    Question.STATUS_AFTER_RECALL: _status_after_recall,
+    Question.SECOND_RECALL: _second_recall,
+    Question.ANY_STATUS: _any_status,
+    Question.STATUS: _status,
+    Question.UNSCOPED_STATUS: _unscoped_status,
+    Question.UNKNOWN_ROBOT: _unknown_robot,
+    Question.UNFIT_KEY: _unfit_key,
+    Question.DUPLICATE_KEY: _duplicate_key,
+}

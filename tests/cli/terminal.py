@@ -1,0 +1,100 @@
+"""The commands as whoever is on call meets them: processes with arguments, an environment and a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
+from airflow_provider_dingtalk.sandbox.orders import Plant, plant
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+
+MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
+AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
+#: What must never be seen.
+AIRFLOW_TOKEN, AIRFLOW_PASSWORD = "airflow-token-7f3a", "airflow-password-91c2"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it answered a machine."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A shell with a connection to the sandbox.
+
+    :param env: More of the environment.
+    """
+
+    sandbox: SandboxServer
+    home: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def environment(self, more: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        connection = self.sandbox.connection()
+        ours = {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection),
+            "TZ": "Asia/Shanghai",
+            **self.env,
+            **(more or {}),
+        }
+        return {**inherited, **{name: value for name, value in ours.items() if value is not None}}
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        env: Mapping[str, str | None] | None = None,
+        program: list[str] = MODULE,
+    ) -> Done:
+        """Run a command to its end. No secret may be in what it says."""
+        done = subprocess.run(
+            [*program, *arguments],
+            input=stdin,
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        for secret in (CLIENT_SECRET, AIRFLOW_TOKEN, AIRFLOW_PASSWORD, *self.sandbox.world.tokens):
+            assert secret not in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+        """Start a command, and do not wait for it."""
+        return subprocess.Popen([*MODULE, *arguments], env=self.environment(), **more)
+
+    def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
+        """Messages as if sent by somebody else; their keys."""
+        keys = plant(self.sandbox.world, Plant(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
+        return [str(key) for key in keys]
+
+    def gone(self) -> set[str]:
+        """Keys of messages that nobody sees any more."""
+        return {
+            str(key) for key, message in self.sandbox.world.messages.items() if message.recalled_at is not None
+        }
+
+    def calls(self) -> int:
+        """Requests that reached DingTalk."""
+        return sum(count["total"] for count in self.sandbox.truth(brief=True)["calls"].values())

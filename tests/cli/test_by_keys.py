@@ -1,0 +1,189 @@
+"""``rollback``, ``status`` and ``send`` with keys and receipts, against the sandbox's truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, ROBOT_CODE
+from tests.cli.terminal import AIRFLOW, MODULE, Terminal
+
+GROUP = ("--kind", "group", "--open-conversation-id", GROUPS[0])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
+def test_keys_of_the_command_line_are_recalled(terminal: Terminal, program: list[str]):
+    keys, others = terminal.plant("group", 2), terminal.plant("group", 2)
+    done = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", program=program)
+    assert done.status == 0
+    assert done.out.startswith("recalled 2   failed 0   expired 0   unknown 0   total 2\n")
+    assert terminal.gone() == set(keys)
+    assert not terminal.gone() & set(others)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("oto", ("--robot-code", ROBOT_CODE)),
+        ("work_notification", ("--agent-id", str(AGENT_ID))),
+        ("work_notification", ()),
+        ("ding", ()),
+    ],
+)
+def test_each_kind_is_recalled_by_a_file_of_keys(
+    terminal: Terminal, tmp_path: Path, kind: str, more: tuple[str, ...]
+):
+    keys = terminal.plant(kind, 3)
+    file = tmp_path / "keys.txt"
+    file.write_text("\n".join(keys) + "\n\n")
+    done = terminal.run("rollback", "--keys", str(file), "--kind", kind, *more, "--yes", "--json")
+    assert done.status == 0
+    assert set(done.json["recalled"]) == set(keys) == terminal.gone()
+
+
+def test_what_send_prints_is_what_status_and_rollback_take(terminal: Terminal):
+    sent = terminal.run("send", "--group", *GROUPS[:2], "--user", "user001", "--text", "-", stdin="Wrong figures.")
+    assert sent.status == 0
+    assert {message.text for message in terminal.sandbox.world.messages.values()} == {"Wrong figures."}
+    assert [receipt["kind"] for receipt in sent.json] == ["group", "group", "oto"]
+    keys = [receipt["process_query_key"] for receipt in sent.json]
+    terminal.sandbox.world.read(terminal.sandbox.world.messages[keys[0]], ["user001", "user002"])
+
+    before = terminal.run("status", "--keys", "-", "--json", stdin=sent.out)
+    assert before.status == 0
+    assert [state["send_status"] for state in before.json["messages"]] == ["SUCCESS"] * 3
+    assert before.json["messages"][0]["readers"] == ["user001", "user002"]
+
+    assert terminal.run("rollback", "--keys", "-", "--yes", stdin=sent.out).status == 0
+    assert terminal.gone() == set(keys)
+    after = terminal.run("status", "--keys", "-", "--no-readers", stdin=sent.out)
+    assert after.out.count("RECALLED") == 3
+
+
+def test_a_dry_run_calls_nobody(terminal: Terminal):
+    sent_at = "2026-01-01T00:00:00Z"
+    old = {"kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": "old", "sent_at": sent_at}
+    young = [{"kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": f"k{i}"} for i in range(21)]
+    done = terminal.run("rollback", "--keys", json.dumps([old, *young]), "--dry-run", "--json")
+    assert done.status == 0
+    assert (done.json["total"], done.json["api_calls"], done.json["expired"]) == (22, 2, ["old"])
+    assert done.json["by_kind"] == {"oto": 22}
+    table = terminal.run("rollback", "--keys", json.dumps(young), "--dry-run")
+    assert "21 messages in about 2 API calls" in table.out
+    assert terminal.calls() == 0
+
+
+def test_what_is_left_is_listed_and_told_by_the_exit_status(terminal: Terminal):
+    keys = terminal.plant("group", 3)
+    action = {"type": "fail_keys", "keys": keys[:1], "reason": "not.allowed.robotCode"}
+    terminal.sandbox.faults({"match": "groupMessages/recall", "action": action})
+    done = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes")
+    assert done.status == 1
+    assert "recalled 2   failed 1" in done.out
+    (line,) = [line for line in done.out.splitlines() if keys[0] in line]
+    assert line.startswith("failed") and "not.allowed.robotCode" in line
+    assert terminal.gone() == set(keys[1:])
+    # Mended, the same command again asks only for what was left: a refusal is not carried over.
+    terminal.sandbox.faults()
+    again = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", "--json")
+    assert again.status == 0
+    assert terminal.gone() == set(keys)
+    assert [terminal.sandbox.world.messages[key].recalls for key in keys] == [1, 1, 1]
+    # All is done: no ledger is left behind.
+    assert list((terminal.home / "dingtalk" / "rollbacks").iterdir()) == []
+
+
+def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
+    keys = terminal.plant("group", 60)
+    api = "robot/groupMessages/recall"
+    terminal.sandbox.faults({"match": api, "nth": [2, 3], "action": {"type": "delay", "seconds": 60}})
+    arguments = ["rollback", "--keys", ",".join(keys), *GROUP, "--yes"]
+    running = terminal.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: terminal.sandbox.truth(brief=True)["calls"].get(api, {}).get("total") == 3)
+    finally:
+        running.kill()
+        running.wait()
+    first = terminal.gone()
+    assert len(first) == 20
+    terminal.sandbox.faults()
+    done = terminal.run(*arguments, "--json")
+    assert done.status == 0
+    assert done.json["counts"]["recalled"] == 60
+    # What was recalled is not asked for again, what was under way is.
+    assert done.json["api_calls"]["recall"] == 2
+    assert {terminal.sandbox.world.messages[key].recalls for key in first} == {1}
+    assert terminal.gone() == set(keys)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_tells_what_it_did(terminal: Terminal, number: int):
+    keys = terminal.plant("group", 60)
+    api = "robot/groupMessages/recall"
+    terminal.sandbox.faults({"match": api, "nth": [2, 3], "action": {"type": "delay", "seconds": 60}})
+    running = terminal.start(
+        "rollback",
+        "--keys",
+        ",".join(keys),
+        *GROUP,
+        "--yes",
+        "--json",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: terminal.sandbox.truth(brief=True)["calls"].get(api, {}).get("total") == 3)
+    running.send_signal(number)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    report = json.loads(out)
+    assert set(report["recalled"]) == terminal.gone()
+    assert report["counts"]["recalled"] + report["counts"]["unknown"] == report["counts"]["total"] == 60
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 5), ("\n", 5)])
+def test_on_a_terminal_it_asks_first(terminal: Terminal, typed: str, status: int):
+    (key,) = terminal.plant("oto")
+    master, slave = pty.openpty()
+    running = terminal.start(
+        "rollback", "--keys", key, "--kind", "oto", stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    os.close(slave)
+    os.write(master, typed.encode())
+    _, said = running.communicate(timeout=60)
+    os.close(master)
+    assert running.returncode == status
+    assert b"Recall 1 messages? [y/N]" in said
+    assert terminal.gone() == ({key} if status == 0 else set())
+    assert bool(terminal.calls()) == (status == 0)
+
+
+def test_a_status_that_is_not_to_be_had_does_not_hide_the_others(terminal: Terminal):
+    (key,) = terminal.plant("oto")
+    done = terminal.run("status", "--keys", f"nobody-knows,{key}", "--kind", "oto", "--json")
+    assert done.status == 1
+    unknown, known = done.json["messages"]
+    assert unknown["error"]["code"] == "invalid.processQueryKey"
+    assert known["send_status"] == "SUCCESS"
+
+
+def test_a_send_that_stops_half_way_prints_the_receipts_it_got(terminal: Terminal):
+    done = terminal.run("send", "--group", GROUPS[0], "cidnowhere", "--text", "x", "--json")
+    assert done.status == 1
+    assert [receipt["open_conversation_id"] for receipt in done.json["receipts"]] == [GROUPS[0]]
+    assert done.json["failed"][0]["to"] == ["cidnowhere"]
+    assert done.json["failed"][0]["code"] == "invalid.openConversationId"

@@ -1,0 +1,156 @@
+"""Receipts of runs by way of Airflow's REST API: found wherever they are, over all pages, and nobody else's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+from tests.cli.fake_airflow import FakeAirflow
+from tests.cli.terminal import AIRFLOW_PASSWORD, AIRFLOW_TOKEN, Terminal
+
+RUN = ("revenue", "scheduled__2026-11-21T00:00:00+00:00")
+LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
+
+
+def receipts(keys: list[str], sent_at: str | None = None) -> list[dict[str, Any]]:
+    more = {"sent_at": sent_at} if sent_at else {}
+    return [
+        {"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, **more} for key in keys
+    ]
+
+
+@pytest.fixture
+def keys(terminal: Terminal, airflow: FakeAirflow) -> list[str]:
+    """Eight messages of one run: of a plain send in two chunks, of a mapped one, of a task that used the hook."""
+    keys = terminal.plant("oto", 8)
+    airflow.add_run(*RUN, end_date="2026-11-21T00:10:00+00:00")
+    airflow.push(*RUN, "send", "receipts_0", receipts(keys[:2]))
+    airflow.push(*RUN, "send", "receipts_1", receipts(keys[2:3]))
+    airflow.push(*RUN, "send", "receipts_count", 3)
+    airflow.push(*RUN, "send", "return_value", receipts(keys[:3]))
+    for index in range(2):
+        airflow.push(*RUN, "mapped", "receipts_0", receipts([keys[3 + index]]), index)
+        airflow.push(*RUN, "mapped", "return_value", receipts([keys[3 + index]]), index)
+    airflow.push(*RUN, "by_hand", "return_value", [receipts([keys[5]]), receipts(keys[6:])])
+    airflow.push(*RUN, "figures", "return_value", {"kind": "group", "rows": [1, 2, 3]})
+    airflow.push("other", "run", "send", "receipts_0", receipts(terminal.plant("oto")))
+    return keys
+
+
+def test_all_that_a_run_sent_is_recalled(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
+    done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 0
+    assert terminal.gone() == set(keys)
+
+
+def test_only_what_some_tasks_sent(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
+    arguments = ("--run", *RUN, "--task", "mapped", "by_hand", "--airflow-url", airflow.url)
+    assert terminal.run("rollback", *arguments, "--yes", env=LOGGED_IN).status == 0
+    assert terminal.gone() == set(keys[3:])
+
+
+def test_what_the_runs_own_rollback_recalled_costs_no_call(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
+):
+    airflow.push(*RUN, "rollback", "report", {"recalled": keys[:7]})
+    airflow.push(*RUN, "rollback", "return_value", {"recalled": keys[:7]})
+    done = terminal.run("status", "--run", *RUN, "--json", env=LOGGED_IN | {"AIRFLOW_API_URL": airflow.url})
+    assert [message["key"] for message in done.json["messages"]] == keys[7:]
+
+
+def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, airflow: FakeAirflow):
+    before, after, running, undated = terminal.plant("oto", 4)
+    (elsewhere,) = terminal.plant("oto")
+    airflow.add_run("revenue", "old", end_date="2026-11-20T08:00:00+00:00")
+    airflow.push("revenue", "old", "send", "receipts_0", receipts(["not-asked-for"]))
+    airflow.add_run("revenue", "ended", end_date="2026-11-21T02:00:00+00:00")
+    airflow.push("revenue", "ended", "send", "receipts_0", receipts([before], "2026-11-21T00:59:59Z"))
+    airflow.push("revenue", "ended", "send", "receipts_1", receipts([after], "2026-11-21T01:00:00Z"))
+    airflow.push("revenue", "ended", "send", "receipts_2", receipts([undated]))
+    airflow.add_run("revenue", "running")
+    airflow.push("revenue", "running", "send", "receipts_0", receipts([running], "2026-11-21T01:30:00Z"))
+    airflow.add_run("other", "ended", end_date="2026-11-21T02:00:00+00:00")
+    airflow.push("other", "ended", "send", "receipts_0", receipts([elsewhere]))
+    # Nine in the morning where the terminal is: in Shanghai, eight hours ahead of UTC.
+    window = ("--since", "2026-11-21T09:00", "--airflow-url", airflow.url, "--dry-run", "--json")
+    everything = terminal.run("rollback", *window, env=LOGGED_IN)
+    found = {receipt["process_query_key"] for receipt in everything.json["receipts"]}
+    assert found == {after, undated, running, elsewhere}
+    one_dag = terminal.run("rollback", *window, "--dag", "revenue", env=LOGGED_IN)
+    assert {receipt["process_query_key"] for receipt in one_dag.json["receipts"]} == {after, undated, running}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--run", "revenue", "nothing"), "no run 'nothing'"),
+        (("--run", *RUN, "--task", "sned"), "no task 'sned'"),
+        (("--since", "2h", "--dag", "nothing"), "no such DAG"),
+    ],
+)
+def test_what_airflow_does_not_know_is_bad_input(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str], arguments: tuple[str, ...], said: str
+):
+    done = terminal.run("rollback", *arguments, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 2
+    assert said in done.err
+    assert terminal.calls() == 0
+
+
+def test_a_run_that_sent_nothing_is_no_failure(terminal: Terminal, airflow: FakeAirflow):
+    airflow.add_run(*RUN)
+    done = terminal.run("rollback", "--run", *RUN, "--yes", "--json", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 0
+    assert done.json["counts"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "status"),
+    [
+        ({}, 3),
+        ({"AIRFLOW_API_TOKEN": "wrong-8841"}, 3),
+        ({"AIRFLOW_API_USERNAME": "oncall", "AIRFLOW_API_PASSWORD": "wrong-8841"}, 3),
+        ({"AIRFLOW_API_USERNAME": "oncall", "AIRFLOW_API_PASSWORD": AIRFLOW_PASSWORD}, 0),
+        (LOGGED_IN, 0),
+    ],
+    ids=["nobody", "wrong token", "wrong password", "password", "token"],
+)
+def test_airflow_wants_a_login(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str], env: dict[str, str], status: int
+):
+    done = terminal.run("rollback", "--run", *RUN, "--dry-run", "--airflow-url", airflow.url, env=env)
+    assert done.status == status
+    assert "wrong-8841" not in done.out + done.err
+    if status:
+        assert "AirflowRefusedError" in done.err and "AIRFLOW_API_TOKEN" in done.err
+
+
+def test_an_airflow_in_which_everybody_is_admin_needs_none(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
+):
+    airflow.needs_login = False
+    assert terminal.run("rollback", "--run", *RUN, "--dry-run", "--airflow-url", airflow.url).status == 0
+
+
+def test_a_hiccup_of_airflow_is_sat_out(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
+    airflow.broken = 2
+    arguments = ("--run", *RUN, "--dry-run", "--airflow-url", airflow.url)
+    assert terminal.run("rollback", *arguments, env=LOGGED_IN).status == 0
+
+
+def test_an_airflow_that_does_not_answer_is_told(terminal: Terminal):
+    arguments = ("--run", *RUN, "--yes", "--airflow-url", "http://127.0.0.1:9", "--json")
+    done = terminal.run("rollback", *arguments, env=LOGGED_IN)
+    assert done.status == 4
+    assert done.json["error"]["type"] == "AirflowUnreachableError"
+    assert terminal.calls() == 0
+
+
+def test_what_a_custom_xcom_backend_hides_is_told_and_not_forgotten(terminal: Terminal, airflow: FakeAirflow):
+    airflow.add_run(*RUN)
+    airflow.push(*RUN, "send", "receipts_0", "s3://bucket/receipts_0")
+    done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 4
+    assert "custom XCom backend" in done.err
