@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_dingtalk.cli.commands import COMMANDS, Command
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+
     from airflow.cli.cli_config import CLICommand
 
 PROGRAM = "airflow dingtalk"

@@ -15,7 +15,6 @@ from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.api.transport import transport_for
 from airflow_provider_dingtalk.cli import talk
 from airflow_provider_dingtalk.cli.exits import Exit
-from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.receipts import parse_id
 from airflow_provider_dingtalk.probe.calls import call_with_no_token
 from airflow_provider_dingtalk.probe.observed import Observed, Question
@@ -36,6 +35,9 @@ def probe(options: Namespace) -> Exit:
     if options.yes and options.reading_seconds is None:
         raise InvalidInputError("--reading-seconds", "is needed with --yes: how long the person has to read")
     talk.check_somebody_agrees(yes=options.yes)
+    # Only now: Airflow takes a second to import, and bad input is told without.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
     robot_code = parse_id(hook.defaults()["robot_code"] or "", "--robot-code")
     talk.say(

@@ -6,17 +6,19 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.cli import talk
 from airflow_provider_dingtalk.cli.exits import Exit, exit_of_codes
 from airflow_provider_dingtalk.cli.file_ledger import ledger_for
 from airflow_provider_dingtalk.cli.selection import Selection
-from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging import plan
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.hooks import DingTalkHook
 
 
 def rollback(options: Namespace) -> Exit:
@@ -25,7 +27,7 @@ def rollback(options: Namespace) -> Exit:
     :raises DingTalkError: They cannot be found, or nothing could be begun.
     """
     selection = Selection(options)
-    hook = DingTalkHook(options.conn_id)
+    hook = _hook(options)
     if not options.dry_run:
         talk.check_somebody_agrees(yes=options.yes)
         hook.settings()  # what is wrong with the connection is told before anybody is asked
@@ -40,6 +42,13 @@ def rollback(options: Namespace) -> Exit:
         talk.say(_plan_table(receipts))
     talk.confirm(f"Recall {len(receipts):,} messages?", yes=options.yes)
     return _recall(hook, receipts, as_json=options.json)
+
+
+def _hook(options: Namespace) -> DingTalkHook:
+    # Only now: Airflow takes a second to import, and bad input is told without.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+    return DingTalkHook(options.conn_id)
 
 
 def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -> Exit:

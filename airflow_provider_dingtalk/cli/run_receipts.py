@@ -92,7 +92,8 @@ def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
 def _recalled(airflow: AirflowRest, entries: Sequence[Mapping[str, Any]]) -> set[str]:
     """Keys that a report of the same run calls recalled; a long one does not name all, and again does no harm."""
     reports = [airflow.xcom_value(dict(entry)) for entry in entries if entry["key"] == REPORT]
-    named = [report.get("recalled") for report in reports if isinstance(report, dict)]
+    # Other people's tasks may push a report of their own.
+    named = [report.get("recalled") for report in reports if isinstance(report, dict) and "counts" in report]
     return {key for keys in named if isinstance(keys, list) for key in keys if isinstance(key, str)}
 
 

@@ -7,14 +7,15 @@ import sys
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.execution import receipts_of_keys
-from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.hooks import DingTalkHook
 
 _SPAN = re.compile(r"(\d{1,6})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -64,6 +65,8 @@ class Selection:
             return receipts_of_run(airflow, dag_id, run_id, self._options.task)
 
     def _of_keys(self, hook: DingTalkHook) -> list[Receipt]:
+        from airflow_provider_dingtalk.execution import receipts_of_keys
+
         options, kind = self._options, Kind(self._options.kind)
         sender = {
             "robot_code": options.robot_code,

@@ -8,7 +8,6 @@ from argparse import Namespace
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.cli import talk
 from airflow_provider_dingtalk.cli.exits import Exit, exit_of
-from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.send import Send
 
 
@@ -21,6 +20,9 @@ def send(options: Namespace) -> Exit:
         raise InvalidInputError("--text, --markdown", "exactly one of them must be given")
     if not (options.group or options.user):
         raise InvalidInputError("--group, --user", "at least one of them must be given")
+    # Only now: Airflow takes a second to import, and bad input is told without.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
     body = _body(options)
     letters = hook.letters("group", open_conversation_id=options.group, **body) if options.group else []

@@ -13,7 +13,6 @@ from airflow_provider_dingtalk.api.errors import AuthenticationError, DingTalkEr
 from airflow_provider_dingtalk.cli import talk
 from airflow_provider_dingtalk.cli.exits import Exit
 from airflow_provider_dingtalk.cli.selection import Selection
-from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging import plan
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import NO_CODE
@@ -26,6 +25,9 @@ def status(options: Namespace) -> Exit:
     :raises DingTalkError: They cannot be found, or DingTalk refuses the app or cannot be reached.
     """
     selection = Selection(options)
+    # Only now: Airflow takes a second to import, and bad input is told without.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
     hook = DingTalkHook(options.conn_id)
     hook.settings()
     receipts = list(plan.unique(selection.receipts(hook)).values())

@@ -54,8 +54,8 @@ def test_only_what_some_tasks_sent(terminal: Terminal, airflow: FakeAirflow, key
 def test_what_the_runs_own_rollback_recalled_costs_no_call(
     terminal: Terminal, airflow: FakeAirflow, keys: list[str]
 ):
-    airflow.push(*RUN, "rollback", "report", {"recalled": keys[:7]})
-    airflow.push(*RUN, "rollback", "return_value", {"recalled": keys[:7]})
+    airflow.push(*RUN, "rollback", "report", {"recalled": keys[:7], "counts": {}})
+    airflow.push(*RUN, "figures", "report", {"recalled": keys})
     done = terminal.run("status", "--run", *RUN, "--json", env=LOGGED_IN | {"AIRFLOW_API_URL": airflow.url})
     assert [message["key"] for message in done.json["messages"]] == keys[7:]
 

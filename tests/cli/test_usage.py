@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -45,7 +47,10 @@ def test_help_of_airflows_own_command_line_names_that(terminal: Terminal):
         (["rollback", "--keys", ",", *SENDER], "holds no key"),
         (["rollback", "--keys", "[not json", *SENDER], "is none"),
         (["rollback", "--keys", '[{"kind": "oto"}]'], "is missing"),
-        (["rollback", "--keys", '[{"kind": "oto"}, 7]'], "must be a receipt"),
+        (
+            ["rollback", "--keys", '[{"kind": "oto", "robot_code": "r", "process_query_key": "k"}, 7]'],
+            "must be a receipt",
+        ),
         (["rollback", "--keys", "k", "--kind", "group"], "open_conversation_id"),
         (["rollback", "--keys", "k", "--kind", "work_notification"], "must be a number"),
         (["rollback", "--keys", "k", "--kind", "letter"], "invalid choice"),
@@ -114,3 +119,11 @@ def test_refused_credentials_and_a_dead_line_have_statuses_of_their_own(terminal
     assert "not-the-secret-4711" not in done.out + done.err
     nowhere = terminal.sandbox.connection() | {"host": "http://127.0.0.1:9"}
     assert terminal.run(*command, env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(nowhere)}).status == 4
+
+
+def test_airflow_loads_nothing_heavy_for_them():
+    """Airflow imports the definition at each start of its command line, also of a scheduler's."""
+    code = "import sys, airflow_provider_dingtalk.cli.definition; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"airflow", "httpx", "msgspec", "pendulum", "anyio", "argparse"}

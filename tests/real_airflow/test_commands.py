@@ -1,0 +1,126 @@
+"""``rollback --run`` and ``--since`` against a real Airflow: what failed and mapped sends left in its XComs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
+from tests.real_airflow.stage import Run, Stage, keys_of_receipt
+
+MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
+AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
+
+
+class Shell:
+    """The shell of whoever is on call: a connection to DingTalk, the address of Airflow, no database."""
+
+    def __init__(self, stage: Stage, home: Path) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self._env = {
+            **inherited,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW_API_URL": stage.stack.url,
+            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(stage.dingtalk.server.connection()),
+        }
+        self._dingtalk = stage.dingtalk
+
+    def run(self, *arguments: str, program: list[str] = MODULE) -> tuple[int, Any]:
+        """Run a command; its exit status, and what it answered a machine."""
+        done = subprocess.run(
+            [*program, *arguments, "--json"],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        for secret in (CLIENT_SECRET, *self._dingtalk.tokens):
+            assert secret not in done.stdout + done.stderr
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture
+def shell(stage: Stage, tmp_path: Path) -> Shell:
+    return Shell(stage, tmp_path / "home")
+
+
+def keys_sent(run: Run, task_id: str, *indexes: int) -> set[str]:
+    found = [run.xcom(task_id, map_index=index) for index in indexes or (-1,)]
+    return {keys_of_receipt(receipt) for receipts in found for receipt in receipts or []}
+
+
+def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(stage: Stage, shell: Shell):
+    stage.dingtalk.empty()
+    # The run's own rollback finds DingTalk in trouble, and whoever is on call does it later.
+    refusal = {"type": "status", "status": 500, "code": "system.error"}
+    stage.dingtalk.server.faults(
+        {"match": "groupMessages/recall", "action": refusal}, {"match": "groupMessages/query", "action": refusal}
+    )
+    run = stage.play("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])
+    stage.dingtalk.server.faults()
+    assert run.states()["by_task"] == "failed"
+    keys = keys_sent(run, "send", 0, 2)
+    assert len(keys) == 2
+    assert stage.dingtalk.gone([*keys]) == set()
+
+    status, plan = shell.run("rollback", "--run", run.dag_id, run.run_id, "--task", "send", "--dry-run")
+    assert status == 0
+    assert {keys_of_receipt(receipt) for receipt in plan["receipts"]} == keys
+    assert stage.dingtalk.gone([*keys]) == set()
+
+    # send_to_people was recalled in the run: its reports say so, and nothing is asked again.
+    before = stage.dingtalk.calls()
+    status, report = shell.run("rollback", "--run", run.dag_id, run.run_id, "--yes", program=AIRFLOW)
+    assert status == 0
+    assert set(report["recalled"]) == keys == stage.dingtalk.gone([*keys])
+    assert stage.dingtalk.calls().get("robot/otoMessages/batchRecall") == before["robot/otoMessages/batchRecall"]
+
+
+def test_a_send_that_stopped_half_way_and_the_window_since(stage: Stage, shell: Shell):
+    stage.dingtalk.empty()
+    began = datetime.now(UTC)
+    refusal = {"type": "status", "status": 500, "code": "system.error"}
+    stage.dingtalk.server.faults({"match": "recall", "action": refusal}, {"match": "query", "action": refusal})
+    run = stage.play("real_mapped_sends", conversations=["cidgroup2"])
+    stage.dingtalk.server.faults()
+    keys = keys_sent(run, "send", 0)
+    arguments = ("--since", began.isoformat(), "--dag", run.dag_id, "--task", "send")
+    status, states = shell.run("status", *arguments)
+    assert status == 0
+    assert {state["key"] for state in states["messages"]} == keys
+    status, report = shell.run("rollback", *arguments, "--yes")
+    assert status == 0
+    assert set(report["recalled"]) == keys
+    # Nothing of before that moment, and nothing twice.
+    assert stage.dingtalk.gone([*keys]) == keys
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--run", "real_mapped_sends", "no-such-run"),
+        ("--run", "no_such_dag", "no-such-run"),
+        ("--since", "1h", "--dag", "no_such_dag"),
+    ],
+)
+def test_what_airflow_does_not_know_is_bad_input(shell: Shell, arguments: tuple[str, ...]):
+    status, answer = shell.run("rollback", *arguments, "--yes")
+    assert status == 2
+    assert answer["error"]["type"] == "InvalidInputError"
+
+
+def test_a_token_that_airflow_did_not_give_is_refused(shell: Shell):
+    shell._env["AIRFLOW_API_TOKEN"] = "eyJhbGciOiJIUzI1NiJ9.e30.nobody"
+    status, answer = shell.run("rollback", "--run", "real_mapped_sends", "any", "--yes")
+    assert status == 3
+    assert answer["error"]["type"] == "AirflowRefusedError"
+    assert "nobody" not in json.dumps(answer)
