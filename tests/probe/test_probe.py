@@ -48,6 +48,9 @@ BEHAVIOURS: list[dict[str, Any]] = [
     {"recall_too_early_seconds": 0.0},
     {"recall_too_early_seconds": 2.0},
     {"recall_too_early_seconds": 5.0},
+    # What is said of a young message must not be taken for what is said of any.
+    {"recall_too_early_seconds": 5.0, "unfit_keys": "per_key", "unknown_key_code": "invalid.processQueryKey"},
+    {"status_delay_seconds": 5.0, "processing_seconds": 5.0, "readers_after_recall": "gone"},
     {"status_delay_seconds": 0.0},
     {"status_delay_seconds": 2.0, "processing_seconds": 2.0},
     {"status_delay_seconds": 2.0, "processing_seconds": 5.0},
