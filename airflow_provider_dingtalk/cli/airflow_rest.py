@@ -197,7 +197,7 @@ def _path(*parts: str) -> str:
 def _configured_url() -> str:
     from airflow_provider_dingtalk.compat import conf
 
-    return str(conf.get("api", "base_url", fallback="")) or "http://localhost:8080"
+    return conf.get("api", "base_url", fallback="") or "http://localhost:8080"
 
 
 def _host_of(url: str) -> str:

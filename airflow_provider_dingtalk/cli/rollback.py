@@ -105,7 +105,7 @@ def _tell_plan(receipts: Sequence[Receipt], *, as_json: bool) -> None:
 def _plan_json(receipts: Sequence[Receipt]) -> dict[str, Any]:
     now = datetime.now(UTC).timestamp()
     old = [receipt for receipt in receipts if plan.gives_up(receipt, now)]
-    fresh = [receipt for receipt in receipts if receipt not in old] if old else receipts
+    fresh = [receipt for receipt in receipts if not plan.gives_up(receipt, now)]
     return {
         "dry_run": True,
         "total": len(receipts),

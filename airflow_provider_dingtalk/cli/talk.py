@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -45,7 +46,13 @@ def say(text: str) -> None:
 
 def answer(text: str) -> None:
     """Give the answer."""
-    print(text, file=_answers, flush=True)
+    try:
+        print(text, file=_answers, flush=True)
+    except BrokenPipeError:
+        # Nobody reads on, as behind "| head": how the work ends matters, and not the rest of the text.
+        if _answers is not None:
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), _answers.fileno())
 
 
 def answer_json(value: Any) -> None:

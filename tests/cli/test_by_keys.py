@@ -187,3 +187,17 @@ def test_a_send_that_stops_half_way_prints_the_receipts_it_got(terminal: Termina
     assert [receipt["open_conversation_id"] for receipt in done.json["receipts"]] == [GROUPS[0]]
     assert done.json["failed"][0]["to"] == ["cidnowhere"]
     assert done.json["failed"][0]["code"] == "invalid.openConversationId"
+
+
+def test_whoever_stops_reading_does_not_change_how_it_ends(terminal: Terminal):
+    keys = terminal.plant("oto", 100)
+    read, write = os.pipe()
+    os.close(read)
+    running = terminal.start(
+        "rollback", "--keys", ",".join(keys), "--kind", "oto", "--yes", stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 0, said
+    assert b"Traceback" not in said
+    assert terminal.gone() == set(keys)
