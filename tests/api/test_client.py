@@ -795,7 +795,8 @@ async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClo
     began = clock.monotonic()
     async with open_client(transport=Answering(good_answer), clock=clock, limiter=Limiter(20, clock)) as client:
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
-    assert clock.monotonic() - began == pytest.approx(4.0)
+    # The end of the first window begins call by call: somebody else may use the app as well.
+    assert 4.0 <= clock.monotonic() - began < 4.0 * 1.05
 
 
 # ── Logs ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -263,14 +263,14 @@ def told(hook: DingTalkHook, sandbox: SandboxServer, *secrets: str) -> tuple[boo
 
 def test_a_good_connection_is_called_good_for_one_token(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     works, text = told(hook, sandbox)
-    assert works and "international" in text and "Nothing was sent" in text
+    assert works and sandbox.url in text and "Nothing was sent" in text
     assert calls(sandbox) == {TOKEN_API: 1}
 
 
 def test_a_good_third_party_connection_is_called_good(sandbox: SandboxServer, connect: Connect) -> None:
     extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": SUITE_TICKET, "region": "cn"}
     works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
-    assert works and "cn" in text
+    assert works and sandbox.url in text
     assert calls(sandbox) == {"oauth2/corpAccessToken": 1}
 
 

@@ -352,9 +352,11 @@ async def test_a_message_that_is_refused_does_not_drag_others_of_its_sender_alon
     receipts = dingtalk.plant(kind, 3)
     stranger = receipt_for(kind, 1, sent_at=receipts[0].sent_at)
     report = (await dingtalk.recall([stranger, *receipts])).report()
-    assert report.keys(Outcome.FAILED) == [stranger.key]
+    # Of a DING DingTalk names no cause: it is tried twice, and nobody knows then.
+    outcome, calls = (Outcome.FAILED, 4) if kind is Kind.WORK_NOTIFICATION else (Outcome.UNKNOWN, 5)
+    assert report.keys(outcome) == [stranger.key]
     assert set(report.keys(Outcome.RECALLED)) == set(keys_of(receipts))
-    assert dingtalk.recall_calls() == 4
+    assert dingtalk.recall_calls() == calls
 
 
 async def test_a_work_notification_just_too_old_does_not_drag_younger_ones_along(dingtalk: LocalDingTalk) -> None:

@@ -175,7 +175,8 @@ async def test_a_recall_after_a_cancelled_one_goes_on_where_it_stopped(dingtalk:
         {"match": "ecall", "nth": [2], "when": "after", "action": {"type": "delay", "seconds": 86_400}},
     )
     ledger = MemoryLedger()
-    first = asyncio.create_task(Recall(receipts, ledger=ledger, clock=dingtalk.clock).run(dingtalk.client()))
+    job = Recall(receipts, ledger=ledger, clock=dingtalk.clock, workers=10)
+    first = asyncio.create_task(job.run(dingtalk.client()))
     # All but the one that hangs are answered: 20 calls.
     await until_called(dingtalk, 20)
     first.cancel()

@@ -305,9 +305,9 @@ async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, 
     with pytest.raises(TooManyCallsError) as ended:
         await see_through(dingtalk, wait)
     assert (ended.value.code, ended.value.permanent) == ("max_api_calls", True)
-    # Those for tokens are calls, too. Side by side, the last one may be set aside and not be made.
+    # Those for tokens are calls, too. Side by side, the last ones may be set aside and not be made.
     used = status_calls(dingtalk) + dingtalk.calls()["oauth2/accessToken"]
-    assert most <= used <= most + 1
+    assert (most + 1) // 2 <= used <= most + 1
     assert f"{used} API calls" in wait.bill()
 
 
