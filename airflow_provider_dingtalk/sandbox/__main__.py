@@ -89,6 +89,7 @@ def _announce(url: str, behaviour: Behaviour) -> None:
         f"chat of two {PRIVATE_CHAT}",
         f"people      user001 … user{PEOPLE:03d}",
         f"limit       {rate} calls a second per app and API",
+        f"chats       {url}/_sandbox/",
         f"truth       curl '{url}/_sandbox/truth?brief=1'",
         f"faults      curl -X PUT {url}/_sandbox/faults -d '{example}'",
         "stop        Ctrl-C",

@@ -28,6 +28,7 @@ from airflow_provider_dingtalk.sandbox import (
 from airflow_provider_dingtalk.sandbox.answers import OK, Answer, Cut, Gone, good, refused
 from airflow_provider_dingtalk.sandbox.call import Call, Incoming, read_fields
 from airflow_provider_dingtalk.sandbox.checks import checked
+from airflow_provider_dingtalk.sandbox.console import console_routes
 from airflow_provider_dingtalk.sandbox.control import control_routes
 from airflow_provider_dingtalk.sandbox.faults import Trickle, Truncate, actions
 from airflow_provider_dingtalk.sandbox.journal import Calls, Entry, hashed
@@ -61,8 +62,8 @@ TRICKLE_STEPS = 10
 
 
 def create_app(world: World) -> Starlette:
-    """The sandbox over a world: every API of ``endpoints.ENDPOINTS``, and ``/_sandbox/``."""
-    control = Mount("/_sandbox", routes=control_routes(world))
+    """The sandbox over a world: every API of ``endpoints.ENDPOINTS``, and ``/_sandbox/`` with its page."""
+    control = Mount("/_sandbox", routes=[*console_routes(), *control_routes(world)])
     return Starlette(routes=[control, Route("/{path:path}", Platform(world))])
 
 
