@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BROWSER := $(VENV)/.installed-browser
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 AIRFLOW := 3.3.2
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -32,8 +34,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 .PHONY: debian-venv
 debian-venv:
 	@echo "Installing the Debian package python3-venv."
-	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
-	else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv; fi
+	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq python3-venv
 
 .PHONY: demo
 demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local DingTalk
@@ -47,6 +48,24 @@ test: $(INSTALLED)  ## Run the whole suite
 test-faults: $(INSTALLED)  ## Break everything on purpose, with figures: the matrix, then kills in real Airflow
 	$(BIN)/python -m tests.faults.real_airflow --out $(VENV)/real-airflow.json
 	$(BIN)/python -m tests.faults --real $(VENV)/real-airflow.json
+
+# What tests/browser takes screenshots into.
+export BROWSER_ARTEFACTS ?= $(CURDIR)/build/browser
+
+.PHONY: test-browser
+test-browser: $(BROWSER)  ## Drive Airflow in a headless Chromium: fill in the form, approve, see messages vanish
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(MAKE) --no-print-directory debian-chromium
+	$(BIN)/python -m pytest tests/browser
+	@echo "Screenshots are in $(BROWSER_ARTEFACTS)."
+
+$(BROWSER): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[browser]'
+	@touch $@
+
+.PHONY: debian-chromium
+debian-chromium:
+	@echo "Installing the Debian package chromium."
+	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, mypy and import-linter

@@ -1,0 +1,75 @@
+"""What somebody on call does in Airflow's pages: waits for what is to be seen, then clicks."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+RUN = re.compile(r"/dags/[^/]+/runs/([^/?]+)")
+
+
+class OnCall:
+    """A person at a browser.
+
+    :param airflow: URL of Airflow. Everybody is admin there, so that opening a page logs in.
+    """
+
+    def __init__(self, page: Page, airflow: str) -> None:
+        self.page = page
+        self._airflow = airflow
+
+    def open_form(self, dag_id: str) -> Locator:
+        """Open a DAG and its trigger form."""
+        self.page.goto(f"{self._airflow}/dags/{dag_id}")
+        self.page.get_by_role("button", name="Trigger").click()
+        form = self.page.locator("[role=dialog][data-state=open]")
+        form.get_by_text(f"Trigger Dag - {dag_id}").wait_for()
+        return form
+
+    def unfold(self, form: Locator, section: str) -> None:
+        """Open a section of the form."""
+        form.get_by_role("button", name=section).click()
+
+    def fill(self, form: Locator, name: str, value: str) -> None:
+        """Fill in a field by the name of its Param."""
+        form.locator(f"#element_{name}").fill(value)
+
+    def choose(self, form: Locator, name: str, option: str) -> None:
+        """Choose from a drop-down list."""
+        form.locator(f"#element_{name}").get_by_role("combobox").click()
+        form.get_by_role("option", name=option, exact=True).click()
+
+    def send_off(self, form: Locator) -> str:
+        """Press the button of the form; the id of the run that begins."""
+        form.get_by_role("button", name="Trigger", exact=True).click()
+        self.page.wait_for_url(RUN)
+        found = RUN.search(self.page.url)
+        assert found
+        return unquote(found.group(1))
+
+    def open_required_action(self, subject: str) -> None:
+        """Find a question among all that Airflow asks people, and open it."""
+        link = self.page.get_by_role("link", name=subject)
+        self.page.goto(f"{self._airflow}/required_actions?response_received=false")
+        link.click()
+        self.page.get_by_role("button", name="Approve").wait_for()
+
+    def press(self, button: str) -> None:
+        """Press a button, and wait until Airflow has heard it."""
+        self.page.get_by_role("button", name=button, exact=True).click()
+        self.page.get_by_text("Response received at").wait_for()
+
+    def look_at_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Open a run's page, and wait until the run is in a state."""
+        self.page.goto(f"{self._airflow}/dags/{dag_id}/runs/{quote(run_id)}")
+        heading = self.page.get_by_role("heading", name=run_id).locator("xpath=..")
+        heading.get_by_text(state, exact=True).wait_for()
+
+    def task_row(self, task_id: str) -> Locator:
+        """A task's row in the table on a run's page."""
+        link = self.page.get_by_role("link", name=task_id, exact=True)
+        return self.page.get_by_role("row").filter(has=link)

@@ -1,0 +1,98 @@
+"""The incident DAG in a real browser: fill in the form, approve, see the messages vanish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.on_call import OnCall
+from tests.real_airflow.stage import Run, Stage, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Shoot
+
+INCIDENT, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
+SENT = {
+    "group messages": 3,
+    "one-on-one messages": 45,
+    "private-chat messages": 1,
+    "work notifications": 1,
+    "DINGs": 1,
+}
+
+
+def approval_is_asked_for(stage: Stage, run_id: str) -> None:
+    """Wait for it by asking Airflow: a person would wait for the sign in its pages."""
+    run = Run(stage.stack, INCIDENT, run_id)
+    wait_until("the approval is asked for", lambda: run.states().get("approve") == "awaiting_input")
+    run.wait_until_noted("approve")
+
+
+def test_approved(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
+    wrong = stage.play(SENDS, revenue=7)
+    assert wrong.state == "success"
+    sent = set(stage.dingtalk.messages())
+    expect(chats.locator("#visible")).to_have_text("51")
+    expect(chats.locator("[data-chat=cidgroup1] article")).to_have_count(1)
+    shoot(chats, "1_chats_before")
+
+    form = on_call.open_form(INCIDENT)
+    on_call.fill(form, "reason", "The figures were those of last year.")
+    on_call.unfold(form, "Everything that a run sent")
+    on_call.fill(form, "dag_id", wrong.dag_id)
+    on_call.fill(form, "run_id", wrong.run_id)
+    on_call.unfold(form, "Afterwards")
+    on_call.fill(form, "correction_group", "cidgroup2")
+    shoot(on_call.page, "2_form")
+    run_id = on_call.send_off(form)
+
+    approval_is_asked_for(stage, run_id)
+    on_call.open_required_action("Take back 51 DingTalk messages?")
+    for kind, number in {**SENT, "in all": 51}.items():
+        row = on_call.page.get_by_role("row", name=f"{kind} {number}", exact=True)
+        expect(row).to_be_visible()
+    shoot(on_call.page, "3_approval")
+    expect(chats.locator("#recalled")).to_have_text("0")
+    on_call.press("Approve")
+
+    # The chats empty themselves before our eyes. What is left is what the group is told.
+    expect(chats.locator("#recalled")).to_have_text("51")
+    expect(chats.locator("#visible")).to_have_text("1")
+    expect(chats.locator("[data-chat=cidgroup1] article")).to_have_count(0)
+    expect(chats.locator("[data-chat=cidgroup2] article")).to_contain_text("51 of 51 messages were taken back")
+    shoot(chats, "4_chats_after")
+    on_call.look_at_run(INCIDENT, run_id, "Success")
+    shoot(on_call.page, "5_run")
+    assert stage.dingtalk.gone() == sent
+
+
+def test_rejected(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
+    keys = stage.dingtalk.plant("oto", 3)
+    expect(chats.locator("[data-key]")).to_have_count(3)
+
+    form = on_call.open_form(INCIDENT)
+    on_call.fill(form, "reason", "Perhaps the wrong people.")
+    on_call.unfold(form, "Messages by their keys")
+    on_call.fill(form, "keys", "\n".join(keys))
+    on_call.choose(form, "kind", "one-on-one messages")
+    shoot(on_call.page, "1_form")
+    run_id = on_call.send_off(form)
+
+    approval_is_asked_for(stage, run_id)
+    on_call.open_required_action("Take back 3 DingTalk messages?")
+    on_call.press("Reject")
+    on_call.look_at_run(INCIDENT, run_id, "Success")
+    expect(on_call.task_row("recall")).to_contain_text("Skipped")
+    shoot(on_call.page, "2_run")
+    expect(chats.locator("[data-key]")).to_have_count(3)
+    assert stage.dingtalk.gone() == set()
+
+
+def test_the_form_does_not_go_off_without_a_reason(on_call: OnCall):
+    form = on_call.open_form(INCIDENT)
+    expect(form.get_by_role("button", name="Trigger", exact=True)).to_be_disabled()
+    on_call.fill(form, "reason", "The wrong people.")
+    expect(form.get_by_role("button", name="Trigger", exact=True)).to_be_enabled()

@@ -1,0 +1,234 @@
+"""The incident DAG over REST: form, dry run, approval, recall, a word to a group."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes, keys_of_receipt, wait_until
+
+DAG = "dingtalk_incident_rollback"
+WHY = "The figures were those of last year."
+GROUP = {"kind": "group", "open_conversation_id": "cidgroup1"}
+
+
+def begin(stage: Stage, **form: Any) -> Run:
+    """Send the form off. Airflow adds what is left empty."""
+    return Run(stage.stack, DAG, stage.airflow.trigger(DAG, {"reason": WHY, **form}))
+
+
+def asked(run: Run) -> dict[str, Any]:
+    """What Airflow asks of whoever may approve, once it does."""
+    wait_until("the approval is asked for", lambda: run.states()["approve"] == "awaiting_input")
+    return run.airflow.get(_hitl(run))
+
+
+def answer(run: Run, option: str) -> Run:
+    """Approve or reject, as the buttons in Airflow's UI do."""
+    wait_until("the approval is asked for", lambda: run.states()["approve"] == "awaiting_input")
+    run.wait_until_noted("approve")
+    run.airflow.patch(_hitl(run), {"chosen_options": [option], "params_input": {}})
+    return run
+
+
+def _hitl(run: Run) -> str:
+    return f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/approve/-1/hitlDetails"
+
+
+def numbers(body: str) -> dict[str, int]:
+    """The table that is shown to whoever approves."""
+    rows = re.findall(r"^\| \**([^|*]+?)\** \| \**(\d+)\** \|$", body, re.MULTILINE)
+    return {name: int(number) for name, number in rows}
+
+
+def keys_sent(run: Run) -> set[str]:
+    """Keys of all that a run of the sends got."""
+    mapped = [run.xcom("send", map_index=index) or [] for index in range(3)]
+    return {keys_of_receipt(receipt) for some in [*mapped, run.xcom("send_to_people")] for receipt in some}
+
+
+def texts_in(stage: Stage, group: str) -> list[str]:
+    """What people read in a group that no test planted."""
+    messages = stage.dingtalk.messages().values()
+    return [m["text"] for m in messages if m["open_conversation_id"] == group and m["recalled_at"] is None]
+
+
+# A run of which half the sends failed, and one beside it that must be left alone.
+
+
+@pytest.fixture(scope="module")
+def sends(stage: Stage) -> list[Run]:
+    stage.dingtalk.empty()
+    begun = [stage.begin("real_incident_sends") for _ in range(2)]
+    return [run.wait() for run in begun]
+
+
+@pytest.fixture(scope="module")
+def incident(sends: list[Run], stage: Stage) -> Run:
+    bad, _ = sends
+    assert bad.state == "failed"
+    return begin(stage, dag_id=bad.dag_id, run_id=bad.run_id, correction_group="cidgroup2")
+
+
+def test_it_asks_before_anything_is_gone_and_says_how_many(incident: Run, stage: Stage):
+    question = asked(incident)
+    assert question["subject"] == "Take back 47 DingTalk messages?"
+    assert numbers(question["body"]) == {"group messages": 2, "one-on-one messages": 45, "in all": 47}
+    assert WHY in question["body"]
+    assert question["options"] == ["Approve", "Reject"]
+    assert stage.dingtalk.gone() == set()
+    assert not set(stage.dingtalk.calls()) & set(RECALL_API.values())
+
+
+def test_approved_exactly_the_messages_of_the_run_are_gone(incident: Run, sends: list[Run], stage: Stage):
+    answer(incident, "Approve").wait()
+    bad, other = sends
+    assert incident.state == "success"
+    assert stage.dingtalk.gone() == keys_sent(bad) == classes(incident.report("recall"))["recalled"]
+    assert len(keys_sent(bad)) == 47 == len(keys_sent(other))
+    assert stage.dingtalk.gone([*keys_sent(other)]) == set()
+
+
+def test_what_was_recalled_is_what_was_counted(incident: Run):
+    counts = incident.report("recall")["counts"]
+    assert counts["recalled"] == counts["total"] == incident.xcom("dry_run")["total"]
+
+
+def test_the_group_is_told(incident: Run, stage: Stage):
+    assert incident.states()["tell"] == "success"
+    (text,) = texts_in(stage, "cidgroup2")
+    assert "47 of 47 messages were taken back" in text
+    assert WHY in text
+    assert "failed" not in text
+
+
+def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
+    sends: list[Run], incident: Run, stage: Stage
+):
+    again = begin(stage, dag_id=sends[1].dag_id, run_id=sends[1].run_id, correction_group="cidgroup2")
+    answer(again, "Reject").wait()
+    states = again.states()
+    assert again.state == "success"
+    assert {states[name] for name in ("recall", "tell", "all_taken_back")} == {"skipped"}
+    assert stage.dingtalk.gone([*keys_sent(sends[1])]) == set()
+    assert len(texts_in(stage, "cidgroup2")) == 1
+
+
+# Keys that somebody pasted.
+
+
+def test_they_are_taken_back_without_the_blanks_around_them(stage: Stage):
+    stage.dingtalk.empty()
+    keys = stage.dingtalk.plant("group", 25)
+    left = stage.dingtalk.plant("group", 1)
+    pasted = [f" {keys[0]}\r", "", *keys[1:], keys[3]]
+    run = begin(stage, keys=pasted, **GROUP)
+    assert numbers(asked(run)["body"]) == {"group messages": 25, "in all": 25}
+    answer(run, "Approve").wait()
+    assert run.state == "success"
+    assert stage.dingtalk.gone() == set(keys)
+    assert stage.dingtalk.gone(left) == set()
+    assert run.states()["tell"] == "skipped"
+
+
+def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(stage: Stage):
+    stage.dingtalk.empty()
+    others = stage.dingtalk.plant("oto", 1, robot_code="dingother")
+    notices = stage.dingtalk.plant("work_notification", 2)
+    ours = begin(stage, keys=notices, kind="work_notification")
+    foreign = begin(stage, keys=others, kind="oto", sender="dingother", correction_group="cidgroup3")
+    answer(ours, "Approve")
+    answer(foreign, "Approve")
+    assert ours.wait().state == "success"
+    assert stage.dingtalk.gone(notices) == set(notices)
+    # The app of the connection may not use another app's robot: told as it is.
+    assert foreign.wait().state == "failed"
+    assert stage.dingtalk.gone(others) == set()
+    assert set(codes(foreign.report("recall"), "failed")) == set(others)
+
+
+def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(stage: Stage):
+    stage.dingtalk.empty()
+    keys = stage.dingtalk.plant("group", 4)
+    bad = "bm9ib2R5IHNlbnQgdGhpcw=="
+    run = begin(stage, keys=[*keys[:2], bad, *keys[2:]], correction_group="cidgroup2", **GROUP)
+    assert numbers(asked(run)["body"])["in all"] == 5
+    answer(run, "Approve").wait()
+    assert run.state == "failed"
+    states = run.states()
+    assert states["recall"] == "failed"
+    assert states["all_taken_back"] == "upstream_failed"
+    report = run.report("recall")
+    assert classes(report)["recalled"] == set(keys) == stage.dingtalk.gone()
+    assert set(codes(report, "failed")) == {bad}
+    (text,) = texts_in(stage, "cidgroup2")
+    assert "4 of 5 messages were taken back" in text
+    assert "failed: 1" in text
+
+
+def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(stage: Stage):
+    stage.dingtalk.empty()
+    keys = stage.dingtalk.plant("group", 2)
+    run = begin(stage, keys=[keys[0], "a\tb", keys[1]], **GROUP).wait()
+    assert run.state == "failed"
+    states = run.states()
+    assert states["dry_run"] == "failed"
+    assert states["approve"] == states["recall"] == "upstream_failed"
+    assert "receipts[1].process_query_key" in run.log("dry_run")
+    assert stage.dingtalk.gone() == set()
+
+
+def test_group_messages_without_their_group_are_refused(stage: Stage):
+    run = begin(stage, keys=["key"], kind="group").wait()
+    assert run.state == "failed"
+    assert run.states()["approve"] == "upstream_failed"
+    assert "open_conversation_id" in run.log("dry_run")
+
+
+# Forms that name nothing, or what nothing was sent by.
+
+
+@pytest.fixture(scope="module")
+def of_nothing(stage: Stage) -> dict[str, Run]:
+    stage.dingtalk.empty()
+    silent = begin(stage, keys=["key"], kind="group").wait()
+    forms = {"empty": {}, "blank": {"keys": [" "]}, "silent": {"dag_id": DAG, "run_id": silent.run_id}}
+    begun = {name: begin(stage, **form) for name, form in forms.items()}
+    return {name: run.wait() for name, run in begun.items()}
+
+
+def test_an_empty_form_is_refused(of_nothing: dict[str, Run]):
+    assert of_nothing["empty"].state == "failed"
+    assert "The form names nothing" in of_nothing["empty"].log("find")
+
+
+@pytest.mark.parametrize("name", ["blank", "silent"])
+def test_with_nothing_to_take_back_nobody_is_asked(of_nothing: dict[str, Run], name: str):
+    states = of_nothing[name].states()
+    assert of_nothing[name].state == "success"
+    assert {states[task] for task in ("dry_run", "approve", "recall", "tell")} == {"skipped"}
+    assert "Nothing to recall." in of_nothing[name].log("dry_run")
+
+
+def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
+    assert not set(stage.dingtalk.calls()) & set(RECALL_API.values())
+
+
+def test_a_run_that_is_not_there_or_half_named_is_refused(stage: Stage):
+    forms = [{"dag_id": DAG, "run_id": "manual__nowhere"}, {"run_id": "manual__nowhere"}, {"dag_id": DAG}]
+    begun = [begin(stage, **form) for form in forms]
+    nowhere, *halves = [run.wait() for run in begun]
+    assert {run.state for run in (nowhere, *halves)} == {"failed"}
+    assert f"There is no run manual__nowhere of {DAG}." in nowhere.log("find")
+    for run in halves:
+        assert "A run needs both" in run.log("find")
+
+
+def test_who_may_approve_can_be_told_on_dingtalk(stage: Stage):
+    stage.dingtalk.empty()
+    run = stage.begin("real_approval_told")
+    answer(run, "Reject").wait()
+    assert run.state == "success"
+    assert texts_in(stage, "cidgroup3") == [f"Please approve {run.run_id}."]
