@@ -50,7 +50,7 @@ PARAMS = {
 
 SUBJECT = "Take back {{ ti.xcom_pull(task_ids='dry_run')['total'] }} DingTalk messages?"
 PLAN = """\
-{% set plan = ti.xcom_pull(task_ids="dry_run") %}
+{% set plan = ti.xcom_pull(task_ids="dry_run") -%}
 | to be taken back | messages |
 | :--- | ---: |
 {% for kind, number in plan["by_kind"].items() -%}
@@ -63,7 +63,7 @@ PLAN = """\
 A recall leaves no trace in the chats and cannot be undone. What was read has been read.
 """
 WORD = """\
-{% set counts = ti.xcom_pull(task_ids="recall", key="report")["counts"] %}
+{% set counts = ti.xcom_pull(task_ids="recall", key="report")["counts"] -%}
 ## {{ counts["recalled"] }} of {{ counts["total"] }} messages were taken back
 
 {{ params.reason }}
@@ -77,7 +77,7 @@ WORD = """\
 def dingtalk_incident_rollback():
     @task
     def find(params: dict, ti) -> list[dict]:
-        from airflow.sdk.exceptions import AirflowFailException
+        from airflow.providers.common.compat.sdk import AirflowFailException
 
         if bool(params["dag_id"]) != bool(params["run_id"]):
             raise AirflowFailException("A run needs both, its DAG and its id.")
@@ -89,7 +89,7 @@ def dingtalk_incident_rollback():
     def dry_run(receipts: list[dict]) -> dict:
         from collections import Counter
 
-        from airflow.sdk.exceptions import AirflowSkipException
+        from airflow.providers.common.compat.sdk import AirflowSkipException
 
         from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 
@@ -119,7 +119,7 @@ def dingtalk_incident_rollback():
 
 def sent_by_run(ti, params: dict) -> list:
     """Receipts of everything that a run sent."""
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.providers.common.compat.sdk import AirflowFailException
 
     dag_id, run_id = params["dag_id"], params["run_id"]
     if not run_id:
