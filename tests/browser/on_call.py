@@ -9,6 +9,8 @@ from urllib.parse import quote, unquote
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+#: How often a button is clicked at most.
+ATTEMPTS = 3
 RUN = re.compile(r"/dags/[^/]+/runs/([^/?]+)")
 
 
@@ -45,7 +47,7 @@ class OnCall:
 
     def send_off(self, form: Locator) -> str:
         """Press the button of the form; the id of the run that begins."""
-        form.get_by_role("button", name="Trigger", exact=True).click()
+        self._click(form.get_by_role("button", name="Trigger", exact=True), "POST", "/dagRuns")
         self.page.wait_for_url(RUN)
         found = RUN.search(self.page.url)
         assert found
@@ -60,7 +62,7 @@ class OnCall:
 
     def press(self, button: str) -> None:
         """Press a button, and wait until Airflow has heard it."""
-        self.page.get_by_role("button", name=button, exact=True).click()
+        self._click(self.page.get_by_role("button", name=button, exact=True), "PATCH", "/hitlDetails")
         self.page.get_by_text("Response received at").wait_for()
 
     def look_at_run(self, dag_id: str, run_id: str, state: str) -> None:
@@ -73,3 +75,14 @@ class OnCall:
         """A task's row in the table on a run's page."""
         link = self.page.get_by_role("link", name=task_id, exact=True)
         return self.page.get_by_role("row").filter(has=link)
+
+    def _click(self, button: Locator, method: str, path: str) -> None:
+        """Click, and click again if Airflow answers with a 500: on SQLite it now and then does."""
+        for _ in range(ATTEMPTS):
+            with self.page.expect_response(
+                lambda answer: answer.request.method == method and answer.url.endswith(path)
+            ) as answer:
+                button.click()
+            if answer.value.status < 500:
+                return
+        raise AssertionError(f"{method} {path}: {answer.value.status} {answer.value.text()}")
