@@ -28,19 +28,15 @@ def field(section: str, title: str, description: str = "", **schema) -> Param:
     return Param(None, section=section, title=title, description=description, **schema)
 
 
-RUN, KEYS, AFTER = "Everything that a run sent", "Messages by their keys", "Afterwards"
+SENT, KEYS, AFTER = "What a DAG sent", "Messages by their keys", "Afterwards"
 PARAMS = {
-    "reason": Param(
-        type="string", title="Why", minLength=3, description="Told to who approves, and to the group."
-    ),
-    "dag_id": field(RUN, "DAG"),
-    "run_id": field(RUN, "Run", "As Airflow shows it, e.g. scheduled__2026-11-21T09:00:00+00:00."),
+    "reason": Param(type="string", title="Why", minLength=3, description="Told to who approves and to the group."),
+    "dag_id": field(SENT, "DAG"),
+    "run_id": field(SENT, "Run", "Its id, as Airflow shows it: everything that it sent. Or a time:"),
+    "since": field(SENT, "Since", "Everything that all runs sent since then.", format="date-time"),
+    "until": field(SENT, "Until", "Empty: until now.", format="date-time"),
     "keys": field(
-        KEYS,
-        "Keys",
-        "One a line: processQueryKey, openDingId, or task_id.",
-        type="array",
-        items={"type": "string"},
+        KEYS, "Keys", "One a line: processQueryKey, openDingId or task_id.", type="array", items={"type": "string"}
     ),
     "kind": Param("group", section=KEYS, title="Kind", type="string", enum=list(KINDS), values_display=KINDS),
     "open_conversation_id": field(KEYS, "Conversation", "openConversationId, of group and private-chat messages."),
@@ -48,16 +44,20 @@ PARAMS = {
     "correction_group": field(AFTER, "Group to tell", "openConversationId. Empty: nobody is told."),
 }
 
-SUBJECT = "Take back {{ ti.xcom_pull(task_ids='dry_run')['total'] }} DingTalk messages?"
+SUBJECT = "Take back {{ ti.xcom_pull(task_ids='dry_run')['counts']['total'] }} DingTalk messages?"
+APPROVED = "{% set counts = ti.xcom_pull(task_ids='dry_run')['counts'] %}{{ counts['total'] + counts['expired'] }}"
 PLAN = """\
-{% set plan = ti.xcom_pull(task_ids="dry_run") -%}
+{% set counts = ti.xcom_pull(task_ids="dry_run")["counts"] -%}
 | to be taken back | messages |
 | :--- | ---: |
-{% for kind, number in plan["by_kind"].items() -%}
-| {{ kind }} | {{ number }} |
+{% for kind, name in KINDS.items() if kind in counts -%}
+| {{ name }} | {{ counts[kind] }} |
 {% endfor -%}
-| **in all** | **{{ plan["total"] }}** |
+| **in all** | **{{ counts["total"] }}** |
 
+{% if counts["expired"] -%}
+{{ counts["expired"] }} more are too old to be taken back.
+{% endif %}
 **Why:** {{ params.reason }}
 
 A recall leaves no trace in the chats and cannot be undone. What was read has been read.
@@ -73,39 +73,42 @@ WORD = """\
 """
 
 
-@dag(schedule=None, tags=["dingtalk"], params=PARAMS)
+@dag(schedule=None, tags=["dingtalk"], params=PARAMS, user_defined_macros={"KINDS": KINDS})
 def dingtalk_incident_rollback():
     @task
-    def find(params: dict, ti) -> list[dict]:
-        from airflow.providers.common.compat.sdk import AirflowFailException
+    def pasted(params: dict, ti) -> list[dict]:
+        """Receipts of messages of which somebody has the keys."""
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, SENDER_FIELDS
 
-        if bool(params["dag_id"]) != bool(params["run_id"]):
-            raise AirflowFailException("A run needs both, its DAG and its id.")
-        if not (params["run_id"] or params["keys"]):
-            raise AirflowFailException("The form names nothing to take back: fill in a run, or keys.")
-        return [*sent_by_run(ti, params), *pasted(params)]
+        check(params, ti)
+        kind, keys = params["kind"], [key.strip() for key in params["keys"] or []]
+        known = {**DingTalkHook().defaults(), "open_conversation_id": params["open_conversation_id"]}
+        if params["sender"]:
+            known |= {"robot_code": params["sender"], "agent_id": params["sender"]}
+        of_all = {"kind": kind, **{name: known[name] for name in SENDER_FIELDS[kind]}}
+        return [{**of_all, KEY_FIELD[kind]: key} for key in keys if key]
 
-    @task
-    def dry_run(receipts: list[dict]) -> dict:
-        from collections import Counter
+    what = {
+        "receipts": pasted(),
+        "from_dag": "{{ params.dag_id or '' }}",
+        "from_run": "{{ params.run_id }}",
+        "since": "{{ params.since }}",
+        # What is sent from now on was not in the plan.
+        "until": "{{ (params.until or dag_run.run_after.isoformat()) if params.since else '' }}",
+    }
+    dry_run = DingTalkRollbackOperator(task_id="dry_run", dry_run=True, **what)
 
-        from airflow.providers.common.compat.sdk import AirflowSkipException
+    @task.short_circuit
+    def anything_to_recall(plan: dict) -> bool:
+        return plan["counts"]["total"] > 0
 
-        from airflow_provider_dingtalk.messaging.receipts import parse_receipts
-
-        if not receipts:
-            print("Nothing to recall.")
-            raise AirflowSkipException
-        unique = {receipt.key: receipt for receipt in parse_receipts(receipts)}
-        return {"total": len(unique), "by_kind": Counter(KINDS[receipt.kind] for receipt in unique.values())}
-
-    receipts = find()
     # Nobody answers: nothing is taken back, and the run fails.
     approve = ApprovalOperator(task_id="approve", subject=SUBJECT, body=PLAN, response_timeout=timedelta(hours=12))
-    # What was approved, and not what is found by now.
-    recall = DingTalkRollbackOperator(task_id="recall", receipts=receipts)
+    # Not more than was approved: should a run have sent more by now, nothing is recalled.
+    recall = DingTalkRollbackOperator(task_id="recall", max_messages=APPROVED, **what)
     # The last task of the chain, so that the run fails with the recall, whatever the group is told.
-    dry_run(receipts) >> approve >> recall >> EmptyOperator(task_id="all_taken_back")
+    anything_to_recall(dry_run.output) >> approve >> recall >> EmptyOperator(task_id="all_taken_back")
 
     @task.short_circuit(trigger_rule="all_done")
     def somebody_to_tell(params: dict, ti) -> bool:
@@ -117,40 +120,19 @@ def dingtalk_incident_rollback():
     recall >> somebody_to_tell() >> tell
 
 
-def sent_by_run(ti, params: dict) -> list:
-    """Receipts of everything that a run sent."""
+def check(params: dict, ti) -> None:
+    """Refuse a form that makes no sense."""
     from airflow.providers.common.compat.sdk import AirflowFailException
 
-    dag_id, run_id = params["dag_id"], params["run_id"]
-    if not run_id:
-        return []
-    states = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id)
-    if not states:
-        raise AirflowFailException(f"There is no run {run_id} of {dag_id}.")
-    # A mapped task's states come as task_0, task_1, …
-    tasks = sorted({*states, *(name.rstrip("0123456789").removesuffix("_") for name in states)})
-    found, number = [], 0
-    while chunks := [
-        chunk
-        for chunk in ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=tasks, key=f"receipts_{number}")
-        if chunk
-    ]:
-        found += chunks
-        number += 1
-    return [receipt for chunk in found for receipt in chunk]
-
-
-def pasted(params: dict) -> list[dict]:
-    """Receipts of messages of which somebody has the keys."""
-    from airflow_provider_dingtalk.hooks import DingTalkHook
-    from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, SENDER_FIELDS
-
-    kind = params["kind"]
-    known = {**DingTalkHook().defaults(), "open_conversation_id": params["open_conversation_id"]}
-    if params["sender"]:
-        known |= {"robot_code": params["sender"], "agent_id": params["sender"]}
-    of_all = {"kind": kind, **{name: known[name] for name in SENDER_FIELDS[kind]}}
-    return [{**of_all, KEY_FIELD[kind]: key.strip()} for key in params["keys"] or [] if key.strip()]
+    run, time = bool(params["run_id"]), bool(params["since"])
+    if run and time:
+        raise AirflowFailException("The form names a run and a time: use one of them.")
+    if bool(params["dag_id"]) != (run or time):
+        raise AirflowFailException("A DAG needs a run or a time, and they need a DAG.")
+    if run and not ti.get_task_states(dag_id=params["dag_id"], run_ids=[params["run_id"]]):
+        raise AirflowFailException(f"There is no run {params['run_id']} of {params['dag_id']}.")
+    if not (run or time or params["keys"]):
+        raise AirflowFailException("The form names nothing to take back: fill in a run, a time, or keys.")
 
 
 dingtalk_incident_rollback()

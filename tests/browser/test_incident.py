@@ -41,7 +41,7 @@ def test_approved(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
 
     form = on_call.open_form(INCIDENT)
     on_call.fill(form, "reason", "The figures were those of last year.")
-    on_call.unfold(form, "Everything that a run sent")
+    on_call.unfold(form, "What a DAG sent")
     on_call.fill(form, "dag_id", wrong.dag_id)
     on_call.fill(form, "run_id", wrong.run_id)
     on_call.unfold(form, "Afterwards")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes, keys_of_receipt, wait_until
 
-DAG = "dingtalk_incident_rollback"
+DAG, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
 WHY = "The figures were those of last year."
 GROUP = {"kind": "group", "open_conversation_id": "cidgroup1"}
 
@@ -21,16 +22,22 @@ def begin(stage: Stage, **form: Any) -> Run:
 
 def asked(run: Run) -> dict[str, Any]:
     """What Airflow asks of whoever may approve, once it does."""
-    wait_until("the approval is asked for", lambda: run.states()["approve"] == "awaiting_input")
+    _wait_for_the_question(run)
     return run.airflow.get(_hitl(run))
 
 
 def answer(run: Run, option: str) -> Run:
     """Approve or reject, as the buttons in Airflow's UI do."""
-    wait_until("the approval is asked for", lambda: run.states()["approve"] == "awaiting_input")
+    _wait_for_the_question(run)
     run.wait_until_noted("approve")
     run.airflow.patch(_hitl(run), {"chosen_options": [option], "params_input": {}})
     return run
+
+
+def _wait_for_the_question(run: Run) -> None:
+    under_way = (None, "scheduled", "queued", "running")
+    wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way)
+    assert run.states()["approve"] == "awaiting_input"
 
 
 def _hitl(run: Run) -> str:
@@ -93,7 +100,7 @@ def test_approved_exactly_the_messages_of_the_run_are_gone(incident: Run, sends:
 
 def test_what_was_recalled_is_what_was_counted(incident: Run):
     counts = incident.report("recall")["counts"]
-    assert counts["recalled"] == counts["total"] == incident.xcom("dry_run")["total"]
+    assert counts["recalled"] == counts["total"] == incident.xcom("dry_run")["counts"]["total"]
 
 
 def test_the_group_is_told(incident: Run, stage: Stage):
@@ -201,15 +208,15 @@ def of_nothing(stage: Stage) -> dict[str, Run]:
 
 def test_an_empty_form_is_refused(of_nothing: dict[str, Run]):
     assert of_nothing["empty"].state == "failed"
-    assert "The form names nothing" in of_nothing["empty"].log("find")
+    assert "The form names nothing" in of_nothing["empty"].log("pasted")
 
 
 @pytest.mark.parametrize("name", ["blank", "silent"])
 def test_with_nothing_to_take_back_nobody_is_asked(of_nothing: dict[str, Run], name: str):
     states = of_nothing[name].states()
     assert of_nothing[name].state == "success"
-    assert {states[task] for task in ("dry_run", "approve", "recall", "tell")} == {"skipped"}
-    assert "Nothing to recall." in of_nothing[name].log("dry_run")
+    assert {states[task] for task in ("approve", "recall", "all_taken_back", "tell")} == {"skipped"}
+    assert "0 messages would be recalled" in of_nothing[name].log("dry_run")
 
 
 def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
@@ -217,13 +224,15 @@ def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
 
 
 def test_a_run_that_is_not_there_or_half_named_is_refused(stage: Stage):
-    forms = [{"dag_id": DAG, "run_id": "manual__nowhere"}, {"run_id": "manual__nowhere"}, {"dag_id": DAG}]
+    dag, of_run, of_time = {"dag_id": DAG}, {"run_id": "manual__nowhere"}, {"since": "2026-11-21T09:00:00Z"}
+    forms = [dag | of_run, of_run, of_time, dag, dag | of_run | of_time]
     begun = [begin(stage, **form) for form in forms]
-    nowhere, *halves = [run.wait() for run in begun]
-    assert {run.state for run in (nowhere, *halves)} == {"failed"}
-    assert f"There is no run manual__nowhere of {DAG}." in nowhere.log("find")
+    nowhere, *halves, both = [run.wait() for run in begun]
+    assert {run.state for run in (nowhere, *halves, both)} == {"failed"}
+    assert f"There is no run manual__nowhere of {DAG}." in nowhere.log("pasted")
+    assert "use one of them" in both.log("pasted")
     for run in halves:
-        assert "A run needs both" in run.log("find")
+        assert "A DAG needs a run or a time" in run.log("pasted")
 
 
 def test_who_may_approve_can_be_told_on_dingtalk(stage: Stage):
@@ -232,3 +241,32 @@ def test_who_may_approve_can_be_told_on_dingtalk(stage: Stage):
     answer(run, "Reject").wait()
     assert run.state == "success"
     assert texts_in(stage, "cidgroup3") == [f"Please approve {run.run_id}."]
+
+
+def test_everything_that_a_dag_sent_since_a_moment(stage: Stage):
+    stage.dingtalk.empty()
+    before = stage.play(SENDS, revenue=7)
+    early = set(stage.dingtalk.messages())
+    since = datetime.now(UTC).isoformat()
+    after = stage.play(SENDS, revenue=7)
+    late = set(stage.dingtalk.messages()) - early
+    assert before.state == after.state == "success"
+    run = begin(stage, dag_id=SENDS, since=since)
+    assert numbers(asked(run)["body"])["in all"] == 51 == len(late)
+    answer(run, "Approve").wait()
+    assert run.state == "success"
+    assert stage.dingtalk.gone() == late
+
+
+def test_if_a_run_has_sent_more_than_was_approved_nothing_is_taken_back(stage: Stage):
+    stage.dingtalk.empty()
+    source = stage.begin("real_incident_still_sending")
+    asked(source)
+    run = begin(stage, dag_id=source.dag_id, run_id=source.run_id, correction_group="cidgroup2")
+    assert numbers(asked(run)["body"])["in all"] == 1
+    assert answer(source, "Approve").wait().state == "success"
+    assert answer(run, "Approve").wait().state == "failed"
+    assert "There are 2 messages to recall, max_messages is 1" in run.log("recall")
+    assert run.states()["tell"] == "skipped"
+    assert stage.dingtalk.gone() == set()
+    assert len(stage.dingtalk.messages()) == 2
