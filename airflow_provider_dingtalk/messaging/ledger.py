@@ -60,6 +60,7 @@ class Journal:
         self._ledger = ledger
         self._unwritten: dict[str, Verdict] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._asked = self._done = 0
 
     def note(self, verdicts: Mapping[str, Verdict]) -> None:
         """Have these written with the next write."""
@@ -71,16 +72,24 @@ class Journal:
         :raises LedgerError: They are not.
         """
         self.note(verdicts)
+        self._asked += 1
+        number = self._asked
         async with self._one_at_a_time:
-            # Whoever held the lock before may have written ours too.
-            if self._unwritten:
-                writing, self._unwritten = self._unwritten, {}
-                try:
-                    await self._ledger.write(writing)
-                except BaseException:
-                    # Whoever waits for the lock must not take these for written.
-                    self._unwritten = {**writing, **self._unwritten}
-                    raise
+            # Whoever held the lock before may have written ours too: what others want is not ours to wait for.
+            if number > self._done:
+                await self._write_all()
+
+    async def _write_all(self) -> None:
+        writing, self._unwritten = self._unwritten, {}
+        number = self._asked
+        try:
+            if writing:
+                await self._ledger.write(writing)
+        except BaseException:
+            # Whoever waits for the lock must not take these for written.
+            self._unwritten = {**writing, **self._unwritten}
+            raise
+        self._done = number
 
 
 class SentLetter(Struct, frozen=True):
