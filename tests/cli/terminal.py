@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -82,7 +83,9 @@ class Terminal:
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a command, and do not wait for it."""
-        return subprocess.Popen([*MODULE, *arguments], env=self.environment(), **more)
+        return subprocess.Popen(
+            [*MODULE, *arguments], env=self.environment(), preexec_fn=_as_in_a_terminal, **more
+        )
 
     def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
         """Messages as if sent by somebody else; their keys."""
@@ -98,3 +101,8 @@ class Terminal:
     def calls(self) -> int:
         """Requests that reached DingTalk."""
         return sum(count["total"] for count in self.sandbox.truth(brief=True)["calls"].values())
+
+
+def _as_in_a_terminal() -> None:
+    """Ctrl-C works there, even if whoever runs the tests had it ignored, as shells do in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -126,7 +126,7 @@ def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
     assert done.status == 0
     assert done.json["counts"]["recalled"] == 60
     # What was recalled is not asked for again, what was under way is.
-    assert done.json["api_calls"]["recall"] == 2
+    assert done.json["api_calls"]["again"] == 2
     assert {terminal.sandbox.world.messages[key].recalls for key in first} == {1}
     assert terminal.gone() == set(keys)
 
