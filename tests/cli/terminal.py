@@ -84,7 +84,10 @@ class Terminal:
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
         """Start a command, and do not wait for it."""
         return subprocess.Popen(
-            [*MODULE, *arguments], env=self.environment(), preexec_fn=_as_in_a_terminal, **more
+            [*MODULE, *arguments],
+            env=self.environment(),
+            preexec_fn=_as_in_a_terminal,  # noqa: PLW1509 -- it sets a signal and takes no lock
+            **more,
         )
 
     def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
