@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from tests.real_airflow.stage import Run, Stage, keys_of_receipt
+from tests.real_airflow.vault import SECRET
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
 AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
@@ -28,7 +28,7 @@ class Shell:
             **inherited,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_API_URL": stage.stack.url,
-            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(stage.dingtalk.server.connection()),
+            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(stage.dingtalk.server.connection() | {"password": SECRET}),
         }
         self._dingtalk = stage.dingtalk
 
@@ -42,7 +42,7 @@ class Shell:
             timeout=120,
             check=False,
         )
-        for secret in (CLIENT_SECRET, *self._dingtalk.tokens):
+        for secret in self._dingtalk.server.world.secrets():
             assert secret not in done.stdout + done.stderr
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
