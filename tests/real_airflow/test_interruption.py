@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.real_airflow.stage import RECALL_API, Stage, classes, codes
 
-KEYS = 400
+KEYS = 800
 BATCH = 20
 ANSWERED = 3
 
