@@ -128,8 +128,9 @@ def test_what_is_no_object_in_json_is_refused_by_its_field(value: Any) -> None:
     assert caught.value.field == "msg_param"
 
 
-@pytest.mark.parametrize("value", [value for value in BAD_OBJECTS.values() if value], ids=str)
-def test_work_notification_that_is_no_object_in_json_is_refused(value: Any) -> None:
+@pytest.mark.parametrize("name", [name for name, value in BAD_OBJECTS.items() if value])
+def test_work_notification_that_is_no_object_in_json_is_refused(name: str) -> None:
+    value = BAD_OBJECTS[name]
     inner = value if isinstance(value, dict) else None
     msg = {"msgtype": "text", "text": inner} if inner else value
     with pytest.raises(InvalidInputError, match=r"^msg: "):
