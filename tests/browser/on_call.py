@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -39,6 +40,15 @@ class OnCall:
     def fill(self, form: Locator, name: str, value: str) -> None:
         """Fill in a field by the name of its Param."""
         form.locator(f"#element_{name}").fill(value)
+
+    def pick_moment(self, form: Locator, label: str, moment: datetime) -> None:
+        """Fill in a date and a time, in UTC, by the label that stands before the field."""
+        field = "xpath=ancestor::*[.//*[@data-testid='datetime-input']][1]//*[@data-testid='datetime-input']"
+        form.get_by_text(label, exact=True).locator(field).click()
+        self.page.get_by_placeholder("YYYY/MM/DD").fill(moment.strftime("%Y/%m/%d"))
+        self.page.get_by_placeholder("HH:mm").fill(moment.strftime("%H:%M"))
+        # The calendar closes when the focus goes elsewhere.
+        form.get_by_role("heading").first.click()
 
     def choose(self, form: Locator, name: str, option: str) -> None:
         """Choose from a drop-down list."""

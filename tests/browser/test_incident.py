@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
@@ -89,6 +90,24 @@ def test_rejected(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
     shoot(on_call.page, "2_run")
     expect(chats.locator("[data-key]")).to_have_count(3)
     assert stage.dingtalk.gone() == set()
+
+
+def test_of_a_time(on_call: OnCall, stage: Stage, shoot: Shoot):
+    """Messages of runs before, which are taken back already, do not count."""
+    half_an_hour_ago = datetime.now(UTC) - timedelta(minutes=30)
+    stage.play(SENDS, revenue=7)
+    form = on_call.open_form(INCIDENT)
+    on_call.fill(form, "reason", "All of that morning.")
+    on_call.unfold(form, "What a DAG sent")
+    on_call.fill(form, "dag_id", SENDS)
+    on_call.pick_moment(form, "Since", half_an_hour_ago)
+    shoot(on_call.page, "1_form")
+    run_id = on_call.send_off(form)
+    approval_is_asked_for(stage, run_id)
+    on_call.open_required_action("Take back 51 DingTalk messages?")
+    on_call.press("Approve")
+    on_call.look_at_run(INCIDENT, run_id, "Success")
+    assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
 
 
 def test_the_form_does_not_go_off_without_a_reason(on_call: OnCall):
