@@ -73,6 +73,8 @@ def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[Ai
         # Nobody edits the DAGs meanwhile.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
+        # A new asset is listed after the next clean-up.
+        "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
         # Sensors that poke hold a worker each.
         "AIRFLOW__CORE__PARALLELISM": "8",
     }

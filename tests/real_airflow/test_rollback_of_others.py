@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pendulum
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes
+from tests.real_airflow.stage import Run, Stage, classes, wait_until
 
 OTHERS = "real_rollback_of_others"
 
@@ -73,8 +75,13 @@ def test_what_was_read_stays_and_its_readers_can_be_told(good: dict[str, Run], s
 
 
 def test_the_outbox_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
-    assets = stage.airflow.get("/assets", name_pattern="dingtalk_outbox_real_rollback")["assets"]
-    (asset,) = [one for one in assets if one["name"] == "dingtalk_outbox_real_rollback"]
+    def found() -> list[dict[str, Any]]:
+        assets = stage.airflow.get("/assets", name_pattern="dingtalk_outbox_real_rollback")["assets"]
+        return [one for one in assets if one["name"] == "dingtalk_outbox_real_rollback"]
+
+    # Airflow's scheduler lists an asset of an alias at its next clean-up.
+    wait_until("the outbox is among the assets", lambda: bool(found()))
+    (asset,) = found()
     events = stage.airflow.get("/assets/events", asset_id=asset["id"], limit=100)["asset_events"]
     of_first = [event["extra"] for event in events if event["extra"]["run_id"] == good["first"].run_id]
     assert {"kept": 6, "recalled": 0, "left": 0} in [
