@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_dingtalk import outbox
+from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.execution import SENDING
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso, parse_receipts
 from airflow_provider_dingtalk.runs import Tasks, indexes_not_rolled_back, runs_not_rolled_back, tasks_of_run
@@ -32,14 +33,20 @@ def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
     return _left(context, Tasks(context, task_ids))
 
 
-def of_run(context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = ()) -> Found:
+def of_run(
+    context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = (), *, must_be: bool = False
+) -> Found:
     """What a run sent, or some tasks of it; failed and killed ones too.
 
     :param dag_id: None: this one.
     :param task_ids: Empty: all of them.
+    :param must_be: Somebody named the run, and may have mistyped it.
+    :raises InvalidInputError: There is no such run, or nothing ran in it.
     """
     dag_id = dag_id or context["ti"].dag_id
     everybody = tasks_of_run(context, dag_id, run_id)
+    if must_be and not everybody.ids:
+        raise InvalidInputError("from_run", f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
     return _left(context, tasks, everybody.recalled())
 

@@ -198,7 +198,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
         if since is None and (until is not None or (dag_id and not run_ids)):
             raise InvalidInputError("since", "is missing; give it, or from_run")
-        found = [selection.of_run(context, dag_id, run_id, from_tasks) for run_id in run_ids]
+        found = [selection.of_run(context, dag_id, run_id, from_tasks, must_be=True) for run_id in run_ids]
         if from_tasks and not run_ids:
             found.append(selection.of_tasks(context, from_tasks))
         if since is not None:

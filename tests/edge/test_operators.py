@@ -800,6 +800,27 @@ def test_twenty_people_share_a_call(sandbox: SandboxServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("send", r"from_tasks\[0\]: is 'send', no task of this DAG; 'group.send' is"),
+        (["group.send", "sent"], r"from_tasks\[1\]: is 'sent', no task of this DAG"),
+    ],
+)
+def test_a_task_that_is_none_of_the_dag_is_refused_although_nothing_failed(
+    sandbox: SandboxServer, named: Any, told: str
+) -> None:
+    from airflow.sdk import DAG, BaseOperator, TaskGroup
+
+    with DAG("dag", schedule=None):
+        with TaskGroup("group"):
+            BaseOperator(task_id="send")
+        undo = rollback(from_tasks=named, only_if_failed=True)
+    with pytest.raises(AirflowFailException, match=told):
+        run(undo)
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize(
     ("states", "recalls"),
     [
         ({"send": "success", "check": "success"}, False),

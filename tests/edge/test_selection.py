@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
+from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
 from airflow_provider_dingtalk.selection import of_run, of_unfinished
 
@@ -161,3 +164,8 @@ def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
     ti = Runs({"run": {("send_1", -1): "failed", ("send", -1): "success"}})
     assert not Tasks({"ti": ti}, ["send"], dag_id=DAG, run_id="run").has_failed()
     assert Tasks({"ti": ti}, ["send_1"], dag_id=DAG, run_id="run").has_failed()
+
+
+def test_a_run_that_somebody_mistyped_is_refused_by_its_name():
+    with pytest.raises(InvalidInputError, match=r"^from_run: is 'yesterday', no run of 'revenue'"):
+        of_run({"ti": Runs({})}, DAG, "yesterday", must_be=True)
