@@ -168,4 +168,4 @@ def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
 
 def test_a_run_that_somebody_mistyped_is_refused_by_its_name():
     with pytest.raises(InvalidInputError, match=r"^from_run: is 'yesterday', no run of 'revenue'"):
-        of_run({"ti": Runs({})}, DAG, "yesterday", must_be=True)
+        of_run({"ti": Runs({"yesterday": {}})}, DAG, "yesterday", must_be=True)
