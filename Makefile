@@ -43,7 +43,7 @@ demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local Ding
 
 .PHONY: test
 test: $(INSTALLED)  ## Run the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-faults
 test-faults: $(INSTALLED)  ## Break everything on purpose, with figures: the matrix, then kills in real Airflow

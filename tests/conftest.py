@@ -7,8 +7,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 REAL_AIRFLOW = Path(__file__).parent / "real_airflow"
 
@@ -25,10 +27,18 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2``: real Airflow at once and in one process, meanwhile the rest file by file in the other."""
+    """What runs in real Airflow comes first: it takes longest."""
     items.sort(key=lambda item: REAL_AIRFLOW not in item.path.parents)
-    for item in items:
-        group = REAL_AIRFLOW if REAL_AIRFLOW in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+class _ByFile(LoadScopeScheduling):
+    """With ``-n 2``: real Airflow in one process, for there is one Airflow; the rest file by file in the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        return REAL_AIRFLOW.name if f"/{REAL_AIRFLOW.name}/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    return _ByFile(config, log)
