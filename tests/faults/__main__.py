@@ -146,11 +146,19 @@ def _with_elsewhere(figures: dict[str, Any], options: argparse.Namespace) -> dic
     held = {
         32: killed and all(figures["points"].values()),
         36: killed,
-        37: not real.get("wrong", ["did not run"]) and real.get("triggerer_kills", 0) > 1,
+        37: not real.get("wrong", ["did not run"])
+        and real["seed"] == options.seed
+        and real["triggerer_kills"] > 1,
+    }
+    told = {
+        32: ", ".join(f"{point} {count}" for point, count in figures.get("points", {}).items()),
+        36: "a recall and a send, each by two tries at once",
+        37: f"{real.get('triggerer_kills', 0)} kills of the triggerer",
     }
     for row in ROWS:
         if row.number in figures["elsewhere"]:
-            print(f"{row.number:2} {'held' if held[row.number] else 'NOT HELD'} in {row.elsewhere}: {row.name}")
+            state = "held" if held[row.number] else "NOT HELD"
+            print(f"{row.number:2} {state:11} {row.name}, in {row.elsewhere}: {told[row.number]}")
     return figures | {
         "faults": figures["faults"] + sum(held[number] for number in figures["elsewhere"]),
         "elsewhere": [number for number in figures["elsewhere"] if not held[number]],

@@ -82,10 +82,9 @@ class Tally(Struct, kw_only=True):
         if DONE[0] <= share <= DONE[1]:
             self.kills += 1
             self.shares.append(share)
+            self.points += [where] if where else []
         else:
             self.uncounted += 1
-        if where:
-            self.points.append(where)
 
     def must(self, is_so: bool, otherwise: str) -> None:
         """Something that must be."""
@@ -154,10 +153,19 @@ class RecallRun:
         """Killed at moments spread evenly over its progress."""
         with self._task() as task:
             for moment in sorted(self._rng.uniform(0.08, 0.85) for _ in range(kills)):
-                if not task.kill_somewhere(self._calls_until(moment), self._rng, SPREAD):
+                if not self._kill_somewhere(task, moment):
                     break
                 self._after_kill(task)
             return self._finish(task)
+
+    def _kill_somewhere(self, task: Task, moment: float) -> bool:
+        """Tries until one is killed; a fault may end a try before."""
+        for _ in range(TRIES_TO_REACH):
+            if task.kill_somewhere(self._calls_until(moment), self._rng, SPREAD):
+                return True
+            if not self._reopen(task, task.end()):
+                return False
+        return False
 
     @contextmanager
     def _task(self) -> Iterator[Task]:
@@ -238,7 +246,7 @@ class RecallRun:
         calls = task.spent("recall")
         limit = tally.batches + in_the_air + again
         tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
-        # Sharper: what the ledger had in doubt when each kill came.
+        # Sharper: what the ledger had in doubt when each kill came. A call that a fault struck costs another one.
         every, limit = task.spent("recall", "again"), tally.batches + self._in_doubt + again + fired
         tally.must(every <= limit, f"{every} calls to recall, those again included, of at most {limit}")
         arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")

@@ -53,7 +53,12 @@ def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int)
     """All named points, and as many random moments as ordered; those that miss the middle are drawn again."""
     total = Tally()
     for points in NAMED_RUNS:
-        total.add(RecallRun(sandbox, fault, rngs()).with_named_kills(points))
+        for _ in range(REDRAWS):
+            total.add(RecallRun(sandbox, fault, rngs()).with_named_kills(points))
+            if set(points) <= set(total.points):
+                break
+    missed = set(Point) - set(total.points)
+    total.must(not missed, f"no kill in the middle {', '.join(sorted(missed))}")
     at_random = Tally()
     for _ in range(REDRAWS * kills // KILLS_PER_RUN + 1):
         if at_random.kills >= kills:

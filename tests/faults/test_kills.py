@@ -36,7 +36,8 @@ def figures() -> dict[str, Any]:
 
 def test_every_named_point_kills_under_each_fault(figures):
     assert set(figures["points"]) == set(Point)
-    assert min(figures["points"].values()) >= 3
+    # A send that dies before success has sent everything: that counts for nothing.
+    assert min(figures["points"].values()) >= 2
 
 
 def test_kills_land_in_the_middle(figures):
