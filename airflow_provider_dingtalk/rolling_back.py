@@ -42,6 +42,33 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     return {"kept": kept}
 
 
+def leave_word(context: Context, report: Report) -> None:
+    """Push all keys that a task recalled, and note in its DAG's outbox how many."""
+    push_recalled(context, report)
+    _note_own(context, report)
+
+
+def _note_own(context: Context, report: Report) -> None:
+    if report.settled:
+        ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
+        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts))
+
+
+def push_recalled(context: Context, report: Report) -> list[str]:
+    """Push all keys that a task recalled, for other tasks to leave them out."""
+    recalled = report.keys(Outcome.RECALLED)
+    for number in range(0, len(recalled), KEYS_PER_XCOM):
+        context["ti"].xcom_push(
+            RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM]
+        )
+    return recalled
+
+
+def _noted(counts: Counter[str]) -> dict[str, int]:
+    left = counts.total() - counts["recalled"] - counts["expired"]
+    return {"recalled": counts["recalled"], **counts, "left": left}
+
+
 class RollingBack:
     """One task's job of taking back what runs sent.
 
@@ -130,18 +157,15 @@ class RollingBack:
     def _leave_word(self, report: Report) -> None:
         """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
         context = self._context
-        recalled = report.keys(Outcome.RECALLED)
-        for number in range(0, len(recalled), KEYS_PER_XCOM):
-            chunk = recalled[number : number + KEYS_PER_XCOM]
-            context["ti"].xcom_push(RECALLED.format(number // KEYS_PER_XCOM), chunk)
+        recalled = push_recalled(context, report)
         if (store := context.get("task_state_store")) is not None:
             RecalledKeys(store, epoch_of(context)).keep(recalled)
+        if not self._found:
+            _note_own(context, report)
         for one in self._found:
             keys = {receipt.key for receipt in one.receipts}
             if not keys and not self._is_sweep:
                 continue
             counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
-            left = len(keys) - counts["recalled"] - counts["expired"]
-            swept = {"swept": 1} if self._is_sweep else {}
-            noted = {"recalled": counts["recalled"], **counts, "left": left, **swept}
-            outbox.write(context, one.dag_id, one.run_id, noted)
+            noted = _noted(counts) | {"left": len(keys) - counts["recalled"] - counts["expired"]}
+            outbox.write(context, one.dag_id, one.run_id, noted | ({"swept": 1} if self._is_sweep else {}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
+class DingTalkReportLink(BaseOperatorLink):
+    """From a task that recalls to its report, among its XComs."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """The page of the task's XComs."""
+        page, _, _ = str(ti_key.log_url).partition("?")
+        return f"{page}/xcom"
+
+
 class _RecallOperator(BaseOperator):
     """What all recall operators share.
 
-    The report goes into the XCom ``report`` before anything is raised, and into the log as a table.
+    The report goes into the XCom ``report`` before anything is raised, and into the log as a table. Where the
+    task succeeds, the DAG's outbox notes how many messages it recalled.
     """
 
     ui_color = "#ffe7ba"
+    operator_extra_links = (DingTalkReportLink(),)
 
     def __init__(
         self,
@@ -35,7 +48,9 @@ class _RecallOperator(BaseOperator):
         on_empty: str = "succeed",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        from airflow_provider_dingtalk.outbox import with_outlet
+
+        super().__init__(**with_outlet(kwargs))
         self.receipts = receipts
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on = fail_on
@@ -51,8 +66,11 @@ class _RecallOperator(BaseOperator):
 
         :param event: Says which wait it was.
         """
+        from functools import partial
+
         from airflow_provider_dingtalk import execution
         from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.rolling_back import leave_word
         from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
@@ -61,7 +79,10 @@ class _RecallOperator(BaseOperator):
             with execution.report_even_so(context):
                 self._job = execution.recall_job(self._messages(hook, context), context)
             try:
-                return execution.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on)
+                keep = partial(leave_word, context)
+                return execution.run_recall(
+                    hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep
+                )
             except execution.LongWait as wait:
                 defer_for(self, wait.seconds, event)
 

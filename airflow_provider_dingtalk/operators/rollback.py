@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import BaseOperator
 
 from airflow_provider_dingtalk.operators.recall import _RecallOperator
 from airflow_provider_dingtalk.operators.send import _SendOperator
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 RETRIES, RETRY_DELAY = 3, timedelta(seconds=30)
 #: Airflow's ways of making a task wait for the run before would leave messages where they are.
 FREE = {"depends_on_past": False, "wait_for_downstream": False}
-
-
-class DingTalkReportLink(BaseOperatorLink):
-    """From a task that recalls to its report, among its XComs."""
-
-    name = "Report"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The page of the task's XComs."""
-        page, _, _ = str(ti_key.log_url).partition("?")
-        return f"{page}/xcom"
 
 
 class DingTalkRollbackOperator(_RecallOperator):
@@ -90,7 +79,6 @@ class DingTalkRollbackOperator(_RecallOperator):
         "newer_than",
         "with_readers",
     )
-    operator_extra_links = (DingTalkReportLink(),)
     _is_sweep: ClassVar[bool] = False
 
     def __init__(
@@ -112,9 +100,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         with_readers: bool | str = False,
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_dingtalk.outbox import with_outlet
-
-        super().__init__(**with_outlet(kwargs))
+        super().__init__(**kwargs)
         self.from_tasks = from_tasks
         self.from_run = from_run
         self.from_dag = from_dag
