@@ -42,7 +42,7 @@ class AirflowApi:
 
     def get(self, path: str, **params: Any) -> Any:
         """GET of a path under ``/api/v2``."""
-        return self._http.get(f"/api/v2{path}", params=params).raise_for_status().json()
+        return self._ask("GET", path, params=params)
 
     def post(self, path: str, body: Any) -> Any:
         """POST to a path under ``/api/v2``."""
@@ -53,7 +53,16 @@ class AirflowApi:
 
     def patch(self, path: str, body: Any) -> Any:
         """PATCH of a path under ``/api/v2``."""
-        return self._http.patch(f"/api/v2{path}", json=body).raise_for_status().json()
+        return self._ask("PATCH", path, json=body)
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        """What may be asked as often as need be: on SQLite, Airflow now and then answers 500 (see ``trigger``)."""
+        for _ in range(ATTEMPTS):
+            response = self._http.request(method, f"/api/v2{path}", **more)
+            if not response.is_server_error:
+                break
+            time.sleep(RETRY_WAIT)
+        return response.raise_for_status().json()
 
     def knows_dag(self, dag_id: str) -> bool:
         """Whether the dag-processor has read a DAG."""

@@ -91,7 +91,9 @@ def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskLedger:
 def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
     """Nothing goes out whose intent is not written; the next try, with a store that works, goes on exactly."""
     rng, keys = run.rng, max(400, run.keys // FAILURES)
-    moments = [1, 2, 3, *(rng.randrange(4, 3 + keys // 20) for _ in range(FAILURES - 3))]
+    # Fewer operations may do when others come together: the last third is left out.
+    last = max(5, 2 * _operations_of(run, keys) // 3)
+    moments = [1, 2, 3, *(rng.randrange(4, last) for _ in range(FAILURES - 3))]
     for number, moment in enumerate(moments):
         name = list(ERRORS)[number % len(ERRORS)]
         stage = run.stage()
@@ -108,6 +110,15 @@ def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
         run.figures.fired += 1
         run.figures.keys += keys
         run.done(stage)
+
+
+def _operations_of(run: Run, keys: int) -> int:
+    """How often a recall of so many messages uses a store that works."""
+    stage = run.stage()
+    receipts = stage.plant_mixture(dict(MIXED), keys)
+    store = FailingStore(ERRORS["404"], 10**9)
+    asyncio.run(Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock).run(stage.open()))
+    return store.operations
 
 
 def _failure_of(job: Recall, stage: Stage) -> LedgerError:
