@@ -125,6 +125,8 @@ class RecallRun:
         rng.shuffle(self.receipts)
         sandbox.faults(*fault.rules, *_poison(poisoned))
         self._in_doubt = 0
+        #: Tries that were superseded, and cut off with calls under way.
+        self.superseded = 0
         self._reopened = 0
         self.tally = Tally(keys=keys, batches=math.ceil(keys / BATCH))
 
@@ -241,7 +243,7 @@ class RecallRun:
         if self._fault.poisoned:
             # Every call is looked at for poison; those that hold some are as many as the bisects.
             fired = self._fault.poisoned * len(task.gauges)
-        in_the_air = WORKERS * (tally.kills + tally.uncounted)
+        in_the_air = WORKERS * (tally.kills + tally.uncounted + self.superseded)
         again = fired + task.spent("throttled") + self._sandbox.answers(DEAD_TOKEN) + self._reopened
         calls = task.spent("recall")
         limit = tally.batches + in_the_air + again
@@ -266,6 +268,7 @@ def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KE
     slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.02}}
     run = RecallRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, keys=keys)
     with run._task() as task:
+        run.superseded = 1
         loser = task.begin()
         while task.gauges[0]["begun"] < run.tally.batches // 3:
             pass
