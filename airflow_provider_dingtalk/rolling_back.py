@@ -42,26 +42,19 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     return {"kept": kept}
 
 
-def leave_word(context: Context, report: Report) -> None:
-    """Push all keys that a task recalled, and note in its DAG's outbox how many."""
-    push_recalled(context, report)
-    _note_own(context, report)
-
-
 def _note_own(context: Context, report: Report) -> None:
     if report.settled:
         ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
         outbox.write(context, ti.dag_id, ti.run_id, _noted(counts))
 
 
-def push_recalled(context: Context, report: Report) -> list[str]:
+def push_recalled(context: Context, report: Report) -> None:
     """Push all keys that a task recalled, for other tasks to leave them out."""
     recalled = report.keys(Outcome.RECALLED)
     for number in range(0, len(recalled), KEYS_PER_XCOM):
         context["ti"].xcom_push(
             RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM]
         )
-    return recalled
 
 
 def _noted(counts: Counter[str]) -> dict[str, int]:
@@ -157,9 +150,9 @@ class RollingBack:
     def _leave_word(self, report: Report) -> None:
         """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
         context = self._context
-        recalled = push_recalled(context, report)
+        push_recalled(context, report)
         if (store := context.get("task_state_store")) is not None:
-            RecalledKeys(store, epoch_of(context)).keep(recalled)
+            RecalledKeys(store, epoch_of(context)).keep(report.keys(Outcome.RECALLED))
         if not self._found:
             _note_own(context, report)
         for one in self._found:

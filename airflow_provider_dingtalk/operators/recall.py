@@ -32,8 +32,7 @@ class DingTalkReportLink(BaseOperatorLink):
 class _RecallOperator(BaseOperator):
     """What all recall operators share.
 
-    The report goes into the XCom ``report`` before anything is raised, and into the log as a table. Where the
-    task succeeds, the DAG's outbox notes how many messages it recalled.
+    The report goes into the XCom ``report`` before anything is raised, and into the log as a table.
     """
 
     ui_color = "#ffe7ba"
@@ -48,9 +47,7 @@ class _RecallOperator(BaseOperator):
         on_empty: str = "succeed",
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_dingtalk.outbox import with_outlet
-
-        super().__init__(**with_outlet(kwargs))
+        super().__init__(**kwargs)
         self.receipts = receipts
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on = fail_on
@@ -70,7 +67,7 @@ class _RecallOperator(BaseOperator):
 
         from airflow_provider_dingtalk import execution
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.rolling_back import leave_word
+        from airflow_provider_dingtalk.rolling_back import push_recalled
         from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
@@ -79,7 +76,7 @@ class _RecallOperator(BaseOperator):
             with execution.report_even_so(context):
                 self._job = execution.recall_job(self._messages(hook, context), context)
             try:
-                keep = partial(leave_word, context)
+                keep = partial(push_recalled, context)
                 return execution.run_recall(
                     hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep
                 )

@@ -100,7 +100,9 @@ class DingTalkRollbackOperator(_RecallOperator):
         with_readers: bool | str = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        from airflow_provider_dingtalk.outbox import with_outlet
+
+        super().__init__(**with_outlet(kwargs))
         self.from_tasks = from_tasks
         self.from_run = from_run
         self.from_dag = from_dag

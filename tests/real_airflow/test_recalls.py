@@ -117,16 +117,3 @@ def test_the_log_shows_the_report_as_a_table(mixture: Mixture):
     log = mixture.strict.log("oto")
     assert "recalled 22   failed 4   expired 1   unknown 0   total 27" in log
     assert "3 failed: not.allowed.robotCode." in log
-
-
-def test_a_recall_is_an_event_of_its_dag_s_outbox(mixture: Mixture, stage: Stage):
-    name = "dingtalk_outbox_real_recall_keys_leniently"
-    assets = stage.airflow.get("/assets", name_pattern=name, only_active=False)["assets"]
-    (asset,) = [one for one in assets if one["name"] == name]
-    events = stage.airflow.get("/assets/events", asset_id=asset["id"], limit=100)["asset_events"]
-    noted = {event["source_task_id"]: event["extra"] for event in events}
-    assert {kind: extra["recalled"] for kind, extra in noted.items()} == {
-        kind: len(mixture.good[kind]) for kind in KINDS
-    }
-    assert noted["oto"]["expired"] == 1
-    assert noted["group"]["failed"] == noted["group"]["left"] == 4
