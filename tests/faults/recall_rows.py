@@ -68,7 +68,7 @@ RECALL_ROWS = (
         number=5,
         name="read timeout, effect applied / not applied",
         cases=(
-            struck_by(*both_sides("delay", seconds=2), over_socket=True, deadline=0.25),
+            struck_by(*both_sides("delay", seconds=2), over_socket=True, deadline=1.0),
             # The pauses take their time here: a fifth of the keys.
             struck_by(
                 fault("delay", seconds=0.3, although_gone=True),
@@ -83,7 +83,7 @@ RECALL_ROWS = (
     Row(
         number=6,
         name="slow-loris body",
-        cases=(struck_by(fault("trickle", bytes_per_second=60), over_socket=True, deadline=0.25),),
+        cases=(struck_by(fault("trickle", bytes_per_second=60), over_socket=True, deadline=1.0),),
         specials=("wire_rows:a_trickling_body_is_cut_at_the_deadline",),
     ),
     Row(number=7, name="500 system.error, effect not applied", cases=(struck_by(fault("status", status=500)),)),
