@@ -45,7 +45,7 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
 def _note_own(context: Context, report: Report) -> None:
     if report.settled:
         ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
-        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts))
+        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
 
 
 def push_recalled(context: Context, report: Report) -> None:
@@ -57,8 +57,8 @@ def push_recalled(context: Context, report: Report) -> None:
         )
 
 
-def _noted(counts: Counter[str]) -> dict[str, int]:
-    left = counts.total() - counts["recalled"] - counts["expired"]
+def _noted(counts: Counter[str], total: int) -> dict[str, int]:
+    left = total - counts["recalled"] - counts["expired"]
     return {"recalled": counts["recalled"], **counts, "left": left}
 
 
@@ -160,5 +160,5 @@ class RollingBack:
             if not keys and not self._is_sweep:
                 continue
             counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
-            noted = _noted(counts) | {"left": len(keys) - counts["recalled"] - counts["expired"]}
-            outbox.write(context, one.dag_id, one.run_id, noted | ({"swept": 1} if self._is_sweep else {}))
+            swept = {"swept": 1} if self._is_sweep else {}
+            outbox.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)
