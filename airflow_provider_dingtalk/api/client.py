@@ -34,7 +34,14 @@ from airflow_provider_dingtalk.api.errors import (
 from airflow_provider_dingtalk.api.hosts import Hosts
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS, transport_for
-from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES, Wire, request_for, result_of, unexpected_answer
+from airflow_provider_dingtalk.api.wire import (
+    MAX_BODY_BYTES,
+    Wire,
+    announced_length,
+    request_for,
+    result_of,
+    unexpected_answer,
+)
 
 Result = TypeVar("Result")
 
@@ -234,13 +241,19 @@ class DingTalkClient:
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise unexpected_answer(endpoint, "a compressed answer, which was not asked for")
+            if announced_length(response.headers) > MAX_BODY_BYTES:
+                raise _too_long(endpoint)
             async for chunk in response.stream:  # type: ignore[union-attr]
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
+                    raise _too_long(endpoint)
         finally:
             await response.aclose()
-        return Wire(response.status_code, response.headers, bytes(body))
+        return Wire(response.status_code, response.headers, body)
+
+
+def _too_long(endpoint: Endpoint[Any]) -> Exception:
+    return unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
 
 
 def _socket_timeouts(deadline: float) -> dict[str, float]:

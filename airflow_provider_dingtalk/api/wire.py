@@ -39,6 +39,7 @@ _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-a
 _BAN = re.compile(rb"punish\W{1,20}deny|\"status\"\s*:\s*1111\b")
 _BAN_MINUTES = re.compile(rb'"wait"\s*:\s*"?(\d{1,3})\b')
 _CONTENT_TYPE = re.compile(r"[a-z]{1,20}/[a-z.+-]{1,40}\b")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _SUBCODE = re.compile(r"subcode=(-?\d+)")
 
 
@@ -50,7 +51,13 @@ class Wire(msgspec.Struct, frozen=True):
 
     status_code: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
+
+
+def announced_length(headers: Mapping[str, str]) -> int:
+    """Bytes that an answer says it has; 0 if it does not say."""
+    length = headers.get("content-length", "")
+    return int(length) if _LENGTH.fullmatch(length) else 0
 
 
 def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Request:

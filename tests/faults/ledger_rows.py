@@ -38,6 +38,8 @@ TIMEOUTS = 40
 SIGTERMS = 20
 #: Write of a try in which it comes at the latest.
 LAST_WRITE = 12
+#: Calls in flight while they come: few, so that there are writes enough for all of them.
+FEW_WORKERS = 5
 #: Recalls under timers at most.
 MOST_ROUNDS = 30
 
@@ -347,7 +349,9 @@ def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
         settings = settings_to(stage, server.url)
         recalled = 0
         while recalled < len(receipts):
-            write = rng.randint(1, last) if fired < due else 0
+            # Not so late that too little would be left for those to come: a write may be of many calls.
+            writes = calls * (len(receipts) - recalled) // len(receipts) // FEW_WORKERS
+            write = rng.randint(1, max(1, min(last, writes // (due - fired)))) if fired < due else 0
             store.strike(write, early=fired % 2 == 0)
             report = _recall_under_sigterm(store, settings, receipts).report()
             recalled = report.counts()["recalled"]
@@ -364,7 +368,7 @@ def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
 
 
 def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[Receipt]) -> Recall:
-    job = Recall(receipts, ledger=ledger_of(store, receipts))
+    job = Recall(receipts, ledger=ledger_of(store, receipts), workers=FEW_WORKERS)
 
     async def work() -> Any:
         return await job.run(runtime.client_for(settings, nothing_to_mask))

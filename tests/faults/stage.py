@@ -12,6 +12,7 @@ from string import ascii_letters, digits
 from typing import Any
 
 import httpx
+from structlog.testing import capture_logs
 
 from airflow_provider_dingtalk.api.auth import App as ClientApp
 from airflow_provider_dingtalk.api.auth import InternalApp
@@ -189,8 +190,11 @@ def recording(sinks: Sinks) -> Iterator[Sinks]:
         logger.addHandler(handler)
         logger.propagate = False
     try:
-        yield sinks
+        # Airflow's triggers log past the standard library.
+        with capture_logs() as events:
+            yield sinks
     finally:
+        sinks.add("logs", *events)
         for (logger, level), up in zip(before, propagated, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)

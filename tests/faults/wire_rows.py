@@ -162,8 +162,8 @@ async def _endless_body(run: Run) -> int:
 
     async def pour(reader: Any, writer: Any) -> None:
         nonlocal sent
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n")
-        chunk = b" " * 65536
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
         while sent < 1024 * MEBIBYTE:
             writer.write(chunk)
             sent += len(chunk)
