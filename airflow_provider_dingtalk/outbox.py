@@ -1,7 +1,10 @@
 """The outbox: an Airflow asset for each DAG, whose events say which run sent or took back messages.
 
 An event is small and names a run; the receipts themselves stay in the run's XComs: 10,000 messages are one event.
-Airflow makes events of tasks that succeed only. So it is the rollback, which always runs, that makes them.
+Airflow makes events of tasks that succeed only. So it is the tasks that recall which make them, not the sends.
+
+A recall names its DAG's outbox as an outlet, and makes one event each time it succeeds. A rollback must run even
+where Airflow has lost sight of the outbox, and may be about many runs: it writes through an alias.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from airflow.sdk import Asset, AssetAlias
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: The outlet of every task that recalls; through it a task may make events of any DAG's outbox.
+#: An outlet of every rollback; through it a task may make events of any DAG's outbox.
 ALIAS = "dingtalk_outbox"
 VERSION = 1
 
@@ -24,10 +27,23 @@ def outbox(dag_id: str) -> Asset:
     return Asset(name=f"dingtalk_outbox_{dag_id}", uri=f"dingtalk://outbox/{dag_id}")
 
 
-def with_outlet(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of an operator, with what a task needs among its outlets to write into outboxes."""
-    given = arguments.get("outlets") or []
-    return {**arguments, "outlets": [*(given if isinstance(given, list) else [given]), AssetAlias(ALIAS)]}
+def with_outbox(outlets: Any, dag: Any) -> list[Any]:
+    """Outlets as a user gives them, and the outbox of a DAG; not without a DAG."""
+    return _with(outlets, outbox(dag.dag_id)) if dag is not None else _listed(outlets)
+
+
+def with_alias(outlets: Any) -> list[Any]:
+    """Outlets as a user gives them, and that of rollbacks."""
+    return _with(outlets, AssetAlias(ALIAS))
+
+
+def _with(outlets: Any, outlet: Asset | AssetAlias) -> list[Any]:
+    listed = _listed(outlets)
+    return listed if outlet in listed else [*listed, outlet]
+
+
+def _listed(outlets: Any) -> list[Any]:
+    return list(outlets) if isinstance(outlets, list | tuple | set) else [outlets] if outlets else []
 
 
 def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int]) -> None:
@@ -36,9 +52,14 @@ def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int])
     :param counts: Messages by what became of them: ``kept``, ``recalled``, ``failed``, ``expired``, ``unknown``.
     """
     events = context.get("outlet_events")
-    if events is not None:
-        extra: dict[str, Any] = {"version": VERSION, "dag_id": dag_id, "run_id": run_id, **counts}
-        events[AssetAlias(ALIAS)].add(outbox(dag_id), extra=extra)
+    if events is None:
+        return
+    extra: dict[str, Any] = {"version": VERSION, "dag_id": dag_id, "run_id": run_id, **counts}
+    asset, alias, outlets = outbox(dag_id), AssetAlias(ALIAS), context["task"].outlets
+    if alias in outlets:
+        events[alias].add(asset, extra=extra)
+    elif asset in outlets:
+        events[asset].extra = extra
 
 
 def read(dag_id: str, after: str | None = None) -> list[Any]:

@@ -42,19 +42,25 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     return {"kept": kept}
 
 
-def _note_own(context: Context, report: Report) -> None:
-    if report.settled:
-        ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
-        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
+def leave_word(context: Context, report: Report) -> None:
+    """Push all keys that a task recalled, and note in its DAG's outbox what became of its messages."""
+    _push_recalled(context, report)
+    _note_own(context, report)
 
 
-def push_recalled(context: Context, report: Report) -> None:
+def _push_recalled(context: Context, report: Report) -> None:
     """Push all keys that a task recalled, for other tasks to leave them out."""
     recalled = report.keys(Outcome.RECALLED)
     for number in range(0, len(recalled), KEYS_PER_XCOM):
         context["ti"].xcom_push(
             RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM]
         )
+
+
+def _note_own(context: Context, report: Report) -> None:
+    if report.settled:
+        ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
+        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
 
 
 def _noted(counts: Counter[str], total: int) -> dict[str, int]:
@@ -150,7 +156,7 @@ class RollingBack:
     def _leave_word(self, report: Report) -> None:
         """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
         context = self._context
-        push_recalled(context, report)
+        _push_recalled(context, report)
         if (store := context.get("task_state_store")) is not None:
             RecalledKeys(store, epoch_of(context)).keep(report.keys(Outcome.RECALLED))
         if not self._found:

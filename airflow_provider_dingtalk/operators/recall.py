@@ -32,7 +32,8 @@ class DingTalkReportLink(BaseOperatorLink):
 class _RecallOperator(BaseOperator):
     """What all recall operators share.
 
-    The report goes into the XCom ``report`` before anything is raised, and into the log as a table.
+    The report goes into the XCom ``report`` before anything is raised, and into the log as a table. If the task
+    succeeds, an event of its DAG's outbox says how many messages it took back.
     """
 
     ui_color = "#ffe7ba"
@@ -53,6 +54,14 @@ class _RecallOperator(BaseOperator):
         self.fail_on = fail_on
         self.on_empty = on_empty
         self._job: Any = None
+        self.outlets = self._with_outlet(self.outlets, self.dag if self.has_dag() else None)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As of every operator."""
+        made = super().partial(**kwargs)
+        made.kwargs["outlets"] = cls._with_outlet(made.kwargs.get("outlets"), made.kwargs.get("dag"))
+        return made
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Recall the messages; the report is the result."""
@@ -67,7 +76,7 @@ class _RecallOperator(BaseOperator):
 
         from airflow_provider_dingtalk import execution
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.rolling_back import push_recalled
+        from airflow_provider_dingtalk.rolling_back import leave_word
         from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
@@ -76,7 +85,7 @@ class _RecallOperator(BaseOperator):
             with execution.report_even_so(context):
                 self._job = execution.recall_job(self._messages(hook, context), context)
             try:
-                keep = partial(push_recalled, context)
+                keep = partial(leave_word, context)
                 return execution.run_recall(
                     hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep
                 )
@@ -87,6 +96,13 @@ class _RecallOperator(BaseOperator):
         """Begin no further call. Sets a flag only: talking to Airflow's supervisor here would deadlock."""
         if self._job:
             self._job.stop()
+
+    @classmethod
+    def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
+        """Outlets as a user gives them, and the one through which the task leaves word."""
+        from airflow_provider_dingtalk.outbox import with_outbox
+
+        return with_outbox(outlets, dag)
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
         raise NotImplementedError

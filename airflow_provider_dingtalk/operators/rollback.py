@@ -100,9 +100,7 @@ class DingTalkRollbackOperator(_RecallOperator):
         with_readers: bool | str = False,
         **kwargs: Any,
     ) -> None:
-        from airflow_provider_dingtalk.outbox import with_outlet
-
-        super().__init__(**with_outlet(kwargs))
+        super().__init__(**kwargs)
         self.from_tasks = from_tasks
         self.from_run = from_run
         self.from_dag = from_dag
@@ -147,6 +145,12 @@ class DingTalkRollbackOperator(_RecallOperator):
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
             except execution.LongWait as wait:
                 defer_for(self, wait.seconds, event)
+
+    @classmethod
+    def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
+        from airflow_provider_dingtalk.outbox import with_alias
+
+        return with_alias(outlets)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
         """Refuse ids of no task: their receipts would never be found, and nobody would notice."""

@@ -117,3 +117,12 @@ def test_the_log_shows_the_report_as_a_table(mixture: Mixture):
     log = mixture.strict.log("oto")
     assert "recalled 22   failed 4   expired 1   unknown 0   total 27" in log
     assert "3 failed: not.allowed.robotCode." in log
+
+
+def test_each_recall_is_an_event_of_its_dag_s_outbox(mixture: Mixture, stage: Stage):
+    noted = {event["source_task_id"]: event["extra"] for event in stage.outbox("real_recall_keys_leniently")}
+    assert {kind: extra["recalled"] for kind, extra in noted.items()} == {
+        kind: len(mixture.good[kind]) for kind in KINDS
+    }
+    assert (noted["oto"]["expired"], noted["oto"]["left"]) == (1, 4)
+    assert {extra["run_id"] for extra in noted.values()} == {mixture.lenient.run_id}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pendulum
 import pytest
 
@@ -75,14 +73,9 @@ def test_what_was_read_stays_and_its_readers_can_be_told(good: dict[str, Run], s
 
 
 def test_the_outbox_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
-    def found() -> list[dict[str, Any]]:
-        assets = stage.airflow.get("/assets", name_pattern="dingtalk_outbox_real_rollback")["assets"]
-        return [one for one in assets if one["name"] == "dingtalk_outbox_real_rollback"]
-
     # Airflow's scheduler lists an asset of an alias at its next clean-up.
-    wait_until("the outbox is among the assets", lambda: bool(found()))
-    (asset,) = found()
-    events = stage.airflow.get("/assets/events", asset_id=asset["id"], limit=100)["asset_events"]
+    wait_until("the outbox is among the assets", lambda: bool(stage.outbox("real_rollback")))
+    events = stage.outbox("real_rollback")
     of_first = [event["extra"] for event in events if event["extra"]["run_id"] == good["first"].run_id]
     assert {"kept": 6, "recalled": 0, "left": 0} in [
         {name: extra[name] for name in ("kept", "recalled", "left") if name in extra} for extra in of_first
