@@ -99,7 +99,7 @@ class _RecallOperator(BaseOperator):
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        """Outlets as a user gives them, and the one through which the task leaves word."""
+        """Outlets as a user gives them, and those through which the task leaves word."""
         from airflow_provider_dingtalk.outbox import with_outbox
 
         return with_outbox(outlets, dag)

@@ -148,9 +148,9 @@ class DingTalkRollbackOperator(_RecallOperator):
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        from airflow_provider_dingtalk.outbox import with_alias
+        from airflow_provider_dingtalk.outbox import with_outboxes
 
-        return with_alias(outlets)
+        return with_outboxes(outlets, dag)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
         """Refuse ids of no task: their receipts would never be found, and nobody would notice."""

@@ -40,10 +40,11 @@ def test_without_a_dag_there_is_no_outbox():
     assert DingTalkRecallDingOperator(task_id="recall", open_ding_ids=["a"]).outlets == []
 
 
-def test_a_rollback_does_not_depend_on_what_airflow_knows_of_the_outbox():
+def test_a_rollback_names_its_own_and_may_write_into_all_mapped_or_not():
+    both = [outbox("some"), AssetAlias(ALIAS)]
     with dag():
         rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks=["send"], outlets=[TABLE])
         mapped = DingTalkRollbackOperator.partial(task_id="mapped").expand(receipts=[[], []])
-    assert rollback.outlets == [TABLE, AssetAlias(ALIAS)]
-    assert mapped.outlets == [AssetAlias(ALIAS)]
-    assert mapped.unmap({"receipts": []}).outlets == [AssetAlias(ALIAS)]
+    assert rollback.outlets == [TABLE, *both]
+    assert mapped.outlets == both
+    assert mapped.unmap({"receipts": []}).outlets == both
