@@ -66,10 +66,6 @@ class LoopLag:
             await asyncio.sleep(BEAT)
             self._late.append(loop.time() - asked)
 
-    def reset(self) -> None:
-        """Forget what was seen."""
-        self._late.clear()
-
     def milliseconds(self, share: float) -> float:
         """The lateness that so many of a hundred looks did not exceed."""
         late = sorted(self._late) or [0.0]

@@ -25,7 +25,7 @@ SPREAD = 28.0
 PAUSE = 1.0
 BEAT = 30.0
 #: Seconds of the wire's and the loop's own noise before there is anything to do.
-IDLE = 3.0
+IDLE = 6.0
 MANY_CALLS = 10_000_000
 CONN_ID = "dingtalk_default"
 
@@ -38,36 +38,40 @@ def _say(text: str) -> None:
     print(text, file=_told, flush=True)
 
 
-class Meters:
-    """All meters of a stretch of time."""
-
-    def __init__(self) -> None:
-        self.lag = LoopLag()
-        self._watch = asyncio.ensure_future(self.lag.watch())
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a stretch."""
-        self.lag.reset()
-        self._began, self._used = time.monotonic(), processor_seconds()
-
-    def read(self) -> dict[str, Any]:
-        """What the stretch took."""
-        seconds = time.monotonic() - self._began
-        return {
-            "seconds": round(seconds, 3),
-            "cpu_percent": round(100 * (processor_seconds() - self._used) / seconds, 2),
-            "lag_p50_ms": round(self.lag.milliseconds(50), 3),
-            "lag_p99_ms": round(self.lag.milliseconds(99), 3),
-            "lag_max_ms": round(self.lag.milliseconds(100), 1),
-        }
+Sleep = Callable[[float], Awaitable[Any]]
 
 
-async def _idle(meters: Meters) -> dict[str, Any]:
+async def _metered(sleep: Sleep, seconds: float) -> dict[str, Any]:
+    """What a stretch of time took: of the processor in its first half, and how late the loop was in the second.
+
+    Whoever looks how late a loop is wakes it a hundred times a second, which takes a hundredth of a core.
+    """
+    began, used = time.monotonic(), processor_seconds()
+    await sleep(seconds / 2)
+    taken = (processor_seconds() - used) / (time.monotonic() - began)
+    lag = LoopLag()
+    watch = asyncio.ensure_future(lag.watch())
+    await sleep(seconds / 2)
+    watch.cancel()
+    return {
+        "seconds": round(time.monotonic() - began, 3),
+        "cpu_percent": round(100 * taken, 2),
+        "lag_p50_ms": round(lag.milliseconds(50), 3),
+        "lag_p99_ms": round(lag.milliseconds(99), 3),
+        "lag_max_ms": round(lag.milliseconds(100), 1),
+    }
+
+
+async def _idle() -> dict[str, Any]:
     """How the loop does with nothing to do."""
-    meters.begin()
-    await asyncio.sleep(IDLE)
-    return meters.read()
+    return await _metered(asyncio.sleep, IDLE)
+
+
+def _unless_one_fails(tasks: Sequence[asyncio.Future[Any]]) -> Sleep:
+    async def sleep(seconds: float) -> None:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+
+    return sleep
 
 
 # ── ours ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,16 +126,13 @@ async def one_trigger(given: dict[str, Any]) -> dict[str, Any]:
     """One trigger with all messages, for so many seconds."""
     keys: list[str] = given["keys"]
     await _warm_up(keys[0])
-    meters = Meters()
-    idle = await _idle(meters)
+    idle = await _idle()
     text = _arguments(keys)
     before = resident_bytes()
     task = asyncio.ensure_future(_run(text))
     await asyncio.sleep(given["warm_up"])
     _say("begin")
-    meters.begin()
-    await asyncio.wait([task], timeout=given["seconds"])
-    read = meters.read()
+    read = await _metered(_unless_one_fails([task]), given["seconds"])
     _say("end")
     grown = resident_bytes() - before
     await _for_a_moment([task], 0)
@@ -142,8 +143,7 @@ async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
     """A trigger for each message, begun within most of a beat, for some beats."""
     keys: list[str] = given["keys"]
     await _warm_up(keys[0])
-    meters = Meters()
-    idle = await _idle(meters)
+    idle = await _idle()
     before = resident_bytes()
     _say("begin")
     # Made of one text: what sensors do in workers is none of the triggerer's.
@@ -155,9 +155,7 @@ async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
         return _run(json.dumps(arguments))
 
     tasks = await _staggered(keys, begin)
-    meters.begin()
-    await asyncio.wait(tasks, timeout=BEAT * given["beats"], return_when=asyncio.FIRST_EXCEPTION)
-    read = meters.read()
+    read = await _metered(_unless_one_fails(tasks), BEAT * given["beats"])
     _say("end")
     grown = resident_bytes() - before
     await _for_a_moment(tasks, 0)
@@ -205,14 +203,11 @@ async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
             looks = max(looks + 1, int((time.monotonic() - began) / BEAT) + 1)
             await asyncio.sleep(began + looks * BEAT - time.monotonic())
 
-    meters = Meters()
-    idle = await _idle(meters)
+    idle = await _idle()
     before = resident_bytes()
     _say("begin")
     tasks = await _staggered(keys, wait)
-    meters.begin()
-    await asyncio.sleep(BEAT * given["beats"])
-    read = meters.read()
+    read = await _metered(asyncio.sleep, BEAT * given["beats"])
     _say("end")
     grown = resident_bytes() - before
     await _for_a_moment(tasks, 0)

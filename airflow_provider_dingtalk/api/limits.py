@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.pace_book import Rate
+from airflow_provider_dingtalk.api.pace_book import Book, Rate
 from airflow_provider_dingtalk.api.shared_pace import Alone, Register, Shared
 
 #: DingTalk-imposed limit of the standard edition.
@@ -40,6 +40,8 @@ class Pace:
         self._register = register
         # One asks for all, in the order of their coming. The others would only ask the same.
         self._queue = asyncio.Lock()
+        #: No slot is free before, as the register was last.
+        self._free_at = float("-inf")
 
     def hold(self, seconds: float) -> None:
         """Let no call begin for so many seconds, and fewer for a while: DingTalk just said there were too many."""
@@ -51,22 +53,28 @@ class Pace:
         """Wait for a slot and hold it for the length of a call."""
         number = secrets.randbits(62) | 1
         async with self._queue:
-            while not await self._begins(number):
-                pass
+            while not self._begins(number):
+                await self._clock.sleep(self._free_at - self._clock.monotonic())
         try:
             yield
         finally:
             now = self._clock.monotonic()
             self._register.note(lambda book: book.end(self._rate, now, number))
 
-    async def _begins(self, number: int) -> bool:
-        """Whether the call begins now; else it is time to ask again when this returns."""
-        wait = self._register.ask(lambda book: book.begin(self._rate, self._clock.monotonic(), number))
+    def _begins(self, number: int) -> bool:
+        """Whether the call begins now; else it may at ``_free_at``. Asking takes a file: not before that."""
+        if self._free_at > self._clock.monotonic():
+            return False
+        wait = self._register.ask(lambda book: self._begin(book, number))
         if wait is None:
-            wait = ASK_AGAIN
-        if wait > 0:
-            await self._clock.sleep(wait)
-        return wait <= 0
+            self._free_at = self._clock.monotonic() + ASK_AGAIN
+        return wait == 0
+
+    def _begin(self, book: Book, number: int) -> float:
+        now = self._clock.monotonic()
+        wait = book.begin(self._rate, now, number)
+        self._free_at = now + (wait or book.wait(self._rate, now))
+        return wait
 
 
 class Limiter:
@@ -96,14 +104,10 @@ class Limiter:
         """Calls that should be under way at once at most. None: there is no limit that asks for it."""
         return None if self._rate is None else IN_FLIGHT
 
-    @asynccontextmanager
-    async def slot(self, api: str) -> AsyncIterator[None]:
+    def slot(self, api: str) -> AbstractAsyncContextManager[None]:
         """Wait until a call to ``api`` may begin, and count it until one window after it ended."""
-        if pace := self._pace(api):
-            async with pace.slot():
-                yield
-        else:
-            yield
+        pace = self._pace(api)
+        return pace.slot() if pace else nullcontext()
 
     def hold(self, api: str, seconds: float) -> None:
         """Let no call to ``api`` begin for so many seconds, and fewer for a while: one was just throttled."""

@@ -89,23 +89,28 @@ class Book(Struct):
         """Begin a call, if one may begin now.
 
         :param number: Names the call until it ends; not 0.
-        :returns: 0 if the call began, else seconds after which to ask again: never later than a slot gets free.
+        :returns: 0 if the call began, else as :meth:`wait`.
         """
-        self.calls = [call for call in self.calls if call.until > now]
+        if any(call.until <= now for call in self.calls):
+            self.calls = [call for call in self.calls if call.until > now]
         if not self.calls:
             self.since = now
-        wait = max(self.not_before, self.last + self._gap(rate, now)) - now
-        over = len(self.calls) - self.allowed(rate, now)
-        if over >= 0:
-            # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
-            soonest = now + rate.window - self._on_the_way(rate, now)
-            due = sorted(min(c.until, soonest) if c.number else c.until for c in self.calls)
-            wait = max(wait, due[over] - now)
-        if wait > 0:
+        if (wait := self.wait(rate, now)) > 0:
             return wait
         self.calls.append(Call(now + LEASE + rate.window, number))
         self.last = now
         return 0.0
+
+    def wait(self, rate: Rate, now: float) -> float:
+        """Seconds after which to ask for a slot: never later than one gets free."""
+        wait = max(self.not_before, self.last + self._gap(rate, now)) - now
+        over = len(self.calls) - self.allowed(rate, now)
+        if over < 0:
+            return wait
+        # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
+        soonest = now + rate.window - self._on_the_way(rate, now)
+        due = sorted(min(call.until, soonest) if call.number else call.until for call in self.calls)
+        return max(wait, due[over] - now)
 
     def end(self, rate: Rate, now: float, number: int) -> None:
         """End a call, whatever became of it. One whose lease ended before is counted once more: it took place."""

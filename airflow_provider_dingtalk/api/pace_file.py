@@ -73,12 +73,13 @@ class PaceFile:
         :raises OSError: It cannot be read, written or trusted.
         """
         with self._locked() as fd:
-            book = self._read(fd)
+            before = _read(fd)
+            book = _book(before)
             if book is None or not fits(book):
                 self._warn()
                 book = anew()
             done = work(book)
-            _write(fd, msgspec.json.encode(book))
+            _write(fd, before, msgspec.json.encode(book))
         return done
 
     def _warn(self) -> None:
@@ -118,17 +119,15 @@ class PaceFile:
             raise UnsharedError(f"{self._path} is no file of ours alone")
         return fd
 
-    @staticmethod
-    def _read(fd: int) -> Book | None:
-        size = os.fstat(fd).st_size
-        if size == 0:
-            return Book()
-        if size > MAX_BYTES:
-            return None
-        try:
-            return _decoder.decode(os.pread(fd, size, 0))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
+
+def _book(text: bytes) -> Book | None:
+    """What is written; None: it is none."""
+    if not text:
+        return Book()
+    try:
+        return _decoder.decode(text) if len(text) <= MAX_BYTES else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def prepare(folder: Path) -> None:
@@ -166,10 +165,16 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
-def _write(fd: int, text: bytes) -> None:
+def _read(fd: int) -> bytes:
+    return os.pread(fd, MAX_BYTES + 1, 0)
+
+
+def _write(fd: int, before: bytes, text: bytes) -> None:
     # In this order: killed in between, the file is unreadable and is known to be, but never empty.
-    os.pwrite(fd, text, 0)
-    os.ftruncate(fd, len(text))
+    if text != before:
+        os.pwrite(fd, text, 0)
+    if len(text) < len(before):
+        os.ftruncate(fd, len(text))
 
 
 def _sweep(folder: Path) -> None:
