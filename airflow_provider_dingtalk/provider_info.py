@@ -31,7 +31,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.hooks"]}],
         "triggers": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.triggers"]}],
         "notifications": ["airflow_provider_dingtalk.notifications.DingTalkNotifier"],
-        "extra-links": ["airflow_provider_dingtalk.operators.recall.DingTalkReportLink"],
+        "extra-links": ["airflow_provider_dingtalk.operators.links.DingTalkReportLink"],
         "cli": ["airflow_provider_dingtalk.cli.definition.get_dingtalk_cli_commands"],
         "connection-types": [
             {

@@ -8,6 +8,7 @@ that cannot be written means that the call is not made.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,6 +17,11 @@ from msgspec import Struct, field
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.verdicts import Verdict
+
+#: For which part of the last write's time the next one is held back, and for how many seconds at most.
+PART_HELD_BACK, LONGEST_HELD_BACK = 0.5, 0.01
+#: Seconds that are not worth it.
+SOON = 0.001
 
 
 class LedgerError(DingTalkError):
@@ -54,13 +60,17 @@ class MemoryLedger:
 
 
 class Journal:
-    """Writes to a ledger, one write at a time, and in one write all that came together meanwhile."""
+    """Writes to a ledger, one write at a time, and in one write all that came together meanwhile.
+
+    Where writes take long, the next one is held back for a moment: others get ready, and need none of their own.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._unwritten: dict[str, Verdict] = {}
         self._one_at_a_time = asyncio.Lock()
         self._asked = self._done = 0
+        self._hold_back = 0.0
 
     def note(self, verdicts: Mapping[str, Verdict]) -> None:
         """Have these written with the next write."""
@@ -80,6 +90,9 @@ class Journal:
                 await self._write_all()
 
     async def _write_all(self) -> None:
+        if self._hold_back > SOON:
+            await asyncio.sleep(self._hold_back)
+        began = time.monotonic()
         writing, self._unwritten = self._unwritten, {}
         number = self._asked
         try:
@@ -90,6 +103,7 @@ class Journal:
             self._unwritten = {**writing, **self._unwritten}
             raise
         self._done = number
+        self._hold_back = min((time.monotonic() - began) * PART_HELD_BACK, LONGEST_HELD_BACK)
 
 
 class SentLetter(Struct, frozen=True):

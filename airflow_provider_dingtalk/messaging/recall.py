@@ -277,13 +277,14 @@ class Recall:
 
     def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
         """Take down what is now known. A "no" after a call that may have worked leaves the doubt."""
-        for key, said in verdicts.items():
-            doubtful = said.state in (State.FAILED, State.EXPIRED) and key in self._touched
-            verdict = in_doubt(said.reason or _UNANSWERED) if doubtful else said
-            if verdict.state is State.INTENT:
-                self._touched.add(key)
-            self._verdicts[key] = verdict
-            self._journal.note({key: verdict})
+        settled = {key: self._unless_touched(key, said) for key, said in verdicts.items()}
+        self._touched.update(key for key, verdict in settled.items() if verdict.state is State.INTENT)
+        self._verdicts.update(settled)
+        self._journal.note(settled)
+
+    def _unless_touched(self, key: str, said: Verdict) -> Verdict:
+        doubtful = said.state in (State.FAILED, State.EXPIRED) and key in self._touched
+        return in_doubt(said.reason or _UNANSWERED) if doubtful else said
 
     # ── doubts ───────────────────────────────────────────────────────────────────────────────────────
 

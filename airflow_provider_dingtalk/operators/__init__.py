@@ -1,4 +1,9 @@
-"""Operators: send messages that can be taken back, and take them back."""
+"""Operators: send messages that can be taken back, and take them back.
+
+Rollbacks are imported when somebody asks for one: the dag-processor imports this package for every DAG file.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.operators.recall import (
     DingTalkRecallDingOperator,
@@ -7,11 +12,6 @@ from airflow_provider_dingtalk.operators.recall import (
     DingTalkRecallPrivateChatMessagesOperator,
     DingTalkRecallWorkNotificationOperator,
 )
-from airflow_provider_dingtalk.operators.rollback import (
-    DingTalkRollbackOperator,
-    DingTalkSweepOperator,
-    rollback_on_failure,
-)
 from airflow_provider_dingtalk.operators.send import (
     DingTalkSendDingOperator,
     DingTalkSendGroupMessageOperator,
@@ -19,6 +19,13 @@ from airflow_provider_dingtalk.operators.send import (
     DingTalkSendPrivateChatMessageOperator,
     DingTalkSendWorkNotificationOperator,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.operators.rollback import (
+        DingTalkRollbackOperator,
+        DingTalkSweepOperator,
+        rollback_on_failure,
+    )
 
 __all__ = [
     "DingTalkRecallDingOperator",
@@ -35,3 +42,11 @@ __all__ = [
     "DingTalkSweepOperator",
     "rollback_on_failure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from airflow_provider_dingtalk.operators import rollback
+
+    return getattr(rollback, name)

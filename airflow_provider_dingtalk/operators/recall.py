@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
-class DingTalkReportLink(BaseOperatorLink):
-    """From a task that recalls to its report, among its XComs."""
+class _Links:
+    """A link to the report, for a class and for a task of it; imported when somebody looks."""
 
-    name = "Report"
+    def __get__(self, task: BaseOperator | None, kind: type[BaseOperator]) -> tuple[Any, ...]:
+        from airflow_provider_dingtalk.operators.links import DingTalkReportLink
 
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The page of the task's XComs."""
-        page, _, _ = str(ti_key.log_url).partition("?")
-        return f"{page}/xcom"
+        return (DingTalkReportLink(),)
 
 
 class _RecallOperator(BaseOperator):
@@ -37,7 +35,7 @@ class _RecallOperator(BaseOperator):
     """
 
     ui_color = "#ffe7ba"
-    operator_extra_links = (DingTalkReportLink(),)
+    operator_extra_links = _Links()
 
     def __init__(
         self,

@@ -11,8 +11,11 @@ from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
 from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
 
-#: Messages in one row: a kilobyte, rewritten with every call.
-MESSAGES_PER_ROW = 1000
+#: Messages in one row, which is rewritten with every write: five kilobytes, and even if each of them failed for a
+#: reason of its own fewer than the 64 of which Airflow warns. A write takes Airflow 35 ms, however long it is.
+MESSAGES_PER_ROW = 5000
+#: Whole keys in one row.
+KEYS_PER_ROW = 1000
 
 _RECALLED = "dingtalk-recalled-1"
 
@@ -32,10 +35,17 @@ class RecallTaskLedger:
     :param receipts: The messages, in the order in which they are recalled.
     :param epoch: Tells a retry from a clear: what failed for good is tried again after a clear.
     :param recalled_before: Keys of messages that were recalled in a job of other messages, before a clear.
+    :param per_row: Messages in one row; always the same for the same store.
     """
 
     def __init__(
-        self, store: Store, receipts: Sequence[Receipt], epoch: int, recalled_before: Collection[str] = ()
+        self,
+        store: Store,
+        receipts: Sequence[Receipt],
+        epoch: int,
+        recalled_before: Collection[str] = (),
+        *,
+        per_row: int = MESSAGES_PER_ROW,
     ) -> None:
         self._store = store
         self._epoch = epoch
@@ -43,7 +53,8 @@ class RecallTaskLedger:
         self._place = {receipt.key: place for place, receipt in enumerate(receipts)}
         requests = sorted([*msgspec.to_builtins(receipt.group).values(), receipt.key] for receipt in receipts)
         self._name = f"dingtalk-recall-1-{fingerprint(requests)}"
-        self._rows = [["P"] * len(keys) for keys in slices(len(self._place), MESSAGES_PER_ROW)]
+        self._per_row = per_row
+        self._rows = [["P"] * len(keys) for keys in slices(len(self._place), per_row)]
         self._why: list[dict[str, int]] = [{} for _ in self._rows]
         self._reasons: list[Reason] = []
 
@@ -69,7 +80,7 @@ class RecallTaskLedger:
         for number in range(len(self._rows)):
             self._load_row(number)
         keys = iter(self._place)
-        found = {key: self._verdict(*divmod(place, MESSAGES_PER_ROW)) for place, key in enumerate(keys)}
+        found = {key: self._verdict(*divmod(place, self._per_row)) for place, key in enumerate(keys)}
         keep = (State.INTENT, State.RECALLED) if cleared else tuple(_LETTER_OF)
         return {
             key: verdict
@@ -115,7 +126,7 @@ class RecallTaskLedger:
             self._store.set(f"{self._name}-{number}", row)
 
     def _set(self, key: str, verdict: Verdict) -> int:
-        number, at = divmod(self._place[key], MESSAGES_PER_ROW)
+        number, at = divmod(self._place[key], self._per_row)
         # What failed and may pass is as good as not begun, to the next try.
         passing = verdict.state is State.FAILED and not verdict.final
         self._rows[number][at] = "P" if passing else _LETTER_OF[verdict.state]
@@ -159,7 +170,7 @@ class RecalledKeys:
 
         :raises LedgerError: The store does not answer.
         """
-        places = list(slices(len(keys), MESSAGES_PER_ROW))
+        places = list(slices(len(keys), KEYS_PER_ROW))
         for number, row in enumerate(places):
             use(self._store.set, f"{_RECALLED}-{self._epoch}-{number}", keys[row.start : row.stop])
         if places:

@@ -47,6 +47,8 @@ from tests.faults.file_store import FileStore
 T = TypeVar("T")
 
 FAIL_ON = frozenset({Outcome.FAILED.value, Outcome.EXPIRED.value, Outcome.UNKNOWN.value})
+#: Messages in a row of the ledger: fewer than usual, so that there are more boundaries.
+PER_ROW = 1000
 #: Seconds for one try.
 PATIENCE = 60.0
 #: Seconds between two looks at a try.
@@ -103,7 +105,7 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         ordered = in_order(unique(receipts).values())
-        ledger = RecallTaskLedger(around.store, ordered, epoch_of(around.context))
+        ledger = RecallTaskLedger(around.store, ordered, epoch_of(around.context), per_row=PER_ROW)
         job = Recall(receipts, ledger=ledger, clock=around.clock)
         around.bill = lambda: job._used
         how = _ended(

@@ -19,7 +19,7 @@ from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
 from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.recalls import MESSAGES_PER_ROW, RecallTaskLedger
 from airflow_provider_dingtalk.task_ledger.store import Store
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
@@ -145,7 +145,10 @@ def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str
     values = {key: json.loads(value) for key, value in store._values.items()}
     keys = [receipt.key for receipt in in_order(unique(receipts).values())]
     rows = {int(key.rsplit("-", 1)[1]): value["row"] for key, value in values.items() if "row" in value}
-    return {key: rows[at // 1000][at % 1000] if at // 1000 in rows else "P" for at, key in enumerate(keys)}
+    return {
+        key: rows[at // MESSAGES_PER_ROW][at % MESSAGES_PER_ROW] if at // MESSAGES_PER_ROW in rows else "P"
+        for at, key in enumerate(keys)
+    }
 
 
 def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Receipt]) -> None:
