@@ -172,13 +172,14 @@ class Stage:
         """Start a run and wait until it is finished."""
         return self.begin(dag_id, **conf).wait()
 
-    def outbox(self, dag_id: str) -> list[dict[str, Any]]:
-        """Events of a DAG's outbox; none while Airflow knows no such asset."""
+    def outbox(self, dag_id: str, *runs: Run) -> list[dict[str, Any]]:
+        """Events of a DAG's outbox, made by these runs or by any; none while Airflow knows no such asset."""
         name = f"dingtalk_outbox_{dag_id}"
         assets = self.airflow.get("/assets", name_pattern=name)["assets"]
         ids = [asset["id"] for asset in assets if asset["name"] == name]
         found = [self.airflow.get("/assets/events", asset_id=each, limit=100)["asset_events"] for each in ids]
-        return [event for events in found for event in events]
+        ids_of_runs = {run.run_id for run in runs}
+        return [event for events in found for event in events if not runs or event["source_run_id"] in ids_of_runs]
 
 
 def keys_of_receipt(receipt: dict[str, Any]) -> str:
