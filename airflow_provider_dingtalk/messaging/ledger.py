@@ -8,12 +8,12 @@ that cannot be written means that the call is not made.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct, field
 
+from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.verdicts import Verdict
@@ -65,8 +65,9 @@ class Journal:
     Where writes take long, the next one is held back for a moment: others get ready, and need none of their own.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._unwritten: dict[str, Verdict] = {}
         self._one_at_a_time = asyncio.Lock()
         self._asked = self._done = 0
@@ -91,8 +92,8 @@ class Journal:
 
     async def _write_all(self) -> None:
         if self._hold_back > SOON:
-            await asyncio.sleep(self._hold_back)
-        began = time.monotonic()
+            await self._clock.sleep(self._hold_back)
+        began = self._clock.monotonic()
         writing, self._unwritten = self._unwritten, {}
         number = self._asked
         try:
@@ -103,7 +104,7 @@ class Journal:
             self._unwritten = {**writing, **self._unwritten}
             raise
         self._done = number
-        self._hold_back = min((time.monotonic() - began) * PART_HELD_BACK, LONGEST_HELD_BACK)
+        self._hold_back = min((self._clock.monotonic() - began) * PART_HELD_BACK, LONGEST_HELD_BACK)
 
 
 class SentLetter(Struct, frozen=True):

@@ -98,7 +98,7 @@ class Recall:
         self._ledger = ledger or MemoryLedger()
         #: Whether it is known what earlier tries did; until then nothing is known of any message.
         self._is_up_to_date = ledger is None
-        self._journal = Journal(self._ledger)
+        self._journal = Journal(self._ledger, self._clock)
         self._workers = workers
         self._verdicts = dict.fromkeys(self._receipts, Verdict(State.PENDING))
         self._tries: Counter[str] = Counter()

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.ledger import Journal, MemoryLedger
+from airflow_provider_dingtalk.messaging.ledger import LONGEST_HELD_BACK, PART_HELD_BACK, Journal, MemoryLedger
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, Verdict
+from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ async def settle() -> None:
 
 async def test_what_comes_during_a_write_goes_with_the_next_and_waits_for_no_other() -> None:
     ledger = GatedLedger()
-    journal = Journal(ledger)
+    journal = Journal(ledger, VirtualClock())
     async with asyncio.TaskGroup() as group:
 
         def writer(key: str) -> asyncio.Task[None]:
@@ -68,9 +69,29 @@ async def test_what_was_not_written_is_written_by_whoever_comes_next() -> None:
             await super().write(verdicts)
 
     ledger = Failing()
-    journal = Journal(ledger)
+    journal = Journal(ledger, VirtualClock())
     with pytest.raises(ConnectionError):
         await journal.write({"a": RECALLED})
     ledger.fails = False
     await journal.write({})
     assert set(ledger.verdicts) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("took", "held_back"), [(0.0, 0.0), (0.012, 0.012 * PART_HELD_BACK), (1.0, LONGEST_HELD_BACK)]
+)
+async def test_after_a_write_that_took_long_the_next_one_is_held_back_for_a_moment(
+    took: float, held_back: float
+) -> None:
+    clock = VirtualClock()
+
+    class Slow(MemoryLedger):
+        async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+            clock.advance(took)
+            await super().write(verdicts)
+
+    journal = Journal(Slow(), clock)
+    await journal.write({"a": RECALLED})
+    began = clock.monotonic()
+    await journal.write({"b": RECALLED})
+    assert clock.monotonic() - began == pytest.approx(took + held_back, abs=1e-6)
