@@ -21,8 +21,11 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "DingTalk",
                 "python-modules": [
-                    "airflow_provider_dingtalk.operators.send",
-                    "airflow_provider_dingtalk.operators.recall",
+                    "airflow_provider_dingtalk.operators.group",
+                    "airflow_provider_dingtalk.operators.oto",
+                    "airflow_provider_dingtalk.operators.private_chat",
+                    "airflow_provider_dingtalk.operators.work_notification",
+                    "airflow_provider_dingtalk.operators.ding",
                     "airflow_provider_dingtalk.operators.rollback",
                 ],
             }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_dingtalk
+from airflow_provider_dingtalk import operators
 
 PACKAGE = "airflow_provider_dingtalk"
 
@@ -48,11 +49,38 @@ def test_importing_the_package_adds_one_module() -> None:
 AIRFLOW = "import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue"
 
 
-def test_operators_and_sensors_add_six_modules_at_most_and_no_third_party_one() -> None:
-    modules = added(f"import {PACKAGE}.operators, {PACKAGE}.sensors", before=AIRFLOW)
+@pytest.mark.parametrize(
+    ("kind", "send", "recall", "sensor"),
+    [
+        ("group", "SendGroupMessage", "RecallGroupMessages", "GroupMessage"),
+        ("oto", "SendOTOMessages", "RecallOTOMessages", "OTOMessage"),
+        ("private_chat", "SendPrivateChatMessage", "RecallPrivateChatMessages", "PrivateChatMessage"),
+        ("work_notification", "SendWorkNotification", "RecallWorkNotification", "WorkNotification"),
+    ],
+)
+def test_a_dag_file_of_one_kind_pays_for_six_modules_at_most_and_no_third_party_one(
+    kind: str, send: str, recall: str, sensor: str
+) -> None:
+    imports = (
+        f"from {PACKAGE}.operators import DingTalk{send}Operator, DingTalk{recall}Operator\n"
+        f"from {PACKAGE}.sensors import DingTalk{sensor}Sensor\n"
+        f"from {PACKAGE}.notifications import DingTalkNotifier"
+    )
+    modules = added(imports, before=f"{AIRFLOW}; from airflow.sdk import BaseNotifier")
     assert third_party(modules) == set()
-    assert f"{PACKAGE}.operators.recall" in modules and f"{PACKAGE}.sensors" in modules
+    assert f"{PACKAGE}.operators.{kind}" in modules and f"{PACKAGE}.sensors" in modules
     assert len(ours(modules)) <= 6, ours(modules)
+
+
+@pytest.mark.parametrize("name", operators.__all__)
+def test_every_operator_is_there_by_its_name(name: str) -> None:
+    assert getattr(operators, name).__name__ == name
+    assert name in dir(operators)
+
+
+def test_no_other_name_is() -> None:
+    with pytest.raises(AttributeError, match="DingTalkSendSmokeSignalOperator"):
+        _ = operators.DingTalkSendSmokeSignalOperator
 
 
 def test_even_with_a_dag_of_them_nothing_heavy_is_loaded() -> None:
@@ -94,12 +122,15 @@ def top_level_imports(source: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["operators/__init__.py", "operators/recall.py", "operators/rollback.py", "operators/send.py", "sensors.py"],
-)
-def test_nothing_but_the_sdk_stands_at_the_top_of_operators_and_sensors(name: str) -> None:
+HOME = Path(airflow_provider_dingtalk.__file__).parent
+
+
+LIGHT = [*sorted((HOME / "operators").glob("*.py")), HOME / "sensors.py", HOME / "notifications.py"]
+
+
+@pytest.mark.parametrize("source", LIGHT, ids=lambda source: source.name)
+def test_nothing_but_the_sdk_stands_at_the_top_of_operators_and_sensors(source: Path) -> None:
     """Also what another version of Airflow happens to have loaded already."""
-    for module in top_level_imports(Path(airflow_provider_dingtalk.__file__).parent / name):
+    for module in top_level_imports(source):
         is_light = module.partition(".")[0] in sys.stdlib_module_names or module.startswith("airflow.sdk")
         assert is_light or module.startswith(f"{PACKAGE}.operators"), module

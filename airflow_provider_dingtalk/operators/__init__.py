@@ -1,30 +1,31 @@
 """Operators: send messages that can be taken back, and take them back.
 
-Rollbacks are imported when somebody asks for one: the dag-processor imports this package for every DAG file.
+Each is imported when somebody asks for it: the dag-processor imports this package for every DAG file it parses,
+and few files need DINGs.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.operators.recall import (
-    DingTalkRecallDingOperator,
-    DingTalkRecallGroupMessagesOperator,
-    DingTalkRecallOTOMessagesOperator,
-    DingTalkRecallPrivateChatMessagesOperator,
-    DingTalkRecallWorkNotificationOperator,
-)
-from airflow_provider_dingtalk.operators.send import (
-    DingTalkSendDingOperator,
-    DingTalkSendGroupMessageOperator,
-    DingTalkSendOTOMessagesOperator,
-    DingTalkSendPrivateChatMessageOperator,
-    DingTalkSendWorkNotificationOperator,
-)
-
 if TYPE_CHECKING:
-    from airflow_provider_dingtalk.operators.rollback import (
-        DingTalkRollbackOperator,
-        DingTalkSweepOperator,
-        rollback_on_failure,
+    from airflow_provider_dingtalk.operators.block import rollback_on_failure
+    from airflow_provider_dingtalk.operators.ding import DingTalkRecallDingOperator, DingTalkSendDingOperator
+    from airflow_provider_dingtalk.operators.group import (
+        DingTalkRecallGroupMessagesOperator,
+        DingTalkSendGroupMessageOperator,
+    )
+    from airflow_provider_dingtalk.operators.oto import (
+        DingTalkRecallOTOMessagesOperator,
+        DingTalkSendOTOMessagesOperator,
+    )
+    from airflow_provider_dingtalk.operators.private_chat import (
+        DingTalkRecallPrivateChatMessagesOperator,
+        DingTalkSendPrivateChatMessageOperator,
+    )
+    from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator, DingTalkSweepOperator
+    from airflow_provider_dingtalk.operators.work_notification import (
+        DingTalkRecallWorkNotificationOperator,
+        DingTalkSendWorkNotificationOperator,
     )
 
 __all__ = [
@@ -43,10 +44,28 @@ __all__ = [
     "rollback_on_failure",
 ]
 
+_HOMES = {
+    "DingTalkRecallDingOperator": "ding",
+    "DingTalkRecallGroupMessagesOperator": "group",
+    "DingTalkRecallOTOMessagesOperator": "oto",
+    "DingTalkRecallPrivateChatMessagesOperator": "private_chat",
+    "DingTalkRecallWorkNotificationOperator": "work_notification",
+    "DingTalkRollbackOperator": "rollback",
+    "DingTalkSendDingOperator": "ding",
+    "DingTalkSendGroupMessageOperator": "group",
+    "DingTalkSendOTOMessagesOperator": "oto",
+    "DingTalkSendPrivateChatMessageOperator": "private_chat",
+    "DingTalkSendWorkNotificationOperator": "work_notification",
+    "DingTalkSweepOperator": "rollback",
+    "rollback_on_failure": "block",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from airflow_provider_dingtalk.operators import rollback
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
-    return getattr(rollback, name)
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,69 @@
+"""DINGs: in the app, by SMS, or by telephone.
+
+Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, SendOperator
+
+
+class DingTalkSendDingOperator(SendOperator):
+    """Send a DING: in the app, by SMS, or by telephone.
+
+    https://open.dingtalk.com/document/development/robot-sends-nail-message
+
+    :param user_ids: User ids: a list, an XCom, or JSON of a list; 200 a call, 20 by SMS or telephone. (templated)
+    :param content: The text. (templated)
+    :param remind_type: ``app``, ``sms`` or ``phone``; the latter two cost DING credits. (templated)
+    :param call_voice: Voice of a DING by telephone, in DingTalk's words. (templated)
+    :param robot_code: The robot; by default the connection's. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param fail_on_dropped: Fail the task if DingTalk leaves people out.
+    """
+
+    kind = "ding"
+    template_fields: Sequence[str] = ("user_ids", "content", "remind_type", "call_voice", "robot_code")
+
+    def __init__(
+        self,
+        *,
+        user_ids: Any,
+        content: str,
+        remind_type: str = "app",
+        call_voice: str | None = None,
+        robot_code: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.user_ids = user_ids
+        self.content = content
+        self.remind_type = remind_type
+        self.call_voice = call_voice
+        self.robot_code = robot_code
+
+
+class DingTalkRecallDingOperator(RecallOneKindOperator):
+    """Recall DINGs, one call each.
+
+    https://open.dingtalk.com/document/development/robot-withdraws-pin-message
+
+    :param open_ding_ids: Ids of the DINGs: a list, an XCom, or JSON of a list. (templated)
+    :param robot_code: The robot that sent them; by default the connection's. (templated)
+    :param receipts: Receipts of DINGs, instead of ids or beside them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
+    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    """
+
+    kind = "ding"
+    keys_field = "open_ding_ids"
+    template_fields: Sequence[str] = ("open_ding_ids", "robot_code", "receipts")
+
+    def __init__(self, *, open_ding_ids: Any = None, robot_code: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.open_ding_ids = open_ding_ids
+        self.robot_code = robot_code
