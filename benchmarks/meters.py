@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 #: Seconds between two looks at the loop's clock.
@@ -28,6 +28,19 @@ def resident_bytes() -> int:
 def processor_seconds_of(pids: Iterable[int]) -> float:
     """What other processes took of the processor until now, with those of their children that ended."""
     return sum(map(_ticks, pids)) / _TICKS
+
+
+def unreaped(parents: Collection[int]) -> list[int]:
+    """Children of some processes that have ended, and whose time is not yet counted as their parent's."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state == "Z" and int(parent) in parents:
+            found.append(int(entry.name))
+    return found
 
 
 def resident_bytes_of(pids: Iterable[int]) -> int:

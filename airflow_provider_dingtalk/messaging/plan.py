@@ -39,7 +39,7 @@ BATCH_SIZE = {
 ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, gc=False):
     """The messages of one recall call."""
 
     group: Group

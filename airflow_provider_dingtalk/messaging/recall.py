@@ -332,8 +332,9 @@ class Recall:
         todo = iter(items)
 
         async def worker() -> None:
-            for item in todo:
-                await work(item)
+            with self._journal.writer():
+                for item in todo:
+                    await work(item)
 
         try:
             async with asyncio.TaskGroup() as group:

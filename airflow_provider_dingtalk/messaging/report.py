@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     """A recall went out, and nobody can say whether it worked."""
 
 
-class Reason(Struct, frozen=True):
+class Reason(Struct, frozen=True, gc=False):
     """Why a message is not recalled, and what to do next.
 
     :param code: DingTalk's code, or a word of ours in snake_case.
@@ -53,7 +53,7 @@ class Reason(Struct, frozen=True):
         return {"code": self.code, "message": self.message, "next_step": self.next_step}
 
 
-class Settled(Struct, frozen=True):
+class Settled(Struct, frozen=True, gc=False):
     """What became of one message, and why."""
 
     outcome: Outcome

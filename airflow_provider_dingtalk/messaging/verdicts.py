@@ -43,7 +43,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, frozen=True, gc=False):
     """What one answer says of one message.
 
     :param state: ``INTENT`` says that it is in doubt.

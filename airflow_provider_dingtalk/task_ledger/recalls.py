@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.receipts import Group, Receipt
 from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
 from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
@@ -51,8 +52,7 @@ class RecallTaskLedger:
         self._epoch = epoch
         self._recalled_before = recalled_before
         self._place = {receipt.key: place for place, receipt in enumerate(receipts)}
-        requests = sorted([*msgspec.to_builtins(receipt.group).values(), receipt.key] for receipt in receipts)
-        self._name = f"dingtalk-recall-1-{fingerprint(requests)}"
+        self._name = f"dingtalk-recall-1-{fingerprint(_request(receipts))}"
         self._per_row = per_row
         self._rows = [["P"] * len(keys) for keys in slices(len(self._place), per_row)]
         self._why: list[dict[str, int]] = [{} for _ in self._rows]
@@ -139,6 +139,14 @@ class RecallTaskLedger:
         if reason not in self._reasons:
             self._reasons.append(reason)
         return self._reasons.index(reason)
+
+
+def _request(receipts: Sequence[Receipt]) -> list[list[Any]]:
+    """What is to be recalled, in whatever order it was named."""
+    keys: dict[Group, list[str]] = {}
+    for receipt in receipts:
+        keys.setdefault(receipt.group, []).append(receipt.key)
+    return sorted([*msgspec.to_builtins(group).values(), sorted(of)] for group, of in keys.items())
 
 
 class RecalledKeys:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.ledger import LONGEST_HELD_BACK, PART_HELD_BACK, Journal, MemoryLedger
+from airflow_provider_dingtalk.messaging.ledger import (
+    LONGEST_HELD_BACK,
+    LOOK,
+    MOMENT,
+    SHORT,
+    Journal,
+    MemoryLedger,
+)
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, Verdict
 from tests.clock import VirtualClock
 
@@ -77,21 +85,67 @@ async def test_what_was_not_written_is_written_by_whoever_comes_next() -> None:
     assert set(ledger.verdicts) == {"a"}
 
 
-@pytest.mark.parametrize(
-    ("took", "held_back"), [(0.0, 0.0), (0.012, 0.012 * PART_HELD_BACK), (1.0, LONGEST_HELD_BACK)]
-)
-async def test_after_a_write_that_took_long_the_next_one_is_held_back_for_a_moment(
-    took: float, held_back: float
-) -> None:
+class SlowLedger(MemoryLedger):
+    """Says how long each write took, and when it began."""
+
+    def __init__(self, clock: VirtualClock, took: float) -> None:
+        super().__init__()
+        self.writes: list[tuple[float, set[str]]] = []
+        self._clock = clock
+        self._took = took
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        self.writes.append((self._clock.monotonic(), set(verdicts)))
+        self._clock.advance(self._took)
+        await super().write(verdicts)
+
+
+async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0) -> list[tuple[float, set[str]]]:
+    """Writes: when, after a first one; each of a writer of its own, who comes so many seconds after it.
+
+    :param idle: How many more writers there are, who do not come.
+    """
     clock = VirtualClock()
-
-    class Slow(MemoryLedger):
-        async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-            clock.advance(took)
-            await super().write(verdicts)
-
-    journal = Journal(Slow(), clock)
-    await journal.write({"a": RECALLED})
+    ledger = SlowLedger(clock, took)
+    journal = Journal(ledger, clock)
+    await journal.write({"first": RECALLED})
     began = clock.monotonic()
-    await journal.write({"b": RECALLED})
-    assert clock.monotonic() - began == pytest.approx(took + held_back, abs=1e-6)
+
+    async def one(key: str, delay: float) -> None:
+        if delay:
+            await clock.sleep(delay)
+        await journal.write({key: RECALLED})
+
+    with ExitStack() as writers:
+        for _ in range(len(delays) + idle):
+            writers.enter_context(journal.writer())
+        async with asyncio.TaskGroup() as group:
+            for key, delay in delays.items():
+                group.create_task(one(key, delay))
+    return [(round(moment - began, 6), keys) for moment, keys in ledger.writes[1:]]
+
+
+async def test_where_writes_are_short_nobody_waits() -> None:
+    writes = await write_after({"a": 0.0, "b": 0.3}, took=SHORT / 2, idle=8)
+    assert [keys for _, keys in writes] == [{"a"}, {"b"}]
+    assert [moment for moment, _ in writes] == pytest.approx([0.0, 0.3], abs=SHORT)
+
+
+async def test_where_they_are_long_half_of_the_writers_go_together() -> None:
+    writes = await write_after({"a": 0.0, "b": 0.1, "c": 0.2}, took=0.02, idle=3)
+    assert [keys for _, keys in writes] == [{"a", "b", "c"}]
+    assert writes[0][0] == pytest.approx(0.2, abs=MOMENT)
+
+
+async def test_who_is_alone_does_not_wait_and_all_together_for_a_moment_at_most() -> None:
+    assert await write_after({"a": 0.0}, took=0.02) == [(0.0, {"a"})]
+    assert await write_after({"a": 0.0, "b": 0.0}, took=0.02) == [(LOOK, {"a", "b"})]
+    (moment, keys), *_ = await write_after({"a": 0.0, "b": 0.0}, took=0.02, idle=2)
+    assert keys == {"a", "b"}
+    assert moment == pytest.approx(MOMENT, abs=LOOK)
+
+
+async def test_nobody_waits_for_long() -> None:
+    writes = await write_after({"a": 0.0, "b": 0.1}, took=0.02, idle=8)
+    assert [keys for _, keys in writes] == [{"a", "b"}]
+    assert writes[0][0] == pytest.approx(LONGEST_HELD_BACK, abs=2 * LOOK)
