@@ -53,13 +53,15 @@ def robot_message(
 ) -> Message:
     """A robot message from one of: ``text``; ``markdown`` with ``title``; ``msg_key`` with ``msg_param``.
 
-    :raises InvalidInputError: None or several of them are given, or the template lacks a parameter.
+    :raises InvalidInputError: None or several of them are given, or something that belongs to another one, or the
+        template lacks a parameter.
     """
     _check_texts(text=text, title=title, markdown=markdown, msg_key=msg_key)
     given = [name for name, value in (("text", text), ("markdown", markdown), ("msg_key", msg_key)) if value]
     if len(given) != 1:
         problem = "give one of text, markdown, msg_key; " + (f"got {' and '.join(given)}" if given else "got none")
         raise InvalidInputError("text", problem)
+    _check_belongings(msg_param=(msg_param, "msg_key", msg_key), title=(title, "markdown", markdown))
     if text:
         return _message("sampleText", {"content": text})
     if markdown:
@@ -83,6 +85,7 @@ def work_notification_message(
     if len(given) != 1:
         problem = "give one of text, markdown, msg; " + (f"got {' and '.join(given)}" if given else "got none")
         raise InvalidInputError("text", problem)
+    _check_belongings(title=(title, "markdown", markdown))
     if text:
         body: dict[str, Any] = {"msgtype": "text", "text": {"content": text}}
     elif markdown:
@@ -95,6 +98,13 @@ def work_notification_message(
     if (size := len(_encoded("msg", body))) > MAX_WORK_NOTIFICATION_BYTES:
         raise InvalidInputError("msg", f"is {size} bytes of JSON; DingTalk takes {MAX_WORK_NOTIFICATION_BYTES}")
     return body
+
+
+def _check_belongings(**given: tuple[Any, str, Any]) -> None:
+    """Refuse what would silently not be sent: an argument without the one that it belongs to."""
+    for name, (value, owner, owners) in given.items():
+        if value and not owners:
+            raise InvalidInputError(name, f"belongs to {owner}, which is not given: it would not be sent")
 
 
 def _message(msg_key: str, params: dict[str, Any]) -> Message:

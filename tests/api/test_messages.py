@@ -104,6 +104,23 @@ def test_work_notification_is_given_in_exactly_one_way(given: dict[str, Any]) ->
         work_notification_message(**given)
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"text": "a", "msg_param": {"content": "b"}}, "msg_param: belongs to msg_key"),
+        ({"markdown": "a", "msg_param": '{"text": "b"}'}, "msg_param: belongs to msg_key"),
+        ({"text": "a", "title": "b"}, "title: belongs to markdown"),
+        ({"msg_key": "sampleText", "msg_param": {"content": "a"}, "title": "b"}, "title: belongs to markdown"),
+    ],
+)
+def test_what_would_silently_not_be_sent_is_refused(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{problem}"):
+        robot_message(**given)
+    if "title" in given and "text" in given:
+        with pytest.raises(InvalidInputError, match=f"^{problem}"):
+            work_notification_message(**given)
+
+
 BAD_OBJECTS = {
     "no JSON": "{'content': 'x'}",
     "cut": '{"content": "x"',
