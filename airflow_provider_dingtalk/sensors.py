@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
+from airflow_provider_dingtalk.operators.base import PlainTexts
+
 try:  # not from compat: that is a module more for every DAG file
     from airflow.sdk.configuration import conf
 except ImportError:  # before Airflow 3.2
@@ -34,7 +36,7 @@ _AIRFLOWS_INTERVAL = 60.0
 _PAST_END = 0.05
 
 
-class _MessageSensor(BaseSensorOperator):
+class _MessageSensor(PlainTexts, BaseSensorOperator):
     """What the sensors share. The same rule decides in all three modes.
 
     :param receipts: Receipts of messages, one or thousands. (templated)

@@ -186,7 +186,8 @@ def _members(airflow: AirflowStack) -> list[int]:
 
 def _processor_seconds_of(airflow: AirflowStack) -> float:
     pids = _members(airflow)
-    return processor_seconds_of([*pids, *unreaped(pids)])
+    # One may die between the two looks: a set.
+    return processor_seconds_of({*pids, *unreaped(pids)})
 
 
 def _moment(text: str) -> float:

@@ -82,7 +82,7 @@ class DingTalkClient:
     """One app's way to DingTalk, for one event loop.
 
     :param limiter: The pace; shared by all who call as this app.
-    :param transport: The socket; by default a pool of TLS connections to the hosts.
+    :param transport: The socket; by default TLS connections to the hosts, kept for a while.
     :param on_token: Told each new token before it is used, to have it masked in logs.
     """
 
@@ -104,7 +104,7 @@ class DingTalkClient:
         self._limiter = limiter or Limiter(clock=self._clock)
         self._patience = patience or Patience()
         self._transports = {base: transport or transport_for(base, ca_file) for base in {hosts.api, hosts.oapi}}
-        # Requests wait here and not in the pool, whose work grows with all that waits in it.
+        # Each call beyond it would open one more connection.
         self._gate = asyncio.Semaphore(self.in_flight)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
         self._banned_until = float("-inf")

@@ -34,7 +34,7 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 def transport_for(base_url: str, ca_file: str | None = None) -> httpx.AsyncBaseTransport:
-    """A pool of connections to one host, through the proxy of the environment if there is one.
+    """Connections to one host, through the proxy of the environment if there is one.
 
     :param base_url: Scheme and host; no proxy for loopback.
     """

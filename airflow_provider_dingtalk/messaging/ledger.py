@@ -66,8 +66,8 @@ class Journal:
     """Writes to a ledger, one write at a time, and in one write all that came together meanwhile.
 
     Where writes take long, the next one is held back for a moment, and until half of the writers wait for it. The
-    others have calls to make, which they wrote down before: the pace does not suffer, and no more is in doubt
-    after a crash than one call of each writer.
+    others have calls to make, which they wrote down before: where calls wait for a pace it does not suffer, and
+    where they do not, fewer writes cost some time. No more is in doubt after a crash than one call of each writer.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:

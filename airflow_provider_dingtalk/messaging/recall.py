@@ -208,13 +208,14 @@ class Recall:
         if why != "bisect":
             self._tries.update(batch.keys)
         before = {key: self._verdicts[key] for key in batch.keys}
-        await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
-        self._verdicts.update(dict.fromkeys(batch.keys, _INTENT))
+        batch = await self._intend(batch)
+        if not batch.keys:
+            return False
         try:
             result = await self._client.call(plan.recall_call(batch), self._used, why)
         except DingTalkError as error:
             if len(batch.keys) > 1 and is_about_one_key(error):
-                self._verdicts.update(before)
+                self._verdicts.update({key: before[key] for key in batch.keys})
                 await self._take_apart(batch, error, why)
             else:
                 self._fail(batch, error)
@@ -224,6 +225,16 @@ class Recall:
         if self._progress.is_due:
             self._progress.tell(len(self._verdicts) - len(self._in(State.PENDING)), self._used)
         return True
+
+    async def _intend(self, batch: Batch) -> Batch:
+        """Write down what is about to be recalled; what of it still is, when that is written."""
+        await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
+        left = Batch(batch.group, self._still_to_recall(batch))
+        if not left.keys:
+            # Somebody stopped the recall meanwhile, or another call was refused for all of them.
+            self._journal.note({key: self._verdicts[key] for key in batch.keys})
+        self._verdicts.update(dict.fromkeys(left.keys, _INTENT))
+        return left
 
     def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
         """The keys of a batch whose turn has come; those whose call would be in vain are settled without one."""
@@ -333,6 +344,8 @@ class Recall:
 
         async def worker() -> None:
             with self._journal.writer():
+                # Let all be counted before the first one writes.
+                await asyncio.sleep(0)
                 for item in todo:
                     await work(item)
 

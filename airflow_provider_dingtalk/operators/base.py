@@ -37,7 +37,8 @@ class PlainTexts:
         seen_oids: set[int] | None = None,
     ) -> Any:
         """As of every operator; a text without a template in it is its own result."""
-        if isinstance(content, str) and jinja_env is not None and self._is_plain(content, jinja_env):
+        # Not a subclass's: rendering makes plain texts of those.
+        if type(content) is str and jinja_env is not None and self._is_plain(content, jinja_env):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
@@ -56,6 +57,8 @@ class PlainTexts:
             jinja_env.line_comment_prefix,
         )
         if any(mark and mark in text for mark in marks) or isinstance(jinja_env, NativeEnvironment):
+            return False
+        if jinja_env.preprocess(text) != text:
             return False
         return not text.endswith(tuple(getattr(self, "template_ext", ())))
 

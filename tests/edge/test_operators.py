@@ -222,6 +222,9 @@ def test_ten_thousand_messages_are_all_counted_and_few_listed(sandbox: SandboxSe
     assert (len(report["recalled"]), report["omitted"]) == (100, {"recalled": 9_900})
     assert calls(sandbox)[OTO_RECALL] == 500
     assert len(json.dumps(ti.pushed("report"))) < 10_000
+    pieces = [ti.pushed(f"recalled_{number}") for number in range(2)]
+    assert [len(piece) for piece in pieces] == [5_000, 5_000]
+    assert {*pieces[0], *pieces[1]} == {receipt["process_query_key"] for receipt in receipts}
     assert sandbox.truth(brief=True)["counts"]["oto"]["visible"] == 0
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import jinja2
 import pytest
 from airflow.sdk import DAG, BaseOperator
+from jinja2.ext import Extension
 
 from airflow_provider_dingtalk.operators import DingTalkRecallOTOMessagesOperator, DingTalkSendOTOMessagesOperator
+from airflow_provider_dingtalk.sensors import DingTalkOTOMessageSensor
 
 CONTEXT: Any = {"name": "Zhang", "number": 7}
 TEXTS = [
@@ -26,6 +29,7 @@ TEXTS = [
     "one line\n",
     "two\nlines",
     "windows\r\n",
+    "old\rmac",
     " spaces ",
     "## a Markdown title",
 ]
@@ -49,6 +53,23 @@ def rendered(kind: Any, user_ids: Any, **dag_options: Any) -> Any:
     return task.user_ids
 
 
+class Shouting(Extension):
+    """Changes texts that hold no template, too."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return source.upper()
+
+
+class Word(StrEnum):
+    ONE = "one"
+
+
+def test_what_only_resembles_a_text_becomes_one() -> None:
+    (word,) = rendered(DingTalkSendOTOMessagesOperator, [Word.ONE])
+    assert word == "one"
+    assert type(word) is str
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -56,8 +77,10 @@ def rendered(kind: Any, user_ids: Any, **dag_options: Any) -> Any:
         {"render_template_as_native_obj": True},
         {"jinja_environment_kwargs": {"variable_start_string": "<<", "variable_end_string": ">>"}},
         {"jinja_environment_kwargs": {"line_statement_prefix": "#", "keep_trailing_newline": True}},
+        {"jinja_environment_kwargs": {"line_comment_prefix": "##"}},
+        {"jinja_environment_kwargs": {"extensions": [Shouting]}},
     ],
-    ids=["usual", "native", "other marks", "line statements"],
+    ids=["usual", "native", "other marks", "line statements", "line comments", "an extension"],
 )
 @pytest.mark.parametrize("text", [*TEXTS, "<< name >>"])
 def test_a_text_comes_out_as_airflow_would_render_it(text: str, options: dict[str, Any]) -> None:
@@ -88,6 +111,14 @@ def test_ten_thousand_keys_are_not_ten_thousand_templates() -> None:
     task.render_template_fields(CONTEXT, environment)
     assert task.process_query_keys == [*keys, "Zhang"]
     assert environment.compiled == 1
+
+
+def test_a_sensor_leaves_plain_texts_alone_as_well() -> None:
+    receipts = [{"kind": "oto", "robot_code": "r", "process_query_key": f"key-{number}"} for number in range(100)]
+    task = DingTalkOTOMessageSensor(task_id="t", receipts=receipts)
+    environment = CountingEnvironment()
+    task.render_template_fields(CONTEXT, environment)
+    assert (task.receipts, environment.compiled) == (receipts, 0)
 
 
 def test_a_file_of_a_template_is_still_one_by_its_name() -> None:

@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.messaging.ledger import (
     Journal,
     MemoryLedger,
 )
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, Verdict
+from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
 from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +85,25 @@ async def test_what_was_not_written_is_written_by_whoever_comes_next() -> None:
     assert set(ledger.verdicts) == {"a"}
 
 
+async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> None:
+    class Failing(MemoryLedger):
+        fails = True
+
+        async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+            if self.fails:
+                journal.note({"a": RECALLED})
+                raise ConnectionError
+            await super().write(verdicts)
+
+    ledger = Failing()
+    journal = Journal(ledger, VirtualClock())
+    with pytest.raises(ConnectionError):
+        await journal.write({"a": Verdict(State.INTENT, final=False)})
+    ledger.fails = False
+    await journal.write({})
+    assert ledger.verdicts == {"a": RECALLED}
+
+
 class SlowLedger(MemoryLedger):
     """Says how long each write took, and when it began."""
 
@@ -122,6 +141,9 @@ async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0
         async with asyncio.TaskGroup() as group:
             for key, delay in delays.items():
                 group.create_task(one(key, delay))
+    asked = clock.monotonic()
+    await journal.write({"last": RECALLED})
+    assert ledger.writes.pop() == (asked, {"last"}), "there is nobody left to wait for"
     return [(round(moment - began, 6), keys) for moment, keys in ledger.writes[1:]]
 
 
@@ -146,6 +168,6 @@ async def test_who_is_alone_does_not_wait_and_all_together_for_a_moment_at_most(
 
 
 async def test_nobody_waits_for_long() -> None:
-    writes = await write_after({"a": 0.0, "b": 0.1}, took=0.02, idle=8)
+    writes = await write_after({"a": 0.0, "b": 0.1}, took=0.02, idle=3)
     assert [keys for _, keys in writes] == [{"a", "b"}]
     assert writes[0][0] == pytest.approx(LONGEST_HELD_BACK, abs=2 * LOOK)

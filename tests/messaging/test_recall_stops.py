@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Mapping
 
+import httpx
 import pytest
 
 from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
@@ -14,6 +15,7 @@ from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind
 from airflow_provider_dingtalk.messaging.report import Outcome, Reason
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.messaging.local_dingtalk import (
     ROBOT_KINDS,
@@ -117,16 +119,50 @@ async def test_stopped_in_mid_run_it_finishes_what_is_under_way_and_begins_nothi
     assert not job.is_final
 
 
+async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.OTO, 100)
+
+    class StopAtOnce(WatchedLedger):
+        async def at(self, write: int) -> None:
+            job.stop()
+
+    ledger = StopAtOnce()
+    job = Recall(receipts, ledger=ledger, clock=dingtalk.clock)
+    report = await job.run(dingtalk.client())
+    check_account(dingtalk, report, receipts)
+    assert dingtalk.recall_calls() == 0
+    assert codes_of(report, Outcome.FAILED) == dict.fromkeys(keys_of(receipts), "not_attempted")
+    assert State.INTENT in {verdict.state for verdict in ledger.writes[0].values()}
+    assert {verdict.state for verdict in ledger.verdicts.values()} == {State.PENDING}, "the next try begins anew"
+
+
+async def test_workers_that_begin_together_write_together_where_writes_take_long(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.OTO, 400)
+
+    class Slow(WatchedLedger):
+        async def at(self, write: int) -> None:
+            dingtalk.clock.advance(0.02)
+
+    ledger = Slow()
+    client = dingtalk.client()
+    await Recall(receipts, ledger=ledger, clock=dingtalk.clock).run(client)
+    intents = [sum(said.state is State.INTENT for said in write.values()) for write in ledger.writes]
+    assert intents[:2] == [20, 20 * client.in_flight], "one call ahead, then one of each worker"
+    assert sum(intents) == 400
+
+
 async def test_stopped_it_asks_about_no_doubts(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.plant(Kind.GROUP, 20)
     dingtalk.faults({"match": "recall", "when": "after", "action": {"type": "drop"}})
 
-    class StopAfterTheCall(WatchedLedger):
-        async def at(self, write: int) -> None:
-            job.stop()
+    class StopAtTheCall(httpx.ASGITransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if "recall" in request.url.path:
+                job.stop()
+            return await super().handle_async_request(request)
 
-    job = Recall(receipts, ledger=StopAfterTheCall(), clock=dingtalk.clock)
-    report = await job.run(dingtalk.client())
+    job = Recall(receipts, clock=dingtalk.clock)
+    report = await job.run(dingtalk.client(transport=StopAtTheCall(app=create_app(dingtalk.world))))
     check_account(dingtalk, report, receipts)
     assert report.counts()["unknown"] == 20
     assert dingtalk.recall_calls() == 1
