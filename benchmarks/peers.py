@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS
+from airflow_provider_dingtalk.messaging.recall import WORKERS
 from benchmarks.clients import CLIENTS, KEYS_PER_CALL
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly, median_of
 from benchmarks.server import LATENCY, Server, serving
@@ -58,7 +58,7 @@ def run(server: Server, name: str, keys: int) -> dict[str, Any]:
         "keys": server.plant(keys),
         "token": server.token(),
         "ca_file": server.ca_file,
-        "in_flight": MAX_CONNECTIONS,
+        "in_flight": WORKERS,
     }
     done = run_client(name, given, server.ca_file)
     calls = keys // KEYS_PER_CALL
@@ -122,7 +122,7 @@ def _notes(runs: list[dict[str, Any]]) -> list[str]:
     failed = {run["client"]: run for run in runs if run["error"]}
     return [
         f"{ROUNDS} interleaved rounds, {SLOW_ROUNDS} of clients that take long; medians.",
-        f"{MAX_CONNECTIONS} calls in flight where it says “as many”.",
+        f"{WORKERS} calls in flight where it says “as many”.",
         *(
             f"{NAMES[name]}: raised {run['error']}; {run['recalled']} of {run['keys']} messages were recalled."
             for name, run in failed.items()

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from airflow_provider_dingtalk.api.auth import App, Tokens
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
@@ -24,6 +23,7 @@ from airflow_provider_dingtalk.api.error_codes import Retry, error_for, rule_for
 from airflow_provider_dingtalk.api.errors import (
     AmbiguousError,
     BannedError,
+    DingTalkError,
     ForeignPageError,
     LostAnswerError,
     NotSentError,
@@ -120,15 +120,19 @@ class DingTalkClient:
         :raises DingTalkError: See the tree.
         """
         tally = used if used is not None else Counter()
+        tries = Tries(endpoint, self._patience)
         dead: AccessToken | None = None
-        async for attempt in self._attempts(endpoint):
-            # Outside the attempt: the call for a token has tries of its own.
+        while True:
+            # Not one of these tries: the call for a token has its own.
             token = await self._token_for(endpoint, tally, dead)
-            with attempt:
+            try:
                 return await self._send(endpoint, token.access_token if token else "", tally, why or endpoint.name)
-            failed = attempt.retry_state.outcome
-            dead = token if failed and _is_dead_token(failed.exception()) else None
-        raise AssertionError("tenacity always returns or raises")
+            except DingTalkError as error:
+                if not tries.again(error):
+                    raise
+                dead = token if _is_dead_token(error) else None
+                seconds = tries.wait(error)
+            await self._clock.sleep(seconds)
 
     @property
     def in_flight(self) -> int:
@@ -148,16 +152,6 @@ class DingTalkClient:
             await transport.aclose()
 
     # ── one call, several tries ──────────────────────────────────────────────────────────────────────
-
-    def _attempts(self, endpoint: Endpoint[Any]) -> AsyncRetrying:
-        tries = Tries(endpoint, self._patience)
-        return AsyncRetrying(
-            sleep=self._clock.sleep,
-            retry=retry_if_exception(tries.again),
-            wait=tries.wait,
-            stop=lambda _: False,
-            reraise=True,
-        )
 
     async def _token_for(
         self, endpoint: Endpoint[Any], used: Counter[str], dead: AccessToken | None
@@ -265,7 +259,7 @@ class Tries:
         self._patience = patience
         self._failed: Counter[str] = Counter()
 
-    def again(self, error: BaseException) -> bool:
+    def again(self, error: DingTalkError) -> bool:
         """Whether to send again after this error."""
         if _is_dead_token(error):
             self._failed["dead token"] += 1
@@ -280,9 +274,8 @@ class Tries:
         self._failed["other"] += harmless
         return harmless and self._failed["other"] < self._patience.tries
 
-    def wait(self, state: RetryCallState) -> float:
+    def wait(self, error: DingTalkError) -> float:
         """Seconds until then: what DingTalk asks for, or half a second, then twice as long each time."""
-        error = state.outcome.exception() if state.outcome else None
         if isinstance(error, ThrottlingError):
             return error.retry_after
         if _is_dead_token(error):
@@ -290,11 +283,11 @@ class Tries:
         return float(0.5 * 2 ** (self._failed["other"] - 1))
 
 
-def _is_dead_token(error: BaseException | None) -> bool:
+def _is_dead_token(error: DingTalkError) -> bool:
     return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.REFRESH
 
 
-def _may_pass(error: BaseException) -> bool:
+def _may_pass(error: DingTalkError) -> bool:
     if isinstance(error, AmbiguousError):
         return not isinstance(error, ForeignPageError)
     return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

@@ -40,6 +40,7 @@ class Pace:
         self._register = register
         # One asks for all, in the order of their coming. The others would only ask the same.
         self._queue = asyncio.Lock()
+        self._under_way = 0
         #: No slot is free before, as the register was last.
         self._free_at = float("-inf")
 
@@ -55,11 +56,14 @@ class Pace:
         async with self._queue:
             while not self._begins(number):
                 await self._clock.sleep(self._free_at - self._clock.monotonic())
+        self._under_way += 1
         try:
             yield
         finally:
+            self._under_way -= 1
             now = self._clock.monotonic()
-            self._register.note(lambda book: book.end(self._rate, now, number))
+            # While others are under way it may wait for the next beginning, which takes a file anyway.
+            self._register.note(lambda book: book.end(self._rate, now, number), at_once=not self._under_way)
 
     def _begins(self, number: int) -> bool:
         """Whether the call begins now; else it may at ``_free_at``. Asking takes a file: not before that."""

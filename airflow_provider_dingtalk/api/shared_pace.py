@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a note that found the register busy is tried again.
 FILE_AGAIN = 0.002
+#: Seconds that a note waits at most for a question that takes it along. Whoever else wants the slot may wait so
+#: much too long.
+LATEST = 0.05
 #: Seconds of being busy after which somebody must have stopped with the lock in hand.
 STUCK = 5.0
 
@@ -32,8 +35,8 @@ class Register(Protocol):
     def ask(self, question: Callable[[Book], float]) -> float | None:
         """Look into the book and change it; ``None``: it is busy, ask again soon."""
 
-    def note(self, note: Note) -> None:
-        """Change the book, now or soon."""
+    def note(self, note: Note, *, at_once: bool = True) -> None:
+        """Change the book: soon, or sooner than that. Whoever asks here sees it changed."""
 
 
 class Alone:
@@ -49,7 +52,7 @@ class Alone:
         """Look into the book and change it."""
         return question(self._book)
 
-    def note(self, note: Note) -> None:
+    def note(self, note: Note, *, at_once: bool = True) -> None:
         """Change the book."""
         note(self._book)
 
@@ -96,6 +99,7 @@ class _SharedRegister:
         self._rate = rate
         #: Changes that found the file busy. They come before all others.
         self._owed: list[Note] = []
+        self._is_due = False
         self._busy_since: float | None = None
         self._last = Book()
         self._alone: Alone | None = None
@@ -116,9 +120,17 @@ class _SharedRegister:
         self._busy_since = None
         return wait
 
-    def note(self, note: Note) -> None:
+    def note(self, note: Note, *, at_once: bool = True) -> None:
         """Change the book, now or soon."""
         self._owed.append(note)
+        if at_once:
+            self._settle()
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(LATEST, self._due)
+
+    def _due(self) -> None:
+        self._is_due = False
         self._settle()
 
     def _settle(self) -> None:

@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -88,7 +88,7 @@ def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[st
         query["access_token"] = token
     if http.method == "GET":
         query |= {name: _as_text(value) for name, value in fields.items()}
-    url = httpx.URL(base_url + http.path, params=query) if query else _url(base_url + http.path)
+    url = httpx.URL(f"{base_url}{http.path}?{urlencode(query)}") if query else _url(base_url + http.path)
     if http.method == "GET":
         return httpx.Request("GET", url, headers=headers)
     if http.host is Host.OAPI:

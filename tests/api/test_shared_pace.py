@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.json import decode
 
 from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.pace_book import LEASE
+from airflow_provider_dingtalk.api.pace_book import LEASE, Book
+from airflow_provider_dingtalk.api.shared_pace import LATEST
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.api.fakes import QUERY, TimeLine
@@ -124,3 +126,54 @@ async def test_cancelled_calls_give_their_slots_back(folder: Path) -> None:
     began = line.monotonic()
     await line.run(story())
     assert line.monotonic() - began == pytest.approx(2)
+
+
+# ── when an end is written ──
+
+
+def under_way(folder: Path) -> int:
+    """Calls that the file holds to be under way."""
+    book = decode(only_file(folder).read_bytes(), type=Book)
+    return sum(call.number != 0 for call in book.calls)
+
+
+async def test_an_end_is_written_with_the_next_beginning(folder: Path, clock: VirtualClock) -> None:
+    paced = limiter(folder, 4, clock)
+    async with paced.slot(API):
+        async with paced.slot(API):
+            pass
+        before = only_file(folder).read_bytes()
+        assert under_way(folder) == 2, "one of them has ended, and another is under way"
+        async with paced.slot(API):
+            assert only_file(folder).read_bytes() != before
+            assert under_way(folder) == 2
+
+
+async def test_the_last_end_is_written_at_once(folder: Path, clock: VirtualClock) -> None:
+    paced = limiter(folder, 4, clock)
+    async with paced.slot(API), paced.slot(API), paced.slot(API):
+        assert under_way(folder) == 3
+    assert under_way(folder) == 0
+
+
+async def test_an_end_does_not_wait_for_a_call_that_takes_long(folder: Path, clock: VirtualClock) -> None:
+    paced = limiter(folder, 4, clock)
+    async with paced.slot(API):
+        async with paced.slot(API):
+            pass
+        assert under_way(folder) == 2
+        later = asyncio.Event()
+        asyncio.get_running_loop().call_later(LATEST, later.set)
+        await later.wait()
+        assert under_way(folder) == 1
+
+
+async def test_a_refusal_is_written_at_once_and_ends_with_it(folder: Path, clock: VirtualClock) -> None:
+    paced = limiter(folder, 4, clock)
+    async with paced.slot(API):
+        async with paced.slot(API):
+            paced.hold(API, 30)
+        assert under_way(folder) == 2
+        paced.hold(API, 60)
+        assert under_way(folder) == 1
+        assert decode(only_file(folder).read_bytes(), type=Book).not_before == clock.monotonic() + 60

@@ -1,16 +1,14 @@
-"""Lanes: connections side by side, each for one call at a time; and what one connection does on a real socket."""
+"""Lanes: connections side by side, each for one call at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.transport import Direct, Lanes
+from airflow_provider_dingtalk.api.transport import Lanes
 
 pytestmark = pytest.mark.anyio
 
@@ -128,113 +126,3 @@ async def test_all_are_closed_at_the_end(lanes: Lanes, made: list[Lane]) -> None
     await asyncio.gather(*(call(lanes) for _ in range(3)))
     await lanes.aclose()
     assert [lane.is_closed for lane in made] == [True] * 3
-
-
-# ── one connection ──
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-class Heard:
-    """What a server heard.
-
-    :param ports: Those that requests came from.
-    """
-
-    def __init__(self) -> None:
-        self.ports: list[int] = []
-        self.request = asyncio.Event()
-        self.hung_up = asyncio.Event()
-
-
-@asynccontextmanager
-async def server(*answers: bytes, lasting: bool = True) -> AsyncIterator[tuple[Direct, Heard]]:
-    """A connection to somebody who gives these answers, one a request.
-
-    :param lasting: Whether connections stay; else each is closed after an answer that did not say so.
-    """
-    left, heard = list(answers), Heard()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                heard.ports.append(writer.get_extra_info("peername")[1])
-                heard.request.set()
-                writer.write(left.pop(0))
-                await writer.drain()
-                if not lasting:
-                    break
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
-            heard.hung_up.set()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    async with listening:
-        connection = Direct(f"http://127.0.0.1:{port}", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        yield connection, heard
-        await connection.aclose()
-
-
-async def get(connection: Direct, host: str) -> bytes:
-    response = await connection.handle_async_request(httpx.Request("GET", f"{host}/"))
-    try:
-        return b"".join([part async for part in response.stream])  # type: ignore[union-attr]
-    finally:
-        await response.aclose()
-
-
-def home(connection: Direct) -> str:
-    return str(connection._origin)
-
-
-async def test_calls_go_over_one_connection() -> None:
-    async with server(OK, OK, OK) as (connection, heard):
-        assert [await get(connection, home(connection)) for _ in range(3)] == [b"ok"] * 3
-        assert len(heard.ports) == 3
-        assert len(set(heard.ports)) == 1
-
-
-async def test_one_that_was_closed_meanwhile_is_made_anew_and_nothing_is_lost() -> None:
-    async with server(OK, OK, lasting=False) as (connection, heard):
-        assert await get(connection, home(connection)) == b"ok"
-        await heard.hung_up.wait()
-        assert await get(connection, home(connection)) == b"ok"
-        assert len(set(heard.ports)) == 2
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (b"", httpx.RemoteProtocolError),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", httpx.RemoteProtocolError),
-        (b"no HTTP at all\r\n\r\n", httpx.RemoteProtocolError),
-    ],
-)
-async def test_a_broken_answer_has_its_error_and_the_next_call_works(
-    answer: bytes, error: type[httpx.HTTPError]
-) -> None:
-    async with server(answer, OK, lasting=False) as (connection, _):
-        with pytest.raises(error):
-            await get(connection, home(connection))
-        assert await get(connection, home(connection)) == b"ok"
-
-
-async def test_nobody_who_listens_means_that_nothing_was_sent() -> None:
-    async with server() as (connection, _):
-        pass
-    with pytest.raises(httpx.ConnectError):
-        await get(connection, home(connection))
-
-
-async def test_a_cancelled_call_leaves_a_connection_that_works() -> None:
-    async with server(b"HTTP/1.1 200 OK\r\n", OK) as (connection, heard):
-        call = asyncio.ensure_future(get(connection, home(connection)))
-        await heard.request.wait()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert await get(connection, home(connection)) == b"ok"
-        assert len(set(heard.ports)) == 2

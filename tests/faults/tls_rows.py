@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from airflow_provider_dingtalk.api.connection import tls_context
 from airflow_provider_dingtalk.api.errors import NotSentError
 from airflow_provider_dingtalk.api.hosts import hosts_at, hosts_of_region
-from airflow_provider_dingtalk.api.transport import tls_context, transport_for
+from airflow_provider_dingtalk.api.transport import transport_for
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.report import Outcome
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
