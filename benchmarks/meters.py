@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -70,16 +71,17 @@ class LoopLag:
 
     def __init__(self) -> None:
         self._late: list[float] = []
+        self._due = time.monotonic()
 
     async def watch(self) -> None:
         """Look, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            asked = loop.time() + BEAT
+            self._due = time.monotonic() + BEAT
             await asyncio.sleep(BEAT)
-            self._late.append(loop.time() - asked)
+            self._late.append(time.monotonic() - self._due)
 
     def milliseconds(self, share: float) -> float:
-        """The lateness that so many of a hundred looks did not exceed."""
-        late = sorted(self._late) or [0.0]
-        return 1000 * late[min(len(late) - 1, int(len(late) * share / 100))]
+        """The lateness that so many of a hundred looks did not exceed. One that is overdue now counts, too."""
+        overdue = time.monotonic() - self._due
+        late = sorted([*self._late, overdue] if overdue > 0 else self._late)
+        return 1000 * late[min(len(late) - 1, int(len(late) * share / 100))] if late else 0.0

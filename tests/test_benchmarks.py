@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import spacing
 from benchmarks.__main__ import ROWS
+from benchmarks.meters import LoopLag
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly
 from benchmarks.table import BEGIN, END, Book, printed
 
@@ -67,3 +68,17 @@ def test_the_page_names_every_row() -> None:
 def test_the_calls_of_a_days_wait_hold() -> None:
     result = spacing.measure(quick=True)
     assert {figure.holds for figure in result.figures} == {True, None}
+
+
+def test_a_loop_that_never_comes_to_look_is_late_and_not_on_time() -> None:
+    lag = LoopLag()
+    lag._due -= 5
+    assert lag.milliseconds(99) >= 5000
+
+
+def test_the_lateness_that_so_many_of_a_hundred_looks_did_not_exceed() -> None:
+    lag = LoopLag()
+    lag._due += 1000
+    assert lag.milliseconds(99) == 0
+    lag._late = [0.001 * number for number in range(100, 0, -1)]
+    assert [round(lag.milliseconds(share)) for share in (0, 50, 99, 100)] == [1, 51, 100, 100]
