@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp
 from airflow_provider_dingtalk.api.errors import ConfigurationError
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region
+from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region, is_ipv6
 from airflow_provider_dingtalk.api.limits import DEFAULT_CALLS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -145,7 +145,9 @@ def _hosts(connection: Connection, region: str) -> Hosts:
     by_region = hosts_of_region(region)
     if not connection.host:
         return by_region
-    url = connection.host if "://" in connection.host else f"{connection.schema or 'http'}://{connection.host}"
+    # Airflow takes the brackets off an IPv6 address in a connection's URI.
+    host = f"[{connection.host}]" if is_ipv6(connection.host) else connection.host
+    url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
     if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
         url = f"{url.rstrip('/')}:{connection.port}"
     return hosts_at(url, _listed("allowed_hosts"))

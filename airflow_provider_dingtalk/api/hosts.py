@@ -69,6 +69,14 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     return Hosts(base, base)
 
 
+def is_ipv6(name: str) -> bool:
+    """Whether it is an IPv6 address, without brackets."""
+    try:
+        return ipaddress.ip_address(name).version == 6
+    except ValueError:
+        return False
+
+
 def _is_loopback(name: str) -> bool:
     if name == "localhost":
         return True

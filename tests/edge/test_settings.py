@@ -93,6 +93,7 @@ def test_a_region_names_both_hosts(monkeypatch: pytest.MonkeyPatch, region: str,
         ({"host": "http://127.0.0.1", "port": 8848}, "http://127.0.0.1:8848"),
         ({"host": "http://127.0.0.1:8848", "port": 8848}, "http://127.0.0.1:8848"),
         ({"host": "[::1]", "port": 8848}, "http://[::1]:8848"),
+        ({"host": "::1", "port": 8848}, "http://[::1]:8848"),
         ({"host": "localhost"}, "http://localhost"),
     ],
 )
@@ -116,6 +117,10 @@ def test_a_sandbox_is_named_in_the_usual_ways(
         (
             "dingtalk://http://ding-app:s3cret%2F%2B%3DSentinel@127.0.0.1:8848/",
             ("http://127.0.0.1:8848", None, None, 20),
+        ),
+        (
+            "dingtalk://ding-app:s3cret%2F%2B%3DSentinel@[::1]:8848/",
+            ("http://[::1]:8848", None, None, 20),
         ),
         (
             "dingtalk://ding-app:s3cret%2F%2B%3DSentinel@127.0.0.1:8848/https",
