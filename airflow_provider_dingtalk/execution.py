@@ -13,10 +13,10 @@ from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
-    NOTHING,
     SENDER_FIELDS,
     Kind,
     Receipt,
+    is_nothing,
     moment_of,
     parse_id,
     parse_keys,
@@ -103,7 +103,7 @@ def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any
 
 def _is_one(keys: Any) -> bool:
     """Whether it is a text, and not one of a list."""
-    return isinstance(keys, str) and keys not in NOTHING and not keys.lstrip().startswith("[")
+    return isinstance(keys, str) and not is_nothing(keys) and not keys.lstrip().startswith("[")
 
 
 def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
@@ -155,7 +155,7 @@ def parse_moment(value: Any, field: str) -> float | None:
 
     :raises InvalidInputError: It is neither.
     """
-    if value in (None, "", *NOTHING):
+    if value == "" or is_nothing(value):
         return None
     text = value.isoformat() if hasattr(value, "isoformat") else value
     try:
@@ -169,7 +169,7 @@ def parse_one_id(value: Any, field: str) -> str | None:
 
     :raises InvalidInputError: It is no id, or several.
     """
-    return None if value in (None, "", *NOTHING) else parse_id(value, field)
+    return None if value == "" or is_nothing(value) else parse_id(value, field)
 
 
 def parse_task_ids(value: Any, field: str) -> list[str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError, StatusUnavailableError
 from airflow_provider_dingtalk.messaging.conditions import Reading
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, is_nothing
 from airflow_provider_dingtalk.messaging.status import read
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,9 @@ def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) 
 class ReaderGuard:
     """Asks who has read the messages, before they are recalled.
 
-    :param used: Counts the calls, as ``readers``.
+    :ivar used: Counts the calls.
+    :ivar readers: Who has read each message, by key.
+    :ivar fit: Those that may be recalled.
     """
 
     def __init__(self, receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> None:
@@ -165,7 +167,7 @@ class ReaderGuard:
 
 
 def _count(value: Any, field: str, least: int) -> int | None:
-    if value in (None, "None", ""):
+    if value == "" or is_nothing(value):
         return None
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 12:
         value = int(value)
@@ -175,7 +177,7 @@ def _count(value: Any, field: str, least: int) -> int | None:
 
 
 def _seconds(value: Any, field: str) -> float | None:
-    if value in (None, "None", ""):
+    if value == "" or is_nothing(value):
         return None
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()

@@ -13,11 +13,12 @@ from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.compat import AirflowNotFoundException
 from airflow_provider_dingtalk.lookups import SharedLookup
+from airflow_provider_dingtalk.messaging.conditions import Reading
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
 from airflow_provider_dingtalk.messaging.send import Letter, Send
-from airflow_provider_dingtalk.messaging.status import Reading, read
+from airflow_provider_dingtalk.messaging.status import read
 from airflow_provider_dingtalk.settings import Settings, settings_of
 
 try:
@@ -211,7 +212,10 @@ class DingTalkHook(BaseHook):
     def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
         """The state of messages, and who read them.
 
+        :param receipts: Receipts of messages, in lists of any depth, or JSON of them.
         :param readers: Whether to ask for the readers, which may take several calls a message.
+        :raises InvalidInputError: Something is no receipt.
+        :raises DingTalkError: DingTalk does not tell; see the tree.
         """
         parsed = parse_receipts(receipts)
         return self.run(lambda client: _readings(client, parsed, readers))

@@ -36,7 +36,7 @@ _AIRFLOWS_INTERVAL = 60.0
 _PAST_END = 0.05
 
 
-class _MessageSensor(PlainTexts, BaseSensorOperator):
+class MessageSensor(PlainTexts, BaseSensorOperator):
     """What the sensors share. The same rule decides in all three modes.
 
     :param receipts: Receipts of messages, one or thousands. (templated)
@@ -50,7 +50,8 @@ class _MessageSensor(PlainTexts, BaseSensorOperator):
     :param match: ``all`` messages must meet the conditions, or ``any`` one.
     :param push_readers: Whether the result names the readers: ids of people, in an XCom.
     :param poke_interval: Seconds, or a ``timedelta``, between two looks, always the same. By default the gaps grow
-        with the message's age, from 20 s to ``max_poke_interval``: waiting a day takes 39 calls for a message.
+        with the message's age, from 20 s to ``max_poke_interval``: waiting a day takes 39 calls for a message at
+        most.
     :param max_poke_interval: Seconds, or a ``timedelta``, between two looks at most, where gaps grow: by default,
         or from ``poke_interval`` on with ``exponential_backoff``. Airflow's ``max_wait`` does the same.
     :param max_api_calls: API calls after which the wait fails: an organisation has 5,000 a month.
@@ -190,7 +191,7 @@ class _MessageSensor(PlainTexts, BaseSensorOperator):
         raise NotImplementedError
 
 
-class _RobotMessageSensor(_MessageSensor):
+class RobotMessageSensor(MessageSensor):
     """Watches a robot's messages.
 
     :param process_query_key: Key of a message, instead of receipts or beside them. (templated)
@@ -215,15 +216,15 @@ class _RobotMessageSensor(_MessageSensor):
     def _message(self, hook: DingTalkHook) -> dict[str, Any]:
         return {
             "key": self.process_query_key,
-            "robot_code": self.robot_code or hook.defaults()["robot_code"],
+            "robot_code": hook.defaults()["robot_code"] if self.robot_code is None else self.robot_code,
             "open_conversation_id": getattr(self, "open_conversation_id", None),
         }
 
 
-class _ConversationMessageSensor(_RobotMessageSensor):
+class _ConversationMessageSensor(RobotMessageSensor):
     """Watches a robot's messages in conversations."""
 
-    template_fields: Sequence[str] = (*_RobotMessageSensor.template_fields, "open_conversation_id")
+    template_fields: Sequence[str] = (*RobotMessageSensor.template_fields, "open_conversation_id")
 
     def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -237,7 +238,7 @@ class DingTalkGroupMessageSensor(_ConversationMessageSensor):
 
     :param open_conversation_id: The group; needed with ``process_query_key``. (templated)
 
-    All other parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
+    All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
 
     kind = "group"
@@ -250,24 +251,24 @@ class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
 
     :param open_conversation_id: The chat; needed with ``process_query_key``. (templated)
 
-    All other parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
+    All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
 
     kind = "private_chat"
 
 
-class DingTalkOTOMessageSensor(_RobotMessageSensor):
+class DingTalkOTOMessageSensor(RobotMessageSensor):
     """Wait until a robot's message to people is delivered, or read by enough of them. DingTalk tells for 24 hours.
 
     https://open.dingtalk.com/document/development/chatbot-batch-query-the-read-status-of-messages
 
-    All parameters are those of :class:`_RobotMessageSensor` and :class:`_MessageSensor`.
+    All parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
 
     kind = "oto"
 
 
-class DingTalkWorkNotificationSensor(_MessageSensor):
+class DingTalkWorkNotificationSensor(MessageSensor):
     """Wait until a work notification went out, or is read by enough people.
 
     DingTalk tells for 24 hours, who read it for up to 100 receivers, and never that it was recalled.
@@ -278,7 +279,7 @@ class DingTalkWorkNotificationSensor(_MessageSensor):
     :param msg_task_id: Key of a work notification, instead of receipts or beside them. (templated)
     :param agent_id: The app that sent it; by default the connection's. (templated)
 
-    All other parameters are those of :class:`_MessageSensor`.
+    All other parameters are those of :class:`MessageSensor`.
     """
 
     kind = "work_notification"
@@ -302,5 +303,5 @@ class DingTalkWorkNotificationSensor(_MessageSensor):
             "key": self.msg_task_id,
             "robot_code": None,
             "open_conversation_id": None,
-            "agent_id": self.agent_id or hook.defaults()["agent_id"],
+            "agent_id": hook.defaults()["agent_id"] if self.agent_id is None else self.agent_id,
         }

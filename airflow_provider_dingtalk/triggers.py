@@ -123,6 +123,7 @@ class _LookingTrigger(BaseTrigger):
 class DingTalkMessageTrigger(_LookingTrigger):
     """Waits until messages, one or thousands, are as a sensor wants them.
 
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param watch: Messages and conditions as plain JSON: ids, no secrets.
     :param poke_interval: Seconds between two looks; None: growing gaps. Without ``pacing`` only.
     :param end: When to give up, in seconds since the epoch: it holds across restarts of the triggerer.
@@ -207,6 +208,7 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
     :param poke_interval: Seconds between two looks; None: growing gaps.
     :param max_poke_interval: Seconds between two looks at most, where gaps grow.
     :param max_api_calls: Calls after which it gives up.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     """
 
     def __init__(

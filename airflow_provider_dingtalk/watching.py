@@ -26,6 +26,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     Group,
     Kind,
     Receipt,
+    is_nothing,
     parse_keys,
     parse_receipts,
 )
@@ -129,7 +130,7 @@ def watch_of(
     name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
     parsed = parse_receipts(receipts)
     only_of_kind(parsed, Kind(kind))
-    if key is not None and key != "None":
+    if not is_nothing(key):
         sender = {
             "robot_code": robot_code,
             "open_conversation_id": open_conversation_id,
@@ -186,7 +187,7 @@ def _watch(
         _number(min_readers),
         people,
         min_read_share=_share(min_read_share),
-        audience=None if audience in (None, "None") else _number(audience),
+        audience=None if is_nothing(audience) else _number(audience),
         match=match,
     )
     targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
@@ -203,7 +204,7 @@ def _number(value: Any) -> Any:
 
 def _share(value: Any) -> Any:
     """The same for a share."""
-    if value in (None, "None"):
+    if is_nothing(value):
         return None
     if isinstance(value, str) and len(value) < 20:
         try:

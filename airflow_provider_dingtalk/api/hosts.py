@@ -58,7 +58,7 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
         raise ConfigurationError("host: must be scheme, host and port, e.g. http://127.0.0.1:8848.")
     if parts.username or parts.password:
         raise ConfigurationError("host: must hold no user and no password.")
-    if not (_is_loopback(name) or (name in allowed and parts.scheme == "https")):
+    if not (is_loopback(name) or (name in allowed and parts.scheme == "https")):
         raise ConfigurationError(
             f"host: {name!r} is not allowed.",
             next_step="Leave it empty for DingTalk and set 'region'; a loopback address is for the sandbox. "
@@ -77,7 +77,8 @@ def is_ipv6(name: str) -> bool:
         return False
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether it is a name or an address of this machine alone, without brackets."""
     if name == "localhost":
         return True
     try:

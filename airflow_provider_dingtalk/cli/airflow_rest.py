@@ -5,7 +5,6 @@ https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.api.hosts import is_loopback
 from airflow_provider_dingtalk.cli.exits import AirflowRefusedError, AirflowUnreachableError
 
 URL_VARIABLE = "AIRFLOW_API_URL"
@@ -43,7 +43,7 @@ class AirflowRest:
         host = _host_of(self._url)
         # Redirects are not followed: the token must not go elsewhere. No proxy stands before loopback.
         self._http = httpx.Client(
-            base_url=self._url, timeout=DEADLINE, follow_redirects=False, trust_env=not _is_loopback(host)
+            base_url=self._url, timeout=DEADLINE, follow_redirects=False, trust_env=not is_loopback(host)
         )
 
     @classmethod
@@ -210,13 +210,6 @@ def _host_of(url: str) -> str:
     if parsed.userinfo:
         raise InvalidInputError("--airflow-url", f"holds a login; {_LOG_IN}")
     return parsed.host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _shown(url: str) -> str:

@@ -20,7 +20,7 @@ exit status:
   3    a connection, a login or a permission is missing or refused
   4    Airflow or DingTalk cannot be reached
   5    you said no: nothing was done
-  130  interrupted; run it again, it goes on where it stopped
+  130  interrupted: what was done so far is printed
 """
 CONNECTIONS = """\
 connections:

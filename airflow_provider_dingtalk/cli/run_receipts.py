@@ -14,6 +14,7 @@ from airflow_provider_dingtalk.execution import REPORT
 from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, MAX_DEPTH, Kind, Receipt, parse_receipts
 
 _NUMBERED = re.compile(r"receipts_\d+")
+_RECALLED = re.compile(r"recalled_\d+")
 _RETURNED = "return_value"
 #: States of runs that have no end yet.
 _UNFINISHED = ("running", "queued")
@@ -90,10 +91,15 @@ def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def _recalled(airflow: AirflowRest, entries: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys that a report of the same run calls recalled; a long one does not name all, and again does no harm."""
-    reports = [airflow.xcom_value(dict(entry)) for entry in entries if entry["key"] == REPORT]
-    # Other people's tasks may push a report of their own.
-    named = [report.get("recalled") for report in reports if isinstance(report, dict) and "counts" in report]
+    """Keys that the same run took back: numbered XComs name all, and a report, where there are none, some."""
+    numbered = [entry for entry in entries if _RECALLED.fullmatch(entry["key"])]
+    told = {(entry["task_id"], entry["map_index"]) for entry in numbered}
+    named = [airflow.xcom_value(dict(entry)) for entry in numbered]
+    for entry in entries:
+        if entry["key"] == REPORT and (entry["task_id"], entry["map_index"]) not in told:
+            report = airflow.xcom_value(dict(entry))
+            # Other people's tasks may push a report of their own.
+            named.append(report.get("recalled") if isinstance(report, dict) and "counts" in report else None)
     return {key for keys in named if isinstance(keys, list) for key in keys if isinstance(key, str)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
@@ -188,16 +188,3 @@ def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
         if condition.min_read_share and not (condition.audience or known or kind in TELLS_RECIPIENTS):
             problem = f"nobody knows to how many people the {kind} message went; give audience"
             raise InvalidInputError("min_read_share", problem)
-
-
-def summary(readings: Mapping[str, Reading], *, with_readers: bool) -> list[dict[str, Any]]:
-    """States as plain JSON, for an XCom. Who read is said only if asked for: ids of people are personal data."""
-    return [
-        {
-            "key": reading.key,
-            "send_status": reading.send_status,
-            "readers": None if reading.readers is None else len(reading.readers),
-            **({"read_user_ids": list(reading.readers or ())} if with_readers else {}),
-        }
-        for reading in readings.values()
-    ]

@@ -20,7 +20,7 @@ from airflow_provider_dingtalk.api.endpoints import (
 )
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.api.messages import robot_message, work_notification_message
-from airflow_provider_dingtalk.messaging.receipts import Kind, parse_id, parse_keys
+from airflow_provider_dingtalk.messaging.receipts import Kind, is_nothing, parse_id, parse_keys
 from airflow_provider_dingtalk.messaging.send import Letter, pages
 
 #: ``remind_type`` of a DING by name.
@@ -241,7 +241,7 @@ def _needed(value: Any, field: str) -> str:
 
 def _one_or_more(value: Any, field: str) -> list[str]:
     """Ids from one id, a list, or JSON of a list; each once."""
-    if isinstance(value, str) and value != "None" and not value.lstrip().startswith("["):
+    if isinstance(value, str) and not is_nothing(value) and not value.lstrip().startswith("["):
         value = [value]
     ids = parse_keys(value, field)
     if not ids:

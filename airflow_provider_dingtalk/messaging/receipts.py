@@ -131,12 +131,17 @@ def parse_receipts(value: Any, field: str = "receipts") -> list[Receipt]:
     return [_receipt(item, path) for path, item in _flat(value, field, 0)]
 
 
+def is_nothing(value: Any) -> bool:
+    """Whether it is what a template makes of an XCom that is not there."""
+    return value is None or (isinstance(value, str) and value in NOTHING)
+
+
 def parse_keys(value: Any, field: str) -> list[str]:
     """Message keys out of a list, or of JSON of one. Order is kept, duplicates too.
 
     :raises InvalidInputError: It is no list, or something in it is no key.
     """
-    if value is None or value in NOTHING:
+    if is_nothing(value):
         return []
     if isinstance(value, str):
         value = _decoded(value, field)
@@ -174,7 +179,7 @@ def _number(value: Any, field: str) -> str:
 
 
 def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if value is None or value in NOTHING:
+    if is_nothing(value):
         return
     if depth > MAX_DEPTH:
         raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")

@@ -61,7 +61,8 @@ class Unsent(Struct, frozen=True):
 class IncompleteSendError(DingTalkError):
     """Not everything was sent, or nobody knows.
 
-    :param receipts: What was sent, and can be recalled.
+    :param job: The job of sending.
+    :ivar receipts: What was sent, and can be recalled.
     """
 
     def __init__(self, job: Send) -> None:

@@ -27,30 +27,11 @@ from airflow_provider_dingtalk.messaging.conditions import (
     Judgement,
     Reading,
     Target,
-    condition_of,
     evaluate,
-    evaluate_all,
-    summary,
     target_of,
 )
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER, status_call
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-
-__all__ = [
-    "MAX_PAGES",
-    "Asking",
-    "Condition",
-    "Judgement",
-    "Reading",
-    "Target",
-    "condition_of",
-    "evaluate",
-    "evaluate_all",
-    "read",
-    "read_target",
-    "summary",
-    "target_of",
-]
 
 #: Pages of readers after which something must be wrong: 200,000 readers.
 MAX_PAGES = 1000

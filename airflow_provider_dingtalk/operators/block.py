@@ -68,10 +68,13 @@ def rollback_on_failure(
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param task_id: Of the rollback; two blocks of one DAG, or of one task group, need two.
     :param options: More arguments of :class:`DingTalkRollbackOperator`, and any of Airflow's. Unless given,
-        there are 3 ``retries``, 30 s apart.
+        there are 3 ``retries``, 30 s apart; ``depends_on_past`` and ``wait_for_downstream`` stay off.
     :returns: The rollback's task.
-    :raises InvalidInputError: There is no DAG around the block, or no task was made in it.
+    :raises InvalidInputError: There is no DAG around the block, no task was made in it, or an option says what the
+        block finds out by itself.
     """
+    if own := sorted(options.keys() & {"from_tasks", "only_if_failed"}):
+        raise _problem(f"takes no {own[0]}: it is about the tasks of its block")
     rollback = DingTalkRollbackOperator(
         task_id=task_id,
         dingtalk_conn_id=dingtalk_conn_id,

@@ -23,6 +23,8 @@ class DingTalkSendDingOperator(SendOperator):
     :param robot_code: The robot; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on_dropped: Fail the task if DingTalk leaves people out.
+
+    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "ding"

@@ -25,7 +25,9 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
     :param robot_code: The robot; by default the connection's. (templated)
     :param cool_app_code: Needed where a group cool app brought the robot into the group. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out.
+    :param fail_on_dropped: Without effect here: DingTalk does not tell whom it leaves out.
+
+    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "group"

@@ -25,7 +25,9 @@ class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
     :param msg_param: The template's parameters: an object, or JSON of one. (templated)
     :param robot_code: The robot; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out.
+    :param fail_on_dropped: Without effect here: DingTalk does not tell whom it leaves out.
+
+    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "private_chat"

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.selection import Found
 
 
+#: Arguments that say which messages, and those that say which of them to leave alone.
+_WHICH = ("receipts", "from_tasks", "from_run", "from_dag", "since", "until")
+_GUARDS = ("dry_run", "max_messages", "only_unread", "max_readers", "older_than", "newer_than", "with_readers")
+
+
 class DingTalkRollbackOperator(RecallOperator):
     """Take back any mixture of messages: by receipts, of tasks, of a whole run, or of a time.
 
@@ -38,7 +43,8 @@ class DingTalkRollbackOperator(RecallOperator):
     :param since: Everything that all runs of the DAG sent since this moment: ISO 8601. Found are runs with a
         rollback task. (templated)
     :param until: With ``since``: up to this moment. (templated)
-    :param rollbacks: Ids of the rollback tasks of ``from_dag``; for ``since``.
+    :param rollbacks: Ids of the rollback tasks of ``from_dag``, ``rollback`` by default; for ``since``. One in a
+        task group has the group's name in front: ``group.rollback``.
     :param only_if_failed: Recall nothing unless a task upstream failed; or, given ids, unless one of these did.
     :param dry_run: Recall nothing; the XCom ``plan`` says what would be recalled. (templated)
     :param max_messages: Recall nothing, and fail, if there are more. (templated)
@@ -54,21 +60,7 @@ class DingTalkRollbackOperator(RecallOperator):
     :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
     """
 
-    template_fields: Sequence[str] = (
-        "receipts",
-        "from_tasks",
-        "from_run",
-        "from_dag",
-        "since",
-        "until",
-        "dry_run",
-        "max_messages",
-        "only_unread",
-        "max_readers",
-        "older_than",
-        "newer_than",
-        "with_readers",
-    )
+    template_fields: Sequence[str] = (*_WHICH, *_GUARDS)
     _is_sweep: ClassVar[bool] = False
 
     def __init__(
@@ -209,7 +201,7 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     too old.
 
     :param dag_ids: Ids of the DAGs to look through. (templated)
-    :param rollbacks: Ids of their rollback tasks.
+    :param rollbacks: Ids of their rollback tasks, as of :class:`DingTalkRollbackOperator`.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on: As of :class:`DingTalkRollbackOperator`, whose guards it has too; by default none, since a task
         that fails leaves no word for the next one.
@@ -226,7 +218,11 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
 
     def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
         from airflow_provider_dingtalk import execution, selection
+        from airflow_provider_dingtalk.api.errors import InvalidInputError
 
+        for name in _WHICH:
+            if getattr(self, name) is not None:
+                raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
         dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
         found = [
             selection.of_unfinished(context, dag_id, self.rollbacks, selection.swept_runs(dag_id))

@@ -26,6 +26,8 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
     :param agent_id: The app to send as; by default the connection's. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on_dropped: Fail the task if DingTalk leaves people out; it tells only later, so never here.
+
+    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "work_notification"

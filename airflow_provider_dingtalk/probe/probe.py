@@ -104,7 +104,7 @@ class Probe:
             await self._ask_with_no_token(QueryOtoMessage(robot_code=self._robot, process_query_key="none"))
         except ResponseError as error:
             self.seen[Question.DEAD_TOKEN] = Seen(status=error.status_code, code=self._word(error.code))
-        except (DingTalkError, TimeoutError, OSError) as error:
+        except Exception as error:  # the socket's own, too: nobody stands in between
             self._say(f"  no answer that can be read ({type(error).__name__}).")
 
     async def _recall_young(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_provider_dingtalk.api.hosts import is_loopback
 from airflow_provider_dingtalk.probe.observed import read_observed
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour, parse_switch
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_world
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; gives the exit status."""
     parser = _parser()
     options = parser.parse_args(argv)
-    if not options.expose and not _is_loopback(options.host):
+    if not options.expose and not is_loopback(options.host):
         parser.error(f"{options.host} is no loopback address and there is no login here: --expose if you mean it")
     try:
         behaviour = _behaviour(options)
@@ -73,13 +73,6 @@ def _behaviour(options: argparse.Namespace) -> Behaviour:
     if options.calls_per_second is not None:
         switches["calls_per_second"] = options.calls_per_second
     return Behaviour().changed(switches)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _announce(url: str, behaviour: Behaviour) -> None:

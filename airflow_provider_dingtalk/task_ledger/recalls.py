@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
 from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
 
 #: Messages in one row, which is rewritten with every write: five kilobytes, and even if each of them failed for a
-#: reason of its own fewer than the 64 of which Airflow warns. A write takes Airflow 35 ms, however long it is.
+#: reason of its own fewer than the 64 of which Airflow warns. A write takes Airflow 15 ms, however long it is.
 MESSAGES_PER_ROW = 5000
 #: Whole keys in one row.
 KEYS_PER_ROW = 1000

@@ -60,6 +60,14 @@ def test_what_the_runs_own_rollback_recalled_costs_no_call(
     assert [message["key"] for message in done.json["messages"]] == keys[7:]
 
 
+def test_all_that_a_long_recall_took_back_costs_no_call(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
+    airflow.push(*RUN, "rollback", "recalled_0", keys[:3])
+    airflow.push(*RUN, "rollback", "recalled_1", keys[3:7])
+    airflow.push(*RUN, "rollback", "report", {"recalled": keys[:2], "counts": {}})
+    done = terminal.run("status", "--run", *RUN, "--json", env=LOGGED_IN | {"AIRFLOW_API_URL": airflow.url})
+    assert [message["key"] for message in done.json["messages"]] == keys[7:]
+
+
 def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, airflow: FakeAirflow):
     before, after, running, undated = terminal.plant("oto", 4)
     (elsewhere,) = terminal.plant("oto")

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from airflow_provider_dingtalk.probe.observed import Question
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, GROUPS, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.testing import connection_to
 from tests.cli.terminal import MODULE, Terminal
 
 TARGET = ("--group", GROUPS[0], "--user", "user001")
@@ -58,6 +60,18 @@ def test_a_sandbox_refuses_a_file_that_is_none(tmp_path: Path, text: str):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_dingtalk_that_is_not_there_is_told_as_such(terminal: Terminal, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    connection = json.dumps(connection_to(url))
+    file = tmp_path / "observed.json"
+    env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": connection}
+    done = terminal.run("probe", *TARGET, *UNATTENDED, "--out", str(file), env=env)
+    assert done.status == 4
+    assert "no connection" in done.err
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkSendOTOMessagesOperator,
     DingTalkSendPrivateChatMessageOperator,
     DingTalkSendWorkNotificationOperator,
+    DingTalkSweepOperator,
 )
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -56,6 +57,10 @@ pytestmark = pytest.mark.usefixtures("hook")
 
 def rollback(receipts: Any = None, **arguments: Any) -> DingTalkRollbackOperator:
     return DingTalkRollbackOperator(task_id="rollback", receipts=receipts, **arguments)
+
+
+def sweep(**arguments: Any) -> DingTalkSweepOperator:
+    return DingTalkSweepOperator(task_id="sweep", dag_ids=["revenue"], **arguments)
 
 
 def run(operator: Any, ti: TaskInstance | None = None, *, store: bool = True) -> Any:
@@ -630,6 +635,14 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: send_oto(user_ids=None), "user_ids"),
     (lambda: send_oto(user_ids=[]), "user_ids"),
     (lambda: send_oto(user_ids="None"), "user_ids"),
+    (lambda: send_oto(user_ids="null"), "user_ids"),
+    (lambda: send_group(open_conversation_id="null"), "open_conversation_id"),
+    (lambda: sweep(receipts=[]), "receipts"),
+    (lambda: sweep(from_run="a run"), "from_run"),
+    (lambda: sweep(from_dag="a DAG"), "from_dag"),
+    (lambda: sweep(from_tasks=[]), "from_tasks"),
+    (lambda: sweep(since="2026-11-21T09:00:00Z"), "since"),
+    (lambda: sweep(until="2026-11-21T09:00:00Z"), "until"),
     (lambda: send_oto(user_ids="[user001]"), "user_ids"),
     (lambda: send_oto(user_ids=["user001", None]), "user_ids[1]"),
     (lambda: send_oto(user_ids=["user001", 5]), "user_ids[1]"),

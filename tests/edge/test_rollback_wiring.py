@@ -197,5 +197,5 @@ def test_a_block_outside_of_a_dag_is_refused():
 
 @pytest.mark.parametrize("name", ["from_tasks", "only_if_failed"])
 def test_what_the_block_says_itself_cannot_be_said_again(name: str):
-    with pytest.raises(TypeError, match=name):
+    with pytest.raises(InvalidInputError, match=f"rollback_on_failure: takes no {name}"):
         dag_of(lambda: _block(send, **{name: ["send"]}))

@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError, UnexpectedResponseError
-from airflow_provider_dingtalk.messaging.conditions import target_of
+from airflow_provider_dingtalk.messaging.conditions import Condition, Judgement, Reading, evaluate, target_of
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome
 from airflow_provider_dingtalk.messaging.spacing import Spacing
-from airflow_provider_dingtalk.messaging.status import MAX_PAGES, Condition, Judgement, Reading, evaluate, read
+from airflow_provider_dingtalk.messaging.status import MAX_PAGES, read
 from airflow_provider_dingtalk.messaging.wait_state import Terms
 from airflow_provider_dingtalk.messaging.waiting import Wait
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox

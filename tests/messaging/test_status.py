@@ -14,18 +14,10 @@ from airflow_provider_dingtalk.api.errors import (
     StatusUnavailableError,
     UnexpectedResponseError,
 )
+from airflow_provider_dingtalk.messaging.conditions import Condition, Judgement, Reading, condition_of, evaluate
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.status import (
-    MAX_PAGES,
-    Condition,
-    Judgement,
-    Reading,
-    condition_of,
-    evaluate,
-    read,
-    summary,
-)
+from airflow_provider_dingtalk.messaging.status import MAX_PAGES, read
 from tests.messaging.local_dingtalk import ROBOT_KINDS, STATUS_API, LocalDingTalk, receipt_for
 
 pytestmark = pytest.mark.anyio
@@ -280,15 +272,3 @@ def test_a_condition_without_anything_is_delivery() -> None:
     assert condition_of(["RECALLED"], 2, ["a"]) == Condition(
         send_statuses=frozenset({"RECALLED"}), min_readers=2, read_by=("a",)
     )
-
-
-def test_who_read_is_told_only_if_asked_for() -> None:
-    readings = {
-        "k": Reading(key="k", send_status="SUCCESS", readers=AB),
-        "l": Reading(key="l", send_status="PROCESSING"),
-    }
-    assert summary(readings, with_readers=False) == [
-        {"key": "k", "send_status": "SUCCESS", "readers": 2},
-        {"key": "l", "send_status": "PROCESSING", "readers": None},
-    ]
-    assert [entry["read_user_ids"] for entry in summary(readings, with_readers=True)] == [["a", "b"], []]
