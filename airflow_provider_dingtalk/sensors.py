@@ -103,7 +103,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         """Look once at all that is due."""
         from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.waits import look_from_task
+        from airflow_provider_dingtalk.sensing import look_from_task
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
@@ -140,8 +140,8 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     # ── waiting in the triggerer ─────────────────────────────────────────────────────────────────────
 
     def _look_and_defer(self, context: Context) -> Any:
+        from airflow_provider_dingtalk.sensing import errors_as_in_poke, pacing_for_trigger
         from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
-        from airflow_provider_dingtalk.waits import errors_as_in_poke, pacing_for_trigger
 
         # A moment and not a length of time: after a crash the triggerer starts the trigger from its first line.
         end = time.time() + self.timeout

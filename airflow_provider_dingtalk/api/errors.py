@@ -24,7 +24,18 @@
        └─ ServerError                DingTalk's own trouble: the call may have been carried out
 
 Which code becomes which error stands in :mod:`airflow_provider_dingtalk.api.error_codes`. Every name can be
-used in an ``ExceptionRetryPolicy`` rule of Airflow.
+used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the work as a whole::
+
+    DingTalkError
+    ├─ execution.IncompleteRecallError         some messages are not recalled
+    ├─ guards.TooManyMessagesError             more than max_messages: nothing was recalled
+    ├─ sending.DroppedReceiversError           DingTalk left people out
+    ├─ sending.SendNotRepeatedError            sent before, or perhaps: nothing was sent again
+    ├─ messaging.send.IncompleteSendError      some calls did not send, or nobody knows
+    ├─ messaging.wait_state.MessageRecalledError   it was taken back while somebody waited for it
+    ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
+    └─ messaging.ledger.LedgerError            the ledger cannot be read or written: nothing more was sent
+       └─ task_ledger.store.SupersededError    a later try has begun
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Progress in the log: a line when work begins, one every few seconds, one when it is done."""
+"""Progress in the log: a line when work begins, and one every few seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from airflow_provider_dingtalk.api.clock import Clock
 
 #: Seconds between two lines.
 INTERVAL = 5.0
+
+
+def calls_made(used: Mapping[str, int]) -> int:
+    """How many requests a bill counts: those that were throttled stand in it twice, by what they were for too."""
+    return sum(number for name, number in used.items() if name != "throttled")
 
 
 class Progress:
@@ -41,7 +46,7 @@ class Progress:
 
     def _line(self, done: int, used: Mapping[str, int]) -> str:
         seconds = max(self._clock.monotonic() - self._began, 1e-6)
-        calls = sum(number for name, number in used.items() if name != "throttled")
+        calls = calls_made(used)
         left = f"about {(self._total - done) * seconds / done:.0f} s left" if done else "time left unknown"
         return (
             f"{done:,} of {self._total:,} messages ({done / max(self._total, 1):.0%}), {done / seconds:.1f}/s, "

@@ -25,7 +25,8 @@ from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError
 from airflow_provider_dingtalk.messaging import plan
 from airflow_provider_dingtalk.messaging.breaker import Breaker, refused_with_others
-from airflow_provider_dingtalk.messaging.ledger import Journal, Ledger, MemoryLedger
+from airflow_provider_dingtalk.messaging.journal import Journal
+from airflow_provider_dingtalk.messaging.ledger import Ledger, MemoryLedger
 from airflow_provider_dingtalk.messaging.plan import Batch
 from airflow_provider_dingtalk.messaging.progress import Progress
 from airflow_provider_dingtalk.messaging.receipts import Group, Receipt

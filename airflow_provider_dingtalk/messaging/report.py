@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging.progress import calls_made
 
 #: Version of the report's shape.
 REPORT_VERSION = 1
@@ -118,7 +119,7 @@ class Report(Struct, frozen=True):
 
 def _total(api_calls: Mapping[str, int]) -> dict[str, int]:
     shown = {name: number for name, number in sorted(api_calls.items()) if number}
-    return {**shown, "total": sum(number for name, number in shown.items() if name != "throttled")}
+    return {**shown, "total": calls_made(shown)}
 
 
 def empty_report() -> Report:

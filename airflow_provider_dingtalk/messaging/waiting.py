@@ -24,6 +24,7 @@ from airflow_provider_dingtalk.messaging.conditions import (
     evaluate,
     evaluate_all,
 )
+from airflow_provider_dingtalk.messaging.progress import calls_made
 from airflow_provider_dingtalk.messaging.receipts import Kind
 from airflow_provider_dingtalk.messaging.status import Asking, read_target
 from airflow_provider_dingtalk.messaging.wait_state import (
@@ -115,7 +116,7 @@ class Wait:
     @property
     def calls(self) -> int:
         """Calls that reached DingTalk. A throttled one is counted once."""
-        return sum(number for why, number in self.used.items() if why != "throttled")
+        return calls_made(self.used)
 
     def result(self) -> list[dict[str, Any]]:
         """The messages as they were last seen, as plain JSON; who read only if asked for: it is personal data."""

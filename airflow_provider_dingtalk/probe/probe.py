@@ -28,6 +28,7 @@ from airflow_provider_dingtalk.api.endpoints import (
 )
 from airflow_provider_dingtalk.api.errors import AuthenticationError, DingTalkError, ResponseError
 from airflow_provider_dingtalk.api.messages import robot_message
+from airflow_provider_dingtalk.messaging.progress import calls_made
 from airflow_provider_dingtalk.messaging.receipts import iso
 from airflow_provider_dingtalk.probe.calls import RecallTooManyGroupMessages
 from airflow_provider_dingtalk.probe.observed import MAX_WORD, Observed, Question, Seen
@@ -91,7 +92,7 @@ class Probe:
         return Observed(
             observed_at=iso(self._clock.now()),
             region=region,
-            api_calls=sum(number for name, number in self._used.items() if name != "throttled"),
+            api_calls=calls_made(self._used),
             seen=self.seen,
         )
 

@@ -8,14 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.ledger import (
-    LONGEST_HELD_BACK,
-    LOOK,
-    MOMENT,
-    SHORT,
-    Journal,
-    MemoryLedger,
-)
+from airflow_provider_dingtalk.messaging.journal import LONGEST_HELD_BACK, LOOK, MOMENT, SHORT, Journal
+from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
 from tests.clock import VirtualClock
 
