@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp
 from airflow_provider_dingtalk.api.errors import ConfigurationError
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region, is_ipv6
+from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region, is_address
 from airflow_provider_dingtalk.api.limits import DEFAULT_CALLS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _hosts(connection: Connection, region: str) -> Hosts:
     if not connection.host:
         return by_region
     # Airflow takes the brackets off an IPv6 address in a connection's URI.
-    host = f"[{connection.host}]" if is_ipv6(connection.host) else connection.host
+    host = f"[{connection.host}]" if is_address(connection.host, 6) else connection.host
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
     if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
         url = f"{url.rstrip('/')}:{connection.port}"

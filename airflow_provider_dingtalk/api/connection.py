@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator
 import h11
 import httpx
 
+from airflow_provider_dingtalk.api.hosts import is_address
+
 #: Seconds for which a connection is kept that nobody uses.
 KEPT = 5.0
 #: Bytes that may wait to be read before the other side is asked to hold on.
@@ -47,7 +49,8 @@ class Direct(httpx.AsyncBaseTransport):
 
     def __init__(self, base_url: str, ca_file: str | None = None) -> None:
         url = httpx.URL(base_url)
-        self._host = url.host
+        # Not as people read it: made ASCII again, by older rules, it may be another one's.
+        self._host = url.raw_host.decode("ascii")
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._context = tls_context(ca_file) if url.scheme == "https" else None
         self._line: _Line | None = None
@@ -80,14 +83,16 @@ class Direct(httpx.AsyncBaseTransport):
             await asyncio.sleep(0)
 
     async def _connect(self, seconds: float | None) -> _Line:
+        # An address has no next one. A race of one, cancelled, would leave its socket to the garbage collector.
+        delay = None if is_address(self._host) else _NEXT_ADDRESS
         try:
             async with asyncio.timeout(seconds):
                 _, socket = await asyncio.get_running_loop().create_connection(
-                    _Socket, self._host, self._port, ssl=self._context, happy_eyeballs_delay=_NEXT_ADDRESS
+                    _Socket, self._host, self._port, ssl=self._context, happy_eyeballs_delay=delay
                 )
         except TimeoutError:
             raise httpx.ConnectTimeout(f"no connection within {seconds:g} s") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: of a name that is none
             raise httpx.ConnectError(str(error)) from None
         return _Line(socket)
 
@@ -114,6 +119,11 @@ class _Socket(asyncio.Protocol):
             self._transport.pause_reading()
         self._wake()
 
+    def eof_received(self) -> None:
+        # The transport closes itself now, and takes some turns of the loop for it.
+        self._is_lost = True
+        self._wake()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._is_lost, self._error = True, error
         self._wake()
@@ -123,12 +133,15 @@ class _Socket(asyncio.Protocol):
     @property
     def is_silent(self) -> bool:
         """Whether it is there, and nothing arrived that nobody took."""
-        return not self._is_lost and not self._unread
+        return not self._is_lost and not self._unread and not self._transport.is_closing()
 
     def is_silent_in_the_kernel(self) -> bool:
         """The same of what the loop has not heard of yet: the other side may have hung up a moment ago."""
+        socket = self._transport.get_extra_info("socket")
+        if socket is None or socket.fileno() < 0:  # TLS: it is gone already, which is told a turn later
+            return False
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(socket.fileno(), select.POLLIN)
         return not poll.poll(0)
 
     def write(self, data: bytes) -> None:
@@ -137,7 +150,7 @@ class _Socket(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """What arrived; empty at the end."""
-        if self.is_silent:
+        if not self._is_lost and not self._unread:
             self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting
@@ -153,6 +166,7 @@ class _Socket(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close, at once."""
         self._transport.abort()
+        self._unread.clear()
 
     def _wake(self) -> None:
         if self._waiting and not self._waiting.done():
@@ -209,12 +223,15 @@ class _Line:
             raise httpx.LocalProtocolError(str(error)) from None
 
     async def _next(self) -> h11.Event | type[h11.PAUSED]:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(await self._socket.read())
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from None
+        while (event := self._parsed()) is h11.NEED_DATA:
+            self._http.receive_data(await self._socket.read())
         return event  # type: ignore[return-value]
+
+    def _parsed(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        try:
+            return self._http.next_event()
+        except Exception as error:  # its own, and before 0.16 a ValueError for a length of 5,000 digits
+            raise httpx.RemoteProtocolError(str(error)) from None
 
 
 class _Body(httpx.AsyncByteStream):

@@ -69,19 +69,17 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     return Hosts(base, base)
 
 
-def is_ipv6(name: str) -> bool:
-    """Whether it is an IPv6 address, without brackets."""
+def is_address(name: str, version: int | None = None) -> bool:
+    """Whether it is an IP address, without brackets.
+
+    :param version: 4 or 6: of this version.
+    """
     try:
-        return ipaddress.ip_address(name).version == 6
+        return version in (None, ipaddress.ip_address(name).version)
     except ValueError:
         return False
 
 
 def is_loopback(name: str) -> bool:
     """Whether it is a name or an address of this machine alone, without brackets."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import gc
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
 
 from airflow_provider_dingtalk.api.connection import Direct
+from tests.faults.tls_rows import Authority, authorities
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +37,9 @@ class Heard:
 class Call:
     """Calls over a connection to a server on this machine."""
 
-    def __init__(self, port: int) -> None:
-        self.base = f"http://127.0.0.1:{port}"
-        self.connection = Direct(self.base)
+    def __init__(self, port: int, ca_file: str | None = None) -> None:
+        self.base = f"http{'s' if ca_file else ''}://127.0.0.1:{port}"
+        self.connection = Direct(self.base, ca_file)
 
     async def open(self, method: str = "GET", path: str = "/", body: bytes | None = None) -> httpx.Response:
         request = httpx.Request(method, self.base + path, content=body)
@@ -120,6 +123,7 @@ async def test_one_that_was_closed_meanwhile_is_made_anew_and_nothing_is_lost() 
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
         b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * MIB + b"\r\n\r\nok",
     ],
     ids=lambda answer: answer[:70].decode(),
@@ -231,3 +235,112 @@ async def test_an_answer_that_nobody_reads_does_not_fill_the_memory() -> None:
         assert heard.sent < length / 2
         assert sum([len(part) async for part in response.stream]) == length  # type: ignore[union-attr]
         await response.aclose()
+
+
+# ── TLS: what the other side closes is lost in several turns of the loop ──
+
+
+@pytest.fixture(scope="module")
+def authority() -> Iterator[Authority]:
+    with authorities() as (trusted, _):
+        yield trusted
+
+
+@asynccontextmanager
+async def tls_server(authority: Authority) -> AsyncIterator[tuple[Call, list[asyncio.StreamWriter]]]:
+    """A connection over TLS to somebody who answers, and the server's ends of it."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(OK)
+
+    files = authority.server()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files["ssl_certfile"], files["ssl_keyfile"])
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+        call = Call(listening.sockets[0].getsockname()[1], authority.file)
+        yield call, writers
+        await call.connection.aclose()
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def test_calls_go_over_one_connection_by_tls_too(authority: Authority) -> None:
+    async with tls_server(authority) as (call, writers):
+        assert [await call() for _ in range(3)] == [b"ok"] * 3
+        assert len(writers) == 1
+
+
+@pytest.mark.parametrize("turns", range(16))
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_a_call_while_the_other_side_closes_has_its_answer_or_an_error_of_the_connection(
+    authority: Authority, end: str, turns: int
+) -> None:
+    async with tls_server(authority) as (call, writers):
+        assert await call() == b"ok"
+        getattr(writers[0].transport, end)()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        # Sent before the other side's word arrived, nobody knows what became of it. Never anything else.
+        with suppress(httpx.ReadError, httpx.RemoteProtocolError):
+            assert await call() == b"ok"
+        assert await call() == b"ok"
+
+
+async def test_a_connection_whose_other_side_said_goodbye_is_not_used_again(authority: Authority) -> None:
+    async with tls_server(authority) as (call, writers):
+        assert await call() == b"ok"
+        line = call.connection._line
+        assert line and line.can_be_used()
+        line._socket.eof_received()
+        assert not line.can_be_used()
+        assert await call() == b"ok"
+        assert len(writers) == 2
+
+
+async def test_a_connection_whose_socket_is_gone_is_not_used_again(authority: Authority) -> None:
+    async with tls_server(authority) as (call, writers):
+        assert await call() == b"ok"
+        line = call.connection._line
+        assert line
+        # As asyncio does it, which tells the protocol a turn later.
+        line._socket._transport._ssl_protocol.connection_lost(None)  # type: ignore[attr-defined]
+        assert not line.can_be_used()
+        assert await call() == b"ok"
+        assert len(writers) == 2
+
+
+# ── whom it connects to ──
+
+
+@pytest.mark.parametrize(
+    ("base", "host"),
+    [
+        ("https://xn--strae-oqa.example", "xn--strae-oqa.example"),
+        ("http://[::1]:8848", "::1"),
+        ("http://127.0.0.1:8848", "127.0.0.1"),
+    ],
+)
+def test_a_host_is_the_very_one_that_was_named(base: str, host: str) -> None:
+    assert Direct(base)._host == host
+
+
+async def test_a_name_that_is_none_is_not_connected_to() -> None:
+    request = httpx.Request("GET", "https://example.com")
+    with pytest.raises(httpx.ConnectError):
+        await Direct("https://a..b").handle_async_request(request)
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_a_cancelled_connect_leaves_no_socket_behind(turns: int, recwarn: pytest.WarningsRecorder) -> None:
+    async with server(OK) as (call, _):
+        calling = asyncio.ensure_future(call())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+    gc.collect()
+    assert not [warning for warning in recwarn if "unclosed" in str(warning.message)]

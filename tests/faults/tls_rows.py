@@ -34,6 +34,20 @@ DAY = dt.timedelta(days=1)
 LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
 
+#: From Python 3.13 on, an authority must say that its key signs.
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """A certificate authority that lives as long as its folder."""
 
@@ -83,6 +97,8 @@ class Authority:
         )
         if name is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        else:
+            builder = builder.add_extension(_SIGNS, critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
     def _write(self, name: str, content: bytes) -> Path:
