@@ -10,14 +10,14 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-import anyio
 from anyio import CancelScope
-from anyio.from_thread import BlockingPortal
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.errors import ConfigurationError
@@ -36,13 +36,11 @@ LOOK_UP = 0.05
 
 
 class _Running(NamedTuple):
-    """The loop's thread, and the way into it.
-
-    Not anyio's own start of one: collected in a forked child, that waits for a thread that is not there.
-    """
+    """The loop's thread, and how to end it."""
 
     thread: threading.Thread
-    portal: BlockingPortal
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
     pid: int
 
 
@@ -61,40 +59,91 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
 
     :param stop: Asks the work to begin nothing more.
     """
-    ended, interrupted = threading.Event(), threading.Event()
-    scopes: list[CancelScope] = []
-
-    async def watched() -> T:
-        try:
-            with CancelScope() as scope:
-                scopes.append(scope)
-                if not interrupted.is_set():
-                    return await work()
-        finally:
-            ended.set()
-        raise asyncio.CancelledError
-
-    portal = _loop_thread()
+    job, loop = _Job(work), _loop()
     try:
-        # Inside, for an interruption can come before there is a future: the work is known by its scope.
-        future = portal.start_task_soon(watched)
-        # A signal that comes just before a wait begins does not end it: waits are short.
-        while not wait([future], LOOK_UP).done:
-            pass
-        return future.result()
+        loop.call_soon_threadsafe(job.begin, context=copy_context())
+        job.wait()
+        return job.result()
     except BaseException:
-        interrupted.set()
-        if not ended.is_set():
+        job.is_interrupted = True
+        loop.call_soon_threadsafe(job.end_unless_begun)
+        if not job.has_ended:
             if stop:
                 stop()
-                ended.wait(GRACE)
-            for scope in scopes:
-                portal.start_task_soon(scope.cancel)
-            ended.wait(DRAIN)
+                job.wait(GRACE)
+            loop.call_soon_threadsafe(job.cut_off)
+            job.wait(DRAIN)
         raise
 
 
-def _loop_thread() -> BlockingPortal:
+class _Job(Generic[T]):
+    """Work on the loop, for which the main thread waits.
+
+    No future, event or condition: what interrupts a thread may do so just when it has such a thing's lock, which
+    is taken then for ever, and the loop, which wants to say that the work has ended, waits for ever. The one lock
+    here is only ever released by the loop.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self._work = work
+        self._ends = threading.Lock()
+        self._ends.acquire()
+        self._task: asyncio.Task[None] | None = None
+        self._scope: CancelScope | None = None
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        self.has_ended = False
+        self.is_interrupted = False
+
+    # ── in the main thread ───────────────────────────────────────────────────────────────────────────
+
+    def wait(self, seconds: float = float("inf")) -> None:
+        """Wait until it has ended, and so long at most."""
+        until = time.monotonic() + seconds
+        # A signal that comes just before a wait begins does not end it: waits are short.
+        while not self.has_ended and time.monotonic() < until:
+            self._ends.acquire(timeout=LOOK_UP)
+
+    def result(self) -> T:
+        """What the work gave, or its error."""
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+    # ── in the loop's ────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """Begin, unless nobody waits any more."""
+        if not self.has_ended:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def end_unless_begun(self) -> None:
+        """The main thread was interrupted, perhaps before it could hand over the work."""
+        if self._task is None:
+            self._end()
+
+    def cut_off(self) -> None:
+        """Cancel the work, at each of its waits."""
+        if self._scope:
+            self._scope.cancel()
+
+    async def _run(self) -> None:
+        try:
+            with CancelScope() as self._scope:
+                if not self.is_interrupted:
+                    self._results.append(await self._work())
+        except BaseException as error:  # the main thread raises it
+            self._error = error
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if not self.has_ended:
+            self.has_ended = True
+            self._ends.release()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
     if _running is None or _running.pid != os.getpid():
         # By another thread: an interruption comes to the main one, and a half-made start would be lost.
         starter = threading.Thread(target=_start_loop_thread, name="dingtalk-start", daemon=True)
@@ -102,7 +151,7 @@ def _loop_thread() -> BlockingPortal:
         starter.join()
     if _running is None:
         raise RuntimeError("the event loop's thread did not start")
-    return _running.portal
+    return _running.loop
 
 
 def _start_loop_thread() -> None:
@@ -110,31 +159,31 @@ def _start_loop_thread() -> None:
     with _lock:
         # A forked child has the variable of its parent, but not the thread.
         if _running is None or _running.pid != os.getpid():
-            portal: Future[BlockingPortal] = Future()
-            thread = threading.Thread(target=_run_loop, args=(portal,), name="dingtalk", daemon=True)
+            ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+            thread = threading.Thread(target=_run_loop, args=(ready,), name="dingtalk", daemon=True)
             thread.start()
-            _running = _Running(thread, portal.result(), os.getpid())
+            _running = _Running(thread, *ready.result(), os.getpid())
             atexit.register(_end, _running)
 
 
-def _run_loop(ready: Future[BlockingPortal]) -> None:
+def _run_loop(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
     try:
-        anyio.run(_serve, ready)
+        asyncio.run(_serve(ready))
     except BaseException as error:
         # Else the process ends, and from Python 3.12 on a loop cannot shut down its threads then.
         if not ready.done():
             ready.set_exception(error)
 
 
-async def _serve(ready: Future[BlockingPortal]) -> None:
-    async with BlockingPortal() as portal:
-        ready.set_result(portal)
-        await portal.sleep_until_stopped()
+async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    stop = asyncio.Event()
+    ready.set_result((asyncio.get_running_loop(), stop))
+    await stop.wait()
 
 
 def _end(running: _Running) -> None:
     if running.pid == os.getpid():
-        running.portal.call(running.portal.stop, True)
+        running.loop.call_soon_threadsafe(running.stop.set)
         # A thread that still runs when the interpreter ends may hang, and with it whoever waits for it.
         running.thread.join()
 

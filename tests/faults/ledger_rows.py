@@ -246,7 +246,7 @@ def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
 def _until_done(run: Run, seed: str) -> _Recalling:
     """A recall under timers, again and again, until it is done."""
     stage = run.stage()
-    receipts = stage.plant(Kind.GROUP, max(2000, run.keys // 4))
+    receipts = stage.plant(Kind.GROUP, max(4000, run.keys // 2))
     with running_sandbox(stage.world) as server:
         work, rng = _Recalling(run, stage, settings_to(stage, server.url), receipts), random.Random(seed)
         while not work.finished and work.fired < 3 * TIMEOUTS:

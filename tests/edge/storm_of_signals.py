@@ -1,0 +1,52 @@
+"""A process whose main thread is interrupted at thousands of random moments while it waits for the loop.
+
+``python -m tests.edge.storm_of_signals SEED``: says how many came through, and that work is still done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from types import FrameType
+
+from airflow_provider_dingtalk import runtime
+
+ROUNDS = 5_000
+#: Seconds that a round lasts at most before it is interrupted; the work takes about as long.
+LONGEST = 0.0006
+
+
+class Interrupted(BaseException):
+    """As Airflow's timeouts are: out of a signal's handler, and no ``Exception``."""
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+async def work() -> str:
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return "done"
+
+
+def a_round(seconds: float) -> bool:
+    """Whether it was interrupted."""
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            assert runtime.run(work) == "done"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, interrupt)
+    chance = random.Random(sys.argv[1])
+    interruptions = sum(a_round(chance.uniform(LONGEST / 50, LONGEST)) for _ in range(ROUNDS))
+    print(interruptions, runtime.run(work))
