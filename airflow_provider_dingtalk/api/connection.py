@@ -133,13 +133,12 @@ class _Socket(asyncio.Protocol):
     @property
     def is_silent(self) -> bool:
         """Whether it is there, and nothing arrived that nobody took."""
-        return not self._is_lost and not self._unread and not self._transport.is_closing()
-
-    def is_silent_in_the_kernel(self) -> bool:
-        """The same of what the loop has not heard of yet: the other side may have hung up a moment ago."""
+        if self._is_lost or self._unread or self._transport.is_closing():
+            return False
         socket = self._transport.get_extra_info("socket")
         if socket is None or socket.fileno() < 0:  # TLS: it is gone already, which is told a turn later
             return False
+        # Nor anything that the loop has not heard of yet: the other side may have hung up a moment ago.
         poll = select.poll()
         poll.register(socket.fileno(), select.POLLIN)
         return not poll.poll(0)
@@ -184,7 +183,7 @@ class _Line:
     def can_be_used(self) -> bool:
         """Whether a call may begin. Bytes that nobody asked for would be taken for its answer."""
         is_idle = self._http.our_state is h11.IDLE and time.monotonic() < self._kept_until
-        return is_idle and self._socket.is_silent and self._socket.is_silent_in_the_kernel()
+        return is_idle and self._socket.is_silent
 
     async def ask(self, request: httpx.Request) -> h11.Response:
         """Send a request and read the head of its answer."""
@@ -211,7 +210,6 @@ class _Line:
 
     def hang_up(self) -> None:
         """Close, at once."""
-        self._kept_until = float("-inf")
         self._socket.hang_up()
 
     def _text_of(self, request: httpx.Request, body: bytes) -> bytes:

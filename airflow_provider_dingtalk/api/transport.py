@@ -1,8 +1,7 @@
-"""The socket: TLS connections that are kept, for each process and event loop.
+"""Connections to a host, kept for each process and event loop: each call takes one for itself (a lane).
 
-httpx is used without its client: no redirects, no cookies, no ``.netrc``, no log line with a URL in it, and half
-of the work per call. Its pool looks at every connection for every call, which at 20 in flight costs four times as
-much as the call itself: so each call takes a connection for itself here (a lane).
+httpx is used without its client: no redirects, no cookies, no ``.netrc``, no log line with a URL in it. Its pool
+looks at every connection for every call, which at 20 in flight costs four times as much as the call itself.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ def transport_for(base_url: str, ca_file: str | None = None) -> httpx.AsyncBaseT
     :raises OSError: ``ca_file`` cannot be read, or holds no certificates.
     """
     if base_url.startswith("https:"):
-        tls_context(ca_file)  # it is kept; a file that is none is told now, and not by the first call
-    if proxy := _proxy_for(base_url):
-        context = tls_context(ca_file)
-        return Lanes(lambda: httpx.AsyncHTTPTransport(verify=context, limits=_ONE, proxy=proxy, trust_env=False))
+        context = tls_context(ca_file)  # for all lanes; a file that is none is told now, and not by the first call
+        if proxy := _proxy_to(base_url):
+            return Lanes(
+                lambda: httpx.AsyncHTTPTransport(verify=context, limits=_ONE, proxy=proxy, trust_env=False)
+            )
     return Lanes(lambda: Direct(base_url, ca_file))
 
 
@@ -87,8 +87,7 @@ class _Answer(httpx.AsyncByteStream):
             self._closed()
 
 
-def _proxy_for(base_url: str) -> str | None:
-    url = urlsplit(base_url)
-    if url.scheme != "https" or urllib.request.proxy_bypass(url.hostname or ""):
+def _proxy_to(base_url: str) -> str | None:
+    if urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
         return None
     return urllib.request.getproxies().get("https")
