@@ -117,9 +117,7 @@ class DingTalkHook(BaseHook):
 
     def defaults(self) -> dict[str, str | None]:
         """``robot_code`` and ``agent_id``: the hook's, or else the connection's."""
-        return self._defaults(self.settings())
-
-    def _defaults(self, settings: Settings) -> dict[str, str | None]:
+        settings = self.settings()
         return {
             "robot_code": self._robot_code or settings.robot_code,
             "agent_id": str(self._agent_id) if self._agent_id else settings.agent_id,
@@ -190,7 +188,8 @@ class DingTalkHook(BaseHook):
     async def asend(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message; see :meth:`send`."""
         client = await self.aclient()
-        job = Send(letters_for(kind, **_with_defaults(kind, arguments, self._defaults(await self.asettings()))))
+        # The connection is known now: nothing below looks it up on the loop.
+        job = Send(self.letters(kind, **arguments))
         await job.run(client)
         job.raise_if_incomplete()
         return [receipt.to_json() for receipt in job.receipts]
