@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
@@ -170,7 +172,8 @@ class DingTalkHook(BaseHook):
 
         :raises InvalidInputError: An argument is missing, of no use, or over DingTalk's limit.
         """
-        return letters_for(kind, **_with_defaults(kind, arguments, self.defaults()))
+        letters = letters_for(kind, **_with_defaults(kind, arguments, self.defaults()))
+        return [msgspec.structs.replace(letter, conn_id=self.dingtalk_conn_id) for letter in letters]
 
     def send(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message.

@@ -18,8 +18,10 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 
-#: Version of the receipt's shape.
-RECEIPT_VERSION = 1
+#: Version of the receipt's shape; version 1 did not name its connection.
+RECEIPT_VERSION = 2
+#: Versions that are read.
+READ_VERSIONS = (1, 2)
 #: How deep lists may be nested: a mapped send in a mapped task group has three levels.
 MAX_DEPTH = 8
 #: What a template makes of a missing XCom.
@@ -71,6 +73,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """One message that can be taken back.
 
     :param kind: What kind of message it is.
+    :param conn_id: Airflow connection that sent it; None: that of the task which handles the receipt.
     :param robot_code: The robot that sent it; not for work notifications.
     :param agent_id: The app that sent it; work notifications only.
     :param open_conversation_id: The group or the chat of two people it was sent to.
@@ -83,6 +86,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
     version: int = RECEIPT_VERSION
     kind: Kind
+    conn_id: str | None = None
     robot_code: str | None = None
     agent_id: str | None = None
     open_conversation_id: str | None = None
@@ -211,12 +215,14 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:
         value = msgspec.structs.asdict(value)
     kind = _kind(value.get("kind"), path)
     version = value.get("version", RECEIPT_VERSION)
-    if version != RECEIPT_VERSION:
-        raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {RECEIPT_VERSION}")
+    if type(version) is not int or version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {known}")
     fields: dict[str, Any] = {name: _needed(value, name, path) for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])}
     recipients = value.get("recipients")
     return Receipt(
         kind=kind,
+        conn_id=_conn_id(value.get("conn_id"), f"{path}.conn_id"),
         sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at"),
         recipients=recipients if type(recipients) is int else None,
         **fields,
@@ -242,6 +248,10 @@ def _needed(value: Mapping[str, Any], name: str, path: str) -> str:
     if value.get(name) is None:
         raise InvalidInputError(f"{path}.{name}", f"is missing; a receipt of kind {value['kind']} needs it")
     return parse_id(value[name], f"{path}.{name}")
+
+
+def _conn_id(value: Any, field: str) -> str | None:
+    return None if is_nothing(value) else parse_id(value, field)
 
 
 def _sent_at(value: Any, field: str) -> str | None:

@@ -39,12 +39,14 @@ class Letter(Struct, frozen=True, kw_only=True):
     :param call: The call itself.
     :param to: Whom it goes to: user ids, department ids or a conversation, for reports.
     :param recipients: How many people that is, if known.
+    :param conn_id: Airflow connection that it is sent by, for its receipt.
     """
 
     kind: Kind
     call: Endpoint[Any]
     to: tuple[str, ...]
     recipients: int | None = None
+    conn_id: str | None = None
 
 
 class Unsent(Struct, frozen=True):
@@ -252,6 +254,7 @@ def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> 
     agent_id = getattr(call, "agent_id", None)
     return Receipt(
         kind=letter.kind,
+        conn_id=letter.conn_id,
         robot_code=getattr(call, "robot_code", None),
         agent_id=None if agent_id is None else str(agent_id),
         open_conversation_id=getattr(call, "open_conversation_id", None),

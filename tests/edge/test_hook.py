@@ -53,7 +53,8 @@ ASYNC = pytest.mark.anyio
 def test_send_status_and_recall(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     (receipt,) = hook.send("group", open_conversation_id=GROUPS[0], text="hello")
     assert json.loads(json.dumps(receipt)) == receipt
-    assert (receipt["kind"], receipt["robot_code"], receipt["version"]) == ("group", ROBOT_CODE, 1)
+    assert (receipt["kind"], receipt["robot_code"], receipt["version"]) == ("group", ROBOT_CODE, 2)
+    assert receipt["conn_id"] == "dingtalk_default"
     key = key_of(receipt)
     sandbox.world.read(sandbox.world.messages[key], ["user007"])
     (reading,) = hook.status([receipt])

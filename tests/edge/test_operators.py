@@ -467,7 +467,7 @@ BAD_RECEIPTS: list[tuple[Any, str]] = [
     ([{**GOOD, "kind": {}}], "receipts[0].kind"),
     ([{**GOOD, "kind": 1}], "receipts[0].kind"),
     ([{**GOOD, "kind": "x" * 100_000}], "receipts[0].kind"),
-    ([{**GOOD, "version": 2}], "receipts[0].version"),
+    ([{**GOOD, "version": 3}], "receipts[0].version"),
     ([{**GOOD, "version": "1"}], "receipts[0].version"),
     ([{**GOOD, "version": None}], "receipts[0].version"),
     ([{**GOOD, "process_query_key": None}], "receipts[0].process_query_key"),
@@ -733,7 +733,7 @@ def test_every_send_returns_and_pushes_receipts_that_a_rollback_takes_back(
     ti = TaskInstance()
     receipts = run(make(), ti, store=store)
     assert [receipt["kind"] for receipt in receipts] == [kind.value] * number
-    assert all(receipt["version"] == 1 and receipt["sent_at"].endswith("Z") for receipt in receipts)
+    assert all(receipt["version"] == 2 and receipt["sent_at"].endswith("Z") for receipt in receipts)
     assert (ti.pushed("receipts_0"), ti.pushed("receipts_count")) == (receipts, number)
     assert set(ti.keys) == {"receipts_0", "receipts_count"}
     assert len(sandbox.world.messages) == number

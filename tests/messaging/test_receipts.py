@@ -129,8 +129,12 @@ BAD: dict[str, tuple[Any, str]] = {
     "kind dict": ({**OTO, "kind": {}}, "receipts.kind"),
     "kind of ten megabytes": ({**OTO, "kind": TEN_MEGABYTES}, "receipts.kind"),
     # Version
-    "a later version": ({**OTO, "version": 2}, "receipts.version"),
+    "a later version": ({**OTO, "version": 3}, "receipts.version"),
     "version text": ({**OTO, "version": "1"}, "receipts.version"),
+    "version true": ({**OTO, "version": True}, "receipts.version"),
+    "conn_id a number": ({**OTO, "conn_id": 7}, "receipts.conn_id"),
+    "conn_id blank": ({**OTO, "conn_id": " "}, "receipts.conn_id"),
+    "conn_id a list": ({**OTO, "conn_id": ["a"]}, "receipts.conn_id"),
     "version None": ({**OTO, "version": None}, "receipts.version"),
     "version huge": ({**OTO, "version": HUGE}, "receipts.version"),
     # Keys
@@ -211,6 +215,10 @@ GOOD: dict[str, tuple[Any, int]] = {
     "fields nobody knows": ({**OTO, "colour": "blue"}, 1),
     "a key of 512": ({**OTO, "process_query_key": "k" * 512}, 1),
     "a key in Chinese": ({**OTO, "process_query_key": "消息"}, 1),
+    "version 1": ({**OTO, "version": 1}, 1),
+    "version 2": ({**OTO, "version": 2}, 1),
+    "a connection": ({**OTO, "conn_id": "dingtalk_other"}, 1),
+    "no connection": ({**OTO, "conn_id": None}, 1),
     "no version": (without({**OTO, "version": 1}, "version"), 1),
     "a date in another zone": ({**OTO, "sent_at": "2026-11-21T16:00:00+08:00"}, 1),
     "a date without a zone": ({**OTO, "sent_at": "2026-11-21T08:00:00"}, 1),
@@ -266,6 +274,12 @@ def test_dates_become_utc_and_the_same_moment() -> None:
 
 def test_without_a_date_the_age_is_unknown() -> None:
     assert parse_receipts(OTO)[0].sent() is None
+
+
+def test_a_receipt_names_its_connection_if_it_is_known() -> None:
+    old, new = parse_receipts([{**OTO, "version": 1}, {**OTO, "version": 2, "conn_id": "dingtalk_other"}])
+    assert (old.conn_id, new.conn_id) == (None, "dingtalk_other")
+    assert parse_receipts(new.to_json()) == [new]
 
 
 def test_numbers_become_text_without_zeros_in_front() -> None:
