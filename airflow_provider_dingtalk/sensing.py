@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
-from airflow_provider_dingtalk.execution import epoch_of
+from airflow_provider_dingtalk.execution import check_choices, epoch_of
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
 from airflow_provider_dingtalk.messaging.waiting import Wait
@@ -119,6 +119,21 @@ def _first_look(
     if first is None and not wait.is_met:
         log.info("%s", wait.estimate())
     return wait
+
+
+def end_of_nothing(on_empty: str) -> list[Any]:
+    """End a sensor that was given no message, as it asks for.
+
+    :raises AirflowSkipException: If ``on_empty`` is ``skip``.
+    :raises InvalidInputError: If it is ``fail``, or no valid choice.
+    """
+    check_choices(on_empty, ())
+    log.info("Nothing to wait for.")
+    if on_empty == "skip":
+        raise AirflowSkipException("Nothing to wait for.")
+    if on_empty == "fail":
+        raise InvalidInputError("receipts", "is empty: nothing to wait for")
+    return []
 
 
 def _say(wait: Wait) -> None:

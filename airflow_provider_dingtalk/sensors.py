@@ -21,6 +21,7 @@ except ImportError:  # before Airflow 3.2
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from jinja2 import Environment
 
     from airflow_provider_dingtalk.api.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -47,7 +48,12 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         to how many people it went: DingTalk tells for one-on-one messages and work notifications. (templated)
     :param audience: To how many people it went, where DingTalk does not tell, or you know better. (templated)
     :param read_by: These people, by user id, have read it. (templated)
-    :param match: ``all`` messages must meet the conditions, or ``any`` one.
+    :param match: ``all`` messages must meet the conditions, or ``any`` one. With ``any`` a message that can never
+        meet them is left out of account; the sensor fails once that is so of all.
+    :param on_empty: If the receipts are empty, as after a skipped send: ``succeed`` with an empty list, ``skip``,
+        or ``fail``.
+    :param fail_on_no_recipients: Fail if a message reached no recipient; default True. DingTalk tells so of work
+        notifications, for one call more; of one-on-one messages the receipt does.
     :param push_readers: Whether the result names the readers: ids of people, in an XCom.
     :param poke_interval: Seconds, or a ``timedelta``, between two looks, always the same. By default the gaps grow
         with the message's age, from 20 s to ``max_poke_interval``: waiting a day takes 39 calls for a message at
@@ -60,6 +66,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     """
 
     kind: ClassVar[str]
+    key_field: ClassVar[str] = "process_query_key"
     ui_color = "#e6f7d9"
 
     def __init__(
@@ -72,6 +79,8 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         audience: int | str | None = None,
         read_by: Any = None,
         match: str = "all",
+        on_empty: str = "succeed",
+        fail_on_no_recipients: bool = True,
         push_readers: bool = False,
         poke_interval: dt.timedelta | float | None = None,
         max_poke_interval: dt.timedelta | float = 7200.0,
@@ -88,14 +97,22 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         self.audience = audience
         self.read_by = read_by
         self.match = match
+        self.on_empty = on_empty
+        self.fail_on_no_recipients = fail_on_no_recipients
         self.push_readers = push_readers
         self.is_interval_given = poke_interval is not None
         self.max_poke_interval = max_poke_interval
         self.max_api_calls = max_api_calls
         self.dingtalk_conn_id = dingtalk_conn_id
         self.deferrable = deferrable
+        self._is_named = True
         self._wait: Wait | None = None
         self._clock: Clock | None = None
+
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """Render the templates; note before whether a message was named, for an empty XCom becomes None."""
+        self._is_named = any(getattr(self, name) is not None for name in (self.key_field, "receipts"))
+        super().render_template_fields(context, jinja_env)
 
     # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────
 
@@ -103,13 +120,17 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         """Look once at all that is due."""
         from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.sensing import look_from_task
+        from airflow_provider_dingtalk.sensing import end_of_nothing, look_from_task
+        from airflow_provider_dingtalk.watching import NothingToWaitFor
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            wait = look_from_task(
-                self, self._wait, lambda: self._watch(hook), hook, context=context, clock=self._clock
-            )
+            try:
+                wait = look_from_task(
+                    self, self._wait, lambda: self._watch(hook), hook, context=context, clock=self._clock
+                )
+            except NothingToWaitFor:
+                return PokeReturnValue(is_done=True, xcom_value=end_of_nothing(self.on_empty))
         self._wait = wait
         result = wait.result() if wait and wait.is_met else None
         return PokeReturnValue(is_done=result is not None, xcom_value=result)
@@ -183,6 +204,8 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
             audience=self.audience,
             read_by=self.read_by,
             match=self.match,
+            fail_on_no_recipients=self.fail_on_no_recipients,
+            is_named=self._is_named,
             **self._message(hook),
         )
 
@@ -283,6 +306,7 @@ class DingTalkWorkNotificationSensor(MessageSensor):
     """
 
     kind = "work_notification"
+    key_field = "msg_task_id"
     template_fields: Sequence[str] = (
         "msg_task_id",
         "agent_id",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.compat import AirflowSensorTimeout
-from airflow_provider_dingtalk.execution import only_of_kind, receipts_of_keys
+from airflow_provider_dingtalk.execution import only_of_kind, parse_flag, receipts_of_keys
 from airflow_provider_dingtalk.messaging.conditions import (
     Condition,
     Target,
@@ -31,7 +31,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     parse_receipts,
 )
 from airflow_provider_dingtalk.messaging.spacing import Spacing
-from airflow_provider_dingtalk.messaging.wait_state import MessageRecalledError, State, Terms, state_of
+from airflow_provider_dingtalk.messaging.wait_state import ERRORS, MessageRecalledError, State, Terms, state_of
 from airflow_provider_dingtalk.messaging.waiting import Wait
 
 __all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_of"]
@@ -80,6 +80,10 @@ class Watch(Struct, frozen=True):
         return runs
 
 
+class NothingToWaitFor(Exception):
+    """The receipts that a sensor was given are empty: a send was skipped, or mapped over an empty list."""
+
+
 class Pacing(Struct, frozen=True, kw_only=True):
     """What a trigger must know of the wait that it takes over from a worker, as plain JSON."""
 
@@ -114,18 +118,17 @@ def watch_of(
     receipts: Any,
     robot_code: Any,
     open_conversation_id: Any,
-    send_statuses: Collection[str],
-    min_readers: Any,
-    read_by: Any,
     agent_id: Any = None,
-    min_read_share: Any = None,
-    audience: Any = None,
-    match: Any = "all",
+    is_named: bool = True,
+    **wanted: Any,
 ) -> Watch:
-    """A watch out of a sensor's arguments.
+    """Make a watch out of a sensor's arguments.
 
     :param key: Of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
-    :raises InvalidInputError: An argument is missing or of no use.
+    :param is_named: The sensor was given a key or receipts, even if nothing is left of them.
+    :param wanted: Conditions, by their names.
+    :raises InvalidInputError: If an argument is missing or not valid.
+    :raises NothingToWaitFor: If the key and the receipts that were given are empty.
     """
     name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
     parsed = parse_receipts(receipts)
@@ -137,17 +140,11 @@ def watch_of(
             "agent_id": agent_id,
         }
         parsed = receipts_of_keys(Kind(kind), [key], name, sender) + parsed
-    if not parsed:
+    if not parsed and not is_named:
         raise InvalidInputError(name, "is missing; give it, or receipts")
-    return _watch(
-        parsed,
-        send_statuses=send_statuses,
-        min_readers=min_readers,
-        read_by=read_by,
-        min_read_share=min_read_share,
-        audience=audience,
-        match=match,
-    )
+    if not parsed:
+        raise NothingToWaitFor
+    return _watch(parsed, **wanted)
 
 
 def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
@@ -165,7 +162,15 @@ def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
     return _watch(parsed, **wanted)
 
 
-_CONDITIONS = {"send_statuses", "min_readers", "read_by", "min_read_share", "audience", "match"}
+_CONDITIONS = {
+    "send_statuses",
+    "min_readers",
+    "read_by",
+    "min_read_share",
+    "audience",
+    "match",
+    "fail_on_no_recipients",
+}
 
 
 def _watch(
@@ -177,6 +182,7 @@ def _watch(
     min_read_share: Any = None,
     audience: Any = None,
     match: Any = "all",
+    fail_on_no_recipients: Any = True,
 ) -> Watch:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
     if read_by is not None and not people:
@@ -189,6 +195,7 @@ def _watch(
         min_read_share=_share(min_read_share),
         audience=None if is_nothing(audience) else _number(audience),
         match=match,
+        needs_recipients=parse_flag(fail_on_no_recipients, "fail_on_no_recipients"),
     )
     targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
     check_targets(condition, targets)
@@ -277,7 +284,7 @@ def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
             "code": str(code),
             "next_step": str(next_step),
         }:
-            error = MessageRecalledError if recalled else DingTalkError
+            error = ERRORS.get(code, MessageRecalledError if recalled else DingTalkError)
             raise error(message, code=code, next_step=next_step, permanent=True)
     raise DingTalkError(
         "The trigger ended without a word that this package knows.", code="no_event", permanent=True

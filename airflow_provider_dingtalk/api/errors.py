@@ -33,6 +33,8 @@ used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the wor
     ├─ sending.SendNotRepeatedError            sent before, or perhaps: nothing was sent again
     ├─ messaging.send.IncompleteSendError      some calls did not send, or nobody knows
     ├─ messaging.wait_state.MessageRecalledError   it was taken back while somebody waited for it
+    ├─ messaging.wait_state.NobodyReachedError   no recipient got it
+    ├─ messaging.wait_state.ConditionUnreachableError   more must read it than got it
     ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
     └─ messaging.ledger.LedgerError            the ledger cannot be read or written: nothing more was sent
        └─ task_ledger.store.SupersededError    a later try has begun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,8 @@ from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
 
 #: Of several messages, how many must be as wanted.
 Match = Literal["all", "any"]
+#: Values of ``sendStatus`` that DingTalk's pages document.
+SEND_STATUSES = ("SUCCESS", "RECALLED", "PROCESSING")
 #: Kinds for which DingTalk itself tells who got a message.
 TELLS_RECIPIENTS = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
 # 0.3 * 10 is a hair more than 3.
@@ -30,6 +32,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     :param min_read_share: At least this share of those who got it have read it; over 0, up to 1.
     :param audience: How many got it, where that is to be somebody's own word and not DingTalk's.
     :param match: Whether ``all`` messages must be so, or ``any`` one.
+    :param needs_recipients: A message that reached no recipient can never be as wanted.
     """
 
     send_statuses: frozenset[str] = frozenset({"SUCCESS"})
@@ -38,6 +41,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     min_read_share: float | None = None
     audience: int | None = None
     match: Match = "all"
+    needs_recipients: bool = True
 
     @property
     def asks_for_readers(self) -> bool:
@@ -70,6 +74,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     :param readers: User ids, in DingTalk's order; None: nobody asked for them.
     :param recipients: To how many people it went; None: not known, or nobody asked.
     :param has_more: There are more readers, and the condition did not need them.
+    :param people: User ids of all who got it, if DingTalk listed them and the list is complete.
+    :param dropped: User ids, and ``dept:`` with ids of departments, that DingTalk left out, and why.
     """
 
     key: str
@@ -77,6 +83,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     readers: tuple[str, ...] | None = None
     recipients: int | None = None
     has_more: bool = False
+    people: frozenset[str] | None = None
+    dropped: dict[str, str] = {}
 
 
 class Judgement(StrEnum):
@@ -85,12 +93,79 @@ class Judgement(StrEnum):
     MET = "met"
     NOT_YET = "not_yet"
     NEVER = "never"
-    """It cannot hold any more: the message was recalled."""
+    """It cannot hold any more; :func:`obstacle` has the reason."""
+
+
+class Obstacle(Struct, frozen=True):
+    """A reason why a message can never be as wanted.
+
+    :param code: ``recalled``, ``reached_nobody``, or ``condition_unreachable``.
+    :param problem: The end of a sentence that begins with the message.
+    :param next_step: What a person can do about it.
+    """
+
+    code: str
+    problem: str
+    next_step: str
+
+
+_FEWER = "Lower min_readers or min_read_share, or name fewer people in read_by."
+
+
+def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
+    """Name what keeps a condition from ever holding for a message; None: it still may."""
+    if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
+        advice = "If that is what you wait for, add RECALLED to send_statuses."
+        return Obstacle("recalled", "was recalled", advice)
+    if reading.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
+        return None
+    if condition.needs_recipients and reading.recipients == 0 and reading.dropped:
+        return reached_nobody(reading.dropped)
+    if reading.people is None:
+        return None
+    if strangers := sorted(set(condition.read_by) - reading.people):
+        problem = f"did not go to {', '.join(strangers[:5])} of read_by"
+        return Obstacle("condition_unreachable", problem, "Name people in read_by who got the message.")
+    return _too_few(condition, len(reading.people))
+
+
+def reached_nobody(dropped: Mapping[str, str]) -> Obstacle:
+    """The obstacle that no recipient got the message."""
+    reasons = ", ".join(sorted(set(dropped.values()))[:5])
+    problem = (
+        f"reached no recipient: DingTalk left out {len(dropped)} ({reasons})"
+        if dropped
+        else ("reached no recipient, by its own receipt")
+    )
+    advice = "Check the recipients of the send; fail_on_no_recipients=False takes the send as done all the same."
+    return Obstacle("reached_nobody", problem, advice)
+
+
+def hopeless(target: Target, condition: Condition) -> Obstacle | None:
+    """Name what keeps a condition from ever holding, before DingTalk is asked; None: it may hold."""
+    is_work = target.group.kind is Kind.WORK_NOTIFICATION
+    if is_work and condition.send_statuses <= {"RECALLED"}:
+        problem = "is a work notification, and DingTalk never tells that one was recalled"
+        return Obstacle("condition_unreachable", problem, "Wait for SUCCESS or PROCESSING.")
+    if "SUCCESS" not in condition.send_statuses or target.recipients is None:
+        return None
+    if target.recipients == 0 and condition.needs_recipients and target.group.kind in TELLS_RECIPIENTS:
+        return reached_nobody({})
+    return _too_few(condition, target.recipients)
+
+
+def _too_few(condition: Condition, recipients: int) -> Obstacle | None:
+    """Compare the readers that are needed with the recipients there are; 0 recipients: not known."""
+    most = condition.audience or recipients
+    needed = max(_needed(condition, recipients) or 0, len(set(condition.read_by)))
+    if not most or needed <= most:
+        return None
+    return Obstacle("condition_unreachable", f"went to {most} people, and {needed} must have read it", _FEWER)
 
 
 def evaluate(reading: Reading, condition: Condition) -> Judgement:
     """Whether a message is as somebody wants it. The one rule for all ways of waiting."""
-    if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
+    if obstacle(reading, condition) is not None:
         return Judgement.NEVER
     if reading.send_status not in condition.send_statuses:
         return Judgement.NOT_YET
@@ -129,10 +204,12 @@ def condition_of(
     min_read_share: Any = None,
     audience: Any = None,
     match: Any = "all",
+    needs_recipients: bool = True,
 ) -> Condition:
     """A condition out of an operator's arguments.
 
-    :raises InvalidInputError: A number out of range, a list that is none, a word that is no choice.
+    :raises InvalidInputError: If a number is out of range, a list or a word is not valid, or more people must have
+        read a message than got it.
     """
     if not _is_whole(min_readers, at_least=0):
         raise InvalidInputError("min_readers", "must be a whole number, 0 or more")
@@ -144,14 +221,26 @@ def condition_of(
         raise InvalidInputError("match", f"is {str(match)[:40]!r}; use all or any")
     for field, words in (("send_statuses", send_statuses), ("read_by", read_by)):
         _check_words(field, words)
-    return Condition(
+    _check_statuses(send_statuses or ())
+    condition = Condition(
         send_statuses=frozenset(send_statuses or {"SUCCESS"}),
         min_readers=min_readers,
         read_by=tuple(read_by or ()),
         min_read_share=None if min_read_share is None else float(min_read_share),
         audience=audience,
         match=match,
+        needs_recipients=needs_recipients,
     )
+    if audience is not None and (problem := _too_few(condition, audience)):
+        raise InvalidInputError("audience", f"Invalid audience: a message that {problem.problem}. {_FEWER}")
+    return condition
+
+
+def _check_statuses(words: Collection[str]) -> None:
+    if unknown := sorted(set(words) - {*SEND_STATUSES}):
+        shown = ", ".join(repr(word[:40]) for word in unknown[:5])
+        problem = f"Invalid send_statuses: {shown}; expected some of: {', '.join(SEND_STATUSES)}"
+        raise InvalidInputError("send_statuses", problem)
 
 
 def _is_whole(value: Any, *, at_least: int) -> bool:
@@ -170,10 +259,21 @@ def _check_words(field: str, words: Any) -> None:
 
 
 def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
-    """Refuse what can never be known of a message, before anything is asked.
+    """Refuse what can never be known or never hold of a message, before DingTalk is asked.
 
-    :raises InvalidInputError: A share of nobody knows how many; readers of a kind or size without any.
+    With ``match="any"`` a condition is refused only if it can hold for none of the messages.
+
+    :raises InvalidInputError: If DingTalk cannot tell readers or share, or the condition can never hold.
     """
+    targets = list(targets)
+    _check_knowable(condition, targets)
+    obstacles = [(target, found) for target in targets if (found := hopeless(target, condition))]
+    if obstacles and (condition.match == "all" or len(obstacles) == len(targets)):
+        target, found = obstacles[0]
+        raise InvalidInputError("receipts", f"the message {target.key} {found.problem}. {found.next_step}")
+
+
+def _check_knowable(condition: Condition, targets: Iterable[Target]) -> None:
     for target in targets:
         kind, known = target.group.kind, target.recipients
         if kind is Kind.DING:

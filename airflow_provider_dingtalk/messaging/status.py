@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -10,15 +11,19 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.endpoints import (
     MAX_RESULTS_PER_PAGE,
+    MAX_USERS_PER_WORK_NOTIFICATION,
     GetWorkNotificationProgress,
     GetWorkNotificationResult,
     MessageStatus,
     OtoStatus,
+    WorkNotificationReaders,
 )
 from airflow_provider_dingtalk.api.errors import (
+    AmbiguousError,
     DingTalkError,
     InvalidInputError,
     InvalidRequestError,
+    ServerError,
     StatusUnavailableError,
     UnexpectedResponseError,
 )
@@ -37,6 +42,9 @@ from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 MAX_PAGES = 1000
 #: ``status`` of a work notification that went out.
 _SENT = 2
+#: Spellings in samples of DingTalk's pages (documented, not observed), and the value that is meant.
+_SPELLINGS = {"SUCESS": "SUCCESS"}
+log = logging.getLogger(__name__)
 
 
 class Asking(Struct, kw_only=True):
@@ -47,6 +55,8 @@ class Asking(Struct, kw_only=True):
     :param used: Counts the calls.
     :param enough: Readers are no longer counted once this is met, or cannot be.
     :param is_sent: It is known that the message went out: a work notification need not be asked again.
+    :param recipients: Whether it matters who got a work notification: one call more where readers are not wanted.
+    :param began: When the wait began, in seconds since the epoch: the youngest that a message of unknown age is.
     :param before_call: Called before each call; what it raises ends the asking.
     """
 
@@ -55,6 +65,8 @@ class Asking(Struct, kw_only=True):
     used: Counter[str]
     enough: Condition | None = None
     is_sent: bool = False
+    recipients: bool = False
+    began: float | None = None
     before_call: Callable[[], None] = lambda: None
 
 
@@ -76,7 +88,8 @@ async def read_target(client: DingTalkClient, target: Target, asking: Asking) ->
     kind = target.group.kind
     if kind is Kind.DING:
         raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
-    is_old = target.sent is not None and asking.now - target.sent > GIVE_UP_AFTER
+    known = asking.began if target.sent is None else target.sent
+    is_old = known is not None and asking.now - known > GIVE_UP_AFTER
     if kind is Kind.WORK_NOTIFICATION:
         return await _work_notification(client, target, asking, is_old)
     try:
@@ -106,14 +119,57 @@ async def _work_notification(client: DingTalkClient, target: Target, asking: Ask
         progress = GetWorkNotificationProgress(agent_id=agent_id, task_id=task_id)
         if (await client.call(progress, asking.used, "status")).progress.status != _SENT:
             return Reading(key=target.key, send_status="PROCESSING", readers=() if asking.readers else None)
-    if not asking.readers:
+    if not (asking.readers or _tells_recipients(target, asking)):
         return Reading(key=target.key, send_status="SUCCESS")
     asking.before_call()
     result = GetWorkNotificationResult(agent_id=agent_id, task_id=task_id)
-    sent = (await client.call(result, asking.used, "status")).send_result
+    try:
+        sent = (await client.call(result, asking.used, "status")).send_result
+    except (InvalidRequestError, StatusUnavailableError, ServerError, AmbiguousError) as error:
+        if asking.readers:
+            raise
+        # Over 100 recipients DingTalk has no result. The task is done all the same, as its progress says.
+        log.info("Who got %s is not known: %s", target.key, error)
+        return Reading(key=target.key, send_status="SUCCESS")
+    return _delivered(target, sent, asking)
+
+
+def _tells_recipients(target: Target, asking: Asking) -> bool:
+    return asking.recipients and (target.recipients or 0) <= MAX_USERS_PER_WORK_NOTIFICATION
+
+
+def _delivered(target: Target, sent: WorkNotificationReaders, asking: Asking) -> Reading:
+    dropped = _dropped(sent)
     who = tuple(dict.fromkeys(sent.read_user_id_list or ()))
-    got = {*who, *(sent.unread_user_id_list or ())}
-    return Reading(key=target.key, send_status="SUCCESS", readers=who, recipients=len(got) or target.recipients)
+    got = frozenset(who) | (frozenset(sent.unread_user_id_list or ()) - dropped.keys())
+    # With all lists empty it is not known who got it.
+    is_told = bool(got or dropped)
+    return Reading(
+        key=target.key,
+        send_status="SUCCESS",
+        readers=who if asking.readers else None,
+        recipients=len(got) if is_told else target.recipients,
+        people=_complete(got, target, len(dropped)) if is_told else None,
+        dropped=dropped,
+    )
+
+
+def _complete(got: frozenset[str], target: Target, dropped: int = 0) -> frozenset[str] | None:
+    """Take a list of recipients as complete if it is as long as the receipt says."""
+    return got if got and len(got) + dropped >= (target.recipients or 0) else None
+
+
+def _dropped(sent: WorkNotificationReaders) -> dict[str, str]:
+    """Recipients that DingTalk left out, and why: a code, or the name of the list that they are on."""
+    dropped = dict.fromkeys(sent.failed_user_id_list or (), "failed")
+    dropped |= dict.fromkeys(sent.invalid_user_id_list or (), "invalid")
+    dropped |= dict.fromkeys(sent.forbidden_user_id_list or (), "forbidden")
+    listed = sent.forbidden_list if isinstance(sent.forbidden_list, list) else []
+    for one in listed:
+        if isinstance(one, dict) and one.get("userid"):
+            dropped[str(one["userid"])] = str(one.get("code") or "forbidden")
+    dropped |= {f"dept:{number}": "invalid" for number in sent.invalid_dept_id_list or ()}
+    return dropped
 
 
 # ── Robot messages: one call, or a page of readers after the other ───────────────────────────────────
@@ -174,13 +230,18 @@ def _is_decided(reading: Reading, enough: Condition | None) -> bool:
 
 
 def _oto(target: Target, page: OtoStatus, asking: Asking) -> Reading:
+    status = _SPELLINGS.get(page.send_status or "", page.send_status)
     if not asking.readers:
-        return Reading(key=target.key, send_status=page.send_status)
+        return Reading(key=target.key, send_status=status)
     people = page.message_read_info_list or ()
     who = dict.fromkeys(person.user_id for person in people if person.read_status == "READ")
-    got = len({person.user_id for person in people})
+    got = frozenset(person.user_id for person in people)
     return Reading(
-        key=target.key, send_status=page.send_status, readers=tuple(who), recipients=got or target.recipients
+        key=target.key,
+        send_status=status,
+        readers=tuple(who),
+        recipients=len(got) or target.recipients,
+        people=_complete(got, target),
     )
 
 

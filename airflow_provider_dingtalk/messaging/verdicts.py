@@ -17,11 +17,13 @@ from airflow_provider_dingtalk.api.error_codes import Retry, Scope, is_known, ru
 from airflow_provider_dingtalk.api.errors import (
     AmbiguousError,
     AuthenticationError,
+    ConfigurationError,
     DingTalkError,
     ForeignPageError,
     InvalidInputError,
     NotSentError,
     PartialRecallError,
+    PermissionDeniedError,
     QuotaExhaustedError,
     RecallExpiredError,
     ResponseError,
@@ -148,6 +150,20 @@ def stops_everything(error: DingTalkError) -> bool:
 def asks_to_wait(error: DingTalkError) -> float:
     """Seconds in which no call of this app has a chance; 0 if the error says nothing of the kind."""
     return error.retry_after if isinstance(error, ThrottlingError | ForeignPageError) else 0.0
+
+
+def is_about_the_app(error: DingTalkError) -> bool:
+    """Tell whether an error concerns all messages of a connection, not only the one that it came for.
+
+    An app that is refused, a connection that cannot work, and a quota that is used up are of that kind. All else
+    is one message's outcome, or that of its kind (see :func:`is_about_the_kind`).
+    """
+    return isinstance(error, AuthenticationError | ConfigurationError | QuotaExhaustedError)
+
+
+def is_about_the_kind(error: DingTalkError) -> bool:
+    """Tell whether an error concerns all messages of a connection and kind: a permission is missing."""
+    return isinstance(error, PermissionDeniedError)
 
 
 def stops_the_group(error: DingTalkError) -> bool:

@@ -10,11 +10,24 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.endpoints import MAX_RESULTS_PER_PAGE
 from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging.conditions import Obstacle
 from airflow_provider_dingtalk.messaging.spacing import MAX_API_CALLS, Spacing
 
 
 class MessageRecalledError(DingTalkError):
     """The message was recalled while somebody waited for something else."""
+
+    permanent = True
+
+
+class NobodyReachedError(DingTalkError):
+    """The message reached no recipient."""
+
+    permanent = True
+
+
+class ConditionUnreachableError(DingTalkError):
+    """The condition of a wait can never hold for the message."""
 
     permanent = True
 
@@ -46,12 +59,14 @@ class Seen(Struct, frozen=True, array_like=True):
     :param readers: How many have read it. None: nobody asked.
     :param has_more: There are more, and nobody needed to know.
     :param who: Their user ids, if somebody wants to know.
+    :param dropped: Recipients that DingTalk left out, by user id, and why.
     """
 
     send_status: str | None
     readers: int | None = None
     has_more: bool = False
     who: tuple[str, ...] | None = None
+    dropped: dict[str, str] | None = None
 
 
 class State(Struct, kw_only=True):
@@ -79,6 +94,7 @@ def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
         "readers": seen.readers,
         **({"has_more_readers": True} if seen.has_more else {}),
         **({"read_user_ids": list(seen.who or ())} if with_readers else {}),
+        **({"dropped": seen.dropped} if seen.dropped else {}),
     }
 
 
@@ -87,13 +103,19 @@ def extra_pages(seen: Seen) -> int:
     return max(0, (seen.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
 
 
-def recalled(key: str) -> MessageRecalledError:
-    """The error for a message that somebody else took back."""
-    return MessageRecalledError(
-        f"The message {key} was recalled.",
-        code="recalled",
-        next_step="If that is what you wait for, add RECALLED to send_statuses.",
-    )
+#: Errors of a wait by their code: a trigger's event holds the code only.
+ERRORS: dict[str, type[DingTalkError]] = {
+    "recalled": MessageRecalledError,
+    "reached_nobody": NobodyReachedError,
+    "condition_unreachable": ConditionUnreachableError,
+    "max_api_calls": TooManyCallsError,
+}
+
+
+def error_of(key: str, found: Obstacle) -> DingTalkError:
+    """Make the error for a message that can never be as wanted."""
+    text = f"The message {key} {found.problem}."
+    return ERRORS[found.code](text, code=found.code, next_step=found.next_step)
 
 
 def state_of(value: Mapping[str, Any] | None) -> State:

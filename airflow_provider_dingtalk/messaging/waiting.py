@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, StatusUnavailableError
+from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError
 from airflow_provider_dingtalk.messaging.conditions import (
     Condition,
     Judgement,
@@ -23,18 +23,21 @@ from airflow_provider_dingtalk.messaging.conditions import (
     Target,
     evaluate,
     evaluate_all,
+    hopeless,
+    obstacle,
 )
 from airflow_provider_dingtalk.messaging.progress import calls_made
 from airflow_provider_dingtalk.messaging.receipts import Kind
 from airflow_provider_dingtalk.messaging.status import Asking, read_target
+from airflow_provider_dingtalk.messaging.verdicts import is_about_the_app, is_about_the_kind
 from airflow_provider_dingtalk.messaging.wait_state import (
     Seen,
     State,
     Terms,
     TooManyCallsError,
     entry,
+    error_of,
     extra_pages,
-    recalled,
 )
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ IN_FLIGHT = 10
 GIVE_UP_LOOK = 10
 #: Seconds until a message is tried again whose look failed, at least.
 RETRY_AFTER = 30.0
+#: Lost messages, and recipients left out, that the log names.
+NAMED_IN_LOG = 10
 #: Seconds by which a look may be early: clocks round, and timers do.
 _TICK = 0.001
 
@@ -78,6 +83,7 @@ class Wait:
         self._lost: dict[int, DingTalkError | None] = dict.fromkeys(state.lost)
         self._last: dict[int, Seen] = {}
         self._sent = set(state.sent)
+        self._told: set[str] = set()
         self._begun = self.calls - self.used["token"]
         self._failures = 0
         self._is_broken_off = self._had_trouble = False
@@ -140,7 +146,9 @@ class Wait:
         parts = [f"{number} {state}" for state, number in states]
         if any(each.readers is not None for each in seen):
             parts.append(f"{sum(each.readers or 0 for each in seen)} readers")
-        return f"{', '.join(parts) or 'Nothing seen yet'}; {len(self._met)} of {len(self.targets)} as wanted."
+        lost = f", {len(self._lost)} can never be" if self._lost else ""
+        known = ", ".join(parts) or "Nothing seen yet"
+        return f"{known}; {len(self._met)} of {len(self.targets)} as wanted{lost}."
 
     def estimate(self) -> str:
         """What the wait may cost, for the log: looks × (undecided messages + further pages of readers)."""
@@ -202,15 +210,18 @@ class Wait:
 
     async def _look_at(self, client: DingTalkClient, at: int) -> None:
         now = self._clock.now()
+        if found := hopeless(self.targets[at], self.condition):
+            self._lose(at, error_of(self.targets[at].key, found))
+            return
         try:
             reading = await read_target(client, self.targets[at], self._asking(at, now))
-        except (InvalidKeyError, StatusUnavailableError) as error:
-            self._lose(at, error)
-            return
+        except TooManyCallsError:
+            raise
         except DingTalkError as error:
-            if error.permanent:
-                raise
-            self._postpone(at, error)
+            if error.permanent or isinstance(error, StatusUnavailableError):
+                self._lose_all_like(at, error)
+            else:
+                self._postpone(at, error)
             return
         self._failures = 0
         self._judge(at, reading, now)
@@ -223,6 +234,8 @@ class Wait:
             # Whoever wants the names wants all of them.
             enough=None if self._with_readers else self.condition,
             is_sent=at in self._sent,
+            recipients=self.condition.needs_recipients,
+            began=self.terms.began,
             before_call=self._spend,
         )
 
@@ -238,10 +251,12 @@ class Wait:
         self._begun += 1
 
     def _judge(self, at: int, reading: Reading, asked: float) -> None:
-        judgement = evaluate(reading, self.condition)
+        found = obstacle(reading, self.condition)
+        judgement = Judgement.NEVER if found else evaluate(reading, self.condition)
         number = None if reading.readers is None else len(reading.readers)
         who = reading.readers if self._with_readers else None
-        seen = Seen(reading.send_status, number, reading.has_more, who)
+        seen = Seen(reading.send_status, number, reading.has_more, who, reading.dropped or None)
+        self._tell_dropped(reading)
         if reading.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
             self._sent.add(at)
         if judgement is Judgement.MET:
@@ -249,17 +264,43 @@ class Wait:
             self._last.pop(at, None)
             return
         self._last[at] = seen
-        if judgement is Judgement.NEVER:
-            self._lose(at, recalled(reading.key))
+        if found:
+            self._lose(at, error_of(reading.key, found))
         else:
             self._push(at, asked, self._planned(at, self._clock.now()))
 
+    def _tell_dropped(self, reading: Reading) -> None:
+        if not reading.dropped or reading.key in self._told:
+            return
+        self._told.add(reading.key)
+        shown = ", ".join(f"{who} ({why})" for who, why in list(reading.dropped.items())[:NAMED_IN_LOG])
+        log.warning("DingTalk left out %d recipients of %s: %s", len(reading.dropped), reading.key, shown)
+
+    def _lose_all_like(self, at: int, error: DingTalkError) -> None:
+        """Lose a message, and all others that the same error concerns without asking for each."""
+        target = self.targets[at]
+        if is_about_the_app(error):
+            alike = [each for _, each in self._due]
+        elif is_about_the_kind(error):
+            alike = [each for _, each in self._due if self.targets[each].group.kind is target.group.kind]
+        else:
+            error.message = f"The message {target.key} can never be as wanted: {error.message}"
+            alike = []
+        for each in alike:
+            self._lost[each] = error
+        if alike:
+            self._due = [(due, each) for due, each in self._due if each not in self._lost]
+            heapify(self._due)
+        self._lose(at, error)
+
     def _lose(self, at: int, error: DingTalkError) -> None:
-        """A message can never be as wanted: that ends the wait, unless another one may be."""
+        """Note that a message can never be as wanted. That ends the wait, unless another one may be."""
         self._lost[at] = error
         if self.condition.match == "all" or len(self._lost) == len(self.targets):
             error.permanent = True
             raise error
+        if len(self._lost) <= NAMED_IN_LOG:
+            log.warning("Going on without a message: %s", error)
 
     def _postpone(self, at: int, error: DingTalkError) -> None:
         """A look failed, and the next one may not: sooner than planned, yet not before DingTalk wants it."""

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messaging.wait_state import NobodyReachedError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor, DingTalkWorkNotificationSensor
 from tests.clock import VirtualClock
@@ -277,3 +278,53 @@ def test_a_share_of_nobody_knows_how_many_is_refused(sandbox: SandboxServer, hoo
         end_of(sensor_of("poke", planted(sandbox, "private_chat"), min_read_share=0.5))
     assert isinstance(refused.value.__cause__, DingTalkError)
     assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fail", [True, False])
+def test_a_work_notification_that_reached_nobody_ends_all_modes_alike(
+    sandbox: SandboxServer, hook: DingTalkHook, mode: str, fail: bool
+) -> None:
+    (receipt,) = planted(sandbox, "work_notification", user_ids=[])
+    message = sandbox.world.messages[int(key_of(receipt))]
+    message.undelivered = {"forbidden_list": [{"code": "143106", "count": 1, "userid": "user001"}]}
+    sensor = DingTalkWorkNotificationSensor(
+        task_id="wait", receipts=[receipt], fail_on_no_recipients=fail, timeout=60, poke_interval=0,
+        deferrable=mode == "deferred", mode="poke" if mode == "deferred" else mode,
+    )  # fmt: skip
+    if fail:
+        with pytest.raises(AirflowFailException, match="143106") as ended:
+            end_of(sensor)
+        assert isinstance(ended.value.__cause__, NobodyReachedError)
+    else:
+        assert end_of(sensor)[0]["send_status"] == "SUCCESS"
+
+
+# ── nothing to wait for ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("nothing", [[], [[]], None, "None", "[]", [None]])
+def test_nothing_to_wait_for_is_as_on_empty_says(
+    sandbox: SandboxServer, hook: DingTalkHook, mode: str, nothing: Any
+) -> None:
+    assert end_of(sensor_of(mode, nothing)) == []
+    with pytest.raises(AirflowSkipException, match="Nothing to wait for"):
+        end_of(sensor_of(mode, nothing, on_empty="skip"))
+    with pytest.raises(AirflowFailException, match="receipts: is empty"):
+        end_of(sensor_of(mode, nothing, on_empty="fail"))
+    with pytest.raises(AirflowFailException, match="on_empty"):
+        end_of(sensor_of(mode, nothing, on_empty="maybe"))
+    assert calls(sandbox) == {}
+
+
+def test_a_sensor_that_names_no_message_is_a_mistake_and_not_empty(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    sensor = DingTalkPrivateChatMessageSensor(task_id="wait")
+    sensor.render_template_fields({"ti": TaskInstance()})
+    with pytest.raises(AirflowFailException, match="process_query_key: is missing"):
+        end_of(sensor)
+    empty = DingTalkPrivateChatMessageSensor(task_id="wait", receipts="{{ None }}")
+    empty.render_template_fields({"ti": TaskInstance()})
+    assert end_of(empty) == []

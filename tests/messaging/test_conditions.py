@@ -75,11 +75,15 @@ def test_all_messages_or_any_one(judgements: tuple[Judgement, ...]) -> None:
     *[({"min_read_share": odd}, "min_read_share") for odd in (0, 0.0, -0.5, 1.01, 80, True, "half", [0.5])],
     ({"min_read_share": float("nan")}, "min_read_share"),
     *[({"audience": odd}, "audience") for odd in (0, -1, 1.5, True, "ten", [10])],
+    *[({"send_statuses": [odd]}, "send_statuses") for odd in ("SUCESS", "success", "READ", "SUCCESS ")],
+    ({"send_statuses": {"SUCCESS", "LATER"}}, "send_statuses"),
+    ({"min_readers": 3, "audience": 2}, "audience"),
+    ({"read_by": ["a", "b", "c"], "audience": 2}, "audience"),
     *[({"match": odd}, "match") for odd in ("", "ALL", "most", None, 1)],
 ])  # fmt: skip
 def test_what_is_of_no_use_is_refused_by_the_name_of_its_field(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInputError) as refusal:
-        condition_of(None, **arguments)
+        condition_of(arguments.pop("send_statuses", None), **arguments)
     assert refusal.value.field == field
 
 
@@ -105,6 +109,17 @@ SHARE = Condition(min_read_share=0.5)
     (receipt(Kind.WORK_NOTIFICATION, 101), Condition(min_readers=1), "receipts"),
     (receipt(Kind.WORK_NOTIFICATION, 101), Condition(), None),
     (receipt(Kind.DING), Condition(), "receipts"),
+    *[(receipt(kind, 2), Condition(min_readers=3), "receipts") for kind in Kind if kind is not Kind.DING],
+    (receipt(Kind.OTO, 2), Condition(min_readers=2), None),
+    (receipt(Kind.OTO, 2), Condition(min_readers=3, audience=5), None),
+    (receipt(Kind.OTO, 2), Condition(read_by=("a", "b", "c")), "receipts"),
+    (receipt(Kind.OTO, 0), Condition(), "receipts"),
+    (receipt(Kind.OTO, 0), Condition(needs_recipients=False), None),
+    (receipt(Kind.WORK_NOTIFICATION, 0), Condition(), "receipts"),
+    (receipt(Kind.GROUP, 0), Condition(), None),
+    (receipt(Kind.WORK_NOTIFICATION), Condition(send_statuses=frozenset({"RECALLED"})), "receipts"),
+    (receipt(Kind.WORK_NOTIFICATION), Condition(send_statuses=frozenset({"RECALLED", "SUCCESS"})), None),
+    (receipt(Kind.OTO), Condition(send_statuses=frozenset({"RECALLED"})), None),
 ])  # fmt: skip
 def test_what_can_never_be_known_is_refused_before_anything_is_asked(
     made: Receipt, condition: Condition, field: str | None
@@ -116,3 +131,11 @@ def test_what_can_never_be_known_is_refused_before_anything_is_asked(
     with pytest.raises(InvalidInputError) as refusal:
         check_targets(condition, targets)
     assert refusal.value.field == field
+
+
+def test_what_can_never_be_of_one_message_is_no_reason_to_refuse_a_wait_for_any() -> None:
+    none, some = (target_of(receipt(Kind.OTO, number)) for number in (0, 5))
+    condition = Condition(match="any")
+    check_targets(condition, [none, some])
+    with pytest.raises(InvalidInputError, match="reached no recipient"):
+        check_targets(condition, [none, none])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,13 +13,23 @@ import msgspec
 import pytest
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidKeyError, StatusUnavailableError
+from airflow_provider_dingtalk.api.errors import (
+    AuthenticationError,
+    DingTalkError,
+    InvalidKeyError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    QuotaExhaustedError,
+    StatusUnavailableError,
+)
 from airflow_provider_dingtalk.messaging.conditions import Condition, target_of
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
 from airflow_provider_dingtalk.messaging.wait_state import (
+    ConditionUnreachableError,
     MessageRecalledError,
+    NobodyReachedError,
     State,
     Terms,
     TooManyCallsError,
@@ -221,11 +232,89 @@ async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) ->
     assert calls[RESULT] + calls[PROGRESS] == wait.used["status"]
 
 
-async def test_a_work_notification_that_went_out_needs_one_call(dingtalk: LocalDingTalk) -> None:
-    wait = wait_for(dingtalk, dingtalk.plant(Kind.WORK_NOTIFICATION), Condition())
+@pytest.mark.parametrize("needs_recipients", [True, False])
+async def test_who_got_a_work_notification_costs_one_call_more(
+    dingtalk: LocalDingTalk, needs_recipients: bool
+) -> None:
+    dingtalk.behave(processing_seconds=30)
+    condition = Condition(needs_recipients=needs_recipients)
+    wait = wait_for(dingtalk, dingtalk.plant(Kind.WORK_NOTIFICATION), condition)
+    looks = await see_through(dingtalk, wait)
+    assert wait.is_met
+    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (looks, int(needs_recipients))
+
+
+LISTS = {
+    "forbidden_user_id_list": ["user001"],
+    "forbidden_list": [{"code": "143106", "count": 1, "userid": "user001"}],
+    "failed_user_id_list": ["user002"],
+    "invalid_user_id_list": ["zhang"],
+    "invalid_dept_id_list": [77],
+}
+DROPPED = {"user001": "143106", "user002": "failed", "zhang": "invalid", "dept:77": "invalid"}
+
+
+@pytest.mark.parametrize("name", [*LISTS, None])
+@pytest.mark.parametrize("condition", [Condition(), ONE_READER, Condition(match="any")])
+async def test_a_work_notification_that_reached_nobody_is_an_error(
+    dingtalk: LocalDingTalk, name: str | None, condition: Condition
+) -> None:
+    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    nobody_got(dingtalk, receipt, LISTS if name is None else {name: LISTS[name]})
+    wait = wait_for(dingtalk, [receipt], condition)
+    with pytest.raises(NobodyReachedError, match=f"{receipt.key} reached no recipient") as ended:
+        await see_through(dingtalk, wait)
+    assert ended.value.permanent
+    assert dingtalk.calls()[RESULT] == 1
+    (entry,) = wait.result()
+    assert entry["dropped"].items() <= {**DROPPED, "user001": entry["dropped"].get("user001")}.items()
+
+
+async def test_a_task_that_is_done_is_enough_for_who_says_so(dingtalk: LocalDingTalk) -> None:
+    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    nobody_got(dingtalk, receipt, LISTS)
+    wait = wait_for(dingtalk, [receipt], Condition(needs_recipients=False))
+    await see_through(dingtalk, wait)
+    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": None}]
+
+
+async def test_people_who_were_left_out_are_in_the_result_and_in_the_log(
+    dingtalk: LocalDingTalk, caplog: pytest.LogCaptureFixture
+) -> None:
+    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    nobody_got(dingtalk, receipt, LISTS)
+    message = dingtalk.message(receipt)
+    assert message is not None
+    message.receivers = ("user007",)
+    wait = wait_for(dingtalk, [receipt], Condition())
+    await see_through(dingtalk, wait)
+    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": None, "dropped": DROPPED}]
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(said) == 1
+    assert "user001 (143106)" in said[0]
+
+
+@pytest.mark.parametrize("recipients", [None, 101])
+async def test_of_a_work_notification_to_more_than_a_hundred_it_is_enough_that_it_went_out(
+    dingtalk: LocalDingTalk, recipients: int | None
+) -> None:
+    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    message = dingtalk.message(receipt)
+    assert message is not None
+    message.receivers = tuple(f"user{number}" for number in range(101))
+    receipt = msgspec.structs.replace(receipt, recipients=recipients)
+    wait = wait_for(dingtalk, [receipt], Condition())
     await see_through(dingtalk, wait)
     assert wait.is_met
-    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (1, 0)
+    assert (dingtalk.calls()[RESULT] > 0) == (recipients is None), "known to be too many, it is not asked"
+
+
+def nobody_got(dingtalk: LocalDingTalk, receipt: Receipt, lists: dict[str, list[Any]]) -> None:
+    """DingTalk drops a work notification."""
+    message = dingtalk.message(receipt)
+    assert message is not None
+    message.receivers = ()
+    message.undelivered = dict(lists)
 
 
 async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: LocalDingTalk) -> None:
@@ -291,6 +380,108 @@ async def test_no_status_means_not_yet_for_the_young_and_the_end_for_the_old(din
     with pytest.raises(StatusUnavailableError) as ended:
         await see_through(dingtalk, old)
     assert ended.value.permanent, "no retry makes it younger"
+
+
+@pytest.mark.parametrize("broken_first", [True, False])
+@pytest.mark.parametrize(("code", "error"), [
+    ("bot.stopped", InvalidRequestError),
+    ("template.stopped", InvalidRequestError),
+    ("invalid.openConversationId", InvalidRequestError),
+    ("invalid.processQueryKey", InvalidKeyError),
+])  # fmt: skip
+async def test_one_broken_message_ends_a_wait_for_all_only_and_is_named(
+    dingtalk: LocalDingTalk, broken_first: bool, code: str, error: type[DingTalkError]
+) -> None:
+    broken, fine = dingtalk.plant(Kind.GROUP, 2)
+    receipts = [broken, fine] if broken_first else [fine, broken]
+    refusal = {"type": "status", "status": 400, "code": code}
+    rule = {"match": "query", "nth": [1 if broken_first else 2], "action": refusal}
+    dingtalk.faults(rule)
+    with pytest.raises(error, match=re.escape(broken.key)) as ended:
+        await see_through(dingtalk, wait_for(dingtalk, receipts, Condition()))
+    assert ended.value.permanent
+    assert code in str(ended.value)
+    dingtalk.faults(rule)
+    wait = wait_for(dingtalk, receipts, Condition(match="any"))
+    await see_through(dingtalk, wait)
+    assert [entry["key"] for entry in wait.result()] == [fine.key]
+
+
+async def test_a_wait_for_any_ends_when_all_are_broken(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.GROUP, 3)
+    dingtalk.world.conversations[receipts[0].open_conversation_id or ""].stopped = True
+    with pytest.raises(InvalidRequestError, match=r"bot\.stopped"):
+        await see_through(dingtalk, wait_for(dingtalk, receipts, Condition(match="any")))
+
+
+@pytest.mark.parametrize(("code", "error"), [
+    ("invalidClientIdOrSecret", AuthenticationError),
+    ("Forbidden.AccessDenied.ApiCountLimitForOrg", QuotaExhaustedError),
+    ("Forbidden.AccessDenied.AccessTokenPermissionDenied", PermissionDeniedError),
+])  # fmt: skip
+async def test_what_concerns_all_messages_ends_a_wait_for_any_without_a_call_for_each(
+    dingtalk: LocalDingTalk, code: str, error: type[DingTalkError]
+) -> None:
+    refusal = {"type": "status", "status": 403, "code": code}
+    dingtalk.faults({"match": "query", "action": refusal})
+    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP, 200), Condition(match="any"))
+    with pytest.raises(error):
+        await see_through(dingtalk, wait)
+    assert status_calls(dingtalk) <= 20, "those that were under way"
+
+
+# ── what can never be ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("condition", "problem"), [
+    (Condition(min_readers=3), "went to 2 people, and 3 must have read it"),
+    (Condition(read_by=("user001", "stranger")), "did not go to stranger of read_by"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [Kind.OTO, Kind.WORK_NOTIFICATION])
+async def test_what_can_never_be_ends_as_soon_as_dingtalk_tells_who_got_it(
+    dingtalk: LocalDingTalk, kind: Kind, condition: Condition, problem: str
+) -> None:
+    receipt = dingtalk.plant(kind)[0]
+    message = dingtalk.message(receipt)
+    assert message is not None
+    message.receivers = ("user001", "user002")
+    wait = wait_for(dingtalk, [receipt], condition)
+    with pytest.raises(ConditionUnreachableError, match=problem) as ended:
+        await see_through(dingtalk, wait)
+    assert ended.value.permanent
+    assert status_calls(dingtalk) <= 2
+
+
+@pytest.mark.parametrize("kind", [Kind.OTO, Kind.WORK_NOTIFICATION])
+async def test_a_list_that_is_shorter_than_the_receipt_says_proves_nothing(
+    dingtalk: LocalDingTalk, kind: Kind
+) -> None:
+    receipt = msgspec.structs.replace(dingtalk.plant(kind)[0], recipients=3)
+    wait = wait_for(dingtalk, [receipt], Condition(min_readers=2), lasts=60)
+    await see_through(dingtalk, wait)
+    assert not wait.is_met
+
+
+async def test_what_its_own_receipt_rules_out_is_not_asked_beside_others(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.plant(Kind.OTO, 3)
+    receipts = [msgspec.structs.replace(receipts[0], recipients=0), *receipts[1:]]
+    wait = wait_for(dingtalk, receipts, Condition(match="any"))
+    await see_through(dingtalk, wait)
+    assert wait.is_met
+    assert receipts[0].key not in [entry["key"] for entry in wait.result()]
+
+
+@pytest.mark.parametrize("kind", [Kind.GROUP, Kind.PRIVATE_CHAT])
+async def test_a_message_of_unknown_age_is_too_old_a_day_after_the_wait_began(
+    dingtalk: LocalDingTalk, kind: Kind
+) -> None:
+    receipt = dingtalk.plant(kind, age=2 * DAY, dated=False)[0]
+    dingtalk.behave(status_window_hours=24)
+    wait = wait_for(dingtalk, [receipt], Condition(), lasts=7 * DAY)
+    began = dingtalk.clock.now()
+    with pytest.raises(StatusUnavailableError):
+        await see_through(dingtalk, wait)
+    assert GIVE_UP_AFTER <= dingtalk.clock.now() - began <= GIVE_UP_AFTER + 2 * HOUR
 
 
 # ── the bill ─────────────────────────────────────────────────────────────────────────────────────────

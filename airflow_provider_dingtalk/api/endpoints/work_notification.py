@@ -81,6 +81,8 @@ class WorkNotificationReaders(Struct, kw_only=True, frozen=True):
     failed_user_id_list: list[str] | None = None
     invalid_user_id_list: list[str] | None = None
     forbidden_user_id_list: list[str] | None = None
+    forbidden_list: Any = None
+    invalid_dept_id_list: list[int | str] | None = None
 
 
 class WorkNotificationOutcome(OldAnswer, kw_only=True, frozen=True):
