@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException
-from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
@@ -22,7 +21,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     parse_keys,
 )
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.recalls import Before, RecallTaskLedger
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
 
 if TYPE_CHECKING:
@@ -180,18 +179,17 @@ def parse_task_ids(value: Any, field: str) -> list[str]:
     return parse_keys([value] if _is_one(value) else value, field)
 
 
-def recall_job(receipts: Sequence[Receipt], context: Context, recalled_before: Collection[str] = ()) -> Recall:
+def recall_job(receipts: Sequence[Receipt], context: Context, before: Before | None = None) -> Recall:
     """A recall whose ledger outlives the task, where Airflow has a place for it.
 
-    :param recalled_before: Keys of those that this task recalled before somebody cleared it.
+    :param before: Messages that earlier jobs of this task recalled.
     :raises InvalidInputError: A key comes with two different senders.
     """
     store = context.get("task_state_store")
     if store is None:
         log.warning("This Airflow has no task state store (3.3 has): a retry of this recall starts over.")
         return Recall(receipts)
-    ordered = in_order(unique(receipts).values())
-    return Recall(receipts, ledger=RecallTaskLedger(store, ordered, epoch_of(context), recalled_before))
+    return Recall(receipts, ledger=RecallTaskLedger(store, receipts, epoch_of(context), before))
 
 
 def epoch_of(context: Context) -> int:

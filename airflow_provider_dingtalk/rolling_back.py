@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk import outbox
 from airflow_provider_dingtalk.api.clock import SystemClock
-from airflow_provider_dingtalk.execution import RECALLED, epoch_of, recall_job, run_recall
+from airflow_provider_dingtalk.execution import RECALLED, recall_job, run_recall
 from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
 from airflow_provider_dingtalk.messaging.plan import gives_up, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
@@ -94,6 +94,7 @@ class RollingBack:
         self._more: dict[str, Any] = {}
         self._asking: ReaderGuard | None = None
         self._job: Recall | None = None
+        self._recalled_keys: RecalledKeys | None = None
         everything = [*loose, *(receipt for one in found for receipt in one.receipts)]
         self._receipts = by_age(everything, guards, self._now, self._kept)
 
@@ -129,7 +130,8 @@ class RollingBack:
         """Recall them, and leave word for others; see :func:`run_recall`."""
         context = self._context
         store = context.get("task_state_store")
-        before = RecalledKeys(store, epoch_of(context)).before() if store is not None else set()
+        self._recalled_keys = RecalledKeys(store) if store is not None else None
+        before = self._recalled_keys.before() if self._recalled_keys else None
         self._job = recall_job(self._receipts, context, before)
         return run_recall(
             hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
@@ -157,8 +159,8 @@ class RollingBack:
         """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
         context = self._context
         _push_recalled(context, report)
-        if (store := context.get("task_state_store")) is not None:
-            RecalledKeys(store, epoch_of(context)).keep(report.keys(Outcome.RECALLED))
+        if self._recalled_keys:
+            self._recalled_keys.keep(report.keys(Outcome.RECALLED))
         if not self._found:
             _note_own(context, report)
         for one in self._found:

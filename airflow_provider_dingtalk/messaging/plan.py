@@ -79,12 +79,6 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
 
 
-def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Receipts as they are recalled: the most urgent first, those of one call side by side."""
-    by_key = {receipt.key: receipt for receipt in receipts}
-    return [by_key[key] for batch in batches(by_key.values()) for key in batch.keys]
-
-
 def _urgency(receipt: Receipt) -> float:
     """The moment from which on it is too late; messages of unknown age first, those without a limit last."""
     if receipt.kind not in WINDOWED:

@@ -1,16 +1,29 @@
-"""How far a recall is, in the task state store."""
+"""How far a recall is, in the task state store.
+
+State belongs to a message: its index is its position in the canonical order of the request, and the rows are named
+after exactly that order. Keys may come in any order, repeated, and in any container, at each try.
+
+Nothing stored is trusted. Of messages whose state cannot be read, an earlier call may have got hold: they are in
+doubt, so they are recalled again, and a refusal is settled by their own state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from airflow_provider_dingtalk.messaging.plan import unique
 from airflow_provider_dingtalk.messaging.receipts import Group, Receipt
 from airflow_provider_dingtalk.messaging.report import Reason
 from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
-from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
+from airflow_provider_dingtalk.task_ledger.store import Store, ause, fingerprint, slices, use
+
+log = logging.getLogger(__name__)
 
 #: Messages in one row, which is rewritten with every write: five kilobytes, and even if each of them failed for a
 #: reason of its own fewer than the 64 of which Airflow warns. A write takes Airflow 15 ms, however long it is.
@@ -18,7 +31,8 @@ MESSAGES_PER_ROW = 5000
 #: Whole keys in one row.
 KEYS_PER_ROW = 1000
 
-_RECALLED = "dingtalk-recalled-1"
+_RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
+_RECALLED, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
 
 _LETTER_OF = {
     State.PENDING: "P",
@@ -28,158 +42,263 @@ _LETTER_OF = {
     State.EXPIRED: "X",
 }
 _STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
+#: What a clear does not undo: a message is gone, or perhaps.
+_KEPT_BY_A_CLEAR = frozenset("IR")
+_IN_DOUBT = Verdict(State.INTENT, final=False)
+
+
+class Before(Struct, frozen=True):
+    """Messages that earlier jobs of a task instance recalled.
+
+    :param recalled: Keys of messages that DingTalk named as recalled.
+    :param in_doubt: Keys of messages that version 1 of the state calls recalled.
+    :param is_whole: Whether all of the state could be read. Otherwise every message is in doubt.
+    """
+
+    recalled: frozenset[str] = frozenset()
+    in_doubt: frozenset[str] = frozenset()
+    is_whole: bool = True
+
+
+class _StoredRow(Struct):
+    """A row as it is stored.
+
+    :param epoch: The clear of the task at which it was written.
+    :param row: One letter for each message.
+    :param why: Indexes into ``reasons``, by the message's index in this row.
+    """
+
+    epoch: int
+    row: str
+    why: dict[str, int] = {}
+    reasons: list[Reason] = []
+
+    def is_sound(self, messages: int) -> bool:
+        """Tell whether it can be the row of so many messages."""
+        indexes, known = range(messages), range(len(self.reasons))
+        return (
+            len(self.row) == messages
+            and set(self.row) <= _STATE_OF.keys()
+            and all(at.isdecimal() and len(at) < 9 and int(at) in indexes for at in self.why)
+            and all(reason in known for reason in self.why.values())
+        )
+
+
+class _Row:
+    """The state of some messages: the only copy of it in this process."""
+
+    def __init__(self, messages: int) -> None:
+        self.letters = ["P"] * messages
+        self._why: dict[int, Reason] = {}
+
+    def fill(self, letter: str) -> None:
+        """Give all messages the same letter."""
+        self.letters = [letter] * len(self.letters)
+
+    def take(self, stored: _StoredRow, epoch: int) -> None:
+        """Take up a stored row; of an earlier epoch only what a clear does not undo."""
+        if stored.epoch == epoch:
+            self.letters = list(stored.row)
+            self._why = {int(at): stored.reasons[reason] for at, reason in stored.why.items()}
+        else:
+            self.letters = [letter if letter in _KEPT_BY_A_CLEAR else "P" for letter in stored.row]
+
+    def set(self, at: int, verdict: Verdict) -> None:
+        """Take down the verdict on one message."""
+        # What failed and may pass is as good as not begun, to the next try.
+        passing = verdict.state is State.FAILED and not verdict.final
+        self.letters[at] = "P" if passing else _LETTER_OF[verdict.state]
+        self._why.pop(at, None)
+        if verdict.reason and verdict.final:
+            self._why[at] = verdict.reason
+
+    def verdict(self, at: int) -> Verdict:
+        """Give the verdict on one message."""
+        state = _STATE_OF[self.letters[at]]
+        return _IN_DOUBT if state is State.INTENT else Verdict(state, self._why.get(at))
+
+    def to_json(self, epoch: int) -> dict[str, Any]:
+        """Give the row as it is stored."""
+        reasons = {reason: number for number, reason in enumerate(dict.fromkeys(self._why.values()))}
+        why = {str(at): reasons[reason] for at, reason in self._why.items()}
+        return {
+            "epoch": epoch,
+            "row": "".join(self.letters),
+            "why": why,
+            "reasons": msgspec.to_builtins(list(reasons)),
+        }
 
 
 class RecallTaskLedger:
     """How far a recall is: one character for each message, and the reasons of those that failed.
 
-    :param receipts: The messages, in the order in which they are recalled.
+    :param receipts: The messages, in any order, each any number of times.
     :param epoch: Tells a retry from a clear: what failed for good is tried again after a clear.
-    :param recalled_before: Keys of messages that were recalled in a job of other messages, before a clear.
+    :param before: Messages that earlier jobs of this task instance recalled.
     :param per_row: Messages in one row; always the same for the same store.
     """
 
     def __init__(
         self,
         store: Store,
-        receipts: Sequence[Receipt],
+        receipts: Iterable[Receipt],
         epoch: int,
-        recalled_before: Collection[str] = (),
+        before: Before | None = None,
         *,
         per_row: int = MESSAGES_PER_ROW,
     ) -> None:
         self._store = store
         self._epoch = epoch
-        self._recalled_before = recalled_before
-        self._place = {receipt.key: place for place, receipt in enumerate(receipts)}
-        self._name = f"dingtalk-recall-1-{fingerprint(_request(receipts))}"
+        self._before = before or Before()
+        self._receipts = in_canonical_order(receipts)
+        self._index = {receipt.key: index for index, receipt in enumerate(self._receipts)}
+        self._name = f"{_RECALL}-{fingerprint([_identity(receipt) for receipt in self._receipts])}"
         self._per_row = per_row
-        self._rows = [["P"] * len(keys) for keys in slices(len(self._place), per_row)]
-        self._why: list[dict[str, int]] = [{} for _ in self._rows]
-        self._reasons: list[Reason] = []
+        self._rows = [_Row(len(indexes)) for indexes in slices(len(self._index), per_row)]
 
     async def load(self) -> Mapping[str, Verdict]:
         """What earlier tries wrote, by message key."""
-        before = {key: Verdict(State.RECALLED) for key in self._recalled_before if key in self._place}
-        return {**await ause(self._load), **before}
+        return await ause(self._load)
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
         """Keep these: one write for each row that they touch."""
         await ause(self._write, verdicts)
 
     def _load(self) -> dict[str, Verdict]:
-        begun = self._store.get(self._name)
-        if begun is not None and not isinstance(begun, dict):
-            raise corrupt(self._name)
-        cleared = begun is not None and begun.get("epoch") != self._epoch
-        if begun is None or cleared:
-            self._store.set(self._name, {"epoch": self._epoch})
-        if begun is None:
-            return {}
-        self._reasons = self._load_reasons()
-        for number in range(len(self._rows)):
-            self._load_row(number)
-        keys = iter(self._place)
-        found = {key: self._verdict(*divmod(place, self._per_row)) for place, key in enumerate(keys)}
-        keep = (State.INTENT, State.RECALLED) if cleared else tuple(_LETTER_OF)
-        return {
-            key: verdict
-            for key, verdict in found.items()
-            if verdict.state in keep and verdict.state is not State.PENDING
-        }
+        missing = [number for number in range(len(self._rows)) if not self._load_row(number)]
+        if missing and self._has_version_1():
+            for number in missing:
+                self._rows[number].fill("I")
+        found = {key: self._rows[number].verdict(at) for key, (number, at) in self._places()}
+        return {key: said for key, was in found.items() if (said := self._with_before(key, was)) is not None}
 
-    def _load_reasons(self) -> list[Reason]:
-        stored = self._store.get(f"{self._name}-reasons", [])
-        try:
-            return msgspec.convert(stored, list[Reason])
-        except msgspec.ValidationError:
-            raise corrupt(f"{self._name}-reasons") from None
-
-    def _load_row(self, number: int) -> None:
+    def _load_row(self, number: int) -> bool:
+        """Load a row; whether there is one."""
         name = f"{self._name}-{number}"
         stored = self._store.get(name)
         if stored is None:
-            return
-        match stored:
-            case {"row": str(row), "why": dict(why)} if len(row) == len(self._rows[number]):
-                known = range(len(self._reasons))
-                if not set(row) <= set(_STATE_OF) or any(
-                    type(at) is not int or at not in known for at in why.values()
-                ):
-                    raise corrupt(name)
-                self._rows[number], self._why[number] = list(row), dict(why)
-            case _:
-                raise corrupt(name)
+            return False
+        row = _row_of(stored, len(self._rows[number].letters))
+        if row is None:
+            log.warning("The task state %r cannot be read: each of its messages is recalled again.", name)
+            self._rows[number].fill("I")
+        else:
+            self._rows[number].take(row, self._epoch)
+        return True
 
-    def _verdict(self, number: int, at: int) -> Verdict:
-        state = _STATE_OF[self._rows[number][at]]
-        why = self._why[number].get(str(at))
-        return Verdict(state, None if why is None else self._reasons[why], final=state is not State.INTENT)
+    def _has_version_1(self) -> bool:
+        """Look for version 1 of this state: by places in the order in which keys came, so of no message."""
+        if self._store.get(f"{_RECALL_1}-{fingerprint(_request_of_version_1(self._receipts))}") is None:
+            return False
+        log.warning(
+            "An earlier version of this package began this recall. It is not known which messages it recalled: "
+            "all are recalled again, and asked for their state where DingTalk refuses."
+        )
+        return True
+
+    def _places(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        return ((key, divmod(index, self._per_row)) for key, index in self._index.items())
+
+    def _with_before(self, key: str, verdict: Verdict) -> Verdict | None:
+        """The verdict that counts; None: nothing is known of the message."""
+        if key in self._before.recalled:
+            return Verdict(State.RECALLED)
+        if verdict.state is not State.PENDING:
+            return verdict
+        return _IN_DOUBT if key in self._before.in_doubt or not self._before.is_whole else None
 
     def _write(self, verdicts: Mapping[str, Verdict]) -> None:
-        known = len(self._reasons)
-        touched = {self._set(key, verdict) for key, verdict in verdicts.items()}
-        if len(self._reasons) > known:
-            self._store.set(f"{self._name}-reasons", msgspec.to_builtins(self._reasons))
-        for number in sorted(touched):
-            row = {"row": "".join(self._rows[number]), "why": self._why[number]}
-            self._store.set(f"{self._name}-{number}", row)
+        for number in sorted({self._set(key, verdict) for key, verdict in verdicts.items()}):
+            self._store.set(f"{self._name}-{number}", self._rows[number].to_json(self._epoch))
 
     def _set(self, key: str, verdict: Verdict) -> int:
-        number, at = divmod(self._place[key], self._per_row)
-        # What failed and may pass is as good as not begun, to the next try.
-        passing = verdict.state is State.FAILED and not verdict.final
-        self._rows[number][at] = "P" if passing else _LETTER_OF[verdict.state]
-        self._why[number].pop(str(at), None)
-        if verdict.reason and verdict.final:
-            self._why[number][str(at)] = self._number_of(verdict.reason)
+        number, at = divmod(self._index[key], self._per_row)
+        self._rows[number].set(at, verdict)
         return number
 
-    def _number_of(self, reason: Reason) -> int:
-        if reason not in self._reasons:
-            self._reasons.append(reason)
-        return self._reasons.index(reason)
+
+def _row_of(stored: Any, messages: int) -> _StoredRow | None:
+    """The row in a stored value; None: this version did not write it."""
+    try:
+        row = msgspec.convert(stored, _StoredRow)
+    except (msgspec.ValidationError, RecursionError):
+        return None
+    return row if row.is_sound(messages) else None
 
 
-def _request(receipts: Sequence[Receipt]) -> list[list[Any]]:
-    """What is to be recalled, in whatever order it was named."""
+def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Sort messages by what they are, each once: the same list for the same messages, however they come."""
+    return sorted(unique(receipts).values(), key=lambda receipt: msgspec.json.encode(_identity(receipt)))
+
+
+def _identity(receipt: Receipt) -> list[Any]:
+    """What tells a message from all others."""
+    return [*msgspec.structs.astuple(receipt.group), receipt.key]
+
+
+def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
+    """What version 1 named its rows after."""
     keys: dict[Group, list[str]] = {}
     for receipt in receipts:
         keys.setdefault(receipt.group, []).append(receipt.key)
-    return sorted([*msgspec.to_builtins(group).values(), sorted(of)] for group, of in keys.items())
+    return sorted(
+        [str(group.kind), group.robot_code, group.agent_id, group.open_conversation_id, sorted(of)]
+        for group, of in keys.items()
+    )
 
 
 class RecalledKeys:
-    """Keys of all messages that a task recalled, across clears of it: a recall is not made twice.
+    """Keys of all messages that a task instance recalled, whatever its jobs were: a recall is not made twice."""
 
-    :param epoch: What this one recalled is its ledger's business; only earlier ones are read.
-    """
-
-    def __init__(self, store: Store, epoch: int) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._epoch = epoch
+        self._rows: list[list[str] | None] | None = None
 
-    def before(self) -> set[str]:
-        """Those of earlier epochs.
+    def before(self) -> Before:
+        """Read them.
 
         :raises LedgerError: The store does not answer.
         """
-        rows = use(self._store.get, _RECALLED, {})
-        earlier = [(int(epoch), number) for epoch, number in rows.items() if int(epoch) != self._epoch]
-        return {
-            key
-            for epoch, rows_of in earlier
-            for number in range(rows_of)
-            for key in use(self._store.get, f"{_RECALLED}-{epoch}-{number}", [])
-        }
+        rows = self._rows = list(self._read(_RECALLED))
+        old, is_old_whole = self._of_version_1()
+        if None in rows or not is_old_whole:
+            log.warning("The task state of earlier recalls cannot be read: each message is recalled again.")
+        recalled = frozenset(key for row in rows for key in row or ())
+        return Before(recalled, old - recalled, None not in rows and is_old_whole)
 
     def keep(self, keys: Sequence[str]) -> None:
-        """Those of this epoch.
+        """Add to them.
 
         :raises LedgerError: The store does not answer.
         """
-        places = list(slices(len(keys), KEYS_PER_ROW))
-        for number, row in enumerate(places):
-            use(self._store.set, f"{_RECALLED}-{self._epoch}-{number}", keys[row.start : row.stop])
-        if places:
-            use(self._store.set, _RECALLED, {**use(self._store.get, _RECALLED, {}), str(self._epoch): len(places)})
+        rows = list(self._read(_RECALLED)) if self._rows is None else self._rows
+        self._rows = rows
+        known = {key for row in rows for key in row or ()}
+        fresh = [key for key in dict.fromkeys(keys) if key not in known]
+        # The last row is filled up first; one that cannot be read is left as it is.
+        last = rows[-1] if rows and rows[-1] is not None and len(rows[-1]) < KEYS_PER_ROW else None
+        first, merged = (len(rows), fresh) if last is None else (len(rows) - 1, last + fresh)
+        if fresh:
+            for number, slice_ in enumerate(slices(len(merged), KEYS_PER_ROW), first):
+                row = merged[slice_.start : slice_.stop]
+                use(self._store.set, f"{_RECALLED}-{number}", row)
+                rows[number:] = [row]
+
+    def _read(self, name: str) -> Iterator[list[str] | None]:
+        """Rows one after the other, to the first that is not there; None for one that cannot be read."""
+        for number in count():
+            stored = use(self._store.get, f"{name}-{number}")
+            if stored is None:
+                return
+            try:
+                yield msgspec.convert(stored, list[str])
+            except (msgspec.ValidationError, RecursionError):
+                yield None
+
+    def _of_version_1(self) -> tuple[frozenset[str], bool]:
+        """Keys that version 1 called recalled, some of them wrongly; and whether all of them could be read."""
+        head = use(self._store.get, _RECALLED_1, {})
+        if not isinstance(head, dict):
+            return frozenset(), False
+        rows = [row for epoch in head for row in self._read(f"{_RECALLED_1}-{epoch[:20]}")]
+        return frozenset(key for row in rows for key in row or ()), None not in rows

@@ -29,7 +29,7 @@ from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.api.hosts import hosts_at
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.messaging.ledger import Ledger, MemoryLedger
-from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
+from airflow_provider_dingtalk.messaging.plan import batches
 from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
@@ -192,7 +192,7 @@ def crashes(parts: Parts, seed: int) -> set[str]:
 async def _until_it_dies(
     parts: Parts, stage: Stage, way: Crashing, receipts: list[Receipt], store: TaskStateStore
 ) -> Any:
-    shipped = RecallTaskLedger(store, in_order(unique(receipts).values()), epoch=0)
+    shipped = RecallTaskLedger(store, receipts, epoch=0)
     job = Recall(receipts, ledger=parts.ledger(shipped), clock=stage.clock)
     way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
     await asyncio.gather(way.victim, return_exceptions=True)

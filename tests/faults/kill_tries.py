@@ -23,7 +23,6 @@ from airflow_provider_dingtalk.api.hosts import hosts_at
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import transport_for
 from airflow_provider_dingtalk.execution import LongWait, epoch_of, run_recall
-from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome
@@ -104,8 +103,7 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
     """The work of a task that recalls; it says what became of each message."""
 
     def work(around: Surroundings) -> Mapping[str, Any]:
-        ordered = in_order(unique(receipts).values())
-        ledger = RecallTaskLedger(around.store, ordered, epoch_of(around.context), per_row=PER_ROW)
+        ledger = RecallTaskLedger(around.store, receipts, epoch_of(around.context), per_row=PER_ROW)
         job = Recall(receipts, ledger=ledger, clock=around.clock)
         around.bill = lambda: job._used
         how = _ended(

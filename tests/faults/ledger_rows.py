@@ -15,11 +15,12 @@ from typing import Any
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.compat import AirflowTaskTimeout
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.plan import batches, in_order, unique
+from airflow_provider_dingtalk.messaging.plan import batches, unique
 from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.verdicts import RECALLED
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task_ledger.recalls import MESSAGES_PER_ROW, RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.recalls import MESSAGES_PER_ROW, RecallTaskLedger, in_canonical_order
 from airflow_provider_dingtalk.task_ledger.store import Store
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
@@ -87,7 +88,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 
 def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskLedger:
     """The shipped ledger, as the operators make it."""
-    return RecallTaskLedger(store, in_order(unique(receipts).values()), epoch=0)
+    return RecallTaskLedger(store, receipts, epoch=0)
 
 
 def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
@@ -143,7 +144,7 @@ def _nothing_went_out_unwritten(stage: Stage, store: TaskStateStore, receipts: S
 def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str]:
     """The letter of each message in the store."""
     values = {key: json.loads(value) for key, value in store._values.items()}
-    keys = [receipt.key for receipt in in_order(unique(receipts).values())]
+    keys = [receipt.key for receipt in in_canonical_order(receipts)]
     rows = {int(key.rsplit("-", 1)[1]): value["row"] for key, value in values.items() if "row" in value}
     return {
         key: rows[at // MESSAGES_PER_ROW][at % MESSAGES_PER_ROW] if at // MESSAGES_PER_ROW in rows else "P"
@@ -163,45 +164,45 @@ def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Rec
     assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
 
 
-def a_corrupt_ledger_sends_nothing(run: Run) -> None:
-    """A value that this package did not write ends the task for good, before any call, and says what to do."""
-    stage = run.stage()
-    receipts = stage.plant(Kind.OTO, 40)
-    good = TaskStateStore()
-    job = Recall(receipts[:40], ledger=ledger_of(good, receipts), clock=stage.clock)
-    job.stop()
-    asyncio.run(job.run(stage.open()))
-    (name,) = good._values
-    row = f"{name}-0"
-    corrupt: list[dict[str, Any]] = [
-        {name: 7},
-        {name: "text"},
-        {name: [1]},
-        {row: 7},
-        {row: "R" * 40},
-        {row: {"row": "R" * 39, "why": {}}},
-        {row: {"row": "R" * 41, "why": {}}},
-        {row: {"row": "Q" * 40, "why": {}}},
-        {row: {"row": 40, "why": {}}},
-        {row: {"row": "F" * 40, "why": {"0": 0}}},
-        {row: {"row": "F" * 40, "why": {"0": -1}}},
-        {row: {"row": "F" * 40, "why": {"0": "x"}}},
-        {row: {"row": "F" * 40, "why": {"0": None}}},
-        {row: {"row": "F" * 40, "why": []}},
-        {row: {"row": "F" * 40}},
-        {f"{name}-reasons": 7},
-        {f"{name}-reasons": [{"code": 1}]},
-        {f"{name}-reasons": {"code": "c"}},
+def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
+    """A value that this package did not write is told once; nothing is taken from it, and the account is right."""
+    sound = {"epoch": 0, "row": "R" * 40, "why": {}, "reasons": []}
+    corrupt: list[Any] = [
+        7,
+        "R" * 40,
+        [1],
+        {},
+        {**sound, "epoch": "0"},
+        {**sound, "row": "R" * 39},
+        {**sound, "row": "R" * 41},
+        {**sound, "row": "Q" * 40},
+        {**sound, "row": 40},
+        {**sound, "row": "F" * 40, "why": {"0": 0}},
+        {**sound, "row": "F" * 40, "why": {"0": -1}},
+        {**sound, "row": "F" * 40, "why": {"0": 2**62}},
+        {**sound, "row": "F" * 40, "why": {"x": 0}},
+        {**sound, "row": "F" * 40, "why": {"40": 0}, "reasons": [{"code": "", "message": "", "next_step": ""}]},
+        {**sound, "row": "F" * 40, "why": []},
+        {**sound, "reasons": 7},
+        {**sound, "reasons": [{"code": 1}]},
     ]
-    for values in corrupt:
-        store = TaskStateStore()
-        for key, value in ({name: {"epoch": 0}} | values).items():
-            store.set(key, value)
-        error = _failure_of(Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock), stage)
-        assert error.permanent and error.next_step, values
-        run.sinks.add_error(error)
+    for value in corrupt:
+        stage, store = run.stage(), TaskStateStore()
+        stage.behave(already_recalled="failed")
+        receipts = stage.plant(Kind.OTO, 40)
+        gone = Recall(receipts[:20], clock=stage.clock)
+        asyncio.run(gone.run(stage.open()))
+        ledger = ledger_of(store, receipts)
+        asyncio.run(ledger.write({receipts[0].key: RECALLED}))
+        (row,) = store._values
+        store.set(row, value)
+        report = asyncio.run(
+            Recall(receipts, ledger=ledger_of(store, receipts), clock=stage.clock).run(stage.open())
+        )
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == 40, value
         run.figures.fired += 1
-    assert stage.calls() == {}
+        run.done(stage)
 
 
 def another_request_inherits_nothing(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.plan import BATCH_SIZE, in_order
+from airflow_provider_dingtalk.messaging.plan import BATCH_SIZE
 from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Report
@@ -173,7 +174,7 @@ class Recalls(RuleBasedStateMachine):
 
         _run(die())
         # A report may still come out of it: what it says of a message must be true.
-        check_account(self.local, job.report(), self.receipts)
+        check_account(self.local, job.report(), self.named)
 
     @rule()
     def a_whole_try(self) -> None:
@@ -185,7 +186,7 @@ class Recalls(RuleBasedStateMachine):
         settled = {key: self._recalls_of(key) for key in self._keys() - open_before}
         calls, dead = self.local.calls(), self._dead_tokens()
         report = _run(self._job().run(self.local.client()))
-        check_account(self.local, report, self.receipts)
+        check_account(self.local, report, self.named)
         check_calls(report, self.local.calls() - calls)
         limit = self._batches(open_before) + report.api_calls.get("throttled", 0) + self._dead_tokens() - dead
         assert report.api_calls.get("recall", 0) <= limit, "a call for each batch that was open, and no more"
@@ -200,7 +201,7 @@ class Recalls(RuleBasedStateMachine):
         loser, report, after_fence = _run(self._both(turns))
         assert isinstance(loser, LedgerError | Report)
         assert after_fence <= WORKERS, "the loser began calls after it was fenced off"
-        check_account(self.local, report, self.receipts)
+        check_account(self.local, report, self.named)
 
     async def _both(self, turns: int) -> tuple[Any, Report, int]:
         """How the loser ended, the winner's report, and the calls that the loser began after it was fenced off."""
@@ -228,8 +229,17 @@ class Recalls(RuleBasedStateMachine):
     # ── help ──
 
     def _job(self) -> Recall:
-        ledger = RecallTaskLedger(self._begin_try(), in_order(self.receipts), self.epoch)
-        return Recall(self.receipts, ledger=ledger, clock=self.local.clock)
+        store = self._begin_try()
+        self.named = self._named_anew(self.store.newest)
+        ledger = RecallTaskLedger(store, self.named, self.epoch)
+        return Recall(self.named, ledger=ledger, clock=self.local.clock)
+
+    def _named_anew(self, number: int) -> list[Receipt]:
+        """The messages in another order at each try, some of them named twice."""
+        rng = random.Random(number)
+        named = self.receipts + rng.sample(self.receipts, min(len(self.receipts), number % 3))
+        rng.shuffle(named)
+        return named
 
     def _begin_try(self) -> Store:
         return self.wrap(self.store.begin_try())
@@ -239,7 +249,7 @@ class Recalls(RuleBasedStateMachine):
 
     def _open(self) -> set[str]:
         """Messages that the ledger, as the next try reads it, leaves open."""
-        looking = RecallTaskLedger(self._begin_try(), in_order(self.receipts), self.epoch)
+        looking = RecallTaskLedger(self._begin_try(), self.receipts, self.epoch)
         verdicts: Mapping[str, Verdict] = _run(looking.load())
         done = {key for key, verdict in verdicts.items() if verdict.final and verdict.state is not State.INTENT}
         return self._keys() - done

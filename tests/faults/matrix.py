@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.plan import in_order, unique
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.report import Outcome
 from airflow_provider_dingtalk.sandbox.faults import Rule
@@ -190,11 +189,10 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
     case, stage = happened.case, happened.stage
     store = TaskStateStore()
     client = stage.open(**options)
-    ordered = in_order(unique(happened.receipts).values())
     try:
         while happened.runs < case.runs:
             happened.runs += 1
-            ledger = RecallTaskLedger(store, ordered, epoch=happened.runs if case.cleared else 0)
+            ledger = RecallTaskLedger(store, happened.receipts, epoch=happened.runs if case.cleared else 0)
             job = Recall(happened.receipts, ledger=ledger, clock=options.get("clock") or stage.clock)
             happened.report = await job.run(client)
             happened.used.update(happened.report.api_calls)

@@ -28,7 +28,7 @@ ROWS = (
         name="ledger: 404, 5xx, timeout, corrupt or foreign value",
         specials=(
             "ledger_rows:a_ledger_that_fails_stops_the_recall",
-            "ledger_rows:a_corrupt_ledger_sends_nothing",
+            "ledger_rows:a_corrupt_ledger_leaves_every_message_in_doubt",
             "ledger_rows:another_request_inherits_nothing",
         ),
     ),
