@@ -138,6 +138,10 @@ class DingTalkHook(BaseHook):
 
         return runtime.run(with_client, stop)
 
+    def client_on_loop(self) -> DingTalkClient:
+        """Return the client on the package's event loop; :meth:`settings` must have read the connection before."""
+        return runtime.client_for(self.settings(), _mask_from_thread)
+
     def test_connection(self) -> tuple[bool, str]:
         """Get a token. Nothing is sent.
 

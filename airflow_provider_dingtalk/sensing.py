@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
@@ -21,6 +22,7 @@ from airflow_provider_dingtalk.watching import Pacing, Watch, fresh_pacing, wait
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ def look_from_task(
     try:
         if wait is None:
             return _first_look(sensor, watch(), hook, context=context, first=first, clock=clock or SystemClock())
-        hook.run(wait.look)
+        _look(hook, wait)
     except DingTalkError as error:
         if error.permanent or (wait is None and first is None):
             raise
@@ -111,7 +113,7 @@ def _first_look(
     pacing = fresh_pacing(spacing_for(sensor), began, sensor.max_api_calls, ledger.load() if ledger else None)
     wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
     try:
-        hook.run(wait.look)
+        _look(hook, wait)
     finally:
         if ledger:
             _save(ledger, wait)
@@ -119,6 +121,32 @@ def _first_look(
     if first is None and not wait.is_met:
         log.info("%s", wait.estimate())
     return wait
+
+
+def _look(hook: DingTalkHook, wait: Wait) -> None:
+    """Look once, with the client of each message's own connection.
+
+    :raises DingTalkError: If waiting is pointless, or no connection can be read.
+    """
+    # Connections are read here and not on the loop: only the task's main thread may talk to Airflow's supervisor.
+    hooks: dict[str | None, DingTalkHook] = {}
+    errors: dict[str | None, DingTalkError] = {}
+    for conn_id in wait.connections:
+        of_this = hook if conn_id in (None, hook.dingtalk_conn_id) else type(hook)(str(conn_id))
+        try:
+            of_this.settings()
+            hooks[conn_id] = of_this
+        except DingTalkError as error:
+            errors[conn_id] = error
+    if errors and not hooks:
+        raise next(iter(errors.values()))
+
+    async def client_of(conn_id: str | None) -> DingTalkClient:
+        if conn_id in errors:
+            raise errors[conn_id]
+        return hooks[conn_id].client_on_loop()
+
+    runtime.run(lambda: wait.look(client_of))
 
 
 def end_of_nothing(on_empty: str) -> list[Any]:

@@ -213,6 +213,11 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         """The message that is named by its key, and who sent it."""
         raise NotImplementedError
 
+    def _sender(self, name: str, key: Any, hook: DingTalkHook) -> Any:
+        """Return an argument that names the sender; by default the connection's, which receipts do not need."""
+        given = getattr(self, name)
+        return hook.defaults()[name] if given is None and key is not None else given
+
 
 class RobotMessageSensor(MessageSensor):
     """Watches a robot's messages.
@@ -239,7 +244,7 @@ class RobotMessageSensor(MessageSensor):
     def _message(self, hook: DingTalkHook) -> dict[str, Any]:
         return {
             "key": self.process_query_key,
-            "robot_code": hook.defaults()["robot_code"] if self.robot_code is None else self.robot_code,
+            "robot_code": self._sender("robot_code", self.process_query_key, hook),
             "open_conversation_id": getattr(self, "open_conversation_id", None),
         }
 
@@ -327,5 +332,5 @@ class DingTalkWorkNotificationSensor(MessageSensor):
             "key": self.msg_task_id,
             "robot_code": None,
             "open_conversation_id": None,
-            "agent_id": hook.defaults()["agent_id"] if self.agent_id is None else self.agent_id,
+            "agent_id": self._sender("agent_id", self.msg_task_id, hook),
         }

@@ -29,6 +29,9 @@ from airflow_provider_dingtalk.watching import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
+    from airflow_provider_dingtalk.api.client import DingTalkClient
+    from airflow_provider_dingtalk.lookups import SharedLookup
+
 #: Long waits after which a task gives up: an hour of bans.
 MAX_WAITS = 12
 #: Seconds that Airflow's own timer of a deferral leaves a trigger to end by itself.
@@ -86,25 +89,29 @@ class _LookingTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dingtalk_conn_id = dingtalk_conn_id
         self.clock: Clock = SystemClock()
-        self._lookup = DingTalkHook.shared_lookup(dingtalk_conn_id)
+        self._lookups: dict[str, SharedLookup] = {}
 
     async def cleanup(self) -> None:
-        """Let go of the connection, whatever ended the trigger. Nothing is taken back here."""
-        self._lookup.release()
+        """Let go of the connections, whatever ended the trigger. Nothing is taken back here."""
+        self._release()
+
+    def _release(self) -> None:
+        for lookup in self._lookups.values():
+            lookup.release()
+
+    async def _client(self, conn_id: str | None) -> DingTalkClient:
+        """The client of a connection; that of the trigger if none is named."""
+        conn_id = conn_id or self.dingtalk_conn_id
+        if conn_id not in self._lookups:
+            self._lookups[conn_id] = DingTalkHook.shared_lookup(conn_id)
+        return await DingTalkHook(conn_id).aclient(self._lookups[conn_id])
 
     async def _look(self, wait: Wait) -> None:
-        """Look once at all that is due; a connection that cannot be had just now means "not yet".
+        """Look once at all that is due, each message by its own connection.
 
-        :raises DingTalkError: Waiting is pointless.
+        :raises DingTalkError: If waiting is pointless.
         """
-        try:
-            client = await DingTalkHook(self.dingtalk_conn_id).aclient(self._lookup)
-        except DingTalkError as error:
-            if error.permanent:
-                raise
-            self.log.warning("%s", error)
-            return
-        await wait.look(client)
+        await wait.look(self._client)
 
     async def _sleep(self, wait: Wait) -> bool:
         """Sleep until something is due. What was due and could not be asked is due again in half a minute.
@@ -167,7 +174,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
         try:
             yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
         finally:
-            self._lookup.release()
+            self._release()
 
     async def _wait(self) -> dict[str, Any]:
         wait: Wait | None = None
@@ -249,11 +256,11 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
                 await self._note_fired()
             await self._rest()
         finally:
-            self._lookup.release()
+            self._release()
 
     async def _rest(self) -> None:
         """Stay without doing anything, until Airflow wants the trigger no more."""
-        self._lookup.release()
+        self._release()
         await asyncio.get_running_loop().create_future()
 
     async def _wait(self) -> dict[str, Any] | None:

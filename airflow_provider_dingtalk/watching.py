@@ -38,12 +38,13 @@ __all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_
 
 
 class _Run(Struct, frozen=True):
-    """Messages in a row of one sender and conversation: their ids stand side by side, the rest only once."""
+    """Messages in a row of one sender, connection and conversation: their ids side by side, the rest only once."""
 
     group: Group
     keys: list[str]
     sent: list[float | None]
     recipients: list[int | None]
+    conn_id: str | None = None
 
 
 class Watch(Struct, frozen=True):
@@ -65,7 +66,7 @@ class Watch(Struct, frozen=True):
         """The reverse of :meth:`to_json`."""
         runs = msgspec.convert(value["messages"], list[_Run])
         targets = [
-            Target(run.group, *each)
+            Target(run.group, *each, run.conn_id)
             for run in runs
             for each in zip(run.keys, run.sent, run.recipients, strict=True)
         ]
@@ -73,10 +74,11 @@ class Watch(Struct, frozen=True):
 
     def _runs(self) -> list[_Run]:
         runs = []
-        for group, members in groupby(self.targets, key=lambda target: target.group):
+        for (group, conn_id), members in groupby(self.targets, key=lambda target: (target.group, target.conn_id)):
             run = list(members)
             keys = [target.key for target in run]
-            runs.append(_Run(group, keys, [each.sent for each in run], [each.recipients for each in run]))
+            sent, recipients = [each.sent for each in run], [each.recipients for each in run]
+            runs.append(_Run(group, keys, sent, recipients, conn_id))
         return runs
 
 

@@ -19,7 +19,7 @@ class Shared(DingTalkMessageTrigger):
     async def _look(self, wait: Wait) -> None:
         if not self.is_ready:
             tell(BEGUN, str(time.time()))
-            await DingTalkHook(self.dingtalk_conn_id).aclient(self._lookup)
+            await self._client(None)
             self.is_ready = True
             tell(READY, str(time.time()))
         await super()._look(wait)

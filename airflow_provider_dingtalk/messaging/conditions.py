@@ -54,17 +54,19 @@ class Target(Struct, frozen=True):
 
     :param sent: When DingTalk accepted it, in seconds since the epoch. None: unknown.
     :param recipients: To how many people it went, if its receipt says so.
+    :param conn_id: Airflow connection that sent it; None: that of the wait.
     """
 
     group: Group
     key: str
     sent: float | None = None
     recipients: int | None = None
+    conn_id: str | None = None
 
 
 def target_of(receipt: Receipt) -> Target:
     """What of a receipt is needed to look at its message."""
-    return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients)
+    return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
 
 
 class Reading(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -52,6 +52,19 @@ RETRY_AFTER = 30.0
 NAMED_IN_LOG = 10
 #: Seconds by which a look may be early: clocks round, and timers do.
 _TICK = 0.001
+
+
+#: From a connection's id, or None, to its client.
+Clients = Callable[[str | None], Awaitable[DingTalkClient]]
+
+
+def _only(client: DingTalkClient) -> Clients:
+    """Give the same client for all connections."""
+
+    async def give(_conn_id: str | None) -> DingTalkClient:
+        return client
+
+    return give
 
 
 class Wait:
@@ -171,24 +184,32 @@ class Wait:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def look(self, client: DingTalkClient) -> None:
+    @property
+    def connections(self) -> set[str | None]:
+        """Ids of the connections of undecided messages; None: that of the wait."""
+        return {self.targets[at].conn_id for _, at in self._due}
+
+    async def look(self, clients: DingTalkClient | Clients) -> None:
         """Look at all that is due. What passes by itself (an outage, a busy DingTalk) means "not yet".
 
+        :param clients: A client for all messages, or a function from a connection's id (None: that of the wait) to
+            its client. A connection that it has none for costs only its own messages.
         :raises MessageRecalledError: A message was recalled, and the condition cannot be met any more.
         :raises TooManyCallsError: The calls of this wait are used up.
         :raises DingTalkError: Waiting is pointless for another reason.
         """
         began = self._clock.now()
         self._is_broken_off, self._had_trouble, self._failures = False, False, 0
+        client_of = _only(clients) if isinstance(clients, DingTalkClient) else clients
         if len(self._due) == 1:
-            await self._work(client)
+            await self._work(client_of)
         else:
-            await self._work_side_by_side(client)
+            await self._work_side_by_side(client_of)
         if not self._had_trouble:
             self._looked = began
 
-    async def _work_side_by_side(self, client: DingTalkClient) -> None:
-        workers = [asyncio.ensure_future(self._work(client)) for _ in range(min(IN_FLIGHT, len(self._due)))]
+    async def _work_side_by_side(self, clients: Clients) -> None:
+        workers = [asyncio.ensure_future(self._work(clients)) for _ in range(min(IN_FLIGHT, len(self._due)))]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -197,9 +218,9 @@ class Wait:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, client: DingTalkClient) -> None:
+    async def _work(self, clients: Clients) -> None:
         while (at := self._pop()) is not None:
-            await self._look_at(client, at)
+            await self._look_at(clients, at)
 
     def _pop(self) -> int | None:
         """The next message that is due."""
@@ -208,12 +229,13 @@ class Wait:
             return None
         return heappop(self._due)[1]
 
-    async def _look_at(self, client: DingTalkClient, at: int) -> None:
+    async def _look_at(self, clients: Clients, at: int) -> None:
         now = self._clock.now()
         if found := hopeless(self.targets[at], self.condition):
             self._lose(at, error_of(self.targets[at].key, found))
             return
         try:
+            client = await clients(self.targets[at].conn_id)
             reading = await read_target(client, self.targets[at], self._asking(at, now))
         except TooManyCallsError:
             raise
@@ -279,11 +301,10 @@ class Wait:
     def _lose_all_like(self, at: int, error: DingTalkError) -> None:
         """Lose a message, and all others that the same error concerns without asking for each."""
         target = self.targets[at]
-        if is_about_the_app(error):
-            alike = [each for _, each in self._due]
-        elif is_about_the_kind(error):
-            alike = [each for _, each in self._due if self.targets[each].group.kind is target.group.kind]
-        else:
+        alike = [each for _, each in self._due if self.targets[each].conn_id == target.conn_id]
+        if is_about_the_kind(error):
+            alike = [each for each in alike if self.targets[each].group.kind is target.group.kind]
+        elif not is_about_the_app(error):
             error.message = f"The message {target.key} can never be as wanted: {error.message}"
             alike = []
         for each in alike:
