@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException
-from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
     SENDER_FIELDS,
@@ -179,17 +179,21 @@ def parse_task_ids(value: Any, field: str) -> list[str]:
     return parse_keys([value] if _is_one(value) else value, field)
 
 
-def recall_job(receipts: Sequence[Receipt], context: Context, before: Before | None = None) -> Recall:
+def recall_job(
+    receipts: Sequence[Receipt], context: Context, conn_id: str, before: Before | None = None
+) -> RecallByConnection:
     """A recall whose ledger outlives the task, where Airflow has a place for it.
 
+    :param conn_id: Connection of receipts that name none.
     :param before: Messages that earlier jobs of this task recalled.
     :raises InvalidInputError: A key comes with two different senders.
     """
     store = context.get("task_state_store")
     if store is None:
         log.warning("This Airflow has no task state store (3.3 has): a retry of this recall starts over.")
-        return Recall(receipts)
-    return Recall(receipts, ledger=RecallTaskLedger(store, receipts, epoch_of(context), before))
+        return RecallByConnection(receipts, default=conn_id)
+    ledger = RecallTaskLedger(store, receipts, epoch_of(context), before)
+    return RecallByConnection(receipts, default=conn_id, ledger=ledger)
 
 
 def epoch_of(context: Context) -> int:
@@ -199,7 +203,7 @@ def epoch_of(context: Context) -> int:
 
 def run_recall(
     hook: DingTalkHook,
-    job: Recall,
+    job: RecallByConnection,
     context: Context,
     *,
     on_empty: str,
@@ -220,7 +224,7 @@ def run_recall(
         keep(job.report())
         return _nothing_to_recall(context, on_empty, more or {})
     try:
-        report = hook.run(job.run, job.stop)
+        report = hook.run_recall(job)
     except SupersededError:
         # Airflow lets it push XComs all the same: over those of the try that has begun.
         raise

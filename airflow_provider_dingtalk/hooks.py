@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -17,8 +17,9 @@ from airflow_provider_dingtalk.compat import AirflowNotFoundException
 from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.conditions import Reading
 from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
+from airflow_provider_dingtalk.messaging.report import Report
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.messaging.status import read
 from airflow_provider_dingtalk.settings import Settings, settings_of
@@ -202,18 +203,53 @@ class DingTalkHook(BaseHook):
         return [receipt.to_json() for receipt in job.receipts]
 
     def recall(self, receipts: Any) -> dict[str, Any]:
-        """Recall messages of any mixture of kinds.
+        """Recall messages of any mixture of kinds, each by the connection that its receipt names.
 
-        :param receipts: Receipts, or lists of them.
+        :param receipts: Receipts, or lists of them; those that name no connection are recalled by this one.
         :returns: The report as plain JSON.
+        :raises DingTalkError: If no connection works.
         """
-        job = Recall(parse_receipts(receipts))
-        return self.run(job.run, job.stop).to_json()
+        return self.run_recall(
+            RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
+        ).to_json()
 
     async def arecall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any mixture of kinds; see :meth:`recall`."""
-        job = Recall(parse_receipts(receipts))
-        return (await job.run(await self.aclient())).to_json()
+        job = RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
+        clients = {}
+        for conn_id in job.connections:
+            try:
+                clients[conn_id] = await self.of(conn_id).aclient()
+            except DingTalkError as error:
+                job.give_up(conn_id, error)
+        return (await job.run(clients)).to_json()
+
+    def run_recall(self, job: RecallByConnection) -> Report:
+        """Run a recall by the connections that its receipts name, from sync code.
+
+        :raises DingTalkError: If no connection works, or the checkpoint fails.
+        """
+        settings: dict[str, Settings] = {}
+        for conn_id in job.connections:
+            try:
+                settings[conn_id] = self.of(conn_id).settings()
+            except DingTalkError as error:
+                job.give_up(conn_id, error)
+
+        async def with_clients() -> Report:
+            clients = {}
+            for conn_id, known in settings.items():
+                try:
+                    clients[conn_id] = runtime.client_for(known, _mask_from_thread)
+                except ConfigurationError as error:
+                    job.give_up(conn_id, error)
+            return await job.run(clients)
+
+        return runtime.run(with_clients, job.stop)
+
+    def of(self, conn_id: str | None) -> Self:
+        """Return the hook of another connection, or this one if none is named."""
+        return self if conn_id in (None, self.dingtalk_conn_id) else type(self)(conn_id)
 
     def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
         """The state of messages, and who read them.

@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.execution import RECALLED, recall_job, run_recall
 from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
 from airflow_provider_dingtalk.messaging.plan import gives_up, unique
-from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Report
 from airflow_provider_dingtalk.runs import Tasks
@@ -93,7 +93,7 @@ class RollingBack:
         self._kept = Kept(Counter())
         self._more: dict[str, Any] = {}
         self._asking: ReaderGuard | None = None
-        self._job: Recall | None = None
+        self._job: RecallByConnection | None = None
         self._recalled_keys: RecalledKeys | None = None
         everything = [*loose, *(receipt for one in found for receipt in one.receipts)]
         self._receipts = by_age(everything, guards, self._now, self._kept)
@@ -132,7 +132,7 @@ class RollingBack:
         store = context.get("task_state_store")
         self._recalled_keys = RecalledKeys(store) if store is not None else None
         before = self._recalled_keys.before() if self._recalled_keys else None
-        self._job = recall_job(self._receipts, context, before)
+        self._job = recall_job(self._receipts, context, hook.dingtalk_conn_id, before)
         return run_recall(
             hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
         )

@@ -85,6 +85,9 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises ConfigurationError: It cannot work; the message names the field and holds no secret.
     """
+    # A receipt names its connection: no other system's secret may go to DingTalk because an XCom says so.
+    if connection.conn_type and connection.conn_type != "dingtalk":
+        raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
     extra = _extra(connection.extra)
     _tell_of_misspelt(extra)
     region = _text(extra, "region") or "international"

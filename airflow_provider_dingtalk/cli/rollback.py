@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.cli import talk
 from airflow_provider_dingtalk.cli.exits import Exit, exit_of_codes
 from airflow_provider_dingtalk.cli.file_ledger import ledger_for
 from airflow_provider_dingtalk.cli.selection import Selection
 from airflow_provider_dingtalk.messaging import plan
-from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection, by_connection
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
 
@@ -30,7 +31,6 @@ def rollback(options: Namespace) -> Exit:
     hook = _hook(options)
     if not options.dry_run:
         talk.check_somebody_agrees(yes=options.yes)
-        hook.settings()  # what is wrong with the connection is told before anybody is asked
     receipts = list(plan.unique(selection.receipts(hook)).values())
     if options.dry_run:
         _tell_plan(receipts, as_json=options.json)
@@ -38,6 +38,7 @@ def rollback(options: Namespace) -> Exit:
     if not receipts:
         talk.say("Nothing to recall.")
         return _tell(empty_report(), as_json=options.json)
+    _check_connections(hook, receipts)
     if not options.yes:
         talk.say(_plan_table(receipts))
     talk.confirm(f"Recall {len(receipts):,} messages?", yes=options.yes)
@@ -51,11 +52,28 @@ def _hook(options: Namespace) -> DingTalkHook:
     return DingTalkHook(options.conn_id)
 
 
+def _check_connections(hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
+    """Tell which connections do not work before the operator agrees to the recall.
+
+    :raises DingTalkError: If none of them works.
+    """
+    errors: list[DingTalkError] = []
+    groups = by_connection(receipts, hook.dingtalk_conn_id)
+    for conn_id, members in groups.items():
+        try:
+            hook.of(conn_id).settings()
+        except DingTalkError as error:
+            errors.append(error)
+            talk.say(f"{len(members):,} messages cannot be recalled: {error}")
+    if len(errors) == len(groups):
+        raise errors[0]
+
+
 def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -> Exit:
     ledger = ledger_for(receipts)
-    job = Recall(receipts, ledger=ledger)
+    job = RecallByConnection(receipts, default=hook.dingtalk_conn_id, ledger=ledger)
     try:
-        report = hook.run(job.run, job.stop)
+        report = hook.run_recall(job)
     except BaseException:
         # What is known so far, whatever ended it.
         _tell(job.report(), as_json=as_json)

@@ -49,6 +49,11 @@ class Breaker:
         """Have no further call made."""
         self.halted = self.halted or NOT_ATTEMPTED
 
+    def give_up(self, error: DingTalkError) -> None:
+        """Have no further call made, for the reason that an error gives."""
+        self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
+        self.halted = self.halted or Reason.of(error)
+
     def passed(self) -> None:
         """A call was answered."""
         self._outages = self._stumbles = 0
@@ -60,8 +65,7 @@ class Breaker:
         stumbled = leaves_doubt(error) and not isinstance(error, PartialRecallError)
         self._stumbles = self._stumbles + 1 if stumbled else 0
         if stops_everything(error) or self._outages >= MAX_OUTAGES or self._stumbles >= MAX_STUMBLES:
-            self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
-            self.halted = self.halted or Reason.of(error)
+            self.give_up(error)
         if wait := asks_to_wait(error):
             self.wait = max(LONG_WAIT, wait)
         if stops_the_group(error):

@@ -49,11 +49,15 @@ class Batch(Struct, frozen=True, gc=False):
 def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
     """Receipts by key, each message once.
 
+    Of two receipts of one message, that counts which names its connection.
+
     :raises InvalidInputError: A key comes with two different senders or conversations.
     """
     by_key: dict[str, Receipt] = {}
     for receipt in receipts:
         known = by_key.setdefault(receipt.key, receipt)
+        if known.conn_id is None and receipt.conn_id is not None:
+            by_key[receipt.key] = receipt
         if known.group != receipt.group:
             problem = f"{receipt.key[:80]!r} comes with two different kinds, robots, agents or conversations"
             raise InvalidInputError("receipts", problem)

@@ -131,6 +131,17 @@ class Recall:
         await self._journal.write({})
         return self.report()
 
+    async def run_without_calls(self) -> Report:
+        """Give the account of earlier tries; after :meth:`give_up`, when there is no client."""
+        await self._resume()
+        self._give_up_the_old()
+        await self._journal.write({})
+        return self.report()
+
+    def give_up(self, error: DingTalkError) -> None:
+        """Make no call, for the reason that an error gives."""
+        self._breaker.give_up(error)
+
     def stop(self) -> None:
         """Begin no further call. Safe to be called from another thread or a signal handler."""
         self._breaker.stop()

@@ -229,7 +229,7 @@ class RecallOperator(PlainTexts, BaseOperator):
             fail_on = execution.check_choices(self.on_empty, self.fail_on)
             hook = DingTalkHook(self.dingtalk_conn_id)
             with execution.report_even_so(context):
-                self._job = execution.recall_job(self._messages(hook, context), context)
+                self._job = execution.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
             try:
                 keep = partial(leave_word, context)
                 return execution.run_recall(

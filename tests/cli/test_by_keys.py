@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.default import (
+    AGENT_ID,
+    GROUPS,
+    OTHER_CLIENT_ID,
+    OTHER_CLIENT_SECRET,
+    OTHER_ROBOT_CODE,
+    ROBOT_CODE,
+)
 from tests.cli.terminal import AIRFLOW, MODULE, Terminal
 
 GROUP = ("--kind", "group", "--open-conversation-id", GROUPS[0])
@@ -54,6 +61,25 @@ def test_each_kind_is_recalled_by_a_file_of_keys(
     done = terminal.run("rollback", "--keys", str(file), "--kind", kind, *more, "--yes", "--json")
     assert done.status == 0
     assert set(done.json["recalled"]) == set(keys) == terminal.gone()
+
+
+def test_receipts_of_two_connections_are_recalled_by_each(terminal: Terminal):
+    other = {
+        **terminal.sandbox.connection(),
+        "login": OTHER_CLIENT_ID,
+        "password": OTHER_CLIENT_SECRET,
+        "extra": {"robot_code": OTHER_ROBOT_CODE},
+    }
+    env = {"AIRFLOW_CONN_DINGTALK_OTHER": json.dumps(other)}
+    text = ("--text", "Wrong figures.")
+    ours = terminal.run("send", "--group", GROUPS[0], *text, env=env)
+    theirs = terminal.run("send", "--conn-id", "dingtalk_other", "--group", GROUPS[0], *text, env=env)
+    lost = [{**receipt, "process_query_key": "k1", "conn_id": "dingtalk_deleted"} for receipt in ours.json]
+    receipts = json.dumps([*ours.json, *theirs.json, *lost])
+    done = terminal.run("rollback", "--keys", "-", "--yes", "--json", stdin=receipts, env=env)
+    keys = {receipt["process_query_key"] for receipt in (*ours.json, *theirs.json)}
+    assert (done.status, set(done.json["recalled"]), set(done.json["failed"])) == (1, keys, {"k1"})
+    assert terminal.gone() == keys
 
 
 def test_what_send_prints_is_what_status_and_rollback_take(terminal: Terminal):

@@ -15,6 +15,10 @@ from airflow_provider_dingtalk.sandbox.default import (
     AGENT_ID,
     CLIENT_ID,
     CORP_ID,
+    OTHER_AGENT_ID,
+    OTHER_CLIENT_ID,
+    OTHER_CLIENT_SECRET,
+    OTHER_ROBOT_CODE,
     ROBOT_CODE,
     SUITE_KEY,
     SUITE_ROBOT_CODE,
@@ -98,6 +102,14 @@ def _connections(url: str) -> dict[str, str]:
         ),
         "DINGTALK_THIRD_PARTY": json.dumps(
             usual | {"login": SUITE_KEY, "password": SUITE, "extra": {**suite, "robot_code": SUITE_ROBOT_CODE}}
+        ),
+        "DINGTALK_OTHER": json.dumps(
+            usual
+            | {
+                "login": OTHER_CLIENT_ID,
+                "password": OTHER_CLIENT_SECRET,
+                "extra": {"robot_code": OTHER_ROBOT_CODE, "agent_id": str(OTHER_AGENT_ID)},
+            }
         ),
         "DINGTALK_MISTYPED": json.dumps(usual | {"password": MISTYPED}),
         "DINGTALK_WITHOUT_SECRET": json.dumps(usual | {"password": ""}),

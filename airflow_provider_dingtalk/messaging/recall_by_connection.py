@@ -1,0 +1,143 @@
+"""Recall of messages that several Airflow connections sent: one job for each, one account of all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.clock import Clock
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging import plan
+from airflow_provider_dingtalk.messaging.ledger import Ledger
+from airflow_provider_dingtalk.messaging.recall import Recall
+from airflow_provider_dingtalk.messaging.receipts import Receipt
+from airflow_provider_dingtalk.messaging.report import Report
+from airflow_provider_dingtalk.messaging.verdicts import Verdict
+
+
+class RecallByConnection:
+    """One recall of messages that several connections sent.
+
+    A receipt names its connection; a connection that does not work costs only its own messages. The jobs of all
+    connections share one checkpoint, so that a receipt may change its connection between two tries.
+
+    :param receipts: Messages of any mixture of kinds and connections.
+    :param default: Connection id of receipts that name none.
+    :param ledger: Checkpoint that outlives the process; default: in memory.
+    :param clock: Source of time; default: the system's.
+    :raises InvalidInputError: If a key comes with two different senders.
+    """
+
+    def __init__(
+        self,
+        receipts: Sequence[Receipt],
+        *,
+        default: str,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        distinct = plan.unique(receipts)
+        self._order = list(distinct)
+        self._duplicates = len(receipts) - len(distinct)
+        shared = _SharedLedger(ledger) if ledger else None
+        self._jobs = {
+            conn_id: Recall(members, ledger=shared, clock=clock)
+            for conn_id, members in by_connection(distinct.values(), default).items()
+        }
+        self._given_up: dict[str, DingTalkError] = {}
+
+    @property
+    def connections(self) -> tuple[str, ...]:
+        """Connection ids of the messages."""
+        return tuple(self._jobs)
+
+    def give_up(self, conn_id: str, error: DingTalkError) -> None:
+        """Make no call by a connection, because it does not work.
+
+        :param error: The cause; the report gives it as the reason of each message that is still there.
+        """
+        self._given_up[conn_id] = error
+        self._jobs[conn_id].give_up(error)
+
+    async def run(self, clients: Mapping[str, DingTalkClient]) -> Report:
+        """Recall the messages of all connections side by side.
+
+        :param clients: Client of each connection that was not given up.
+        :raises DingTalkError: If no connection works, or the checkpoint fails; :meth:`report` holds the account.
+        """
+        if self._jobs and len(self._given_up) == len(self._jobs):
+            raise next(iter(self._given_up.values()))
+        running = [asyncio.ensure_future(self._run(conn_id, clients)) for conn_id in self._jobs]
+        try:
+            await asyncio.gather(*running)
+        except Exception:
+            # The others stop as on an interruption: calls in flight end, and their answers are written down.
+            self.stop()
+            await asyncio.gather(*running, return_exceptions=True)
+            raise
+        return self.report()
+
+    async def _run(self, conn_id: str, clients: Mapping[str, DingTalkClient]) -> Report:
+        job = self._jobs[conn_id]
+        return await (job.run_without_calls() if conn_id in self._given_up else job.run(clients[conn_id]))
+
+    def stop(self) -> None:
+        """Begin no further call. Safe to be called from another thread or a signal handler."""
+        for job in self._jobs.values():
+            job.stop()
+
+    def report(self) -> Report:
+        """Give the account as of now, every message in exactly one class."""
+        reports = [job.report() for job in self._jobs.values()]
+        settled = {key: one for report in reports for key, one in report.settled.items()}
+        used: Counter[str] = Counter()
+        for report in reports:
+            used.update(report.api_calls)
+        return Report({key: settled[key] for key in self._order}, dict(used), self._duplicates)
+
+    @property
+    def wait(self) -> float:
+        """Seconds after which to resume, if DingTalk accepts no calls until then; else 0."""
+        return max((job.wait for job in self._jobs.values()), default=0.0)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is nothing to recall."""
+        return not self._order
+
+    @property
+    def is_final(self) -> bool:
+        """True if recalling the rest again, unchanged, is pointless."""
+        return all(job.is_final for job in self._jobs.values())
+
+
+def by_connection(receipts: Iterable[Receipt], default: str) -> dict[str, list[Receipt]]:
+    """Group receipts by connection id.
+
+    :param default: Connection id of receipts that name none.
+    """
+    groups: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        groups.setdefault(receipt.conn_id or default, []).append(receipt)
+    return groups
+
+
+class _SharedLedger:
+    """One checkpoint for several jobs, which touch different messages of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._one_at_a_time = asyncio.Lock()
+        self._loaded: Mapping[str, Verdict] | None = None
+
+    async def load(self) -> Mapping[str, Verdict]:
+        async with self._one_at_a_time:
+            if self._loaded is None:
+                self._loaded = await self._ledger.load()
+            return self._loaded
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        async with self._one_at_a_time:
+            await self._ledger.write(verdicts)
