@@ -214,7 +214,7 @@ def _ledger(sensor: WaitingSensor, watched: Watch, context: Context) -> WaitTask
     store = context.get("task_state_store")
     if store is None or sensor.deferrable or not sensor.reschedule:
         return None
-    return WaitTaskLedger(store, watched.to_json(), epoch_of(context))
+    return WaitTaskLedger(store, watched.targets, watched.condition, epoch_of(context))
 
 
 def _save(ledger: WaitTaskLedger, wait: Wait) -> None:

@@ -102,7 +102,9 @@ class Pacing(Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Pacing:
         """The reverse of :meth:`to_json`."""
-        return msgspec.convert(value, cls)
+        # What was a state for the version before, or is none, costs looks and not the wait.
+        pacing = msgspec.convert({**value, "state": {}}, cls)
+        return msgspec.structs.replace(pacing, state=state_of(value.get("state")))
 
 
 def wait_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ from airflow_provider_dingtalk.api.endpoints import MAX_RESULTS_PER_PAGE
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.messaging.conditions import Obstacle
 from airflow_provider_dingtalk.messaging.spacing import MAX_API_CALLS, Spacing
+
+log = logging.getLogger(__name__)
+
+#: What reading a stored value raises if this package did not write it.
+UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
 
 
 class MessageRecalledError(DingTalkError):
@@ -74,16 +80,17 @@ class State(Struct, kw_only=True):
 
     :param looked: When the last look began that reached all that was due.
     :param used: Calls, by what they were for.
-    :param met: What is as wanted, by place.
-    :param lost: Places of what can never be as wanted.
-    :param sent: Places of work notifications that went out: no need to ask that again.
+    :param met_by_key: What is as wanted, by message key.
+    :param lost_keys: Keys of what can never be as wanted.
+    :param sent_keys: Keys of work notifications that went out: no need to ask that again.
     """
 
+    # Version 1 named messages by place, in `met`, `lost` and `sent`. They are not read: the wait looks again.
     looked: float | None = None
     used: dict[str, int] = {}
-    met: dict[str, Seen] = {}
-    lost: list[int] = []
-    sent: list[int] = []
+    met_by_key: dict[str, Seen] = {}
+    lost_keys: list[str] = []
+    sent_keys: list[str] = []
 
 
 def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
@@ -119,8 +126,9 @@ def error_of(key: str, found: Obstacle) -> DingTalkError:
 
 
 def state_of(value: Mapping[str, Any] | None) -> State:
-    """A state out of plain JSON.
-
-    :raises msgspec.ValidationError: It is none.
-    """
-    return msgspec.convert(value or {}, State)
+    """Read a state from plain JSON; one that cannot be read is discarded, since a wait may look again."""
+    try:
+        return msgspec.convert(value or {}, State)
+    except UNREADABLE as error:
+        log.warning("The wait begins anew: its state cannot be read (%s).", type(error).__name__)
+        return State()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -67,6 +68,32 @@ def _only(client: DingTalkClient) -> Clients:
     return give
 
 
+def _between(began: float, looked: float | None, now: float) -> float | None:
+    """Bound a stored moment: looks beyond any clock's reach are neither planned nor counted."""
+    if looked is None or not math.isfinite(looked):
+        return None
+    return max(min(looked, now), began)
+
+
+class _Places:
+    """Places of messages by key, in the order in which they came this time.
+
+    :param state: What is looked up: without any of it there is nothing to be built for thousands of messages.
+    """
+
+    def __init__(self, targets: Sequence[Target], state: State) -> None:
+        is_needed = state.met_by_key or state.lost_keys or state.sent_keys
+        self._by_key = {target.key: at for at, target in enumerate(targets)} if is_needed else {}
+
+    def of(self, keys: Iterable[str]) -> list[int]:
+        """Find the places of those keys that are there."""
+        return [self._by_key[key] for key in keys if key in self._by_key]
+
+    def of_mapping(self, seen: Mapping[str, Seen]) -> dict[int, Seen]:
+        """Replace the keys of a mapping by their places."""
+        return {self._by_key[key]: value for key, value in seen.items() if key in self._by_key}
+
+
 class Wait:
     """A wait for messages.
 
@@ -90,18 +117,20 @@ class Wait:
         self._with_readers = with_readers
         self._clock = clock or SystemClock()
         state = state or State()
-        self.used = Counter(state.used)
-        self._looked = state.looked
-        self._met = {int(place): seen for place, seen in state.met.items()}
-        self._lost: dict[int, DingTalkError | None] = dict.fromkeys(state.lost)
+        # What is stored is not trusted: a number below zero would let the wait make calls without an end.
+        self.used = Counter({name: number for name, number in state.used.items() if number > 0})
+        known = _Places(targets, state)
+        self._met = known.of_mapping(state.met_by_key)
+        self._lost: dict[int, DingTalkError | None] = dict.fromkeys(known.of(state.lost_keys))
         self._last: dict[int, Seen] = {}
-        self._sent = set(state.sent)
+        self._sent = set(known.of(state.sent_keys))
         self._told: set[str] = set()
         self._begun = self.calls - self.used["token"]
         self._failures = 0
         self._is_broken_off = self._had_trouble = False
         self._not_before = float("-inf")
         now = self._clock.now()
+        self._looked = _between(terms.began, state.looked, now)
         decided = self._met.keys() | self._lost.keys()
         self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
         heapify(self._due)
@@ -145,9 +174,12 @@ class Wait:
 
     def state(self) -> State:
         """How far it is, for :class:`Wait` to go on from."""
-        met = {str(at): seen for at, seen in self._met.items()}
         return State(
-            looked=self._looked, used=dict(self.used), met=met, lost=sorted(self._lost), sent=sorted(self._sent)
+            looked=self._looked,
+            used=dict(self.used),
+            met_by_key={self.targets[at].key: seen for at, seen in self._met.items()},
+            lost_keys=sorted(self.targets[at].key for at in self._lost),
+            sent_keys=sorted(self.targets[at].key for at in self._sent),
         )
 
     # ── what to say of it ────────────────────────────────────────────────────────────────────────────

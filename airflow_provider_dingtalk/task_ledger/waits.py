@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from airflow_provider_dingtalk.messaging.conditions import Condition, Target
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.wait_state import Seen, State
+from airflow_provider_dingtalk.messaging.wait_state import UNREADABLE, Seen, State
 from airflow_provider_dingtalk.task_ledger.store import Store, fingerprint, use
 
 log = logging.getLogger(__name__)
@@ -18,18 +20,35 @@ log = logging.getLogger(__name__)
 MESSAGES_PER_ROW = 500
 
 
+class _Head(Struct):
+    """What names the rows.
+
+    :param epoch: The clear of the task at which it was written.
+    :param rows: Numbers of the rows that hold something.
+    :param state: All but what is as wanted.
+    """
+
+    epoch: int
+    rows: list[int]
+    state: State
+
+
 class WaitTaskLedger:
     """How far a wait is: calls used, and what is as wanted, in rows of which only the changed are written.
 
-    What cannot be read is taken as not there: a wait only looks, and may look again.
+    State belongs to a message, and its row is given by its position in the canonical order of the messages, in
+    whatever order they come. What cannot be read is taken as not there: a wait only looks, and may look again.
 
-    :param watch: What is waited for, as plain JSON: a wait for something else has another place.
+    :param targets: The messages, in any order.
+    :param condition: What is waited for: a wait for something else has another place.
     :param epoch: Tells a wait from the same one after a clear, which begins anew.
     """
 
-    def __init__(self, store: Store, watch: Mapping[str, Any], epoch: int) -> None:
+    def __init__(self, store: Store, targets: Iterable[Target], condition: Condition, epoch: int) -> None:
         self._store = store
-        self._name = f"dingtalk-wait-1-{fingerprint(watch)}"
+        ids = sorted((msgspec.json.encode(target.group), target.key) for target in targets)
+        self._index = {key: index for index, (_, key) in enumerate(ids)}
+        self._name = f"dingtalk-wait-2-{fingerprint(ids, _sorted(condition))}"
         self._epoch = epoch
         self._written: dict[int, dict[str, Seen]] = {}
 
@@ -37,21 +56,23 @@ class WaitTaskLedger:
         """What the look before wrote. None: there was none, or it cannot be read."""
         try:
             return self._load()
-        except (LedgerError, msgspec.ValidationError) as error:
+        except (LedgerError, *UNREADABLE) as error:
             log.warning("The wait begins anew: its place cannot be read (%s).", type(error).__name__)
             self._written = {}
             return None
 
     def _load(self) -> State | None:
-        head = use(self._store.get, self._name)
-        if head is None or not isinstance(head, dict) or head.get("epoch") != self._epoch:
+        stored = use(self._store.get, self._name)
+        if stored is None:
             return None
-        state = msgspec.convert(head.get("state"), State)
-        for number in head.get("rows", ()):
-            row = msgspec.convert(use(self._store.get, f"{self._name}-{number}", {}), dict[str, Seen])
-            self._written[number] = row
-            state.met |= row
-        return state
+        head = msgspec.convert(stored, _Head)
+        if head.epoch != self._epoch:
+            return None
+        for number in sorted({*head.rows} & {*range(self._row_of(len(self._index)) + 1)}):
+            stored_row = use(self._store.get, f"{self._name}-{number}", {})
+            self._written[number] = msgspec.convert(stored_row, dict[str, Seen])
+        met = {key: seen for row in self._written.values() for key, seen in row.items() if key in self._index}
+        return msgspec.structs.replace(head.state, met_by_key=met)
 
     def save(self, state: State) -> None:
         """Keep this.
@@ -59,16 +80,22 @@ class WaitTaskLedger:
         :raises LedgerError: The store does not answer.
         """
         rows: dict[int, dict[str, Seen]] = {}
-        for at, seen in state.met.items():
-            rows.setdefault(int(at) // MESSAGES_PER_ROW, {})[at] = seen
+        for key, seen in state.met_by_key.items():
+            rows.setdefault(self._row_of(self._index[key]), {})[key] = seen
         for number, row in rows.items():
             if row != self._written.get(number):
                 use(self._store.set, f"{self._name}-{number}", msgspec.to_builtins(row))
                 self._written[number] = row
         # Last, for it names the rows: a look that is killed before loses its place and nothing else.
-        head = msgspec.structs.replace(state, met={})
-        use(
-            self._store.set,
-            self._name,
-            {"epoch": self._epoch, "rows": sorted(rows), "state": msgspec.to_builtins(head)},
-        )
+        head = _Head(self._epoch, sorted(rows), msgspec.structs.replace(state, met_by_key={}))
+        use(self._store.set, self._name, msgspec.to_builtins(head))
+
+    @staticmethod
+    def _row_of(index: int) -> int:
+        return index // MESSAGES_PER_ROW
+
+
+def _sorted(condition: Condition) -> Mapping[str, Any]:
+    """A condition as plain JSON, the same in each process: a set has no order."""
+    plain: dict[str, Any] = msgspec.to_builtins(condition)
+    return {name: sorted(value) if isinstance(value, list | tuple) else value for name, value in plain.items()}

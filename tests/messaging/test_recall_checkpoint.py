@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
@@ -23,19 +23,10 @@ from airflow_provider_dingtalk.task_ledger.recalls import KEYS_PER_ROW, Before, 
 from airflow_provider_dingtalk.task_ledger.store import fingerprint
 from tests.edge.airflow_seams import TaskStateStore
 from tests.messaging.local_dingtalk import LocalDingTalk, check_account, keys_of
+from tests.strategies import ANY_JSON, ANY_STORED, FUZZ, near
 
 FAILED = Verdict(State.FAILED, Reason("invalid.processQueryKey", "no such key", "check it"))
 INTENT = Verdict(State.INTENT, final=False)
-
-#: Any JSON that a store can hold.
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
-FUZZ = settings(
-    max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
 
 
 class Killed(Exception):
@@ -113,7 +104,7 @@ CONTAINERS: dict[str, Callable[[list[str]], Any]] = {
 }
 
 
-@FUZZ
+@settings(FUZZ, max_examples=60)
 @given(
     shapes=st.lists(st.sampled_from(list(CONTAINERS)), min_size=2, max_size=5),
     seed=st.integers(0, 2**16),
@@ -217,16 +208,6 @@ def test_a_row_of_version_1_stays_in_doubt_when_the_try_that_took_it_over_is_kil
 # ── what cannot be read ──────────────────────────────────────────────────────────────────────────────
 
 
-def near(value: Any) -> st.SearchStrategy[Any]:
-    """JSON like a value, with parts of it replaced by anything."""
-    match value:
-        case dict():
-            parts = st.fixed_dictionaries({}, optional={name: near(part) for name, part in value.items()})
-            return ANY_JSON | parts
-        case _:
-            return st.just(value) | ANY_JSON
-
-
 ROW = {
     "epoch": 0,
     "row": "R" * 5 + "F" * 5,
@@ -252,7 +233,7 @@ def test_any_json_in_a_row_is_read_or_leaves_each_message_in_doubt(value: Any) -
 
 @FUZZ
 @given(
-    row=ANY_JSON.filter(lambda value: value is not None),
+    row=ANY_STORED,
     old=near({"0": 1, "7": 2**62}),
     old_row=ANY_JSON,
     number=st.integers(0, 2),

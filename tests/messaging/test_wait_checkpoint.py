@@ -1,0 +1,139 @@
+"""The stored state of a wait: it belongs to messages, whatever their order, and it is never trusted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging.conditions import Condition, target_of
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.spacing import Spacing
+from airflow_provider_dingtalk.messaging.wait_state import Seen, State, Terms, state_of
+from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.task_ledger.waits import MESSAGES_PER_ROW, WaitTaskLedger
+from airflow_provider_dingtalk.watching import Pacing, Watch, wait_of
+from tests.edge.airflow_seams import TaskStateStore
+from tests.messaging.local_dingtalk import LocalDingTalk, keys_of
+from tests.strategies import ANY_STORED, FUZZ, near
+
+READ = Condition(min_readers=1)
+SEEN = Seen("SUCCESS", 1)
+STATE = {
+    "looked": 1.0,
+    "used": {"status": 1, "token": 1},
+    "met_by_key": {"k0": ["SUCCESS", 1, False, None]},
+    "lost_keys": ["k1"],
+    "sent_keys": ["k2"],
+}
+
+
+def wait_for(local: LocalDingTalk, receipts: list[Receipt], state: State | None = None, **options: Any) -> Wait:
+    now = local.clock.now()
+    terms = Terms(spacing=Spacing(), began=now, end=now + 3600)
+    return Wait(
+        [target_of(receipt) for receipt in receipts],
+        options.pop("condition", READ),
+        terms,
+        clock=local.clock,
+        state=state,
+    )
+
+
+def ledger(store: TaskStateStore, receipts: list[Receipt], condition: Condition = READ, epoch: int = 0) -> Any:
+    return WaitTaskLedger(store, [target_of(receipt) for receipt in receipts], condition, epoch)
+
+
+def test_messages_that_come_in_another_order_keep_their_state() -> None:
+    local = LocalDingTalk()
+    receipts = local.plant(Kind.GROUP, 6) + local.plant(Kind.WORK_NOTIFICATION, 2)
+    for receipt in receipts[:3]:
+        local.read_by(receipt, "user001")
+    wait = wait_for(local, receipts)
+    asyncio.run(wait.look(local.client()))
+    state = state_of(msgspec.json.decode(msgspec.json.encode(wait.state())))
+    again = wait_for(local, receipts[::-1], state)
+    assert again.state() == wait.state()
+    met = {entry["key"] for entry in again.result()}
+    assert met == set(keys_of(receipts[:3]))
+
+
+def test_a_stored_wait_is_found_whatever_the_order_and_not_for_another_condition() -> None:
+    local, store = LocalDingTalk(), TaskStateStore()
+    receipts = local.plant(Kind.GROUP, 2 * MESSAGES_PER_ROW + 3)
+    state = State(looked=5.0, used={"status": 9}, met_by_key=dict.fromkeys(keys_of(receipts[1::2]), SEEN))
+    people = Condition(min_readers=1, read_by=("a", "b"), send_statuses=frozenset({"SUCCESS", "PROCESSING"}))
+    ledger(store, receipts, people).save(state)
+    assert ledger(store, receipts[::-1], msgspec.structs.replace(people, read_by=("b", "a"))).load() == state
+    assert ledger(store, receipts, READ).load() is None
+    assert ledger(store, receipts[1:], people).load() is None
+    assert ledger(store, receipts, people, epoch=1).load() is None, "a clear begins anew"
+
+
+def test_only_changed_rows_are_written_in_any_order() -> None:
+    local, store = LocalDingTalk(), TaskStateStore()
+    receipts = local.plant(Kind.GROUP, 2 * MESSAGES_PER_ROW)
+    first = State(met_by_key=dict.fromkeys(keys_of(receipts), SEEN))
+    ledger(store, receipts).save(first)
+    written = dict(store._values)
+    again = ledger(store, receipts[::-1])
+    again.save(again.load())
+    assert store._values == written
+
+
+@pytest.mark.parametrize("places", [{"met": {"0": ["SUCCESS", 1]}}, {"lost": [0, 1]}, {"sent": [0]}])
+def test_places_of_the_version_before_are_not_taken_for_keys(places: dict[str, Any]) -> None:
+    local = LocalDingTalk()
+    receipts = local.plant(Kind.GROUP, 3)
+    watch = Watch(tuple(target_of(receipt) for receipt in receipts), READ)
+    old = {
+        "spacing": {},
+        "began": 0.0,
+        "max_api_calls": 5,
+        "state": {"looked": 1.0, "used": {"status": 4}, **places},
+    }
+    wait = wait_of(watch, Pacing.from_json(old), end=None, clock=local.clock)
+    assert wait.result() == []
+    assert (wait.calls, wait.state().lost_keys, wait.state().sent_keys) == (4, [], [])
+    assert wait.next_due is not None
+
+
+# ── what cannot be read ──────────────────────────────────────────────────────────────────────────────
+
+
+@FUZZ
+@given(head=near({"epoch": 0, "rows": [0, 1], "state": STATE}).filter(lambda v: v is not None), row=ANY_STORED)
+def test_any_json_in_the_store_is_read_or_the_wait_begins_anew(head: Any, row: Any) -> None:
+    local, store = LocalDingTalk(), TaskStateStore()
+    receipts = local.plant(Kind.GROUP, 3)
+    ledger(store, receipts).save(State(met_by_key={receipts[0].key: SEEN}))
+    name = min(store._values, key=len)
+    store.set(name, head)
+    store.set(f"{name}-0", row)
+    _goes_on(local, receipts, ledger(store, receipts).load())
+
+
+@FUZZ
+@given(state=near(STATE), interval=st.sampled_from([None, 0.1, 60.0]))
+def test_any_json_as_a_triggers_state_is_read_or_discarded(state: Any, interval: float | None) -> None:
+    local = LocalDingTalk()
+    receipts = local.plant(Kind.GROUP, 3)
+    pacing = Pacing.from_json({"spacing": {}, "began": 0.0, "max_api_calls": 9, "state": state})
+    _goes_on(local, receipts, pacing.state)
+
+
+def _goes_on(local: LocalDingTalk, receipts: list[Receipt], state: State | None) -> None:
+    """A look is made, or refused by an error of ours; what is planned next lies within the wait."""
+    wait = wait_for(local, receipts, state)
+    try:
+        asyncio.run(wait.look(local.client()))
+    except DingTalkError:
+        return
+    assert wait.next_due is None or wait.next_due <= local.clock.now() + 3600
+    assert isinstance(wait.line(), str) and isinstance(wait.estimate(), str) and wait.calls >= 0
+    msgspec.json.encode(wait.state())
