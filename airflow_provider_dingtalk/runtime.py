@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 from anyio import CancelScope
 
 from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import ConfigurationError
 from airflow_provider_dingtalk.api.limits import Limiter
 
 if TYPE_CHECKING:
@@ -196,17 +195,13 @@ def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) ->
     loop = asyncio.get_running_loop()
     clients = _clients.setdefault(loop, {})
     if settings.fingerprint not in clients:
-        try:
-            clients[settings.fingerprint] = DingTalkClient(
-                settings.app,
-                settings.hosts,
-                limiter=_limiter(loop, settings),
-                ca_file=settings.ca_file,
-                on_token=on_token,
-            )
-        except OSError as error:  # an SSLError is one, too
-            where = "extra ca_file" if settings.ca_file else "the system's certificates"
-            raise ConfigurationError(f"{where}: cannot be read ({type(error).__name__}).") from None
+        clients[settings.fingerprint] = DingTalkClient(
+            settings.app,
+            settings.hosts,
+            limiter=_limiter(loop, settings),
+            ca_file=settings.ca_file,
+            on_token=on_token,
+        )
     return clients[settings.fingerprint]
 
 

@@ -34,6 +34,7 @@ from airflow_provider_dingtalk.api.errors import (
 from airflow_provider_dingtalk.api.hosts import Hosts
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS, transport_for
+from airflow_provider_dingtalk.api.unreachable import address_of, not_sent
 from airflow_provider_dingtalk.api.wire import (
     MAX_BODY_BYTES,
     Wire,
@@ -211,23 +212,14 @@ class DingTalkClient:
         try:
             async with asyncio.timeout(seconds):
                 return await self._read(endpoint, request)
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            unsent = isinstance(error, _UNSENT)
-            problem = type(error).__name__
+        except DingTalkError:
+            raise
+        except _UNSENT as error:
+            failed: DingTalkError = not_sent(endpoint.name, request.url, error)
+        except Exception as error:  # of any library: without an answer nobody knows
+            failed = _lost(endpoint, request.url, type(error).__name__, seconds)
         # Outside the handler: the error's context would carry the request, and with it the token.
-        if unsent:
-            raise NotSentError(
-                f"{endpoint.name}: no connection ({problem}).",
-                code="not_sent",
-                next_step="Check network, proxy and certificates between this machine and DingTalk.",
-                next_step_zh="请检查本机到钉钉的网络、代理与证书。",
-            )
-        raise LostAnswerError(
-            f"{endpoint.name}: the answer was lost ({problem}, limit {seconds:g} s).",
-            code="no_answer",
-            next_step="Ask for the status of the message, or run the recall again.",
-            next_step_zh="请查询消息状态或重新执行撤回。",
-        )
+        raise failed
 
     async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
         base = self._hosts.base_url(endpoint.http.host)
@@ -245,6 +237,15 @@ class DingTalkClient:
         finally:
             await response.aclose()
         return Wire(response.status_code, response.headers, body)
+
+
+def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> LostAnswerError:
+    return LostAnswerError(
+        f"{endpoint.name}: the answer of {address_of(url)} was lost ({problem}, limit {seconds:g} s).",
+        code="no_answer",
+        next_step="Ask for the status of the message, or run the recall again.",
+        next_step_zh="请查询消息状态或重新执行撤回。",
+    )
 
 
 def _too_long(endpoint: Endpoint[Any]) -> Exception:

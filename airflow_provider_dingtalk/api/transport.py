@@ -1,93 +1,162 @@
-"""Connections to a host, kept for each process and event loop: each call takes one for itself (a lane).
+"""HTTP on aiohttp's engine, behind httpx's interface.
 
-httpx is used without its client: no redirects, no cookies, no ``.netrc``, no log line with a URL in it. Its pool
-looks at every connection for every call, which at 20 in flight costs four times as much as the call itself.
+aiohttp brings pooling, proxies, IPv6, several addresses of one name, and uvloop. What else it could do is off:
+redirects, cookies, ``.netrc``, decompression, the environment's settings, and repeating a request by itself.
 """
 
 from __future__ import annotations
 
-import urllib.request
-from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
 
+import aiohttp
 import httpx
+from yarl import URL
 
-from airflow_provider_dingtalk.api.connection import Direct, tls_context
+from airflow_provider_dingtalk.api.certificates import tls_context
+from airflow_provider_dingtalk.api.pool import Attempt, BrokenError, Pool, current_attempt, send_once
+from airflow_provider_dingtalk.api.proxy import Proxy, environment_proxy
+from airflow_provider_dingtalk.api.unreachable import connect_error
 
 #: Connections kept, and calls in flight, where nothing asks for fewer: 333 calls a second, which 10,000 waits with
-#: a look each 30 s make, at up to 96 ms each.
+#: a poll each 30 s make, at up to 96 ms each.
 MAX_CONNECTIONS = 32
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+#: Seconds for which an idle connection is kept.
+KEEP_ALIVE = 5.0
+#: Headers that aiohttp would add.
+_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
-def transport_for(base_url: str, ca_file: str | None = None) -> httpx.AsyncBaseTransport:
-    """Connections to one host, through the proxy of the environment if there is one.
+def transport_for(base_url: str, ca_file: str | None = None, proxy: Proxy | None = None) -> AiohttpTransport:
+    """Make the transport to one host.
 
-    :param base_url: Scheme and host; no proxy for loopback.
-    :raises OSError: ``ca_file`` cannot be read, or holds no certificates.
+    :param base_url: Scheme and host.
+    :param ca_file: PEM file to trust instead of the usual certificates.
+    :param proxy: Proxy for ``https``; by default the environment's. Plain ``http`` has none.
+    :raises ConfigurationError: If certificates cannot be read, or the environment's proxy cannot work.
     """
-    if base_url.startswith("https:"):
-        context = tls_context(ca_file)  # for all lanes; a file that is none is told now, and not by the first call
-        if proxy := _proxy_to(base_url):
-            return Lanes(
-                lambda: httpx.AsyncHTTPTransport(verify=context, limits=_ONE, proxy=proxy, trust_env=False)
-            )
-    return Lanes(lambda: Direct(base_url, ca_file))
+    if not base_url.startswith("https:"):
+        return AiohttpTransport()
+    return AiohttpTransport(tls_context(ca_file), proxy or environment_proxy(base_url))
 
 
-class Lanes(httpx.AsyncBaseTransport):
-    """Connections side by side, each for one call at a time.
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """One aiohttp session, made on the event loop of the first request.
 
-    There are as many as calls were ever in flight at once: whoever calls sets the bound. The one used last is
-    taken first, so that in quiet times the others may be closed.
-
-    :param make: Makes a transport of one connection.
+    :param context: TLS context for ``https``.
+    :param proxy: Proxy for all requests.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
-        self._make = make
-        self._all: list[httpx.AsyncBaseTransport] = []
-        self._free: list[httpx.AsyncBaseTransport] = []
+    def __init__(self, context: ssl.SSLContext | None = None, proxy: Proxy | None = None) -> None:
+        self._context = context
+        self._proxy = proxy
+        self._session: aiohttp.ClientSession | None = None
+        self._closing: AsyncGenerator[None, None] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send on a free lane; it is free again when the answer is closed."""
-        lane = self._free.pop() if self._free else self._open()
+        """Send a request and read the head of its answer.
+
+        :raises httpx.ConnectError: If there is no connection. Nothing was sent.
+        :raises httpx.RemoteProtocolError: If the answer is not HTTP, or ends too early.
+        :raises httpx.ReadError: If the connection broke after the request was begun.
+        """
+        attempt = Attempt()
+        current_attempt.set(attempt)
         try:
-            response = await lane.handle_async_request(request)
-        except BaseException:
-            self._free.append(lane)
-            raise
-        response.stream = _Answer(response, lambda: self._free.append(lane))
-        return response
+            answer = await self._send(request)
+        except Exception as error:
+            cause = error.error if isinstance(error, BrokenError) else error
+            problem = _lost(cause) if attempt.is_connected else connect_error(cause, self._proxy)
+        else:
+            if answer.status >= 200:
+                return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer))
+            answer.close()
+            problem = httpx.RemoteProtocolError("switched protocols")
+        # Outside the handler: the error's context would carry the request.
+        raise problem
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for lane in self._all:
-            await lane.aclose()
+        closing, self._session, self._closing = self._closing, None, None
+        if closing is not None:
+            await closing.aclose()
 
-    def _open(self) -> httpx.AsyncBaseTransport:
-        self._all.append(self._make())
-        return self._all[-1]
+    async def _send(self, request: httpx.Request) -> aiohttp.ClientResponse:
+        session = self._session
+        if session is None or session.closed:
+            session = await self._open()
+        return await session.request(
+            request.method,
+            _url(request.url),
+            data=await request.aread() or None,
+            headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
+            timeout=aiohttp.ClientTimeout(connect=request.extensions.get("timeout", {}).get("connect")),
+            allow_redirects=False,
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._proxy.headers() if self._proxy else None,
+        )
+
+    async def _open(self) -> aiohttp.ClientSession:
+        self._session = session = aiohttp.ClientSession(
+            connector=Pool(
+                limit=MAX_CONNECTIONS,
+                keepalive_timeout=KEEP_ALIVE,
+                ssl=self._context or True,
+                # The system's, which knows /etc/hosts, also where aiodns is installed.
+                resolver=aiohttp.ThreadedResolver(),
+            ),
+            timeout=aiohttp.ClientTimeout(total=None),  # the client has a deadline of its own
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_ADDED,
+            auto_decompress=False,
+            trust_env=False,
+            middlewares=(send_once,),
+        )
+        self._closing = _closed_at_last(session)
+        await anext(self._closing)
+        return session
 
 
-class _Answer(httpx.AsyncByteStream):
-    """The bytes of an answer, and who is to be told when it is closed."""
+async def _closed_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Close a session when this generator is closed: by its owner, or by the event loop at its end."""
+    try:
+        yield
+    finally:
+        await session.close()
+        # A socket is closed in the loop's next turn, which may be its last.
+        await asyncio.sleep(0)
 
-    def __init__(self, response: httpx.Response, closed: Callable[[], None]) -> None:
-        self._stream = response.stream
-        self._closed = closed
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()  # type: ignore[union-attr]
+def _url(url: httpx.URL) -> URL:
+    """Give the address as it is sent: read and encoded again, a host may be another one's."""
+    return URL(f"{url.scheme}://{url.netloc.decode('ascii')}{url.raw_path.decode('ascii')}", encoded=True)
+
+
+def _lost(error: Exception) -> httpx.TransportError:
+    """Make the error for a connection that broke, without the request that aiohttp's holds."""
+    kind = httpx.ReadError if isinstance(error, OSError) else httpx.RemoteProtocolError
+    return kind(type(error).__name__)
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._answer.content.readany()
+        except Exception as error:
+            problem = _lost(error)
+        else:
+            if chunk:
+                return chunk
+            raise StopAsyncIteration
+        raise problem
 
     async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()  # type: ignore[union-attr]
-        finally:
-            self._closed()
-
-
-def _proxy_to(base_url: str) -> str | None:
-    if urllib.request.proxy_bypass(urlsplit(base_url).hostname or ""):
-        return None
-    return urllib.request.getproxies().get("https")
+        # A connection whose answer was read to its end is in the pool again; any other one is closed.
+        self._answer.close()

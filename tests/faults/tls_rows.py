@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_dingtalk.api.connection import tls_context
 from airflow_provider_dingtalk.api.errors import NotSentError
 from airflow_provider_dingtalk.api.hosts import hosts_at, hosts_of_region
 from airflow_provider_dingtalk.api.transport import transport_for
@@ -150,15 +149,14 @@ def _recall_from(run: Run, certificate: dict[str, str], ca_file: str | None, nam
 
 
 def the_environment_adds_no_header(run: Run) -> None:
-    """A proxy is for https only, ``.netrc`` and ``REQUESTS_CA_BUNDLE`` are for others, and no login is made up."""
+    """A proxy is for https only and not for loopback, ``.netrc`` is for others, and no login is made up."""
     with listening(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n") as proxy, authorities() as (ours, _):
         netrc = Path(ours.file).with_name("netrc")
         netrc.write_text("default login somebody password netrc-password\n")
         variables = dict.fromkeys(PROXIES, proxy.url)
-        with environment(**variables, NETRC=str(netrc), REQUESTS_CA_BUNDLE=ours.file, no_proxy="127.0.0.1"):
+        with environment(**variables, NETRC=str(netrc)):
             heads = asyncio.run(_to_loopback(run))
             asyncio.run(_to_dingtalk(run))
-            asyncio.run(_to_a_server_of_the_bundle(run, ours))
     assert heads and not any(b"authorization" in head.lower() for head in heads), heads
     assert proxy.connections >= 1, "the proxy of the environment was not used for https"
     assert proxy.heard.startswith(b"CONNECT oapi.dingtalk.io:443") or b"CONNECT api.dingtalk.io:443" in proxy.heard
@@ -193,19 +191,3 @@ async def _to_dingtalk(run: Run) -> None:
         raise AssertionError("a proxy that refuses let a call through")
     finally:
         await client.aclose()
-
-
-async def _to_a_server_of_the_bundle(run: Run, authority: Authority) -> None:
-    """``REQUESTS_CA_BUNDLE`` is the word of another library: a server that only it vouches for is a stranger."""
-    stage = run.stage()
-    tls_context.cache_clear()
-    with running_sandbox(stage.world, **authority.server()) as server:
-        client = stage.open(transport=transport_for(server.url), hosts=hosts_at(server.url))
-        try:
-            await client.call(RECALL)
-        except NotSentError as error:
-            run.sinks.add_error(error)
-        finally:
-            await client.aclose()
-            tls_context.cache_clear()
-    assert stage.world.journal.seq == 0
