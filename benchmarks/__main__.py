@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks import imports, pace, peers, spacing, tasks, triggerer, waits
+from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
 
@@ -49,8 +50,9 @@ def main() -> int:
     for name in options.rows or ROWS:
         row = ROWS[name]
         print(f"{name}: {row.title}", file=sys.stderr, flush=True)
-        began = time.monotonic()
+        began, speed = time.monotonic(), loop_ms()
         result = row.measure(options.quick)
+        result.notes.append(note(speed, loop_ms()))
         book.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
         missed += sum(figure.holds is False for figure in result.figures)
         print(printed(result), flush=True)
