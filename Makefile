@@ -84,6 +84,15 @@ check: $(INSTALLED)  ## Run ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Pins that still fit stay; UPGRADE=--upgrade takes the newest versions up to the date.
+CONSTRAINTS_DATE ?= 2026-11-27
+.PHONY: constraints
+constraints: $(INSTALLED)  ## Resolve the constraints file anew; UPGRADE=--upgrade for newer versions
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	echo 'apache-airflow==$(AIRFLOW)' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--exclude-newer $(CONSTRAINTS_DATE) $(UPGRADE) --custom-compile-command 'make constraints' \
+		--no-annotate --no-emit-index-url --constraint - --output-file $(CONSTRAINTS) pyproject.toml
+
 .PHONY: format
 format: $(INSTALLED)  ## Put the code in order
 	$(BIN)/ruff check --fix .
