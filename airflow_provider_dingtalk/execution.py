@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
@@ -23,6 +22,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
 from airflow_provider_dingtalk.task_ledger.recalls import Before, RecallTaskLedger
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
+from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from airflow.sdk import BaseHook
 
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
-from airflow_provider_dingtalk.compat import AirflowNotFoundException
 from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.conditions import Reading
 from airflow_provider_dingtalk.messaging.letters import letters_for
@@ -23,11 +23,12 @@ from airflow_provider_dingtalk.messaging.report import Report
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.messaging.status import read
 from airflow_provider_dingtalk.settings import Settings, settings_of
-
-try:
-    from airflow.sdk import BaseHook
-except ImportError:  # Airflow 3.0
-    from airflow.hooks.base import BaseHook  # type: ignore[attr-defined,no-redef]
+from airflow_provider_dingtalk.version_compat import (
+    AirflowNotFoundException,
+    aget_connection,
+    amask_secret,
+    call_from_airflow_loop,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.api.client import DingTalkClient
@@ -91,10 +92,8 @@ class DingTalkHook(BaseHook):
         :raises ConfigurationError: There is none, or it cannot work.
         """
         if self._settings is None:
-            from airflow.providers.common.compat.connection import get_async_connection
-
             try:
-                connection = await get_async_connection(self.dingtalk_conn_id)
+                connection = await aget_connection(self.dingtalk_conn_id)
             except Exception as error:
                 refusal = _no_connection(self.dingtalk_conn_id, error)
             else:
@@ -110,7 +109,7 @@ class DingTalkHook(BaseHook):
         :param lookup: A share in the look-ups of this connection: many may need it at once, or for long.
         """
         settings = await (lookup.settings() if lookup else self.asettings())
-        return runtime.client_for(settings, _mask_on_loop)
+        return runtime.client_for(settings, _mask_on_loop, call_from_airflow_loop)
 
     @classmethod
     def shared_lookup(cls, dingtalk_conn_id: str) -> SharedLookup:
@@ -307,11 +306,5 @@ async def _mask_from_thread(token: str) -> None:
 
 async def _mask_on_loop(token: str) -> None:
     """Have a token masked in logs, from a loop that Airflow itself uses: a trigger's, an ``async`` task's."""
-    from airflow.sdk import log
-
-    amask_secret = getattr(log, "amask_secret", None)
-    if amask_secret is None:  # Airflow before 3.3.2
-        await _mask_from_thread(token)
-        return
     for form in _secret_forms(token):
         await amask_secret(form)

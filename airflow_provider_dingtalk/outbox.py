@@ -68,10 +68,7 @@ def read(dag_id: str, after: str | None = None) -> list[Any]:
 
     :param after: Moment in ISO 8601; None: since ever.
     """
-    # A task has accessors for its inlets only, and those are fixed before it knows whom it looks for.
-    from airflow.sdk.execution_time.context import InletEventsAccessor
+    from airflow_provider_dingtalk.version_compat import asset_events
 
-    asset = outbox(dag_id)
-    events = InletEventsAccessor(asset_name=asset.name, asset_uri=asset.uri)
-    found = events.after(after) if after else events
-    return [event for event in found if (event.extra or {}).get("version") == VERSION]
+    events = asset_events(outbox(dag_id), after)
+    return [event for event in events if (event.extra or {}).get("version") == VERSION]

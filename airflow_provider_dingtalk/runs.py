@@ -128,7 +128,7 @@ class Tasks:
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
     """All tasks of a run that may have pushed something."""
     ti: Any = context["ti"]
-    # Airflow 3.0 has no crumbs.
+    # Airflow 3.1 has no crumbs: only the names of tasks are known there.
     crumbs = list(ti.get_task_breadcrumbs(dag_id, run_id)) if hasattr(ti, "get_task_breadcrumbs") else []
     done = {crumb["task_id"] for crumb in crumbs}
     states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from anyio import CancelScope
 
+from airflow_provider_dingtalk.api.auth import InThread
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.limits import Limiter
 
@@ -187,8 +188,12 @@ def _end(running: _Running) -> None:
         running.thread.join()
 
 
-def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) -> DingTalkClient:
+def client_for(
+    settings: Settings, on_token: Callable[[str], Awaitable[Any]], in_thread: InThread = asyncio.to_thread
+) -> DingTalkClient:
     """The client of an app on the running event loop: the same for all who ask with the same connection.
+
+    :param in_thread: Runs sync code that may ask Airflow's supervisor; default ``asyncio.to_thread``.
 
     :raises ConfigurationError: Its certificates cannot be read.
     """
@@ -201,6 +206,7 @@ def client_for(settings: Settings, on_token: Callable[[str], Awaitable[Any]]) ->
             limiter=_limiter(loop, settings),
             ca_file=settings.ca_file,
             on_token=on_token,
+            in_thread=in_thread,
         )
     return clients[settings.fingerprint]
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dingtalk.execution import check_choices, epoch_of
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
 from airflow_provider_dingtalk.messaging.waiting import Wait
 from airflow_provider_dingtalk.task_ledger.waits import WaitTaskLedger
+from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dingtalk.watching import Pacing, Watch, fresh_pacing, wait_of
 
 if TYPE_CHECKING:

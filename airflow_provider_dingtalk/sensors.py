@@ -145,7 +145,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, in the worker or in the triggerer."""
-        from airflow_provider_dingtalk.compat import AirflowSensorTimeout, AirflowSkipException
+        from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout, AirflowSkipException
 
         self._wait = None
         if self.deferrable:

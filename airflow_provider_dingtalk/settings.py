@@ -163,7 +163,7 @@ def _listed(option: str) -> frozenset[str]:
 
 def _option(name: str) -> str:
     """An option of section ``[dingtalk]`` in airflow.cfg."""
-    from airflow_provider_dingtalk.compat import conf
+    from airflow_provider_dingtalk.version_compat import conf
 
     value: str = conf.get("dingtalk", name, fallback="")
     return value.strip()

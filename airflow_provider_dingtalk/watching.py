@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.compat import AirflowSensorTimeout
 from airflow_provider_dingtalk.execution import only_of_kind, parse_flag, receipts_of_keys
 from airflow_provider_dingtalk.messaging.conditions import (
     Condition,
@@ -33,6 +32,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
 from airflow_provider_dingtalk.messaging.spacing import Spacing
 from airflow_provider_dingtalk.messaging.wait_state import ERRORS, MessageRecalledError, State, Terms, state_of
 from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 
 __all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_of"]
 

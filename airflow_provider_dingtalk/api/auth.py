@@ -23,6 +23,9 @@ RENEW_BEFORE_END = 600.0
 #: Seconds of life that a token is believed at most. DingTalk's live for two hours.
 LONGEST_LIFE = 86_400
 
+#: Runs sync code that may block, away from the event loop.
+InThread = Callable[[Callable[[], str]], Awaitable[str]]
+
 
 class App(Protocol):
     """An app's credentials."""
@@ -31,7 +34,7 @@ class App(Protocol):
     def key(self) -> str:
         """What DingTalk counts calls by: the app, and for a third-party app also the organisation."""
 
-    async def token_request(self) -> Endpoint[AccessToken]:
+    async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
         """The call that gets a token."""
 
     def secrets(self) -> tuple[str, ...]:
@@ -53,7 +56,7 @@ class InternalApp(Struct, frozen=True, kw_only=True):
         """What DingTalk counts calls by."""
         return self.client_id
 
-    async def token_request(self) -> Endpoint[AccessToken]:
+    async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
         """The call that gets a token."""
         return GetAccessToken(app_key=self.client_id, app_secret=self.client_secret)
 
@@ -88,14 +91,14 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
         """What DingTalk counts calls by."""
         return f"{self.suite_key}/{self.corp_id}"
 
-    async def token_request(self) -> Endpoint[AccessToken]:
+    async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
         """The call that gets a token."""
         return GetCorpAccessToken(
             suite_key=self.suite_key,
             suite_secret=self.suite_secret,
             auth_corp_id=self.corp_id,
             # It may ask a database: not on the event loop.
-            suite_ticket=await asyncio.to_thread(self.suite_ticket),
+            suite_ticket=await in_thread(self.suite_ticket),
         )
 
     def secrets(self) -> tuple[str, ...]:

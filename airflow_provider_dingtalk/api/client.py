@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from airflow_provider_dingtalk.api.auth import App, Tokens
+from airflow_provider_dingtalk.api.auth import App, InThread, Tokens
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.endpoints import AccessToken, Auth, Effect, Endpoint
 from airflow_provider_dingtalk.api.error_codes import Retry, error_for, rule_for
@@ -85,6 +85,7 @@ class DingTalkClient:
     :param limiter: The pace; shared by all who call as this app.
     :param transport: The socket; by default TLS connections to the hosts, kept for a while.
     :param on_token: Told each new token before it is used, to have it masked in logs.
+    :param in_thread: Runs sync code that may block; default ``asyncio.to_thread``.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class DingTalkClient:
         clock: Clock | None = None,
         patience: Patience | None = None,
         on_token: Callable[[str], Awaitable[Any]] | None = None,
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
         self._app = app
+        self._in_thread = in_thread
         self._hosts = hosts
         self._clock = clock or SystemClock()
         self._limiter = limiter or Limiter(clock=self._clock)
@@ -201,7 +204,7 @@ class DingTalkClient:
             raise error_for("1111", "not sent: this address is shut out", endpoint=endpoint.name, retry_after=left)
 
     async def _get_token(self, used: Counter[str]) -> AccessToken:
-        return await self.call(await self._app.token_request(), used, "token")
+        return await self.call(await self._app.token_request(self._in_thread), used, "token")
 
     # ── one request ──────────────────────────────────────────────────────────────────────────────────
 

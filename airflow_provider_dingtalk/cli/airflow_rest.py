@@ -195,7 +195,7 @@ def _path(*parts: str) -> str:
 
 
 def _configured_url() -> str:
-    from airflow_provider_dingtalk.compat import conf
+    from airflow_provider_dingtalk.version_compat import conf
 
     return conf.get("api", "base_url", fallback="") or "http://localhost:8080"
 

@@ -39,8 +39,8 @@ class _RunWatcher(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Look."""
-        from airflow_provider_dingtalk.compat import AirflowFailException
         from airflow_provider_dingtalk.runs import Tasks
+        from airflow_provider_dingtalk.version_compat import AirflowFailException
 
         if failed := Tasks(context, self.watched).failed():
             shown = ", ".join(failed[:5]) + (", …" if len(failed) > 5 else "")

@@ -21,7 +21,6 @@ import pytest
 from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
 from airflow_provider_dingtalk.api.errors import ConfigurationError, InvalidInputError, InvalidKeyError
-from airflow_provider_dingtalk.compat import AirflowTaskTimeout
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
 from airflow_provider_dingtalk.messaging.recall import Recall
@@ -38,6 +37,7 @@ from airflow_provider_dingtalk.sandbox.default import (
     SUITE_TICKET,
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.edge.airflow_seams import TOKEN_API, calls, is_recalled, key_of, planted
 from tests.edge.conftest import Connect
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_dingtalk.execution import IncompleteRecallError
 from airflow_provider_dingtalk.messaging.letters import MAX_USERS_PER_OTO_SEND
 from airflow_provider_dingtalk.messaging.receipts import Kind
@@ -33,6 +32,7 @@ from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sending import DroppedReceiversError
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
 from airflow_provider_dingtalk.triggers import DingTalkMomentTrigger
+from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from tests.edge.airflow_names import TaskDeferred
 from tests.edge.airflow_seams import (
     TOKEN_API,
@@ -94,7 +94,7 @@ SHAPES: list[Callable[[list[dict[str, Any]]], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.0"])
+@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_receipts_come_in_whatever_shape_an_xcom_gives_them(
     sandbox: SandboxServer, shape: Callable[[Any], Any], store: bool
@@ -333,7 +333,7 @@ def test_a_refused_key_fails_for_good_and_names_the_region(sandbox: SandboxServe
     assert not any(message.recalled_at for message in sandbox.world.messages.values())
 
 
-@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.0"])
+@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
 def test_a_task_killed_by_its_timeout_stops_and_its_report_is_there(sandbox: SandboxServer, store: bool) -> None:
     receipts = planted(sandbox, "group", 1200)
     api = "robot/groupMessages/recall"
@@ -712,7 +712,7 @@ def test_without_a_robot_anywhere_the_error_names_it(sandbox: SandboxServer, con
 # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.0"])
+@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
 @pytest.mark.parametrize(
     ("make", "kind", "number"),
     [
@@ -746,7 +746,7 @@ def test_every_send_returns_and_pushes_receipts_that_a_rollback_takes_back(
     assert all(is_recalled(sandbox, receipt) for receipt in receipts)
 
 
-@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.0"])
+@pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
 def test_receipts_are_pushed_before_the_next_call_in_hundreds(sandbox: SandboxServer, store: bool) -> None:
     people = sandbox.world.crowd(201)
     ti = TaskInstance(on_push=lambda: calls(sandbox).get(OTO_SEND, 0))

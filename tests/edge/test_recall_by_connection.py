@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.api.errors import ConfigurationError
-from airflow_provider_dingtalk.compat import AirflowFailException
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 from airflow_provider_dingtalk.sandbox.default import (
@@ -18,6 +17,7 @@ from airflow_provider_dingtalk.sandbox.default import (
     OTHER_ROBOT_CODE,
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, calls, connection, context, is_recalled, key_of
 
 TOKEN_API = "oauth2/accessToken"

@@ -9,10 +9,10 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_provider_dingtalk.compat import AirflowFailException
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, rollback_on_failure
 from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
 
 pytestmark = pytest.mark.usefixtures("hook")

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.wait_state import NobodyReachedError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor, DingTalkWorkNotificationSensor
+from airflow_provider_dingtalk.version_compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 from tests.clock import VirtualClock
 from tests.edge.airflow_names import AirflowRescheduleException, TaskDeferred
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, key_of, planted

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.compat import AirflowFailException
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messaging.plan import batches
 from airflow_provider_dingtalk.messaging.recall import Recall
@@ -24,6 +23,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkRollbackOperator,
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, context
 from tests.edge.test_settings import BAD as BAD_CONNECTIONS
 from tests.faults.matrix import Run
@@ -158,7 +158,7 @@ def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
 
 def nothing_to_recall_costs_nothing(run: Run) -> None:
     """No messages: an empty report, no call, not even for a token; or a skip or a failure, as asked."""
-    from airflow_provider_dingtalk.compat import AirflowSkipException
+    from airflow_provider_dingtalk.version_compat import AirflowSkipException
 
     with connected(run) as (stage, _):
         for empty in (None, [], "[]", "None", [None], [[], [None]]):

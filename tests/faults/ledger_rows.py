@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.compat import AirflowTaskTimeout
 from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.plan import batches, unique
 from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
@@ -22,6 +21,7 @@ from airflow_provider_dingtalk.messaging.verdicts import RECALLED
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from airflow_provider_dingtalk.task_ledger.recalls import MESSAGES_PER_ROW, RecallTaskLedger, in_canonical_order
 from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
 from tests.faults.crash_points import marks_of

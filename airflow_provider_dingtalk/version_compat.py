@@ -1,0 +1,112 @@
+"""Names and habits of Airflow that differ between 3.1 and 3.3.
+
+The rest of the package imports only names that every one of these versions has: tests/test_lazy_imports.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+try:
+    from airflow.sdk.configuration import conf
+except ImportError:  # before 3.2
+    from airflow.configuration import conf
+
+try:
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
+except ImportError:  # before 3.2
+    from airflow.exceptions import (  # type: ignore[attr-defined,no-redef]
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Connection
+
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
+    "aget_connection",
+    "amask_secret",
+    "asset_events",
+    "call_from_airflow_loop",
+    "conf",
+    "events_since",
+]
+
+T = TypeVar("T")
+
+
+def asset_events(asset: Asset, after: str | None = None) -> list[Any]:
+    """Ask Airflow for the events of an asset, oldest first. For tasks only.
+
+    :param after: Moment in ISO 8601; default None, which asks for all events.
+    """
+    # A task has accessors for its inlets only, and those are fixed before it knows which asset it looks for.
+    from airflow.sdk.execution_time.context import InletEventsAccessors
+
+    return events_since(InletEventsAccessors([asset])[asset], after)
+
+
+def events_since(events: Any, after: str | None) -> list[Any]:
+    """List the events of an inlet that are not older than a moment.
+
+    :param events: The accessor of an inlet; before Airflow 3.2 it is the list of all events.
+    :param after: Moment in ISO 8601; None keeps all events.
+    """
+    if after is None:
+        return list(events)
+    if hasattr(events, "after"):
+        return list(events.after(after))
+    return _not_older(events, dt.datetime.fromisoformat(after))
+
+
+def _not_older(events: Iterable[Any], moment: dt.datetime) -> list[Any]:
+    return [event for event in events if event.timestamp >= moment]
+
+
+async def aget_connection(conn_id: str) -> Connection:
+    """Look up an Airflow connection from an event loop that Airflow runs.
+
+    :raises AirflowNotFoundException: If no secrets backend has the connection.
+    """
+    from airflow.sdk import BaseHook, Connection
+
+    # Before 3.3.2, which has aextra_dejson, BaseHook.aget_connection masks with a sync call: it fails on a busy
+    # loop. On 3.1 a worker finds no connection of the database that way.
+    if hasattr(Connection, "aextra_dejson"):
+        return await BaseHook.aget_connection(conn_id)
+    return await call_from_airflow_loop(BaseHook.get_connection, conn_id)
+
+
+async def amask_secret(secret: str) -> None:
+    """Mask a secret in logs, from an event loop that Airflow runs."""
+    from airflow.sdk import log
+
+    native = getattr(log, "amask_secret", None)  # from 3.3.2 on
+    await (native(secret) if native else call_from_airflow_loop(log.mask_secret, secret))
+
+
+async def call_from_airflow_loop(work: Callable[..., T], *arguments: Any) -> T:
+    """Call sync code that may ask Airflow's supervisor, from the triggerer's event loop or an ``async`` task's.
+
+    Airflow 3.1.0 to 3.2.1: a request from a thread of ``asyncio.to_thread`` makes a second event loop, both loops
+    read the supervisor's stream, and the triggerer dies. asgiref's thread hands the request to the first loop.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(work, thread_sensitive=True)(*arguments)
