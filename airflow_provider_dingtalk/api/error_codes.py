@@ -52,6 +52,8 @@ class Scope(StrEnum):
     """The call: its other keys would be refused too."""
     KEY = "key"
     """One of its keys: the others can still be recalled."""
+    KEY_OR_CALL = "key_or_call"
+    """Either: DingTalk's pages say one thing for one API, and the other for another."""
 
 
 class Rule(Struct, frozen=True):
@@ -234,7 +236,8 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             Retry.NEVER,
             "Recall it with the robot that sent it: robot_code must be that of the send.",
             "请使用发送该消息的机器人撤回：robot_code 必须与发送时一致。",
-            Scope.KEY,
+            # One-on-one: "the message was not sent by the robot". Groups: "unauthorized robotCode".
+            Scope.KEY_OR_CALL,
         ),
         ("not.allowed.robotCode",),
     ),

@@ -15,6 +15,7 @@ from airflow_provider_dingtalk.messaging.verdicts import (
     asks_to_wait,
     is_outage,
     leaves_doubt,
+    may_concern_all,
     of_error,
     stops_everything,
     stops_the_group,
@@ -43,6 +44,8 @@ class Breaker:
         self._outages = 0
         self._stumbles = 0
         self._refused: dict[Group, Verdict] = {}
+        #: Senders of which it is known, or being found out, whether a refusal is about all of their messages.
+        self._judged: set[Group] = set()
         self._refused_one_by_one: dict[Group, str] = {}
 
     def stop(self) -> None:
@@ -54,9 +57,14 @@ class Breaker:
         self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
         self.halted = self.halted or Reason.of(error)
 
-    def passed(self) -> None:
-        """A call was answered."""
+    def passed(self, group: Group | None = None) -> None:
+        """A call was answered.
+
+        :param group: Sender and conversation of a recall: later refusals are not about all of its messages.
+        """
         self._outages = self._stumbles = 0
+        if group:
+            self._judged.add(group)
 
     def failed(self, error: DingTalkError, group: Group) -> None:
         """A call failed."""
@@ -74,6 +82,21 @@ class Breaker:
     def refused(self, group: Group) -> Verdict | None:
         """What is known of all messages of a sender and conversation without asking."""
         return self._refused.get(group)
+
+    def takes_up(self, group: Group, error: DingTalkError) -> bool:
+        """Tell, once for a sender and conversation, to find out whether a refusal is about all of its messages."""
+        if group in self._judged or not may_concern_all(error):
+            return False
+        self._judged.add(group)
+        return True
+
+    def refuse(self, group: Group, error: DingTalkError, alone: int) -> None:
+        """Have no further call made for a sender and conversation.
+
+        :param alone: Messages that were refused alone, one by one, for the reason of the first call.
+        """
+        text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
+        self._refused[group] = Verdict(State.FAILED, Reason(error.code, text, error.next_step))
 
     def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
         """A refused call was taken apart.

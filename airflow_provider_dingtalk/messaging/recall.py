@@ -55,6 +55,8 @@ WORKERS = 20
 #: Times a message is recalled whose answers get lost, and one whose answer nobody understands.
 MAX_TRIES_LOST = 3
 MAX_TRIES_ODD = 2
+#: Messages of a sender that are tried alone when its first call is refused for a reason that may concern all.
+PROBES = 3
 #: Seconds before a message in doubt is recalled again; doubled the next time.
 PAUSE = 1.0
 
@@ -228,11 +230,13 @@ class Recall:
         except DingTalkError as error:
             if len(batch.keys) > 1 and is_about_one_key(error):
                 self._verdicts.update({key: before[key] for key in batch.keys})
+                await self._find_out_whom_it_concerns(batch, error)
                 await self._take_apart(batch, error, why)
             else:
                 self._fail(batch, error)
+                await self._find_out_whom_it_concerns(batch, error)
             return False
-        self._breaker.passed()
+        self._breaker.passed(batch.group)
         self._settle(of_result(batch.keys, result))
         if self._progress.is_due:
             self._progress.tell(len(self._verdicts) - len(self._in(State.PENDING)), self._used)
@@ -252,16 +256,50 @@ class Recall:
         """The keys of a batch whose turn has come; those whose call would be in vain are settled without one."""
         if self._breaker.halted:
             return ()
+        # Some may have been tried alone meanwhile.
+        left = [key for key in batch.keys if self._is_open(key)]
         if refused := self._breaker.refused(batch.group):
-            self._settle(dict.fromkeys(batch.keys, refused))
+            self._settle(dict.fromkeys(left, refused))
             return ()
         now = self._clock.now()
-        old = [key for key in batch.keys if plan.gives_up(self._receipts[key], now)]
+        old = [key for key in left if plan.gives_up(self._receipts[key], now)]
         self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
-        return tuple(key for key in batch.keys if key not in old)
+        return tuple(key for key in left if key not in old)
+
+    def _is_open(self, key: str) -> bool:
+        return self._verdicts[key].state in (State.PENDING, State.INTENT)
+
+    async def _find_out_whom_it_concerns(self, batch: Batch, error: DingTalkError) -> None:
+        """Try a few messages of a refused sender alone, where the refusal may be about all of them.
+
+        One that is not refused so shows that it is about single messages: they are found by bisection. If all are
+        refused, the others are not worth a call for each batch.
+        """
+        if not self._breaker.takes_up(batch.group, error):
+            return
+        probes = self._probes(batch)
+        for key in probes:
+            await self._recall(Batch(batch.group, (key,)), "bisect")
+            reason = self._verdicts[key].reason
+            if reason is None or reason.code != error.code:
+                return
+        if probes:
+            self._breaker.refuse(batch.group, error, len(probes))
+
+    def _probes(self, batch: Batch) -> list[str]:
+        """Messages of a sender far from each other: keys of two senders mostly come one list after the other."""
+        group = [key for key, receipt in self._receipts.items() if receipt.group == batch.group]
+        group = [key for key in group if self._is_open(key)]
+        places = (len(group) * number // (PROBES - 1) for number in range(PROBES))
+        return list(dict.fromkeys(group[min(place, len(group) - 1)] for place in places)) if group else []
 
     async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
         """Recall a refused batch by halves, to find the message it was refused for."""
+        left = Batch(batch.group, self._still_to_recall(batch))
+        if len(left.keys) < len(batch.keys):
+            # Some were tried alone meanwhile, and the culprit may be one of them.
+            await self._recall(left, "bisect")
+            return
         if self._breaker.was_refused_to_the_last(batch, error):
             batch = await self._try_the_youngest(batch, error)
             if not batch.keys:

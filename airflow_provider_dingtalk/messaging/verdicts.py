@@ -133,8 +133,17 @@ def is_about_one_key(error: DingTalkError) -> bool:
     """Whether a whole call was refused for one of its messages, or for too many of them."""
     if is_over_limit(error):
         return True
-    about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is Scope.KEY
+    about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is not Scope.CALL
     return about_key and not isinstance(error, PartialRecallError)
+
+
+def may_concern_all(error: DingTalkError) -> bool:
+    """Tell whether a refusal may be about one message, and as well about the sender of them all.
+
+    The codes of ``AGENT_OR_TASK`` are not among them: a work notification that an earlier try recalled is refused
+    so, and a few of those in a row must not leave the others in the chats.
+    """
+    return isinstance(error, ResponseError) and rule_for(error.code).scope is Scope.KEY_OR_CALL
 
 
 def is_over_limit(error: DingTalkError) -> bool:

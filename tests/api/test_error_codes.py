@@ -134,7 +134,7 @@ def test_no_code_has_two_rules() -> None:
         ("processQueryKey.expireTime", StatusUnavailableError, Retry.LATER, Scope.KEY),
         ("notRevoke.all.messages", PartialRecallError, Retry.ASK, Scope.KEY),
         ("invalid.processQueryKey", InvalidKeyError, Retry.NEVER, Scope.KEY),
-        ("not.allowed.robotCode", InvalidKeyError, Retry.NEVER, Scope.KEY),
+        ("not.allowed.robotCode", InvalidKeyError, Retry.NEVER, Scope.KEY_OR_CALL),
         ("400002", InvalidRequestError, Retry.NEVER, Scope.CALL),
         ("invalidParameter.robotCode.notExsit", InvalidRequestError, Retry.NEVER, Scope.CALL),
         ("system.error", ServerError, Retry.AGAIN, Scope.CALL),
