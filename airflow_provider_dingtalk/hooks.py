@@ -27,6 +27,7 @@ from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
     amask_secret,
+    ask_supervisor,
     call_from_airflow_loop,
 )
 
@@ -301,7 +302,7 @@ async def _mask_from_thread(token: str) -> None:
 
     for form in _secret_forms(token):
         # In a thread: Airflow waits for its supervisor's answer, and the loop must not.
-        await asyncio.to_thread(mask_secret, form)
+        await asyncio.to_thread(ask_supervisor, mask_secret, form)
 
 
 async def _mask_on_loop(token: str) -> None:

@@ -15,6 +15,7 @@ from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.task_ledger.sends import SendHistory
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
+from airflow_provider_dingtalk.version_compat import ask_supervisor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -200,7 +201,7 @@ class ReceiptsInXCom:
     async def __call__(self, receipts: Sequence[Receipt]) -> None:
         """Push those that are new, from the event loop."""
         # In a thread: Airflow waits for its supervisor's answer, and the event loop must not.
-        await asyncio.to_thread(self.push, receipts)
+        await asyncio.to_thread(ask_supervisor, self.push, receipts)
 
     def push(self, receipts: Sequence[Receipt]) -> None:
         """Push those that are new."""

@@ -242,14 +242,18 @@ def _masked(ticket: str) -> str:
     """Have Airflow mask it in logs: "ticket" is none of the names that it takes for secrets."""
     from airflow.sdk.log import mask_secret
 
-    mask_secret(ticket)
+    from airflow_provider_dingtalk.version_compat import ask_supervisor
+
+    ask_supervisor(mask_secret, ticket)
     return ticket
 
 
 def _from_variable(name: str) -> str:
     from airflow.sdk import Variable
 
-    ticket = Variable.get(name, default=None)
+    from airflow_provider_dingtalk.version_compat import ask_supervisor
+
+    ticket = ask_supervisor(Variable.get, name, default=None)
     if not isinstance(ticket, str) or not ticket:
         raise ConfigurationError(f"extra suite_ticket: the Variable {name!r} is not set.")
     return _masked(ticket)

@@ -6,6 +6,8 @@ The rest of the package imports only names that every one of these versions has:
 from __future__ import annotations
 
 import datetime as dt
+import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +44,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "aget_connection",
     "amask_secret",
+    "ask_supervisor",
     "asset_events",
     "call_from_airflow_loop",
     "conf",
@@ -49,6 +52,27 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_one_request = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _one_request
+    _one_request = threading.Lock()
+
+
+# A thread of the parent may hold it while the process forks.
+os.register_at_fork(after_in_child=_forget_lock)
+
+
+def ask_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Call sync code that asks Airflow's supervisor, from a thread beside the task's main one.
+
+    Airflow 3.1: the worker's stream has no lock, and requests of two threads read each other's answers. So only
+    one thread asks at a time. The main thread waits meanwhile. It must not call this: a signal may interrupt it.
+    """
+    with _one_request:
+        return work(*arguments, **named)
 
 
 def asset_events(asset: Asset, after: str | None = None) -> list[Any]:

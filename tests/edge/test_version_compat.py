@@ -8,7 +8,9 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +21,7 @@ from airflow.sdk.execution_time.comms import _ResponseFrame
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY, SUITE_SECRET, SUITE_TICKET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.version_compat import amask_secret, events_since
+from airflow_provider_dingtalk.version_compat import amask_secret, ask_supervisor, events_since
 from tests.edge.airflow_seams import connection
 
 pytestmark = pytest.mark.anyio
@@ -133,3 +135,22 @@ async def test_a_triggerer_reads_a_suite_ticket_beside_other_requests(
         await asyncio.gather(done, *(read_on() for _ in range(5)))
     assert "MaskSecret" in supervisor.asked
     assert sandbox.truth()["calls"] != {}
+
+
+def test_a_workers_threads_read_each_its_own_answer() -> None:
+    """Airflow 3.1 has no lock for the stream between a task and its supervisor."""
+    from airflow.sdk.execution_time.comms import CommsDecoder, GetVariable
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        comms: Any = CommsDecoder(socket=ours)
+        supervisor = Supervisor(theirs, "value")
+
+        def ask(number: int) -> str:
+            return str(comms.send(GetVariable(key=f"key{number}")).key)
+
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(partial(ask_supervisor, ask), range(2000)))
+        ours.shutdown(socket.SHUT_RDWR)
+        supervisor.join()
+    assert found == [f"key{number}" for number in range(2000)]
