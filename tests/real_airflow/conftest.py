@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import airflow
 import pytest
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
@@ -30,6 +31,10 @@ from tests.real_airflow.stage import DingTalk, Stage
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
 HERE = Path(__file__).parent
+VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
+#: Before 3.2 an ApprovalOperator wants a default of each parameter of its DAG, and this form's reason has none.
+NEEDS_3_2 = {"dingtalk_incident_rollback.py"}
+collect_ignore = ["test_incident.py"] if VERSION < (3, 2) else []
 EXAMPLES = HERE.parents[1] / "example_dags"
 #: What starts an Airflow of its own comes before ours is there, what looks at all that is left behind comes last.
 ORDER = {"test_stack.py": -1, "test_secrets.py": 1}
@@ -62,7 +67,8 @@ def dag_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The DAGs of the examples and ours, in one folder."""
     folder = tmp_path_factory.mktemp("dags")
     for file in (*EXAMPLES.glob("*.py"), *(HERE / "dags").glob("*.py")):
-        shutil.copy(file, folder)
+        if VERSION >= (3, 2) or file.name not in NEEDS_3_2:
+            shutil.copy(file, folder)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallOTOMessagesOperator,
@@ -11,6 +10,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkSendGroupMessageOperator,
     DingTalkSendOTOMessagesOperator,
 )
+from airflow_provider_dingtalk.version_compat import AirflowSkipException
 
 
 @dag(schedule=None, params={"conversations": ["cidgroup1", "cidgroup2", "cidgroup3"]})

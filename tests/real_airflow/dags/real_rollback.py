@@ -8,9 +8,9 @@ import time
 from datetime import timedelta
 
 from airflow.sdk import TaskGroup, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 GROUPS = ["cidgroup1", "cidgroup2", "cidgroup3"]
 
