@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_re
 from airflow_provider_dingtalk.messaging.report import Report
 from airflow_provider_dingtalk.messaging.send import Letter, Send
 from airflow_provider_dingtalk.messaging.status import read
-from airflow_provider_dingtalk.settings import Settings, settings_of
+from airflow_provider_dingtalk.settings import Settings, read_settings
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
@@ -77,14 +77,13 @@ class DingTalkHook(BaseHook):
         """
         if self._settings is None:
             try:
-                connection = self.get_connection(self.dingtalk_conn_id)
+                found = read_settings(self.get_connection(self.dingtalk_conn_id))
             except Exception as error:
-                refusal = _no_connection(self.dingtalk_conn_id, error)
-            else:
-                self._settings = settings_of(connection)
-                return self._settings
+                found = _no_connection(self.dingtalk_conn_id, error)
             # Outside the handler: the error's context would carry Airflow's own text.
-            raise refusal
+            if isinstance(found, ConfigurationError):
+                raise found
+            self._settings = found
         return self._settings
 
     async def asettings(self) -> Settings:
@@ -94,14 +93,13 @@ class DingTalkHook(BaseHook):
         """
         if self._settings is None:
             try:
-                connection = await aget_connection(self.dingtalk_conn_id)
+                found = read_settings(await aget_connection(self.dingtalk_conn_id))
             except Exception as error:
-                refusal = _no_connection(self.dingtalk_conn_id, error)
-            else:
-                self._settings = settings_of(connection)
-                return self._settings
+                found = _no_connection(self.dingtalk_conn_id, error)
             # Outside the handler: the error's context would carry Airflow's own text.
-            raise refusal
+            if isinstance(found, ConfigurationError):
+                raise found
+            self._settings = found
         return self._settings
 
     async def aclient(self, lookup: SharedLookup | None = None) -> DingTalkClient:

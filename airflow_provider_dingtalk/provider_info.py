@@ -86,7 +86,7 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
         ),
         "app_type": _field("App type", "Who made the app.", enum=["internal", "third_party"], default="internal"),
         "corp_id": _field("CorpId", "Third-party app: the organisation that authorised it."),
-        "suite_ticket": _field(
+        "suite_ticket_secret": _field(
             "Suite ticket",
             "Third-party app: the ticket, or variable:NAME, or callable:package.module.function.",
             "password",
@@ -99,6 +99,11 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
             "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 10000},
         },
         "ca_file": _field("CA file", "PEM file to trust instead of the system's certificates."),
+        "proxy": _field(
+            "Proxy",
+            "host:port or http://user:password@host:port. By default HTTPS_PROXY of the environment.",
+            "password",
+        ),
     }
 
 

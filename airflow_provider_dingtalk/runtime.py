@@ -205,6 +205,7 @@ def client_for(
             settings.hosts,
             limiter=_limiter(loop, settings),
             ca_file=settings.ca_file,
+            proxy=settings.proxy,
             on_token=on_token,
             in_thread=in_thread,
         )

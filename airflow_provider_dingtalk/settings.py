@@ -9,11 +9,17 @@ host, port, schema      empty for DingTalk itself; the sandbox's loopback addres
 extra ``region``        ``international`` (default) or ``cn``
 extra ``app_type``      ``internal`` (default) or ``third_party``
 extra ``corp_id``       third-party app: the organisation
-extra ``suite_ticket``  third-party app: the ticket, or ``variable:NAME``, or ``callable:package.module.function``
+extra ``suite_ticket_secret``  third-party app: the ticket, or ``variable:NAME``, or
+                        ``callable:package.module.function``; ``suite_ticket``, its old name, still works, but
+                        Airflow shows its value to everybody who may see connections
 extra ``robot_code``    default for operators
 extra ``agent_id``      default for operators
 extra ``calls_per_second``  what DingTalk allows per API; 20 by default, 0 for no limit
-extra ``ca_file``       PEM file to trust instead of the system's certificates
+extra ``ca_file``       PEM file to trust instead of ``SSL_CERT_FILE``, ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``
+                        and the system's certificates, of which the first that is set is trusted
+extra ``proxy``         HTTP proxy, as ``host:port`` or ``http://user:password@host:port``; by default the one
+                        that ``HTTPS_PROXY`` or ``ALL_PROXY`` names, unless ``NO_PROXY`` excepts DingTalk's host.
+                        The sandbox on loopback by ``http`` has none
 ======================  ===============================================================================
 """
 
@@ -30,9 +36,10 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp
-from airflow_provider_dingtalk.api.errors import ConfigurationError
+from airflow_provider_dingtalk.api.errors import ConfigurationError, without_frames
 from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region, is_address
 from airflow_provider_dingtalk.api.limits import DEFAULT_CALLS_PER_SECOND
+from airflow_provider_dingtalk.api.proxy import Proxy, environment_proxy, parse_proxy
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -44,18 +51,22 @@ EXTRAS = (
     "region",
     "app_type",
     "corp_id",
-    "suite_ticket",
+    "suite_ticket_secret",
     "robot_code",
     "agent_id",
     "calls_per_second",
     "ca_file",
+    "proxy",
 )
+#: Names that extras had before, and their names now.
+RENAMED = {"suite_ticket": "suite_ticket_secret"}
 APP_TYPES = ("internal", "third_party")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """What a connection says.
 
+    :param proxy: The connection's own; ``None``: the environment's, if there is one.
     :param pace_dir: Where the processes of this host share their pace; ``None``: each keeps its own. Of
         airflow.cfg, and not of the connection.
     :param fingerprint: Tells two connections apart that must not share a client; holds no secret in clear.
@@ -68,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     agent_id: str | None
     calls_per_second: float
     ca_file: str | None
+    proxy: Proxy | None = None
     pace_dir: Path | None = None
     fingerprint: int
 
@@ -85,27 +97,47 @@ def settings_of(connection: Connection) -> Settings:
 
     :raises ConfigurationError: It cannot work; the message names the field and holds no secret.
     """
-    # A receipt names its connection: no other system's secret may go to DingTalk because an XCom says so.
-    if connection.conn_type and connection.conn_type != "dingtalk":
-        raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
+    read = read_settings(connection)
+    del connection  # this frame is part of the error's traceback, and a connection shows its password
+    if isinstance(read, ConfigurationError):
+        raise read
+    return read
+
+
+def read_settings(connection: Connection) -> Settings | ConfigurationError:
+    """Read a connection, or make the error of it without raising it: frames that know secrets are none of its."""
+    try:
+        return _settings(connection)
+    except ConfigurationError as error:
+        return without_frames(error)
+
+
+def _settings(connection: Connection) -> Settings:
     extra = _extra(connection.extra)
     _tell_of_misspelt(extra)
     region = _text(extra, "region") or "international"
     hosts = _hosts(connection, region)
-    calls_per_second = _calls_per_second(extra.get("calls_per_second"))
-    ca_file = _ca_file(_text(extra, "ca_file"))
-    app = _app(connection, extra)
     return Settings(
-        app=app,
+        app=_app(connection, extra),
         hosts=hosts,
         region=region,
         robot_code=_text(extra, "robot_code"),
         agent_id=_agent_id(_text(extra, "agent_id")),
-        calls_per_second=calls_per_second,
-        ca_file=ca_file,
+        calls_per_second=_calls_per_second(extra.get("calls_per_second")),
+        ca_file=_ca_file(_text(extra, "ca_file")),
+        proxy=_proxy(_text(extra, "proxy"), hosts),
         pace_dir=_pace_dir(),
         fingerprint=hash((connection.login, connection.password, str(sorted(map(str, extra.items()))), hosts)),
     )
+
+
+def _proxy(text: str | None, hosts: Hosts) -> Proxy | None:
+    """Read the connection's proxy; without one, see that the environment's can work."""
+    if text:
+        return parse_proxy(text, "extra proxy")
+    for base_url in (hosts.api, hosts.oapi):
+        environment_proxy(base_url)
+    return None
 
 
 def _agent_id(value: str | None) -> str | None:
@@ -116,7 +148,7 @@ def _agent_id(value: str | None) -> str | None:
 
 def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
     """Say so where an extra is one of ours but for case or underscores: it counts for nothing."""
-    ours = {name.replace("_", ""): name for name in EXTRAS}
+    ours = {name.replace("_", ""): name for name in (*RENAMED, *EXTRAS)}
     for name in extra:
         meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
         if meant not in (None, name):
@@ -212,14 +244,25 @@ def _app(connection: Connection, extra: dict[str, Any]) -> App:
         raise ConfigurationError("password: is empty; it must be the app's Client Secret.")
     if app_type == "internal":
         return InternalApp(client_id=key, client_secret=secret)
-    corp_id, ticket = _text(extra, "corp_id"), _text(extra, "suite_ticket")
+    corp_id, ticket = _text(extra, "corp_id"), _ticket(extra)
     if not corp_id:
         raise ConfigurationError("extra corp_id: is empty; a third-party app needs the organisation's CorpId.")
     if not ticket:
         raise ConfigurationError(
-            "extra suite_ticket: is empty; give the ticket, variable:NAME, or callable:package.module.function."
+            "extra suite_ticket_secret: is empty; give the ticket, variable:NAME, or "
+            "callable:package.module.function."
         )
     return ThirdPartyApp(suite_key=key, suite_secret=secret, corp_id=corp_id, suite_ticket=_suite_ticket(ticket))
+
+
+def _ticket(extra: dict[str, Any]) -> str | None:
+    old = _text(extra, "suite_ticket")
+    if old and not old.startswith(("variable:", "callable:")):
+        log.warning(
+            "Rename the connection's extra 'suite_ticket' to 'suite_ticket_secret'; Airflow hides the values of "
+            "names that say secret, and shows this one in its API and its connection form."
+        )
+    return _text(extra, "suite_ticket_secret") or old
 
 
 def _suite_ticket(source: str) -> Callable[[], str]:
@@ -231,7 +274,7 @@ def _suite_ticket(source: str) -> Callable[[], str]:
         # Whoever edits connections must not be able to run any function of the installation.
         if path not in _listed("suite_ticket_callables"):
             raise ConfigurationError(
-                f"extra suite_ticket: {path!r} is not allowed.",
+                f"extra suite_ticket_secret: {path!r} is not allowed.",
                 next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
             )
         return lambda: _from_callable(path)
@@ -255,7 +298,7 @@ def _from_variable(name: str) -> str:
 
     ticket = ask_supervisor(Variable.get, name, default=None)
     if not isinstance(ticket, str) or not ticket:
-        raise ConfigurationError(f"extra suite_ticket: the Variable {name!r} is not set.")
+        raise ConfigurationError(f"extra suite_ticket_secret: the Variable {name!r} is not set.")
     return _masked(ticket)
 
 
@@ -268,6 +311,6 @@ def _from_callable(path: str) -> str:
     else:
         if isinstance(ticket, str) and ticket:
             return _masked(ticket)
-        raise ConfigurationError(f"extra suite_ticket: {path} gave no text.")
+        raise ConfigurationError(f"extra suite_ticket_secret: {path} gave no text.")
     # Foreign code: its trouble may pass. Outside the handler: the error's context would carry its text.
-    raise ConfigurationError(f"extra suite_ticket: {path} failed ({problem}).", permanent=False)
+    raise ConfigurationError(f"extra suite_ticket_secret: {path} failed ({problem}).", permanent=False)

@@ -17,6 +17,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+from airflow.sdk._shared.secrets_masker import redact
 
 import airflow_provider_dingtalk
 from airflow_provider_dingtalk import settings
@@ -27,6 +28,7 @@ NAME = "airflow-provider-dingtalk"
 INFO = get_provider_info()
 (CONNECTION,) = INFO["connection-types"]
 FIELDS: dict[str, Any] = CONNECTION["conn-fields"]
+SECRETS = {"suite_ticket_secret", "proxy"}
 
 
 def test_it_is_valid_by_airflows_own_schema() -> None:
@@ -103,7 +105,7 @@ def extras_read() -> set[str]:
 
 def test_the_form_has_exactly_the_extras_that_are_read_and_documented() -> None:
     documented = set(re.findall(r"^extra ``(\w+)``", settings.__doc__ or "", re.MULTILINE))
-    assert set(FIELDS) == extras_read() == documented
+    assert set(FIELDS) == extras_read() - set(settings.RENAMED) == documented == set(settings.EXTRAS)
 
 
 def test_the_form_says_what_the_settings_take() -> None:
@@ -112,8 +114,14 @@ def test_the_form_says_what_the_settings_take() -> None:
     for name, field in FIELDS.items():
         assert set(field) == {"label", "description", "schema"}, name
         jsonschema.Draft7Validator.check_schema(field["schema"])
-    # Only these keys are masked wherever Airflow prints extras: by name, and not by format.
-    assert FIELDS["suite_ticket"]["schema"]["format"] == "password"
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_of_the_form_has_a_name_that_airflow_masks(name: str) -> None:
+    """Airflow's REST API and logs hide a value by the name of its extra, and not by the format of its field."""
+    assert FIELDS[name]["schema"]["format"] == "password"
+    assert redact({name: "s3cret-Sentinel"}) == {name: "***"}
+    assert not any(redact({other: "s3cret-Sentinel"}) == {other: "***"} for other in set(FIELDS) - SECRETS)
 
 
 @pytest.mark.parametrize("name", sorted(set(FIELDS) - {"region", "app_type"}))

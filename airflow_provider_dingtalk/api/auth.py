@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.api.errors import DingTalkError, without_frames
 
 #: Seconds before its end at which a token is renewed. DingTalk advises ten minutes.
 RENEW_BEFORE_END = 600.0
@@ -158,8 +158,8 @@ class Tokens:
             self._failures, self._failed = self._failures + 1, error
             raise
         self._failed = None
-        if self._on_new:
-            await self._on_new(answer.access_token)
+        if self._on_new and (problem := await _told(self._on_new, answer)):
+            raise problem
         # Any number of digits may come, and not all fit into a float.
         seconds = min(answer.expire_in, LONGEST_LIFE)
         # A token shorter than the margin is used for half of its life instead of being renewed at each call.
@@ -168,3 +168,12 @@ class Tokens:
 
     def __repr__(self) -> str:
         return "Tokens(***)"
+
+
+async def _told(on_new: Callable[[str], Awaitable[Any]], token: AccessToken) -> Exception | None:
+    """Tell of a new token; give an error back without its frames, whose locals hold the token."""
+    try:
+        await on_new(token.access_token)
+    except Exception as error:
+        return without_frames(error)
+    return None

@@ -25,14 +25,17 @@ from airflow_provider_dingtalk.api.errors import (
     BannedError,
     DingTalkError,
     ForeignPageError,
+    InvalidInputError,
     LostAnswerError,
     NotSentError,
     ResponseError,
     ServerError,
     ThrottlingError,
+    without_frames,
 )
 from airflow_provider_dingtalk.api.hosts import Hosts
 from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.api.proxy import Proxy
 from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS, transport_for
 from airflow_provider_dingtalk.api.unreachable import address_of, not_sent
 from airflow_provider_dingtalk.api.wire import (
@@ -83,6 +86,8 @@ class DingTalkClient:
     """One app's way to DingTalk, for one event loop.
 
     :param limiter: The pace; shared by all who call as this app.
+    :param ca_file: PEM file to trust instead of the usual certificates.
+    :param proxy: HTTP proxy; by default the environment's.
     :param transport: The socket; by default TLS connections to the hosts, kept for a while.
     :param on_token: Told each new token before it is used, to have it masked in logs.
     :param in_thread: Runs sync code that may block; default ``asyncio.to_thread``.
@@ -95,6 +100,7 @@ class DingTalkClient:
         *,
         limiter: Limiter | None = None,
         ca_file: str | None = None,
+        proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         patience: Patience | None = None,
@@ -107,7 +113,9 @@ class DingTalkClient:
         self._clock = clock or SystemClock()
         self._limiter = limiter or Limiter(clock=self._clock)
         self._patience = patience or Patience()
-        self._transports = {base: transport or transport_for(base, ca_file) for base in {hosts.api, hosts.oapi}}
+        self._transports = {
+            base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}
+        }
         # Each call beyond it would open one more connection.
         self._gate = asyncio.Semaphore(self.in_flight)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
@@ -130,7 +138,7 @@ class DingTalkClient:
             # Not one of these tries: the call for a token has its own.
             token = await self._token_for(endpoint, tally, dead)
             try:
-                return await self._send(endpoint, token.access_token if token else "", tally, why or endpoint.name)
+                return await self._send(endpoint, token, tally, why or endpoint.name)
             except DingTalkError as error:
                 if not tries.again(error):
                     raise
@@ -174,28 +182,27 @@ class DingTalkClient:
             next_step_zh=failed.next_step_zh,
         )
 
-    async def _send(self, endpoint: Endpoint[Result], token: str, used: Counter[str], why: str) -> Result:
+    async def _send(
+        self, endpoint: Endpoint[Result], token: AccessToken | None, used: Counter[str], why: str
+    ) -> Result:
         async with self._limiter.slot(endpoint.name), self._gate:
             self._raise_if_banned(endpoint)
-            request = request_for(endpoint, self._hosts.base_url(endpoint.http.host), token)
             used[why] += 1
-            try:
-                wire = await self._exchange(endpoint, request)
-            except NotSentError:
-                used[why] -= 1
-                raise
-        try:
-            return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), token))
-        except ThrottlingError as error:
-            used["throttled"] += 1
-            if isinstance(error, BannedError):
-                self._banned_until = self._clock.monotonic() + error.retry_after
-            else:
-                self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
-            raise
-        except ForeignPageError as error:
+            answer = await self._exchange(endpoint, token)
+        if not isinstance(answer, DingTalkError):
+            return answer
+        used[why] -= isinstance(answer, NotSentError | InvalidInputError)
+        self._take_to_heart(endpoint, answer, used)
+        raise answer
+
+    def _take_to_heart(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
+        """Keep what an error says of the calls to come."""
+        if isinstance(error, BannedError | ForeignPageError):
             self._banned_until = self._clock.monotonic() + error.retry_after
-            raise
+        elif isinstance(error, ThrottlingError):
+            self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
+        if isinstance(error, ThrottlingError):
+            used["throttled"] += 1
 
     def _raise_if_banned(self, endpoint: Endpoint[Any]) -> None:
         """Send nothing while this address is shut out: from all APIs, so by whoever asks."""
@@ -208,7 +215,19 @@ class DingTalkClient:
 
     # ── one request ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _exchange(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+    async def _exchange(self, endpoint: Endpoint[Result], token: AccessToken | None) -> Result | DingTalkError:
+        """Send one request and read its answer; give the error back instead of raising it.
+
+        The frames below know the token: they must not be part of the error's traceback.
+        """
+        base_url, text = self._hosts.base_url(endpoint.http.host), token.access_token if token else ""
+        try:
+            wire = await self._answer(endpoint, request_for(endpoint, base_url, text))
+            return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), text))
+        except DingTalkError as error:
+            return without_frames(error)
+
+    async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
         seconds = self._patience.request_deadline
         # Connecting ends first, so that "not sent" is not mistaken for "lost". The rest has one deadline.
         request.extensions = {"timeout": {"connect": min(CONNECT_DEADLINE, seconds / 2)}}
@@ -218,11 +237,9 @@ class DingTalkClient:
         except DingTalkError:
             raise
         except _UNSENT as error:
-            failed: DingTalkError = not_sent(endpoint.name, request.url, error)
+            raise not_sent(endpoint.name, request.url, error) from None
         except Exception as error:  # of any library: without an answer nobody knows
-            failed = _lost(endpoint, request.url, type(error).__name__, seconds)
-        # Outside the handler: the error's context would carry the request, and with it the token.
-        raise failed
+            raise _lost(endpoint, request.url, type(error).__name__, seconds) from None
 
     async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
         base = self._hosts.base_url(endpoint.http.host)

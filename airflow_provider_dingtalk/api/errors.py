@@ -42,7 +42,9 @@ used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the wor
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class DingTalkError(Exception):
@@ -93,6 +95,15 @@ def _rebuilt(cls: type[DingTalkError], message: str, attributes: dict[str, Any])
     error = cls._blank(message)
     error.__dict__.update(attributes)
     return error
+
+
+def without_frames(error: Error) -> Error:
+    """Take the frames off an error, and the errors behind it, because their locals hold secrets.
+
+    Trackers and Airflow's tracebacks for developers show locals. To be raised again outside of the handler.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class ConfigurationError(DingTalkError):

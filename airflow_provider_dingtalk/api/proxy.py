@@ -83,6 +83,7 @@ def _parsed(text: str) -> Proxy | str:
     try:
         parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
         port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
+        authorization = _authorization(parts)
     except ValueError:
         return "it is not a URL"
     if parts.scheme not in _PORTS:
@@ -91,7 +92,7 @@ def _parsed(text: str) -> Proxy | str:
     if not port or not _is_host(host) or parts.path.strip("/") or parts.query or parts.fragment:
         return "it is not the address of a proxy"
     shown = f"[{host}]" if ":" in host else host
-    return Proxy(url=f"{parts.scheme}://{shown}:{port}", authorization=_authorization(parts))
+    return Proxy(url=f"{parts.scheme}://{shown}:{port}", authorization=authorization)
 
 
 def _is_host(name: str) -> bool:

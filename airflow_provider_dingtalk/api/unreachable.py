@@ -51,8 +51,8 @@ _ADVICE = {
         "Check the address, the port, and the firewall of this machine.", "请检查地址、端口以及本机防火墙。"
     ),
     Cause.TIMEOUT: _Advice(
-        "Check the firewall. If this machine needs a proxy, set HTTPS_PROXY or the connection's extra proxy_url.",
-        "请检查防火墙；如需代理，请设置 HTTPS_PROXY 或连接的 extra proxy_url。",
+        "Check the firewall. If this machine needs a proxy, set HTTPS_PROXY or the connection's extra proxy.",
+        "请检查防火墙；如需代理，请设置 HTTPS_PROXY 或连接的 extra proxy。",
     ),
     Cause.CERTIFICATE: _Advice(
         "If a proxy with its own CA stands in between, name the CA's PEM file in extra ca_file or SSL_CERT_FILE.",
@@ -63,12 +63,12 @@ _ADVICE = {
         "请检查该端口是否使用 TLS，以及是否被防火墙或代理干扰。",
     ),
     Cause.PROXY: _Advice(
-        "Check the proxy: the connection's extra proxy_url, or HTTPS_PROXY and NO_PROXY.",
-        "请检查代理：连接的 extra proxy_url，或 HTTPS_PROXY 与 NO_PROXY。",
+        "Check the proxy: the connection's extra proxy, or HTTPS_PROXY and NO_PROXY.",
+        "请检查代理：连接的 extra proxy，或 HTTPS_PROXY 与 NO_PROXY。",
     ),
     Cause.PROXY_LOGIN: _Advice(
-        "Check user and password of the proxy: in the connection's extra proxy_url, or in HTTPS_PROXY.",
-        "请检查代理的用户名和密码：连接的 extra proxy_url 或 HTTPS_PROXY。",
+        "Check user and password of the proxy: in the connection's extra proxy, or in HTTPS_PROXY.",
+        "请检查代理的用户名和密码：连接的 extra proxy 或 HTTPS_PROXY。",
     ),
     Cause.OTHER: _Advice(
         "Check network, proxy and certificates between this machine and DingTalk.",

@@ -48,7 +48,7 @@ def probe(options: Namespace) -> Exit:
 
     async def run(client: DingTalkClient) -> Observed:
         settings = hook.settings()
-        transport = transport_for(settings.hosts.api, settings.ca_file)
+        transport = transport_for(settings.hosts.api, settings.ca_file, settings.proxy)
         try:
             job = Probe(
                 client,

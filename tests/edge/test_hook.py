@@ -269,7 +269,7 @@ def test_a_good_connection_is_called_good_for_one_token(sandbox: SandboxServer, 
 
 
 def test_a_good_third_party_connection_is_called_good(sandbox: SandboxServer, connect: Connect) -> None:
-    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": SUITE_TICKET, "region": "cn"}
+    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": SUITE_TICKET, "region": "cn"}
     works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
     assert works and sandbox.url in text
     assert calls(sandbox) == {"oauth2/corpAccessToken": 1}
@@ -285,7 +285,7 @@ def test_a_refused_key_is_called_so_and_the_region_named_as_a_cause(
 
 
 def test_a_refused_ticket_is_called_so(sandbox: SandboxServer, connect: Connect) -> None:
-    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": SENTINEL}
+    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": SENTINEL}
     works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
     assert (works, "invalidSuiteTicket" in text) == (False, True)
 
@@ -302,7 +302,13 @@ def test_a_refused_ticket_is_called_so(sandbox: SandboxServer, connect: Connect)
         ({"extra": {"ca_file": "/no/such/file"}}, "ca_file"),
         ({"host": "https://127.0.0.1:1", "extra": {"ca_file": __file__}}, "ca_file"),
         (
-            {"extra": {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": "variable:never_set"}},
+            {
+                "extra": {
+                    "app_type": "third_party",
+                    "corp_id": CORP_ID,
+                    "suite_ticket_secret": "variable:never_set",
+                }
+            },
             "suite_ticket",
         ),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from rich.pretty import pretty_repr
 
 from airflow_provider_dingtalk.api.auth import InternalApp, ThirdPartyApp
 from airflow_provider_dingtalk.api.endpoints import GetCorpAccessToken
 from airflow_provider_dingtalk.api.errors import ConfigurationError
 from airflow_provider_dingtalk.api.hosts import Hosts
+from airflow_provider_dingtalk.api.proxy import environment_proxy
 from airflow_provider_dingtalk.hooks import BaseHook, DingTalkHook
 from airflow_provider_dingtalk.settings import Settings, settings_of
 from tests.edge.airflow_seams import everything_said
@@ -24,7 +27,7 @@ HOME = os.environ["AIRFLOW_HOME"]
 SECRET = "s3cret/+=Sentinel"
 TICKET = "t1cket-Sentinel"
 GOOD = {"conn_type": "dingtalk", "login": "ding-app", "password": SECRET}
-THIRD = {"app_type": "third_party", "corp_id": "dingcorp", "suite_ticket": TICKET}
+THIRD = {"app_type": "third_party", "corp_id": "dingcorp", "suite_ticket_secret": TICKET}
 HERE = "tests.edge.test_settings"
 
 
@@ -151,6 +154,7 @@ def test_a_uri_says_the_same_as_json(
         {"host": "http://127.0.0.1:8848", "extra": {"robot_code": "r/+=", "calls_per_second": 2.5}},
         {"host": "127.0.0.1", "port": 8848, "extra": {"region": "cn", "agent_id": 5}},
         {"extra": {"ca_file": __file__, "calls_per_second": 0}},
+        {"extra": {"proxy": "http://user:p%40ss@proxy:3128"}},
     ],
 )
 def test_a_connection_survives_the_uri_that_airflow_makes_of_it(
@@ -186,6 +190,7 @@ def test_only_connections_that_say_the_same_share_a_client(monkeypatch: pytest.M
         {"extra": {"region": "cn"}},
         {"extra": {"calls_per_second": 1}},
         {"extra": {"robot_code": "r"}},
+        {"extra": {"proxy": "proxy:1"}},
     ]
     fingerprints = [settings(monkeypatch, change).fingerprint for change in changes]
     assert len(set(fingerprints)) == len(changes)
@@ -230,7 +235,7 @@ def no_ticket() -> None:
 
 
 def third(ticket: str) -> dict[str, Any]:
-    return {"extra": {**THIRD, "suite_ticket": ticket}}
+    return {"extra": {**THIRD, "suite_ticket_secret": ticket}}
 
 
 def ticket_of(found: Settings) -> str:
@@ -244,6 +249,149 @@ def ticket_of(found: Settings) -> str:
 
 def test_a_suite_ticket_may_be_literal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ticket_of(settings(monkeypatch, third(TICKET))) == TICKET
+
+
+def test_a_suite_ticket_by_its_old_name_works_and_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {"app_type": "third_party", "corp_id": "dingcorp", "suite_ticket": TICKET}
+    assert ticket_of(settings(monkeypatch, {"extra": old})) == TICKET
+    assert "Rename the connection's extra 'suite_ticket' to 'suite_ticket_secret'" in caplog.text
+    assert TICKET not in caplog.text
+    caplog.clear()
+    assert ticket_of(settings(monkeypatch, {"extra": {**old, "suite_ticket_secret": "newer"}})) == "newer"
+    settings(monkeypatch, {"extra": {**old, "suite_ticket": "variable:my_ticket"}})
+    settings(monkeypatch, third(TICKET))
+    assert caplog.text.count("Rename") == 1
+
+
+# ── proxies ──────────────────────────────────────────────────────────────────────────────────────────
+
+PROXY_WORD = "pr0xy-Sentinel"
+VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "http_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "login"),
+    [
+        ("proxy.example:3128", "http://proxy.example:3128", None),
+        ("127.0.0.1:7890", "http://127.0.0.1:7890", None),
+        (" http://proxy.example:3128/ ", "http://proxy.example:3128", None),
+        ("proxy", "http://proxy:80", None),
+        ("https://proxy.example", "https://proxy.example:443", None),
+        ("[::1]:3128", "http://[::1]:3128", None),
+        (f"user:{PROXY_WORD}@proxy.example:3128", "http://proxy.example:3128", f"user:{PROXY_WORD}"),
+        (f"http://user%40corp:{PROXY_WORD}%2F%40@proxy:1", "http://proxy:1", f"user@corp:{PROXY_WORD}/@"),
+        ("http://user@proxy:1", "http://proxy:1", "user:"),
+    ],
+)
+def test_a_proxy_is_read_as_curl_and_requests_read_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, url: str, login: str | None
+) -> None:
+    found = settings(monkeypatch, {"extra": {"proxy": text}}).proxy
+    assert found is not None
+    header = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
+    assert (found.url, found.authorization) == (url, header)
+    for name in ("https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        with monkeypatch.context() as here:
+            here.setenv(name, text)
+            assert environment_proxy("https://api.dingtalk.io") == found
+            assert settings(monkeypatch, {}).proxy is None
+    assert PROXY_WORD not in f"{found} {found!r} {pretty_repr(found)}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"socks5://user:{PROXY_WORD}@proxy.example:1080",
+        f"socks5h://{PROXY_WORD}:1",
+        f"http://user:{PROXY_WORD}@proxy.example:99999",
+        f"user:{PROXY_WORD}@proxy.example:port",
+        f"http://user:{PROXY_WORD}#x@proxy.example:1",
+        f"http://user:{PROXY_WORD}/x@proxy.example:1",
+        f"http://{PROXY_WORD} x:1",
+        f"http://[{PROXY_WORD}]:1",
+        f"http://proxy.example:1/{PROXY_WORD}",
+        f"ftp://{PROXY_WORD}:1",
+        f"http://:{PROXY_WORD}@:3128",
+        f"{PROXY_WORD}\0:1",
+        "http://",
+        "://",
+        "-",
+    ],
+)
+def test_a_proxy_that_cannot_work_is_told_when_the_connection_is_read_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    error = refused({"extra": {"proxy": text}}, monkeypatch)
+    assert str(error).startswith("Invalid extra proxy: ")
+    assert PROXY_WORD not in everything_said(error)
+    if "\0" not in text:
+        monkeypatch.setenv("HTTPS_PROXY", text)
+        error = refused({}, monkeypatch)
+        assert str(error).startswith("Invalid HTTPS_PROXY: ")
+        assert PROXY_WORD not in everything_said(error)
+        # Not for the sandbox, which has no proxy.
+        settings(monkeypatch, {"host": "http://127.0.0.1:8848"})
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "is_direct"),
+    [
+        ("", False),
+        ("*", True),
+        ("api.dingtalk.io", True),
+        ("dingtalk.io", True),
+        (".dingtalk.io", True),
+        ("*.dingtalk.io", True),
+        ("API.DingTalk.IO", True),
+        ("example.com, dingtalk.io", True),
+        ("example.com dingtalk.io", True),
+        ("api.dingtalk.io:443", False),
+        ("talk.io", False),
+        ("api.dingtalk.io.example.com", False),
+        (",", False),
+        (".", False),
+    ],
+)
+def test_no_proxy_excepts_hosts_and_domains(
+    monkeypatch: pytest.MonkeyPatch, exceptions: str, is_direct: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", exceptions)
+    assert (environment_proxy("https://api.dingtalk.io") is None) == is_direct
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_direct"),
+    [
+        ("https://10.1.2.3:8443", True),
+        ("https://10.2.2.3:8443", False),
+        ("https://[fd00::1]", True),
+        ("https://127.0.0.1:8848", True),
+        ("https://localhost:8848", True),
+        ("http://10.2.2.3", True),
+    ],
+)
+def test_no_proxy_excepts_networks_and_loopback_needs_no_exception(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, is_direct: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "10.1.0.0/16,fd00::/8")
+    assert (environment_proxy(base_url) is None) == is_direct
+
+
+def test_https_proxy_goes_before_all_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    found = environment_proxy("https://api.dingtalk.io")
+    assert found and found.url == "http://proxy.example:3128"
 
 
 def test_a_suite_ticket_from_a_variable_is_looked_up_at_each_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +427,7 @@ def test_a_suite_ticket_that_cannot_be_had_is_told_by_its_source(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__DINGTALK__SUITE_TICKET_CALLABLES", source.removeprefix("callable:"))
     found = settings(monkeypatch, third(source))
-    with pytest.raises(ConfigurationError, match="extra suite_ticket") as raised:
+    with pytest.raises(ConfigurationError, match="extra suite_ticket_secret") as raised:
         ticket_of(found)
     assert source.partition(":")[2] in str(raised.value)
     assert raised.value.permanent is permanent
@@ -310,9 +458,9 @@ BAD: list[tuple[str | dict[str, Any], str]] = [
     ({"extra": {**THIRD, "corp_id": ""}}, "corp_id"),
     ({"extra": {**THIRD, "corp_id": None}}, "corp_id"),
     ({"extra": {**THIRD, "corp_id": 1.5}}, "corp_id"),
-    ({"extra": {**THIRD, "suite_ticket": ""}}, "suite_ticket"),
-    ({"extra": {**THIRD, "suite_ticket": {"ticket": TICKET}}}, "suite_ticket"),
-    ({"extra": {**THIRD, "suite_ticket": "callable:os.getcwd"}}, "suite_ticket"),
+    ({"extra": {**THIRD, "suite_ticket_secret": ""}}, "suite_ticket_secret"),
+    ({"extra": {**THIRD, "suite_ticket_secret": {"ticket": TICKET}}}, "suite_ticket_secret"),
+    ({"extra": {**THIRD, "suite_ticket_secret": "callable:os.getcwd"}}, "suite_ticket_secret"),
     ({"extra": {"calls_per_second": "many"}}, "calls_per_second"),
     ({"extra": {"calls_per_second": -1}}, "calls_per_second"),
     ({"extra": {"calls_per_second": True}}, "calls_per_second"),

@@ -99,7 +99,7 @@ def _connections(url: str) -> dict[str, str]:
     """Connections by name, as JSON and as URI."""
     usual = connection_to(url) | {"password": SECRET}
     usual["extra"]["calls_per_second"] = 0
-    suite = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket": "variable:dingtalk_ticket"}
+    suite = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": "variable:dingtalk_ticket"}
     bare = url.removeprefix("http://")
     return {
         "DINGTALK_DEFAULT": json.dumps(usual),
