@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import (
+    ASKED_BY_KEY,
     KEY_FIELD,
     SENDER_FIELDS,
     Kind,
@@ -79,11 +80,14 @@ def report_even_so(context: Context) -> Iterator[None]:
         raise
 
 
-def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any]) -> list[Receipt]:
+def receipts_of_keys(
+    kind: Kind, keys: Any, field: str, sender: Mapping[str, Any], *, to_ask: bool = False
+) -> list[Receipt]:
     """Receipts for messages of which only the keys are known.
 
     :param field: Name of the argument that holds the keys, for errors.
     :param sender: ``robot_code``, ``agent_id``, ``open_conversation_id``.
+    :param to_ask: Take what is enough to ask for a status, though not for a recall.
     :raises InvalidInputError: A key is none, or the sender lacks something.
     """
     if field == "msg_task_id" and (isinstance(keys, int) or _is_one(keys)):
@@ -93,6 +97,8 @@ def receipts_of_keys(kind: Kind, keys: Any, field: str, sender: Mapping[str, Any
         return []
     needed: dict[str, Any] = {}
     for name in SENDER_FIELDS[kind]:
+        if to_ask and kind in ASKED_BY_KEY and is_nothing(sender.get(name)):
+            continue
         if sender.get(name) is None:
             where = "" if name == "open_conversation_id" else ", or set it in the connection's extras"
             raise InvalidInputError(name, f"is missing; give it{where}")

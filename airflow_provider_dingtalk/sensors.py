@@ -222,7 +222,8 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
 class RobotMessageSensor(MessageSensor):
     """Watches a robot's messages.
 
-    :param process_query_key: Key of a message, instead of receipts or beside them. (templated)
+    :param process_query_key: Key of a message, instead of receipts or beside them. Also a card's ``carrierId``, or
+        the ``open_msg_id`` of a scene group's message: see docs/message_keys.md. (templated)
     :param robot_code: The robot that sent it; by default the connection's. (templated)
     """
 
@@ -264,7 +265,8 @@ class DingTalkGroupMessageSensor(_ConversationMessageSensor):
 
     https://open.dingtalk.com/document/development/chatbot-queries-the-read-status-of-a-message
 
-    :param open_conversation_id: The group; needed with ``process_query_key``. (templated)
+    :param open_conversation_id: The group. DingTalk's page calls it optional: with ``process_query_key``, the key
+        alone may be enough (documented, not observed). (templated)
 
     All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
@@ -277,7 +279,8 @@ class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
 
     https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
 
-    :param open_conversation_id: The chat; needed with ``process_query_key``. (templated)
+    :param open_conversation_id: The chat. DingTalk's page calls it optional: with ``process_query_key``, the key
+        alone may be enough (documented, not observed). (templated)
 
     All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """

@@ -135,7 +135,7 @@ def watch_of(
     :raises NothingToWaitFor: If the key and the receipts that were given are empty.
     """
     name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
-    parsed = parse_receipts(receipts)
+    parsed = parse_receipts(receipts, to_ask=True)
     only_of_kind(parsed, Kind(kind))
     if not is_nothing(key):
         sender = {
@@ -143,7 +143,9 @@ def watch_of(
             "open_conversation_id": open_conversation_id,
             "agent_id": agent_id,
         }
-        parsed = receipts_of_keys(Kind(kind), [key], name, sender) + parsed
+        if isinstance(key, str) and key.lstrip().startswith("["):
+            raise InvalidInputError(name, f"Invalid {name}: a list; expected one key. Give receipts for several")
+        parsed = receipts_of_keys(Kind(kind), [key], name, sender, to_ask=True) + parsed
     if not parsed and not is_named:
         raise InvalidInputError(name, "is missing; give it, or receipts")
     if not parsed:
@@ -157,13 +159,22 @@ def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
     :param wanted: Conditions, by their names.
     :raises InvalidInputError: Something in it is of no use.
     """
-    parsed = parse_receipts(receipts)
+    parsed = parse_receipts(receipts, to_ask=True)
     if not parsed:
         raise InvalidInputError("receipts", "is empty: nothing to wait for")
+    check_wanted(wanted)
+    return _watch(parsed, **wanted)
+
+
+def check_wanted(wanted: Mapping[str, Any]) -> None:
+    """Check conditions by their names, before any message is known.
+
+    :raises InvalidInputError: If a name or a value is not valid.
+    """
     if foreign := wanted.keys() - _CONDITIONS:
         problem = f"holds {sorted(map(str, foreign))[:5]}; use some of {sorted(_CONDITIONS)}"
         raise InvalidInputError("wanted", problem)
-    return _watch(parsed, **wanted)
+    _condition(**wanted)
 
 
 _CONDITIONS = {
@@ -177,8 +188,14 @@ _CONDITIONS = {
 }
 
 
-def _watch(
-    receipts: Sequence[Receipt],
+def _watch(receipts: Sequence[Receipt], **wanted: Any) -> Watch:
+    condition = _condition(**wanted)
+    targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
+    check_targets(condition, targets)
+    return Watch(targets, condition)
+
+
+def _condition(
     *,
     send_statuses: Any = ("SUCCESS",),
     min_readers: Any = 0,
@@ -187,12 +204,12 @@ def _watch(
     audience: Any = None,
     match: Any = "all",
     fail_on_no_recipients: Any = True,
-) -> Watch:
+) -> Condition:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
     if read_by is not None and not people:
         raise InvalidInputError("read_by", "names nobody; leave it out to wait for nobody in particular")
     statuses = send_statuses if isinstance(send_statuses, str) else parse_keys(send_statuses, "send_statuses")
-    condition = condition_of(
+    return condition_of(
         statuses,
         _number(min_readers),
         people,
@@ -201,9 +218,6 @@ def _watch(
         match=match,
         needs_recipients=parse_flag(fail_on_no_recipients, "fail_on_no_recipients"),
     )
-    targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
-    check_targets(condition, targets)
-    return Watch(targets, condition)
 
 
 def _number(value: Any) -> Any:

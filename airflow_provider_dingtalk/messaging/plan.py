@@ -128,22 +128,21 @@ def status_call(group: Group, key: str, max_results: int = 1, next_token: str | 
 
     :param max_results: Readers on a page, where there are pages.
     """
-    robot, conversation = group.robot_code or "", group.open_conversation_id or ""
     match group.kind:
         case Kind.GROUP:
             query: type[QueryGroupMessage | QueryPrivateChatMessage] = QueryGroupMessage
         case Kind.PRIVATE_CHAT:
             query = QueryPrivateChatMessage
         case Kind.OTO:
-            return QueryOtoMessage(robot_code=robot, process_query_key=key)
+            return QueryOtoMessage(robot_code=group.robot_code or "", process_query_key=key)
         case Kind.WORK_NOTIFICATION:
             return GetWorkNotificationProgress(agent_id=int(group.agent_id or 0), task_id=int(key))
         case Kind.DING:
             raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
     return query(
         process_query_key=key,
-        open_conversation_id=conversation,
-        robot_code=robot,
+        open_conversation_id=group.open_conversation_id,
+        robot_code=group.robot_code,
         max_results=max_results,
         next_token=next_token,
     )

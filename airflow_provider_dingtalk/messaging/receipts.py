@@ -6,7 +6,7 @@ another program sent, is as good as one of ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from enum import StrEnum
 from functools import lru_cache
@@ -57,6 +57,9 @@ SENDER_FIELDS = {
     Kind.WORK_NOTIFICATION: ("agent_id",),
     Kind.DING: ("robot_code",),
 }
+#: Kinds whose status may be asked for by the key alone: their pages call robot and conversation optional.
+#: https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
+ASKED_BY_KEY = frozenset({Kind.GROUP, Kind.PRIVATE_CHAT})
 
 
 class Group(Struct, frozen=True, gc=False):
@@ -123,16 +126,18 @@ def iso(moment: float) -> str:
     )
 
 
-def parse_receipts(value: Any, field: str = "receipts") -> list[Receipt]:
+def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
     """Receipts out of whatever an XCom or a template made of them.
 
     Takes receipts, JSON of them, and lists of both, nested as mapped tasks nest them; drops ``None`` and
     ``"None"``, which are what a skipped task leaves.
 
     :param field: Name of the argument, for errors.
+    :param to_ask: Take receipts that are enough to ask for a status, though not for a recall.
     :raises InvalidInputError: Something in it is no receipt.
     """
-    return [_receipt(item, path) for path, item in _flat(value, field, 0)]
+    optional = ASKED_BY_KEY if to_ask else frozenset()
+    return [_receipt(item, path, optional) for path, item in _flat(value, field, 0)]
 
 
 def is_nothing(value: Any) -> bool:
@@ -209,7 +214,7 @@ def _decoded(text: str, field: str) -> Any:
         raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
 
 
-def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:
+def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind] = ()) -> Receipt:
     if isinstance(value, Receipt):
         # One that was made by hand may be half of one.
         value = msgspec.structs.asdict(value)
@@ -218,7 +223,11 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str) -> Receipt:
     if type(version) is not int or version not in READ_VERSIONS:
         known = " and ".join(map(str, READ_VERSIONS))
         raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {known}")
-    fields: dict[str, Any] = {name: _needed(value, name, path) for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])}
+    fields: dict[str, Any] = {
+        name: _needed(value, name, path)
+        for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])
+        if name == KEY_FIELD[kind] or kind not in by_key or not is_nothing(value.get(name))
+    }
     recipients = value.get("recipients")
     return Receipt(
         kind=kind,

@@ -72,6 +72,8 @@ CONTRADICTION = Reason(
 #: Codes of the old host that are as likely about one work notification (unknown, too old, recalled already) as
 #: about the agent of them all.
 AGENT_OR_TASK = frozenset({"400002", "40035"})
+#: Codes of a missing right that pages list beside those of one robot and conversation.
+ABOUT_ROBOT = frozenset({"auth.error", "unauthorized"})
 TOO_OLD = Reason(
     "robot.processQueryKey.expired",
     "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.",
@@ -171,8 +173,8 @@ def is_about_the_app(error: DingTalkError) -> bool:
 
 
 def is_about_the_kind(error: DingTalkError) -> bool:
-    """Tell whether an error concerns all messages of a connection and kind: a permission is missing."""
-    return isinstance(error, PermissionDeniedError)
+    """Tell whether an error concerns all messages of a connection and kind: the app lacks a permission."""
+    return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
 
 
 def stops_the_group(error: DingTalkError) -> bool:

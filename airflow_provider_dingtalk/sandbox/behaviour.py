@@ -44,6 +44,12 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ``failedResult`` with the code as reason.
     :param unknown_key_code: The code for a key that DingTalk never gave.
     :param unknown_robot_code: The code for a recall with a robot that there is none of: the pages list several.
+    :param unknown_robot_query_code: The code for a query with a robot that there is none of; the page of private
+        chats lists ``resource.not.found`` too.
+    :param foreign_robot_code: The code for a robot of another app, in recalls and queries; ``None``: that of each
+        page. The pages of private chats list ``unauthorized`` too.
+    :param foreign_conversation_code: The code for a conversation of another organisation, in recalls and queries;
+        ``None``: that of each page. The page of private chats lists ``auth.error`` too.
     :param max_keys: Keys taken in one recall call; 20 is documented.
     :param recall_window_hours: Undocumented: hours in which group and private-chat messages can be recalled;
         ``None`` for ever. One-on-one messages and work notifications have 24 hours (documented).
@@ -57,7 +63,7 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ``unchanged``: what it told before; ``no_status``: ``processQueryKey.expireTime``.
     :param readers_after_recall: Undocumented: whether it still tells who had read it.
     :param query_scope: The pages call robot and conversation of a query optional and list codes for both missing.
-        ``required`` refuses, ``optional`` takes the query by key alone.
+        ``optional`` takes the query by key alone (documented), ``required`` refuses it.
     :param repeat_filter: Documented: a work notification equal to an earlier one of the day does not reach the
         same person; the send is still answered with ``errcode`` 0.
     :param phone_dings_left: DINGs by SMS or telephone that are paid for; ``None`` for any number.
@@ -79,6 +85,9 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unfit_keys: Literal["whole_batch", "per_key"] = "whole_batch"
     unknown_key_code: Code = "invalid.processQueryKey"
     unknown_robot_code: Code = "invalidParameter.robotCode"
+    unknown_robot_query_code: Code = "invalidParameter.robotCode.notExsit"
+    foreign_robot_code: Code | None = None
+    foreign_conversation_code: Code | None = None
     max_keys: Annotated[int, Meta(ge=1)] = MAX_KEYS_PER_RECALL
     recall_window_hours: Seconds | None = None
     recall_too_early_seconds: Seconds = 0
@@ -87,7 +96,7 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     status_window_hours: Seconds | None = None
     status_after_recall: Literal["recalled", "unchanged", "no_status"] = "recalled"
     readers_after_recall: Literal["kept", "gone"] = "kept"
-    query_scope: Literal["required", "optional"] = "required"
+    query_scope: Literal["required", "optional"] = "optional"
     repeat_filter: bool = True
     phone_dings_left: Annotated[int, Meta(ge=0)] | None = None
 

@@ -30,6 +30,10 @@ class Plant(Order, frozen=True, kw_only=True):
 
     :param user_ids: Receivers; members of the conversation, or the first person there is, by default.
     :param readers: How many have read each.
+    :param source: What sent them: a send of a robot, a card that was created and delivered, or a scene group's
+        template. Keys of all three are taken alike (documented, not observed).
+    :param undelivered: Of a work notification, lists of those who did not get it, by their names in DingTalk's
+        answer, such as ``forbidden_user_id_list``.
     """
 
     kind: MessageKind
@@ -41,6 +45,8 @@ class Plant(Order, frozen=True, kw_only=True):
     user_ids: list[str] | None = None
     readers: Count = 0
     text: str = "planted"
+    source: Literal["send", "card", "scene_group"] = "send"
+    undelivered: dict[str, list[Any]] = {}
 
 
 class ConversationOrder(Order, frozen=True, kw_only=True):
@@ -95,6 +101,10 @@ def _first(world: World, message: Message, count: int) -> list[str]:
     return list(chosen)[:count]
 
 
+#: What a message that no send made is shown as.
+_MSG_KEYS = {"send": "sampleText", "card": "card", "scene_group": "scene group template"}
+
+
 def plant(world: World, order: Plant) -> dict[str, Any]:
     """Make messages; gives their keys. Costs no calls and takes no faults."""
     conversation = _planted_in(world, order)
@@ -114,8 +124,10 @@ def plant(world: World, order: Plant) -> dict[str, Any]:
             robot_code=None if is_work else order.robot_code,
             agent_id=order.agent_id if is_work else None,
             open_conversation_id=conversation.open_conversation_id if conversation else None,
+            msg_key=_MSG_KEYS[order.source],
             text=order.text,
             receivers=receivers,
+            undelivered=dict(order.undelivered),
         )
         keys.append(world.deliver(message))
         if order.readers:

@@ -40,11 +40,13 @@ def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
     :raises Refusal: It is not, or its template is gone or stopped.
     """
     robot = call.world.robots.get(robot_code)
+    behaviour = call.world.behaviour
     if robot is None:
-        unknown = call.world.behaviour.unknown_robot_code if codes is RECALL else codes.unknown
-        raise Refusal(unknown, "there is no such robot")
+        unknown = {RECALL: behaviour.unknown_robot_code, QUERY: behaviour.unknown_robot_query_code}
+        raise Refusal(unknown.get(codes, codes.unknown), "there is no such robot")
     if robot.client_id != call.client.client_id:
-        raise Refusal(codes.foreign, "the robot belongs to another app")
+        foreign = behaviour.foreign_robot_code if codes in (RECALL, QUERY) else None
+        raise Refusal(foreign or codes.foreign, "the robot belongs to another app")
     # The page of one-on-one recalls has no codes for templates: recalling goes on without one (our choice).
     if robot.template != "in_use" and call.endpoint.http.path != "/v1.0/robot/otoMessages/batchRecall":
         raise Refusal("template.stopped" if robot.template == "stopped" else "template.not.existed")
@@ -62,7 +64,8 @@ def conversation_of(
     if conversation is None or conversation.kind != kind:
         raise Refusal("invalid.openConversationId", "there is no such conversation")
     if conversation.corp_id not in call.client.corp_ids:
-        raise Refusal(codes.other_corp, "the conversation belongs to another organisation")
+        chosen = call.world.behaviour.foreign_conversation_code if codes in (RECALL, QUERY) else None
+        raise Refusal(chosen or codes.other_corp, "the conversation belongs to another organisation")
     if robot.robot_code not in conversation.robots:
         raise Refusal(codes.absent, "the robot is not in the conversation")
     if robot.stopped or conversation.stopped:

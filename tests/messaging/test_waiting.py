@@ -386,6 +386,8 @@ async def test_no_status_means_not_yet_for_the_young_and_the_end_for_the_old(din
 @pytest.mark.parametrize(("code", "error"), [
     ("bot.stopped", InvalidRequestError),
     ("template.stopped", InvalidRequestError),
+    ("unauthorized", PermissionDeniedError),
+    ("auth.error", PermissionDeniedError),
     ("invalid.openConversationId", InvalidRequestError),
     ("invalid.processQueryKey", InvalidKeyError),
 ])  # fmt: skip

@@ -76,9 +76,22 @@ def test_201_readers_are_200_and_1(talk: Dialogue) -> None:
 
 def test_query_scope_switch(talk: Dialogue) -> None:
     [key] = talk.plant("group")
+    assert talk.query("group", key, robotCode=None, openConversationId=None).json()["sendStatus"] == "SUCCESS"
+    talk.behave(query_scope="required")
     assert refused(talk.query("group", key, robotCode=None), "invalidParameter.robotCode.missing")
     talk.behave(query_scope="optional")
     assert talk.query("group", key, robotCode=None, openConversationId=None).json()["sendStatus"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("source", ["card", "scene_group"])
+@pytest.mark.parametrize("kind", ["group", "private_chat"])
+def test_keys_of_cards_and_scene_groups_are_taken_as_those_of_sends(
+    talk: Dialogue, kind: str, source: str
+) -> None:
+    keys = talk.plant(kind, count=2, source=source, readers=1)
+    assert len(talk.query(kind, keys[0]).json()["readUserIds"]) == 1
+    assert sorted(talk.recall(kind, keys).json()["successResult"]) == sorted(keys)
+    assert talk.query(kind, keys[0]).json()["sendStatus"] == "RECALLED"
 
 
 def test_oto_send_says_who_got_nothing(talk: Dialogue) -> None:

@@ -103,6 +103,16 @@ def _query_too_early(talk: Dialogue) -> httpx.Response:
     return _ask(talk)
 
 
+def _lacking(talk: Dialogue, name: str) -> httpx.Response:
+    talk.behave(query_scope="required")
+    return _ask(talk, **{name: None})
+
+
+def _switched(talk: Dialogue, ask: Cause, **switches: object) -> httpx.Response:
+    talk.behave(**switches)
+    return ask(talk)
+
+
 def _work_recall(talk: Dialogue) -> httpx.Response:
     params = {"access_token": talk.token}
     form = {"agent_id": 1000, "msg_task_id": 1}
@@ -121,22 +131,43 @@ CAUSES: dict[str, dict[str, Cause]] = {
         "robot.processQueryKey.expired": lambda t: t.recall("oto", t.plant("oto", age_seconds=25 * HOUR)),
         "notRevoke.all.messages": _twice,
     },
-    "002": _recall_causes("private_chat"),
+    "002": {
+        **_recall_causes("private_chat"),
+        "unauthorized": lambda t: _switched(
+            t,
+            lambda t: t.recall("private_chat", t.plant("private_chat"), robotCode="dingother"),
+            foreign_robot_code="unauthorized",
+        ),
+        "resource.not.found": lambda t: _switched(
+            t,
+            lambda t: t.recall("private_chat", t.plant("private_chat"), robotCode="dingnobody"),
+            unknown_robot_code="resource.not.found",
+        ),
+    },
     "003": {
         "invalidParameter.param.invalid": lambda t: _ask(t, colour="blue"),
         "invalidParameter.robotCode.notExsit": _query_absent_robot,
-        "invalidParameter.robotCode.missing": lambda t: _ask(t, robotCode=None),
+        "invalidParameter.robotCode.missing": lambda t: _lacking(t, "robotCode"),
         "invalidParameter.processQueryKey.missing": lambda t: t.query("private_chat", None),
         "invalidParameter.cursor.invalid": lambda t: _ask(t, nextToken="50"),
         "invalidParameter.pageSize.invalid": lambda t: _ask(t, maxResults=201),
         "invalidParameter.robotCode.invalid": lambda t: _ask(t, robotCode="dingother"),
         "invalid.openConversationId": lambda t: _ask(t, openConversationId="cidnowhere"),
-        "openConversationId.notExisted": lambda t: _ask(t, openConversationId=None),
+        "openConversationId.notExisted": lambda t: _lacking(t, "openConversationId"),
         "invalid.processQueryKey": lambda t: t.query("private_chat", "nothing"),
         "bot.stopped": lambda t: _query_changed(t, stopped=True),
         "template.not.existed": lambda t: _query_template(t, "missing"),
         "template.stopped": lambda t: _query_template(t, "stopped"),
         "processQueryKey.expireTime": _query_too_early,
+        "unauthorized": lambda t: _switched(
+            t, lambda t: _ask(t, robotCode="dingother"), foreign_robot_code="unauthorized"
+        ),
+        "resource.not.found": lambda t: _switched(
+            t, lambda t: _ask(t, robotCode="dingnobody"), unknown_robot_query_code="resource.not.found"
+        ),
+        "auth.error": lambda t: _switched(
+            t, lambda t: _query_changed(t, corp_id="dingelsewhere"), foreign_conversation_code="auth.error"
+        ),
         "conversation.org.dismatch": lambda t: _query_changed(t, corp_id="dingelsewhere"),
     },
     "004": {"400002": _work_recall},
@@ -146,8 +177,8 @@ CAUSES: dict[str, dict[str, Cause]] = {
 INJECTED: dict[str, set[str]] = {
     "000": {"system.error"},
     "001": {"system.error"},
-    "002": {"system.error", "unauthorized", "resource.not.found"},
-    "003": {"system.error", "unauthorized", "resource.not.found", "auth.error"},
+    "002": {"system.error"},
+    "003": {"system.error"},
     "004": {"500"},
 }
 
