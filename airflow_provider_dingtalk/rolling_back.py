@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk import outbox
+from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.execution import RECALLED, recall_job, run_recall
 from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
@@ -38,12 +38,12 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     log.info("Nothing failed: %d messages kept.", kept)
     if kept:
         ti = context["ti"]
-        outbox.write(context, ti.dag_id, ti.run_id, {"kept": kept, "recalled": 0, "left": 0})
+        rollback_log.write(context, ti.dag_id, ti.run_id, {"kept": kept, "recalled": 0, "left": 0})
     return {"kept": kept}
 
 
 def leave_word(context: Context, report: Report) -> None:
-    """Push all keys that a task recalled, and note in its DAG's outbox what became of its messages."""
+    """Push all keys that a task recalled, and note in its DAG's rollback log what became of its messages."""
     _push_recalled(context, report)
     _note_own(context, report)
 
@@ -60,7 +60,7 @@ def _push_recalled(context: Context, report: Report) -> None:
 def _note_own(context: Context, report: Report) -> None:
     if report.settled:
         ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
-        outbox.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
+        rollback_log.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
 
 
 def _noted(counts: Counter[str], total: int) -> dict[str, int]:
@@ -156,7 +156,7 @@ class RollingBack:
             self._context["ti"].xcom_push(READERS, list(everybody))
 
     def _leave_word(self, report: Report) -> None:
-        """Push all keys that are recalled, and note in each run's outbox what became of its messages."""
+        """Push all keys that are recalled, and note in each run's rollback log what became of its messages."""
         context = self._context
         _push_recalled(context, report)
         if self._recalled_keys:
@@ -169,4 +169,4 @@ class RollingBack:
                 continue
             counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
             swept = {"swept": 1} if self._is_sweep else {}
-            outbox.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)
+            rollback_log.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk import outbox
+from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.execution import SENDING
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso, parse_receipts
@@ -54,7 +54,7 @@ def of_run(
 def of_window(
     context: Context, dag_id: str | None, since: float, until: float | None, rollbacks: Sequence[str]
 ) -> list[Found]:
-    """What all runs of a DAG sent in a time, of those in its outbox and those whose rollback did not succeed.
+    """What all runs of a DAG sent in a time: runs of its rollback log, and those whose rollback did not succeed.
 
     :param dag_id: None: this one.
     :param since: Seconds since the epoch; so is ``until``.
@@ -62,7 +62,7 @@ def of_window(
     """
     dag_id = dag_id or context["ti"].dag_id
     # An event is younger than the messages it is about.
-    noted = [str(event.extra["run_id"]) for event in outbox.read(dag_id, iso(since))]
+    noted = [str(event.extra["run_id"]) for event in rollback_log.read(dag_id, iso(since))]
     run_ids = dict.fromkeys(noted + runs_not_rolled_back(context, dag_id, rollbacks))
     found = [of_run(context, dag_id, run_id) for run_id in run_ids]
     for one in found:
@@ -72,7 +72,7 @@ def of_window(
 
 def swept_runs(dag_id: str) -> set[str]:
     """Runs of a DAG of which a sweep has left nothing to take back."""
-    swept = [event.extra for event in outbox.read(dag_id) if event.extra.get("swept")]
+    swept = [event.extra for event in rollback_log.read(dag_id) if event.extra.get("swept")]
     return {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
 
 
@@ -116,12 +116,12 @@ def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
-    """Keys of messages that some task, of this DAG or another one, noted in the outbox as recalled."""
+    """Keys of messages that some task, of this DAG or another one, noted in the rollback log as recalled."""
     if context.get("outlet_events") is None:
         return set()
     sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
     gone: set[str] = set()
-    for event in outbox.read(dag_id, iso(min(sent)) if sent else None):
+    for event in rollback_log.read(dag_id, iso(min(sent)) if sent else None):
         if event.extra.get("recalled"):
             source = {"dag_id": event.source_dag_id, "run_id": event.source_run_id}
             gone |= Tasks(context, [event.source_task_id], **source).recalled()

@@ -179,7 +179,7 @@ class RecallOperator(PlainTexts, BaseOperator):
     """What all recall operators share.
 
     The report goes into the XCom ``report`` before anything is raised, and into the log as a table. If the task
-    succeeds, an event of its DAG's outbox says how many messages it took back.
+    succeeds, an event of its DAG's rollback log says how many messages it took back.
     """
 
     ui_color = "#ffe7ba"
@@ -246,9 +246,9 @@ class RecallOperator(PlainTexts, BaseOperator):
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
         """Outlets as a user gives them, and those through which the task leaves word."""
-        from airflow_provider_dingtalk.outbox import with_outbox
+        from airflow_provider_dingtalk.rollback_log import with_rollback_log
 
-        return with_outbox(outlets, dag)
+        return with_rollback_log(outlets, dag)
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
         raise NotImplementedError

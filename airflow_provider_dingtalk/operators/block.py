@@ -59,7 +59,7 @@ def rollback_on_failure(
 
     It makes a task that runs when all tasks of the block are done, however they ended: also when a send failed
     half-way or a worker was killed. If nothing failed it takes nothing back. What it did stands in the DAG's
-    outbox; see :mod:`airflow_provider_dingtalk.outbox`. A second task, its watcher, fails the run if something in
+    rollback log; see :mod:`airflow_provider_dingtalk.rollback_log`. A second task fails the run if something in
     the block failed, where Airflow would call the run a success.
 
     Put it around tasks, task groups, mapped tasks and branches, in a DAG or in a task group; in a mapped task

@@ -130,9 +130,9 @@ class DingTalkRollbackOperator(RecallOperator):
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        from airflow_provider_dingtalk.outbox import with_outboxes
+        from airflow_provider_dingtalk.rollback_log import with_rollback_logs
 
-        return with_outboxes(outlets, dag)
+        return with_rollback_logs(outlets, dag)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
         """Refuse ids of no task: their receipts would never be found, and nobody would notice."""

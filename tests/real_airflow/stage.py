@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_dingtalk.rollback_log import rollback_log
 from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from demo.airflow_api import AirflowApi
@@ -172,9 +173,9 @@ class Stage:
         """Start a run and wait until it is finished."""
         return self.begin(dag_id, **conf).wait()
 
-    def outbox(self, dag_id: str, *runs: Run) -> list[dict[str, Any]]:
-        """Events of a DAG's outbox, made by these runs or by any; none while Airflow knows no such asset."""
-        name = f"dingtalk_outbox_{dag_id}"
+    def rollback_log(self, dag_id: str, *runs: Run) -> list[dict[str, Any]]:
+        """Events of a DAG's rollback log, made by these runs or by any; none while Airflow knows no such asset."""
+        name = rollback_log(dag_id).name
         assets = self.airflow.get("/assets", name_pattern=name)["assets"]
         ids = [asset["id"] for asset in assets if asset["name"] == name]
         found = [self.airflow.get("/assets/events", asset_id=each, limit=100)["asset_events"] for each in ids]

@@ -59,8 +59,8 @@ def test_a_recall_can_be_mapped_over_receipts(runs: tuple[Run, Run], stage: Stag
             assert classes(run.report("recall_each", index))["recalled"] == {key}
 
 
-def test_each_of_the_mapped_recalls_is_an_event_of_the_outbox(runs: tuple[Run, Run], stage: Stage):
-    found = stage.outbox("real_mapped_sends", *runs)
+def test_each_of_the_mapped_recalls_is_an_event_of_the_rollback_log(runs: tuple[Run, Run], stage: Stage):
+    found = stage.rollback_log("real_mapped_sends", *runs)
     events = [event for event in found if event["source_task_id"] == "recall_each"]
     noted = sorted((event["source_run_id"], event["source_map_index"]) for event in events)
     assert noted == sorted((run.run_id, index) for run in runs for index in range(2))

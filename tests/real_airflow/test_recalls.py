@@ -119,8 +119,8 @@ def test_the_log_shows_the_report_as_a_table(mixture: Mixture):
     assert "3 failed: not.allowed.robotCode." in log
 
 
-def test_each_recall_is_an_event_of_its_dag_s_outbox(mixture: Mixture, stage: Stage):
-    events = stage.outbox("real_recall_keys_leniently", mixture.lenient)
+def test_each_recall_is_an_event_of_its_dag_s_rollback_log(mixture: Mixture, stage: Stage):
+    events = stage.rollback_log("real_recall_keys_leniently", mixture.lenient)
     noted = {event["source_task_id"]: event["extra"] for event in events}
     assert {kind: extra["recalled"] for kind, extra in noted.items()} == {
         kind: len(mixture.good[kind]) for kind in KINDS

@@ -72,10 +72,10 @@ def test_what_was_read_stays_and_its_readers_can_be_told(good: dict[str, Run], s
     assert len(sent(stage, "Please forget the last message.")) == 1
 
 
-def test_the_outbox_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
+def test_the_rollback_log_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
     # Airflow's scheduler lists an asset of an alias at its next clean-up.
-    wait_until("the outbox is among the assets", lambda: bool(stage.outbox("real_rollback")))
-    events = stage.outbox("real_rollback")
+    wait_until("the rollback log is among the assets", lambda: bool(stage.rollback_log("real_rollback")))
+    events = stage.rollback_log("real_rollback")
     of_first = [event["extra"] for event in events if event["extra"]["run_id"] == good["first"].run_id]
     assert {"kept": 6, "recalled": 0, "left": 0} in [
         {name: extra[name] for name in ("kept", "recalled", "left") if name in extra} for extra in of_first

@@ -131,7 +131,7 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: St
     }
     assert len(stage.dingtalk.messages()) == 3
     assert classes(run.report("each.rollback", 1))["recalled"] == wrong == stage.dingtalk.gone()
-    noted = {event["source_map_index"]: event["extra"] for event in stage.outbox("real_rollback_each", run)}
+    noted = {event["source_map_index"]: event["extra"] for event in stage.rollback_log("real_rollback_each", run)}
     assert [noted[index].get("kept", 0) for index in range(3)] == [1, 0, 1]
     assert [noted[index]["recalled"] for index in range(3)] == [0, 1, 0]
 

@@ -1,0 +1,102 @@
+"""The rollback log: an Airflow asset for each DAG, whose events say which run's messages were recalled or kept.
+
+An event is small and names a run; the receipts themselves stay in the run's XComs: 10,000 messages are one event.
+Airflow makes events of tasks that succeed only. So the tasks that recall make them, not the sends.
+
+A task that recalls names its DAG's log as an outlet, and makes one event each time it succeeds: empty if it had
+nothing to say of its own run. Of other runs and DAGs a rollback writes through an alias. It does not do so of its
+own run: seen on 3.3.2, tasks side by side that make an asset's first event by an alias fail for it, for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import Asset, AssetAlias
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+#: An outlet of every rollback; through it a task makes events in the logs of other runs and DAGs.
+ALIAS = "dingtalk_rollback_log"
+VERSION = 1
+#: Longest encoded DAG id in an asset's name and URI. Airflow takes 1,500 characters, MySQL indexes name and URI.
+MAX_ENCODED = 500
+
+
+def rollback_log(dag_id: str) -> Asset:
+    """Return the rollback log of a DAG, for the Assets page or to schedule another DAG by."""
+    encoded = encode_id(dag_id)
+    return Asset(name=f"dingtalk_rollback_log_{encoded}", uri=f"dingtalk://rollback_log/{encoded}")
+
+
+def encode_id(dag_id: str) -> str:
+    """Encode a DAG id as ASCII; two DAG ids never become the same text.
+
+    Airflow takes ASCII only for an asset's URI, and on MySQL for its name, but any letters for a DAG id.
+    """
+    encoded = quote(dag_id, safe="")
+    if len(encoded) <= MAX_ENCODED:
+        return encoded
+    # No encoded id holds a tilde: Airflow does not take it in a DAG id.
+    digest = hashlib.sha256(dag_id.encode()).hexdigest()
+    return f"{encoded[: MAX_ENCODED - len(digest) - 1]}~{digest}"
+
+
+def with_rollback_log(outlets: Any, dag: Any) -> list[Any]:
+    """Add the rollback log of a DAG to the outlets that a user gives; nothing without a DAG."""
+    return _with(outlets, dag, aliases=())
+
+
+def with_rollback_logs(outlets: Any, dag: Any) -> list[Any]:
+    """Add the rollback logs of all DAGs to the outlets that a user gives."""
+    return _with(outlets, dag, aliases=(ALIAS,))
+
+
+def _with(outlets: Any, dag: Any, aliases: tuple[str, ...]) -> list[Any]:
+    listed = _listed(outlets)
+    try:
+        logs = [rollback_log(dag.dag_id)] if dag is not None else []
+        ours = [*logs, *map(AssetAlias, aliases)]
+    except Exception:
+        # An error here would hide every DAG of the file, and a rollback works without its log.
+        log.exception("The rollback log cannot be an outlet; rollbacks of this DAG leave no events.")
+        return listed
+    return [*listed, *(outlet for outlet in ours if outlet not in listed)]
+
+
+def _listed(outlets: Any) -> list[Any]:
+    return list(outlets) if isinstance(outlets, list | tuple | set) else [outlets] if outlets else []
+
+
+def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int]) -> None:
+    """Note what became of a run's messages. Airflow keeps it if the task succeeds.
+
+    :param counts: Messages by what became of them: ``kept``, ``recalled``, ``failed``, ``expired``, ``unknown``.
+    """
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    extra: dict[str, Any] = {"version": VERSION, "dag_id": dag_id, "run_id": run_id, **counts}
+    asset, outlets, ti = rollback_log(dag_id), context["task"].outlets, context["ti"]
+    if asset in outlets and (dag_id, run_id) == (ti.dag_id, ti.run_id):
+        events[asset].extra = extra
+    elif AssetAlias(ALIAS) in outlets:
+        events[AssetAlias(ALIAS)].add(asset, extra=extra)
+
+
+def read(dag_id: str, after: str | None = None) -> list[Any]:
+    """Read the events of a DAG's rollback log, oldest first.
+
+    :param after: Moment in ISO 8601; None: since ever.
+    """
+    from airflow_provider_dingtalk.version_compat import asset_events
+
+    events = asset_events(rollback_log(dag_id), after)
+    return [event for event in events if (event.extra or {}).get("version") == VERSION]
