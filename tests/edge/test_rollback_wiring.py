@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, TaskGroup, TriggerRule, task, task_group
+from airflow.sdk import DAG, Asset, AssetAlias, TaskGroup, TriggerRule, task, task_group
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.operators import (
@@ -15,6 +16,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkSendGroupMessageOperator,
     rollback_on_failure,
 )
+from airflow_provider_dingtalk.rollback_log import ALIAS, rollback_log
 
 
 def send(task_id: str = "send") -> DingTalkSendGroupMessageOperator:
@@ -199,3 +201,137 @@ def test_a_block_outside_of_a_dag_is_refused():
 def test_what_the_block_says_itself_cannot_be_said_again(name: str):
     with pytest.raises(InvalidInputError, match=f"rollback_on_failure: takes no {name}"):
         dag_of(lambda: _block(send, **{name: ["send"]}))
+
+
+# ── what the DAG hands down ──
+
+
+def _alert(context: Any) -> None:
+    """Stands for a notifier."""
+
+
+def _veto(context: Any, result: Any = None) -> None:
+    """Stands for a check of a team's own that fails."""
+    raise ValueError("not now")
+
+
+CALLBACKS = [f"on_{when}_callback" for when in ("execute", "failure", "success", "retry", "skipped")]
+TABLE = Asset("table")
+HOSTILE: dict[str, Any] = {
+    "dingtalk_conn_id": "dingtalk_prod",
+    "owner": "finance",
+    "queue": "inside",
+    "run_as_user": "dingtalk",
+    "executor_config": {"image": "ours"},
+    **dict.fromkeys(CALLBACKS, _alert),
+    "email": ["us@example.com"],
+    "retries": 0,
+    "retry_delay": timedelta(hours=1),
+    "retry_exponential_backoff": True,
+    "execution_timeout": timedelta(seconds=1),
+    "pool": "one_slot",
+    "pool_slots": 7,
+    "max_active_tis_per_dag": 1,
+    "max_active_tis_per_dagrun": 1,
+    "depends_on_past": True,
+    "wait_for_downstream": True,
+    "wait_for_past_depends_before_skipping": True,
+    "trigger_rule": "none_failed",
+    "weight_rule": "upstream",
+    "priority_weight": 1,
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "end_date": datetime(2026, 1, 2, tzinfo=UTC),
+    "pre_execute": _veto,
+    "post_execute": _veto,
+    "map_index_template": "{{ nothing.like.that }}",
+    "do_xcom_push": False,
+    "multiple_outputs": True,
+    "inlets": [TABLE],
+    "outlets": [TABLE],
+    "dry_run": True,
+    "since": "2026-01-01",
+    "receipts": [{"kind": "oto"}],
+}
+
+
+@pytest.fixture
+def hostile() -> DAG:
+    def build():
+        with rollback_on_failure():
+            send() >> _branch("branch")
+
+    with pytest.warns(DeprecationWarning, match="email"):
+        return dag_of(build, default_args=HOSTILE, start_date=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_the_rollback_follows_what_helps(hostile: DAG):
+    rollback = hostile.get_task("rollback")
+    assert rollback.dingtalk_conn_id == hostile.get_task("send").dingtalk_conn_id == "dingtalk_prod"
+    for name in ("owner", "queue", "run_as_user", "executor_config"):
+        assert getattr(rollback, name) == HOSTILE[name]
+        assert getattr(hostile.get_task("rollback_watcher"), name) == HOSTILE[name]
+    # That a rollback failed is news.
+    assert [getattr(rollback, name) for name in CALLBACKS] == [[_alert]] * len(CALLBACKS)
+    assert rollback.email == HOSTILE["email"]
+
+
+@pytest.mark.parametrize("task_id", ["rollback", "rollback_watcher", "rollback_after_branch"])
+def test_none_of_ours_waits_or_is_cut_off(hostile: DAG, task_id: str):
+    ours = hostile.get_task(task_id)
+    assert (ours.pool, ours.pool_slots) == ("default_pool", 1)
+    assert ours.max_active_tis_per_dag is ours.max_active_tis_per_dagrun is None
+    assert not (ours.depends_on_past or ours.wait_for_downstream or ours.wait_for_past_depends_before_skipping)
+    assert ours.execution_timeout is ours.map_index_template is None
+    assert ours._pre_execute_hook is ours._post_execute_hook is None
+    assert ours.end_date is None
+    assert (ours.priority_weight, ours.weight_rule, ours.inlets) == (1000, "absolute", [])
+    assert (ours.retry_delay.total_seconds(), ours.retry_exponential_backoff) == (30, 0)
+    assert TABLE not in ours.outlets
+    assert ours.do_xcom_push and not ours.multiple_outputs
+
+
+def test_the_rollback_is_about_its_block_and_in_earnest(hostile: DAG):
+    rollback = hostile.get_task("rollback")
+    assert rollback.dry_run is False
+    assert rollback.since is rollback.receipts is None
+    assert rollback.outlets == [rollback_log("some"), AssetAlias(ALIAS)]
+
+
+@pytest.mark.parametrize("task_id", ["rollback_watcher", "rollback_after_branch"])
+def test_what_stands_beside_it_never_alerts(hostile: DAG, task_id: str):
+    ours = hostile.get_task(task_id)
+    assert [getattr(ours, name) for name in CALLBACKS] == [[]] * len(CALLBACKS)
+    assert ours.email is None
+    assert not (ours.email_on_failure or ours.email_on_retry)
+    assert ours.retries == 0
+
+
+def test_the_empty_task_behind_a_branch_waits_for_the_branch(hostile: DAG):
+    assert hostile.get_task("rollback_after_branch").trigger_rule is TriggerRule.ALL_SUCCESS
+
+
+def test_more_retries_than_ours_are_kept():
+    assert dag_of(lambda: _block(send), default_args={"retries": 9}).get_task("rollback").retries == 9
+
+
+def test_a_task_group_hands_down_too():
+    def build():
+        with TaskGroup("group", default_args={"dingtalk_conn_id": "dingtalk_prod"}):
+            _block(send)
+
+    assert dag_of(build).get_task("group.rollback").dingtalk_conn_id == "dingtalk_prod"
+
+
+def test_what_is_given_to_the_block_counts_also_for_where_its_watcher_runs():
+    options = {"pool": "ours", "queue": "fast", "priority_weight": 5, "execution_timeout": timedelta(hours=1)}
+    dag = dag_of(lambda: _block(send, outlets=[TABLE], **options), default_args={"pool": "one_slot"})
+    rollback, watcher = dag.get_task("rollback"), dag.get_task("rollback_watcher")
+    assert {name: getattr(rollback, name) for name in options} == options
+    assert (watcher.pool, watcher.queue, watcher.priority_weight) == ("ours", "fast", 5)
+    assert watcher.execution_timeout is None
+    assert TABLE in rollback.outlets
+
+
+def test_an_argument_that_nothing_knows_is_refused():
+    with pytest.raises(TypeError, match="max_message"):
+        dag_of(lambda: _block(send, max_message=3))
