@@ -7,7 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.execution import RECALLED, RECEIPTS, RECEIPTS_COUNT, SENDING
+from airflow_provider_dingtalk.execution import RECALLED, RECEIPTS_COUNT, SENDING
+from airflow_provider_dingtalk.run_history import (
+    RETURN_VALUE,
+    SentMessages,
+    clean,
+    merge,
+    number_of,
+    recalled_by,
+    sent_by,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -53,11 +62,15 @@ class Tasks:
             self._siblings = _siblings(context) if self._is_here() else frozenset()
         self._others = _names(context) - {*self.ids} if self.dag_id == self._ti.dag_id else frozenset()
 
-    def pull(self, key: str) -> list[Any]:
-        """What was pushed under a key, by failed, killed and mapped tasks too."""
+    def pull(self, key: str, task_ids: Sequence[str] | None = None) -> list[Any]:
+        """What was pushed under a key, by failed, killed and mapped tasks too.
+
+        :param task_ids: Only of these; by default of all.
+        """
         where = {} if self._is_here() else {"dag_id": self.dag_id, "run_id": self.run_id}
-        alone = [task_id for task_id in self.ids if task_id in self._siblings]
-        others = [task_id for task_id in self.ids if task_id not in self._siblings]
+        asked = self.ids if task_ids is None else task_ids
+        alone = [task_id for task_id in asked if task_id in self._siblings]
+        others = [task_id for task_id in asked if task_id not in self._siblings]
         found: list[Any] = []
         if others:
             found += self._ti.xcom_pull(task_ids=others, key=key, **where) or ()
@@ -65,26 +78,20 @@ class Tasks:
             found += self._ti.xcom_pull(task_ids=alone, key=key, map_indexes=[self._map_index], **where) or ()
         return [value for value in found if value is not None]
 
-    def pull_numbered(self, key: str) -> list[Any]:
-        """The same of ``key_0``, ``key_1``, … up to the first that nobody pushed."""
-        found: list[Any] = []
-        number = 0
-        while chunks := [chunk for chunk in self.pull(key.format(number)) if chunk]:
-            found += chunks
-            number += 1
-        return found
-
-    def receipts(self) -> list[Any]:
-        """Receipts, in lists."""
-        return self.pull_numbered(RECEIPTS)
+    def sent(self) -> SentMessages:
+        """Find what these tasks sent."""
+        if not self.ids:
+            return SentMessages()
+        states = self.states()
+        return merge(sent_by(self._xcoms_of(task_id, states)) for task_id in self.ids)
 
     def recalled(self) -> set[str]:
-        """Keys of the messages that these tasks took back."""
-        return {key for chunk in self.pull_numbered(RECALLED) for key in chunk}
+        """Find the keys of the messages that these tasks recalled."""
+        return {key for task_id in self.ids for key in recalled_by(self._xcoms_of(task_id), RECALLED)}
 
     def number_sent(self) -> int:
-        """How many receipts there are."""
-        return sum(self.pull(RECEIPTS_COUNT))
+        """Count the receipts that these tasks registered."""
+        return number_of(self.pull(RECEIPTS_COUNT))
 
     def has_failed(self) -> bool:
         """Whether one of them failed, or could not run because another one did."""
@@ -109,11 +116,22 @@ class Tasks:
         :param patience: Seconds to wait at most.
         """
         waited = 0.0
-        while any(not said["is_over"] for said in self.pull(SENDING)) and waited < patience:
+        while any(_is_sending(said) for said in self.pull(SENDING)) and waited < patience:
             if not waited:
                 log.info("A send was cut off; waiting up to %.0f s for what it may still send.", patience)
             sleep(1)
             waited += 1
+
+    def _xcoms_of(self, task_id: str, states: Iterable[str] = ()) -> _WorkerXComs:
+        """XComs of one of the tasks.
+
+        :param states: Names of all instances.
+        """
+        alone = self._map_index if task_id in self._siblings else None
+        others = self._others if self.dag_id == self._ti.dag_id else frozenset()
+        names = [name for name in states if name not in others or name == task_id]
+        instances = 1 if alone is not None else sum(_is_of(name, task_id, None) for name in names)
+        return _WorkerXComs(self, task_id, max(instances, 1))
 
     def _is_here(self) -> bool:
         return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
@@ -123,6 +141,42 @@ class Tasks:
         return name not in self._others and any(
             _is_of(name, task_id, self._map_index if task_id in self._siblings else None) for task_id in self.ids
         )
+
+
+class _WorkerXComs:
+    """XComs of one task, as a worker may read them."""
+
+    #: Airflow asks the XCom backend before it hands a value over.
+    hides_values = False
+
+    def __init__(self, tasks: Tasks, task_id: str, instances: int) -> None:
+        self._tasks = tasks
+        self.task_id = task_id
+        self.instances = instances
+
+    def pull(self, key: str) -> list[Any]:
+        """Read the values of all instances under a key."""
+        if key != RETURN_VALUE:
+            return self._tasks.pull(key, [self.task_id])
+        try:
+            return self._tasks.pull(key, [self.task_id])
+        except Exception as error:
+            if not _is_of_a_value(error):
+                raise
+            # What a stranger's task returns may be of a class that is not installed or not allowed here.
+            log.warning("Ignoring what task %s returned: it cannot be read (%s).", self.task_id, clean(error))
+            return []
+
+
+def _is_of_a_value(error: Exception) -> bool:
+    """Tell an error of a value's own class from one of Airflow, its API server or its storage."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    return not isinstance(error, AirflowRuntimeError | OSError)
+
+
+def _is_sending(said: Any) -> bool:
+    return isinstance(said, dict) and said.get("is_over") is False
 
 
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
@@ -162,12 +216,17 @@ def _is_of(name: str, task_id: str, map_index: int | None) -> bool:
     if name == task_id:
         return True
     index = name.removeprefix(f"{task_id}_")
-    return index != name and index.isdigit() and map_index in (None, int(index))
+    return index != name and _is_index(index) and map_index in (None, int(index))
 
 
 def _unmapped(name: str) -> str:
     head, _, index = name.rpartition("_")
-    return head if head and index.isdigit() else name
+    return head if head and _is_index(index) else name
+
+
+def _is_index(text: str) -> bool:
+    """Whether it is a map index; a task id may end in a digit of another script, which is no number to Python."""
+    return text.isascii() and text.isdigit()
 
 
 def _names(context: Context) -> frozenset[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.execution import SENDING
-from airflow_provider_dingtalk.messaging.receipts import Receipt, iso, parse_receipts
+from airflow_provider_dingtalk.messaging.receipts import Receipt, iso
 from airflow_provider_dingtalk.runs import Tasks, indexes_not_rolled_back, runs_not_rolled_back, tasks_of_run
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 class Found(Struct):
     """What one run sent.
 
-    :param receipts: Of messages that nobody is known to have taken back.
+    :param receipts: Of messages that are not known to be recalled.
+    :param missing: Number of registered receipts that cannot be read, by task id.
     """
 
     dag_id: str
     run_id: str
     receipts: list[Receipt]
+    missing: dict[str, int] = field(default_factory=dict)
 
 
 def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
@@ -100,19 +102,22 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
                 task_id
                 for task_id in everybody.ids
                 for said in Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)[:1]
-                if rollback in said["rollbacks"]
+                if isinstance(said, dict) and rollback in (said.get("rollbacks") or ())
             ]
             tasks = Tasks(context, ours, dag_id=dag_id, run_id=run_id, map_index=map_index)
-            found.receipts += _left(context, tasks, everybody.recalled()).receipts
+            left = _left(context, tasks, everybody.recalled())
+            found.receipts += left.receipts
+            found.missing |= left.missing
     return found
 
 
 def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found:
-    receipts = parse_receipts(tasks.receipts()) if tasks.ids else []
+    sent = tasks.sent()
     gone = set(recalled)
-    if receipts:
-        gone |= _recalled_elsewhere(context, tasks.dag_id, receipts)
-    return Found(tasks.dag_id, tasks.run_id, [receipt for receipt in receipts if receipt.key not in gone])
+    if sent.receipts:
+        gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)
+    left = [receipt for receipt in sent.receipts if receipt.key not in gone]
+    return Found(tasks.dag_id, tasks.run_id, left, sent.missing)
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:

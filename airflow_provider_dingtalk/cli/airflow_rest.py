@@ -5,18 +5,22 @@ https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import msgspec
+from msgspec import Struct
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.api.hosts import is_loopback
 from airflow_provider_dingtalk.cli.exits import AirflowRefusedError, AirflowUnreachableError
+from airflow_provider_dingtalk.run_history import clean
 
 URL_VARIABLE = "AIRFLOW_API_URL"
 TOKEN_VARIABLE = "AIRFLOW_API_TOKEN"
@@ -28,6 +32,48 @@ DEADLINE = 30.0
 #: Attempts of a request that fails for now, and seconds between them.
 ATTEMPTS, PAUSE = 4, 0.5
 _LOG_IN = f"Set {TOKEN_VARIABLE}, or {USER_VARIABLE} and {PASSWORD_VARIABLE}."
+
+
+#: Entries of one list that are read: an answer that never ends is no answer.
+MAX_ENTRIES = 1_000_000
+_T = TypeVar("_T")
+
+
+class Run(Struct, frozen=True):
+    """A run, by its ids."""
+
+    dag_id: str
+    dag_run_id: str
+
+
+class Task(Struct, frozen=True):
+    """A task of a run, by its id."""
+
+    task_id: str
+
+
+class XCom(Struct, frozen=True):
+    """An XCom without its value."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    key: str
+
+
+class _Entry(Struct, frozen=True):
+    task_id: str
+    map_index: int
+    key: str
+
+
+class _Page(Struct, frozen=True):
+    total_entries: int
+
+
+class _Value(Struct, frozen=True):
+    value: Any
 
 
 class AirflowRest:
@@ -42,9 +88,7 @@ class AirflowRest:
         self._sleep = sleep
         host = _host_of(self._url)
         # Redirects are not followed: the token must not go elsewhere. No proxy stands before loopback.
-        self._http = httpx.Client(
-            base_url=self._url, timeout=DEADLINE, follow_redirects=False, trust_env=not is_loopback(host)
-        )
+        self._http = _http_client(self._url, trust_env=not is_loopback(host))
 
     @classmethod
     def at(cls, url: str | None) -> Self:
@@ -68,57 +112,50 @@ class AirflowRest:
 
     # ── what there is to read ────────────────────────────────────────────────────────────────────────
 
-    def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
-        """A run; None if there is none."""
-        return self._get(_path("dags", dag_id, "dagRuns", run_id))
+    def has_run(self, dag_id: str, run_id: str) -> bool:
+        """Look whether there is a run."""
+        answer = self._get(_path("dags", dag_id, "dagRuns", run_id))
+        return answer is not None and bool(_converted(answer, Run))
 
-    def runs(self, dag_id: str | None, **filters: Any) -> Iterator[dict[str, Any]]:
-        """The runs of a DAG, or of all DAGs.
+    def runs(self, dag_id: str | None, **filters: Any) -> Iterator[Run]:
+        """Read the runs of a DAG, or of all DAGs.
 
-        :raises InvalidInputError: There is no such DAG.
+        :raises InvalidInputError: If there is no such DAG.
         """
-        yield from self._pages(_path("dags", dag_id or "~", "dagRuns"), "dag_runs", filters)
+        yield from self._pages(_path("dags", dag_id or "~", "dagRuns"), "dag_runs", Run, filters)
 
     def task_ids(self, dag_id: str, run_id: str) -> set[str]:
-        """The tasks of a run."""
+        """Read the ids of a run's tasks."""
         path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances")
-        return {task["task_id"] for task in self._pages(path, "task_instances", {})}
+        return {task.task_id for task in self._pages(path, "task_instances", Task, {})}
 
-    def xcoms(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Which XComs the tasks of a run left, without their values."""
+    def xcoms(self, dag_id: str, run_id: str) -> list[XCom]:
+        """Read which XComs the tasks of a run left, without their values."""
         path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances", "~", "xcomEntries")
-        found = {
-            (one["task_id"], one["map_index"], one["key"]): one for one in self._pages(path, "xcom_entries", {})
-        }
-        return list(found.values())
+        found = self._pages(path, "xcom_entries", _Entry, {})
+        return list(dict.fromkeys(XCom(dag_id, run_id, one.task_id, one.map_index, one.key) for one in found))
 
-    def xcom_value(self, entry: dict[str, Any]) -> Any:
-        """The value of one of :meth:`xcoms`; None if it is gone meanwhile."""
-        path = _path(
-            "dags",
-            entry["dag_id"],
-            "dagRuns",
-            entry["run_id"],
-            "taskInstances",
-            entry["task_id"],
-            "xcomEntries",
-            entry["key"],
-        )
-        answer = self._get(path, map_index=entry["map_index"])
-        return None if answer is None else answer["value"]
+    def xcom_value(self, xcom: XCom) -> Any:
+        """Read the value of one of :meth:`xcoms`; None if it is gone meanwhile."""
+        where = ("dags", xcom.dag_id, "dagRuns", xcom.run_id, "taskInstances", xcom.task_id)
+        answer = self._get(_path(*where, "xcomEntries", xcom.key), map_index=xcom.map_index)
+        return None if answer is None else _converted(answer, _Value).value
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _pages(self, path: str, name: str, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, name: str, kind: type[_T], filters: dict[str, Any]) -> Iterator[_T]:
         offset = 0
-        while True:
-            page = self._get(path, limit=PAGE, offset=offset, **filters)
-            if page is None:
+        while offset < MAX_ENTRIES:
+            answer = self._get(path, limit=PAGE, offset=offset, **filters)
+            if answer is None:
                 raise InvalidInputError("--run, --dag", "Airflow knows no such DAG or run")
-            yield from page[name]
-            offset += len(page[name])
-            if not page[name] or offset >= page["total_entries"]:
+            total = _converted(answer, _Page).total_entries
+            entries = _converted(answer.get(name), list[kind])  # type: ignore[valid-type]
+            yield from entries
+            offset += len(entries)
+            if not entries or offset >= total:
                 return
+        raise _unexpected(f"Airflow lists more than {MAX_ENTRIES:,} entries.")
 
     def _get(self, path: str, **params: Any) -> dict[str, Any] | None:
         response = self._request("GET", f"/api/v2{path}", params=params)
@@ -161,31 +198,49 @@ class AirflowRest:
         )
 
 
+def _http_client(url: str, *, trust_env: bool) -> httpx.Client:
+    try:
+        return httpx.Client(base_url=url, timeout=DEADLINE, follow_redirects=False, trust_env=trust_env)
+    except (ValueError, ImportError):
+        # Outside the handler: the error's text would carry the proxy's password.
+        pass
+    raise InvalidInputError("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY", "one of them is no proxy that httpx can use")
+
+
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.status_code in (401, 403):
         raise AirflowRefusedError(
             f"Airflow refuses this login (HTTP {response.status_code}).", code="airflow_refused", next_step=_LOG_IN
         )
     if response.is_redirect or (response.is_client_error and response.status_code not in (404, 405)):
-        raise AirflowUnreachableError(
-            f"Airflow answers HTTP {response.status_code}, which was not expected.",
-            code="airflow_unexpected",
-            next_step="See whether --airflow-url is the address of its API server.",
-        )
+        raise _unexpected(f"Airflow answers HTTP {response.status_code}, which was not expected.")
     return response
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        body = response.json()
-    except ValueError:
+        # Not msgspec's: a stranger's XCom may hold Infinity or NaN.
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         return body
-    raise AirflowUnreachableError(
-        "What answers at Airflow's address is no API server of Airflow 3.",
+    raise _unexpected("What answers at Airflow's address is no API server of Airflow 3.")
+
+
+def _converted(answer: Any, kind: type[_T]) -> _T:
+    """Read an answer, or a part of it, as what it should be."""
+    try:
+        return msgspec.convert(answer, kind)
+    except (msgspec.ValidationError, RecursionError):
+        raise _unexpected("Airflow's API server leaves out, or changes, fields that the REST API has.") from None
+
+
+def _unexpected(problem: str) -> AirflowUnreachableError:
+    return AirflowUnreachableError(
+        problem,
         code="airflow_unexpected",
-        next_step="See whether --airflow-url is the address of its API server.",
+        next_step="See whether --airflow-url is the address of an API server of Airflow 3.",
     )
 
 
@@ -213,4 +268,4 @@ def _host_of(url: str) -> str:
 
 
 def _shown(url: str) -> str:
-    return url[:200]
+    return clean(url)

@@ -39,13 +39,25 @@ def answers_alone() -> Iterator[None]:
         os.close(kept)
 
 
+def plain(text: str) -> str:
+    """Replace control characters: ids and states of other programs must not steer the terminal."""
+    kept = "\n\t"
+    return "".join(
+        letter if letter.isprintable() or letter in kept else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
 def say(text: str) -> None:
     """Tell the person."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def answer(text: str) -> None:
     """Give the answer."""
+    _write(plain(text))
+
+
+def _write(text: str) -> None:
     try:
         print(text, file=_answers, flush=True)
     except BrokenPipeError:
@@ -57,7 +69,14 @@ def answer(text: str) -> None:
 
 def answer_json(value: Any) -> None:
     """Give the answer to a machine."""
-    answer(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    # JSON escapes what is below a blank only, and terminals obey some characters beyond ASCII too.
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    _write("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
+
+
+def _escaped(letter: str) -> str:
+    pair = letter.encode("utf-16-be").hex()
+    return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
 
 
 def tell_error(error: DingTalkError, *, as_json: bool) -> None:
@@ -103,10 +122,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Formatter whose lines hold no control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        return plain(super().format(record))
+
+
 def log_to_stderr() -> None:
     """Show the package's log, which tells the progress of long work, beside the answer and not in it."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_PlainFormatter("%(message)s"))
     logger = logging.getLogger("airflow_provider_dingtalk")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

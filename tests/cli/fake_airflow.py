@@ -24,6 +24,7 @@ class FakeAirflow:
     :param runs: Runs, with ``dag_id``, ``dag_run_id``, ``state`` and ``end_date``.
     :param xcoms: Value by DAG, run, task, map index and key.
     :param broken: Requests that are still to be answered with HTTP 500.
+    :param odd: Bodies that are answered whatever is right, by the last part of the path.
     """
 
     url: str = ""
@@ -31,6 +32,7 @@ class FakeAirflow:
     xcoms: dict[tuple[str, str, str, int, str], Any] = field(default_factory=dict)
     needs_login: bool = True
     broken: int = 0
+    odd: dict[str, bytes] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
     def add_run(self, dag_id: str, run_id: str, end_date: str | None = None) -> None:
@@ -106,7 +108,7 @@ def running_airflow() -> Iterator[FakeAirflow]:
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, answer = fake.answer(self.command, self.path, self.headers, body)
-            sent = json.dumps(answer).encode()
+            sent = fake.odd.get(urlsplit(self.path).path.rsplit("/", 1)[-1], json.dumps(answer).encode())
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(sent)))

@@ -1,0 +1,198 @@
+"""Find the receipts of what a task sent among its XComs: one rule for rollbacks, sweeps and the commands.
+
+Whatever sends inside a task registers its receipts with that task, under ``receipts_0``, ``receipts_1``, … and
+their number under ``receipts_count``. A task whose instances have not all done so may have got receipts another
+way, from an older version of this package for instance. Then receipts in its return value count, in lists and
+dicts of any shape.
+
+What is no receipt costs only itself, with a warning that names the task. A receipt that was registered and cannot
+be read is counted as missing: its message may be in a chat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.execution import RECEIPTS, RECEIPTS_COUNT
+from airflow_provider_dingtalk.messaging.receipts import (
+    KEY_FIELD,
+    MAX_DEPTH,
+    SENDER_FIELDS,
+    Kind,
+    Receipt,
+    parse_receipts,
+)
+
+log = logging.getLogger(__name__)
+
+#: XCom key of what a task returns.
+RETURN_VALUE = "return_value"
+
+
+class MissingReceiptsError(DingTalkError):
+    """A task registered more receipts than can be read: messages may be left that no rollback sees."""
+
+    permanent = True
+
+
+class TaskXComs(Protocol):
+    """What one task of a run pushed.
+
+    :ivar task_id: Id of the task.
+    :ivar instances: Number of its instances; more than one if it is mapped.
+    :ivar hides_values: Whether a text may stand for a value that a custom XCom backend keeps elsewhere.
+    """
+
+    task_id: str
+    instances: int
+    hides_values: bool
+
+    def pull(self, key: str) -> list[Any]:
+        """Read the values of all instances under a key, without those that have none."""
+        ...
+
+
+class SentMessages(Struct):
+    """What tasks sent.
+
+    :param receipts: Of messages that can be recalled, each once.
+    :param missing: Number of registered receipts that cannot be read, by task id.
+    """
+
+    receipts: list[Receipt] = field(default_factory=list)
+    missing: dict[str, int] = field(default_factory=dict)
+
+    def check_complete(self) -> None:
+        """Refuse an incomplete list.
+
+        :raises MissingReceiptsError: If a registered receipt cannot be read.
+        """
+        if self.missing:
+            raise missing_error(self.missing)
+
+
+def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
+    """Make the error that names the tasks whose receipts cannot be read."""
+    tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(missing.items())[:5])
+    return MissingReceiptsError(
+        f"{sum(missing.values())} registered receipts cannot be read: {tasks}. Their messages may be in chats.",
+        code="missing_receipts",
+        next_step="Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a "
+        "custom XCom backend keeps them elsewhere.",
+    )
+
+
+def merge(found: Iterable[SentMessages]) -> SentMessages:
+    """Put together what several tasks sent."""
+    merged = SentMessages()
+    for one in found:
+        merged.receipts += one.receipts
+        for task_id, number in one.missing.items():
+            merged.missing[task_id] = merged.missing.get(task_id, 0) + number
+    merged.receipts = list({receipt.key: receipt for receipt in reversed(merged.receipts)}.values())[::-1]
+    return merged
+
+
+def sent_by(task: TaskXComs) -> SentMessages:
+    """Find what a task sent."""
+    registered = _Registered(task)
+    if registered.missing:
+        # A task that is being stopped may have sent between two pulls.
+        registered = _Registered(task)
+    receipts, missing = registered.receipts, registered.missing
+    if registered.instances < task.instances or missing:
+        known = {receipt.key for receipt in receipts}
+        returned = [receipt for receipt in _returned(task) if receipt.key not in known]
+        receipts, missing = receipts + returned, max(missing - len(returned), 0)
+    return SentMessages(receipts, {task.task_id: missing} if missing else {})
+
+
+def recalled_by(task: TaskXComs, key: str) -> set[str]:
+    """Find the keys of the messages that a task recalled.
+
+    :param key: XCom key of its lists, with a place for their number.
+    """
+    chunks = [chunk for number in _until_empty(task, key) for chunk in number]
+    return {name for chunk in chunks if isinstance(chunk, list) for name in chunk if isinstance(name, str)}
+
+
+def number_of(values: Iterable[Any]) -> int:
+    """Add up counts; a value that is no count adds nothing."""
+    return sum(value for value in values if isinstance(value, int) and not isinstance(value, bool) and value > 0)
+
+
+def clean(text: Any) -> str:
+    """Make a text of another program fit for a log or a terminal: short, without control characters."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:300])
+
+
+def _until_empty(task: TaskXComs, key: str) -> Iterator[list[Any]]:
+    for number in count():
+        if not (values := task.pull(key.format(number))):
+            return
+        yield values
+
+
+class _Registered:
+    """Receipts that the instances of a task registered.
+
+    :ivar instances: Number of instances that registered any.
+    :ivar missing: Number of receipts that were registered and cannot be read.
+    """
+
+    def __init__(self, task: TaskXComs) -> None:
+        self._task = task
+        chunks = list(_until_empty(task, RECEIPTS))
+        self.instances = len(chunks[0]) if chunks else 0
+        self.receipts = [receipt for some in chunks for chunk in some for receipt in self._read(chunk)]
+        registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
+        hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
+        self.missing = max(registered - len(self.receipts), hidden)
+
+    def _read(self, chunk: Any) -> Iterator[Receipt]:
+        try:
+            yield from parse_receipts(chunk)
+        except Exception:
+            # One of them, or all, are no receipts: each costs only itself.
+            for item in chunk if isinstance(chunk, list) else [chunk]:
+                yield from _one(self._task, item)
+
+
+def _returned(task: TaskXComs) -> Iterator[Receipt]:
+    for value in task.pull(RETURN_VALUE):
+        for item in _look_like_receipts(value):
+            yield from _one(task, item)
+
+
+def _one(task: TaskXComs, item: Any) -> Iterator[Receipt]:
+    try:
+        found = parse_receipts([item])
+    except Exception as error:
+        # A value of another program's may have any shape.
+        log.warning("Ignoring a value of task %s that is not a receipt (%s).", clean(task.task_id), clean(error))
+        return
+    yield from found
+
+
+def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Find what looks like a receipt in a value of any shape."""
+    if _looks_like_receipt(value):
+        yield value
+    elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _look_like_receipts(item, depth + 1)
+
+
+def _looks_like_receipt(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or value["kind"] not in tuple(Kind):
+        return False
+    kind = Kind(value["kind"])
+    if not value.get(KEY_FIELD[kind]):
+        return False
+    return "version" in value or all(value.get(name) for name in SENDER_FIELDS[kind])
