@@ -43,6 +43,8 @@ class Metrics:
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": str(self._socket.getsockname()[1]),
             "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",  # with tags
+            # Airflow 3.3.2: with StatsD, the runs of a DAG whose id is not ASCII are never scheduled without it.
+            "AIRFLOW__METRICS__STAT_NAME_HANDLER": "urllib.parse.quote",
         }
 
     def _collect(self) -> None:
