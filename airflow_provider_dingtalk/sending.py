@@ -179,7 +179,10 @@ def _refuse_a_second_try(context: Context, policy: SendPolicy) -> None:
             code="send_repeated",
             next_step="Set allow_resend=True if sending twice does no harm.",
         )
-    log.warning("This Airflow has no task state store (3.3 has): a retry is refused, or sends twice.")
+    log.warning(
+        "This Airflow has no task state store (3.3 has): this send is %s.",
+        "sent again by each retry" if policy.allow_resend else "not retried, and refused after a clear",
+    )
 
 
 def _few(people: Mapping[str, str]) -> str:

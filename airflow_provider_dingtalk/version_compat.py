@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import airflow
+
 try:
     from airflow.sdk.configuration import conf
 except ImportError:  # before 3.2
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
 __all__ = [
+    "KEEPS_TASK_STATE",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
@@ -52,6 +55,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: Whether the task state store exists, which outlives a try: from 3.3 on.
+KEEPS_TASK_STATE = tuple(int(part) for part in airflow.__version__.split(".")[:2]) >= (3, 3)
 
 _one_request = threading.Lock()
 

@@ -63,17 +63,27 @@ class PlainTexts:
         return not text.endswith(tuple(getattr(self, "template_ext", ())))
 
 
+def _may_retry(allow_resend: Any) -> bool:
+    """Tell whether a send may have retries: not where one would lose the receipts of the try before."""
+    from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
+
+    return KEEPS_TASK_STATE or bool(allow_resend)
+
+
 class SendOperator(PlainTexts, BaseOperator):
     """What all send operators share.
 
-    On Airflow 3.3 and later a retry sends only what is missing, and publishes the receipts of earlier tries.
+    On Airflow 3.3 and later a retry sends only what is missing, and publishes the receipts of earlier tries. Below
+    3.3 there are no retries, unless ``allow_resend`` is set: when a retry starts, Airflow deletes the receipts of
+    the try before, and no rollback would find them.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on_dropped: Fail the task if DingTalk leaves people out: unknown, throttled, filtered ones.
     :param on_unknown_send: A call that was under way when a try died may have sent, and DingTalk has no
         idempotency key: ``fail`` (list it in the XCom ``unknown``), ``skip`` (list it and go on), ``resend``.
     :param on_cleared_send: The task had sent everything when it was cleared: ``fail``, ``resend``, or ``keep``.
-    :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again.
+    :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again. What the
+        try before sent is then in no XCom any more.
     :param rollbacks: Ids of tasks that take back what it sends; :func:`rollback_on_failure` fills it in.
     """
 
@@ -92,6 +102,8 @@ class SendOperator(PlainTexts, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if self.retries and not _may_retry(allow_resend):
+            self.retries = 0
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on_dropped = fail_on_dropped
         self.on_unknown_send = on_unknown_send
@@ -99,6 +111,14 @@ class SendOperator(PlainTexts, BaseOperator):
         self.allow_resend = allow_resend
         self.rollbacks = rollbacks
         self._job: Send | None = None
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As of every operator."""
+        made = super().partial(**kwargs)
+        if not _may_retry(made.kwargs.get("allow_resend")):
+            made.kwargs["retries"] = 0
+        return made
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Send; the receipts are the result."""

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import _ResponseFrame
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY, SUITE_SECRET, SUITE_TICKET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.version_compat import amask_secret, ask_supervisor, events_since
+from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE, amask_secret, ask_supervisor, events_since
 from tests.edge.airflow_seams import connection
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +156,13 @@ def test_a_workers_threads_read_each_its_own_answer() -> None:
         ours.shutdown(socket.SHUT_RDWR)
         supervisor.join()
     assert found == [f"key{number}" for number in range(2000)]
+
+
+@pytest.mark.parametrize(("allow_resend", "retries"), [(False, 2 if KEEPS_TASK_STATE else 0), (True, 2)])
+def test_a_send_has_no_retries_where_they_would_lose_receipts(allow_resend: bool, retries: int) -> None:
+    given: dict[str, Any] = {"text": "hello", "allow_resend": allow_resend}
+    with DAG("some", schedule=None, default_args={"retries": 2}):
+        one = DingTalkSendOTOMessagesOperator(task_id="one", user_ids=["u"], **given)
+        named = DingTalkSendOTOMessagesOperator(task_id="named", user_ids=["u"], retries=2, **given)
+        mapped = DingTalkSendOTOMessagesOperator.partial(task_id="mapped", **given).expand(user_ids=[["u"]])
+    assert [one.retries, named.retries, mapped.retries] == [retries] * 3
