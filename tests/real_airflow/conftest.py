@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import airflow
 import pytest
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
@@ -27,11 +26,10 @@ from airflow_provider_dingtalk.sandbox.default import (
 from airflow_provider_dingtalk.sandbox.testing import connection_to, running_sandbox
 from demo.airflow_stack import AirflowStack
 from tests.real_airflow.metrics import Metrics
-from tests.real_airflow.stage import DingTalk, Stage
+from tests.real_airflow.stage import VERSION, DingTalk, Stage
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
 HERE = Path(__file__).parent
-VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 #: Before 3.2 an ApprovalOperator wants a default of each parameter of its DAG, and this form's reason has none.
 NEEDS_3_2 = {"dingtalk_incident_rollback.py"}
 collect_ignore = ["test_incident.py"] if VERSION < (3, 2) else []

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import airflow
+
 from airflow_provider_dingtalk.rollback_log import rollback_log
 from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from demo.airflow_api import AirflowApi
 from demo.airflow_stack import AirflowStack
 
+#: Of Airflow: major and minor.
+VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 TOKEN_API = "oauth2/accessToken"
 RECALL_API = {
     "group": "robot/groupMessages/recall",

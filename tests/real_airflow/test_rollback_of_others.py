@@ -5,7 +5,7 @@ from __future__ import annotations
 import pendulum
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes, wait_until
+from tests.real_airflow.stage import VERSION, Run, Stage, classes, wait_until
 
 OTHERS = "real_rollback_of_others"
 
@@ -89,7 +89,8 @@ def test_a_sweep_finishes_the_rollback_of_a_run_that_timed_out(stage: Stage):
     well = stage.begin("real_rollback_timeout", sleep=0)
     late.wait()
     well.wait()
-    assert (late.state, late.states()["rollback"]) == ("failed", "skipped")
+    # Airflow 3.1 leaves what it had not begun without a state.
+    assert (late.state, late.states()["rollback"]) == ("failed", "skipped" if VERSION >= (3, 2) else None)
     assert (well.state, well.states()["rollback"]) == ("success", "success")
     assert stage.dingtalk.gone() == set()
     sweep = stage.play("real_sweep")
