@@ -64,6 +64,8 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     :param readers_after_recall: Undocumented: whether it still tells who had read it.
     :param query_scope: The pages call robot and conversation of a query optional and list codes for both missing.
         ``optional`` takes the query by key alone (documented), ``required`` refuses it.
+    :param unknown_receivers: Documented: a one-on-one send lists people that there are none of, ``listed``. Not
+        observed, reported by users: it refuses the whole call with ``staffId.notExisted``, ``refused``.
     :param repeat_filter: Documented: a work notification equal to an earlier one of the day does not reach the
         same person; the send is still answered with ``errcode`` 0.
     :param phone_dings_left: DINGs by SMS or telephone that are paid for; ``None`` for any number.
@@ -97,6 +99,7 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     status_after_recall: Literal["recalled", "unchanged", "no_status"] = "recalled"
     readers_after_recall: Literal["kept", "gone"] = "kept"
     query_scope: Literal["required", "optional"] = "optional"
+    unknown_receivers: Literal["listed", "refused"] = "listed"
     repeat_filter: bool = True
     phone_dings_left: Annotated[int, Meta(ge=0)] | None = None
 

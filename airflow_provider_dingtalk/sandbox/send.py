@@ -34,6 +34,8 @@ def send_oto(call: Call) -> dict[str, Any]:
         raise Refusal("chatbotId.notAllow.sendOTO", "the robot is stopped")
     text = text_of(request.msg_key, request.msg_param)
     users = list(dict.fromkeys(request.user_ids))
+    if world.behaviour.unknown_receivers == "refused" and any(user not in world.people for user in users):
+        raise Refusal("staffId.notExisted", "there is no such receiver")
     lists = {
         "invalidStaffIdList": [user for user in users if user not in world.people],
         "flowControlledStaffIdList": [user for user in users if user in world.flow_controlled],
