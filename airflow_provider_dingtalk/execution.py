@@ -34,10 +34,7 @@ log = logging.getLogger(__name__)
 
 #: XCom keys.
 REPORT = "report"
-RECEIPTS = "receipts_{}"
-RECEIPTS_COUNT = "receipts_count"
 RECALLED = "recalled_{}"
-SENDING = "sending"
 ON_EMPTY = ("succeed", "skip", "fail")
 
 

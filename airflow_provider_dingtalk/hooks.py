@@ -20,9 +20,10 @@ from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
 from airflow_provider_dingtalk.messaging.report import Report
-from airflow_provider_dingtalk.messaging.send import Letter, Send
+from airflow_provider_dingtalk.messaging.send_calls import Letter
 from airflow_provider_dingtalk.messaging.status import read
 from airflow_provider_dingtalk.settings import Settings, read_settings
+from airflow_provider_dingtalk.task import hook_sends as in_task
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
@@ -181,24 +182,22 @@ class DingTalkHook(BaseHook):
     def send(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message.
 
+        Inside a running task its receipts are registered with that task the moment DingTalk accepts them:
+        a rollback finds them, whether the task returns them or not.
+
         :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
         :param arguments: See :mod:`airflow_provider_dingtalk.messaging.letters`.
         :returns: Receipts as plain JSON.
-        :raises IncompleteSendError: A call was refused, or its answer lost; it holds the receipts of the others.
+        :raises IncompleteSendError: If a call was refused, or its answer lost; it holds the others' receipts.
+        :raises DroppedReceiversError: If DingTalk left out all people.
         """
-        job = Send(self.letters(kind, **arguments))
-        self.run(job.run, job.stop)
-        job.raise_if_incomplete()
-        return [receipt.to_json() for receipt in job.receipts]
+        return in_task.send(self, self.letters(kind, **arguments))
 
     async def asend(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message; see :meth:`send`."""
         client = await self.aclient()
         # The connection is known now: nothing below looks it up on the loop.
-        job = Send(self.letters(kind, **arguments))
-        await job.run(client)
-        job.raise_if_incomplete()
-        return [receipt.to_json() for receipt in job.receipts]
+        return await in_task.asend(client, self.letters(kind, **arguments))
 
     def recall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any mixture of kinds, each by the connection that its receipt names.

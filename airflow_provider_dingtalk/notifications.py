@@ -1,13 +1,16 @@
 """Notifiers: tell people on DingTalk that a task or a run failed, or that a deadline passed.
 
-What a notifier sends can be taken back: its receipt is in the log. Taking back is for a task: callbacks do not
-run when a worker is killed, and may run twice.
+What a notifier sends can be taken back: its receipt is in the log, and registered with the task where Airflow
+permits it. It does in callbacks that the task's own process runs, not in those of the DAG processor and of
+deadlines; the XComs of an ``on_retry_callback`` are deleted when the next try starts. Taking back is for a task:
+callbacks do not run when a worker is killed, and may run twice.
 
 Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,9 @@ from airflow.sdk import BaseNotifier
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messaging.send import Send
+    from airflow_provider_dingtalk.task.registry import SendRegistry
 
 log = logging.getLogger(__name__)
 
@@ -61,29 +66,43 @@ class DingTalkNotifier(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Send, from sync code.
 
-        :raises DingTalkError: It was not sent, or nobody knows.
+        :raises DingTalkError: If it was not sent, or it is unknown.
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messaging.send import Send
 
         hook = DingTalkHook(self.dingtalk_conn_id)
-        job = Send(hook.letters(self.kind, **self._arguments(context)))
-        hook.run(lambda client: job.run_within(client, min(self.timeout, DEADLINE)), job.stop)
+        job, registry = self._job(hook, context)
+        try:
+            hook.run(lambda client: job.run_within(client, min(self.timeout, DEADLINE)), job.stop)
+        finally:
+            if registry is not None:
+                registry.end_interrupted(job)
         self._tell(job)
 
     async def async_notify(self, context: Context) -> None:
         """Send, from an event loop.
 
-        :raises DingTalkError: It was not sent, or nobody knows.
+        :raises DingTalkError: If it was not sent, or it is unknown.
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messaging.send import Send
 
         hook = DingTalkHook(self.dingtalk_conn_id)
         client = await hook.aclient()
-        job = Send(hook.letters(self.kind, **self._arguments(context)))
-        await job.run_within(client, min(self.timeout, DEADLINE))
+        job, registry = self._job(hook, context)
+        try:
+            await job.run_within(client, min(self.timeout, DEADLINE))
+        finally:
+            if registry is not None:
+                await asyncio.to_thread(registry.end_interrupted, job)
         self._tell(job)
+
+    def _job(self, hook: DingTalkHook, context: Context) -> tuple[Send, SendRegistry | None]:
+        from airflow_provider_dingtalk.messaging.send import Send
+        from airflow_provider_dingtalk.task.registry import registry_of_callback
+
+        letters = hook.letters(self.kind, **self._arguments(context))
+        registry = registry_of_callback(context)
+        return (Send(letters) if registry is None else registry.callback_job(letters)), registry
 
     def _arguments(self, context: Context) -> dict[str, Any]:
         if self.text or self.to.keys() & {"markdown", "msg_key", "msg", "content"}:

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.execution import RECEIPTS, RECEIPTS_COUNT
 from airflow_provider_dingtalk.messaging.receipts import (
     KEY_FIELD,
     MAX_DEPTH,
@@ -28,6 +27,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     Receipt,
     parse_receipts,
 )
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_COUNT, RECEIPTS_LATE
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,10 @@ class _Registered:
         registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
         hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
         self.missing = max(registered - len(self.receipts), hidden)
+        # Beside the chunks, which belong to the try that superseded the one that sent them.
+        known = {receipt.key for receipt in self.receipts}
+        late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in self._read(chunk)]
+        self.receipts += [receipt for receipt in late if receipt.key not in known]
 
     def _read(self, chunk: Any) -> Iterator[Receipt]:
         try:

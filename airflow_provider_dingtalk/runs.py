@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.execution import RECALLED, RECEIPTS_COUNT, SENDING
+from airflow_provider_dingtalk.execution import RECALLED
 from airflow_provider_dingtalk.run_history import (
     RETURN_VALUE,
     SentMessages,
@@ -17,6 +17,7 @@ from airflow_provider_dingtalk.run_history import (
     recalled_by,
     sent_by,
 )
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, SENDING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,9 +9,9 @@ from msgspec import Struct, field
 
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.execution import SENDING
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso
 from airflow_provider_dingtalk.runs import Tasks, indexes_not_rolled_back, runs_not_rolled_back, tasks_of_run
+from airflow_provider_dingtalk.task.xcoms import SENDING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,7 +7,7 @@ that cannot be written means that the call is not made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.messaging.verdicts import Verdict
 
 
 class LedgerError(DingTalkError):
-    """The ledger cannot be read or written. Nothing more was sent."""
+    """The ledger cannot be read or written."""
 
 
 class Ledger(Protocol):
@@ -52,63 +52,97 @@ class MemoryLedger:
         self.verdicts.update(verdicts)
 
 
+class SupersededError(LedgerError):
+    """Another try of this task has begun: this one may write no more."""
+
+
+class Address(Struct, frozen=True):
+    """What one call sends, and to whom: the identity of a send, whatever its place in the job.
+
+    :param content: Fingerprint of the call without its receivers.
+    :param to: Receivers: user ids, department ids, or one conversation.
+    """
+
+    content: str
+    to: tuple[str, ...]
+
+
 class SentLetter(Struct, frozen=True):
     """A call that DingTalk accepted.
 
+    :param address: What was sent, and to whom.
     :param dropped: People it left out, by user id, and why.
     """
 
     receipt: Receipt
+    address: Address
     dropped: dict[str, str] = field(default_factory=dict)
 
 
 class Sendings(Struct, frozen=True):
-    """What earlier tries of a send did, by the letter's place in the job.
+    """What earlier tries of a send did.
 
-    :param sent: Letters that DingTalk accepted.
-    :param in_flight: Letters that were under way when a try died: nobody knows whether they were sent.
+    :param sent: Calls that DingTalk accepted, in their order.
+    :param in_doubt: Calls that were under way when a try died: DingTalk may or may not have carried them out.
     """
 
-    sent: dict[int, SentLetter] = field(default_factory=dict)
-    in_flight: frozenset[int] = frozenset()
+    sent: Sequence[SentLetter] = ()
+    in_doubt: Sequence[Address] = ()
 
 
 class SendLedger(Protocol):
     """A place for a send that outlives its task. Each method raises :class:`LedgerError` if it cannot."""
 
     async def load(self) -> Sendings:
-        """What earlier tries did."""
+        """Read what earlier tries did."""
 
-    async def intend(self, place: int) -> None:
-        """The letter at this place is about to go out."""
+    async def intend(self, address: Address) -> None:
+        """Keep that a call is about to go out. Unless settled, it stays in doubt."""
 
-    async def accepted(self, place: int, letter: SentLetter) -> None:
-        """DingTalk accepted it."""
+    async def accepted(self, letter: SentLetter) -> None:
+        """Keep that DingTalk accepted the call under way. Doing it twice does no harm."""
 
-    async def refused(self, place: int) -> None:
-        """DingTalk refused it: it was not sent."""
+    def accept_now(self, letter: SentLetter) -> None:
+        """Keep the same from the calling thread, without an event loop."""
+
+    async def refused(self, address: Address) -> None:
+        """Keep that DingTalk refused the call under way: it was not sent."""
+
+    async def clear_doubts(self) -> None:
+        """Keep calls of earlier tries in doubt no longer: they are about to be made again."""
 
 
 class MemorySendLedger:
     """A ledger for sends that lives as long as its process: for scripts and tests."""
 
     def __init__(self) -> None:
-        self.sent: dict[int, SentLetter] = {}
-        self.in_flight: set[int] = set()
+        self.sent: list[SentLetter] = []
+        self.in_doubt: list[Address] = []
 
     async def load(self) -> Sendings:
-        """What earlier runs in this process did."""
-        return Sendings(dict(self.sent), frozenset(self.in_flight))
+        """Read what earlier runs in this process did."""
+        return Sendings(tuple(self.sent), tuple(self.in_doubt))
 
-    async def intend(self, place: int) -> None:
-        """The letter at this place is about to go out."""
-        self.in_flight.add(place)
+    async def intend(self, address: Address) -> None:
+        """Keep that a call is about to go out."""
+        self.in_doubt.append(address)
 
-    async def accepted(self, place: int, letter: SentLetter) -> None:
-        """DingTalk accepted it."""
-        self.sent[place] = letter
-        self.in_flight.discard(place)
+    async def accepted(self, letter: SentLetter) -> None:
+        """Keep that DingTalk accepted the call under way."""
+        self.accept_now(letter)
 
-    async def refused(self, place: int) -> None:
-        """DingTalk refused it: it was not sent."""
-        self.in_flight.discard(place)
+    def accept_now(self, letter: SentLetter) -> None:
+        """Keep the same from the calling thread."""
+        if letter not in self.sent:
+            self.sent.append(letter)
+        if letter.address in self.in_doubt:
+            self.in_doubt.remove(letter.address)
+
+    async def refused(self, address: Address) -> None:
+        """Keep that DingTalk refused the call under way."""
+        if address in self.in_doubt:
+            self.in_doubt.remove(address)
+
+    async def clear_doubts(self) -> None:
+        """Keep calls of earlier runs in doubt no longer."""
+        self.in_doubt.clear()

@@ -21,7 +21,7 @@ from airflow_provider_dingtalk.api.endpoints import (
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.api.messages import robot_message, work_notification_message
 from airflow_provider_dingtalk.messaging.receipts import Kind, is_nothing, parse_id, parse_keys
-from airflow_provider_dingtalk.messaging.send import Letter, pages
+from airflow_provider_dingtalk.messaging.send_calls import Letter, pages
 
 #: ``remind_type`` of a DING by name.
 REMIND_TYPES = {"app": 1, "sms": 2, "phone": 3}

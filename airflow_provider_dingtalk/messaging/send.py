@@ -8,60 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
-
-from msgspec import Struct
 
 from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.endpoints import (
-    DingResult,
-    Endpoint,
-    OtoSendResult,
-    SendResult,
-    WorkNotificationSent,
-)
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger, SendLedger, SentLetter
+from airflow_provider_dingtalk.messaging.delivery import Places
+from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger, Sendings, SendLedger, SentLetter
 from airflow_provider_dingtalk.messaging.progress import Progress
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
+from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import NO_CODE, Reason
+from airflow_provider_dingtalk.messaging.send_calls import (
+    Letter,
+    Unsent,
+    dropped_of,
+    is_about_a_receiver,
+    pages,
+    receipt_of,
+    shown,
+)
 from airflow_provider_dingtalk.messaging.verdicts import asks_to_wait, leaves_doubt
+
+__all__ = [
+    "CUT_OFF",
+    "DroppedReceiversError",
+    "IncompleteSendError",
+    "Letter",
+    "Send",
+    "Unsent",
+    "pages",
+    "receipt_of",
+]
 
 log = logging.getLogger(__name__)
 
 
-class Letter(Struct, frozen=True, kw_only=True):
-    """One call that sends.
-
-    :param call: The call itself.
-    :param to: Whom it goes to: user ids, department ids or a conversation, for reports.
-    :param recipients: How many people that is, if known.
-    :param conn_id: Airflow connection that it is sent by, for its receipt.
-    """
-
-    kind: Kind
-    call: Endpoint[Any]
-    to: tuple[str, ...]
-    recipients: int | None = None
-    conn_id: str | None = None
-
-
-class Unsent(Struct, frozen=True):
-    """A call that did not send, or nobody knows whether it did."""
-
-    to: tuple[str, ...]
-    reason: Reason
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {"to": list(self.to), **self.reason.to_json()}
-
-
 class IncompleteSendError(DingTalkError):
-    """Not everything was sent, or nobody knows.
+    """Not everything was sent, or it is unknown.
 
     :param job: The job of sending.
     :ivar receipts: What was sent, and can be recalled.
@@ -69,9 +53,11 @@ class IncompleteSendError(DingTalkError):
 
     def __init__(self, job: Send) -> None:
         first = job.first_error
+        refused = [*job.refused, *job.failed]
+        named = f"Refused: {shown(str(unsent) for unsent in refused)}. " if refused else ""
         super().__init__(
-            f"Sent {len(job.receipts)}, refused {len(job.failed)}, unknown {len(job.unknown)}, "
-            f"not begun {job.not_attempted}. " + (first.message if first else ""),
+            f"Sent {len(job.receipts)}, refused {len(refused)}, unknown {len(job.unknown)}, "
+            f"not begun {job.not_attempted}. " + named + (first.message if first else ""),
             code=first.code if first else "not_attempted",
             next_step=first.next_step if first else "",
             next_step_zh=first.next_step_zh if first else "",
@@ -80,15 +66,24 @@ class IncompleteSendError(DingTalkError):
         self.receipts = list(job.receipts)
 
 
+class DroppedReceiversError(DingTalkError):
+    """DingTalk accepted a send and left people out. The XCom ``dropped`` lists them with the reason."""
+
+    permanent = True
+
+
 class Send:
     """One job of sending.
 
     :param letters: The calls, made one after the other.
-    :param ledger: Where to keep how far it is. With one, a second run sends only what is missing.
+    :param ledger: Where to keep the progress. With one, a second run sends only what is missing.
     :param keep: Awaited with all receipts so far: first with those of earlier runs, then as soon as there is a
         new one, before the next call.
-    :param on_unknown: What to do with a call of which nobody knows whether it sent: ``fail`` lists it and counts
+    :param keep_late: Awaited with the receipt of a message that was accepted after another try of the task began.
+    :param on_unknown: What to do with a call that may or may not have sent: ``fail`` lists it and counts
         as a failure, ``skip`` only lists it, ``resend`` makes it again in the next run.
+    :param fail_on_refused: Fail if DingTalk refuses a receiver. The others are served in either case.
+    :param fail_on_unreached: Fail if DingTalk accepted everything and nobody was left to get it.
     :param carried: Receipts of an earlier job of the same task: handed on, or they would be forgotten.
     """
 
@@ -98,22 +93,31 @@ class Send:
         *,
         ledger: SendLedger | None = None,
         keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
+        keep_late: Callable[[Receipt], Awaitable[None]] | None = None,
         on_unknown: str = "fail",
+        fail_on_refused: bool = True,
+        fail_on_unreached: bool = True,
         carried: Sequence[Receipt] = (),
         clock: Clock | None = None,
     ) -> None:
         self._letters = letters
         self._is_durable = ledger is not None
         self._ledger = ledger or MemorySendLedger()
-        self._keep = keep
-        self._on_unknown = on_unknown
         self._clock = clock or SystemClock()
-        self._stopped = False
+        self.places = Places(self._ledger, keep, keep_late, self._clock)
+        self._on_unknown = on_unknown
+        self._fail_on_refused = fail_on_refused
+        self._fail_on_unreached = fail_on_unreached
+        self._queue = deque(letters)
         self._under_way: Letter | None = None
-        self._sent = 0
+        self._own: list[Receipt] = []
         self._unknown: list[Unsent] = []
+        self._stopping_error: DingTalkError | None = None
         self.receipts: list[Receipt] = list(carried)
         self.dropped: dict[str, str] = {}
+        #: Receivers that DingTalk refused, one by one; the job went on.
+        self.refused: list[Unsent] = []
+        #: The call whose refusal ended the job.
         self.failed: list[Unsent] = []
         self.first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
@@ -121,22 +125,20 @@ class Send:
         self.wait = 0.0
 
     async def run(self, client: DingTalkClient) -> list[Receipt]:
-        """Send. A call that is refused ends the job; one whose answer is lost does not.
+        """Send. A refusal of one receiver or a lost answer does not end the job; any other refusal does.
 
-        What happened to each call is in :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`failed`.
+        The result of each call is in :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`refused`,
+        :attr:`failed`.
 
-        :raises LedgerError: The ledger cannot be read or written; nothing more was sent.
+        :raises LedgerError: If the ledger cannot be read or written.
         """
-        settled = await self._resume()
+        await self._resume()
         progress = Progress(log, "Send", len(self._letters), self._clock)
-        progress.begin(len(self._letters) - len(settled))
-        for place, letter in enumerate(self._letters):
-            if self._stopped:
-                break
-            if place not in settled:
-                await self._send(client, place, letter)
+        progress.begin(len(self._queue))
+        while self._queue and not self.places.stopped:
+            await self._send(client, self._queue.popleft())
             if progress.is_due:
-                progress.tell(place + 1, self.used)
+                progress.tell(max(0, len(self._letters) - len(self._queue)), self.used)
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
@@ -150,136 +152,151 @@ class Send:
 
     def stop(self) -> None:
         """Begin no further call. Safe to be called from another thread or a signal handler."""
-        self._stopped = True
+        self.places.stopped = True
 
     @property
     def unknown(self) -> list[Unsent]:
-        """Calls of which nobody knows whether they sent; one that was cut off under way is among them."""
-        cut_off = [Unsent(self._under_way.to, _CUT_OFF)] if self._under_way else []
+        """Calls that may or may not have sent; one that was cut off under way is among them."""
+        cut_off = [Unsent(self._under_way.to, CUT_OFF)] if self._under_way else []
         return self._unknown + cut_off
 
     @property
     def not_attempted(self) -> int:
         """How many calls were not begun."""
-        return len(self._letters) - self._sent - len(self.unknown) - len(self.failed)
+        return len(self._queue)
 
     @property
     def is_final(self) -> bool:
         """Whether another run is pointless, or would do harm."""
         if self.unknown and self._on_unknown == "fail":
             return True
-        # What was sent once must not be sent again by a run that knows nothing of it.
-        forgets = not self._is_durable and bool(self._sent or self.unknown)
-        return forgets or bool(self.first_error and self.first_error.permanent)
+        # What was sent once must not be sent again by a run that has no record of it.
+        if not self._is_durable and (self._own or self.unknown):
+            return True
+        if self._stopping_error:
+            return self._stopping_error.permanent
+        return bool(self.refused) and not self.not_attempted and not self.unknown
+
+    @property
+    def reached_nobody(self) -> bool:
+        """Whether DingTalk left out all people of all calls that it accepted."""
+        return bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
 
     def raise_if_incomplete(self) -> None:
-        """Say so if anything was not sent, or may not have been.
+        """Fail if anything was not sent, or may not have been, or reached nobody.
 
         :raises IncompleteSendError: It holds the receipts of what was sent.
+        :raises DroppedReceiversError: If DingTalk left everybody out.
         """
-        if self.failed or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
+        refused = self.refused and (self._fail_on_refused or not self._own)
+        if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
             raise IncompleteSendError(self)
-
-    async def _resume(self) -> set[int]:
-        """Take up what earlier runs did; the places of letters that need no call."""
-        earlier = await self._ledger.load()
-        for _, letter in sorted(earlier.sent.items()):
-            self._note_sent(letter)
-        settled = set(earlier.sent)
-        for place in sorted(earlier.in_flight):
-            if self._on_unknown != "resend":
-                self._unknown.append(Unsent(self._letters[place].to, _CUT_OFF))
-                settled.add(place)
-        if settled:
-            log.info(
-                "An earlier try sent %d of %d; %d unknown.", self._sent, len(self._letters), len(self._unknown)
+        if self._fail_on_unreached and self.reached_nobody and not self.unknown:
+            raise DroppedReceiversError(
+                f"The send reached nobody: DingTalk left out {_few(self.dropped)}.",
+                code="dropped_receivers",
+                next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
             )
-        await self._hand_over()
-        return settled
 
-    async def _send(self, client: DingTalkClient, place: int, letter: Letter) -> None:
-        await self._ledger.intend(place)
+    async def _resume(self) -> None:
+        """Take up what earlier runs did, and keep only what is missing."""
+        earlier = await self._ledger.load()
+        for sent in earlier.sent:
+            self._note_sent(sent)
+        if self._on_unknown == "resend" and earlier.in_doubt:
+            await self._ledger.clear_doubts()
+            earlier = Sendings(earlier.sent, ())
+        self._unknown = [Unsent(address.to, CUT_OFF) for address in earlier.in_doubt]
+        self._queue = deque(missing(self._letters, earlier))
+        if earlier.sent or earlier.in_doubt:
+            log.info(
+                "Earlier tries made %d calls; %d unknown; %d are missing.",
+                len(earlier.sent),
+                len(self._unknown),
+                len(self._queue),
+            )
+        if self.receipts:
+            await self.places.keep_all(self.receipts)
+
+    async def _send(self, client: DingTalkClient, letter: Letter) -> None:
+        try:
+            await self._ledger.intend(letter.address)
+        except BaseException:
+            self._queue.appendleft(letter)
+            raise
         self._under_way = letter
         try:
             result = await client.call(letter.call, self.used, "send")
         except DingTalkError as error:
             self._under_way = None
-            self._note(error)
-            if wait := asks_to_wait(error):
-                self._stopped = True
-                self.wait = max(LONG_WAIT, wait)
-            if leaves_doubt(error):
-                # The intent stays in the ledger: that is what "unknown" looks like to the next run.
-                self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
-            else:
-                self.failed.append(Unsent(letter.to, Reason.of(error)))
-                self._stopped = True
-                await self._ledger.refused(place)
+            await self._failed(letter, error)
         else:
-            dropped = _dropped(result)
-            sent = SentLetter(receipt_of(letter, result, self._clock.now(), len(dropped)), dropped)
+            dropped = dropped_of(result)
+            receipt = receipt_of(letter, result, self._clock.now(), len(dropped))
+            log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(letter.to))
+            sent = SentLetter(receipt, letter.address, dropped)
             self._note_sent(sent)
             self._under_way = None
-            await self._ledger.accepted(place, sent)
-            await self._hand_over()
+            await self.places.keep(sent, self.receipts)
+
+    async def _failed(self, letter: Letter, error: DingTalkError) -> None:
+        log.warning("%s", error)
+        if leaves_doubt(error):
+            # The intent stays in the ledger: that is how the next run knows of the doubt.
+            self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
+        elif is_about_a_receiver(error):
+            self._refuse(letter, error)
+        else:
+            self.failed.append(Unsent(letter.to, Reason.of(error)))
+            self._stop_for(error)
+        if wait := asks_to_wait(error):
+            self._stop_for(error)
+            self.wait = max(LONG_WAIT, wait)
+        self.first_error = self.first_error or error
+        if not leaves_doubt(error):
+            await self.places.persistently(lambda: self._ledger.refused(letter.address), "the refusal of a call")
+
+    def _refuse(self, letter: Letter, error: DingTalkError) -> None:
+        """Name the receiver of a refused call; of several receivers, find it by halving: nothing was sent."""
+        if len(letter.to) > 1:
+            self._queue.extendleft(reversed(letter.halves()))
+        else:
+            self.refused.append(Unsent(letter.to, Reason.of(error)))
+
+    def _stop_for(self, error: DingTalkError) -> None:
+        self._stopping_error = error
+        self.stop()
 
     def _note_sent(self, letter: SentLetter) -> None:
-        self._sent += 1
+        self._own.append(letter.receipt)
         self.receipts.append(letter.receipt)
-        self.dropped |= letter.dropped
+        if letter.dropped:
+            self.dropped |= letter.dropped
+            log.warning("DingTalk left out %d people: %s.", len(letter.dropped), _few(letter.dropped))
 
-    async def _hand_over(self) -> None:
-        if self._keep and self.receipts:
-            await self._keep(self.receipts)
 
-    def _note(self, error: DingTalkError) -> None:
-        log.warning("%s", error)
-        self.first_error = self.first_error or error
+def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
+    """Choose what earlier runs neither sent nor may have sent, by receiver and not by place."""
+    addresses = [*(sent.address for sent in earlier.sent), *earlier.in_doubt]
+    settled = Counter((address.content, name) for address in addresses for name in address.to)
+    found = []
+    for letter in letters:
+        content = letter.content if settled else ""
+        left = []
+        for name in letter.to:
+            if settled and settled[content, name]:
+                settled[content, name] -= 1
+            else:
+                left.append(name)
+        if left:
+            found.append(letter if len(left) == len(letter.to) else letter.narrowed(left))
+    return found
+
+
+def _few(people: dict[str, str]) -> str:
+    return shown(f"{user} ({why})" for user, why in people.items())
 
 
 _LOOK = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
-_CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)
-
-
-def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> Receipt:
-    """The receipt of a call that DingTalk accepted."""
-    call = letter.call
-    key: dict[str, str] = {}
-    if isinstance(result, SendResult):
-        key["process_query_key"] = result.process_query_key
-    elif isinstance(result, DingResult):
-        key["open_ding_id"] = result.open_ding_id
-    elif isinstance(result, WorkNotificationSent):
-        key["task_id"] = str(result.task_id)
-    agent_id = getattr(call, "agent_id", None)
-    return Receipt(
-        kind=letter.kind,
-        conn_id=letter.conn_id,
-        robot_code=getattr(call, "robot_code", None),
-        agent_id=None if agent_id is None else str(agent_id),
-        open_conversation_id=getattr(call, "open_conversation_id", None),
-        process_query_key=key.get("process_query_key"),
-        open_ding_id=key.get("open_ding_id"),
-        task_id=key.get("task_id"),
-        sent_at=iso(now),
-        recipients=None if letter.recipients is None else letter.recipients - dropped,
-    )
-
-
-def _dropped(result: object) -> dict[str, str]:
-    """People whom DingTalk left out of a send that it accepted, by user id, and why."""
-    if isinstance(result, OtoSendResult):
-        return {
-            **dict.fromkeys(result.filtered_staff_id_list or (), "filtered"),
-            **dict.fromkeys(result.flow_controlled_staff_id_list or (), "flow_controlled"),
-            **dict.fromkeys(result.invalid_staff_id_list or (), "invalid"),
-        }
-    if isinstance(result, DingResult):
-        return {user: reason for reason, users in (result.failed_list or {}).items() for user in users}
-    return {}
-
-
-def pages(items: Iterable[str], size: int) -> list[tuple[str, ...]]:
-    """Items, each once, in groups of at most ``size``."""
-    distinct = list(dict.fromkeys(items))
-    return [tuple(distinct[start : start + size]) for start in range(0, len(distinct), size)]
+#: Why a call is in doubt that was under way when its try ended.
+CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)

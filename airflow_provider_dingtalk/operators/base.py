@@ -78,13 +78,15 @@ class SendOperator(PlainTexts, BaseOperator):
     the try before, and no rollback would find them.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out: unknown, throttled, filtered ones.
+    :param fail_on_dropped: Fail the task if DingTalk leaves some people out: unknown, throttled, filtered ones.
+    :param fail_on_unreached: Fail the task if DingTalk leaves all people out; default True.
+    :param fail_on_refused: Fail the task if DingTalk refuses a receiver: a person who left, a group that is gone;
+        default True. The others are served in either case, and the XCom ``refused`` lists the refused ones.
     :param on_unknown_send: A call that was under way when a try died may have sent, and DingTalk has no
         idempotency key: ``fail`` (list it in the XCom ``unknown``), ``skip`` (list it and go on), ``resend``.
     :param on_cleared_send: The task had sent everything when it was cleared: ``fail``, ``resend``, or ``keep``.
     :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again. What the
         try before sent is then in no XCom any more.
-    :param rollbacks: Ids of tasks that take back what it sends; :func:`rollback_on_failure` fills it in.
     """
 
     kind: ClassVar[str]
@@ -95,10 +97,11 @@ class SendOperator(PlainTexts, BaseOperator):
         *,
         dingtalk_conn_id: str = "dingtalk_default",
         fail_on_dropped: bool = False,
+        fail_on_unreached: bool = True,
+        fail_on_refused: bool = True,
         on_unknown_send: str = "fail",
         on_cleared_send: str = "fail",
         allow_resend: bool = False,
-        rollbacks: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,10 +109,11 @@ class SendOperator(PlainTexts, BaseOperator):
             self.retries = 0
         self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on_dropped = fail_on_dropped
+        self.fail_on_unreached = fail_on_unreached
+        self.fail_on_refused = fail_on_refused
         self.on_unknown_send = on_unknown_send
         self.on_cleared_send = on_cleared_send
         self.allow_resend = allow_resend
-        self.rollbacks = rollbacks
         self._job: Send | None = None
 
     @classmethod
@@ -136,13 +140,15 @@ class SendOperator(PlainTexts, BaseOperator):
 
         policy = SendPolicy(
             fail_on_dropped=self.fail_on_dropped,
+            fail_on_unreached=self.fail_on_unreached,
+            fail_on_refused=self.fail_on_refused,
             on_unknown_send=self.on_unknown_send,
             on_cleared_send=self.on_cleared_send,
             allow_resend=self.allow_resend,
         )
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy, self.rollbacks)
+            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy, self.task_id)
             self._job = sending.job
             try:
                 return sending.run(hook)

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_dingtalk.operators.base import RecallOperator, SendOperator
+from airflow_provider_dingtalk.operators.base import RecallOperator
 from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Map
     rollback.from_tasks = [task.task_id for task in block if not task.is_teardown]
     rollback.only_if_failed = watched
     for task in block:
-        _tell(task, rollback.task_id)
+        _remember(task)
     rollback.as_teardown()
     rollback.set_upstream(list(_edges(block, rollback)))
     watcher = _RunWatcher(task_id=f"{rollback.label}_watcher", watched=watched, **_helper(options))
@@ -211,14 +211,26 @@ def _helper(options: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]
     return {name: value for name, value in {**HELPER, **where}.items() if name in known}
 
 
-def _tell(task: Any, rollback_id: str) -> None:
-    """Let a send know who takes back what it sends."""
-    if not issubclass(getattr(task, "operator_class", type(task)), SendOperator):
-        return
-    if isinstance(task, SendOperator):
-        task.rollbacks = [*task.rollbacks, rollback_id]
+def _remember(task: Any) -> None:
+    """Have a retry of a task register again what its earlier tries sent."""
+    if isinstance(task, BaseOperator):
+        task.on_execute_callback = [*_listed(task.on_execute_callback), _register_again]
     else:
-        task.partial_kwargs["rollbacks"] = [*task.partial_kwargs.get("rollbacks", ()), rollback_id]
+        callbacks = _listed(task.partial_kwargs.get("on_execute_callback"))
+        task.partial_kwargs["on_execute_callback"] = [*callbacks, _register_again]
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
+
+
+def _register_again(context: Context) -> None:
+    """Push the receipts of earlier tries: Airflow deletes their XComs when a try starts."""
+    ti: Any = context["ti"]
+    if ti.try_number > 1:
+        from airflow_provider_dingtalk.task.registry import registry_of
+
+        registry_of(context).restore()
 
 
 def _edges(block: Sequence[Any], rollback: DingTalkRollbackOperator) -> Iterator[Any]:

@@ -1,198 +1,445 @@
-"""How far a send is, in the task state store.
+"""The progress of all sends of one task instance, in the task state store.
 
-One task instance may make several jobs of sending: the same one again after a clear, another one when its
-input changed. The history of all of them is kept: a rollback must find what any of them sent.
+State belongs to a message, by its content and its receiver, whatever its place in a list, and whatever call it
+shared with others. One task instance may run several jobs of sending: the same one again after a clear, another
+one when its input changed, several side by side. The history of all of them is kept, because a rollback must find
+what any of them sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_dingtalk.messaging.ledger import Sendings, SentLetter
+from airflow_provider_dingtalk.messaging.ledger import Address, Sendings, SentLetter
 from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
-from airflow_provider_dingtalk.messaging.send import Letter
-from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, slices, use
+from airflow_provider_dingtalk.messaging.send_calls import Letter
+from airflow_provider_dingtalk.task_ledger import old_sends
+from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, use
 
-#: Letters in one row: their receipts are about 25 kilobytes, under the store's soft limit of 64.
-LETTERS_PER_ROW = 100
+#: Most calls in one row, and the size in bytes after which a row takes no more: the store's soft limit is 64 kB.
+CALLS_PER_ROW, ROW_SIZE = 100, 48_000
 
-_HISTORY = "dingtalk-send-1"
+_INDEX = "dingtalk-send-2"
+_FLIGHT = f"{_INDEX}-flight"
+_ROW = f"{_INDEX}-sent-{{}}"
 
 
 class Job(Struct, kw_only=True):
     """A job of sending that this task instance began.
 
-    :param request: Fingerprint of its calls.
-    :param letters: How many calls it has.
+    :param name: Tells it from the other jobs of a try; the same in each try.
+    :param content: Fingerprint of what it sends, without the receivers.
     :param epoch: The clear of the task it belongs to.
+    :param since: The clear since which a message counts as sent.
     :param done: Whether all of it was sent.
     """
 
-    request: str
-    letters: int
+    name: str
+    content: str
     epoch: int
+    since: int = 0
     done: bool = False
 
 
-class SendHistory:
-    """All jobs of sending that one task instance began, the present one last.
+class Begun(Struct, kw_only=True):
+    """A call that went out, or is about to.
 
-    :param letters: The calls of the present job.
-    :param epoch: Tells a retry from a clear: it is the same for all tries between two clears.
-    :raises LedgerError: The store does not answer, or holds what this package did not write.
+    :param job: Place of its job in the list of jobs.
+    :param epoch: The clear in which it went out.
     """
 
-    def __init__(self, store: Store, letters: Sequence[Letter], epoch: int) -> None:
-        self._store = store
-        self._epoch = epoch
-        calls = [[letter.call.name, *msgspec.to_builtins(letter.call).values()] for letter in letters]
-        self._request = fingerprint(calls)
-        self._letters = len(letters)
-        try:
-            self._jobs = msgspec.convert(use(store.get, _HISTORY, []), list[Job])
-        except msgspec.ValidationError:
-            raise corrupt(_HISTORY) from None
+    job: int
+    epoch: int
+    content: str
+    to: tuple[str, ...]
 
     @property
-    def is_cleared(self) -> bool:
-        """Whether this job was done, and somebody cleared the task since."""
-        last = self._last()
-        return last is not None and last.done and last.epoch != self._epoch
+    def address(self) -> Address:
+        """What it sends, and to whom."""
+        return Address(self.content, self.to)
+
+
+class Accepted(Begun, kw_only=True):
+    """A call that DingTalk accepted."""
+
+    receipt: dict[str, Any]
+    dropped: dict[str, str] = {}
+
+    def letter(self) -> SentLetter:
+        """Give it as the core knows it."""
+        return SentLetter(parse_receipts(self.receipt)[0], self.address, self.dropped)
+
+
+class TaskSends:
+    """All sends of one task instance: what the store holds, and what this try adds.
+
+    :param epoch: Tells a retry from a clear: it is the same for all tries between two clears.
+    :raises LedgerError: If the store does not answer, or holds what this package did not write.
+    """
+
+    def __init__(self, store: Store, epoch: int) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._lock = threading.RLock()
+        self._jobs: list[Job] = []
+        self._flight: dict[int, Begun] = {}
+        self._accepted: dict[int, Accepted] = {}
+        self._rows: list[list[int]] = [[]]
+        self._taken: set[int] = set()
+        self._next = 0
+        use(self._read)
+
+    def receipts(self) -> list[Receipt]:
+        """Receipts of all that the task instance ever sent, in their order."""
+        return [self._accepted[number].letter().receipt for number in sorted(self._accepted)]
+
+    def left_in_doubt(self) -> list[Address]:
+        """Calls of earlier tries that may or may not have sent, without those that a job of this try took up."""
+        return [self._flight[number].address for number in sorted(self._flight) if number not in self._taken]
+
+    def job(self, name: str, letters: Sequence[Letter]) -> JobSends:
+        """Find what earlier tries did of a job.
+
+        :param name: Of the job, the same in each try.
+        """
+        self._name_old(letters)
+        return JobSends(self, name, letters, fingerprint(sorted({letter.content for letter in letters})))
+
+    # ── what the jobs use ────────────────────────────────────────────────────────────────────────────
+
+    def last(self, name: str) -> int | None:
+        """Find the latest job of a name; None if there is none."""
+        return next((place for place in reversed(range(len(self._jobs))) if self._jobs[place].name == name), None)
+
+    def may_have_sent(self, job: int) -> bool:
+        """Tell whether a call of a job was accepted, or is in doubt."""
+        return any(begun.job == job for begun in (*self._accepted.values(), *self._flight.values()))
+
+    def take(self, letters: Sequence[Letter], since: int) -> tuple[list[int], list[int]]:
+        """Choose the calls, accepted and in doubt, that made some of these letters; each is taken once a try."""
+        wanted = Counter((letter.content, name) for letter in letters for name in letter.to)
+        with self._lock:
+            accepted = self._take(self._accepted, wanted, since)
+            return accepted, self._take(self._flight, wanted, since)
+
+    def _take(self, calls: dict[int, Any], wanted: Counter[tuple[str, str]], since: int) -> list[int]:
+        chosen = []
+        for number in sorted(calls):
+            begun = calls[number]
+            names = [(begun.content, name) for name in begun.to]
+            if number not in self._taken and begun.epoch >= since and any(wanted[name] > 0 for name in names):
+                wanted.subtract(names)
+                chosen.append(number)
+        self._taken.update(chosen)
+        return chosen
+
+    def of_job(self, *names: str) -> list[int]:
+        """List the accepted calls of all jobs of some names, without those that were taken."""
+        return [
+            number
+            for number in sorted(self._accepted)
+            if self._jobs[self._accepted[number].job].name in names and number not in self._taken
+        ]
+
+    def letter(self, number: int) -> SentLetter:
+        """Give an accepted call."""
+        return self._accepted[number].letter()
+
+    def in_doubt(self, number: int) -> Address:
+        """Give a call in doubt."""
+        return self._flight[number].address
+
+    def begin(self, job: Job) -> int:
+        """Add a job, and give its place."""
+        with self._lock:
+            self._jobs.append(job)
+            self.write_index()
+            return len(self._jobs) - 1
+
+    def job_at(self, place: int) -> Job:
+        """Give a job by its place."""
+        return self._jobs[place]
+
+    def write_index(self) -> None:
+        """Write the list of jobs."""
+        with self._lock:
+            use(self._store.set, _INDEX, {"version": 2, "jobs": msgspec.to_builtins(self._jobs)})
+
+    def intend(self, job: int, address: Address) -> int:
+        """Write that a call is about to go out, and give its number."""
+        with self._lock:
+            number = self._next
+            self._flight[number] = Begun(job=job, epoch=self._epoch, content=address.content, to=address.to)
+            try:
+                self._write_flight()
+            except BaseException:
+                del self._flight[number]
+                raise
+            self._next += 1
+            self._taken.add(number)
+            return number
+
+    def accept(self, number: int, letter: SentLetter) -> None:
+        """Write that DingTalk accepted a call. Doing it twice does no harm."""
+        with self._lock:
+            begun = self._flight.get(number) or self._accepted[number]
+            self._accepted[number] = Accepted(
+                job=begun.job,
+                epoch=begun.epoch,
+                content=begun.content,
+                to=begun.to,
+                receipt=letter.receipt.to_json(),
+                dropped=letter.dropped,
+            )
+            row = self._row_of(number)
+            use(self._store.set, _ROW.format(row), [self._row(one) for one in self._rows[row]])
+            # Not before: until then the intent is the only trace of it.
+            self._flight.pop(number, None)
+
+    def forget(self, numbers: Iterable[int], *, write: bool) -> None:
+        """Drop calls that were not carried out, or are about to be made again.
+
+        :param write: Write it now; else with the next intent.
+        """
+        with self._lock:
+            for number in numbers:
+                self._flight.pop(number, None)
+            if write:
+                self._write_flight()
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _row_of(self, number: int) -> int:
+        """Give the row of an accepted call: the last one, or a new one if that is full."""
+        for place, numbers in enumerate(self._rows):
+            if number in numbers:
+                return place
+        last = [self._row(one) for one in self._rows[-1]]
+        if len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
+            self._rows.append([])
+        self._rows[-1].append(number)
+        return len(self._rows) - 1
+
+    def _row(self, number: int) -> dict[str, Any]:
+        return {"n": number, **msgspec.to_builtins(self._accepted[number])}
+
+    def _write_flight(self) -> None:
+        flight = [{"n": number, **msgspec.to_builtins(begun)} for number, begun in self._flight.items()]
+        use(self._store.set, _FLIGHT, flight)
+
+    def _read(self) -> None:
+        index = self._store.get(_INDEX)
+        if index is None:
+            self._take_over()
+            return
+        self._jobs = _converted(index.get("jobs") if isinstance(index, dict) else None, list[Job], _INDEX)
+        self._rows = []
+        while (row := self._store.get(_ROW.format(len(self._rows)))) is not None:
+            key = _ROW.format(len(self._rows))
+            numbers = _numbers(row, key)
+            self._accepted |= dict(zip(numbers, _converted(row, list[Accepted], key), strict=True))
+            self._rows.append(numbers)
+        flight = self._store.get(_FLIGHT, [])
+        begun = dict(zip(_numbers(flight, _FLIGHT), _converted(flight, list[Begun], _FLIGHT), strict=True))
+        self._flight = {number: one for number, one in begun.items() if number not in self._accepted}
+        self._check()
+        self._rows = self._rows or [[]]
+        self._next = max((*self._accepted, *self._flight), default=-1) + 1
+
+    def _check(self) -> None:
+        """Refuse rows that do not fit together: what a receipt belongs to must be known."""
+        calls = (*self._accepted.values(), *self._flight.values())
+        if any(not 0 <= begun.job < len(self._jobs) for begun in calls):
+            raise corrupt(_INDEX)
+        for number, row in enumerate(self._rows):
+            for place in row:
+                try:
+                    self._accepted[place].letter()
+                except (ValueError, IndexError):
+                    raise corrupt(_ROW.format(number)) from None
+
+    # ── version 1 ────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_over(self) -> None:
+        """Take over what version 1 of this state holds: its receipts, and its letters in flight as unknown."""
+        for old in old_sends.read(self._store):
+            self._jobs.append(Job(name="", content=old.request, epoch=old.epoch, done=old.done))
+            job = len(self._jobs) - 1
+            for place, (receipt, dropped) in sorted(old.sent.items()):
+                begun = Accepted(job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",),
+                                 receipt=receipt, dropped=dropped)  # fmt: skip
+                self._accepted[self._next] = begun
+                self._row_of(self._next)
+                self._next += 1
+            for place in sorted(old.in_flight):
+                self._flight[self._next] = Begun(
+                    job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",)
+                )
+                self._next += 1
+        if self._jobs:
+            for number, row in enumerate(self._rows):
+                self._store.set(_ROW.format(number), [self._row(one) for one in row])
+            self._write_flight()
+            # Last: as long as it is missing, the old state is taken over again.
+            self.write_index()
+
+    def _name_old(self, letters: Sequence[Letter]) -> None:
+        """Name receivers of version 1's calls, which had places only, where the same letters are sent again."""
+        request = old_sends.fingerprint_of(letters)
+        content = fingerprint(sorted({letter.content for letter in letters}))
+        for job in self._jobs:
+            if job.content == request:
+                job.content = content
+        for calls in (self._accepted, self._flight):
+            for begun in calls.values():
+                if begun.content == request:
+                    letter = letters[int(begun.to[0].removeprefix("call "))]
+                    begun.content, begun.to = letter.content, letter.to
+
+
+class JobSends:
+    """One job of a task instance, and what earlier tries did of it; a ledger for the core.
+
+    :param name: Of the job.
+    """
+
+    def __init__(self, sends: TaskSends, name: str, letters: Sequence[Letter], content: str) -> None:
+        self._sends = sends
+        self._name = name
+        self._letters = letters
+        self._content = content
+        # Version 1 knew one job of a task, without a name.
+        self._names = (name, "") if name.endswith(":0") else (name,)
+        self._last = next((last for one in self._names if (last := sends.last(one)) is not None), None)
+        self._number: dict[Address, int] = {}
+        self._place = -1
+        self._accepted: list[int] = []
+        self._doubts: list[int] = []
 
     @property
     def has_changed(self) -> bool:
-        """Whether an earlier try, with no clear in between, sent something else."""
-        return bool(self._jobs) and self._jobs[-1].epoch == self._epoch and self._jobs[-1].request != self._request
+        """Whether an earlier try, with no clear in between, may have sent something else."""
+        last = self._job()
+        if last is None or self._last is None:
+            return False
+        return (
+            last.epoch == self._sends._epoch  # noqa: SLF001 -- one state in two classes
+            and last.content != self._content
+            and self._sends.may_have_sent(self._last)
+        )
 
-    def begin(self, *, anew: bool = False) -> SendTaskLedger:
-        """The ledger of the present job.
+    @property
+    def is_cleared(self) -> bool:
+        """Whether this job was done, and the task was cleared since."""
+        last = self._job()
+        return (
+            last is not None and last.done and last.content == self._content and last.epoch != self._sends._epoch  # noqa: SLF001
+        )
+
+    def begin(self, *, anew: bool = False) -> None:
+        """Begin, or go on.
 
         :param anew: Send all of it once more, although it was done.
-        :raises LedgerError: The store does not answer.
+        :raises LedgerError: If the store does not answer.
         """
-        last = self._last()
-        if last is None or anew:
-            self._jobs.append(Job(request=self._request, letters=self._letters, epoch=self._epoch))
-            self._write()
-        elif last.epoch != self._epoch:
-            last.epoch = self._epoch
-            self._write()
-        return SendTaskLedger(self._store, self._name(len(self._jobs) - 1), self._letters)
+        last, epoch = self._job(), self._sends._epoch  # noqa: SLF001
+        is_same = last is not None and last.content == self._content
+        if last is None or self._last is None or not is_same or anew:
+            another = last is not None and last.epoch != epoch
+            since = epoch if anew or another else last.since if last else 0
+            self._place = self._sends.begin(Job(name=self._name, content=self._content, epoch=epoch, since=since))
+        else:
+            self._place = self._last
+            last.name = self._name
+            if last.epoch != epoch:
+                last.epoch = epoch
+                self._sends.write_index()
+        since = self._sends.job_at(self._place).since
+        self._accepted, self._doubts = self._sends.take(self._letters, since)
 
-    def finish(self) -> None:
-        """Take down that the present job is done.
-
-        :raises LedgerError: The store does not answer.
-        """
-        self._jobs[-1].done = True
-        self._write()
-
-    def sent_so_far(self) -> list[Receipt]:
-        """Receipts of all jobs of this task instance.
-
-        :raises LedgerError: The store does not answer.
-        """
-        return self._receipts(len(self._jobs))
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether earlier tries sent, or may have sent, every letter to every receiver."""
+        calls = [*(self._sends.letter(one).address for one in self._accepted)]
+        calls += [self._sends.in_doubt(one) for one in self._doubts]
+        settled = Counter((address.content, name) for address in calls for name in address.to)
+        return not Counter((one.content, name) for one in self._letters for name in one.to) - settled
 
     def carried(self) -> list[Receipt]:
-        """Receipts of the jobs before the present one.
+        """Receipts of what jobs of this name sent before, and this one does not."""
+        return [self._sends.letter(one).receipt for one in self._sends.of_job(*self._names)]
 
-        :raises LedgerError: The store does not answer.
+    def finish(self) -> None:
+        """Write that the job is done.
+
+        :raises LedgerError: If the store does not answer.
         """
-        return self._receipts(len(self._jobs) - 1)
+        job = self._sends.job_at(self._place)
+        if not job.done:
+            job.done = True
+            self._sends.write_index()
 
-    def _receipts(self, jobs: int) -> list[Receipt]:
-        found: list[Receipt] = []
-        for number, job in enumerate(self._jobs[:jobs]):
-            sent = use(SendTaskLedger(self._store, self._name(number), job.letters).read).sent
-            found += [letter.receipt for _, letter in sorted(sent.items())]
-        return found
+    def accept_now(self, letter: SentLetter) -> None:
+        """Write from the calling thread that DingTalk accepted a call."""
+        self._sends.accept(self._number[letter.address], letter)
 
-    def _last(self) -> Job | None:
-        """The present job, if it was begun before."""
-        return self._jobs[-1] if self._jobs and self._jobs[-1].request == self._request else None
-
-    def _name(self, number: int) -> str:
-        return f"{_HISTORY}-{number}-{self._jobs[number].request}"
-
-    def _write(self) -> None:
-        use(self._store.set, _HISTORY, msgspec.to_builtins(self._jobs))
-
-
-class SendTaskLedger:
-    """How far one job is: which letters are on their way, and the receipts of those that DingTalk accepted.
-
-    :param name: Of the job, in the store.
-    :param letters: How many calls it has.
-    """
-
-    def __init__(self, store: Store, name: str, letters: int) -> None:
-        self._store = store
-        self._name = name
-        self._rows = [["P"] * len(places) for places in slices(letters, LETTERS_PER_ROW)]
-        self._sent: list[dict[int, SentLetter]] = [{} for _ in self._rows]
+    # ── the ledger ───────────────────────────────────────────────────────────────────────────────────
 
     async def load(self) -> Sendings:
-        """What earlier tries did."""
-        return await ause(self.read)
+        """Read what earlier tries did of this job."""
+        sent = [self._sends.letter(one) for one in self._accepted]
+        return Sendings(tuple(sent), tuple(self._sends.in_doubt(one) for one in self._doubts))
 
-    async def intend(self, place: int) -> None:
-        """The letter at this place is about to go out."""
-        await ause(self._set, place, "I")
+    async def intend(self, address: Address) -> None:
+        """Keep that a call is about to go out."""
+        self._number[address] = await ause(self._sends.intend, self._place, address)
 
-    async def accepted(self, place: int, letter: SentLetter) -> None:
-        """DingTalk accepted it. Its receipt is the proof; the row is put right with the next intent."""
-        number, at = divmod(place, LETTERS_PER_ROW)
-        self._rows[number][at] = "S"
-        self._sent[number][at] = letter
-        receipts = {
-            str(at): {"receipt": letter.receipt.to_json(), "dropped": letter.dropped}
-            for at, letter in self._sent[number].items()
-        }
-        await ause(self._store.set, self._key("receipts", number), receipts)
+    async def accepted(self, letter: SentLetter) -> None:
+        """Keep that DingTalk accepted it."""
+        await ause(self.accept_now, letter)
 
-    async def refused(self, place: int) -> None:
-        """DingTalk refused it: it was not sent."""
-        await ause(self._set, place, "P")
+    async def refused(self, address: Address) -> None:
+        """Keep that DingTalk refused it."""
 
-    def read(self) -> Sendings:
-        """What earlier tries did, read from the calling thread."""
-        sent: dict[int, SentLetter] = {}
-        in_flight: set[int] = set()
-        for number in range(len(self._rows)):
-            self._read_row(number)
-            first = number * LETTERS_PER_ROW
-            sent |= {first + at: letter for at, letter in self._sent[number].items()}
-            in_flight |= {first + at for at, letter in enumerate(self._rows[number]) if letter == "I"}
-        return Sendings(sent, frozenset(in_flight - set(sent)))
+        def refuse() -> None:
+            self._sends.forget([self._number[address]], write=True)
 
-    def _key(self, what: str, number: int) -> str:
-        return f"{self._name}-{what}-{number}"
+        await ause(refuse)
 
-    def _set(self, place: int, letter: str) -> None:
-        number, at = divmod(place, LETTERS_PER_ROW)
-        self._rows[number][at] = letter
-        self._store.set(self._key("row", number), "".join(self._rows[number]))
+    async def clear_doubts(self) -> None:
+        """Keep no longer that calls of earlier tries are in doubt."""
+        self._sends.forget(self._doubts, write=False)
+        self._doubts = []
 
-    def _read_row(self, number: int) -> None:
-        key = self._key("row", number)
-        row = self._store.get(key, "P" * len(self._rows[number]))
-        if not isinstance(row, str) or len(row) != len(self._rows[number]) or not set(row) <= set("PIS"):
-            raise corrupt(key)
-        self._rows[number] = list(row)
-        key = self._key("receipts", number)
-        self._sent[number] = _receipts(self._store.get(key, {}), key)
+    def _job(self) -> Job | None:
+        return None if self._last is None else self._sends.job_at(self._last)
 
 
-def _receipts(stored: Any, key: str) -> dict[int, SentLetter]:
+class HookSends(JobSends):
+    """The ledger of a send by the hook: its receipts and doubts outlive the try.
+
+    It takes up nothing of earlier tries: code that calls the hook again means to send again.
+    """
+
+    def __init__(self, sends: TaskSends) -> None:
+        super().__init__(sends, "hook", (), "")
+        self.begin()
+
+
+def _numbers(rows: Any, key: str) -> list[int]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and type(row.get("n")) is int for row in rows):
+        raise corrupt(key)
+    return [row["n"] for row in rows]
+
+
+def _converted(value: Any, kind: Any, key: str) -> Any:
     try:
-        return {
-            int(at): SentLetter(parse_receipts(kept["receipt"])[0], dict(kept["dropped"]))
-            for at, kept in stored.items()
-        }
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
         raise corrupt(key) from None

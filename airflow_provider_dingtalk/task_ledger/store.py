@@ -10,15 +10,13 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from airflow_provider_dingtalk.messaging.ledger import LedgerError
+from airflow_provider_dingtalk.messaging.ledger import LedgerError, SupersededError
+
+__all__ = ["LedgerError", "Store", "SupersededError", "ause", "corrupt", "fingerprint", "slices", "use"]
 
 T = TypeVar("T")
 
 _NOT_FOUND = re.compile(r"\b404\b")
-
-
-class SupersededError(LedgerError):
-    """Another try of this task has begun: this one may write no more, and nothing more was sent by it."""
 
 
 class Store(Protocol):
@@ -52,7 +50,7 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
     if superseded:
         raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
     raise LedgerError(
-        f"Airflow's task state store failed ({problem}); nothing more was sent.",
+        f"Airflow's task state store failed ({problem}).",
         code="ledger",
         next_step="See whether Airflow's API server is up, and whether this try was superseded by another one.",
     )

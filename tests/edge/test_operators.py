@@ -797,9 +797,11 @@ def test_a_refused_send_keeps_the_receipts_of_what_went_out(sandbox: SandboxServ
     with pytest.raises(AirflowFailException) as raised:
         run(send_group(open_conversation_id=[GROUPS[0], "cidnowhere", GROUPS[1]]), ti)
     assert isinstance(raised.value.__cause__, IncompleteSendError)
-    assert [receipt["open_conversation_id"] for receipt in ti.pushed("receipts_0")] == [GROUPS[0]]
-    assert calls(sandbox)[GROUP_SEND] == 2, "what is refused once is not tried in other groups"
-    assert run(rollback(ti.pushed("receipts_0")))["counts"]["recalled"] == 1
+    assert [receipt["open_conversation_id"] for receipt in ti.pushed("receipts_0")] == list(GROUPS[:2])
+    (refused,) = ti.pushed("refused")
+    assert (refused["to"], refused["code"]) == (["cidnowhere"], "invalid.openConversationId")
+    assert "cidnowhere (invalid.openConversationId)" in str(raised.value)
+    assert run(rollback(ti.pushed("receipts_0")))["counts"]["recalled"] == 2
 
 
 def test_a_send_that_found_no_connection_may_be_tried_again(connect: Connect) -> None:

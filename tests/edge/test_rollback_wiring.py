@@ -17,6 +17,8 @@ from airflow_provider_dingtalk.operators import (
     rollback_on_failure,
 )
 from airflow_provider_dingtalk.rollback_log import ALIAS, rollback_log
+from airflow_provider_dingtalk.task.registry import rollbacks_of
+from tests.edge.airflow_seams import TaskInstance
 
 
 def send(task_id: str = "send") -> DingTalkSendGroupMessageOperator:
@@ -69,8 +71,11 @@ def test_a_send_knows_who_takes_back_what_it_sends_mapped_or_not():
             )
 
     dag = dag_of(build)
-    assert dag.get_task("send").rollbacks == ["inner", "outer"]
-    assert dag.get_task("many").partial_kwargs["rollbacks"] == ["inner", "outer"]
+    for task_id in ("send", "many"):
+        context: Any = {"dag": dag, "ti": TaskInstance(task_id)}
+        assert sorted(rollbacks_of(context)) == ["inner", "outer"]
+    stranger: Any = {"dag": dag, "ti": TaskInstance("elsewhere")}
+    assert rollbacks_of(stranger) == []
 
 
 def _block(*makers: Callable[[], Any], **options: Any) -> DingTalkRollbackOperator:

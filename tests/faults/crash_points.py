@@ -86,6 +86,7 @@ class WatchedStore:
         self._killer = killer
         self._rows: dict[str, str] = {}
         self._last: str | None = None
+        self._last_send = -1
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key."""
@@ -99,8 +100,11 @@ class WatchedStore:
         row = marks_of(value)
         before = self._rows.get(key, "")
         intends = row is not None and _differ(before, row, lambda was, now: now == "I")
-        commits = _differ(before, row, lambda was, now: was == "I") if row is not None else "-receipts-" in key
-        if row is not None and self._last not in (None, key):
+        commits = _differ(before, row, lambda was, now: was == "I") if row is not None else "-sent-" in key
+        if key.endswith("-flight"):
+            intends = max((one["n"] for one in value), default=-1) > self._last_send
+            self._last_send = max((one["n"] for one in value), default=self._last_send)
+        if (row is not None or "-sent-" in key) and self._last not in (None, key):
             self._killer.reached(Point.SEGMENT_BOUNDARY)
         if intends:
             self._killer.reached(Point.BEFORE_INTENT)
@@ -108,7 +112,9 @@ class WatchedStore:
             self._killer.reached(Point.BEFORE_COMMIT)
         self._inner.set(key, value)
         if row is not None:
-            self._rows[key], self._last = row, key
+            self._rows[key] = row
+        if row is not None or "-sent-" in key:
+            self._last = key
         if intends:
             self._killer.reached(Point.AFTER_INTENT)
 
@@ -135,6 +141,8 @@ class ForgetfulStore:
         if row is not None:
             forgotten = row.replace("I", "P")
             value = {**value, "row": forgotten} if isinstance(value, Mapping) else forgotten
+        if key.endswith("-flight"):
+            value = []
         self._inner.set(key, value)
 
 
@@ -206,10 +214,21 @@ class WatchedTask:
 
     :param push: Keeps an XCom.
     :param epoch: How often the task was cleared.
+    :param pull: Gives an XCom.
     """
 
-    def __init__(self, push: Callable[[str, Any], None], killer: Killer, number: int, epoch: int) -> None:
+    task_id = "send"
+
+    def __init__(
+        self,
+        push: Callable[[str, Any], None],
+        killer: Killer,
+        number: int,
+        epoch: int,
+        pull: Callable[[str], Any] = lambda _: None,
+    ) -> None:
         self._push = push
+        self._pull = pull
         self._killer = killer
         self.try_number = number
         self.max_tries = epoch
@@ -218,6 +237,10 @@ class WatchedTask:
         """Keep an XCom."""
         self._killer.reached(Point.BEFORE_XCOM)
         self._push(key, value)
+
+    def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
+        """Give its own XCom."""
+        return [self._pull(key)]
 
 
 class HastyClock:

@@ -11,7 +11,7 @@ from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
 from airflow_provider_dingtalk.messaging.send import Letter
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.sending import RECEIPTS_COUNT, UNKNOWN
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point
 from tests.faults.kill_faults import SEND, Fault
 from tests.faults.kill_recalls import DEAD_TOKEN, MAX_TRIES, Tally, task_of
@@ -152,7 +152,7 @@ def pushed(task: Task) -> list[Receipt]:
     """Receipts in XComs, as a rollback finds them."""
     count = task.seen.xcom(RECEIPTS_COUNT) or 0
     chunks = [task.seen.xcom(f"receipts_{number}") for number in range((count + 99) // 100)]
-    return parse_receipts(chunks)
+    return parse_receipts([*chunks, task.seen.xcom(RECEIPTS_LATE)])
 
 
 def unknown_of(task: Task) -> set[str]:

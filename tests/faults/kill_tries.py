@@ -68,7 +68,7 @@ class Surroundings:
         self._gauge = gauge
         kept: Store = ForgetfulStore(files) if forgetful else files
         self.store = WatchedStore(kept, killer)
-        self.task = WatchedTask(files.xcom_push, killer, files.number, epoch)
+        self.task = WatchedTask(files.xcom_push, killer, files.number, epoch, files.xcom)
         self.clock = HastyClock()
         self.bill: Callable[[], Mapping[str, int]] = dict
 
@@ -123,7 +123,7 @@ def sending(letters: Sequence[Letter], **policy: Any) -> Work:
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         def send() -> None:
-            sending = Sending(letters, around.context, SendPolicy(**policy))
+            sending = Sending(letters, around.context, SendPolicy(**policy), clock=around.clock)
             around.bill = lambda: sending.job.used
             sending.run(around)  # type: ignore[arg-type]
 

@@ -1,0 +1,79 @@
+"""Sends by the hook: registered with the running task, if there is one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_dingtalk.messaging.ledger import SupersededError
+from airflow_provider_dingtalk.messaging.send import Send
+from airflow_provider_dingtalk.messaging.send_calls import Letter
+from airflow_provider_dingtalk.task.registry import SendRegistry, current_registry
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.api.client import DingTalkClient
+
+
+class Runner(Protocol):
+    """What runs async work with a client from sync code: the hook."""
+
+    def run(self, work: Callable[[DingTalkClient], Any], stop: Callable[[], None] | None = None) -> Any:
+        """Run it."""
+
+
+def send(runner: Runner, letters: Sequence[Letter]) -> list[dict[str, Any]]:
+    """Send from sync code.
+
+    :returns: Receipts as plain JSON.
+    :raises IncompleteSendError: If a call was refused, or its answer lost.
+    :raises LedgerError: If the running task's state store does not answer.
+    """
+    registry = current_registry()
+    if registry is None:
+        job = Send(letters)
+        runner.run(job.run, job.stop)
+    else:
+        job = registry.hook_job(letters)
+        try:
+            registry.begin()
+            runner.run(job.run, job.stop)
+        except SupersededError:
+            raise
+        except BaseException:
+            registry.end_interrupted(job)
+            raise
+        registry.end(job)
+    return _result(job)
+
+
+async def asend(client: DingTalkClient, letters: Sequence[Letter]) -> list[dict[str, Any]]:
+    """Send from an event loop; see :func:`send`."""
+    registry = current_registry()
+    if registry is None:
+        job = Send(letters)
+        await job.run(client)
+    else:
+        job = await _run_in_task(client, letters, registry)
+    return _result(job)
+
+
+async def _run_in_task(client: DingTalkClient, letters: Sequence[Letter], registry: SendRegistry) -> Send:
+    # In threads: each of these may wait for Airflow's supervisor, and the task's own loop must not.
+    job = await asyncio.to_thread(registry.hook_job, letters)
+    try:
+        await asyncio.to_thread(registry.begin)
+        await job.run(client)
+    except SupersededError:
+        raise
+    except BaseException:
+        job.stop()
+        await asyncio.shield(asyncio.to_thread(registry.end_interrupted, job))
+        raise
+    await asyncio.to_thread(registry.end, job)
+    return job
+
+
+def _result(job: Send) -> list[dict[str, Any]]:
+    job.raise_if_incomplete()
+    return [receipt.to_json() for receipt in job.receipts]

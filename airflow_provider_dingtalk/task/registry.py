@@ -1,0 +1,308 @@
+"""The registry: where everything that one task sends is registered with that task.
+
+Operators, operators called by hand, the hook and callbacks share one registry for each task instance and try, so
+that none writes over the XComs of another. A rollback finds what it pushes; see
+:mod:`airflow_provider_dingtalk.task.xcoms`. Outside of a running task there is none.
+
+It is used from the main thread, from the loop's thread and from worker threads at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_dingtalk.messaging.delivery import FIRST_PAUSE, LONGEST_PAUSE
+from airflow_provider_dingtalk.messaging.ledger import SentLetter
+from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
+from airflow_provider_dingtalk.messaging.send import CUT_OFF, Letter, Send, Unsent
+from airflow_provider_dingtalk.task.xcoms import (
+    DROPPED,
+    RECEIPTS,
+    RECEIPTS_COUNT,
+    RECEIPTS_LATE,
+    RECEIPTS_PER_XCOM,
+    REFUSED,
+    SENDING,
+    UNKNOWN,
+)
+from airflow_provider_dingtalk.task_ledger.sends import HookSends, TaskSends
+from airflow_provider_dingtalk.version_compat import ask_supervisor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which an interrupted task waits for the last try of each place.
+LAST_TRY = 6.0
+#: Seconds for which the end of a job tries to push what it knows.
+PATIENCE = 60.0
+#: Registries kept by a process; a worker's process runs one task.
+_MOST = 8
+
+_lock = threading.Lock()
+_registries: dict[tuple[Any, ...], SendRegistry] = {}
+
+
+def registry_of(context: Context) -> SendRegistry:
+    """Give the registry of the task instance and try that a context belongs to."""
+    ti: Any = context["ti"]
+    key = (os.getpid(), id(ti), ti.try_number, ti.max_tries)
+    with _lock:
+        if key not in _registries:
+            while len(_registries) >= _MOST:
+                del _registries[next(iter(_registries))]
+            _registries[key] = SendRegistry(context)
+        return _registries[key]
+
+
+def current_registry() -> SendRegistry | None:
+    """Give the registry of the running task; None outside of one: in scripts, commands, triggers."""
+    from airflow.sdk import get_current_context
+
+    try:
+        context = get_current_context()
+    except RuntimeError:
+        return None
+    return registry_of(context)
+
+
+def registry_of_callback(context: Context) -> SendRegistry | None:
+    """Give the registry for a callback; None if Airflow lets it push no XComs.
+
+    The DAG processor runs callbacks too. There a push is never answered, and the callback is killed.
+    """
+    ti: Any = context.get("ti")
+    names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
+    # Airflow sets them in the process that runs the task, and in no other.
+    is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
+    return registry_of(context) if is_in_task else None
+
+
+def rollbacks_of(context: Context) -> list[str]:
+    """List the rollback tasks of the DAG that take back what this task sends."""
+    dag: Any = context.get("dag")
+    task_id = context["ti"].task_id
+    tasks = dag.task_dict.values() if dag is not None else ()
+    return [
+        task.task_id
+        for task in tasks
+        if hasattr(task, "only_if_failed") and task_id in _listed(getattr(task, "from_tasks", None))
+    ]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+
+
+class SendRegistry:
+    """What one try of a task instance sent, and may have sent.
+
+    :param context: Of the task.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._ti: Any = context["ti"]
+        self._store = context.get("task_state_store")
+        self._rollbacks = rollbacks_of(context)
+        self._lock = threading.RLock()
+        self._receipts: dict[tuple[str | None, str, str], Receipt] = {}
+        self._late: list[Receipt] = []
+        self._pushed = 0
+        self._told: dict[str, Any] = {}
+        self._jobs: list[Send] = []
+        self._open = 0
+        self._names: Counter[str] = Counter()
+        self._sends: TaskSends | None = None
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def sends(self) -> TaskSends | None:
+        """The state of all sends of this task instance; None if Airflow has no task state store.
+
+        What earlier tries sent is registered again: Airflow deleted their XComs.
+
+        :raises LedgerError: If the store does not answer, or holds what this package did not write.
+        """
+        with self._lock:
+            if self._sends is None and self._store is not None:
+                # Airflow raises max_tries with each clear: it is the same for all tries between two.
+                self._sends = TaskSends(self._store, int(self._ti.max_tries))
+                self.add(self._sends.receipts())
+            return self._sends
+
+    def claim(self, name: str) -> str:
+        """Give a job a name of its own, the same in each try: its operator, and how many came before it."""
+        with self._lock:
+            self._names[name] += 1
+            return f"{name}:{self._names[name] - 1}"
+
+    def hook_job(self, letters: Sequence[Letter]) -> Send:
+        """Make a job for a send by the hook: registered, and not compared with earlier tries.
+
+        :raises LedgerError: If the store does not answer.
+        """
+        ledger = None
+        if self.sends is not None:
+            # A retry of somebody's code sends again: no two calls of the hook are the same job.
+            ledger = HookSends(self.sends)
+        return self.track(Send(letters, ledger=ledger, keep=self.keep, keep_late=self.keep_late))
+
+    def callback_job(self, letters: Sequence[Letter]) -> Send:
+        """Make a job for a callback: what cannot be registered in its short time stands in the log."""
+        return self.track(Send(letters, keep=self._keep_if_possible))
+
+    def track(self, job: Send) -> Send:
+        """Have the unknown, dropped and refused receivers of a job published too, and say that it sends."""
+        with self._lock:
+            self._jobs.append(job)
+            self._open += 1
+        return job
+
+    def begin(self) -> None:
+        """Tell the rollbacks that this task sends.
+
+        Airflow calls a task failed that a user stops, and lets it run for up to ten seconds more.
+        """
+        if self._rollbacks:
+            self._push(SENDING, {"is_over": False, "rollbacks": self._rollbacks})
+
+    def end(self, job: Send) -> None:
+        """Publish what a job leaves, at its end."""
+        with self._lock:
+            self._open -= 1
+        log.info(
+            "Sent %d, refused %d, unknown %d.",
+            len(job.receipts),
+            len(job.failed) + len(job.refused),
+            len(job.unknown),
+        )
+        self.publish_persistently()
+
+    def end_interrupted(self, job: Send) -> None:
+        """Give every place one more try, XComs first, and wait :data:`LAST_TRY` seconds for it at most."""
+        with self._lock:
+            self._open -= 1
+        # A thread: what stalls would hold the task, and no failure keeps the receipt from the other place.
+        tries = [threading.Thread(target=_quietly, args=(self.publish,), daemon=True)]
+        if (sent := job.places.unwritten) is not None:
+            tries.append(threading.Thread(target=_quietly, args=(job.places.write_now, sent), daemon=True))
+        for one in tries:
+            one.start()
+        until = time.monotonic() + LAST_TRY
+        for one in tries:
+            one.join(max(0.0, until - time.monotonic()))
+
+    # ── what is registered ───────────────────────────────────────────────────────────────────────────
+
+    def add(self, receipts: Sequence[Receipt]) -> None:
+        """Register receipts, each message once."""
+        with self._lock:
+            for receipt in receipts:
+                self._receipts.setdefault((receipt.conn_id, receipt.kind, receipt.key), receipt)
+
+    def restore(self) -> None:
+        """Register again what earlier tries sent, and publish it.
+
+        :raises LedgerError: If the store does not answer, or holds what this package did not write.
+        """
+        if self.sends is not None:
+            self.publish_persistently()
+
+    async def keep(self, receipts: Sequence[Receipt]) -> None:
+        """Register receipts and publish them, from an event loop."""
+        self.add(receipts)
+        # In a thread: Airflow waits for its supervisor's answer, and the event loop must not.
+        await asyncio.to_thread(ask_supervisor, self.publish_receipts)
+
+    async def keep_late(self, receipt: Receipt) -> None:
+        """Publish the receipt of a message that was accepted after the next try had begun.
+
+        The XComs belong to that try. This one has a key of its own, to which all late receipts are added.
+        """
+        await asyncio.to_thread(ask_supervisor, self._push_late, receipt)
+
+    async def _keep_if_possible(self, receipts: Sequence[Receipt]) -> None:
+        try:
+            await self.keep(receipts)
+        except Exception as error:
+            log.warning("Cannot push the receipts of a callback (%s); they are in the log.", type(error).__name__)
+
+    def publish(self) -> None:
+        """Push all that is registered and not pushed yet."""
+        self.publish_receipts()
+        with self._lock:
+            jobs = list(self._jobs)
+            self._tell(UNKNOWN, self._unknown(jobs))
+            self._tell(DROPPED, {who: why for job in jobs for who, why in job.dropped.items()})
+            self._tell(REFUSED, [one.to_json() for job in jobs for one in job.refused])
+            if self._rollbacks and self._open <= 0:
+                self._push(SENDING, {"is_over": True, "rollbacks": self._rollbacks})
+
+    def publish_persistently(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Push all that is registered, and try again for :data:`PATIENCE` seconds."""
+        pause, until = FIRST_PAUSE, time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.publish()
+            except Exception as error:
+                log.warning("Cannot push the result of a send (%s: %s).", type(error).__name__, error)
+                if time.monotonic() >= until:
+                    raise
+            else:
+                return
+            sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def publish_receipts(self) -> None:
+        """Push receipts that are not pushed yet: their chunks, then their number."""
+        with self._lock:
+            receipts = list(self._receipts.values())
+            if len(receipts) == self._pushed:
+                return
+            for number in range(self._pushed // RECEIPTS_PER_XCOM, (len(receipts) - 1) // RECEIPTS_PER_XCOM + 1):
+                chunk = receipts[number * RECEIPTS_PER_XCOM : (number + 1) * RECEIPTS_PER_XCOM]
+                self._push(RECEIPTS.format(number), [receipt.to_json() for receipt in chunk])
+            self._push(RECEIPTS_COUNT, len(receipts))
+            self._pushed = len(receipts)
+
+    def _unknown(self, jobs: Sequence[Send]) -> list[dict[str, Any]]:
+        left = self._sends.left_in_doubt() if self._sends is not None else []
+        unsent = [
+            *(Unsent(address.to, CUT_OFF) for address in left),
+            *(one for job in jobs for one in job.unknown),
+        ]
+        return [one.to_json() for one in unsent]
+
+    def _tell(self, key: str, value: Any) -> None:
+        """Push what is not empty, or was not empty before."""
+        if value != self._told.get(key, type(value)()):
+            self._push(key, value)
+            self._told[key] = value
+
+    def _push_late(self, receipt: Receipt) -> None:
+        with self._lock:
+            if receipt not in self._late:
+                self._late.append(receipt)
+            there = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=RECEIPTS_LATE) or []
+            known = [one for some in there if some for one in parse_receipts(some)]
+            merged = [*known, *(one for one in self._late if one not in known)]
+            self._push(RECEIPTS_LATE, [one.to_json() for one in merged])
+
+    def _push(self, key: str, value: Any) -> None:
+        self._ti.xcom_push(key, value)
+
+
+def _quietly(write: Callable[..., None], *arguments: SentLetter) -> None:
+    try:
+        ask_supervisor(write, *arguments)
+    except Exception as error:
+        log.warning("The last try to keep a receipt failed (%s: %s).", type(error).__name__, error)

@@ -1,0 +1,60 @@
+"""What a task sends without an operator of its own is registered with the task, and taken back with its block."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.stage import Run, Stage, classes
+
+#: Texts by the task that sends them, and how many messages each of them is.
+SENT = {
+    "sync": {"sync": 1},
+    "asynchronous": {"asynchronous": 2},
+    "nested": {"nested": 1},
+    "several": {"several, first": 1, "several, second": 1},
+    "silent": {"silent": 1},
+    "raising": {"raising": 1},
+    "killed": {"killed": 1},
+    "second_try_without_a_send": {"first try": 1},
+    "by_hand": {"by hand, first": 1, "by hand, second": 1},
+    "alerting": {"callback": 1},
+}
+TEXTS = {text: number for texts in SENT.values() for text, number in texts.items()} | {"mapped": 3}
+
+
+@pytest.fixture(scope="module")
+def run(stage: Stage) -> Run:
+    stage.dingtalk.empty()
+    return stage.begin("real_hook_sends").wait(180)
+
+
+def texts_of(stage: Stage, keys: set[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key in keys:
+        text = stage.dingtalk.messages()[key]["text"]
+        found[text] = found.get(text, 0) + 1
+    return found
+
+
+def registered(run: Run, task: str, map_index: int = -1) -> set[str]:
+    return {receipt["process_query_key"] for receipt in run.xcom(task, "receipts_0", map_index) or []}
+
+
+@pytest.mark.parametrize("task", SENT)
+def test_each_form_of_sending_is_registered_with_its_task(run: Run, stage: Stage, task: str):
+    assert texts_of(stage, registered(run, task)) == SENT[task]
+    assert run.xcom(task, "receipts_count") == sum(SENT[task].values())
+
+
+def test_mapped_tasks_register_with_their_own_instance(run: Run, stage: Stage):
+    keys = [registered(run, "mapped", index) for index in range(3)]
+    assert [len(some) for some in keys] == [1, 1, 1]
+    assert len(set.union(*keys)) == 3
+
+
+def test_all_of_it_is_taken_back(run: Run, stage: Stage):
+    assert run.state == "failed"
+    assert run.states()["rollback"] == "success"
+    everything = set(stage.dingtalk.messages())
+    assert texts_of(stage, everything) == TEXTS
+    assert classes(run.report("rollback"))["recalled"] == everything == stage.dingtalk.gone()
