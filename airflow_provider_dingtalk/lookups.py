@@ -91,6 +91,9 @@ class SharedLookup:
 
 
 def _entries() -> dict[str, _Shared]:
+    # A look-up that never ended refers to its loop, and would keep it.
+    for loop in [loop for loop in list(_shared) if loop.is_closed()]:
+        _shared.pop(loop, None)
     return _shared.setdefault(asyncio.get_running_loop(), {})
 
 

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
 
 from anyio import CancelScope
 
@@ -47,8 +46,16 @@ class _Running(NamedTuple):
 _lock = threading.Lock()
 _running: _Running | None = None
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, DingTalkClient]] = WeakKeyDictionary()
-_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], Limiter]] = WeakKeyDictionary()
+
+class _LoopState(NamedTuple):
+    """Clients and limiters of one event loop."""
+
+    clients: dict[int, DingTalkClient]
+    limiters: dict[tuple[Any, ...], Limiter]
+
+
+# Not weak: a client refers to its loop, so that the key of a weak dictionary would be kept by its own value.
+_states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
 
 def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
@@ -197,25 +204,32 @@ def client_for(
 
     :raises ConfigurationError: Its certificates cannot be read.
     """
-    loop = asyncio.get_running_loop()
-    clients = _clients.setdefault(loop, {})
-    if settings.fingerprint not in clients:
-        clients[settings.fingerprint] = DingTalkClient(
+    state = _state()
+    if settings.fingerprint not in state.clients:
+        state.clients[settings.fingerprint] = DingTalkClient(
             settings.app,
             settings.hosts,
-            limiter=_limiter(loop, settings),
+            limiter=_limiter(state.limiters, settings),
             ca_file=settings.ca_file,
             proxy=settings.proxy,
             on_token=on_token,
             in_thread=in_thread,
         )
-    return clients[settings.fingerprint]
+    return state.clients[settings.fingerprint]
 
 
-def _limiter(loop: asyncio.AbstractEventLoop, settings: Settings) -> Limiter:
+def _state() -> _LoopState:
+    """Give the state of the running event loop, and drop that of loops that were closed."""
+    loop = asyncio.get_running_loop()
+    # By copy: another thread may have a loop of its own.
+    for other in [other for other in list(_states) if other.is_closed()]:
+        _states.pop(other, None)
+    return _states.setdefault(loop, _LoopState({}, {}))
+
+
+def _limiter(limiters: dict[tuple[Any, ...], Limiter], settings: Settings) -> Limiter:
     # By app and not by connection: DingTalk counts by app, and two connections may be one.
     app = f"{settings.hosts.api} {settings.app.key}"
-    limiters = _limiters.setdefault(loop, {})
     key = (app, settings.calls_per_second, settings.pace_dir)
     if key not in limiters:
         limiters[key] = Limiter(settings.calls_per_second, folder=settings.pace_dir, app=app)

@@ -6,7 +6,11 @@ it reuses a connection only while the other side is silent.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import select
+import ssl
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -17,6 +21,12 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+
+
+#: Seconds for which an idle connection is kept.
+KEEP_ALIVE = 5.0
+#: Headers that aiohttp would add.
+_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
 class Attempt:
@@ -38,6 +48,12 @@ class Pool(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._known: WeakSet[ResponseHandler] = WeakSet()
+        self._home = asyncio.get_running_loop()
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether its event loop was closed."""
+        return self._home.is_closed()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -69,6 +85,39 @@ def _is_silent(protocol: ResponseHandler) -> bool:
     return not poll.poll(0)
 
 
+def new_session(limit: int, context: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    """Make a session on the running event loop, with all switched off that nobody asked for.
+
+    :param limit: Connections at once.
+    :param context: TLS context for ``https``.
+    """
+    return aiohttp.ClientSession(
+        connector=Pool(
+            limit=limit,
+            keepalive_timeout=KEEP_ALIVE,
+            ssl=context or True,
+            # The system's, which knows /etc/hosts, also where aiodns is installed.
+            resolver=aiohttp.ThreadedResolver(),
+        ),
+        timeout=aiohttp.ClientTimeout(total=None),  # the client has a deadline of its own
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_ADDED,
+        auto_decompress=False,
+        trust_env=False,
+        middlewares=(_send_once,),
+    )
+
+
+async def closed_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Close a session when this generator is closed: by its owner, or by the event loop at its end."""
+    try:
+        yield
+    finally:
+        await session.close()
+        # A socket is closed in the loop's next turn, which may be its last.
+        await asyncio.sleep(0)
+
+
 class BrokenError(Exception):
     """A connection broke.
 
@@ -80,7 +129,7 @@ class BrokenError(Exception):
         self.error = error
 
 
-async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from repeating a request whose connection broke: it repeats each GET once.
 
     :raises BrokenError: In place of the errors after which aiohttp repeats.
@@ -89,3 +138,15 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise BrokenError(error) from None
+
+
+def drop_after_loop(session: aiohttp.ClientSession) -> None:
+    """Drop a session whose event loop was closed without ending its generators.
+
+    Otherwise aiohttp logs an error for it. The sockets are closed when their transports are collected.
+    """
+    connector = session.connector
+    if isinstance(connector, Pool) and connector.is_orphaned:
+        session.detach()
+        with contextlib.suppress(StopIteration):  # nothing is waited for: there is no loop
+            connector.close().send(None)

@@ -6,7 +6,6 @@ redirects, cookies, ``.netrc``, decompression, the environment's settings, and r
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 
@@ -15,17 +14,20 @@ import httpx
 from yarl import URL
 
 from airflow_provider_dingtalk.api.certificates import tls_context
-from airflow_provider_dingtalk.api.pool import Attempt, BrokenError, Pool, current_attempt, send_once
+from airflow_provider_dingtalk.api.pool import (
+    Attempt,
+    BrokenError,
+    closed_at_last,
+    current_attempt,
+    drop_after_loop,
+    new_session,
+)
 from airflow_provider_dingtalk.api.proxy import Proxy, environment_proxy
 from airflow_provider_dingtalk.api.unreachable import connect_error
 
 #: Connections kept, and calls in flight, where nothing asks for fewer: 333 calls a second, which 10,000 waits with
 #: a poll each 30 s make, at up to 96 ms each.
 MAX_CONNECTIONS = 32
-#: Seconds for which an idle connection is kept.
-KEEP_ALIVE = 5.0
-#: Headers that aiohttp would add.
-_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
 def transport_for(base_url: str, ca_file: str | None = None, proxy: Proxy | None = None) -> AiohttpTransport:
@@ -82,6 +84,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if closing is not None:
             await closing.aclose()
 
+    def __del__(self) -> None:
+        if self._session is not None:
+            drop_after_loop(self._session)
+
     async def _send(self, request: httpx.Request) -> aiohttp.ClientResponse:
         session = self._session
         if session is None or session.closed:
@@ -98,34 +104,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def _open(self) -> aiohttp.ClientSession:
-        self._session = session = aiohttp.ClientSession(
-            connector=Pool(
-                limit=MAX_CONNECTIONS,
-                keepalive_timeout=KEEP_ALIVE,
-                ssl=self._context or True,
-                # The system's, which knows /etc/hosts, also where aiodns is installed.
-                resolver=aiohttp.ThreadedResolver(),
-            ),
-            timeout=aiohttp.ClientTimeout(total=None),  # the client has a deadline of its own
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_ADDED,
-            auto_decompress=False,
-            trust_env=False,
-            middlewares=(send_once,),
-        )
-        self._closing = _closed_at_last(session)
+        self._session = session = new_session(MAX_CONNECTIONS, self._context)
+        self._closing = closed_at_last(session)
         await anext(self._closing)
         return session
-
-
-async def _closed_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Close a session when this generator is closed: by its owner, or by the event loop at its end."""
-    try:
-        yield
-    finally:
-        await session.close()
-        # A socket is closed in the loop's next turn, which may be its last.
-        await asyncio.sleep(0)
 
 
 def _url(url: httpx.URL) -> URL:
