@@ -1,6 +1,6 @@
 """Take messages back by hand: a form, a dry run, an approval in Airflow's UI, the recall, a word to a group.
 
-For whoever is on call: docs/incident.md.
+For whoever is on call: docs/incident.md. Airflow 3.2 or later: before it the approval repeats the form.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def dingtalk_incident_rollback():
 
 def check(params: dict, ti) -> None:
     """Refuse a form that makes no sense."""
-    from airflow.providers.common.compat.sdk import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException
 
     run, time = bool(params["run_id"]), bool(params["since"])
     if run and time:
