@@ -110,6 +110,8 @@ def _first_look(
     """The first look of this process; that of the wait was perhaps another's."""
     began = clock.now() if first is None else first
     ledger = _ledger(sensor, watched, context)
+    if first is None and _needs_ledger(sensor) and ledger is None:
+        log.warning("This Airflow has no task state store (3.3 has): each look asks again for what is known.")
     pacing = fresh_pacing(spacing_for(sensor), began, sensor.max_api_calls, ledger.load() if ledger else None)
     wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
     try:
@@ -209,10 +211,15 @@ def _first_reschedule(sensor: WaitingSensor, context: Context) -> float | None:
     return None if first is None else float(first.timestamp())
 
 
+def _needs_ledger(sensor: WaitingSensor) -> bool:
+    """Tell whether each look is a process of its own; a wait in one piece needs no ledger."""
+    return sensor.reschedule and not sensor.deferrable
+
+
 def _ledger(sensor: WaitingSensor, watched: Watch, context: Context) -> WaitTaskLedger | None:
-    """Where a rescheduled wait keeps its place; a wait in one piece needs none, an Airflow before 3.3 has none."""
+    """Return the ledger in which a rescheduled wait keeps its place; None before Airflow 3.3."""
     store = context.get("task_state_store")
-    if store is None or sensor.deferrable or not sensor.reschedule:
+    if store is None or not _needs_ledger(sensor):
         return None
     return WaitTaskLedger(store, watched.targets, watched.condition, epoch_of(context))
 

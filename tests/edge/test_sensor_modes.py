@@ -332,3 +332,20 @@ def test_a_sensor_that_names_no_message_is_a_mistake_and_not_empty(
     empty = DingTalkPrivateChatMessageSensor(task_id="wait", receipts="{{ None }}")
     empty.render_template_fields({"ti": TaskInstance()})
     assert end_of(empty) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "store", "times"),
+    [("reschedule", None, 1), ("reschedule", TaskStateStore(), 0), ("poke", None, 0), ("deferred", None, 0)],
+)
+def test_a_rescheduled_wait_without_a_state_store_says_so_once(
+    sandbox: SandboxServer,
+    hook: DingTalkHook,
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
+    store: TaskStateStore | None,
+    times: int,
+) -> None:
+    not_at_first(sandbox)
+    end_of(sensor_of(mode, planted(sandbox, "private_chat")), store=store)
+    assert caplog.text.count("This Airflow has no task state store") == times
