@@ -1,4 +1,4 @@
-"""Five clients, each the shipped one with one behaviour removed, through the seams that everybody has.
+"""Clients, each the shipped one with one behaviour removed, through the seams that everybody has.
 
 A harness that does not catch them proves nothing. Each goes through the same trials as the shipped one: crashes
 at random moments, faults on both sides of the effect, an outage.
@@ -7,9 +7,10 @@ at random moments, faults on both sides of the effect, an outage.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +29,21 @@ from airflow_provider_dingtalk.api.endpoints import (
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.api.hosts import hosts_at
 from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.ledger import Ledger, MemoryLedger
+from airflow_provider_dingtalk.messaging.delivery import Places
+from airflow_provider_dingtalk.messaging.ledger import (
+    Ledger,
+    LedgerError,
+    MemoryLedger,
+    MemorySendLedger,
+    SentLetter,
+)
+from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.plan import batches
 from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.send import Send
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
@@ -51,12 +62,14 @@ MOST_TRIES, ENOUGH_TRIES = 3, 50
 class Parts:
     """What a client is made of; by default, what is shipped.
 
+    :param places: Where the receipts of sends go.
     :param broken: The invariant that must catch it.
     """
 
     ledger: Callable[[Ledger], Ledger] = lambda shipped: shipped
     client: type[DingTalkClient] = DingTalkClient
     patience: Patience = field(default_factory=Patience)
+    places: type[Places] = Places
     broken: str = ""
 
     def open(self, stage: Stage, way: httpx.AsyncBaseTransport) -> DingTalkClient:
@@ -70,7 +83,7 @@ class Parts:
         )
 
 
-# ── the five ─────────────────────────────────────────────────────────────────────────────────────────
+# ── the bad ones ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Rewriting:
@@ -125,6 +138,14 @@ class SwallowAll(DingTalkClient):
         return RecallResult(success_result=list(endpoint.process_query_keys), failed_result={})
 
 
+class CheckpointFirst(Places):
+    """Writes the ledger, and pushes receipts only if that worked."""
+
+    async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
+        await self._write(sent)
+        await self.keep_all(receipts)
+
+
 SHIPPED = Parts()
 BAD_CLIENTS = {
     "no ledger": Parts(ledger=lambda _: MemoryLedger(), broken="calls"),
@@ -132,6 +153,7 @@ BAD_CLIENTS = {
     "commit before the answer": Parts(ledger=CommitBeforeAnswer, broken="false_recalled"),
     "swallow all errors": Parts(client=SwallowAll, broken="false_recalled"),
     "retry for ever": Parts(patience=replace(Patience(), tries=10**6), broken="attempts"),
+    "checkpoint before XCom": Parts(places=CheckpointFirst, broken="forgotten"),
 }
 
 
@@ -244,9 +266,32 @@ async def _watched(parts: Parts, stage: Stage, way: Gone, job: Recall) -> None:
     await asyncio.gather(way.victim, return_exceptions=True)
 
 
+class AwayAfterTheEffect(MemorySendLedger):
+    """A ledger that is away when a message was accepted."""
+
+    async def accepted(self, letter: SentLetter) -> None:
+        raise LedgerError("away", code="ledger")
+
+
+def sends(parts: Parts, seed: int) -> set[str]:
+    """A send whose ledger goes away right after a message was accepted: its receipt is in the XComs."""
+    stage, kept = Stage(seed), set()
+
+    async def keep(receipts: Sequence[Receipt]) -> None:
+        kept.update(receipt.key for receipt in receipts)
+
+    letters = letters_for("oto", user_ids=list(stage.world.people)[:5], robot_code=ROBOT_CODE, text="hello")
+    ledger = AwayAfterTheEffect()
+    job = Send(letters, ledger=ledger, keep=keep, clock=stage.clock)
+    job.places = parts.places(ledger, keep, None, stage.clock)
+    with contextlib.suppress(LedgerError):
+        asyncio.run(job.run(parts.open(stage, stage.way())))
+    return {"forgotten"} if set(map(str, stage.world.messages)) - kept else set()
+
+
 def broken_by(parts: Parts, seed: int) -> set[str]:
     """The invariants that a client breaks in all trials together."""
-    return crashes(parts, seed) | faults(parts, seed) | outage(parts, seed)
+    return crashes(parts, seed) | faults(parts, seed) | outage(parts, seed) | sends(parts, seed)
 
 
 def caught(name: str, seed: int) -> str | None:

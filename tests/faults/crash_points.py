@@ -233,6 +233,10 @@ class WatchedTask:
         self.try_number = number
         self.max_tries = epoch
 
+    def push_by(self, wrap: Callable[[Callable[[str, Any], None]], Callable[[str, Any], None]]) -> None:
+        """Push XComs another way."""
+        self._push = wrap(self._push)
+
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep an XCom."""
         self._killer.reached(Point.BEFORE_XCOM)

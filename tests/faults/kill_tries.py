@@ -85,6 +85,10 @@ class Surroundings:
 
         return runtime.run(with_client, stop)
 
+    def run_recall(self, job: Any) -> Any:
+        """Run a recall, as the hook does."""
+        return self.run(job.run, job.stop)
+
     def _client(self) -> DingTalkClient:
         transport = WatchedTransport(transport_for(self._url), self._killer, self._gauge, self.bill)
         return DingTalkClient(

@@ -20,6 +20,7 @@ from typing import Any
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
 from tests.faults.crash_points import Point
 from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, Fault
+from tests.faults.kill_places import PLACES, unreliable_places
 from tests.faults.kill_recalls import KILLS_PER_RUN, NAMED_RUNS, RecallRun, Tally, recall_twice_at_once
 from tests.faults.kill_sandbox import SandboxProcess
 from tests.faults.kill_sends import KILLS_PER_RUN as KILLS_PER_SEND
@@ -103,6 +104,11 @@ def special(sandbox: SandboxProcess, rngs: Rngs) -> Iterator[Part]:
     yield "recall: two tries at once", recall_twice_at_once(sandbox, rngs())
     yield "send: two tries at once", send_twice_at_once(sandbox, rngs())
     yield "send: on_unknown_send=skip", skipping(sandbox, rngs())
+    for places in PLACES:
+        yield (
+            f"send: lists vary, {' and '.join(places) or 'no place'} fails",
+            unreliable_places(sandbox, rngs(), places),
+        )
     for policy in ("fail", "resend", "keep"):
         yield f"send: on_cleared_send={policy}", cleared(sandbox, rngs(), policy)
 

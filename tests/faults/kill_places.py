@@ -1,0 +1,153 @@
+"""Sends whose lists vary and whose places fail between kills: nothing forgotten, nothing sent twice.
+
+Each try gets its groups in another order, and most tries only some of them. The task state store, the XComs, or
+both fail and stall at random. An accepted message must be found in the XComs at the end, or its group among the
+unknown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from airflow_provider_dingtalk.messaging.letters import letters_for
+from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+from airflow_provider_dingtalk.task_ledger.store import Store
+from tests.faults.kill_recalls import DEAD_TOKEN, Tally, task_of
+from tests.faults.kill_sandbox import SandboxProcess
+from tests.faults.kill_sends import pushed, unknown_of
+from tests.faults.kill_tries import Surroundings, Task, Work, recalling, sending
+
+GROUPS = 80
+KILLS = 8
+SPREAD = 0.004
+#: Tries after the last kill: a store that fails at an intent ends a try.
+MOST_TRIES = 60
+#: How often a place fails when a receipt comes, and at any other write; how often it stalls.
+FAILS, FAILS_ELSE, STALLS = 0.25, 0.02, 0.004
+#: Seconds of a stall: longer than the receipts wait for the ledger.
+STALL = 1.2
+#: How a group is made.
+CONVERSATION = {"kind": "group", "robots": [ROBOT_CODE], "members": ["user001"]}
+#: Which places fail.
+PLACES = ((), ("store",), ("xcom",), ("store", "xcom"))
+
+
+class Unreliable:
+    """Chance, asked before each write to a place."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def strike(self, is_receipt: bool) -> None:
+        """Let the write through, or fail it, or hold it."""
+        chance = self._rng.random()
+        if chance < STALLS:
+            time.sleep(STALL)
+        elif chance < STALLS + (FAILS if is_receipt else FAILS_ELSE):
+            raise RuntimeError("API_SERVER_ERROR: {'status_code': 500}")
+
+
+class UnreliableStore(Unreliable):
+    """A task state store that fails and stalls."""
+
+    def __init__(self, inner: Store, rng: Random) -> None:
+        super().__init__(rng)
+        self._inner = inner
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key."""
+        return self._inner.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value, or fail."""
+        self.strike("-sent-" in key)
+        self._inner.set(key, value)
+
+
+class UnreliableXComs(Unreliable):
+    """XComs that fail and stall."""
+
+    def __init__(self, push: Callable[[str, Any], None], rng: Random) -> None:
+        super().__init__(rng)
+        self._push = push
+
+    def __call__(self, key: str, value: Any) -> None:
+        self.strike(key.startswith("receipts"))
+        self._push(key, value)
+
+
+def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Sequence[str]) -> Work:
+    """The work of a task whose list is another one at each try.
+
+    :param whole_from: The first try that gets all groups.
+    :param places: Those that fail.
+    """
+
+    def work(around: Surroundings) -> Mapping[str, Any]:
+        number = around.task.try_number
+        rng = Random(f"{seed}/{number}")
+        chosen = list(groups) if number >= whole_from else rng.sample(groups, rng.randrange(1, len(groups)))
+        rng.shuffle(chosen)
+        if "store" in places:
+            around.store = UnreliableStore(around.store, rng)  # type: ignore[assignment]
+        if "xcom" in places:
+            around.task.push_by(lambda push: UnreliableXComs(push, rng))
+        return sending(letters_for("group", open_conversation_id=chosen, robot_code=ROBOT_CODE, text="hello"))(
+            around
+        )
+
+    return work
+
+
+def unreliable_places(sandbox: SandboxProcess, rng: Random, places: Sequence[str], groups: int = GROUPS) -> Tally:
+    """Kill a send at random moments while its list changes and its places fail; then let it end."""
+    sandbox.reset(rng)
+    sandbox.faults()
+    names = [f"cidlist{number:03d}" for number in range(groups)]
+    for name in names:
+        sandbox.tell("POST", "/conversations", {**CONVERSATION, "open_conversation_id": name})
+    tally = Tally(keys=groups, batches=groups)
+    with task_of(sandbox, sending_lists(names, f"{rng.random()}", KILLS + 1, places)) as task:
+        for _ in range(KILLS):
+            if task.kill_somewhere(rng.randrange(1, max(2, groups // KILLS)), rng, SPREAD):
+                tally.killed(sandbox.share("group", "sent", groups))
+        end = _to_the_end(task, tally)
+        _check(sandbox, task, names, end, tally)
+        receipts, unknown = pushed(task), unknown_of(task)
+    with task_of(sandbox, recalling(receipts)) as rollback:
+        rollback.run()
+    left = [one["open_conversation_id"] for one in sandbox.messages() if one["recalled_at"] is None]
+    tally.must(set(left) <= unknown, f"{len(left)} are left after the rollback")
+    return tally
+
+
+def _to_the_end(task: Task, tally: Tally) -> dict[str, Any]:
+    end: dict[str, Any] = {"state": "never", "code": ""}
+    for _ in range(MOST_TRIES):
+        end = task.run()
+        if end["state"] == "success" or (end["state"] == "failed" and end["code"] not in DEAD_TOKEN):
+            return end
+    tally.must(False, f"no end after {MOST_TRIES} tries: {end}")
+    return end
+
+
+def _check(
+    sandbox: SandboxProcess, task: Task, names: Sequence[str], end: Mapping[str, Any], tally: Tally
+) -> None:
+    unknown, keys, sent = unknown_of(task), {receipt.key for receipt in pushed(task)}, sandbox.messages()
+    copies = Counter(one["open_conversation_id"] for one in sent)
+    tally.double += sum(number - 1 for number in copies.values())
+    tally.lost += len(
+        [one for one in sent if one["key"] not in keys and one["open_conversation_id"] not in unknown]
+    )
+    tally.unknown += len(unknown)
+    tally.calls += len(sent)
+    tally.must(keys <= {one["key"] for one in sent}, "a receipt of nothing")
+    silent = set(names) - set(copies) - unknown
+    tally.must(not silent, f"{len(silent)} groups were forgotten")
+    tally.must(end["state"] == ("failed" if unknown else "success"), f"{len(unknown)} unknown, and {end}")
+    tally.must(len(unknown) <= len(task.gauges), f"{len(unknown)} unknown after {len(task.gauges)} tries")
