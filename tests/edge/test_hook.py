@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
@@ -22,11 +22,9 @@ from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
 from airflow_provider_dingtalk.api.errors import ConfigurationError, InvalidInputError, InvalidKeyError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import parse_receipts
 from airflow_provider_dingtalk.messaging.send import IncompleteSendError
-from airflow_provider_dingtalk.messaging.verdicts import Verdict
 from airflow_provider_dingtalk.sandbox.default import (
     CLIENT_SECRET,
     CORP_ID,
@@ -398,30 +396,35 @@ class OwnInterruption(BaseException):
     """What a signal handler of somebody else raises."""
 
 
-class AlarmLedger(MemoryLedger):
-    """Sends this process a signal when the intent for the ``at``-th batch is written: its call is next."""
+@contextmanager
+def alarm_at_call(sandbox: SandboxServer, api: str, number: int) -> Iterator[None]:
+    """Send this process the alarm signal when the ``number``-th call of an API has arrived."""
+    is_over = threading.Event()
 
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self._left = at
+    def watch() -> None:
+        while not is_over.wait(0.001):
+            arrived = sandbox.world.journal.calls.get(api)
+            if arrived and arrived.total >= number:
+                signal.setitimer(signal.ITIMER_REAL, 0.001)
+                return
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        await super().write(verdicts)
-        self._left -= any(verdict.state == "intent" for verdict in verdicts.values())
-        if self._left == 0:
-            self._left = -1
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 @contextmanager
-def raising_on_alarm(kind: type[BaseException], after: float = 0) -> Iterator[None]:
-    """The alarm signal raises, as Airflow's timeouts do; ``after`` so many seconds, or when somebody sets it."""
+def raising_on_alarm(kind: type[BaseException]) -> Iterator[None]:
+    """Let the alarm signal raise, as Airflow's timeouts do."""
 
     def handler(number: int, frame: Any) -> None:
         raise kind("interrupted")
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, after)
     try:
         yield
     finally:
@@ -434,10 +437,14 @@ def test_an_interrupted_recall_ends_its_call_begins_no_other_and_has_a_complete_
     sandbox: SandboxServer, hook: DingTalkHook, interruption: type[BaseException]
 ) -> None:
     receipts = planted(sandbox, "group", 200)
-    # Slow enough for the interruption to find a call under way, within the grace that calls under way get.
-    sandbox.faults({"action": {"type": "delay", "seconds": 0.2}, "match": GROUP_RECALL})
-    job = Recall(parse_receipts(receipts), ledger=AlarmLedger(at=1))
-    with raising_on_alarm(interruption), pytest.raises(interruption):
+    # Slow enough for the interruption to find the call under way, within the grace that calls under way get.
+    sandbox.faults({"action": {"type": "delay", "seconds": 1}, "match": GROUP_RECALL})
+    job = Recall(parse_receipts(receipts))
+    with (
+        raising_on_alarm(interruption),
+        alarm_at_call(sandbox, GROUP_RECALL, 1),
+        pytest.raises(interruption),
+    ):
         hook.run(job.run, job.stop)
     counts = job.report().counts()
     assert counts == {"recalled": 20, "failed": 180, "expired": 0, "unknown": 0, "total": 200}
@@ -454,8 +461,12 @@ def test_a_call_that_hangs_is_cut_off_and_its_messages_are_unknown(
 ) -> None:
     receipts = planted(sandbox, "group", 60)
     sandbox.faults({"action": {"type": "delay", "seconds": LONG}, "match": GROUP_RECALL, "nth": [2]})
-    job = Recall(parse_receipts(receipts), ledger=AlarmLedger(at=2), workers=1)
-    with raising_on_alarm(KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    job = Recall(parse_receipts(receipts), workers=1)
+    with (
+        raising_on_alarm(KeyboardInterrupt),
+        alarm_at_call(sandbox, GROUP_RECALL, 2),
+        pytest.raises(KeyboardInterrupt),
+    ):
         hook.run(job.run, job.stop)
     assert job.report().counts() == {"recalled": 20, "failed": 20, "expired": 0, "unknown": 20, "total": 60}
     assert_silent(sandbox, hook)
