@@ -29,15 +29,15 @@ used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the wor
     DingTalkError
     ├─ execution.IncompleteRecallError         some messages are not recalled
     ├─ guards.TooManyMessagesError             more than max_messages: nothing was recalled
-    ├─ sending.DroppedReceiversError           DingTalk left people out
     ├─ sending.SendNotRepeatedError            sent before, or perhaps: nothing was sent again
-    ├─ messaging.send.IncompleteSendError      some calls did not send, or nobody knows
+    ├─ messaging.send.IncompleteSendError      some calls did not send, or it is unknown
+    ├─ messaging.send.DroppedReceiversError    DingTalk left people out
     ├─ messaging.wait_state.MessageRecalledError   it was taken back while somebody waited for it
     ├─ messaging.wait_state.NobodyReachedError   no recipient got it
     ├─ messaging.wait_state.ConditionUnreachableError   more must read it than got it
     ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
-    └─ messaging.ledger.LedgerError            the ledger cannot be read or written: nothing more was sent
-       └─ task_ledger.store.SupersededError    a later try has begun
+    └─ messaging.ledger.LedgerError            the ledger cannot be read or written
+       └─ messaging.ledger.SupersededError     a later try has begun
 """
 
 from __future__ import annotations

@@ -138,8 +138,26 @@ def _encoded(field: str, value: dict[str, Any]) -> bytes:
 
 def _check_texts(**values: Any) -> None:
     for field, value in values.items():
-        if value is not None and not isinstance(value, str):
-            raise InvalidInputError(field, f"must be text, not {type(value).__name__}")
+        if value is not None:
+            check_text(value, field)
+
+
+def check_text(value: Any, field: str) -> str:
+    """Check that a value is text, and not blank.
+
+    :raises InvalidInputError: If it is not. Native rendering is named where it is the likely cause.
+    """
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        hint = (
+            f"; Airflow rendered a {kind}: set render_template_as_native_obj=False, or quote it"
+            if isinstance(value, bool | int | float | tuple)
+            else ""
+        )
+        raise InvalidInputError(field, f"must be text, not {kind}{hint}")
+    if value and not value.strip():
+        raise InvalidInputError(field, "is blank")
+    return value
 
 
 def _first_line(markdown: str) -> str:

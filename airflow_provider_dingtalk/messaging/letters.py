@@ -19,8 +19,8 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendWorkNotification,
 )
 from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.api.messages import robot_message, work_notification_message
-from airflow_provider_dingtalk.messaging.receipts import Kind, is_nothing, parse_id, parse_keys
+from airflow_provider_dingtalk.api.messages import check_text, robot_message, work_notification_message
+from airflow_provider_dingtalk.messaging.receipts import NUMERIC_FIELDS, Kind, is_nothing, parse_id, parse_keys
 from airflow_provider_dingtalk.messaging.send_calls import Letter, pages
 
 #: ``remind_type`` of a DING by name.
@@ -203,7 +203,7 @@ def ding(
         raise InvalidInputError(
             "remind_type", f"is {str(remind_type)[:40]!r}; use one of {', '.join(REMIND_TYPES)}"
         )
-    if not isinstance(content, str) or not content.strip():
+    if not check_text(content, "content"):
         raise InvalidInputError("content", "is blank")
     robot = _needed(robot_code, "robot_code")
     most = MAX_USERS_PER_APP_DING if remind_type == "app" else MAX_USERS_PER_PHONE_DING
@@ -241,6 +241,10 @@ def _needed(value: Any, field: str) -> str:
 
 def _one_or_more(value: Any, field: str) -> list[str]:
     """Ids from one id, a list, or JSON of a list; each once."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if field not in NUMERIC_FIELDS:
+            check_text(value, field)
+        value = [value]
     if isinstance(value, str) and not is_nothing(value) and not value.lstrip().startswith("["):
         value = [value]
     ids = parse_keys(value, field)

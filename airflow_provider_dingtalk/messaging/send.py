@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from airflow_provider_dingtalk.api.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.api.errors import DingTalkError, NotSentError
 from airflow_provider_dingtalk.messaging.delivery import Places
 from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger, Sendings, SendLedger, SentLetter
 from airflow_provider_dingtalk.messaging.progress import Progress
@@ -224,12 +224,18 @@ class Send:
         except BaseException:
             self._queue.appendleft(letter)
             raise
-        self._under_way = letter
+        self._under_way, requests = letter, self.used["send"]
         try:
             result = await client.call(letter.call, self.used, "send")
         except DingTalkError as error:
             self._under_way = None
             await self._failed(letter, error)
+        except Exception as error:  # of any library
+            if self.used["send"] > requests:
+                raise
+            # The client counts a request before its first byte goes out.
+            self._under_way = None
+            await self._failed(letter, _not_sent(error))
         else:
             dropped = dropped_of(result)
             receipt = receipt_of(letter, result, self._clock.now(), len(dropped))
@@ -291,6 +297,15 @@ def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
         if left:
             found.append(letter if len(left) == len(letter.to) else letter.narrowed(left))
     return found
+
+
+def _not_sent(error: Exception) -> NotSentError:
+    """Make the error for a call that failed before its request. The type only: a text may hold a secret."""
+    return NotSentError(
+        f"Not sent: {type(error).__name__} before the request.",
+        code="not_sent",
+        next_step="Check the connection's settings and the proxy of the environment; then run the task again.",
+    )
 
 
 def _few(people: dict[str, str]) -> str:

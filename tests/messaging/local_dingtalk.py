@@ -11,6 +11,7 @@ import httpx
 from airflow_provider_dingtalk.api.auth import InternalApp
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.hosts import hosts_at
+from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.messaging.ledger import Ledger
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, Kind, Receipt, iso
@@ -61,13 +62,18 @@ class LocalDingTalk:
         self.url = url
 
     def client(
-        self, secret: str = CLIENT_SECRET, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        secret: str = CLIENT_SECRET,
+        transport: httpx.AsyncBaseTransport | None = None,
+        limiter: Limiter | None = None,
     ) -> DingTalkClient:
         app = InternalApp(client_id=CLIENT_ID, client_secret=secret)
         if self.url:
             return DingTalkClient(app, hosts_at(self.url), clock=self.clock)
         transport = transport or httpx.ASGITransport(app=create_app(self.world))
-        return DingTalkClient(app, hosts_at("http://127.0.0.1:1"), clock=self.clock, transport=transport)
+        return DingTalkClient(
+            app, hosts_at("http://127.0.0.1:1"), clock=self.clock, transport=transport, limiter=limiter
+        )
 
     def faults(self, *rules: dict[str, Any]) -> None:
         """Put rules in force, as plain JSON."""

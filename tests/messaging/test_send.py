@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso, parse_receipts
 from airflow_provider_dingtalk.messaging.report import Outcome
@@ -190,6 +193,46 @@ async def test_a_receipt_that_cannot_be_kept_ends_the_job_and_is_still_known(din
     assert job.unknown == []
     assert job.not_attempted == 2
     assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 1
+
+
+class NoPermit(Limiter):
+    """A rate limiter that fails before a request, in an untyped way."""
+
+    @asynccontextmanager
+    async def slot(self, api: str) -> AsyncIterator[None]:
+        if "send" in api.lower():
+            raise ValueError("embedded null byte")
+        yield
+
+
+async def test_an_untyped_error_before_the_request_means_not_sent(dingtalk: LocalDingTalk) -> None:
+    ledger = MemorySendLedger()
+    job = Send(letters(Kind.GROUP), ledger=ledger, clock=dingtalk.clock)
+    await job.run(dingtalk.client(limiter=NoPermit(0)))
+    assert (job.unknown, len(job.failed), ledger.in_doubt) == ([], 1, [])
+    with pytest.raises(IncompleteSendError, match="Not sent: ValueError") as failure:
+        job.raise_if_incomplete()
+    assert not failure.value.permanent
+
+
+@pytest.mark.parametrize("value", [20261128, 4.2, (1, 234), True])
+@pytest.mark.parametrize(("kind", "field"), [
+    (Kind.GROUP, "text"), (Kind.WORK_NOTIFICATION, "text"), (Kind.DING, "content"),
+])  # fmt: skip
+def test_a_text_that_native_rendering_made_a_number_is_told_so(kind: Kind, field: str, value: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: must be text.*render_template_as_native_obj=False"):
+        letters(kind, **{field: value})
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Kind.GROUP, "text"), (Kind.OTO, "text"), (Kind.DING, "content")])
+def test_a_blank_text_is_refused(kind: Kind, field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: is blank"):
+        letters(kind, **{field: " \n"})
+
+
+def test_one_department_needs_no_list() -> None:
+    (letter,) = letters(Kind.WORK_NOTIFICATION, user_ids=None, dept_ids=1)
+    assert letter.to == ("1",)
 
 
 # ── Trouble ──────────────────────────────────────────────────────────────────────────────────────────
