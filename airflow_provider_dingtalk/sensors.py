@@ -52,7 +52,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         meet them is left out of account; the sensor fails once that is so of all.
     :param on_empty: If the receipts are empty, as after a skipped send: ``succeed`` with an empty list, ``skip``,
         or ``fail``.
-    :param fail_on_no_recipients: Fail if a message reached no recipient; default True. DingTalk tells so of work
+    :param fail_on_unreached: Fail if a message reached no recipient; default True. DingTalk tells so of work
         notifications, for one call more; of one-on-one messages the receipt does.
     :param push_readers: Whether the result names the readers: ids of people, in an XCom.
     :param poke_interval: Seconds, or a ``timedelta``, between two looks, always the same. By default the gaps grow
@@ -80,7 +80,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         read_by: Any = None,
         match: str = "all",
         on_empty: str = "succeed",
-        fail_on_no_recipients: bool = True,
+        fail_on_unreached: bool = True,
         push_readers: bool = False,
         poke_interval: dt.timedelta | float | None = None,
         max_poke_interval: dt.timedelta | float = 7200.0,
@@ -98,7 +98,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         self.read_by = read_by
         self.match = match
         self.on_empty = on_empty
-        self.fail_on_no_recipients = fail_on_no_recipients
+        self.fail_on_unreached = fail_on_unreached
         self.push_readers = push_readers
         self.is_interval_given = poke_interval is not None
         self.max_poke_interval = max_poke_interval
@@ -204,7 +204,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
             audience=self.audience,
             read_by=self.read_by,
             match=self.match,
-            fail_on_no_recipients=self.fail_on_no_recipients,
+            fail_on_unreached=self.fail_on_unreached,
             is_named=self._is_named,
             **self._message(hook),
         )

@@ -184,7 +184,7 @@ _CONDITIONS = {
     "min_read_share",
     "audience",
     "match",
-    "fail_on_no_recipients",
+    "fail_on_unreached",
 }
 
 
@@ -203,7 +203,7 @@ def _condition(
     min_read_share: Any = None,
     audience: Any = None,
     match: Any = "all",
-    fail_on_no_recipients: Any = True,
+    fail_on_unreached: Any = True,
 ) -> Condition:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
     if read_by is not None and not people:
@@ -216,7 +216,7 @@ def _condition(
         min_read_share=_share(min_read_share),
         audience=None if is_nothing(audience) else _number(audience),
         match=match,
-        needs_recipients=parse_flag(fail_on_no_recipients, "fail_on_no_recipients"),
+        needs_recipients=parse_flag(fail_on_unreached, "fail_on_unreached"),
     )
 
 

@@ -33,7 +33,7 @@ used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the wor
     ├─ messaging.send.IncompleteSendError      some calls did not send, or it is unknown
     ├─ messaging.send.DroppedReceiversError    DingTalk left people out
     ├─ messaging.wait_state.MessageRecalledError   it was taken back while somebody waited for it
-    ├─ messaging.wait_state.NobodyReachedError   no recipient got it
+    ├─ messaging.wait_state.NoRecipientsError   no recipient got it
     ├─ messaging.wait_state.ConditionUnreachableError   more must read it than got it
     ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
     └─ messaging.ledger.LedgerError            the ledger cannot be read or written

@@ -101,7 +101,7 @@ class Judgement(StrEnum):
 class Obstacle(Struct, frozen=True):
     """A reason why a message can never be as wanted.
 
-    :param code: ``recalled``, ``reached_nobody``, or ``condition_unreachable``.
+    :param code: ``recalled``, ``no_recipients``, or ``condition_unreachable``.
     :param problem: The end of a sentence that begins with the message.
     :param next_step: What a person can do about it.
     """
@@ -122,7 +122,7 @@ def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
     if reading.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
         return None
     if condition.needs_recipients and reading.recipients == 0 and reading.dropped:
-        return reached_nobody(reading.dropped)
+        return no_recipients(reading.dropped)
     if reading.people is None:
         return None
     if strangers := sorted(set(condition.read_by) - reading.people):
@@ -131,7 +131,7 @@ def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
     return _too_few(condition, len(reading.people))
 
 
-def reached_nobody(dropped: Mapping[str, str]) -> Obstacle:
+def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
     """The obstacle that no recipient got the message."""
     reasons = ", ".join(sorted(set(dropped.values()))[:5])
     problem = (
@@ -139,8 +139,8 @@ def reached_nobody(dropped: Mapping[str, str]) -> Obstacle:
         if dropped
         else ("reached no recipient, by its own receipt")
     )
-    advice = "Check the recipients of the send; fail_on_no_recipients=False takes the send as done all the same."
-    return Obstacle("reached_nobody", problem, advice)
+    advice = "Check the recipients of the send; fail_on_unreached=False takes the send as done all the same."
+    return Obstacle("no_recipients", problem, advice)
 
 
 def hopeless(target: Target, condition: Condition) -> Obstacle | None:
@@ -152,17 +152,21 @@ def hopeless(target: Target, condition: Condition) -> Obstacle | None:
     if "SUCCESS" not in condition.send_statuses or target.recipients is None:
         return None
     if target.recipients == 0 and condition.needs_recipients and target.group.kind in TELLS_RECIPIENTS:
-        return reached_nobody({})
+        return no_recipients({})
     return _too_few(condition, target.recipients)
 
 
 def _too_few(condition: Condition, recipients: int) -> Obstacle | None:
     """Compare the readers that are needed with the recipients there are; 0 recipients: not known."""
     most = condition.audience or recipients
-    needed = max(_needed(condition, recipients) or 0, len(set(condition.read_by)))
+    needed = _readers_needed(condition, recipients)
     if not most or needed <= most:
         return None
     return Obstacle("condition_unreachable", f"went to {most} people, and {needed} must have read it", _FEWER)
+
+
+def _readers_needed(condition: Condition, recipients: int) -> int:
+    return max(_needed(condition, recipients) or 0, len(set(condition.read_by)))
 
 
 def evaluate(reading: Reading, condition: Condition) -> Judgement:
@@ -233,8 +237,9 @@ def condition_of(
         match=match,
         needs_recipients=needs_recipients,
     )
-    if audience is not None and (problem := _too_few(condition, audience)):
-        raise InvalidInputError("audience", f"Invalid audience: a message that {problem.problem}. {_FEWER}")
+    if audience is not None and _too_few(condition, audience):
+        needed = _readers_needed(condition, audience)
+        raise InvalidInputError("audience", f"Invalid audience: {audience}; {needed} must have read it. {_FEWER}")
     return condition
 
 

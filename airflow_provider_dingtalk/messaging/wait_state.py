@@ -26,7 +26,7 @@ class MessageRecalledError(DingTalkError):
     permanent = True
 
 
-class NobodyReachedError(DingTalkError):
+class NoRecipientsError(DingTalkError):
     """The message reached no recipient."""
 
     permanent = True
@@ -113,7 +113,7 @@ def extra_pages(seen: Seen) -> int:
 #: Errors of a wait by their code: a trigger's event holds the code only.
 ERRORS: dict[str, type[DingTalkError]] = {
     "recalled": MessageRecalledError,
-    "reached_nobody": NobodyReachedError,
+    "no_recipients": NoRecipientsError,
     "condition_unreachable": ConditionUnreachableError,
     "max_api_calls": TooManyCallsError,
 }

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.wait_state import NobodyReachedError
+from airflow_provider_dingtalk.messaging.wait_state import NoRecipientsError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor, DingTalkWorkNotificationSensor
 from airflow_provider_dingtalk.version_compat import (
@@ -286,20 +286,20 @@ def test_a_share_of_nobody_knows_how_many_is_refused(sandbox: SandboxServer, hoo
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fail", [True, False])
-def test_a_work_notification_that_reached_nobody_ends_all_modes_alike(
+def test_a_work_notification_that_no_recipients_ends_all_modes_alike(
     sandbox: SandboxServer, hook: DingTalkHook, mode: str, fail: bool
 ) -> None:
     (receipt,) = planted(sandbox, "work_notification", user_ids=[])
     message = sandbox.world.messages[int(key_of(receipt))]
     message.undelivered = {"forbidden_list": [{"code": "143106", "count": 1, "userid": "user001"}]}
     sensor = DingTalkWorkNotificationSensor(
-        task_id="wait", receipts=[receipt], fail_on_no_recipients=fail, timeout=60, poke_interval=0,
+        task_id="wait", receipts=[receipt], fail_on_unreached=fail, timeout=60, poke_interval=0,
         deferrable=mode == "deferred", mode="poke" if mode == "deferred" else mode,
     )  # fmt: skip
     if fail:
         with pytest.raises(AirflowFailException, match="143106") as ended:
             end_of(sensor)
-        assert isinstance(ended.value.__cause__, NobodyReachedError)
+        assert isinstance(ended.value.__cause__, NoRecipientsError)
     else:
         assert end_of(sensor)[0]["send_status"] == "SUCCESS"
 

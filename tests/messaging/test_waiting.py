@@ -29,7 +29,7 @@ from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
 from airflow_provider_dingtalk.messaging.wait_state import (
     ConditionUnreachableError,
     MessageRecalledError,
-    NobodyReachedError,
+    NoRecipientsError,
     State,
     Terms,
     TooManyCallsError,
@@ -256,13 +256,13 @@ DROPPED = {"user001": "143106", "user002": "failed", "zhang": "invalid", "dept:7
 
 @pytest.mark.parametrize("name", [*LISTS, None])
 @pytest.mark.parametrize("condition", [Condition(), ONE_READER, Condition(match="any")])
-async def test_a_work_notification_that_reached_nobody_is_an_error(
+async def test_a_work_notification_that_no_recipients_is_an_error(
     dingtalk: LocalDingTalk, name: str | None, condition: Condition
 ) -> None:
     receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
     nobody_got(dingtalk, receipt, LISTS if name is None else {name: LISTS[name]})
     wait = wait_for(dingtalk, [receipt], condition)
-    with pytest.raises(NobodyReachedError, match=f"{receipt.key} reached no recipient") as ended:
+    with pytest.raises(NoRecipientsError, match=f"{receipt.key} reached no recipient") as ended:
         await see_through(dingtalk, wait)
     assert ended.value.permanent
     assert dingtalk.calls()[RESULT] == 1

@@ -111,7 +111,7 @@ class MessageStatus(Answer, kw_only=True, frozen=True):
 class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
     """The state of a group message and a page of its readers.
 
-    DingTalk calls conversation and robot optional, and has error codes for both missing: always give them.
+    DingTalk calls conversation and robot optional, and has error codes for both missing: give them where known.
     """
 
     http: ClassVar = Http(
