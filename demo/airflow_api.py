@@ -55,6 +55,14 @@ class AirflowApi:
         """PATCH of a path under ``/api/v2``."""
         return self._ask("PATCH", path, json=body)
 
+    def read_again(self, dag_id: str) -> None:
+        """Have the dag-processor read a DAG's file now."""
+        token = self.get(f"/dags/{dag_id}")["file_token"]
+        response = self._http.put(f"/api/v2/parseDagFile/{token}")
+        # Asked for already is as good.
+        if response.status_code != httpx.codes.CONFLICT:
+            response.raise_for_status()
+
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         """What may be asked as often as need be: on SQLite, Airflow now and then answers 500 (see ``trigger``)."""
         for _ in range(ATTEMPTS):

@@ -14,7 +14,8 @@ from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.lookups import held_connections
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.triggers import KEYS_IN_PAYLOAD, DingTalkReadEventTrigger
+from airflow_provider_dingtalk.trigger_arguments import KEYS_IN_PAYLOAD
+from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
 from tests.clock import VirtualClock
 from tests.edge.airflow_names import import_string
 from tests.edge.airflow_seams import calls, key_of, planted

@@ -1,0 +1,56 @@
+"""Arguments and event payloads of the triggers for asset watchers, as plain JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from typing import Any, overload
+
+import msgspec
+
+from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.messaging.waiting import Wait
+
+#: Messages that an asset's event names: its payload is kept with the asset for ever.
+KEYS_IN_PAYLOAD = 20
+
+
+def payload_of(wait: Wait) -> dict[str, Any]:
+    """Make the payload of an event out of a wait that is met."""
+    seen = [message for message in wait.result() if message["send_status"] is not None]
+    return {
+        "status": "met",
+        "messages": len(seen),
+        "keys": [message["key"] for message in seen[:KEYS_IN_PAYLOAD]],
+        "readers": sum(message["readers"] or 0 for message in seen),
+    }
+
+
+@overload
+def seconds_of(value: None) -> None: ...
+@overload
+def seconds_of(value: float | dt.timedelta) -> float: ...
+def seconds_of(value: float | dt.timedelta | None) -> float | None:
+    """Return a length of time in seconds."""
+    return value.total_seconds() if isinstance(value, dt.timedelta) else value
+
+
+def as_text(value: Any, field: str) -> str | None:
+    """Write a value as JSON; text is taken to be that already."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        # Sets have no order, and Airflow knows a watcher by its arguments.
+        return msgspec.json.encode(value, enc_hook=_plain, order="deterministic").decode()
+    except (TypeError, ValueError, msgspec.EncodeError):
+        raise InvalidInputError(
+            field, f"Invalid {field}: expected plain JSON, not {type(value).__name__}"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Collection):
+        return list(value)
+    raise TypeError(type(value).__name__)
