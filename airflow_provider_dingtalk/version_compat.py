@@ -56,15 +56,16 @@ __all__ = [
 
 T = TypeVar("T")
 
+_VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 #: Whether the task state store exists, which outlives a try: from 3.3 on.
-KEEPS_TASK_STATE = tuple(int(part) for part in airflow.__version__.split(".")[:2]) >= (3, 3)
+KEEPS_TASK_STATE = _VERSION >= (3, 3)
 
-_one_request = threading.Lock()
+_one_request = threading.RLock()
 
 
 def _forget_lock() -> None:
     global _one_request
-    _one_request = threading.Lock()
+    _one_request = threading.RLock()
 
 
 # A thread of the parent may hold it while the process forks.
@@ -72,11 +73,13 @@ os.register_at_fork(after_in_child=_forget_lock)
 
 
 def ask_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Call sync code that asks Airflow's supervisor, from a thread beside the task's main one.
+    """Call sync code that asks Airflow's supervisor, in a task in which several threads may ask.
 
     Airflow 3.1: the worker's stream has no lock, and requests of two threads read each other's answers. So only
-    one thread asks at a time. The main thread waits meanwhile. It must not call this: a signal may interrupt it.
+    one thread asks at a time. From 3.2 on Airflow sees to that.
     """
+    if _VERSION >= (3, 2):
+        return work(*arguments, **named)
     with _one_request:
         return work(*arguments, **named)
 

@@ -298,7 +298,7 @@ class SendRegistry:
             self._push(RECEIPTS_LATE, [one.to_json() for one in merged])
 
     def _push(self, key: str, value: Any) -> None:
-        self._ti.xcom_push(key, value)
+        ask_supervisor(self._ti.xcom_push, key, value)
 
 
 def _quietly(write: Callable[..., None], *arguments: SentLetter) -> None:
