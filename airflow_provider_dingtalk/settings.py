@@ -205,9 +205,20 @@ def _pace_dir() -> Path | None:
     value = _option("pace_dir")
     if value.lower() == "none":
         return None
-    if value:
-        return Path(os.path.expandvars(value)).expanduser()
-    return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "dingtalk" / "pace"
+    if not value:
+        return _airflow_home() / "dingtalk" / "pace"
+    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- pathlib's raises where there is no home
+    if path.startswith("~") or not path.isprintable():
+        raise ConfigurationError(
+            "Invalid option pace_dir in airflow.cfg, section [dingtalk]; expected a folder, or none.",
+            next_step="Write the whole path: the home of its user is not known.",
+        )
+    return Path(path)
+
+
+def _airflow_home() -> Path:
+    """Find Airflow's home as Airflow does, which goes on where a user has no home: "~" is a folder then."""
+    return Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
 
 
 def _calls_per_second(value: Any) -> float:

@@ -46,7 +46,7 @@ def _source(ca_file: str | None) -> _Source:
         return _Source("SSL_CERT_FILE" if file else "SSL_CERT_DIR", file or None, folder or None)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE")
     if bundle:
-        is_folder = Path(bundle).is_dir()
+        is_folder = os.path.isdir(bundle)  # noqa: PTH112 -- pathlib's raises for a name that is too long
         return _Source("REQUESTS_CA_BUNDLE", None if is_folder else bundle, bundle if is_folder else None)
     return _Source("the system's certificates")
 

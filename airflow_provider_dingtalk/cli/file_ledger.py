@@ -84,5 +84,6 @@ def ledger_for(receipts: Sequence[Receipt]) -> FileLedger:
     """The ledger of these messages, the same for each command that names exactly them."""
     keys = "\n".join(sorted({f"{receipt.kind} {receipt.key}" for receipt in receipts}))
     name = hashlib.sha256(keys.encode()).hexdigest()[:32]
-    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+    # As Airflow reads it: where a user has no home, "~" is a folder.
+    home = Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
     return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl")

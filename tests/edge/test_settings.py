@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.configuration import get_airflow_home
 from airflow.sdk import Connection
 from rich.pretty import pretty_repr
 
@@ -20,6 +21,7 @@ from airflow_provider_dingtalk.api.hosts import Hosts
 from airflow_provider_dingtalk.api.proxy import environment_proxy
 from airflow_provider_dingtalk.hooks import BaseHook, DingTalkHook
 from airflow_provider_dingtalk.settings import Settings, settings_of
+from airflow_provider_dingtalk.version_compat import conf
 from tests.edge.airflow_seams import everything_said
 
 ENV = "AIRFLOW_CONN_DINGTALK_DEFAULT"
@@ -74,6 +76,26 @@ def test_the_pace_is_shared_where_airflow_cfg_says(
         monkeypatch.setenv("AIRFLOW__DINGTALK__PACE_DIR", option)
     # Not the connection's to say: it would make folders anywhere.
     assert settings(monkeypatch, {"extra": {"pace_dir": "/elsewhere"}}).pace_dir == folder
+
+
+@pytest.mark.parametrize("home", ["~nobody-of-that-name/airflow", "~nobody-of-that-name"])
+def test_a_user_without_a_home_is_no_error(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", home)
+    # As Airflow itself reads it.
+    assert settings(monkeypatch, {}).pace_dir == Path(get_airflow_home()) / "dingtalk" / "pace"
+
+
+@pytest.mark.parametrize("option", ["~nobody-of-that-name/pace", "a\0b", "a\tb"])
+def test_a_pace_dir_that_cannot_be_is_told_by_its_option(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    if not conf.has_section("dingtalk"):
+        conf.add_section("dingtalk")
+    conf.set("dingtalk", "pace_dir", option)  # as in airflow.cfg, which may hold what no variable can
+    try:
+        error = refused({}, monkeypatch)
+    finally:
+        conf.remove_option("dingtalk", "pace_dir")
+    assert "Invalid option pace_dir in airflow.cfg" in str(error)
+    assert error.permanent
 
 
 @pytest.mark.parametrize(
