@@ -113,6 +113,9 @@ def read_settings(connection: Connection) -> Settings | ConfigurationError:
 
 
 def _settings(connection: Connection) -> Settings:
+    # A receipt names its connection: no other system's secret may go to DingTalk because an XCom says so.
+    if connection.conn_type and connection.conn_type != "dingtalk":
+        raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
     extra = _extra(connection.extra)
     _tell_of_misspelt(extra)
     region = _text(extra, "region") or "international"

@@ -39,8 +39,8 @@ def sent() -> list[dict[str, Any]]:
     ours = DingTalkHook().send("group", open_conversation_id=list(GROUPS[:2]), text="a wrong number")
     return (
         ours
-        + DingTalkHook("dingtalk_other").send("oto", user_ids=["user1"], text="wrong")
-        + DingTalkHook("dingtalk_other").send("work_notification", user_ids=["user1"], text="wrong")
+        + DingTalkHook("dingtalk_other").send("oto", user_ids=["user001"], text="wrong")
+        + DingTalkHook("dingtalk_other").send("work_notification", user_ids=["user001"], text="wrong")
     )
 
 
@@ -66,7 +66,7 @@ def test_the_hook_recalls_by_the_receipts_connections(sandbox: SandboxServer):
 async def test_so_does_the_hook_on_an_event_loop(sandbox: SandboxServer):
     hook = DingTalkHook()
     receipts = await hook.asend("group", open_conversation_id=GROUPS[0], text="a wrong number")
-    receipts += await DingTalkHook("dingtalk_other").asend("oto", user_ids=["user1"], text="wrong")
+    receipts += await DingTalkHook("dingtalk_other").asend("oto", user_ids=["user001"], text="wrong")
     assert (await hook.arecall(receipts))["counts"]["recalled"] == 2
     assert all(is_recalled(sandbox, receipt) for receipt in receipts)
 
