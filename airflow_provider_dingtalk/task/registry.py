@@ -154,6 +154,11 @@ class SendRegistry:
         if self.sends is not None:
             # A retry of somebody's code sends again: no two calls of the hook are the same job.
             ledger = HookSends(self.sends)
+        elif not self._jobs and int(self._ti.max_tries) > 0:
+            log.warning(
+                "This Airflow has no task state store (3.3 has). When a retry of this task starts, it deletes "
+                "the receipts of this try, and no rollback finds them: set retries to 0 in tasks that send."
+            )
         return self.track(Send(letters, ledger=ledger, keep=self.keep, keep_late=self.keep_late))
 
     def callback_job(self, letters: Sequence[Letter]) -> Send:

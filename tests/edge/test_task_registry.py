@@ -226,3 +226,22 @@ def test_a_callback_elsewhere_pushes_nothing(sandbox: SandboxServer, hook: DingT
     DingTalkNotifier(to={"open_conversation_id": GROUPS[0]}, text="failed").notify(context(ti))
     assert ti.keys == []
     assert len(keys_in_chat(sandbox)) == 1
+
+
+@pytest.mark.parametrize(
+    ("store", "max_tries", "times"), [(None, 1, 1), (None, 0, 0), (TaskStateStore(), 1, 0)], ids=str
+)
+def test_a_task_with_retries_is_told_once_that_they_lose_receipts(
+    sandbox: SandboxServer,
+    hook: DingTalkHook,
+    caplog: pytest.LogCaptureFixture,
+    store: TaskStateStore | None,
+    max_tries: int,
+    times: int,
+) -> None:
+    ti = TaskInstance()
+    ti.max_tries = max_tries
+    with task(ti, store):
+        to_group(hook)
+        to_group(hook)
+    assert caplog.text.count("set retries to 0 in tasks that send") == times

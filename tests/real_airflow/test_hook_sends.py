@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes
+from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
+from tests.real_airflow.stage import VERSION, Run, Stage, classes
 
 #: Texts by the task that sends them, and how many messages each of them is.
 SENT = {
@@ -19,6 +20,10 @@ SENT = {
     "by_hand": {"by hand, first": 1, "by hand, second": 1},
     "alerting": {"callback": 1},
 }
+if VERSION < (3, 2):  # it runs no async task
+    del SENT["asynchronous"]
+#: Airflow deletes the receipts of a try when the next one starts; before 3.3 it has no other place for them.
+LOST = {} if KEEPS_TASK_STATE else SENT.pop("second_try_without_a_send")
 TEXTS = {text: number for texts in SENT.values() for text, number in texts.items()} | {"mapped": 3}
 
 
@@ -56,5 +61,6 @@ def test_all_of_it_is_taken_back(run: Run, stage: Stage):
     assert run.state == "failed"
     assert run.states()["rollback"] == "success"
     everything = set(stage.dingtalk.messages())
-    assert texts_of(stage, everything) == TEXTS
-    assert classes(run.report("rollback"))["recalled"] == everything == stage.dingtalk.gone()
+    assert texts_of(stage, everything) == TEXTS | LOST
+    found = {key for key in everything if stage.dingtalk.messages()[key]["text"] not in LOST}
+    assert classes(run.report("rollback"))["recalled"] == found == stage.dingtalk.gone()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 with DAG("每日营收", schedule=None, params={"work": "succeed", "text": "营收"}):
 

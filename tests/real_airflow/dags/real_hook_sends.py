@@ -7,11 +7,11 @@ import signal
 from datetime import timedelta
 
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 GROUP = "cidgroup1"
 

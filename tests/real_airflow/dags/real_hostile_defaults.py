@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow.sdk import Asset, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator, rollback_on_failure
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 
 def veto(*_) -> None:
