@@ -72,8 +72,11 @@ def report_even_so(context: Context) -> Iterator[None]:
     """Push a report of nothing if a task ends before it knows its messages: whoever reads reports finds one."""
     try:
         yield
-    except DingTalkError:
-        _push_report(context, empty_report(), {})
+    except SupersededError:
+        # Airflow lets it push XComs all the same: over those of the try that has begun.
+        raise
+    except BaseException:
+        push_report(context, empty_report(), {})
         raise
 
 
@@ -232,10 +235,10 @@ def run_recall(
         # Airflow lets it push XComs all the same: over those of the try that has begun.
         raise
     except BaseException:
-        _push_report(context, job.report(), more or {})
+        push_report(context, job.report(), more or {})
         keep(job.report())
         raise
-    pushed = _push_report(context, report, more or {})
+    pushed = push_report(context, report, more or {})
     keep(report)
     if job.wait and context.get("task_state_store") is not None:
         raise LongWait(job.wait)
@@ -245,7 +248,7 @@ def run_recall(
 
 def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:
     log.info("Nothing to recall.")
-    pushed = _push_report(context, empty_report(), more)
+    pushed = push_report(context, empty_report(), more)
     if on_empty == "skip":
         raise AirflowSkipException("Nothing to recall.")
     if on_empty == "fail":
@@ -253,7 +256,8 @@ def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any])
     return pushed
 
 
-def _push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
+def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Push a report under its XCom key, and log it as a table."""
     as_json = {**report.to_json(), **more}
     context["ti"].xcom_push(REPORT, as_json)
     log.info("Report\n%s", report.table())

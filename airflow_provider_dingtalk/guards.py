@@ -10,11 +10,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError, StatusUnavailableError
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.messaging.conditions import Reading
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, is_nothing
-from airflow_provider_dingtalk.messaging.status import read
+from airflow_provider_dingtalk.messaging.status_reader import Clients, StatusReader
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,8 @@ def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) 
 class ReaderGuard:
     """Asks who has read the messages, before they are recalled.
 
-    :ivar used: Counts the calls.
+    A message of which DingTalk does not tell stays if readers matter; it never keeps the others.
+
     :ivar readers: Who has read each message, by key.
     :ivar fit: Those that may be recalled.
     """
@@ -124,19 +124,32 @@ class ReaderGuard:
     def __init__(self, receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> None:
         self._receipts = receipts
         self._guards = guards
-        self._now = now
         self._kept = kept
-        self._is_stopped = False
-        self.used: Counter[str] = Counter()
+        # A DING has no state.
+        self._status = StatusReader((one for one in receipts if one.kind is not Kind.DING), readers=True, now=now)
         self.readers: dict[str, list[str]] = {}
         self.fit: list[Receipt] = []
 
-    async def run(self, client: DingTalkClient) -> None:
-        """Ask, one message after the other, and choose."""
+    @property
+    def used(self) -> Counter[str]:
+        """Count of the calls."""
+        return self._status.used
+
+    @property
+    def connections(self) -> tuple[str | None, ...]:
+        """Connection ids of the messages that are asked for; None: that of the task."""
+        return self._status.connections
+
+    async def run(self, clients: Clients) -> None:
+        """Ask, and choose.
+
+        :raises DingTalkError: If no connection works, nothing comes through, or the task was stopped.
+        """
+        await self._status.run(clients)
+        if self._status.is_stopped:
+            raise DingTalkError("The task was stopped before anything was recalled.", code="stopped")
         for receipt in self._receipts:
-            if self._is_stopped:
-                raise DingTalkError("The task was stopped before anything was recalled.", code="stopped")
-            reading = await self._reading(client, receipt)
+            reading = self._reading(receipt)
             if reading is not None:
                 self.readers[receipt.key] = list(reading.readers or ())
             if self._is_fit(reading):
@@ -145,17 +158,12 @@ class ReaderGuard:
 
     def stop(self) -> None:
         """Ask no more."""
-        self._is_stopped = True
+        self._status.stop()
 
-    async def _reading(self, client: DingTalkClient, receipt: Receipt) -> Reading | None:
-        """None: DingTalk cannot be asked for it, or has nothing to say."""
-        if receipt.kind is Kind.DING:
-            return None
-        try:
-            found = await read(client, receipt, readers=True, now=self._now, used=self.used)
-        except StatusUnavailableError:
-            return None
-        return None if found.readers is None else found
+    def _reading(self, receipt: Receipt) -> Reading | None:
+        """None: DingTalk cannot be asked for it, or does not tell."""
+        found = self._status.of(receipt)
+        return None if found is None or found.readers is None else found
 
     def _is_fit(self, reading: Reading | None) -> bool:
         most = self._guards.max_readers

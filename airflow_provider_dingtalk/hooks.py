@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -12,7 +11,6 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.conditions import Reading
@@ -21,7 +19,7 @@ from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByCon
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
 from airflow_provider_dingtalk.messaging.report import Report
 from airflow_provider_dingtalk.messaging.send_calls import Letter
-from airflow_provider_dingtalk.messaging.status import read
+from airflow_provider_dingtalk.messaging.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.settings import Settings, read_settings
 from airflow_provider_dingtalk.task import hook_sends as in_task
 from airflow_provider_dingtalk.version_compat import (
@@ -249,25 +247,84 @@ class DingTalkHook(BaseHook):
         return self if conn_id in (None, self.dingtalk_conn_id) else type(self)(conn_id)
 
     def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
-        """The state of messages, and who read them.
+        """Read the state of messages, and who read them, each by the connection that its receipt names.
+
+        A message of which DingTalk does not tell has an ``error`` (code, message, next_step) and no state; it does
+        not hide the others.
 
         :param receipts: Receipts of messages, in lists of any depth, or JSON of them.
         :param readers: Whether to ask for the readers, which may take several calls a message.
-        :raises InvalidInputError: Something is no receipt.
-        :raises DingTalkError: DingTalk does not tell; see the tree.
+        :returns: One reading for each receipt, in their order.
+        :raises InvalidInputError: If something is no receipt.
+        :raises DingTalkError: If no connection works, or nothing comes through just now.
         """
         parsed = parse_receipts(receipts)
-        return self.run(lambda client: _readings(client, parsed, readers))
+        job = StatusReader(parsed, readers=readers)
+        self.run_by_connection(job.run, job.connections, job.stop)
+        return _readings(job, parsed)
 
     async def astatus(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
-        """The state of messages, and who read them; see :meth:`status`."""
-        return await _readings(await self.aclient(), parse_receipts(receipts), readers)
+        """Read the state of messages, and who read them; see :meth:`status`."""
+        parsed = parse_receipts(receipts)
+        job = StatusReader(parsed, readers=readers)
+        hooks: dict[str | None, DingTalkHook] = {}
+        errors: dict[str | None, DingTalkError] = {}
+        for conn_id in job.connections or (None,):
+            try:
+                hooks[conn_id] = self.of(conn_id)
+                await hooks[conn_id].asettings()
+            except DingTalkError as error:
+                errors[conn_id] = error
+        _raise_if_all(errors, hooks)
+
+        async def client_of(conn_id: str | None) -> DingTalkClient:
+            if conn_id in errors:
+                raise errors[conn_id]
+            return await hooks[conn_id].aclient()
+
+        await job.run(client_of)
+        return _readings(job, parsed)
+
+    def run_by_connection(
+        self,
+        work: Callable[[Clients], Awaitable[T]],
+        conn_ids: Iterable[str | None],
+        stop: Callable[[], None] | None = None,
+    ) -> T:
+        """Run async work with the clients of several connections, from sync code.
+
+        :param work: Called with a function from a connection's id, one of these, to its client.
+        :param conn_ids: None: this one.
+        :param stop: Called when this thread is interrupted: asks the work to begin nothing more.
+        :raises DingTalkError: If no connection can be read.
+        """
+        # Read here and not on the loop: only the task's main thread may talk to Airflow's supervisor.
+        hooks: dict[str | None, DingTalkHook] = {}
+        errors: dict[str | None, DingTalkError] = {}
+        for conn_id in tuple(conn_ids) or (None,):
+            try:
+                hooks[conn_id] = self.of(conn_id)
+                hooks[conn_id].settings()
+            except DingTalkError as error:
+                errors[conn_id] = error
+        _raise_if_all(errors, hooks)
+
+        async def client_of(conn_id: str | None) -> DingTalkClient:
+            if conn_id in errors:
+                raise errors[conn_id]
+            return hooks[conn_id].client_on_loop()
+
+        return runtime.run(lambda: work(client_of), stop)
 
 
-async def _readings(client: DingTalkClient, receipts: Sequence[Receipt], readers: bool) -> list[Reading]:
-    used: Counter[str] = Counter()
-    now = SystemClock().now()
-    return [await read(client, receipt, readers=readers, now=now, used=used) for receipt in receipts]
+def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str | None, DingTalkHook]) -> None:
+    """Raise the first error if no connection can be read."""
+    if errors and len(errors) == len(hooks):
+        raise next(iter(errors.values()))
+
+
+def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[Reading]:
+    return [reading for receipt in receipts if (reading := job.of(receipt)) is not None]
 
 
 def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:

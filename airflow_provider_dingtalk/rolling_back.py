@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.clock import SystemClock
-from airflow_provider_dingtalk.execution import RECALLED, recall_job, run_recall
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.execution import RECALLED, push_report, recall_job, run_recall
 from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
 from airflow_provider_dingtalk.messaging.plan import gives_up, unique
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from airflow_provider_dingtalk.messaging.report import Outcome, Reason, Report, Settled
+from airflow_provider_dingtalk.messaging.verdicts import NOT_ATTEMPTED
 from airflow_provider_dingtalk.runs import Tasks
 from airflow_provider_dingtalk.selection import Found
 from airflow_provider_dingtalk.task_ledger.recalls import RecalledKeys
@@ -101,8 +103,23 @@ class RollingBack:
     def choose(self, hook: DingTalkHook) -> None:
         """Apply the guards. Asks DingTalk only if readers matter.
 
-        :raises TooManyMessagesError: There is more than is allowed.
+        If that fails, a report names each message as not recalled.
+
+        :raises TooManyMessagesError: If there are more messages than max_messages.
         """
+        try:
+            self._choose(hook)
+        except BaseException as error:
+            reason = Reason.of(error) if isinstance(error, DingTalkError) else NOT_ATTEMPTED
+            self._push_not_recalled(reason)
+            raise
+
+    def _push_not_recalled(self, reason: Reason) -> None:
+        settled = dict.fromkeys(unique(self._receipts), Settled(Outcome.FAILED, reason))
+        used = {"status": self._asking.used["status"]} if self._asking else {}
+        push_report(self._context, Report(settled, used, len(self._receipts) - len(settled)), self._more)
+
+    def _choose(self, hook: DingTalkHook) -> None:
         if self._guards.ask and self._receipts:
             self._ask(hook, list(unique(self._receipts).values()))
         if self._kept.why:
@@ -145,7 +162,7 @@ class RollingBack:
 
     def _ask(self, hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
         self._asking = ReaderGuard(receipts, self._guards, self._now, self._kept)
-        hook.run(self._asking.run, self._asking.stop)
+        hook.run_by_connection(self._asking.run, self._asking.connections, self._asking.stop)
         self._receipts = self._asking.fit
         self._more["readers_api_calls"] = self._asking.used["status"]
         if self._guards.with_readers:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.clock import Clock, SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.execution import check_choices, epoch_of
@@ -22,7 +21,6 @@ from airflow_provider_dingtalk.watching import Pacing, Watch, fresh_pacing, wait
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
 log = logging.getLogger(__name__)
@@ -130,25 +128,7 @@ def _look(hook: DingTalkHook, wait: Wait) -> None:
 
     :raises DingTalkError: If waiting is pointless, or no connection can be read.
     """
-    # Connections are read here and not on the loop: only the task's main thread may talk to Airflow's supervisor.
-    hooks: dict[str | None, DingTalkHook] = {}
-    errors: dict[str | None, DingTalkError] = {}
-    for conn_id in wait.connections:
-        of_this = hook if conn_id in (None, hook.dingtalk_conn_id) else type(hook)(str(conn_id))
-        try:
-            of_this.settings()
-            hooks[conn_id] = of_this
-        except DingTalkError as error:
-            errors[conn_id] = error
-    if errors and not hooks:
-        raise next(iter(errors.values()))
-
-    async def client_of(conn_id: str | None) -> DingTalkClient:
-        if conn_id in errors:
-            raise errors[conn_id]
-        return hooks[conn_id].client_on_loop()
-
-    runtime.run(lambda: wait.look(client_of))
+    hook.run_by_connection(wait.look, wait.connections)
 
 
 def end_of_nothing(on_empty: str) -> list[Any]:

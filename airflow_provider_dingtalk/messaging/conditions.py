@@ -12,6 +12,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.endpoints import MAX_USERS_PER_WORK_NOTIFICATION
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
+from airflow_provider_dingtalk.messaging.report import Reason
 
 #: Of several messages, how many must be as wanted.
 Match = Literal["all", "any"]
@@ -78,6 +79,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     :param has_more: There are more readers, and the condition did not need them.
     :param people: User ids of all who got it, if DingTalk listed them and the list is complete.
     :param dropped: User ids, and ``dept:`` with ids of departments, that DingTalk left out, and why.
+    :param error: Why DingTalk does not tell the state of this message: code, text, next step; else None.
     """
 
     key: str
@@ -87,6 +89,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     has_more: bool = False
     people: frozenset[str] | None = None
     dropped: dict[str, str] = {}
+    error: Reason | None = None
 
 
 class Judgement(StrEnum):

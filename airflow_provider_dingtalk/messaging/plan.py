@@ -73,7 +73,7 @@ def gives_up(receipt: Receipt, now: float) -> bool:
 def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     """Calls to make, the most urgent first."""
     groups: dict[Group, list[Receipt]] = {}
-    for receipt in sorted(receipts, key=_urgency):
+    for receipt in by_urgency(receipts):
         groups.setdefault(receipt.group, []).append(receipt)
     planned = [
         (_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk)))
@@ -81,6 +81,11 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
         for chunk in chunks(members, BATCH_SIZE[group.kind])
     ]
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
+
+
+def by_urgency(receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Sort messages by the moment from which on they cannot be recalled, the earliest first."""
+    return sorted(receipts, key=_urgency)
 
 
 def _urgency(receipt: Receipt) -> float:

@@ -13,7 +13,6 @@ What none of them settles is ``unknown``. A certain answer is never checked agai
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -45,6 +44,7 @@ from airflow_provider_dingtalk.messaging.verdicts import (
     of_error,
     of_result,
 )
+from airflow_provider_dingtalk.messaging.worker_pool import work_through
 
 log = logging.getLogger(__name__)
 
@@ -390,22 +390,7 @@ class Recall:
         self._journal.note({key: verdict})
 
     async def _side_by_side(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        todo = iter(items)
-
-        async def worker() -> None:
-            with self._journal.writer():
-                # Let all be counted before the first one writes.
-                await asyncio.sleep(0)
-                for item in todo:
-                    await work(item)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(worker())
-        except ExceptionGroup as errors:
-            # One worker's trouble (a ledger that cannot be written) ended the others: it is what matters.
-            raise errors.exceptions[0] from None
+        await work_through(items, work, workers=self._workers, around=self._journal.writer)
 
 
 def _of_status(send_status: str | None, reason: Reason) -> Verdict:

@@ -6,11 +6,11 @@ a while; a rescheduled task builds it anew from what the look before wrote down 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -30,6 +30,7 @@ from airflow_provider_dingtalk.messaging.conditions import (
 from airflow_provider_dingtalk.messaging.progress import calls_made
 from airflow_provider_dingtalk.messaging.receipts import Kind
 from airflow_provider_dingtalk.messaging.status import Asking, read_target
+from airflow_provider_dingtalk.messaging.status_reader import IN_FLIGHT, Clients
 from airflow_provider_dingtalk.messaging.verdicts import is_about_the_app, is_about_the_kind
 from airflow_provider_dingtalk.messaging.wait_state import (
     Seen,
@@ -40,11 +41,10 @@ from airflow_provider_dingtalk.messaging.wait_state import (
     error_of,
     extra_pages,
 )
+from airflow_provider_dingtalk.messaging.worker_pool import work_through
 
 log = logging.getLogger(__name__)
 
-#: Messages that are looked at side by side. The client lets no more calls through anyway.
-IN_FLIGHT = 10
 #: Failures in a row after which a look is broken off: nothing comes through just now.
 GIVE_UP_LOOK = 10
 #: Seconds until a message is tried again whose look failed, at least.
@@ -53,10 +53,6 @@ RETRY_AFTER = 30.0
 NAMED_IN_LOG = 10
 #: Seconds by which a look may be early: clocks round, and timers do.
 _TICK = 0.001
-
-
-#: From a connection's id, or None, to its client.
-Clients = Callable[[str | None], Awaitable[DingTalkClient]]
 
 
 def _only(client: DingTalkClient) -> Clients:
@@ -234,25 +230,17 @@ class Wait:
         self._is_broken_off, self._had_trouble, self._failures = False, False, 0
         client_of = _only(clients) if isinstance(clients, DingTalkClient) else clients
         if len(self._due) == 1:
-            await self._work(client_of)
+            # Most triggers have one message: no pool for it.
+            while (at := self._pop()) is not None:
+                await self._look_at(client_of, at)
         else:
             await self._work_side_by_side(client_of)
         if not self._had_trouble:
             self._looked = began
 
     async def _work_side_by_side(self, clients: Clients) -> None:
-        workers = [asyncio.ensure_future(self._work(clients)) for _ in range(min(IN_FLIGHT, len(self._due)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            # One failed, or somebody wants no more: none may go on unseen.
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-    async def _work(self, clients: Clients) -> None:
-        while (at := self._pop()) is not None:
-            await self._look_at(clients, at)
+        workers = min(IN_FLIGHT, len(self._due))
+        await work_through(iter(self._pop, None), partial(self._look_at, clients), workers=workers)
 
     def _pop(self) -> int | None:
         """The next message that is due."""

@@ -252,9 +252,9 @@ class RecallOperator(PlainTexts, BaseOperator):
         from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
-            fail_on = execution.check_choices(self.on_empty, self.fail_on)
             hook = DingTalkHook(self.dingtalk_conn_id)
             with execution.report_even_so(context):
+                fail_on = execution.check_choices(self.on_empty, self.fail_on)
                 self._job = execution.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
             try:
                 keep = partial(leave_word, context)

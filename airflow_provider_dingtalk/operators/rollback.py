@@ -109,16 +109,17 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.triggers import defer_for
 
         with execution.airflow_errors():
-            fail_on = execution.check_choices(self.on_empty, self.fail_on)
-            guards = self._guards()
-            dry_run = execution.parse_flag(self.dry_run, "dry_run")
-            from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
-            if not (self.from_run or self.from_dag):
-                self._check_known(from_tasks)
-            if not self._is_due(context):
-                return rolling_back.keep_all(context, from_tasks)
-            found, loose = self._found(context, from_tasks)
-            job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
+            with execution.report_even_so(context):
+                fail_on = execution.check_choices(self.on_empty, self.fail_on)
+                guards = self._guards()
+                dry_run = execution.parse_flag(self.dry_run, "dry_run")
+                from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
+                if not (self.from_run or self.from_dag):
+                    self._check_known(from_tasks)
+                if not self._is_due(context):
+                    return rolling_back.keep_all(context, from_tasks)
+                found, loose = self._found(context, from_tasks)
+                job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
             if dry_run:

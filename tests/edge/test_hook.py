@@ -65,6 +65,32 @@ def test_send_status_and_recall(sandbox: SandboxServer, hook: DingTalkHook) -> N
     assert hook.status([receipt])[0].send_status == "RECALLED"
 
 
+def test_one_broken_message_does_not_hide_the_state_of_the_others(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    first, other = planted(sandbox, "group", 2, readers=1)
+    broken = {**first, "process_query_key": "none"}
+    found = hook.status([broken, other, other])
+    assert [reading.send_status for reading in found] == [None, "SUCCESS", "SUCCESS"]
+    assert found[0].error is not None and found[0].error.code == "invalid.processQueryKey"
+    assert found[0].error.next_step
+    assert (found[1].error, len(found[1].readers or ())) == (None, 1)
+
+
+@ASYNC
+async def test_nor_does_it_from_a_running_loop(sandbox: SandboxServer, async_hook: DingTalkHook) -> None:
+    first, other = planted(sandbox, "group", 2)
+    found = await async_hook.astatus([{**first, "process_query_key": "none"}, other])
+    assert [reading.error.code if reading.error else None for reading in found] == [
+        "invalid.processQueryKey",
+        None,
+    ]
+    gone = {**other, "conn_id": "nowhere"}
+    found = await async_hook.astatus([gone, other])
+    assert found[0].error is not None and "nowhere" in found[0].error.message
+    assert found[1].send_status == "SUCCESS"
+
+
 def test_any_endpoint_can_be_called(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     (receipt,) = planted(sandbox, "group")
     query = QueryGroupMessage(

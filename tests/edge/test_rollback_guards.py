@@ -9,8 +9,14 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, rollback_on_failure
+from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.operators import (
+    DingTalkRecallOTOMessagesOperator,
+    DingTalkRollbackOperator,
+    rollback_on_failure,
+)
 from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
+from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
@@ -210,3 +216,107 @@ def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[
     else:
         with pytest.raises(AirflowFailException, match=f"{named}\\.$"):
             watcher.execute(told)
+
+
+# ── one broken message ──
+
+
+def in_three_healthy_chats_and_one_broken(sandbox: SandboxServer, code: str) -> list[dict[str, Any]]:
+    """Four messages, of which DingTalk does not tell the state of the first."""
+    first = planted(sandbox, "group", readers=1, open_conversation_id=GROUPS[1])
+    healthy = [planted(sandbox, kind, readers=1)[0] for kind in ("group", "oto", "private_chat")]
+    if code == "bot.stopped":
+        sandbox.world.conversations[GROUPS[1]].stopped = True
+    else:
+        refusal = {"type": "status", "status": 403, "code": code}
+        sandbox.world.faults.add({"match": "groupMessages/query", "action": refusal})
+    return first + healthy
+
+
+@pytest.mark.parametrize("code", ["bot.stopped", "Forbidden.AccessDenied.AccessTokenPermissionDenied"])
+@pytest.mark.parametrize("guard", [{"with_readers": True}, {"only_unread": True}, {"max_readers": 1}])
+def test_a_message_that_cannot_be_asked_for_does_not_keep_the_others(
+    sandbox: SandboxServer, code: str, guard: dict[str, Any]
+) -> None:
+    receipts = in_three_healthy_chats_and_one_broken(sandbox, code)
+    ti = TaskInstance("rollback")
+    # Whether DingTalk recalls a message of a stopped robot is not the matter here.
+    report = roll_back(receipts, ti, fail_on=set(), **guard)
+    assert report == ti.pushed("report")
+    asked = [receipt for receipt in receipts if code == "bot.stopped" or receipt["kind"] != "group"]
+    healthy = [receipt for receipt in asked if receipt is not receipts[0]]
+    if "max_readers" in guard:
+        assert all(is_recalled(sandbox, receipt) for receipt in healthy)
+        assert report["kept"] == {"not_known": 4 - len(healthy)}
+    elif "only_unread" in guard:
+        assert report["kept"] == {"not_known": 4 - len(healthy), "read": len(healthy)}
+    else:
+        assert set(report["readers"]) >= set(map(key_of, healthy)), "readers of those that DingTalk tells of"
+        assert key_of(receipts[0]) not in report["readers"]
+        assert report["counts"]["total"] == 4
+        assert all(is_recalled(sandbox, receipt) for receipt in receipts[1:])
+
+
+# ── a report, even so ──
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"max_messages": 0},
+        {"max_readers": -1},
+        {"older_than": "yesterday"},
+        {"fail_on": {"lost"}},
+        {"on_empty": "skipp"},
+        {"from_tasks": 5},
+        {"dry_run": "perhaps"},
+        {"receipts": "nonsense"},
+    ],
+)
+def test_a_rollback_that_fails_before_it_knows_its_messages_reports_nothing(
+    sandbox: SandboxServer, argument: dict[str, Any]
+) -> None:
+    ti = TaskInstance("rollback")
+    with pytest.raises(AirflowFailException):
+        roll_back(**{"receipts": planted(sandbox, "oto"), "ti": ti, **argument})
+    assert ti.pushed("report")["counts"]["total"] == 0
+
+
+@pytest.mark.parametrize("argument", [{"fail_on": {"lost"}}, {"on_empty": "skipp"}])
+def test_so_does_a_recall_of_one_kind(sandbox: SandboxServer, argument: dict[str, Any]) -> None:
+    ti = TaskInstance()
+    operator = DingTalkRecallOTOMessagesOperator(task_id="t", receipts=planted(sandbox, "oto"), **argument)
+    with pytest.raises(AirflowFailException):
+        operator.execute(context(ti))
+    assert ti.pushed("report")["counts"]["total"] == 0
+
+
+def test_too_many_messages_are_reported_each_with_the_reason(sandbox: SandboxServer) -> None:
+    ti = TaskInstance("rollback")
+    receipts = planted(sandbox, "oto", 3)
+    with pytest.raises(AirflowFailException, match="max_messages"):
+        roll_back(receipts, ti, max_messages=2)
+    failed = ti.pushed("report")["failed"]
+    assert set(failed) == set(map(key_of, receipts))
+    assert {reason["code"] for reason in failed.values()} == {"too_many_messages"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"type": "status", "status": 400, "code": "invalidClientIdOrSecret"}, AirflowFailException),
+        ({"type": "status", "status": 500}, DingTalkError),
+    ],
+)
+def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
+    sandbox: SandboxServer, fault: dict[str, Any], error: type[Exception]
+) -> None:
+    ti = TaskInstance("rollback")
+    receipts = planted(sandbox, "oto", 3)
+    sandbox.world.faults.add({"match": "readStatus", "action": fault})
+    with pytest.raises(error):
+        roll_back(receipts, ti, only_unread=True)
+    report = ti.pushed("report")
+    assert report["counts"]["failed"] == report["counts"]["total"] == 3
+    assert not any(is_recalled(sandbox, receipt) for receipt in receipts)
+    assert report["api_calls"]["total"] > 0

@@ -1,0 +1,147 @@
+"""Reading the states of many messages: side by side, the most urgent first, each message by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
+
+from airflow_provider_dingtalk.api.client import DingTalkClient
+from airflow_provider_dingtalk.api.clock import Clock, SystemClock
+from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError
+from airflow_provider_dingtalk.messaging import plan
+from airflow_provider_dingtalk.messaging.breaker import MAX_OUTAGES
+from airflow_provider_dingtalk.messaging.conditions import Reading
+from airflow_provider_dingtalk.messaging.receipts import Group, Receipt
+from airflow_provider_dingtalk.messaging.report import Reason
+from airflow_provider_dingtalk.messaging.status import read
+from airflow_provider_dingtalk.messaging.verdicts import (
+    asks_to_wait,
+    is_about_the_app,
+    is_about_the_kind,
+    is_outage,
+    stops_the_group,
+)
+from airflow_provider_dingtalk.messaging.worker_pool import work_through
+
+log = logging.getLogger(__name__)
+
+#: From a connection's id, or None, to its client.
+Clients: TypeAlias = Callable[[str | None], Awaitable[DingTalkClient]]
+#: Messages that are asked about side by side. The client lets no more calls through anyway.
+IN_FLIGHT = 10
+#: Failures of a connection in a row after which it is asked no more: nothing comes through just now.
+GIVE_UP_AFTER_FAILURES = 10
+
+_Identity: TypeAlias = tuple[str | None, Group, str]
+
+
+class StatusReader:
+    """Reads the states of many messages.
+
+    An error of one message is that message's outcome. An error that concerns more of them (its chat, its kind, its
+    connection) is their outcome without further calls.
+
+    :param receipts: The messages, each any number of times.
+    :param readers: Whether to ask who read them.
+    :param now: Seconds since the epoch, to tell young from old; default: now.
+    :ivar used: Counts the calls.
+    """
+
+    def __init__(
+        self, receipts: Iterable[Receipt], *, readers: bool, now: float | None = None, clock: Clock | None = None
+    ) -> None:
+        self._receipts = {_identity(receipt): receipt for receipt in receipts}
+        self._readers = readers
+        self._now = (clock or SystemClock()).now() if now is None else now
+        self._readings: dict[_Identity, Reading] = {}
+        self._errors: dict[_Identity, DingTalkError] = {}
+        self._refused: dict[object, DingTalkError] = {}
+        self._failures: Counter[str | None] = Counter()
+        self.is_stopped = False
+        self.used: Counter[str] = Counter()
+
+    @property
+    def connections(self) -> tuple[str | None, ...]:
+        """Connection ids of the messages; None: that of the task."""
+        return tuple(dict.fromkeys(receipt.conn_id for receipt in self._receipts.values()))
+
+    async def run(self, clients: Clients) -> None:
+        """Ask for all messages.
+
+        :raises DingTalkError: If no connection works, or nothing comes through just now.
+        """
+        todo = plan.by_urgency(self._receipts.values())
+        await work_through(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
+        self._raise_if_nothing_came_through()
+        self._tell()
+
+    def stop(self) -> None:
+        """Begin no further call."""
+        self.is_stopped = True
+
+    def of(self, receipt: Receipt) -> Reading | None:
+        """Return what was read of a message; None: it was not asked for."""
+        return self._readings.get(_identity(receipt))
+
+    async def _read(self, receipt: Receipt, clients: Clients) -> None:
+        if self.is_stopped:
+            return
+        error = self._known(receipt)
+        if error is None:
+            try:
+                client = await clients(receipt.conn_id)
+                reading = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
+            except DingTalkError as caught:
+                error = caught
+                self._learn(receipt, caught)
+            else:
+                self._failures[receipt.conn_id] = 0
+                self._readings[_identity(receipt)] = reading
+                return
+        self._errors[_identity(receipt)] = error
+        self._readings[_identity(receipt)] = Reading(
+            key=receipt.key, send_status=None, recipients=receipt.recipients, error=Reason.of(error)
+        )
+
+    def _known(self, receipt: Receipt) -> DingTalkError | None:
+        """The error of all messages like this one, if there is one."""
+        conn_id, group = receipt.conn_id, receipt.group
+        for like in (conn_id, (conn_id, group.kind), (conn_id, group)):
+            if like in self._refused:
+                return self._refused[like]
+        return None
+
+    def _learn(self, receipt: Receipt, error: DingTalkError) -> None:
+        """Take down which other messages an error concerns."""
+        conn_id, group = receipt.conn_id, receipt.group
+        if not (error.permanent or isinstance(error, StatusUnavailableError)):
+            self._failures[conn_id] += 1
+        most = MAX_OUTAGES if is_outage(error) else GIVE_UP_AFTER_FAILURES
+        if is_about_the_app(error) or asks_to_wait(error) or self._failures[conn_id] >= most:
+            self._refused.setdefault(conn_id, error)
+        elif is_about_the_kind(error):
+            self._refused.setdefault((conn_id, group.kind), error)
+        elif stops_the_group(error):
+            self._refused.setdefault((conn_id, group), error)
+
+    def _raise_if_nothing_came_through(self) -> None:
+        refused = [self._refused[conn_id] for conn_id in self.connections if conn_id in self._refused]
+        unread = list(self._errors.values()) if len(self._errors) == len(self._readings) else []
+        # What passes (a ban, an outage) is no outcome: later all messages can be read.
+        for error in (*refused, *unread):
+            if not error.permanent and not isinstance(error, StatusUnavailableError):
+                raise error
+        if refused and len(refused) == len(self.connections):
+            raise refused[0]
+
+    def _tell(self) -> None:
+        """Log each error once: of thousands of messages most have the same."""
+        numbers = Counter(str(error) for error in self._errors.values())
+        for text, number in numbers.most_common(3):
+            log.warning("The state of %d messages is not known: %s", number, text)
+
+
+def _identity(receipt: Receipt) -> _Identity:
+    return receipt.conn_id, receipt.group, receipt.key
