@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError, shown
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import (
     ASKED_BY_KEY,
@@ -130,15 +130,15 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
     :raises InvalidInputError: ``on_empty`` or ``fail_on`` is none of the choices.
     """
     if on_empty not in ON_EMPTY:
-        raise InvalidInputError("on_empty", f"is {str(on_empty)[:40]!r}; use one of {', '.join(ON_EMPTY)}")
+        raise InvalidInputError("on_empty", f"is {shown(on_empty)}; use one of {', '.join(ON_EMPTY)}")
     allowed = {outcome.value for outcome in Outcome} - {Outcome.RECALLED}
     try:
         chosen = frozenset([fail_on] if isinstance(fail_on, str) else fail_on)
-    except TypeError:
+    except (TypeError, ValueError):
         raise InvalidInputError("fail_on", f"must be a set; use some of {sorted(allowed)}") from None
     if not chosen <= allowed:
-        foreign = sorted(str(item)[:40] for item in chosen - allowed)
-        raise InvalidInputError("fail_on", f"holds {foreign[:5]}; use some of {sorted(allowed)}")
+        foreign = sorted(shown(item) for item in chosen - allowed)
+        raise InvalidInputError("fail_on", f"holds {', '.join(foreign[:5])}; use some of {sorted(allowed)}")
     return chosen
 
 
@@ -151,7 +151,7 @@ def parse_flag(value: Any, field: str) -> bool:
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
     if word not in ("true", "false"):
-        raise InvalidInputError(field, f"is {str(value)[:40]!r}; use True or False")
+        raise InvalidInputError(field, f"is {shown(value)}; use True or False")
     return word == "true"
 
 

@@ -130,7 +130,7 @@ def _settings(connection: Connection) -> Settings:
         ca_file=_ca_file(_text(extra, "ca_file")),
         proxy=_proxy(_text(extra, "proxy"), hosts),
         pace_dir=_pace_dir(),
-        fingerprint=hash((connection.login, connection.password, str(sorted(map(str, extra.items()))), hosts)),
+        fingerprint=_fingerprint(connection, extra, hosts),
     )
 
 
@@ -141,6 +141,14 @@ def _proxy(text: str | None, hosts: Hosts) -> Proxy | None:
     for base_url in (hosts.api, hosts.oapi):
         environment_proxy(base_url)
     return None
+
+
+def _fingerprint(connection: Connection, extra: dict[str, Any], hosts: Hosts) -> int:
+    try:
+        text = str(sorted(map(str, extra.items())))
+    except ValueError:  # an integer of more digits than Python prints
+        raise ConfigurationError("extra: is no JSON object.") from None
+    return hash((connection.login, connection.password, text, hosts))
 
 
 def _agent_id(value: str | None) -> str | None:
@@ -174,9 +182,14 @@ def _text(extra: dict[str, Any], name: str) -> str | None:
     value = extra.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int) or not _is_short(value):
         raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
     return str(value).strip() or None
+
+
+def _is_short(value: str | int) -> bool:
+    """Tell whether Python prints it: an integer of 5,000 digits it does not."""
+    return isinstance(value, str) or value.bit_length() < 128
 
 
 def _hosts(connection: Connection, region: str) -> Hosts:
@@ -186,6 +199,8 @@ def _hosts(connection: Connection, region: str) -> Hosts:
     # Airflow takes the brackets off an IPv6 address in a connection's URI.
     host = f"[{connection.host}]" if is_address(connection.host, 6) else connection.host
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
+    if connection.port and not 0 < connection.port < 2**16:
+        raise ConfigurationError("host: must have a port from 1 to 65535.")
     if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
         url = f"{url.rstrip('/')}:{connection.port}"
     return hosts_at(url, _listed("allowed_hosts"))

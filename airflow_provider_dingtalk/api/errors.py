@@ -106,6 +106,15 @@ def without_frames(error: Error) -> Error:
     return error.with_traceback(None)
 
 
+def shown(value: Any) -> str:
+    """Show the beginning of a value in an error's text, whatever it is."""
+    try:
+        text = str(value)
+    except Exception:  # an integer of more digits than Python prints, or an object of the caller's
+        return f"of type {type(value).__name__}"
+    return repr(text[:40])
+
+
 class ConfigurationError(DingTalkError):
     """The connection cannot work as it is. Nothing was sent."""
 

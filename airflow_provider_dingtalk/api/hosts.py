@@ -74,6 +74,8 @@ def is_address(name: str, version: int | None = None) -> bool:
 
     :param version: 4 or 6: of this version.
     """
+    if "%" in name:  # a zone, which may be any text
+        return False
     try:
         return version in (None, ipaddress.ip_address(name).version)
     except ValueError:

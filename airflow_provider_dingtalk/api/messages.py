@@ -6,6 +6,7 @@ Work notifications: https://open.dingtalk.com/document/development/message-types
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ def robot_message(
         return _message("sampleText", {"content": text})
     if markdown:
         return _message("sampleMarkdown", {"title": title or _first_line(markdown), "text": markdown})
-    return _message(str(msg_key), _object("msg_param", msg_param))
+    return _message(plain(msg_key or ""), _object("msg_param", msg_param))
 
 
 def work_notification_message(
@@ -95,9 +96,11 @@ def work_notification_message(
         body = _object("msg", msg)
     if not isinstance(body.get("msgtype"), str) or not isinstance(body.get(body["msgtype"]), Mapping):
         raise InvalidInputError("msg", "needs a msgtype, and an object under the name of that type")
-    if (size := len(_encoded("msg", body))) > MAX_WORK_NOTIFICATION_BYTES:
+    encoded = _encoded("msg", body)
+    if (size := len(encoded)) > MAX_WORK_NOTIFICATION_BYTES:
         raise InvalidInputError("msg", f"is {size} bytes of JSON; DingTalk takes {MAX_WORK_NOTIFICATION_BYTES}")
-    return body
+    decoded: dict[str, Any] = msgspec.json.decode(encoded)
+    return decoded
 
 
 def _check_belongings(**given: tuple[Any, str, Any]) -> None:
@@ -121,8 +124,8 @@ def _message(msg_key: str, params: dict[str, Any]) -> Message:
 def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]:
     if isinstance(value, str):
         try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
+            value = msgspec.json.decode(plain(value))
+        except (msgspec.DecodeError, RecursionError, ValueError):
             raise InvalidInputError(field, "is a string that is not JSON") from None
     if not isinstance(value, Mapping):
         raise InvalidInputError(field, f"must be an object or JSON of one, not {type(value).__name__}")
@@ -131,9 +134,28 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
 
 def _encoded(field: str, value: dict[str, Any]) -> bytes:
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, UnicodeEncodeError, RecursionError):
+        encoded = msgspec.json.encode(value, enc_hook=_built_in)
+        # NaN would be sent as null.
+        if b"null" in encoded:
+            json.dumps(msgspec.to_builtins(value, enc_hook=_built_in), allow_nan=False)
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidInputError(field, "holds something that JSON has no form for") from None
+    return encoded
+
+
+def plain(text: str) -> str:
+    """Make plain text of a subclass of it: JSON is written and read of plain text only."""
+    return str.__str__(text)
+
+
+def _built_in(value: Any) -> Any:
+    """Make a built-in value of a subclass of one."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return getattr(kind, "__str__" if kind is str else f"__{kind.__name__}__")(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError
 
 
 def _check_texts(**values: Any) -> None:
@@ -157,7 +179,11 @@ def check_text(value: Any, field: str) -> str:
         raise InvalidInputError(field, f"must be text, not {kind}{hint}")
     if value and not value.strip():
         raise InvalidInputError(field, "is blank")
-    return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(field, "holds half a surrogate pair, which is not text") from None
+    return plain(value)
 
 
 def _first_line(markdown: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.endpoints import MAX_USERS_PER_WORK_NOTIFICATION
-from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.api.errors import InvalidInputError, shown
 from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Reason
 
@@ -227,7 +227,7 @@ def condition_of(
     if min_read_share is not None and not _is_share(min_read_share):
         raise InvalidInputError("min_read_share", "must be a number over 0 and up to 1, e.g. 0.8")
     if match not in get_args(Match):
-        raise InvalidInputError("match", f"is {str(match)[:40]!r}; use all or any")
+        raise InvalidInputError("match", f"is {shown(match)}; use all or any")
     for field, words in (("send_statuses", send_statuses), ("read_by", read_by)):
         _check_words(field, words)
     _check_statuses(send_statuses or ())

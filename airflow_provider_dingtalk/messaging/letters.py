@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendPrivateChatMessage,
     SendWorkNotification,
 )
-from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.api.errors import InvalidInputError, shown
 from airflow_provider_dingtalk.api.messages import check_text, robot_message, work_notification_message
 from airflow_provider_dingtalk.messaging.receipts import NUMERIC_FIELDS, Kind, is_nothing, parse_id, parse_keys
 from airflow_provider_dingtalk.messaging.send_calls import Letter, pages
@@ -37,7 +37,7 @@ def letters_for(kind: Kind | str, **arguments: Any) -> list[Letter]:
     try:
         build = _BUILDERS[Kind(kind)]
     except ValueError:
-        raise InvalidInputError("kind", f"is {str(kind)[:40]!r}; use one of {', '.join(Kind)}") from None
+        raise InvalidInputError("kind", f"is {shown(kind)}; use one of {', '.join(Kind)}") from None
     parameters = signature(build).parameters
     for name in arguments.keys() - parameters.keys():
         raise InvalidInputError(name, f"is no argument of a message of kind {kind}")
@@ -200,10 +200,9 @@ def ding(
     :param call_voice: Voice of a DING by telephone, in DingTalk's words.
     """
     if not isinstance(remind_type, str) or remind_type not in REMIND_TYPES:
-        raise InvalidInputError(
-            "remind_type", f"is {str(remind_type)[:40]!r}; use one of {', '.join(REMIND_TYPES)}"
-        )
-    if not check_text(content, "content"):
+        raise InvalidInputError("remind_type", f"is {shown(remind_type)}; use one of {', '.join(REMIND_TYPES)}")
+    content = check_text(content, "content")
+    if not content:
         raise InvalidInputError("content", "is blank")
     robot = _needed(robot_code, "robot_code")
     most = MAX_USERS_PER_APP_DING if remind_type == "app" else MAX_USERS_PER_PHONE_DING

@@ -17,6 +17,7 @@ import pendulum
 from msgspec import Struct
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.api.messages import plain
 
 #: Version of the receipt's shape; version 1 did not name its connection.
 RECEIPT_VERSION = 2
@@ -174,7 +175,7 @@ def parse_id(value: Any, field: str) -> str:
         raise InvalidInputError(field, f"has {len(value)} characters; at most {MAX_ID_LENGTH} are taken")
     if not value.isprintable():
         raise InvalidInputError(field, "has control characters")
-    return value
+    return plain(value)
 
 
 def _number(value: Any, field: str) -> str:
@@ -205,7 +206,7 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 def _decoded(text: str, field: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(plain(text))
     except (msgspec.DecodeError, RecursionError, ValueError):
         hint = "; give a list"
         if text.lstrip().startswith(("[", "{", "(")):
