@@ -169,7 +169,7 @@ class TaskSends:
     def write_index(self) -> None:
         """Write the list of jobs."""
         with self._lock:
-            use(self._store.set, _INDEX, {"version": 2, "jobs": msgspec.to_builtins(self._jobs)})
+            use(self._store.set, _INDEX, {"version": 2, "jobs": _plain(self._jobs)})
 
     def intend(self, job: int, address: Address) -> int:
         """Write that a call is about to go out, and give its number."""
@@ -227,10 +227,10 @@ class TaskSends:
         return len(self._rows) - 1
 
     def _row(self, number: int) -> dict[str, Any]:
-        return {"n": number, **msgspec.to_builtins(self._accepted[number])}
+        return {"n": number, **_plain(self._accepted[number])}
 
     def _write_flight(self) -> None:
-        flight = [{"n": number, **msgspec.to_builtins(begun)} for number, begun in self._flight.items()]
+        flight = [{"n": number, **_plain(begun)} for number, begun in self._flight.items()]
         use(self._store.set, _FLIGHT, flight)
 
     def _read(self) -> None:
@@ -430,6 +430,11 @@ class HookSends(JobSends):
     def __init__(self, sends: TaskSends) -> None:
         super().__init__(sends, "hook", (), "")
         self.begin()
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as plain JSON: Airflow's store takes no tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _numbers(rows: Any, key: str) -> list[int]:

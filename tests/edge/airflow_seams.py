@@ -41,7 +41,9 @@ class TaskStateStore:
         return json.loads(self._values[key]) if key in self._values else default
 
     def set(self, key: str, value: Any) -> None:
-        self._values[key] = json.dumps(value)
+        plain = json.dumps(value)
+        assert json.loads(plain) == value, "Airflow takes plain JSON only: no tuples"
+        self._values[key] = plain
 
 
 class TaskInstance:

@@ -65,6 +65,8 @@ class FileStore:
         if value is None:
             raise ValueError(key)
         encoded = msgspec.json.encode(value)
+        if msgspec.json.decode(encoded) != value:
+            raise TypeError(f"{key}: Airflow takes plain JSON only")
         with self._one_at_a_time:
             # The fence and the write are one: no newer try can begin between them.
             self._db.execute("begin immediate")
