@@ -98,7 +98,7 @@ class DingTalkNotifier(BaseNotifier):
 
     def _job(self, hook: DingTalkHook, context: Context) -> tuple[Send, SendRegistry | None]:
         from airflow_provider_dingtalk.messaging.send import Send
-        from airflow_provider_dingtalk.task.registry import registry_of_callback
+        from airflow_provider_dingtalk.task.running_task import registry_of_callback
 
         letters = hook.letters(self.kind, **self._arguments(context))
         registry = registry_of_callback(context)

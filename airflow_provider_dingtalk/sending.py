@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputErro
 from airflow_provider_dingtalk.execution import LongWait
 from airflow_provider_dingtalk.messaging.ledger import SupersededError
 from airflow_provider_dingtalk.messaging.send import DroppedReceiversError, Letter, Send
-from airflow_provider_dingtalk.task.registry import registry_of
+from airflow_provider_dingtalk.task.running_task import registry_of
 from airflow_provider_dingtalk.task.xcoms import DROPPED, RECEIPTS_COUNT, REFUSED, UNKNOWN
 from airflow_provider_dingtalk.task_ledger.sends import JobSends
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_dingtalk.messaging.ledger import SupersededError
 from airflow_provider_dingtalk.messaging.send import Send
 from airflow_provider_dingtalk.messaging.send_calls import Letter
-from airflow_provider_dingtalk.task.registry import SendRegistry, current_registry
+from airflow_provider_dingtalk.task.registry import SendRegistry
+from airflow_provider_dingtalk.task.running_task import current_registry
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.api.client import DingTalkClient

@@ -15,7 +15,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.messaging.delivery import FIRST_PAUSE, LONGEST_PAUSE
@@ -33,6 +37,7 @@ from airflow_provider_dingtalk.task.xcoms import (
     UNKNOWN,
 )
 from airflow_provider_dingtalk.task_ledger.sends import HookSends, TaskSends
+from airflow_provider_dingtalk.task_ledger.store import fingerprint, use
 from airflow_provider_dingtalk.version_compat import ask_supervisor
 
 if TYPE_CHECKING:
@@ -44,46 +49,9 @@ log = logging.getLogger(__name__)
 LAST_TRY = 6.0
 #: Seconds for which the end of a job tries to push what it knows.
 PATIENCE = 60.0
-#: Registries kept by a process; a worker's process runs one task.
-_MOST = 8
 
-_lock = threading.Lock()
-_registries: dict[tuple[Any, ...], SendRegistry] = {}
-
-
-def registry_of(context: Context) -> SendRegistry:
-    """Give the registry of the task instance and try that a context belongs to."""
-    ti: Any = context["ti"]
-    key = (os.getpid(), id(ti), ti.try_number, ti.max_tries)
-    with _lock:
-        if key not in _registries:
-            while len(_registries) >= _MOST:
-                del _registries[next(iter(_registries))]
-            _registries[key] = SendRegistry(context)
-        return _registries[key]
-
-
-def current_registry() -> SendRegistry | None:
-    """Give the registry of the running task; None outside of one: in scripts, commands, triggers."""
-    from airflow.sdk import get_current_context
-
-    try:
-        context = get_current_context()
-    except RuntimeError:
-        return None
-    return registry_of(context)
-
-
-def registry_of_callback(context: Context) -> SendRegistry | None:
-    """Give the registry for a callback; None if Airflow lets it push no XComs.
-
-    The DAG processor runs callbacks too. There a push is never answered, and the callback is killed.
-    """
-    ti: Any = context.get("ti")
-    names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
-    # Airflow sets them in the process that runs the task, and in no other.
-    is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
-    return registry_of(context) if is_in_task else None
+#: Key in the store of receipts that forked processes registered.
+_FORKED = "dingtalk-send-2-forked"
 
 
 def rollbacks_of(context: Context) -> list[str]:
@@ -137,6 +105,8 @@ class SendRegistry:
                 # Airflow raises max_tries with each clear: it is the same for all tries between two.
                 self._sends = TaskSends(self._store, int(self._ti.max_tries))
                 self.add(self._sends.receipts())
+                if self._ti.try_number > 1:
+                    self.add(parse_receipts(use(self._store.get, _FORKED, [])))
             return self._sends
 
     def claim(self, name: str) -> str:
@@ -293,17 +263,64 @@ class SendRegistry:
             self._push(key, value)
             self._told[key] = value
 
-    def _push_late(self, receipt: Receipt) -> None:
-        with self._lock:
-            if receipt not in self._late:
-                self._late.append(receipt)
-            there = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=RECEIPTS_LATE) or []
+    def _push_late(self, *receipts: Receipt) -> None:
+        """Add receipts to those that no chunk has, also by other processes of this task."""
+        with self._lock, self._alone():
+            self._late += [receipt for receipt in receipts if receipt not in self._late]
+            mapped = {"map_indexes": [self._ti.map_index]} if (self._ti.map_index or -1) >= 0 else {}
+            there = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=RECEIPTS_LATE, **mapped) or []
             known = [one for some in there if some for one in parse_receipts(some)]
-            merged = [*known, *(one for one in self._late if one not in known)]
-            self._push(RECEIPTS_LATE, [one.to_json() for one in merged])
+            self._push(RECEIPTS_LATE, [one.to_json() for one in _merged(known, self._late)])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep out the other processes of this task, which a fork made."""
+        ti = self._ti
+        name = fingerprint(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, os.getuid())
+        with (Path(gettempdir()) / f"dingtalk-{name}.lock").open("a") as file:
+            flock(file, LOCK_EX)
+            yield
 
     def _push(self, key: str, value: Any) -> None:
         ask_supervisor(self._ti.xcom_push, key, value)
+
+
+class ForkedRegistry(SendRegistry):
+    """The registry of a process that was forked while its task ran.
+
+    The chunks, and the progress in the store, belong to the task's first process. This one adds its receipts to
+    the late ones, and to a list of their own in the store, which the next try registers again.
+    """
+
+    @property
+    def sends(self) -> TaskSends | None:
+        """None: what this process sends is not compared with earlier tries."""
+        return None
+
+    def begin(self) -> None:
+        """Say nothing: the task's first process may have said that it sends, or not."""
+
+    def publish(self) -> None:
+        """Push receipts; the log has the rest."""
+        self.publish_receipts()
+
+    def publish_receipts(self) -> None:
+        """Add the receipts of this process to the late ones."""
+        receipts = list(self._receipts.values())
+        if len(receipts) > self._pushed:
+            self._push_late(*receipts)
+            self._write(receipts)
+            self._pushed = len(receipts)
+
+    def _write(self, receipts: Sequence[Receipt]) -> None:
+        if (store := self._store) is not None:
+            with self._lock, self._alone():
+                known = parse_receipts(store.get(_FORKED, []))
+                store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
+
+
+def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:
+    return [*known, *(one for one in more if one not in known)]
 
 
 def _quietly(write: Callable[..., None], *arguments: SentLetter) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from airflow_provider_dingtalk.operators import (
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context
+from tests.faults.file_store import FileStore
 
 GROUP_SEND = "robot/groupMessages/send"
 
@@ -245,3 +248,60 @@ def test_a_task_with_retries_is_told_once_that_they_lose_receipts(
         to_group(hook)
         to_group(hook)
     assert caplog.text.count("set retries to 0 in tasks that send") == times
+
+
+# ── forks ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SharedTask(TaskInstance):
+    """A task instance whose XComs and state all processes share."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        FileStore(self._file).xcom_push(key, value)
+
+    def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
+        return [FileStore(self._file).xcom(key)]
+
+
+class SharedState:
+    """A task state store that all processes share."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return FileStore(self._file, 1).get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        FileStore(self._file, 1).set(key, value)
+
+
+def test_forked_processes_register_beside_their_task(
+    sandbox: SandboxServer, hook: DingTalkHook, tmp_path: Path
+) -> None:
+    FileStore(tmp_path / "store", 1).begin_try()
+    ti, store = SharedTask(tmp_path / "store"), SharedState(tmp_path / "store")
+    fork = multiprocessing.get_context("fork")
+    with task(ti, store):
+        to_group(hook, "before")
+        children = [fork.Process(target=to_group, args=(DingTalkHook(), f"child {n}")) for n in range(3)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(30)
+        assert [child.exitcode for child in children] == [0, 0, 0]
+        to_group(hook, "after")
+    xcoms = FileStore(tmp_path / "store")
+    late = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_late")]
+    own = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_0")]
+    assert (len(own), len(late), xcoms.xcom("receipts_count")) == (2, 3, 2)
+    assert {*own, *late} == keys_in_chat(sandbox)
+    second = TaskInstance()
+    second.try_number = 2
+    with task(second, store):
+        to_group(hook, "the next try")
+    assert set(registered(second)) == keys_in_chat(sandbox)

@@ -217,7 +217,7 @@ class WatchedTask:
     :param pull: Gives an XCom.
     """
 
-    task_id = "send"
+    dag_id, run_id, task_id, map_index = "dag", "run", "send", -1
 
     def __init__(
         self,
