@@ -23,6 +23,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
 from airflow_provider_dingtalk.messaging.report import Outcome, Report, empty_report
 from airflow_provider_dingtalk.task_ledger.recalls import Before, RecallTaskLedger
 from airflow_provider_dingtalk.task_ledger.store import SupersededError
+from airflow_provider_dingtalk.time_zone import both_times, default_time_zone
 from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
@@ -156,17 +157,21 @@ def parse_flag(value: Any, field: str) -> bool:
 
 
 def parse_moment(value: Any, field: str) -> float | None:
-    """A moment, in seconds since the epoch: a ``datetime`` with a time zone, or ISO 8601. None: none was given.
+    """Read a moment, in seconds since the epoch: a ``datetime`` or ISO 8601. None: none was given.
 
-    :raises InvalidInputError: It is neither.
+    One without a time zone is in Airflow's ``default_timezone``. The log says which moment was understood.
+
+    :raises InvalidInputError: If it is neither.
     """
     if value == "" or is_nothing(value):
         return None
     text = value.isoformat() if hasattr(value, "isoformat") else value
     try:
-        return moment_of(text)
+        moment = moment_of(text, default_time_zone())
     except (ValueError, TypeError, OverflowError):
         raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+    log.info("%s: %s.", field, both_times(moment))
+    return moment
 
 
 def parse_one_id(value: Any, field: str) -> str | None:
@@ -249,11 +254,21 @@ def run_recall(
 def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:
     log.info("Nothing to recall.")
     pushed = push_report(context, empty_report(), more)
-    if on_empty == "skip":
-        raise AirflowSkipException("Nothing to recall.")
-    if on_empty == "fail":
-        raise InvalidInputError("receipts", "is empty: nothing to recall")
+    obey_on_empty(on_empty)
     return pushed
+
+
+def obey_on_empty(on_empty: str, why: str = "") -> None:
+    """Skip or fail a task that has nothing to recall, if it is to.
+
+    :param why: What was looked through.
+    :raises AirflowSkipException: If that is to be skipped.
+    :raises InvalidInputError: If that is a failure.
+    """
+    if on_empty == "skip":
+        raise AirflowSkipException(f"Nothing to recall{why}.")
+    if on_empty == "fail":
+        raise InvalidInputError("receipts", f"is empty: nothing to recall{why}")
 
 
 def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from airflow_provider_dingtalk.lookups import SharedLookup
 from airflow_provider_dingtalk.messaging.conditions import Reading
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Report
 from airflow_provider_dingtalk.messaging.send_calls import Letter
 from airflow_provider_dingtalk.messaging.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.settings import Settings, read_settings
 from airflow_provider_dingtalk.task import hook_sends as in_task
+from airflow_provider_dingtalk.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,

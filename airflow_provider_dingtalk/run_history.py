@@ -25,9 +25,9 @@ from airflow_provider_dingtalk.messaging.receipts import (
     SENDER_FIELDS,
     Kind,
     Receipt,
-    parse_receipts,
 )
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_COUNT, RECEIPTS_LATE
+from airflow_provider_dingtalk.time_zone import parse_receipts
 
 log = logging.getLogger(__name__)
 

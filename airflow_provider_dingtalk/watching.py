@@ -27,11 +27,11 @@ from airflow_provider_dingtalk.messaging.receipts import (
     Receipt,
     is_nothing,
     parse_keys,
-    parse_receipts,
 )
 from airflow_provider_dingtalk.messaging.spacing import Spacing
 from airflow_provider_dingtalk.messaging.wait_state import ERRORS, MessageRecalledError, State, Terms, state_of
 from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 
 __all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_of"]

@@ -85,8 +85,8 @@ _SELECTION = (
     _option(
         "--since",
         metavar="TIME",
-        help="all that runs sent since 09:30 or 2026-11-21T09:30 (this machine's time zone, unless the time "
-        "has one), or for 90m, 2h, 1d",
+        help="all that runs sent since 09:30 or 2026-11-21T09:30 (Airflow's default_timezone, unless the time "
+        "has a zone), or for 90m, 2h, 1d",
     ),
     _option("--dag", nargs="+", metavar="ID", default=[], help="with --since: only these DAGs"),
     _option(

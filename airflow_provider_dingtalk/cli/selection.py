@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_receipts
+from airflow_provider_dingtalk.cli import talk
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.time_zone import both_times, default_time_zone, parse_receipts
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -40,6 +42,8 @@ class Selection:
         self.way = ways[0]
         self._refuse_what_does_not_belong()
         self.since = moment(options.since, now or datetime.now(UTC)) if self.way == "since" else None
+        if self.since:
+            talk.say(f"Since {both_times(self.since.timestamp())}.")
         self._given = _read_keys(options.keys) if self.way == "keys" else []
         self._are_receipts = any(isinstance(item, dict) for item in self._given)
         if self._given and not self._are_receipts and not options.kind:
@@ -88,17 +92,19 @@ class Selection:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A moment of the past in UTC: ``09:30`` of today, ISO 8601, or how long ago: ``90m``, ``2h``, ``1d``.
+    """Read a moment of the past: ``09:30`` of today, ISO 8601, or how long ago: ``90m``, ``2h``, ``1d``.
 
-    :raises InvalidInputError: It is none of them, or to come.
+    A time without a zone is in Airflow's ``default_timezone``.
+
+    :raises InvalidInputError: If it is none of them, or to come.
     """
     if span := _SPAN.fullmatch(text):
         return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
     try:
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
-            text = f"{now.astimezone().date()}T{text}"
-        # Without a zone it is this machine's.
-        found = datetime.fromisoformat(text).astimezone(UTC)
+            text = f"{now.astimezone(default_time_zone()).date()}T{text}"
+        found = datetime.fromisoformat(text)
+        found = (found if found.tzinfo else found.replace(tzinfo=default_time_zone())).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidInputError(
             "--since", f"{text[:40]!r} is no time, e.g. 09:30, 2026-11-21T09:30+08:00, 90m, 2h"

@@ -7,7 +7,7 @@ another program sent, is as good as one of ours.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -127,7 +127,9 @@ def iso(moment: float) -> str:
     )
 
 
-def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
+def parse_receipts(
+    value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC
+) -> list[Receipt]:
     """Receipts out of whatever an XCom or a template made of them.
 
     Takes receipts, JSON of them, and lists of both, nested as mapped tasks nest them; drops ``None`` and
@@ -135,10 +137,11 @@ def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False)
 
     :param field: Name of the argument, for errors.
     :param to_ask: Take receipts that are enough to ask for a status, though not for a recall.
+    :param zone: Time zone of a ``sent_at`` without one; default UTC.
     :raises InvalidInputError: Something in it is no receipt.
     """
     optional = ASKED_BY_KEY if to_ask else frozenset()
-    return [_receipt(item, path, optional) for path, item in _flat(value, field, 0)]
+    return [_receipt(item, path, optional, zone) for path, item in _flat(value, field, 0)]
 
 
 def is_nothing(value: Any) -> bool:
@@ -215,7 +218,7 @@ def _decoded(text: str, field: str) -> Any:
         raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
 
 
-def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind] = ()) -> Receipt:
+def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind], zone: tzinfo) -> Receipt:
     if isinstance(value, Receipt):
         # One that was made by hand may be half of one.
         value = msgspec.structs.asdict(value)
@@ -233,7 +236,7 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[K
     return Receipt(
         kind=kind,
         conn_id=_conn_id(value.get("conn_id"), f"{path}.conn_id"),
-        sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at"),
+        sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at", zone),
         recipients=recipients if type(recipients) is int else None,
         **fields,
     )
@@ -264,27 +267,28 @@ def _conn_id(value: Any, field: str) -> str | None:
     return None if is_nothing(value) else parse_id(value, field)
 
 
-def _sent_at(value: Any, field: str) -> str | None:
+def _sent_at(value: Any, field: str, zone: tzinfo) -> str | None:
     if value is None:
         return None
     try:
-        return iso(moment_of(value))
+        return iso(moment_of(value, zone))
     except (ValueError, TypeError, OverflowError):
         raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
 
 
 @lru_cache(maxsize=16_384)
-def moment_of(value: str) -> float:
-    """A moment in ISO 8601, in seconds since the epoch.
+def moment_of(value: str, zone: tzinfo = UTC) -> float:
+    """Read a moment in ISO 8601, in seconds since the epoch.
 
     Kept, for a recall reads that of each message several times, and reading it takes ten microseconds.
 
+    :param zone: Time zone of a moment without one; default UTC.
     :raises ValueError: It is none; also ``TypeError``.
     """
     if not (isinstance(value, str) and value[:4].isdigit()):
         # Of "now" and of a time without a date pendulum makes a moment of today.
         raise ValueError("no date")
-    parsed = pendulum.parse(value, strict=True)
+    parsed = pendulum.parse(value, strict=True, tz=zone)
     if not isinstance(parsed, pendulum.DateTime):
         raise TypeError(value)
     return parsed.timestamp()

@@ -288,7 +288,8 @@ class RecallOneKindOperator(RecallOperator):
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
         from airflow_provider_dingtalk import execution
-        from airflow_provider_dingtalk.messaging.receipts import SENDER_FIELDS, Kind, parse_receipts
+        from airflow_provider_dingtalk.messaging.receipts import SENDER_FIELDS, Kind
+        from airflow_provider_dingtalk.time_zone import parse_receipts
 
         kind = Kind(self.kind)
         receipts = parse_receipts(self.receipts)

@@ -81,12 +81,14 @@ def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, ai
     airflow.push("revenue", "running", "send", "receipts_0", receipts([running], "2026-11-21T01:30:00Z"))
     airflow.add_run("other", "ended", end_date="2026-11-21T02:00:00+00:00")
     airflow.push("other", "ended", "send", "receipts_0", receipts([elsewhere]))
-    # Nine in the morning where the terminal is: in Shanghai, eight hours ahead of UTC.
+    # Nine in the morning in Airflow's time zone: in Shanghai, eight hours ahead of UTC. The terminal is elsewhere.
+    env = LOGGED_IN | {"AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Shanghai", "TZ": "America/New_York"}
     window = ("--since", "2026-11-21T09:00", "--airflow-url", airflow.url, "--dry-run", "--json")
-    everything = terminal.run("rollback", *window, env=LOGGED_IN)
+    everything = terminal.run("rollback", *window, env=env)
+    assert "2026-11-21 01:00:00 UTC (2026-11-21 09:00:00 Asia/Shanghai)" in everything.err
     found = {receipt["process_query_key"] for receipt in everything.json["receipts"]}
     assert found == {after, undated, running, elsewhere}
-    one_dag = terminal.run("rollback", *window, "--dag", "revenue", env=LOGGED_IN)
+    one_dag = terminal.run("rollback", *window, "--dag", "revenue", env=env)
     assert {receipt["process_query_key"] for receipt in one_dag.json["receipts"]} == {after, undated, running}
 
 

@@ -78,6 +78,8 @@ def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[Ai
         "AIRFLOW_VAR_DINGTALK_TICKET": TICKET,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         **metrics.env,
+        # A time without a zone is neither UTC nor this machine's.
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Shanghai",
         # Nobody edits the DAGs meanwhile.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
