@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.clock import SystemClock
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.execution import RECALLED, push_report, recall_job, run_recall
+from airflow_provider_dingtalk.execution import RECALLED, obey_on_empty, push_report, recall_job, run_recall
 from airflow_provider_dingtalk.guards import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
-from airflow_provider_dingtalk.messaging.plan import gives_up, unique
+from airflow_provider_dingtalk.messaging.plan import batches, gives_up, unique
 from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Reason, Report, Settled
 from airflow_provider_dingtalk.messaging.verdicts import NOT_ATTEMPTED
+from airflow_provider_dingtalk.run_history import SentMessages, clean, merge, missing_error
 from airflow_provider_dingtalk.runs import Tasks
 from airflow_provider_dingtalk.selection import Found
 from airflow_provider_dingtalk.task_ledger.recalls import RecalledKeys
@@ -76,6 +77,7 @@ class RollingBack:
     :param found: By run.
     :param loose: What belongs to no run.
     :param is_sweep: Whether a run's messages are all that a rollback of it left.
+    :param problems: What could not be looked through; the task fails after it has recalled all else.
     """
 
     def __init__(
@@ -86,8 +88,11 @@ class RollingBack:
         context: Context,
         *,
         is_sweep: bool = False,
+        problems: Sequence[DingTalkError] = (),
     ) -> None:
         self._found = found
+        self._missing = _missing(found)
+        self._problems = [*problems, *([missing_error(self._missing)] if self._missing else [])]
         self._guards = guards
         self._context = context
         self._is_sweep = is_sweep
@@ -127,8 +132,11 @@ class RollingBack:
             log.info("Kept: %s.", ", ".join(f"{number} {why}" for why, number in self._kept.why.items()))
         self._guards.check_number(len(unique(self._receipts)))
 
-    def plan(self) -> dict[str, Any]:
-        """What would be recalled, without doing it."""
+    def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
+        """Plan what would be recalled, without doing it.
+
+        :param on_empty: Also a plan of nothing is ``succeed``, ``skip`` or ``fail``.
+        """
         receipts = list(unique(self._receipts).values())
         old = [receipt.key for receipt in receipts if gives_up(receipt, self._now)]
         fit = [receipt for receipt in receipts if receipt.key not in set(old)]
@@ -137,10 +145,26 @@ class RollingBack:
             "would_recall": [receipt.key for receipt in fit][:MAX_LISTED],
             "expired": old[:MAX_LISTED],
             "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(old)},
+            # People, as far as the receipts say; not calls, and not messages.
+            "people": people(fit),
+            "api_calls": len(batches(fit)),
+            **({"missing": self._missing} if self._missing else {}),
             **self._more,
         }
-        log.info("Dry run: %d messages would be recalled, %d are too old.", len(fit), len(old))
+        log.info(
+            "Dry run: %d messages, to %s, would be recalled in about %d API calls; %d messages are too old.",
+            len(fit),
+            _people_in_words(fit),
+            plan["api_calls"],
+            len(old),
+        )
         self._context["ti"].xcom_push("plan", plan)
+        if self._missing and receipts and len(self._problems) == 1:
+            log.warning("%s", self._problems[0])
+            return plan
+        self._fail_if_blind()
+        if not receipts:
+            obey_on_empty(on_empty, self._why_empty())
         return plan
 
     def run(self, hook: DingTalkHook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
@@ -149,10 +173,31 @@ class RollingBack:
         store = context.get("task_state_store")
         self._recalled_keys = RecalledKeys(store) if store is not None else None
         before = self._recalled_keys.before() if self._recalled_keys else None
+        if receipts := list(unique(self._receipts).values()):
+            log.info("Recalling %d messages, to %s.", len(receipts), _people_in_words(receipts))
+        else:
+            log.info("Nothing to recall%s.", self._why_empty())
         self._job = recall_job(self._receipts, context, hook.dingtalk_conn_id, before)
-        return run_recall(
+        on_empty = "succeed" if self._problems else on_empty
+        report = run_recall(
             hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
         )
+        self._fail_if_blind()
+        return report
+
+    def _fail_if_blind(self) -> None:
+        """Fail if something could not be looked through: it may have sent messages.
+
+        :raises DingTalkError: If so.
+        """
+        if self._problems:
+            raise self._problems[0]
+
+    def _why_empty(self) -> str:
+        dags = ", ".join(dict.fromkeys(clean(one.dag_id) for one in self._found))
+        already = sum(one.already for one in self._found)
+        runs = f": looked through {len(self._found)} runs" + (f" of {dags}" if dags else "")
+        return f"{runs}; {already} messages are recalled already, {self._kept.why.total()} are kept"
 
     def stop(self) -> None:
         """Begin no further call."""
@@ -187,3 +232,20 @@ class RollingBack:
             counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
             swept = {"swept": 1} if self._is_sweep else {}
             rollback_log.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)
+
+
+def people(receipts: Sequence[Receipt]) -> int | None:
+    """Add up the people whom messages went to; None if no receipt says to how many."""
+    known = [receipt.recipients for receipt in receipts if receipt.recipients is not None]
+    return sum(known) if known else None
+
+
+def _people_in_words(receipts: Sequence[Receipt]) -> str:
+    known = people(receipts)
+    if known is None:
+        return "an unknown number of people"
+    return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")
+
+
+def _missing(found: Sequence[Found]) -> dict[str, int]:
+    return merge(SentMessages(missing=one.missing) for one in found).missing

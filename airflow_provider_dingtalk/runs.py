@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.execution import RECALLED
@@ -30,7 +32,10 @@ MOST_IDS_ASKED = 100
 LAST_BREATH = 15.0
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed")
-UNDER_WAY = ("running", "deferred", "up_for_retry", "up_for_reschedule")
+#: States of the tasks of a run that has not begun.
+NEVER_BEGUN = frozenset({None, "scheduled", "queued"})
+#: States of tasks that Airflow names apart from their map index.
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 class Tasks:
@@ -187,22 +192,90 @@ def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
     crumbs = list(ti.get_task_breadcrumbs(dag_id, run_id)) if hasattr(ti, "get_task_breadcrumbs") else []
     done = {crumb["task_id"] for crumb in crumbs}
     states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
-    # Of those that run there are names only, and task_0 may be one of a mapped task's.
-    begun = {name for name, state in states.items() if not crumbs or state in UNDER_WAY}
+    # Of others there are names only, and task_0 may be one of a mapped task's. One that was cleared keeps its
+    # XComs until it runs again.
+    begun = {name for name, state in states.items() if not crumbs or state not in ENDED}
     return Tasks(context, sorted(done | begun | {_unmapped(name) for name in begun}), dag_id=dag_id, run_id=run_id)
+
+
+def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
+    """List the runs of a DAG in which a task may have sent something since a moment.
+
+    Costs one request, and one for each run that ever began.
+
+    :param since: Seconds since the epoch.
+    :raises InvalidInputError: If Airflow knows no such DAG.
+    """
+    ti: Any = context["ti"]
+    states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=None)
+    if not states:
+        check_dag(context, dag_id, "from_dag")
+    begun = sorted(run_id for run_id, tasks in states.items() if not set(tasks.values()) <= NEVER_BEGUN)
+    log.info("Looking through %d runs of %s.", len(begun), clean(dag_id))
+    return [run_id for run_id in begun if _end_of(dag_id, run_id) >= since - LAST_BREATH]
+
+
+def check_dag(context: Context, dag_id: str, field: str) -> None:
+    """Refuse the id of a DAG that Airflow does not know: to a worker it looks like a DAG without runs.
+
+    :param field: Name of the argument, for errors.
+    :raises InvalidInputError: If there is no such DAG.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
+    from airflow_provider_dingtalk.api.errors import InvalidInputError
+
+    ti: Any = context["ti"]
+    if ti.get_dr_count(dag_id=dag_id):
+        return
+    try:
+        # Before Airflow 3.2 a worker cannot ask for a DAG. One without a run is not known then.
+        is_known = bool(ti.get_dag(dag_id)) if hasattr(ti, "get_dag") else False
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
+            raise
+        is_known = False
+    if not is_known:
+        raise InvalidInputError(field, f"is {clean(dag_id)!r}; Airflow knows no DAG of this id that ever ran")
+
+
+def _end_of(dag_id: str, run_id: str) -> float:
+    """Look up the end of a run, in seconds since the epoch; infinite if it has none, or none that can be seen."""
+    from airflow_provider_dingtalk.version_compat import run_end
+
+    end = run_end(dag_id, run_id)
+    return math.inf if end is None else end.timestamp()
 
 
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:
     """Runs of a DAG that are over, and whose rollback did not succeed: for instance those that timed out.
 
     :param rollbacks: Ids of the DAG's rollback tasks.
+    :raises InvalidInputError: If Airflow knows no such DAG, or none of its runs has one of these tasks.
     """
     ti: Any = context["ti"]
     found = ti.get_task_states(dag_id=dag_id, task_ids=list(rollbacks), run_ids=None)
+    if not any(found.values()):
+        _check_has_rollback(context, dag_id, rollbacks)
     open_runs = [
         run_id for run_id, states in found.items() if any(state != "success" for state in states.values())
     ]
     return [run_id for run_id in sorted(open_runs) if ti.get_dagrun_state(dag_id, run_id) in FINISHED]
+
+
+def _check_has_rollback(context: Context, dag_id: str, rollbacks: Sequence[str]) -> None:
+    from airflow_provider_dingtalk.api.errors import InvalidInputError
+
+    check_dag(context, dag_id, "dag_ids")
+    if context["ti"].get_dr_count(dag_id=dag_id):
+        problem = f"is {list(rollbacks)!r}; no run of {clean(dag_id)!r} has a task of such an id"
+        raise InvalidInputError("rollbacks", problem)
+
+
+def task_names(context: Context, dag_id: str, run_id: str) -> set[str]:
+    """List the names of a run's tasks, begun or not; mapped ones also as ``task_0``, ``task_1``, …"""
+    states = context["ti"].get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
+    return {*states, *map(_unmapped, states)}
 
 
 def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso
-from airflow_provider_dingtalk.runs import Tasks, indexes_not_rolled_back, runs_not_rolled_back, tasks_of_run
+from airflow_provider_dingtalk.runs import (
+    Tasks,
+    indexes_not_rolled_back,
+    runs_not_rolled_back,
+    runs_since,
+    task_names,
+    tasks_of_run,
+)
 from airflow_provider_dingtalk.task.xcoms import SENDING
+from airflow_provider_dingtalk.time_zone import both_times
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,12 +31,14 @@ class Found(Struct):
 
     :param receipts: Of messages that are not known to be recalled.
     :param missing: Number of registered receipts that cannot be read, by task id.
+    :param already: Number of messages that are known to be recalled.
     """
 
     dag_id: str
     run_id: str
     receipts: list[Receipt]
     missing: dict[str, int] = field(default_factory=dict)
+    already: int = 0
 
 
 def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
@@ -43,30 +54,33 @@ def of_run(
     :param dag_id: None: this one.
     :param task_ids: Empty: all of them.
     :param must_be: Somebody named the run, and may have mistyped it.
-    :raises InvalidInputError: There is no such run, or nothing ran in it.
+    :raises InvalidInputError: If there is no such run or task, or nothing ran in the run.
     """
     dag_id = dag_id or context["ti"].dag_id
     everybody = tasks_of_run(context, dag_id, run_id)
     if must_be and not everybody.ids:
         raise InvalidInputError("from_run", f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran")
+    if must_be and (strangers := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
+        raise InvalidInputError("from_tasks", f"holds {strangers[0]!r}, no task of the run {run_id[:100]!r}")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
     return _left(context, tasks, everybody.recalled())
 
 
-def of_window(
-    context: Context, dag_id: str | None, since: float, until: float | None, rollbacks: Sequence[str]
-) -> list[Found]:
-    """What all runs of a DAG sent in a time: runs of its rollback log, and those whose rollback did not succeed.
+def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[Found]:
+    """Find what all runs of a DAG sent in a time, whether it has a rollback or not.
+
+    A receipt that does not say when its message was sent counts, if its run may have sent in the time.
 
     :param dag_id: None: this one.
     :param since: Seconds since the epoch; so is ``until``.
-    :param rollbacks: Ids of the DAG's rollback tasks.
+    :raises InvalidInputError: If the time is empty, or Airflow knows no such DAG.
     """
     dag_id = dag_id or context["ti"].dag_id
-    # An event is younger than the messages it is about.
-    noted = [str(event.extra["run_id"]) for event in rollback_log.read(dag_id, iso(since))]
-    run_ids = dict.fromkeys(noted + runs_not_rolled_back(context, dag_id, rollbacks))
-    found = [of_run(context, dag_id, run_id) for run_id in run_ids]
+    if until is not None and until <= since:
+        raise InvalidInputError("until", f"is {both_times(until)}, not later than since, {both_times(since)}")
+    if since > time.time():
+        raise InvalidInputError("since", f"is {both_times(since)}, which is yet to come")
+    found = [of_run(context, dag_id, run_id) for run_id in runs_since(context, dag_id, since)]
     for one in found:
         one.receipts = [receipt for receipt in one.receipts if _is_between(receipt, since, until)]
     return found
@@ -108,6 +122,7 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
             left = _left(context, tasks, everybody.recalled())
             found.receipts += left.receipts
             found.missing |= left.missing
+            found.already += left.already
     return found
 
 
@@ -117,7 +132,7 @@ def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found
     if sent.receipts:
         gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)
     left = [receipt for receipt in sent.receipts if receipt.key not in gone]
-    return Found(tasks.dag_id, tasks.run_id, left, sent.missing)
+    return Found(tasks.dag_id, tasks.run_id, left, sent.missing, len(sent.receipts) - len(left))
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
@@ -134,5 +149,5 @@ def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receip
 
 
 def _is_between(receipt: Receipt, since: float, until: float | None) -> bool:
-    sent: Any = receipt.sent()
-    return sent is not None and since <= sent and (until is None or sent <= until)
+    sent = receipt.sent()
+    return sent is None or (since <= sent and (until is None or sent <= until))

@@ -52,6 +52,7 @@ __all__ = [
     "call_from_airflow_loop",
     "conf",
     "events_since",
+    "run_end",
 ]
 
 T = TypeVar("T")
@@ -93,6 +94,20 @@ def asset_events(asset: Asset, after: str | None = None) -> list[Any]:
     from airflow.sdk.execution_time.context import InletEventsAccessors
 
     return events_since(InletEventsAccessors([asset])[asset], after)
+
+
+def run_end(dag_id: str, run_id: str) -> dt.datetime | None:
+    """Ask Airflow when a run ended. For tasks only.
+
+    :returns: None if it has not ended; also before Airflow 3.2, where a worker cannot ask.
+    """
+    try:
+        from airflow.sdk.execution_time.comms import GetDagRun
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+    except ImportError:
+        return None
+    run: Any = SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+    return run.end_date  # type: ignore[no-any-return]
 
 
 def events_since(events: Any, after: str | None) -> list[Any]:

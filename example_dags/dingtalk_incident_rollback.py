@@ -33,7 +33,9 @@ PARAMS = {
     "reason": Param(type="string", title="Why", minLength=3, description="Told to who approves and to the group."),
     "dag_id": field(SENT, "DAG"),
     "run_id": field(SENT, "Run", "Its id, as Airflow shows it: everything that it sent. Or a time:"),
-    "since": field(SENT, "Since", "Everything that all runs sent since then.", format="date-time"),
+    "since": field(
+        SENT, "Since", "Everything that all runs sent since then; in Airflow's time zone.", format="date-time"
+    ),
     "until": field(SENT, "Until", "Empty: until now.", format="date-time"),
     "keys": field(
         KEYS, "Keys", "One a line: processQueryKey, openDingId or task_id.", type="array", items={"type": "string"}
@@ -55,6 +57,14 @@ PLAN = """\
 {% endfor -%}
 | **in all** | **{{ counts["total"] }}** |
 
+{% set plan = ti.xcom_pull(task_ids="dry_run") -%}
+{% if plan["people"] is not none -%}
+They went to {{ plan["people"] }} people, as far as is known, and take about {{ plan["api_calls"] }} API calls.
+{% endif -%}
+{% if plan["missing"] -%}
+**Not all is known:** {{ plan["missing"].values() | sum }} receipts of these tasks cannot be read:
+{{ plan["missing"] | join(", ") }}.
+{% endif -%}
 {% if counts["expired"] -%}
 {{ counts["expired"] }} more are too old to be taken back.
 {% endif %}
@@ -97,7 +107,8 @@ def dingtalk_incident_rollback():
         # What is sent from now on was not in the plan.
         "until": "{{ (params.until or dag_run.run_after.isoformat()) if params.since else '' }}",
     }
-    dry_run = DingTalkRollbackOperator(task_id="dry_run", dry_run=True, **what)
+    # A run or a time in which nothing was sent may be a mistake in the form: the task says where it looked.
+    dry_run = DingTalkRollbackOperator(task_id="dry_run", dry_run=True, on_empty="fail", **what)
 
     @task.short_circuit
     def anything_to_recall(plan: dict) -> bool:
@@ -129,6 +140,8 @@ def check(params: dict, ti) -> None:
         raise AirflowFailException("The form names a run and a time: use one of them.")
     if bool(params["dag_id"]) != (run or time):
         raise AirflowFailException("A DAG needs a run or a time, and they need a DAG.")
+    if params["dag_id"] and not ti.get_dr_count(dag_id=params["dag_id"]):
+        raise AirflowFailException(f"There is no run of a DAG {params['dag_id']!r}: is the id right?")
     if run and not ti.get_task_states(dag_id=params["dag_id"], run_ids=[params["run_id"]]):
         raise AirflowFailException(f"There is no run {params['run_id']} of {params['dag_id']}.")
     if not (run or time or params["keys"]):

@@ -13,6 +13,7 @@ from airflow_provider_dingtalk.operators.base import RecallOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.api.errors import DingTalkError
     from airflow_provider_dingtalk.guards import Guards
     from airflow_provider_dingtalk.messaging.receipts import Receipt
     from airflow_provider_dingtalk.selection import Found
@@ -40,13 +41,14 @@ class DingTalkRollbackOperator(RecallOperator):
         killed half-way. Of this run, unless ``from_run`` names another one. (templated)
     :param from_run: Id of a run, or a list of them: everything it sent. (templated)
     :param from_dag: Id of the DAG of ``from_run`` or ``since``; by default this one. (templated)
-    :param since: Everything that all runs of the DAG sent since this moment: ISO 8601. Found are runs with a
-        rollback task. (templated)
+    :param since: Everything that all runs of the DAG sent since this moment: a ``datetime`` or ISO 8601; without a
+        time zone it is in Airflow's ``default_timezone``. The DAG needs no rollback of its own. (templated)
     :param until: With ``since``: up to this moment. (templated)
-    :param rollbacks: Ids of the rollback tasks of ``from_dag``, ``rollback`` by default; for ``since``. One in a
-        task group has the group's name in front: ``group.rollback``.
+    :param rollbacks: For a sweep: ids of the DAG's rollback tasks, ``rollback`` by default. One in a task group
+        has the group's name in front: ``group.rollback``.
     :param only_if_failed: Recall nothing unless a task upstream failed; or, given ids, unless one of these did.
-    :param dry_run: Recall nothing; the XCom ``plan`` says what would be recalled. (templated)
+    :param dry_run: Recall nothing; the XCom ``plan`` says what would be recalled: messages, people as far as
+        known, and API calls. (templated)
     :param max_messages: Recall nothing, and fail, if there are more. (templated)
     :param only_unread: Leave messages that somebody has read, and those of which nobody can say. Costs a call for
         each message, or more; the report says how many, as ``readers_api_calls``. (templated)
@@ -57,7 +59,7 @@ class DingTalkRollbackOperator(RecallOperator):
         ``readers``, fit to be the ``user_ids`` of a correction. Costs calls as ``only_unread``. (templated)
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param on_empty: With nothing to recall, and with a plan of nothing: ``succeed``, ``skip`` or ``fail``.
     """
 
     template_fields: Sequence[str] = (*_WHICH, *_GUARDS)
@@ -118,12 +120,15 @@ class DingTalkRollbackOperator(RecallOperator):
                     self._check_known(from_tasks)
                 if not self._is_due(context):
                     return rolling_back.keep_all(context, from_tasks)
-                found, loose = self._found(context, from_tasks)
-                job = self._job = rolling_back.RollingBack(found, loose, guards, context, is_sweep=self._is_sweep)
+                problems: list[DingTalkError] = []
+                found, loose = self._found(context, from_tasks, problems)
+                job = self._job = rolling_back.RollingBack(
+                    found, loose, guards, context, is_sweep=self._is_sweep, problems=problems
+                )
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
             if dry_run:
-                return job.plan()
+                return job.plan(self.on_empty)
             try:
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
             except execution.LongWait as wait:
@@ -161,11 +166,16 @@ class DingTalkRollbackOperator(RecallOperator):
         watched.wait_for_sends()
         return True
 
-    def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
-        """What was sent, by run; and what belongs to no run."""
+    def _found(
+        self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
+    ) -> tuple[list[Found], list[Receipt]]:
+        """Find what was sent, by run, and what belongs to no run.
+
+        :param problems: Takes what could not be looked through and must not keep the rest from being recalled.
+        """
         from airflow_provider_dingtalk import execution, selection
         from airflow_provider_dingtalk.api.errors import InvalidInputError
-        from airflow_provider_dingtalk.messaging.receipts import parse_receipts
+        from airflow_provider_dingtalk.time_zone import parse_receipts
 
         loose = parse_receipts(self.receipts)
         run_ids = execution.parse_task_ids(self.from_run, "from_run")
@@ -177,7 +187,7 @@ class DingTalkRollbackOperator(RecallOperator):
         if from_tasks and not run_ids:
             found.append(selection.of_tasks(context, from_tasks))
         if since is not None:
-            found += selection.of_window(context, dag_id, since, until, self.rollbacks)
+            found += selection.of_window(context, dag_id, since, until)
         return found, loose
 
     def _guards(self) -> Guards:
@@ -201,7 +211,8 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     sends of its block sent, once. A message that cannot be recalled is tried again by the next sweep, until it is
     too old.
 
-    :param dag_ids: Ids of the DAGs to look through. (templated)
+    :param dag_ids: Ids of the DAGs to look through. One that Airflow does not know, or whose runs have none of the
+        rollback tasks, fails the task after the others are swept. (templated)
     :param rollbacks: Ids of their rollback tasks, as of :class:`DingTalkRollbackOperator`.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     :param fail_on: As of :class:`DingTalkRollbackOperator`, whose guards it has too; by default none, since a task
@@ -217,7 +228,9 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         super().__init__(fail_on=fail_on, **kwargs)
         self.dag_ids = dag_ids
 
-    def _found(self, context: Context, from_tasks: Sequence[str]) -> tuple[list[Found], list[Receipt]]:
+    def _found(
+        self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
+    ) -> tuple[list[Found], list[Receipt]]:
         from airflow_provider_dingtalk import execution, selection
         from airflow_provider_dingtalk.api.errors import InvalidInputError
 
@@ -225,8 +238,12 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
             if getattr(self, name) is not None:
                 raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
         dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
-        found = [
-            selection.of_unfinished(context, dag_id, self.rollbacks, selection.swept_runs(dag_id))
-            for dag_id in dag_ids
-        ]
-        return [one for some in found for one in some], []
+        found: list[Found] = []
+        for dag_id in dag_ids:
+            try:
+                finished = selection.swept_runs(dag_id)
+                found += selection.of_unfinished(context, dag_id, self.rollbacks, finished)
+            except InvalidInputError as problem:
+                # One DAG that is gone must not keep the others from being swept.
+                problems.append(problem)
+        return found, []

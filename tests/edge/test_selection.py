@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.messaging.receipts import iso
 from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
-from airflow_provider_dingtalk.selection import of_run, of_unfinished
+from airflow_provider_dingtalk.selection import of_run, of_unfinished, of_window
 
 DAG = "revenue"
 
@@ -21,6 +24,7 @@ class Runs:
     """
 
     dag_id, run_id, map_index = "sweeper", "today", -1
+    is_unknown = False
 
     def __init__(self, states: dict[str, dict[tuple[str, int], str]]) -> None:
         self._states = states
@@ -67,6 +71,16 @@ class Runs:
 
     def get_dagrun_state(self, dag_id: str, run_id: str) -> str:
         return "running" if run_id in self.running else "failed"
+
+    def get_dr_count(self, *, dag_id: str) -> int:
+        assert dag_id == DAG
+        return len(self._states)
+
+    def get_dag(self, dag_id: str) -> str:
+        assert dag_id == DAG
+        if self.is_unknown:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+        return dag_id
 
 
 def keys(found: Iterable[Any]) -> dict[str, list[str]]:
@@ -169,3 +183,89 @@ def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
 def test_a_run_that_somebody_mistyped_is_refused_by_its_name():
     with pytest.raises(InvalidInputError, match=r"^from_run: is 'yesterday', no run of 'revenue'"):
         of_run({"ti": Runs({"yesterday": {}})}, DAG, "yesterday", must_be=True)
+
+
+# ── what cannot be seen ──
+
+SINCE = 1_795_000_000.0
+UNTIL = SINCE + 3600
+
+
+def test_a_window_finds_runs_without_a_rollback_and_messages_of_unknown_age():
+    ti = Runs(
+        {"old": {("send", -1): "success"}, "new": {("send", -1): "failed"}, "queued": {("send", -1): "queued"}}
+    )
+    for run, key, moment in (("old", "early", SINCE - 1), ("new", "late", SINCE + 1), ("new", "later", UNTIL + 1)):
+        ti.sent(run, "send", key)
+        ti.xcoms[run, "send", -1, "receipts_0"][0]["sent_at"] = iso(moment)
+        ti.xcoms[run, f"more_{key}", -1, "receipts_0"] = ti.xcoms[run, "send", -1, "receipts_0"]
+        ti._states[run][f"more_{key}", -1] = "success"
+    ti.sent("new", "undated", "undated")
+    ti._states["new"]["undated", -1] = "success"
+    found = of_window({"ti": ti}, DAG, SINCE, UNTIL)
+    assert keys(found) == {"old": [], "new": ["late", "undated"]}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [(SINCE, SINCE, "^until: .*not later than since"), (9e9, None, "^since: .* yet to come")],
+)
+def test_an_empty_window_is_refused(since: float, until: float | None, said: str):
+    with pytest.raises(InvalidInputError, match=said):
+        of_window({"ti": Runs({"run": {("send", -1): "success"}})}, DAG, since, until)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda ti: of_window({"ti": ti}, DAG, SINCE, None),
+        lambda ti: of_unfinished({"ti": ti}, DAG, ["rollback"], ()),
+    ],
+    ids=["window", "sweep"],
+)
+def test_a_dag_that_airflow_does_not_know_is_refused_and_one_that_never_ran_is_not(look: Any):
+    ti = Runs({})
+    assert look(ti) == []
+    ti.is_unknown = True
+    with pytest.raises(InvalidInputError, match=f"is '{DAG}'; Airflow knows no DAG"):
+        look(ti)
+
+
+def test_an_airflow_that_fails_otherwise_is_not_a_dag_that_is_gone():
+    class Broken(Runs):
+        def get_dag(self, dag_id: str) -> str:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500}))
+
+    with pytest.raises(AirflowRuntimeError):
+        of_window({"ti": Broken({})}, DAG, SINCE, None)
+
+
+def test_a_sweep_of_a_dag_without_its_rollback_is_refused():
+    ti = Runs({"run": {("send", -1): "success", ("undo", -1): "success"}})
+    with pytest.raises(InvalidInputError, match=r"^rollbacks: is \['rollback'\]; no run of 'revenue' has a task"):
+        of_unfinished({"ti": ti}, DAG, ["rollback"], ())
+    assert of_unfinished({"ti": ti}, DAG, ["undo"], ()) == []
+
+
+def test_a_task_that_a_run_does_not_have_is_refused():
+    ti = Runs({"run": {("send", -1): "success", ("each", 0): "success", ("never", -1): None}})
+    assert keys([of_run({"ti": ti}, DAG, "run", ["send", "each", "never"], must_be=True)]) == {"run": []}
+    with pytest.raises(InvalidInputError, match=r"^from_tasks: holds 'sned', no task of the run 'run'"):
+        of_run({"ti": ti}, DAG, "run", ["send", "sned"], must_be=True)
+
+
+def test_a_cleared_task_that_has_not_begun_again_is_not_forgotten():
+    """Airflow deletes its XComs when it begins."""
+    ti = Runs({"run": {("send", -1): None, ("mapped", 0): "scheduled", ("mapped", 1): "success"}})
+    ti.sent("run", "send", "first")
+    ti.sent("run", "mapped", "second", index=0)
+    ti.sent("run", "mapped", "third", index=1)
+    assert keys([of_run({"ti": ti}, DAG, "run")]) == {"run": ["first", "second", "third"]}
+
+
+def test_an_id_that_ends_in_a_digit_of_another_script_is_no_instance_of_a_mapped_task():
+    ti = Runs({"run": {("发送_²", -1): "failed", ("发送", -1): "success", ("x_٣", -1): "running"}})
+    ti.sent("run", "x_٣", "third")
+    assert not Tasks({"ti": ti}, ["发送"], dag_id=DAG, run_id="run").has_failed()
+    assert Tasks({"ti": ti}, ["发送_²"], dag_id=DAG, run_id="run").has_failed()
+    assert keys([of_run({"ti": ti}, DAG, "run")]) == {"run": ["third"]}

@@ -211,12 +211,28 @@ def test_an_empty_form_is_refused(of_nothing: dict[str, Run]):
     assert "The form names nothing" in of_nothing["empty"].log("pasted")
 
 
-@pytest.mark.parametrize("name", ["blank", "silent"])
-def test_with_nothing_to_take_back_nobody_is_asked(of_nothing: dict[str, Run], name: str):
+@pytest.mark.parametrize(("name", "looked"), [("blank", "0 runs;"), ("silent", f"1 runs of {DAG};")])
+def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
+    of_nothing: dict[str, Run], name: str, looked: str
+):
     states = of_nothing[name].states()
-    assert of_nothing[name].state == "success"
-    assert {states[task] for task in ("approve", "recall", "all_taken_back", "tell")} == {"skipped"}
-    assert "0 messages would be recalled" in of_nothing[name].log("dry_run")
+    assert of_nothing[name].state == "failed"
+    assert states["dry_run"] == "failed"
+    assert {states[task] for task in ("approve", "recall", "all_taken_back")} == {"upstream_failed"}
+    assert states["tell"] == "skipped"
+    assert f"nothing to recall: looked through {looked}" in of_nothing[name].log("dry_run")
+
+
+def test_a_dag_that_is_not_there_or_a_time_to_come_is_refused_with_the_reason(stage: Stage):
+    moment = {"since": "2026-11-21T09:00:00Z"}
+    mistyped = begin(stage, dag_id="dingtalk_rolback_on_failure", **moment)
+    mistyped_run = begin(stage, dag_id="dingtalk_rolback_on_failure", run_id="manual__1")
+    to_come = begin(stage, dag_id=DAG, since="2036-11-21T09:00:00Z", until="2036-11-22T09:00:00Z")
+    for run in (mistyped, mistyped_run):
+        assert run.wait().state == "failed"
+        assert "no run of a DAG 'dingtalk_rolback_on_failure'" in run.log("pasted")
+    assert to_come.wait().state == "failed"
+    assert "yet to come" in to_come.log("dry_run")
 
 
 def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
