@@ -212,36 +212,14 @@ class DingTalkHook(BaseHook):
     async def arecall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any mixture of kinds; see :meth:`recall`."""
         job = RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
-        clients = {}
-        for conn_id in job.connections:
-            try:
-                clients[conn_id] = await self.of(conn_id).aclient()
-            except DingTalkError as error:
-                job.give_up(conn_id, error)
-        return (await job.run(clients)).to_json()
+        return (await job.run(await self._clients_here(job.connections))).to_json()
 
     def run_recall(self, job: RecallByConnection) -> Report:
         """Run a recall by the connections that its receipts name, from sync code.
 
         :raises DingTalkError: If no connection works, or the checkpoint fails.
         """
-        settings: dict[str, Settings] = {}
-        for conn_id in job.connections:
-            try:
-                settings[conn_id] = self.of(conn_id).settings()
-            except DingTalkError as error:
-                job.give_up(conn_id, error)
-
-        async def with_clients() -> Report:
-            clients = {}
-            for conn_id, known in settings.items():
-                try:
-                    clients[conn_id] = runtime.client_for(known, _mask_from_thread)
-                except ConfigurationError as error:
-                    job.give_up(conn_id, error)
-            return await job.run(clients)
-
-        return runtime.run(with_clients, job.stop)
+        return self.run_by_connection(job.run, job.connections, job.stop)
 
     def of(self, conn_id: str | None) -> Self:
         """Return the hook of another connection, or this one if none is named."""
@@ -268,22 +246,7 @@ class DingTalkHook(BaseHook):
         """Read the state of messages, and who read them; see :meth:`status`."""
         parsed = parse_receipts(receipts)
         job = StatusReader(parsed, readers=readers)
-        hooks: dict[str | None, DingTalkHook] = {}
-        errors: dict[str | None, DingTalkError] = {}
-        for conn_id in job.connections or (None,):
-            try:
-                hooks[conn_id] = self.of(conn_id)
-                await hooks[conn_id].asettings()
-            except DingTalkError as error:
-                errors[conn_id] = error
-        _raise_if_all(errors, hooks)
-
-        async def client_of(conn_id: str | None) -> DingTalkClient:
-            if conn_id in errors:
-                raise errors[conn_id]
-            return await hooks[conn_id].aclient()
-
-        await job.run(client_of)
+        await job.run(await self._clients_here(job.connections))
         return _readings(job, parsed)
 
     def run_by_connection(
@@ -316,6 +279,24 @@ class DingTalkHook(BaseHook):
             return hooks[conn_id].client_on_loop()
 
         return runtime.run(lambda: work(client_of), stop)
+
+    async def _clients_here(self, conn_ids: Iterable[str | None]) -> Clients:
+        """Look up several connections on the running event loop; see :meth:`run_by_connection`."""
+        hooks = {conn_id: self.of(conn_id) for conn_id in tuple(conn_ids) or (None,)}
+        errors: dict[str | None, DingTalkError] = {}
+        for conn_id, hook in hooks.items():
+            try:
+                await hook.asettings()
+            except DingTalkError as error:
+                errors[conn_id] = error
+        _raise_if_all(errors, hooks)
+
+        async def client_of(conn_id: str | None) -> DingTalkClient:
+            if conn_id in errors:
+                raise errors[conn_id]
+            return await hooks[conn_id].aclient()
+
+        return client_of
 
 
 def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str | None, DingTalkHook]) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_dingtalk.messaging.ledger import Ledger
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Report
+from airflow_provider_dingtalk.messaging.status_reader import Clients
 from airflow_provider_dingtalk.messaging.verdicts import Verdict
 
 
@@ -53,23 +54,16 @@ class RecallByConnection:
         """Connection ids of the messages."""
         return tuple(self._jobs)
 
-    def give_up(self, conn_id: str, error: DingTalkError) -> None:
-        """Make no call by a connection, because it does not work.
-
-        :param error: The cause; the report gives it as the reason of each message that is still there.
-        """
-        self._given_up[conn_id] = error
-        self._jobs[conn_id].give_up(error)
-
-    async def run(self, clients: Mapping[str, DingTalkClient]) -> Report:
+    async def run(self, clients: Clients) -> Report:
         """Recall the messages of all connections side by side.
 
-        :param clients: Client of each connection that was not given up.
+        :param clients: Function from a connection id to its client.
         :raises DingTalkError: If no connection works, or the checkpoint fails; :meth:`report` holds the account.
         """
-        if self._jobs and len(self._given_up) == len(self._jobs):
+        found = {conn_id: await self._client(conn_id, clients) for conn_id in self._jobs}
+        if found and not any(found.values()):
             raise next(iter(self._given_up.values()))
-        running = [asyncio.ensure_future(self._run(conn_id, clients)) for conn_id in self._jobs]
+        running = [asyncio.ensure_future(_run(job, found[conn_id])) for conn_id, job in self._jobs.items()]
         try:
             await asyncio.gather(*running)
         except Exception:
@@ -79,9 +73,14 @@ class RecallByConnection:
             raise
         return self.report()
 
-    async def _run(self, conn_id: str, clients: Mapping[str, DingTalkClient]) -> Report:
-        job = self._jobs[conn_id]
-        return await (job.run_without_calls() if conn_id in self._given_up else job.run(clients[conn_id]))
+    async def _client(self, conn_id: str, clients: Clients) -> DingTalkClient | None:
+        """Return the client of a connection; None if the connection does not work."""
+        try:
+            return await clients(conn_id)
+        except DingTalkError as error:
+            self._given_up[conn_id] = error
+            self._jobs[conn_id].give_up(error)
+            return None
 
     def stop(self) -> None:
         """Begin no further call. Safe to be called from another thread or a signal handler."""
@@ -111,6 +110,10 @@ class RecallByConnection:
     def is_final(self) -> bool:
         """True if recalling the rest again, unchanged, is pointless."""
         return all(job.is_final for job in self._jobs.values())
+
+
+async def _run(job: Recall, client: DingTalkClient | None) -> Report:
+    return await (job.run(client) if client else job.run_without_calls())
 
 
 def by_connection(receipts: Iterable[Receipt], default: str) -> dict[str, list[Receipt]]:
