@@ -38,13 +38,13 @@ from airflow_provider_dingtalk.messaging.ledger import (
     SentLetter,
 )
 from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.plan import batches
+from airflow_provider_dingtalk.messaging.plan import batches, unique
 from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS, Recall
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.messaging.send import Send
 from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger, in_canonical_order
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
 from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides
@@ -62,11 +62,13 @@ MOST_TRIES, ENOUGH_TRIES = 3, 50
 class Parts:
     """What a client is made of; by default, what is shipped.
 
+    :param by_order: The ledger of a try, given the messages in the order in which they came.
     :param places: Where the receipts of sends go.
     :param broken: The invariant that must catch it.
     """
 
     ledger: Callable[[Ledger], Ledger] = lambda shipped: shipped
+    by_order: Callable[[Ledger, Sequence[Receipt]], Ledger] = lambda shipped, _: shipped
     client: type[DingTalkClient] = DingTalkClient
     patience: Patience = field(default_factory=Patience)
     places: type[Places] = Places
@@ -106,6 +108,22 @@ class Rewriting:
 def is_intent(verdict: Verdict) -> bool:
     """Whether it says that a call is about to go out."""
     return verdict.state is State.INTENT and verdict.reason is None
+
+
+class ByPosition:
+    """Keeps state by the place of a message in the order in which this try's messages came."""
+
+    def __init__(self, shipped: Ledger, receipts: Sequence[Receipt]) -> None:
+        self._shipped = shipped
+        places = [receipt.key for receipt in in_canonical_order(receipts)]
+        self._place_of = dict(zip((receipt.key for receipt in unique(receipts).values()), places, strict=True))
+        self._key_at = {place: key for key, place in self._place_of.items()}
+
+    async def load(self) -> Mapping[str, Verdict]:
+        return {self._key_at[place]: verdict for place, verdict in (await self._shipped.load()).items()}
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        await self._shipped.write({self._place_of[key]: verdict for key, verdict in verdicts.items()})
 
 
 class NoIntent(Rewriting):
@@ -151,6 +169,7 @@ BAD_CLIENTS = {
     "no ledger": Parts(ledger=lambda _: MemoryLedger(), broken="calls"),
     "no intent": Parts(ledger=NoIntent, broken="false_failed"),
     "commit before the answer": Parts(ledger=CommitBeforeAnswer, broken="false_recalled"),
+    "state by position": Parts(by_order=ByPosition, broken="false_recalled"),
     "swallow all errors": Parts(client=SwallowAll, broken="false_recalled"),
     "retry for ever": Parts(patience=replace(Patience(), tries=10**6), broken="attempts"),
     "checkpoint before XCom": Parts(places=CheckpointFirst, broken="forgotten"),
@@ -201,7 +220,9 @@ def crashes(parts: Parts, seed: int) -> set[str]:
     for number, moment in enumerate([*moments, 0]):
         happened.runs += 1
         way = Crashing(stage, moment, ("before", "after")[number % 2])
-        report = asyncio.run(_until_it_dies(parts, stage, way, receipts, store))
+        named = receipts + rng.sample(receipts, number)
+        rng.shuffle(named)
+        report = asyncio.run(_until_it_dies(parts, stage, way, named, store))
         account = classes(happened, report)
         # What a killed try would have said, nobody reads; what it left in the ledger, the last one says.
         if not moment:
@@ -215,7 +236,8 @@ async def _until_it_dies(
     parts: Parts, stage: Stage, way: Crashing, receipts: list[Receipt], store: TaskStateStore
 ) -> Any:
     shipped = RecallTaskLedger(store, receipts, epoch=0)
-    job = Recall(receipts, ledger=parts.ledger(shipped), clock=stage.clock)
+    ledger = parts.ledger(parts.by_order(shipped, receipts))
+    job = Recall(receipts, ledger=ledger, clock=stage.clock)
     way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
     await asyncio.gather(way.victim, return_exceptions=True)
     return job.report()

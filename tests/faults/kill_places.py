@@ -7,77 +7,26 @@ unknown.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from airflow_provider_dingtalk.messaging.letters import letters_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task_ledger.store import Store
 from tests.faults.kill_recalls import DEAD_TOKEN, Tally, task_of
 from tests.faults.kill_sandbox import SandboxProcess
 from tests.faults.kill_sends import pushed, unknown_of
 from tests.faults.kill_tries import Surroundings, Task, Work, recalling, sending
+from tests.faults.unreliable import UnreliableStore, UnreliableXComs
 
 GROUPS = 80
 KILLS = 8
 SPREAD = 0.004
 #: Tries after the last kill: a store that fails at an intent ends a try.
 MOST_TRIES = 60
-#: How often a place fails when a receipt comes, and at any other write; how often it stalls.
-FAILS, FAILS_ELSE, STALLS = 0.25, 0.02, 0.004
-#: Seconds of a stall: longer than the receipts wait for the ledger.
-STALL = 1.2
 #: How a group is made.
 CONVERSATION = {"kind": "group", "robots": [ROBOT_CODE], "members": ["user001"]}
-#: Which places fail.
-PLACES = ((), ("store",), ("xcom",), ("store", "xcom"))
-
-
-class Unreliable:
-    """Chance, asked before each write to a place."""
-
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-
-    def strike(self, is_receipt: bool) -> None:
-        """Let the write through, or fail it, or hold it."""
-        chance = self._rng.random()
-        if chance < STALLS:
-            time.sleep(STALL)
-        elif chance < STALLS + (FAILS if is_receipt else FAILS_ELSE):
-            raise RuntimeError("API_SERVER_ERROR: {'status_code': 500}")
-
-
-class UnreliableStore(Unreliable):
-    """A task state store that fails and stalls."""
-
-    def __init__(self, inner: Store, rng: Random) -> None:
-        super().__init__(rng)
-        self._inner = inner
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key."""
-        return self._inner.get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value, or fail."""
-        self.strike("-sent-" in key)
-        self._inner.set(key, value)
-
-
-class UnreliableXComs(Unreliable):
-    """XComs that fail and stall."""
-
-    def __init__(self, push: Callable[[str, Any], None], rng: Random) -> None:
-        super().__init__(rng)
-        self._push = push
-
-    def __call__(self, key: str, value: Any) -> None:
-        self.strike(key.startswith("receipts"))
-        self._push(key, value)
 
 
 def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Sequence[str]) -> Work:

@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.messaging.report import Outcome
 from tests.faults.crash_points import Point, marks_of
 from tests.faults.kill_faults import RECALL, Fault
 from tests.faults.kill_sandbox import RECALL_API, SandboxProcess
-from tests.faults.kill_tries import Task, recalling, wait_for
+from tests.faults.kill_tries import Task, recalling_keys, wait_for
 
 #: Messages of one recall: two rows of the ledger, 60 calls.
 KEYS = 1200
@@ -107,15 +107,24 @@ class RecallRun:
     """One recall under one fault.
 
     :param keys: How many messages.
+    :param places: Those that fail at random: ``store``, ``xcom``.
     """
 
     def __init__(
-        self, sandbox: SandboxProcess, fault: Fault, rng: Random, *, keys: int = KEYS, forgetful: bool = False
+        self,
+        sandbox: SandboxProcess,
+        fault: Fault,
+        rng: Random,
+        *,
+        keys: int = KEYS,
+        forgetful: bool = False,
+        places: Sequence[str] = (),
     ) -> None:
         self._sandbox = sandbox
         self._fault = fault
         self._rng = rng
         self._forgetful = forgetful
+        self._places = places
         sandbox.reset(rng, **{"unfit_keys": "per_key", "recall_window_hours": 24, **fault.switches})
         old, young = sandbox.plant(keys // OLD_ONE_IN, age_seconds=OLD), sandbox.plant(keys - keys // OLD_ONE_IN)
         poisoned = rng.sample(young, fault.poisoned)
@@ -171,7 +180,8 @@ class RecallRun:
 
     @contextmanager
     def _task(self) -> Iterator[Task]:
-        with task_of(self._sandbox, recalling(self.receipts), forgetful=self._forgetful) as task:
+        work = recalling_keys(self.receipts, f"{self._rng.random()}", self._places)
+        with task_of(self._sandbox, work, forgetful=self._forgetful) as task:
             yield task
 
     def _calls_until(self, share: float) -> int:

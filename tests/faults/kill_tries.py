@@ -5,12 +5,13 @@ The parent has everything imported and no threads, so that a fork is cheap and s
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.api.hosts import hosts_at
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import transport_for
-from airflow_provider_dingtalk.execution import LongWait, epoch_of, run_recall
+from airflow_provider_dingtalk.execution import LongWait, epoch_of, receipts_of_keys, run_recall
 from airflow_provider_dingtalk.messaging.recall import Recall
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome
@@ -42,6 +43,7 @@ from tests.faults.crash_points import (
     WatchedTransport,
 )
 from tests.faults.file_store import FileStore
+from tests.faults.unreliable import API_SERVER_ERROR, UnreliableStore, UnreliableXComs
 
 T = TypeVar("T")
 
@@ -122,6 +124,34 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
     return work
 
 
+#: Containers in which keys come.
+CONTAINERS: tuple[Callable[[list[str]], Any], ...] = (list, tuple, set, frozenset, json.dumps)
+
+
+def recalling_keys(receipts: Sequence[Receipt], seed: str, places: Collection[str] = ()) -> Work:
+    """The work of a task that recalls messages of one chat by their keys.
+
+    At each try they come in another order and container, some of them repeatedly.
+
+    :param places: Those that fail at random.
+    """
+    keys, first = [receipt.key for receipt in receipts], receipts[0]
+    sender = {"robot_code": first.robot_code, "open_conversation_id": first.open_conversation_id}
+
+    def work(around: Surroundings) -> Mapping[str, Any]:
+        rng = Random(f"{seed}/{around.task.try_number}")
+        named = keys + rng.sample(keys, rng.randrange(len(keys) // 4))
+        rng.shuffle(named)
+        if "store" in places:
+            around.store = UnreliableStore(around.store, rng)  # type: ignore[assignment]
+        if "xcom" in places:
+            around.task.push_by(lambda push: UnreliableXComs(push, rng))
+        given = receipts_of_keys(first.kind, rng.choice(CONTAINERS)(named), "process_query_keys", sender)
+        return recalling(given)(around)
+
+    return work
+
+
 def sending(letters: Sequence[Letter], **policy: Any) -> Work:
     """The work of a task that sends."""
 
@@ -144,6 +174,11 @@ def _ended(work: Callable[[], Any]) -> dict[str, Any]:
         return {"state": "deferred", "code": ""}
     except DingTalkError as error:
         return {"state": "failed" if error.permanent else "up_for_retry", "code": error.code}
+    except RuntimeError as error:
+        if str(error) != API_SERVER_ERROR:
+            raise
+        # An XCom cannot be pushed: Airflow gives the task another try.
+        return {"state": "up_for_retry", "code": "xcom"}
     return {"state": "success", "code": ""}
 
 

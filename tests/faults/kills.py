@@ -20,11 +20,12 @@ from typing import Any
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
 from tests.faults.crash_points import Point
 from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, Fault
-from tests.faults.kill_places import PLACES, unreliable_places
+from tests.faults.kill_places import unreliable_places
 from tests.faults.kill_recalls import KILLS_PER_RUN, NAMED_RUNS, RecallRun, Tally, recall_twice_at_once
 from tests.faults.kill_sandbox import SandboxProcess
 from tests.faults.kill_sends import KILLS_PER_RUN as KILLS_PER_SEND
 from tests.faults.kill_sends import SendRun, cleared, send_twice_at_once, skipping
+from tests.faults.unreliable import PLACES
 
 #: Random kills under each fault.
 KILLS = 50
@@ -102,6 +103,9 @@ def parts(sandbox: SandboxProcess, seed: int, kills: int, sends: int, users: int
 def special(sandbox: SandboxProcess, rngs: Rngs) -> Iterator[Part]:
     """Two tries at once, and the policies of sends."""
     yield "recall: two tries at once", recall_twice_at_once(sandbox, rngs())
+    for places in PLACES[1:]:
+        run = RecallRun(sandbox, CALM, rngs(), places=places)
+        yield f"recall: {' and '.join(places)} fails", run.with_random_kills(KILLS_PER_RUN)
     yield "send: two tries at once", send_twice_at_once(sandbox, rngs())
     yield "send: on_unknown_send=skip", skipping(sandbox, rngs())
     for places in PLACES:
