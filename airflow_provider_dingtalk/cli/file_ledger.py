@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,10 +26,12 @@ class FileLedger:
     """How far the recall of some messages is.
 
     :param path: Its file; made with the first write, in a folder that only its owner can read.
+    :param keys: Keys of the messages: all of them are in doubt if a line of the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Collection[str] = ()) -> None:
         self._path = path
+        self._keys = keys
 
     async def load(self) -> Mapping[str, Verdict]:
         """What an earlier command wrote.
@@ -41,11 +43,12 @@ class FileLedger:
         except OSError as error:
             raise self._trouble(error) from None
         states: dict[str, State] = {}
-        for line in lines:
+        for line in filter(None, lines):
             try:
                 states |= msgspec.json.decode(line, type=dict[str, State])
-            except msgspec.MsgspecError:
-                continue  # the killed command was just writing it: nothing was sent for it yet
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                # The killed command was just writing it, or it is not ours: what it was about is not known.
+                states = {**dict.fromkeys(self._keys, State.INTENT), **_certain(states)}
         return {key: Verdict(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
@@ -80,10 +83,15 @@ class FileLedger:
         )
 
 
+def _certain(states: Mapping[str, State]) -> dict[str, State]:
+    """Select what no later line can undo."""
+    return {key: state for key, state in states.items() if state is State.RECALLED}
+
+
 def ledger_for(receipts: Sequence[Receipt]) -> FileLedger:
     """The ledger of these messages, the same for each command that names exactly them."""
     keys = "\n".join(sorted({f"{receipt.kind} {receipt.key}" for receipt in receipts}))
     name = hashlib.sha256(keys.encode()).hexdigest()[:32]
     # As Airflow reads it: where a user has no home, "~" is a folder.
     home = Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
-    return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl")
+    return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl", {receipt.key for receipt in receipts})

@@ -1,0 +1,52 @@
+"""The file that a killed command leaves: what it says of a message is true, whatever is in it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_dingtalk.cli.file_ledger import FileLedger, ledger_for
+from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+
+INTENT = Verdict(State.INTENT, final=False)
+KEYS = ("a", "b", "c")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rollbacks" / "one.jsonl"
+
+
+def test_state_belongs_to_messages_in_whatever_order_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    receipts = [Receipt(kind=Kind.OTO, robot_code="r", process_query_key=key) for key in KEYS]
+    asyncio.run(ledger_for(receipts).write({"b": RECALLED, "c": INTENT}))
+    assert asyncio.run(ledger_for(receipts[::-1] + receipts).load()) == {"b": RECALLED, "c": INTENT}
+
+
+LINES = [
+    b'{"b": "recalled", "c": "int',
+    b"\xff\xfe",
+    b'{"\xff": "recalled"}',
+    b"[" * 100_000,
+    b'{"a": 1}',
+    b'{"a": "somehow"}',
+    b"null",
+    b"[]",
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+def test_a_line_that_cannot_be_read_leaves_each_other_message_in_doubt(path: Path, line: bytes) -> None:
+    ledger = FileLedger(path, KEYS)
+    asyncio.run(ledger.write({"a": RECALLED}))
+    with path.open("ab") as file:
+        file.write(line)
+    assert asyncio.run(FileLedger(path, KEYS).load()) == {"a": RECALLED, "b": INTENT, "c": INTENT}
+    asyncio.run(ledger.write({"b": RECALLED, "c": Verdict(State.FAILED)}))
+    assert asyncio.run(FileLedger(path, KEYS).load()) == {"a": RECALLED, "b": RECALLED}
