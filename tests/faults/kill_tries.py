@@ -20,7 +20,6 @@ from airflow_provider_dingtalk import runtime
 from airflow_provider_dingtalk.api.auth import InternalApp
 from airflow_provider_dingtalk.api.client import DingTalkClient
 from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.api.hosts import hosts_at
 from airflow_provider_dingtalk.api.limits import Limiter
 from airflow_provider_dingtalk.api.transport import transport_for
 from airflow_provider_dingtalk.execution import LongWait, epoch_of, receipts_of_keys, run_recall
@@ -43,6 +42,7 @@ from tests.faults.crash_points import (
     WatchedTransport,
 )
 from tests.faults.file_store import FileStore
+from tests.faults.kill_proxy import hosts_behind_proxy
 from tests.faults.unreliable import API_SERVER_ERROR, UnreliableStore, UnreliableXComs
 
 T = TypeVar("T")
@@ -92,10 +92,11 @@ class Surroundings:
         return self.run(job.run, job.stop)
 
     def _client(self) -> DingTalkClient:
-        transport = WatchedTransport(transport_for(self._url), self._killer, self._gauge, self.bill)
+        hosts = hosts_behind_proxy(self._url)
+        transport = WatchedTransport(transport_for(hosts.api), self._killer, self._gauge, self.bill)
         return DingTalkClient(
             InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
-            hosts_at(self._url),
+            hosts,
             limiter=Limiter(0),
             transport=transport,
             clock=self.clock,

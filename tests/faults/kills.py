@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -21,6 +22,7 @@ import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is 
 from tests.faults.crash_points import Point
 from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, Fault
 from tests.faults.kill_places import unreliable_places
+from tests.faults.kill_proxy import bad_proxy
 from tests.faults.kill_recalls import KILLS_PER_RUN, NAMED_RUNS, RecallRun, Tally, recall_twice_at_once
 from tests.faults.kill_sandbox import SandboxProcess
 from tests.faults.kill_sends import KILLS_PER_RUN as KILLS_PER_SEND
@@ -128,6 +130,12 @@ def fast_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
     yield from special(sandbox, rngs)
 
 
+def proxy_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
+    """Behind a bad proxy, in brief: each named point and some random moments of a recall."""
+    drop_after = next(fault for fault in RECALL_FAULTS if fault.name == "drop after")
+    yield "recall: drop after, bad proxy", recalls_under(sandbox, drop_after, Rngs(seed), 5)
+
+
 def forgetful_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
     """A ledger without intents, under the same assertions: it must not pass them."""
     rngs = Rngs(seed)
@@ -174,13 +182,18 @@ def line(name: str, tally: Tally, seconds: float) -> str:
     )
 
 
-def _play(seed: int, of: Callable[[SandboxProcess], Iterator[Part]], say: Callable[[str], None]) -> dict[str, Any]:
+def _play(
+    seed: int,
+    of: Callable[[SandboxProcess], Iterator[Part]],
+    say: Callable[[str], None],
+    behind: Callable[[str, int], AbstractContextManager[None]] = lambda *_: nullcontext(),
+) -> dict[str, Any]:
     logging.disable(logging.CRITICAL)
     gc.freeze()  # or each child would copy what it only counts
     begun = last = time.monotonic()
     done: list[Part] = []
     try:
-        with SandboxProcess(seed) as sandbox:
+        with SandboxProcess(seed) as sandbox, behind(sandbox.url, seed):
             for name, tally in of(sandbox):
                 done.append((name, tally))
                 say(line(name, tally, time.monotonic() - last))
@@ -192,13 +205,19 @@ def _play(seed: int, of: Callable[[SandboxProcess], Iterator[Part]], say: Callab
 
 
 def run_all(
-    seed: int, kills_per_fault: int = KILLS, say: Callable[[str], None] = lambda _: None
+    seed: int,
+    kills_per_fault: int = KILLS,
+    say: Callable[[str], None] = lambda _: None,
+    behind: Callable[[str, int], AbstractContextManager[None]] = lambda *_: nullcontext(),
 ) -> dict[str, Any]:
     """All of it. ``wrong`` of the figures names what must not be; it must be empty.
 
+    :param behind: Stands between the tries and the sandbox.
     :param kills_per_fault: Random kills in recalls under each fault, besides the named points.
     """
-    return _play(seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say)
+    return _play(
+        seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say, behind
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -207,14 +226,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=KILLS, help="random kills under each fault")
     parser.add_argument("--fast", action="store_true", help="what is part of make test")
+    parser.add_argument("--proxy", action="store_true", help="through a CONNECT proxy that misbehaves")
     parser.add_argument("--forgetful", action="store_true", help="a ledger without intents, to see it caught")
     options = parser.parse_args(argv)
+    behind = bad_proxy if options.proxy else lambda *_: nullcontext()
     if options.fast:
-        result = _play(options.seed, lambda sandbox: fast_parts(sandbox, options.seed), print)
+        brief = proxy_parts if options.proxy else fast_parts
+        result = _play(options.seed, lambda sandbox: brief(sandbox, options.seed), print, behind)
     elif options.forgetful:
         result = _play(options.seed, lambda sandbox: forgetful_parts(sandbox, options.seed), print)
     else:
-        result = run_all(options.seed, options.kills, lambda text: print(text, flush=True))
+        result = run_all(options.seed, options.kills, lambda text: print(text, flush=True), behind)
     print(json.dumps(result))
     return bool(result["wrong"])
 

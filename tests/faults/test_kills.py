@@ -61,3 +61,11 @@ def test_a_ledger_without_intents_is_caught_by_the_same_assertions():
     assert figures["double"] > 0, "a send that was under way is sent again"
     assert figures["lost"] > 0, "and its first message has no receipt"
     assert figures["false_failed"] > 0, "a recalled message is called too old"
+
+
+def test_recalls_behind_a_proxy_that_misbehaves_are_exact():
+    """TLS in a CONNECT tunnel; four of ten connections are refused, cut, garbled or reset."""
+    figures = run("--fast", "--proxy")
+    assert figures["wrong"] == []
+    assert figures["kills"] >= 9 + 5
+    assert (figures["lost"], figures["false_recalled"], figures["false_failed"]) == (0, 0, 0)

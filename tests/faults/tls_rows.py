@@ -51,7 +51,7 @@ class Authority:
     """A certificate authority that lives as long as its folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._signed(self._name, self._key.public_key(), DAY, None)
@@ -101,7 +101,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
     def _write(self, name: str, content: bytes) -> Path:
-        path = self._folder / name
+        path = self.folder / name
         path.write_bytes(content)
         return path
 
