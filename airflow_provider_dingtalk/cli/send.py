@@ -34,7 +34,7 @@ def send(options: Namespace) -> Exit:
         _tell(job, as_json=options.json)
     if job.first_error and not job.receipts:
         return exit_of(job.first_error)
-    complete = not (job.failed or job.unknown or job.dropped or job.not_attempted)
+    complete = not (job.refused or job.failed or job.unknown or job.dropped or job.not_attempted)
     return Exit.DONE if complete else Exit.LEFT
 
 
@@ -49,21 +49,22 @@ def _body(options: Namespace) -> dict[str, str]:
 
 def _tell(job: Send, *, as_json: bool) -> None:
     receipts = [receipt.to_json() for receipt in job.receipts]
+    failed = [*job.refused, *job.failed]
     if not as_json:
         talk.answer_json(receipts)
     else:
         talk.answer_json(
             {
                 "receipts": receipts,
-                "failed": [unsent.to_json() for unsent in job.failed],
+                "failed": [unsent.to_json() for unsent in failed],
                 "unknown": [unsent.to_json() for unsent in job.unknown],
                 "not_attempted": job.not_attempted,
                 "dropped": job.dropped,
             }
         )
     talk.say(
-        f"Sent {len(receipts)}, refused {len(job.failed)}, unknown {len(job.unknown)}, "
+        f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
         f"not begun {job.not_attempted}, people left out {len(job.dropped)}."
     )
-    for unsent in (*job.failed, *job.unknown):
+    for unsent in (*failed, *job.unknown):
         talk.say(f"{', '.join(unsent.to[:5])}: {unsent.reason.message} {unsent.reason.next_step}")
