@@ -237,14 +237,14 @@ class DingTalkHook(BaseHook):
         :raises InvalidInputError: If something is no receipt.
         :raises DingTalkError: If no connection works, or nothing comes through just now.
         """
-        parsed = parse_receipts(receipts)
+        parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
         self.run_by_connection(job.run, job.connections, job.stop)
         return _readings(job, parsed)
 
     async def astatus(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
         """Read the state of messages, and who read them; see :meth:`status`."""
-        parsed = parse_receipts(receipts)
+        parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
         await job.run(await self._clients_here(job.connections))
         return _readings(job, parsed)

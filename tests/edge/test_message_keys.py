@@ -93,3 +93,9 @@ def test_a_cards_key_can_be_waited_for_and_recalled(
     recall = RECALLS[kind](task_id="recall", process_query_keys=[key], open_conversation_id=conversation)
     assert recall.execute(context())["recalled"] == [key]
     assert is_recalled(sandbox, receipt)
+
+
+def test_the_hook_takes_a_key_alone_for_asking(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    (receipt,) = planted(sandbox, "private_chat", readers=1)
+    (reading,) = hook.status([{"kind": "private_chat", "process_query_key": key_of(receipt)}])
+    assert (reading.send_status, len(reading.readers or ())) == ("SUCCESS", 1)
