@@ -240,15 +240,27 @@ def run_recall(
         # Airflow lets it push XComs all the same: over those of the try that has begun.
         raise
     except BaseException:
-        push_report(context, job.report(), more or {})
-        keep(job.report())
+        try:
+            _publish(context, job.report(), more or {}, keep)
+        except Exception as error:
+            # The cause of the failure is what Airflow must see, not a place that is away as well.
+            log.warning("The report of the recall is not published everywhere (%s).", type(error).__name__)
         raise
-    pushed = push_report(context, report, more or {})
-    keep(report)
+    pushed = _publish(context, report, more or {}, keep)
     if job.wait and context.get("task_state_store") is not None:
         raise LongWait(job.wait)
     _raise_if_incomplete(report, fail_on, permanent=job.is_final)
     return pushed
+
+
+def _publish(
+    context: Context, report: Report, more: Mapping[str, Any], keep: Callable[[Report], None]
+) -> dict[str, Any]:
+    """Push a report and keep it; a place that fails does not keep it from the other."""
+    try:
+        return push_report(context, report, more)
+    finally:
+        keep(report)
 
 
 def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -220,9 +220,11 @@ class RollingBack:
     def _leave_word(self, report: Report) -> None:
         """Push all keys that are recalled, and note in each run's rollback log what became of its messages."""
         context = self._context
-        _push_recalled(context, report)
-        if self._recalled_keys:
-            self._recalled_keys.keep(report.keys(Outcome.RECALLED))
+        try:
+            if self._recalled_keys:
+                self._recalled_keys.keep(report.keys(Outcome.RECALLED))
+        finally:
+            _push_recalled(context, report)
         if not self._found:
             _note_own(context, report)
         for one in self._found:

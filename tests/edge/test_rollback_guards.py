@@ -10,6 +10,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallOTOMessagesOperator,
     DingTalkRollbackOperator,
@@ -320,3 +321,49 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
     assert report["counts"]["failed"] == report["counts"]["total"] == 3
     assert not any(is_recalled(sandbox, receipt) for receipt in receipts)
     assert report["api_calls"]["total"] > 0
+
+
+# ── places that fail ──
+
+
+class NoXComs(TaskInstance):
+    """Airflow takes no XCom just now."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        raise RuntimeError("API_SERVER_ERROR")
+
+
+class NoRecalledKeys(TaskStateStore):
+    """A store that fails when the keys of all recalled messages come, or from its first write on."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def set(self, key: str, value: Any) -> None:
+        if key.startswith(self._prefix):
+            raise RuntimeError("API_SERVER_ERROR")
+        super().set(key, value)
+
+
+def test_xcoms_that_fail_do_not_keep_recalled_keys_from_the_store(sandbox: SandboxServer) -> None:
+    receipts, store = planted(sandbox, "oto", 3), TaskStateStore()
+    operator = DingTalkRollbackOperator(task_id="rollback", receipts=receipts)
+    with pytest.raises(RuntimeError, match="API_SERVER_ERROR"):
+        operator.execute({"ti": NoXComs("rollback"), "task_state_store": store})
+    assert set(store.get("dingtalk-recalled-2-0")) == set(map(key_of, receipts))
+
+
+def test_a_store_that_fails_does_not_keep_recalled_keys_from_the_xcoms(sandbox: SandboxServer) -> None:
+    receipts, ti = planted(sandbox, "oto", 3), TaskInstance("rollback")
+    operator = DingTalkRollbackOperator(task_id="rollback", receipts=receipts)
+    with pytest.raises(LedgerError):
+        operator.execute({"ti": ti, "task_state_store": NoRecalledKeys("dingtalk-recalled-")})
+    assert set(ti.pushed("recalled_0")) == set(map(key_of, receipts))
+    assert ti.pushed("report")["counts"]["recalled"] == 3
+
+
+def test_the_cause_is_seen_when_all_places_fail(sandbox: SandboxServer) -> None:
+    operator = DingTalkRollbackOperator(task_id="rollback", receipts=planted(sandbox, "oto", 3))
+    with pytest.raises(LedgerError):
+        operator.execute({"ti": NoXComs("rollback"), "task_state_store": NoRecalledKeys("")})
