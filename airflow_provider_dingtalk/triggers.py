@@ -361,6 +361,9 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
             receipts = msgspec.json.decode(self.receipts or "null")
         except msgspec.DecodeError:
             receipts = self.receipts
+        if isinstance(receipts, list):
+            # The same messages in another order are the same event.
+            receipts = sorted(receipts, key=lambda one: msgspec.json.encode(one, order="sorted"))
         return f"dingtalk-read-1-{fingerprint(receipts, self._conditions())}"
 
     async def _has_fired(self) -> bool:

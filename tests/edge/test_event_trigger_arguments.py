@@ -77,6 +77,13 @@ def test_all_forms_of_the_same_receipts_and_wishes_are_the_same_event() -> None:
     assert len({form._mark() for form in forms}) == 1
 
 
+def test_receipts_in_another_order_are_the_same_event() -> None:
+    receipts = [{**RECEIPT, "process_query_key": key} for key in "abc"]
+    marks = {DingTalkReadEventTrigger(receipts=given)._mark() for given in (receipts, receipts[::-1])}
+    assert len(marks) == 1
+    assert DingTalkReadEventTrigger(receipts=receipts[:2])._mark() not in marks
+
+
 @pytest.mark.parametrize("field", ["receipts", "wanted", "from_tasks"])
 def test_what_is_no_json_is_refused_when_the_file_is_parsed(field: str) -> None:
     with pytest.raises(InvalidInputError, match=field):
