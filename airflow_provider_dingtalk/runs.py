@@ -178,7 +178,8 @@ def _is_of_a_value(error: Exception) -> bool:
     """Tell an error of a value's own class from one of Airflow, its API server or its storage."""
     from airflow.sdk.exceptions import AirflowRuntimeError
 
-    return not isinstance(error, AirflowRuntimeError | OSError)
+    # In dag.test() an error of the API server has its response with it.
+    return not isinstance(error, AirflowRuntimeError | OSError) and not hasattr(error, "response")
 
 
 def _is_sending(said: Any) -> bool:
@@ -221,8 +222,6 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
     :param field: Name of the argument, for errors.
     :raises InvalidInputError: If there is no such DAG.
     """
-    from airflow.sdk.exceptions import AirflowRuntimeError
-
     from airflow_provider_dingtalk.api.errors import InvalidInputError
 
     ti: Any = context["ti"]
@@ -231,12 +230,19 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
     try:
         # Before Airflow 3.2 a worker cannot ask for a DAG. One without a run is not known then.
         is_known = bool(ti.get_dag(dag_id)) if hasattr(ti, "get_dag") else False
-    except AirflowRuntimeError as error:
-        if (error.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
+    except Exception as error:
+        if not _is_not_found(error):
             raise
         is_known = False
     if not is_known:
         raise InvalidInputError(field, f"is {clean(dag_id)!r}; Airflow knows no DAG of this id that ever ran")
+
+
+def _is_not_found(error: Exception) -> bool:
+    """Tell Airflow's 404: in a worker the supervisor hands it on, in ``dag.test()`` it comes as it is."""
+    detail = getattr(getattr(error, "error", None), "detail", None) or {}
+    response = getattr(error, "response", None)
+    return HTTPStatus.NOT_FOUND in (detail.get("status_code"), getattr(response, "status_code", None))
 
 
 def _end_of(dag_id: str, run_id: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
@@ -229,6 +230,18 @@ def test_a_dag_that_airflow_does_not_know_is_refused_and_one_that_never_ran_is_n
     ti.is_unknown = True
     with pytest.raises(InvalidInputError, match=f"is '{DAG}'; Airflow knows no DAG"):
         look(ti)
+
+
+def test_so_it_is_in_dag_test_where_airflow_s_answer_comes_as_it_is():
+    class Tested(Runs):
+        def get_dag(self, dag_id: str) -> str:
+            request = httpx.Request("GET", "http://in-process.invalid/dags/x")
+            raise httpx.HTTPStatusError(
+                "not found", request=request, response=httpx.Response(404, request=request)
+            )
+
+    with pytest.raises(InvalidInputError, match="Airflow knows no DAG"):
+        of_window({"ti": Tested({})}, DAG, SINCE, None)
 
 
 def test_an_airflow_that_fails_otherwise_is_not_a_dag_that_is_gone():
