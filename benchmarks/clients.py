@@ -64,8 +64,6 @@ class Task:
 
 def ours(task: Task) -> Work:
     """Our package as an operator uses it: a recall over a client, with no limit of calls per second."""
-    import httpcore  # noqa: F401 -- httpx imports it late; a task of Airflow's has it already
-
     from airflow_provider_dingtalk.api.auth import InternalApp
     from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.api.hosts import hosts_at

@@ -805,7 +805,7 @@ async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClo
 
 @pytest.fixture
 def loud(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    for name in ("", "httpx", "httpcore", "asyncio"):
+    for name in ("", "httpx", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
     return caplog
 

@@ -28,7 +28,7 @@ from tests.edge.airflow_seams import everything_said
 from tests.messaging.local_dingtalk import RECALL_API, LocalDingTalk
 
 #: Loggers whose every line is looked through.
-LOGGERS = ("airflow_provider_dingtalk", "httpx", "httpcore")
+LOGGERS = ("airflow_provider_dingtalk", "httpx", "aiohttp")
 
 
 def canary(rng: random.Random) -> str:

@@ -62,9 +62,9 @@ def into_the_log_of_httpx(sinks: Sinks, text: str) -> None:
         logging.getLogger("httpx").info("HTTP Request: POST https://x/?access_token=%s", text)
 
 
-def into_the_log_of_httpcore(sinks: Sinks, text: str) -> None:
+def into_the_log_of_aiohttp(sinks: Sinks, text: str) -> None:
     with recording(sinks):
-        logging.getLogger("httpcore.http11").debug("headers %r", [(b"token", text.encode())])
+        logging.getLogger("aiohttp.client").debug("headers %r", [(b"token", text.encode())])
 
 
 def into_a_logged_traceback(sinks: Sinks, text: str) -> None:
