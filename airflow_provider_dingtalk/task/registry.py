@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from itertools import takewhile
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
@@ -182,7 +183,13 @@ class SendRegistry:
         """Register receipts, each message once."""
         with self._lock:
             for receipt in receipts:
-                self._receipts.setdefault((receipt.conn_id, receipt.kind, receipt.key), receipt)
+                self._receipts.setdefault(_identity(receipt), receipt)
+
+    def _add_last(self, receipts: Sequence[Receipt]) -> None:
+        """Register the last receipts of a job, up to the first that is known: it may have 10,000."""
+        with self._lock:
+            new = list(takewhile(lambda one: _identity(one) not in self._receipts, reversed(receipts)))
+            self.add(new[::-1])
 
     def restore(self) -> None:
         """Register again what earlier tries sent, and publish it.
@@ -194,7 +201,7 @@ class SendRegistry:
 
     async def keep(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts and publish them, from an event loop."""
-        self.add(receipts)
+        self._add_last(receipts)
         # In a thread: Airflow waits for its supervisor's answer, and the event loop must not.
         await asyncio.to_thread(ask_supervisor, self.publish_receipts)
 
@@ -317,6 +324,10 @@ class ForkedRegistry(SendRegistry):
             with self._lock, self._alone():
                 known = parse_receipts(store.get(_FORKED, []))
                 store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
+
+
+def _identity(receipt: Receipt) -> tuple[str | None, str, str]:
+    return receipt.conn_id, receipt.kind, receipt.key
 
 
 def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:

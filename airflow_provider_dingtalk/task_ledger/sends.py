@@ -91,6 +91,7 @@ class TaskSends:
         self._flight: dict[int, Begun] = {}
         self._accepted: dict[int, Accepted] = {}
         self._rows: list[list[int]] = [[]]
+        self._row_at: dict[int, int] = {}
         self._taken: set[int] = set()
         self._next = 0
         use(self._read)
@@ -217,14 +218,14 @@ class TaskSends:
 
     def _row_of(self, number: int) -> int:
         """Give the row of an accepted call: the last one, or a new one if that is full."""
-        for place, numbers in enumerate(self._rows):
-            if number in numbers:
-                return place
+        if number in self._row_at:
+            return self._row_at[number]
         last = [self._row(one) for one in self._rows[-1]]
         if len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
             self._rows.append([])
         self._rows[-1].append(number)
-        return len(self._rows) - 1
+        self._row_at[number] = len(self._rows) - 1
+        return self._row_at[number]
 
     def _row(self, number: int) -> dict[str, Any]:
         return {"n": number, **_plain(self._accepted[number])}
@@ -244,6 +245,7 @@ class TaskSends:
             key = _ROW.format(len(self._rows))
             numbers = _numbers(row, key)
             self._accepted |= dict(zip(numbers, _converted(row, list[Accepted], key), strict=True))
+            self._row_at |= dict.fromkeys(numbers, len(self._rows))
             self._rows.append(numbers)
         flight = self._store.get(_FLIGHT, [])
         begun = dict(zip(_numbers(flight, _FLIGHT), _converted(flight, list[Begun], _FLIGHT), strict=True))
