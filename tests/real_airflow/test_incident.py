@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes, keys_of_receipt, wait_until
+from tests.real_airflow.stage import RECALL_API, VERSION, Run, Stage, classes, codes, keys_of_receipt, wait_until
 
 DAG, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
 WHY = "The figures were those of last year."
@@ -37,7 +37,8 @@ def answer(run: Run, option: str) -> Run:
 def _wait_for_the_question(run: Run) -> None:
     under_way = (None, "scheduled", "queued", "running")
     wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way)
-    assert run.states()["approve"] == "awaiting_input"
+    # Before 3.3 a question waits in the triggerer.
+    assert run.states()["approve"] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
 
 
 def _hitl(run: Run) -> str:
