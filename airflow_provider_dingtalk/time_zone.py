@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pendulum
 
@@ -23,8 +24,9 @@ def default_time_zone() -> tzinfo:
 def _zone(name: str) -> tzinfo:
     if name.lower() == "utc":
         return UTC
-    local = pendulum.now().timezone or UTC
-    return local if name == "system" else pendulum.Timezone(name)
+    zone = (pendulum.now().timezone or UTC) if name == "system" else ZoneInfo(name)
+    # pendulum 3.2: its own zones cannot be hashed, and moments are cached by zone.
+    return ZoneInfo(zone.key) if isinstance(zone, ZoneInfo) else zone
 
 
 def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
