@@ -91,6 +91,8 @@ class _TriggererXComs:
 
     #: Airflow asks the XCom backend before it hands a value over.
     hides_values = False
+    #: A send that is under way is not taken for one that was cut off.
+    is_running = True
 
     def __init__(self, dag_id: str, run_id: str, task_id: str, indexes: Sequence[int | None]) -> None:
         self._dag_id = dag_id

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByCon
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.report import Outcome, Reason, Report, Settled
 from airflow_provider_dingtalk.messaging.verdicts import NOT_ATTEMPTED
-from airflow_provider_dingtalk.run_history import SentMessages, clean, merge, missing_error
+from airflow_provider_dingtalk.run_history import SentMessages, clean, in_doubt_error, merge, missing_error
 from airflow_provider_dingtalk.runs import Tasks
 from airflow_provider_dingtalk.selection import Found
 from airflow_provider_dingtalk.task_ledger.recalls import RecalledKeys
@@ -92,6 +92,7 @@ class RollingBack:
     ) -> None:
         self._found = found
         self._missing = _missing(found)
+        self._in_doubt = _in_doubt(found)
         self._problems = [*problems, *([missing_error(self._missing)] if self._missing else [])]
         self._guards = guards
         self._context = context
@@ -149,6 +150,7 @@ class RollingBack:
             "people": people(fit),
             "api_calls": len(batches(fit)),
             **({"missing": self._missing} if self._missing else {}),
+            **({"sends_in_doubt": self._in_doubt} if self._in_doubt else {}),
             **self._more,
         }
         log.info(
@@ -178,6 +180,11 @@ class RollingBack:
         else:
             log.info("Nothing to recall%s.", self._why_empty())
         self._job = recall_job(self._receipts, context, hook.dingtalk_conn_id, before)
+        if self._in_doubt:
+            self._more["sends_in_doubt"] = self._in_doubt
+            log.warning("%s", in_doubt_error(self._in_doubt))
+            if Outcome.UNKNOWN in fail_on:
+                self._problems.append(in_doubt_error(self._in_doubt))
         on_empty = "succeed" if self._problems else on_empty
         report = run_recall(
             hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
@@ -251,3 +258,7 @@ def _people_in_words(receipts: Sequence[Receipt]) -> str:
 
 def _missing(found: Sequence[Found]) -> dict[str, int]:
     return merge(SentMessages(missing=one.missing) for one in found).missing
+
+
+def _in_doubt(found: Sequence[Found]) -> dict[str, int]:
+    return merge(SentMessages(in_doubt=one.in_doubt) for one in found).in_doubt

@@ -26,7 +26,7 @@ from airflow_provider_dingtalk.messaging.receipts import (
     Kind,
     Receipt,
 )
-from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_COUNT, RECEIPTS_LATE
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_COUNT, RECEIPTS_LATE, SENDING, UNKNOWN
 from airflow_provider_dingtalk.time_zone import parse_receipts
 
 log = logging.getLogger(__name__)
@@ -41,16 +41,24 @@ class MissingReceiptsError(DingTalkError):
     permanent = True
 
 
+class SendsInDoubtError(DingTalkError):
+    """A send may have put a message into a chat that has no receipt, so no recall can reach it."""
+
+    permanent = True
+
+
 class TaskXComs(Protocol):
     """What one task of a run pushed.
 
     :ivar task_id: Id of the task.
     :ivar instances: Number of its instances; more than one if it is mapped.
+    :ivar is_running: Whether an instance of it may still push something.
     :ivar hides_values: Whether a text may stand for a value that a custom XCom backend keeps elsewhere.
     """
 
     task_id: str
     instances: int
+    is_running: bool
     hides_values: bool
 
     def pull(self, key: str) -> list[Any]:
@@ -63,10 +71,12 @@ class SentMessages(Struct):
 
     :param receipts: Of messages that can be recalled, each once.
     :param missing: Number of registered receipts that cannot be read, by task id.
+    :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
     """
 
     receipts: list[Receipt] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=dict)
+    in_doubt: dict[str, int] = field(default_factory=dict)
 
     def check_complete(self) -> None:
         """Refuse an incomplete list.
@@ -88,13 +98,25 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
     )
 
 
+def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
+    """Make the error that names the tasks whose sends may have left a message behind."""
+    tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(in_doubt.items())[:5])
+    return SendsInDoubtError(
+        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: {tasks}.",
+        code="send_in_doubt",
+        next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
+        "names the receivers, unless its worker was killed.",
+    )
+
+
 def merge(found: Iterable[SentMessages]) -> SentMessages:
     """Put together what several tasks sent."""
     merged = SentMessages()
     for one in found:
         merged.receipts += one.receipts
-        for task_id, number in one.missing.items():
-            merged.missing[task_id] = merged.missing.get(task_id, 0) + number
+        for total, numbers in ((merged.missing, one.missing), (merged.in_doubt, one.in_doubt)):
+            for task_id, number in numbers.items():
+                total[task_id] = total.get(task_id, 0) + number
     merged.receipts = list({receipt.key: receipt for receipt in reversed(merged.receipts)}.values())[::-1]
     return merged
 
@@ -110,7 +132,23 @@ def sent_by(task: TaskXComs) -> SentMessages:
         known = {receipt.key for receipt in receipts}
         returned = [receipt for receipt in _returned(task) if receipt.key not in known]
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
-    return SentMessages(receipts, {task.task_id: missing} if missing else {})
+    in_doubt = _in_doubt(task)
+    return SentMessages(
+        receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
+    )
+
+
+def _in_doubt(task: TaskXComs) -> int:
+    """Count the calls of a task that may have sent a message without a receipt."""
+    listed = sum(len(value) for value in task.pull(UNKNOWN) if isinstance(value, list))
+    # A worker that was killed in a send could not list the call that was in flight: one for each send.
+    cut_off = 0 if task.is_running else sum(is_sending(value) for value in task.pull(SENDING))
+    return listed + cut_off
+
+
+def is_sending(value: Any) -> bool:
+    """Tell whether the XCom ``sending`` says that sends are under way."""
+    return isinstance(value, dict) and value.get("is_over") is False
 
 
 def recalled_by(task: TaskXComs, key: str) -> set[str]:

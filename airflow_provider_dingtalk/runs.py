@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from airflow_provider_dingtalk.run_history import (
     RETURN_VALUE,
     SentMessages,
     clean,
+    is_sending,
     merge,
     number_of,
     recalled_by,
@@ -122,22 +123,24 @@ class Tasks:
         :param patience: Seconds to wait at most.
         """
         waited = 0.0
-        while any(_is_sending(said) for said in self.pull(SENDING)) and waited < patience:
+        while any(is_sending(said) for said in self.pull(SENDING)) and waited < patience:
             if not waited:
                 log.info("A send was cut off; waiting up to %.0f s for what it may still send.", patience)
             sleep(1)
             waited += 1
 
-    def _xcoms_of(self, task_id: str, states: Iterable[str] = ()) -> _WorkerXComs:
+    def _xcoms_of(self, task_id: str, states: Mapping[str, str | None] | None = None) -> _WorkerXComs:
         """XComs of one of the tasks.
 
-        :param states: Names of all instances.
+        :param states: States of all instances by name.
         """
+        states = states or {}
         alone = self._map_index if task_id in self._siblings else None
         others = self._others if self.dag_id == self._ti.dag_id else frozenset()
         names = [name for name in states if name not in others or name == task_id]
         instances = 1 if alone is not None else sum(_is_of(name, task_id, None) for name in names)
-        return _WorkerXComs(self, task_id, max(instances, 1))
+        is_running = any(states[name] not in ENDED for name in names if _is_of(name, task_id, alone))
+        return _WorkerXComs(self, task_id, max(instances, 1), is_running=is_running)
 
     def _is_here(self) -> bool:
         return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
@@ -155,10 +158,11 @@ class _WorkerXComs:
     #: Airflow asks the XCom backend before it hands a value over.
     hides_values = False
 
-    def __init__(self, tasks: Tasks, task_id: str, instances: int) -> None:
+    def __init__(self, tasks: Tasks, task_id: str, instances: int, *, is_running: bool) -> None:
         self._tasks = tasks
         self.task_id = task_id
         self.instances = instances
+        self.is_running = is_running
 
     def pull(self, key: str) -> list[Any]:
         """Read the values of all instances under a key."""
@@ -180,10 +184,6 @@ def _is_of_a_value(error: Exception) -> bool:
 
     # In dag.test() an error of the API server has its response with it.
     return not isinstance(error, AirflowRuntimeError | OSError) and not hasattr(error, "response")
-
-
-def _is_sending(said: Any) -> bool:
-    return isinstance(said, dict) and said.get("is_over") is False
 
 
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:

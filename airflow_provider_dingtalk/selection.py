@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from msgspec import Struct, field
 from airflow_provider_dingtalk import rollback_log
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.messaging.receipts import Receipt, iso
+from airflow_provider_dingtalk.run_history import clean, in_doubt_error
 from airflow_provider_dingtalk.runs import (
     Tasks,
     indexes_not_rolled_back,
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+log = logging.getLogger(__name__)
+
+
 class Found(Struct):
     """What one run sent.
 
     :param receipts: Of messages that are not known to be recalled.
     :param missing: Number of registered receipts that cannot be read, by task id.
+    :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
     :param already: Number of messages that are known to be recalled.
     """
 
@@ -38,6 +44,7 @@ class Found(Struct):
     run_id: str
     receipts: list[Receipt]
     missing: dict[str, int] = field(default_factory=dict)
+    in_doubt: dict[str, int] = field(default_factory=dict)
     already: int = 0
 
 
@@ -83,6 +90,10 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
     found = [of_run(context, dag_id, run_id) for run_id in runs_since(context, dag_id, since)]
     for one in found:
         one.receipts = [receipt for receipt in one.receipts if _is_between(receipt, since, until)]
+        if one.in_doubt:
+            # A call without an answer has no time: it may be one of the time before.
+            log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
+            one.in_doubt = {}
     return found
 
 
@@ -122,6 +133,7 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
             left = _left(context, tasks, everybody.recalled())
             found.receipts += left.receipts
             found.missing |= left.missing
+            found.in_doubt |= left.in_doubt
             found.already += left.already
     return found
 
@@ -132,7 +144,8 @@ def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found
     if sent.receipts:
         gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)
     left = [receipt for receipt in sent.receipts if receipt.key not in gone]
-    return Found(tasks.dag_id, tasks.run_id, left, sent.missing, len(sent.receipts) - len(left))
+    already = len(sent.receipts) - len(left)
+    return Found(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, already)
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:

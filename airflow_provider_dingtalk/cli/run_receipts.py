@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,17 @@ from airflow_provider_dingtalk.cli.airflow_rest import AirflowRest, XCom
 from airflow_provider_dingtalk.cli.exits import AirflowUnreachableError
 from airflow_provider_dingtalk.execution import RECALLED, REPORT
 from airflow_provider_dingtalk.messaging.receipts import Receipt
-from airflow_provider_dingtalk.run_history import SentMessages, clean, merge, missing_error, recalled_by, sent_by
+from airflow_provider_dingtalk.run_history import (
+    SentMessages,
+    clean,
+    in_doubt_error,
+    merge,
+    missing_error,
+    recalled_by,
+    sent_by,
+)
+
+log = logging.getLogger(__name__)
 
 #: States of runs that have no end yet.
 _UNFINISHED = ("running", "queued")
@@ -24,6 +35,8 @@ class _RestXComs:
 
     #: It gives the text by which a custom XCom backend finds a value, not the value.
     hides_values = True
+    #: Unknown here: a send that is under way is not taken for one that was cut off.
+    is_running = True
 
     def __init__(self, airflow: AirflowRest, task_id: str, xcoms: Sequence[XCom]) -> None:
         self._airflow = airflow
@@ -101,6 +114,8 @@ def _recalled(task: _RestXComs) -> set[str]:
 
 
 def _check_complete(sent: SentMessages) -> None:
+    if sent.in_doubt:
+        log.warning("%s", in_doubt_error(sent.in_doubt))
     if sent.missing:
         error = missing_error(sent.missing)
         raise AirflowUnreachableError(error.message, code="foreign_xcom", next_step=error.next_step)

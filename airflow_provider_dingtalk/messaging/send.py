@@ -167,15 +167,15 @@ class Send:
 
     @property
     def is_final(self) -> bool:
-        """Whether another run is pointless, or would do harm."""
-        if self.unknown and self._on_unknown == "fail":
-            return True
+        """True if another run is pointless, or would do harm."""
         # What was sent once must not be sent again by a run that has no record of it.
         if not self._is_durable and (self._own or self.unknown):
             return True
         if self._stopping_error:
             return self._stopping_error.permanent
-        return bool(self.refused) and not self.not_attempted and not self.unknown
+        # A call in doubt does not keep the other receivers from being served by the next run.
+        is_left = self.not_attempted or (self.unknown and self._on_unknown == "resend")
+        return not is_left and bool(self.refused or self.unknown)
 
     @property
     def reached_nobody(self) -> bool:

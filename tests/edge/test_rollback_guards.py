@@ -367,3 +367,22 @@ def test_the_cause_is_seen_when_all_places_fail(sandbox: SandboxServer) -> None:
     operator = DingTalkRollbackOperator(task_id="rollback", receipts=planted(sandbox, "oto", 3))
     with pytest.raises(LedgerError):
         operator.execute({"ti": NoXComs("rollback"), "task_state_store": NoRecalledKeys("")})
+
+
+@pytest.mark.parametrize(("fail_on", "fails"), [({"failed", "unknown"}, True), ({"failed"}, False)])
+def test_a_send_in_doubt_is_told_and_fails_the_rollback_after_all_else_is_recalled(
+    sandbox: SandboxServer, fail_on: set[str], fails: bool
+) -> None:
+    [receipt] = planted(sandbox, "oto")
+    doubt = {"to": ["user001"], "code": "no_answer", "message": "", "next_step": ""}
+    xcoms = {("send", "receipts_0"): [[receipt]], ("send", "receipts_count"): [1], ("send", "unknown"): [[doubt]]}
+    ti = TaskInstance("rollback", xcoms=xcoms, states={"send": "failed"})
+    rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks="send", fail_on=fail_on)
+    if fails:
+        with pytest.raises(AirflowFailException, match=r"1 sends may have put a message .* send \(1\)"):
+            rollback.execute(context(ti))
+    else:
+        rollback.execute(context(ti))
+    report = ti.pushed("report")
+    assert (report["counts"]["recalled"], report["sends_in_doubt"]) == (1, {"send": 1})
+    assert is_recalled(sandbox, receipt)

@@ -196,3 +196,22 @@ def test_an_airflow_that_is_away_is_not_an_empty_return_value():
 
     with pytest.raises(ConnectionError):
         of_run({"ti": Away({RUN: {("own", -1): "success"}})}, DAG, RUN)
+
+
+def test_calls_that_may_have_sent_are_told_beside_the_receipts(history: History, caplog: pytest.LogCaptureFixture):
+    history.push("send", "receipts_0", [receipt("a")])
+    history.push("send", "receipts_count", 1)
+    history.push("send", "unknown", [{"to": ["user1"], "code": "no_answer", "message": "", "next_step": ""}])
+    with caplog.at_level(logging.WARNING):
+        assert history.keys == ["a"]
+    if history.find is by_worker:
+        assert of_run({"ti": history.ti}, DAG, RUN).in_doubt == {"send": 1}
+    else:
+        assert "1 sends may have put a message into a chat and left no receipt: send (1)" in caplog.text
+
+
+def test_a_send_that_was_cut_off_is_in_doubt_and_one_under_way_is_not():
+    ti = Runs({RUN: {("killed", -1): "failed", ("sends", -1): "running", ("ended", -1): "failed"}})
+    for task, is_over in (("killed", False), ("sends", False), ("ended", True)):
+        ti.xcoms[RUN, task, -1, "sending"] = {"is_over": is_over, "rollbacks": []}
+    assert of_run({"ti": ti}, DAG, RUN).in_doubt == {"killed": 1}

@@ -268,6 +268,27 @@ async def test_a_send_without_a_clear_answer_is_unknown_not_repeated_and_the_nex
     assert failure.value.permanent, "a retry could send twice"
 
 
+async def test_a_call_in_doubt_does_not_keep_the_others_from_the_next_try(dingtalk: LocalDingTalk) -> None:
+    some, ledger = letters(Kind.GROUP, open_conversation_id=GROUPS), MemorySendLedger()
+    dingtalk.faults(
+        {"match": "send", "nth": [1], "when": "after", "action": {"type": "drop"}},
+        {"match": "send", "nth": [2], "action": {"type": "ban"}},
+    )
+    first = await sent(dingtalk, some, ledger=ledger)
+    assert (len(first.unknown), len(first.failed), first.not_attempted) == (1, 1, 1)
+    with pytest.raises(IncompleteSendError) as failure:
+        first.raise_if_incomplete()
+    assert not failure.value.permanent, "two groups are still to be told"
+    dingtalk.faults()
+    dingtalk.clock.advance(3600)
+    second = await sent(dingtalk, some, ledger=ledger)
+    assert [letter.open_conversation_id for letter in second.receipts] == list(GROUPS[1:])
+    assert [one.to for one in second.unknown] == [(GROUPS[0],)]
+    with pytest.raises(IncompleteSendError) as failure:
+        second.raise_if_incomplete()
+    assert failure.value.permanent, "nothing is left but the doubt"
+
+
 @pytest.mark.parametrize(("changes", "code"), [
     ({"robot_code": "nobody"}, "invalidParameter.robotCode.notExsit"),
     ({"msg_key": "sampleText", "msg_param": {"content": "x"}, "text": None, "robot_code": "dingother"},
