@@ -39,6 +39,8 @@ def test_more_than_allowed_fails_and_takes_nothing_back(good: dict[str, Run], st
     assert run.states()["undo"] == "failed"
     assert "There are 7 messages to recall, max_messages is 6" in run.log("undo")
     assert stage.dingtalk.gone() == set()
+    failed = run.report("undo")["failed"]
+    assert (len(failed), {reason["code"] for reason in failed.values()}) == (7, {"too_many_messages"})
 
 
 def test_some_tasks_of_a_run_are_taken_back_then_what_a_dag_sent_since_a_moment(
@@ -70,6 +72,24 @@ def test_what_was_read_stays_and_its_readers_can_be_told(good: dict[str, Run], s
     assert stage.dingtalk.gone(keys) == set(keys[1:])
     assert run.state == "success"
     assert len(sent(stage, "Please forget the last message.")) == 1
+
+
+def test_a_message_that_cannot_be_asked_for_stays_and_the_others_are_recalled(stage: Stage):
+    run = stage.play("real_rollback", label="one robot is stopped")
+    keys = run.keys("send")
+    messages = stage.dingtalk.messages()
+    (broken,) = [key for key in keys if messages[key]["open_conversation_id"] == "cidgroup2"]
+    conversation = stage.dingtalk.server.world.conversations["cidgroup2"]
+    conversation.stopped = True
+    try:
+        undo = stage.play(OTHERS, dag="real_rollback", run=run.run_id, tasks="send", readers=1)
+    finally:
+        conversation.stopped = False
+    report = undo.report("undo")
+    assert undo.states()["undo"] == "success"
+    assert report["kept"] == {"not_known": 1}
+    assert classes(report)["recalled"] == stage.dingtalk.gone(list(keys)) == set(keys) - {broken}
+    assert "bot.stopped" in undo.log("undo")
 
 
 def test_the_rollback_log_is_an_asset_whose_events_say_what_became_of_each_run(good: dict[str, Run], stage: Stage):
