@@ -40,6 +40,8 @@ class DingTalkNotifier(BaseNotifier):
     :param to: Whom it goes to, as the kind names it: ``{"open_conversation_id": "cid…"}``,
         ``{"user_ids": […]}``; and what else :mod:`airflow_provider_dingtalk.messaging.letters` takes, such as
         ``markdown`` instead of ``text``. (templated)
+    :param keep_on_rollback: Whether the rollback of the task's block leaves the message in the chat. Default: only
+        if the callback reports a failure.
     :param timeout: Seconds in which it ends, ten at most: what is under way then is cut off.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
     """
@@ -52,6 +54,7 @@ class DingTalkNotifier(BaseNotifier):
         to: dict[str, Any],
         kind: str = "group",
         text: str | None = None,
+        keep_on_rollback: bool | None = None,
         timeout: float = DEADLINE,
         dingtalk_conn_id: str = "dingtalk_default",
         **kwargs: Any,
@@ -60,6 +63,7 @@ class DingTalkNotifier(BaseNotifier):
         self.to = to
         self.kind = kind
         self.text = text
+        self.keep_on_rollback = keep_on_rollback
         self.timeout = timeout
         self.dingtalk_conn_id = dingtalk_conn_id
 
@@ -102,7 +106,12 @@ class DingTalkNotifier(BaseNotifier):
 
         letters = hook.letters(self.kind, **self._arguments(context))
         registry = registry_of_callback(context)
-        return (Send(letters) if registry is None else registry.callback_job(letters)), registry
+        if registry is None:
+            return Send(letters), None
+        # Airflow gives an exception to the callbacks of a failure and of a retry only.
+        keep = self.keep_on_rollback
+        stays = context.get("exception") is not None if keep is None else keep
+        return (registry.alert_job if stays else registry.callback_job)(letters), registry
 
     def _arguments(self, context: Context) -> dict[str, Any]:
         if self.text or self.to.keys() & {"markdown", "msg_key", "msg", "content"}:

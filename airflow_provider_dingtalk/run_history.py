@@ -26,7 +26,14 @@ from airflow_provider_dingtalk.messaging.receipts import (
     Kind,
     Receipt,
 )
-from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_COUNT, RECEIPTS_LATE, SENDING, UNKNOWN
+from airflow_provider_dingtalk.task.xcoms import (
+    ALERT_RECEIPTS,
+    RECEIPTS,
+    RECEIPTS_COUNT,
+    RECEIPTS_LATE,
+    SENDING,
+    UNKNOWN,
+)
 from airflow_provider_dingtalk.time_zone import parse_receipts
 
 log = logging.getLogger(__name__)
@@ -121,8 +128,11 @@ def merge(found: Iterable[SentMessages]) -> SentMessages:
     return merged
 
 
-def sent_by(task: TaskXComs) -> SentMessages:
-    """Find what a task sent."""
+def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
+    """Find what a task sent.
+
+    :param alerts: Whether messages count that report a failure of the task.
+    """
     registered = _Registered(task)
     if registered.missing:
         # A task that is being stopped may have sent between two pulls.
@@ -132,6 +142,8 @@ def sent_by(task: TaskXComs) -> SentMessages:
         known = {receipt.key for receipt in receipts}
         returned = [receipt for receipt in _returned(task) if receipt.key not in known]
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
+    if alerts:
+        receipts = receipts + [one for chunk in task.pull(ALERT_RECEIPTS) for one in _read(task, chunk)]
     in_doubt = _in_doubt(task)
     return SentMessages(
         receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
@@ -185,25 +197,25 @@ class _Registered:
     """
 
     def __init__(self, task: TaskXComs) -> None:
-        self._task = task
         chunks = list(_until_empty(task, RECEIPTS))
         self.instances = len(chunks[0]) if chunks else 0
-        self.receipts = [receipt for some in chunks for chunk in some for receipt in self._read(chunk)]
+        self.receipts = [receipt for some in chunks for chunk in some for receipt in _read(task, chunk)]
         registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
         hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
         self.missing = max(registered - len(self.receipts), hidden)
         # Beside the chunks, which belong to the try that superseded the one that sent them.
         known = {receipt.key for receipt in self.receipts}
-        late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in self._read(chunk)]
+        late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in _read(task, chunk)]
         self.receipts += [receipt for receipt in late if receipt.key not in known]
 
-    def _read(self, chunk: Any) -> Iterator[Receipt]:
-        try:
-            yield from parse_receipts(chunk)
-        except Exception:
-            # One of them, or all, are no receipts: each costs only itself.
-            for item in chunk if isinstance(chunk, list) else [chunk]:
-                yield from _one(self._task, item)
+
+def _read(task: TaskXComs, chunk: Any) -> Iterator[Receipt]:
+    """Read a chunk of receipts; what is not a receipt costs only itself."""
+    try:
+        yield from parse_receipts(chunk)
+    except Exception:
+        for item in chunk if isinstance(chunk, list) else [chunk]:
+            yield from _one(task, item)
 
 
 def _returned(task: TaskXComs) -> Iterator[Receipt]:

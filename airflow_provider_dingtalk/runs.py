@@ -85,12 +85,15 @@ class Tasks:
             found += self._ti.xcom_pull(task_ids=alone, key=key, map_indexes=[self._map_index], **where) or ()
         return [value for value in found if value is not None]
 
-    def sent(self) -> SentMessages:
-        """Find what these tasks sent."""
+    def sent(self, *, alerts: bool = False) -> SentMessages:
+        """Find what these tasks sent.
+
+        :param alerts: Whether messages count that report a failure of the tasks.
+        """
         if not self.ids:
             return SentMessages()
         states = self.states()
-        return merge(sent_by(self._xcoms_of(task_id, states)) for task_id in self.ids)
+        return merge(sent_by(self._xcoms_of(task_id, states), alerts=alerts) for task_id in self.ids)
 
     def recalled(self) -> set[str]:
         """Find the keys of the messages that these tasks recalled."""

@@ -70,7 +70,7 @@ def of_run(
     if must_be and (strangers := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
         raise InvalidInputError("from_tasks", f"holds {strangers[0]!r}, no task of the run {run_id[:100]!r}")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
-    return _left(context, tasks, everybody.recalled())
+    return _left(context, tasks, everybody.recalled(), alerts=True)
 
 
 def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[Found]:
@@ -138,8 +138,8 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
     return found
 
 
-def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = ()) -> Found:
-    sent = tasks.sent()
+def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> Found:
+    sent = tasks.sent(alerts=alerts)
     gone = set(recalled)
     if sent.receipts:
         gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)

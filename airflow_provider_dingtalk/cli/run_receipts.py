@@ -90,7 +90,7 @@ def receipts_since(
 def _sent_by_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str]) -> SentMessages:
     tasks = list(_tasks(airflow, dag_id, run_id))
     gone = {key for task in tasks for key in _recalled(task)}
-    sent = merge(sent_by(task) for task in tasks if not task_ids or task.task_id in task_ids)
+    sent = merge(sent_by(task, alerts=True) for task in tasks if not task_ids or task.task_id in task_ids)
     sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in gone]
     return sent
 

@@ -28,6 +28,7 @@ from airflow_provider_dingtalk.messaging.ledger import SentLetter
 from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
 from airflow_provider_dingtalk.messaging.send import CUT_OFF, Letter, Send, Unsent
 from airflow_provider_dingtalk.task.xcoms import (
+    ALERT_RECEIPTS,
     DROPPED,
     RECEIPTS,
     RECEIPTS_COUNT,
@@ -84,6 +85,7 @@ class SendRegistry:
         self._lock = threading.RLock()
         self._receipts: dict[tuple[str | None, str, str], Receipt] = {}
         self._late: list[Receipt] = []
+        self._alerts: list[Receipt] = []
         self._pushed = 0
         self._told: dict[str, Any] = {}
         self._jobs: list[Send] = []
@@ -135,6 +137,10 @@ class SendRegistry:
     def callback_job(self, letters: Sequence[Letter]) -> Send:
         """Make a job for a callback: what cannot be registered in its short time stands in the log."""
         return self.track(Send(letters, keep=self._keep_if_possible))
+
+    def alert_job(self, letters: Sequence[Letter]) -> Send:
+        """Make a job for a callback that reports a failure: its block's rollback leaves the message."""
+        return self.track(Send(letters, keep=self._keep_alert))
 
     def track(self, job: Send) -> Send:
         """Have the unknown, dropped and refused receivers of a job published too, and say that it sends."""
@@ -213,10 +219,13 @@ class SendRegistry:
         await asyncio.to_thread(ask_supervisor, self._push_late, receipt)
 
     async def _keep_if_possible(self, receipts: Sequence[Receipt]) -> None:
-        try:
+        with _only_warned():
             await self.keep(receipts)
-        except Exception as error:
-            log.warning("Cannot push the receipts of a callback (%s); they are in the log.", type(error).__name__)
+
+    async def _keep_alert(self, receipts: Sequence[Receipt]) -> None:
+        self._alerts += [receipt for receipt in receipts if receipt not in self._alerts]
+        with _only_warned():
+            await asyncio.to_thread(self._push, ALERT_RECEIPTS, [one.to_json() for one in self._alerts])
 
     def publish(self) -> None:
         """Push all that is registered and not pushed yet."""
@@ -324,6 +333,14 @@ class ForkedRegistry(SendRegistry):
             with self._lock, self._alone():
                 known = parse_receipts(store.get(_FORKED, []))
                 store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
+
+
+@contextmanager
+def _only_warned() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.warning("Cannot push the receipts of a callback (%s); they are in the log.", type(error).__name__)
 
 
 def _identity(receipt: Receipt) -> tuple[str | None, str, str]:

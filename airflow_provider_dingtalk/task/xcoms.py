@@ -9,6 +9,8 @@ RECEIPTS_PER_XCOM = 100
 RECEIPTS_COUNT = "receipts_count"
 #: Receipts of messages that a try sent after the next try had begun. The chunks belong to the next try.
 RECEIPTS_LATE = "receipts_late"
+#: Receipts of messages that report a failure of the task: the rollback of its block leaves them in the chat.
+ALERT_RECEIPTS = "alert_receipts"
 #: ``{"is_over": bool, "rollbacks": [task id, …]}``: whether sends are under way, and which rollbacks own them.
 SENDING = "sending"
 #: Calls that may or may not have sent: ``[{"to": [...], "code": ..., "message": ..., "next_step": ...}]``.

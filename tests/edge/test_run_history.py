@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.cli.airflow_rest import AirflowRest
 from airflow_provider_dingtalk.cli.exits import AirflowUnreachableError
 from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run
 from airflow_provider_dingtalk.run_history import MissingReceiptsError
-from airflow_provider_dingtalk.runs import tasks_of_run
+from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
 from airflow_provider_dingtalk.selection import of_run
 from tests.cli.fake_airflow import FakeAirflow, running_airflow
 from tests.edge.test_selection import DAG, Runs
@@ -215,3 +215,9 @@ def test_a_send_that_was_cut_off_is_in_doubt_and_one_under_way_is_not():
     for task, is_over in (("killed", False), ("sends", False), ("ended", True)):
         ti.xcoms[RUN, task, -1, "sending"] = {"is_over": is_over, "rollbacks": []}
     assert of_run({"ti": ti}, DAG, RUN).in_doubt == {"killed": 1}
+
+
+def test_alerts_belong_to_a_run_and_not_to_the_rollback_of_a_block(history: History):
+    history.push("send", "alert_receipts", [receipt("alert")])
+    assert history.keys == ["alert"]
+    assert Tasks({"ti": history.ti}, ["send"], dag_id=DAG, run_id=RUN).sent().receipts == []

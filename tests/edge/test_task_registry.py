@@ -223,6 +223,35 @@ def test_a_callback_in_the_tasks_own_process_registers_its_receipt(
     assert len(registered(ti)) == 2
 
 
+@pytest.mark.parametrize(
+    ("exception", "keep_on_rollback", "stays"),
+    [
+        (ValueError("wrong"), None, True),
+        (None, None, False),
+        (ValueError("wrong"), False, False),
+        (None, True, True),
+    ],
+)
+def test_the_rollback_of_a_block_leaves_a_message_that_reports_a_failure(
+    sandbox: SandboxServer,
+    hook: DingTalkHook,
+    monkeypatch: pytest.MonkeyPatch,
+    exception: Exception | None,
+    keep_on_rollback: bool | None,
+    stays: bool,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "task")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "run")
+    ti = TaskInstance()
+    inside = {**context(ti), **({"exception": exception} if exception else {})}
+    for text in ("first", "second"):
+        to = {"open_conversation_id": GROUPS[0]}
+        DingTalkNotifier(to=to, text=text, keep_on_rollback=keep_on_rollback).notify(inside)
+    key = "alert_receipts" if stays else "receipts_0"
+    assert {receipt["process_query_key"] for receipt in ti.pushed(key)} == keys_in_chat(sandbox)
+    assert ("receipts_0" in ti.keys) is not stays
+
+
 def test_a_callback_elsewhere_pushes_nothing(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     # In the DAG processor a push is never answered.
     ti = TaskInstance()
@@ -232,7 +261,9 @@ def test_a_callback_elsewhere_pushes_nothing(sandbox: SandboxServer, hook: DingT
 
 
 @pytest.mark.parametrize(
-    ("store", "max_tries", "times"), [(None, 1, 1), (None, 0, 0), (TaskStateStore(), 1, 0)], ids=str
+    ("store", "max_tries", "times"),
+    [(None, 1, 1), (None, 0, 0), (TaskStateStore(), 1, 0)],
+    ids=["no store", "no retries", "store"],
 )
 def test_a_task_with_retries_is_told_once_that_they_lose_receipts(
     sandbox: SandboxServer,

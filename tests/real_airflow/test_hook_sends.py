@@ -18,7 +18,7 @@ SENT = {
     "killed": {"killed": 1},
     "second_try_without_a_send": {"first try": 1},
     "by_hand": {"by hand, first": 1, "by hand, second": 1},
-    "alerting": {"callback": 1},
+    "telling": {"callback": 1},
 }
 if VERSION < (3, 2):  # it runs no async task
     del SENT["asynchronous"]
@@ -57,10 +57,17 @@ def test_mapped_tasks_register_with_their_own_instance(run: Run, stage: Stage):
     assert len(set.union(*keys)) == 3
 
 
-def test_all_of_it_is_taken_back(run: Run, stage: Stage):
+def test_an_alert_of_the_failure_is_registered_and_stays(run: Run, stage: Stage):
+    [receipt] = run.xcom("alerting", "alert_receipts")
+    assert texts_of(stage, {receipt["process_query_key"]}) == {"alert": 1}
+    assert run.xcom("alerting", "receipts_0") is None
+
+
+def test_all_else_is_taken_back(run: Run, stage: Stage):
     assert run.state == "failed"
     assert run.states()["rollback"] == "success"
     everything = set(stage.dingtalk.messages())
-    assert texts_of(stage, everything) == TEXTS | LOST
-    found = {key for key in everything if stage.dingtalk.messages()[key]["text"] not in LOST}
+    assert texts_of(stage, everything) == TEXTS | LOST | {"alert": 1}
+    stays = [*LOST, "alert"]
+    found = {key for key in everything if stage.dingtalk.messages()[key]["text"] not in stays}
     assert classes(run.report("rollback"))["recalled"] == found == stage.dingtalk.gone()

@@ -71,7 +71,11 @@ def real_hook_sends():  # noqa: C901 -- one small task for each form
     def mapped(group: str) -> None:
         send("mapped", group)
 
-    @task(on_failure_callback=DingTalkNotifier(to={"open_conversation_id": GROUP}, text="callback"))
+    @task(on_success_callback=DingTalkNotifier(to={"open_conversation_id": GROUP}, text="callback"))
+    def telling() -> None:
+        pass
+
+    @task(on_failure_callback=DingTalkNotifier(to={"open_conversation_id": GROUP}, text="alert"))
     def alerting() -> None:
         raise AirflowFailException("The numbers are wrong.")
 
@@ -91,6 +95,7 @@ def real_hook_sends():  # noqa: C901 -- one small task for each form
         second_try_without_a_send()
         by_hand()
         mapped.expand(group=["cidgroup1", "cidgroup2", "cidgroup3"])
+        telling()
         alerting()
         work()
 
