@@ -1,1 +1,1 @@
-"""DingTalk's open platform: calls, errors, tokens and the one client with a socket. Imports no Airflow."""
+"""Client of DingTalk's open platform: endpoints, errors and tokens. It does not import Airflow."""

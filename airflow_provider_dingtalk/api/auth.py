@@ -1,6 +1,6 @@
-"""Who calls, and the access token they call with.
+"""Credentials of an app, and its access token.
 
-A token lives 7,200 seconds. DingTalk says to keep it and to renew it early:
+A token lives 7,200 seconds. DingTalk advises to cache it and to renew it early:
 https://open.dingtalk.com/document/development/obtain-the-access-token-of-an-internal-app
 """
 
@@ -18,34 +18,37 @@ from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.api.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
 from airflow_provider_dingtalk.api.errors import DingTalkError, without_frames
 
-#: Seconds before its end at which a token is renewed. DingTalk advises ten minutes.
+#: Seconds before a token expires at which it is renewed. DingTalk advises 10 minutes.
 RENEW_BEFORE_END = 600.0
-#: Seconds of life that a token is believed at most. DingTalk's live for two hours.
+#: Longest lifetime of a token that is accepted, in seconds. DingTalk's tokens live for 2 hours.
 LONGEST_LIFE = 86_400
 
-#: Runs sync code that may block, away from the event loop.
+#: Function that runs sync code outside the event loop, because the code may block.
 InThread = Callable[[Callable[[], str]], Awaitable[str]]
 
 
 class App(Protocol):
-    """An app's credentials."""
+    """Credentials of an app."""
 
     @property
     def key(self) -> str:
-        """What DingTalk counts calls by: the app, and for a third-party app also the organisation."""
+        """Key by which DingTalk counts calls.
+
+        It names the app, and for a third-party app also the organisation.
+        """
 
     async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
-        """The call that gets a token."""
+        """Return the request for an access token."""
 
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be shown."""
+        """Return the secret texts, which errors must never show."""
 
 
 class InternalApp(Struct, frozen=True, kw_only=True):
-    """An app of the organisation itself.
+    """Credentials of an organisation's internal app.
 
-    :param client_id: Client ID, once called AppKey.
-    :param client_secret: Client Secret, once called AppSecret.
+    :param client_id: Client ID, formerly AppKey.
+    :param client_secret: Client Secret, formerly AppSecret.
     """
 
     client_id: str
@@ -53,15 +56,15 @@ class InternalApp(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """What DingTalk counts calls by."""
+        """Key by which DingTalk counts calls."""
         return self.client_id
 
     async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
-        """The call that gets a token."""
+        """Return the request for an access token."""
         return GetAccessToken(app_key=self.client_id, app_secret=self.client_secret)
 
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be shown."""
+        """Return the secret texts, which errors must never show."""
         return (self.client_secret,)
 
     def __repr__(self) -> str:
@@ -73,12 +76,12 @@ class InternalApp(Struct, frozen=True, kw_only=True):
 
 
 class ThirdPartyApp(Struct, frozen=True, kw_only=True):
-    """A third-party app that an organisation has authorised.
+    """Credentials of a third-party app that an organisation has authorised.
 
     :param suite_key: SuiteKey, or CustomKey of a customised app.
     :param suite_secret: SuiteSecret or CustomSecret.
     :param corp_id: CorpId of the organisation.
-    :param suite_ticket: Gives the newest ticket that DingTalk pushed; asked at every renewal.
+    :param suite_ticket: Returns the newest ticket that DingTalk pushed; called at every renewal.
     """
 
     suite_key: str
@@ -88,21 +91,21 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """What DingTalk counts calls by."""
+        """Key by which DingTalk counts calls."""
         return f"{self.suite_key}/{self.corp_id}"
 
     async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
-        """The call that gets a token."""
+        """Return the request for an access token."""
         return GetCorpAccessToken(
             suite_key=self.suite_key,
             suite_secret=self.suite_secret,
             auth_corp_id=self.corp_id,
-            # It may ask a database: not on the event loop.
+            # It may query a database, so it does not run on the event loop.
             suite_ticket=await in_thread(self.suite_ticket),
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be shown."""
+        """Return the secret texts, which errors must never show."""
         return (self.suite_secret,)
 
     def __repr__(self) -> str:
@@ -113,10 +116,12 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
 
 
 class Tokens:
-    """The token of one app: got when first needed, renewed early, and once for all who wait.
+    """Token cache of one app.
 
-    :param request: Sends the call that gets a token, and counts it.
-    :param on_new: Told each new token before anybody uses it, to have it masked in logs.
+    A token is requested on first use and renewed early. Concurrent callers share one request.
+
+    :param request: Sends the request for a token, and counts it.
+    :param on_new: Receives each new token before its first use, to mask it in logs.
     """
 
     def __init__(
@@ -135,17 +140,18 @@ class Tokens:
         self._failed: DingTalkError | None = None
 
     async def get(self, used: Counter[str], dead: AccessToken | None = None) -> AccessToken:
-        """The current token.
+        """Return the current token, renewed if necessary.
 
-        :param used: Counts the request, if one is needed.
-        :param dead: A token that DingTalk just refused: who comes first renews it, the others take the new one.
+        :param used: Counts the request, if one is sent.
+        :param dead: Token that DingTalk just refused. The first caller renews it; the others take the new one.
+        :raises DingTalkError: If the request for a token fails.
         """
         seen = self._failures
         async with self._one_at_a_time:
             if self._failed and self._failures != seen:
-                # Somebody asked while we waited: the same question would get the same answer.
+                # The request of another caller failed during the wait, so an identical request is not sent.
                 raise copy(self._failed)
-            # By identity: DingTalk may give the same text again, which is a renewal nevertheless.
+            # Compared by identity, because DingTalk may renew a token without changing its text.
             current = self._current
             if current is None or current is dead or self._clock.monotonic() >= self._renew_at:
                 current = self._current = await self._renew(used)
@@ -160,9 +166,9 @@ class Tokens:
         self._failed = None
         if self._on_new and (problem := await _told(self._on_new, answer)):
             raise problem
-        # Any number of digits may come, and not all fit into a float.
+        # The answer may hold an integer too large for a float, so it is limited first.
         seconds = min(answer.expire_in, LONGEST_LIFE)
-        # A token shorter than the margin is used for half of its life instead of being renewed at each call.
+        # A token that lives less than the margin would be renewed at each call, so half of its life is used.
         self._renew_at = self._clock.monotonic() + max(seconds - RENEW_BEFORE_END, seconds / 2)
         return answer
 
@@ -171,7 +177,10 @@ class Tokens:
 
 
 async def _told(on_new: Callable[[str], Awaitable[Any]], token: AccessToken) -> Exception | None:
-    """Tell of a new token; give an error back without its frames, whose locals hold the token."""
+    """Report a new token to the callback.
+
+    :returns: The callback's error without its frames, because their locals hold the token.
+    """
     try:
         await on_new(token.access_token)
     except Exception as error:

@@ -1,9 +1,11 @@
-"""The client: the one place that talks to DingTalk.
+"""Client for DingTalk's API; the only module that sends requests to DingTalk.
 
-``await client.call(endpoint)`` gets the token, keeps the pace, sends, reads within a deadline, and either
-returns the endpoint's result or raises from the tree in :mod:`~airflow_provider_dingtalk.api.errors`. It
-sends again only what was not carried out (throttled, dead token, no connection) and what only reads. A
-recall or send without a clear answer is the caller's to settle: only they know what is at stake.
+``await client.call(endpoint)`` gets the token, applies the rate limit, sends the request and reads the answer
+within a timeout. It returns the endpoint's result or raises an error of
+:mod:`~airflow_provider_dingtalk.api.errors`.
+
+It retries calls that only read, and calls that were not carried out (throttled, dead token, connection failed).
+The caller decides about a send or recall in doubt, because only the caller knows the consequences of a retry.
 """
 
 from __future__ import annotations
@@ -49,15 +51,15 @@ from airflow_provider_dingtalk.api.wire import (
 
 Result = TypeVar("Result")
 
-#: Seconds for one request, from the first byte sent to the last byte read.
+#: Timeout of one request in seconds, from the connection to the last byte read.
 REQUEST_DEADLINE = 30.0
-#: Seconds to make a connection.
+#: Timeout of making a connection, in seconds.
 CONNECT_DEADLINE = 10.0
-#: Tries of a call that fails without harm.
+#: Maximum tries of a call whose retry is harmless.
 MAX_TRIES = 3
-#: Seconds that are waited here at most.
+#: Longest wait between two tries of a call, in seconds. The caller decides about longer ones.
 LONG_WAIT = 60.0
-#: Tries of a call that DingTalk throttles, about a second apart.
+#: Maximum tries of a throttled call, about 1 second apart.
 MAX_THROTTLED_TRIES = 60
 
 _UNSENT = (
@@ -70,11 +72,11 @@ _UNSENT = (
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a client tries.
+    """Timeout and retry limits of a client.
 
-    :param request_deadline: Seconds for one request, its whole body included.
-    :param tries: Tries of a call that fails without harm.
-    :param throttled_tries: Tries of a call that is throttled.
+    :param request_deadline: Timeout of one request in seconds, including its whole answer; default 30.
+    :param tries: Maximum tries of a call whose retry is harmless; default 3.
+    :param throttled_tries: Maximum tries of a throttled call; default 60.
     """
 
     request_deadline: float = REQUEST_DEADLINE
@@ -83,13 +85,17 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DingTalkClient:
-    """One app's way to DingTalk, for one event loop.
+    """Client of one app, for one event loop.
 
-    :param limiter: The pace; shared by all who call as this app.
+    :param app: Credentials of the app.
+    :param hosts: Base URLs of DingTalk or of the sandbox.
+    :param limiter: Rate limiter, shared by all clients of this app; default one of its own with 20 calls a second.
     :param ca_file: PEM file to trust instead of the usual certificates.
-    :param proxy: HTTP proxy; by default the environment's.
-    :param transport: The socket; by default TLS connections to the hosts, kept for a while.
-    :param on_token: Told each new token before it is used, to have it masked in logs.
+    :param proxy: HTTP proxy; default the environment's.
+    :param transport: HTTP transport; default pooled connections to the hosts.
+    :param clock: Source of time; default the system's.
+    :param patience: Timeout and retry limits.
+    :param on_token: Receives each new token before its first use, to mask it in logs.
     :param in_thread: Runs sync code that may block; default ``asyncio.to_thread``.
     """
 
@@ -116,7 +122,7 @@ class DingTalkClient:
         self._transports = {
             base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}
         }
-        # Each call beyond it would open one more connection.
+        # A call beyond the limit would open a further connection, so it waits here.
         self._gate = asyncio.Semaphore(self.in_flight)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
         self._banned_until = float("-inf")
@@ -125,17 +131,17 @@ class DingTalkClient:
         return f"DingTalkClient({self._app!r}, {self._hosts.api})"
 
     async def call(self, endpoint: Endpoint[Result], used: Counter[str] | None = None, why: str = "") -> Result:
-        """Call DingTalk.
+        """Call DingTalk, with retries.
 
-        :param used: Counts the requests that this call took, under ``why``, and those that were ``throttled``.
-        :param why: What the call is for; by default the API's name.
-        :raises DingTalkError: See the tree.
+        :param used: Counts the requests of this call under ``why``, and throttles under ``throttled``.
+        :param why: Purpose of the call; default the name of the API.
+        :raises DingTalkError: If the call failed or is in doubt; see the tree of errors.
         """
         tally = used if used is not None else Counter()
         tries = Tries(endpoint, self._patience)
         dead: AccessToken | None = None
         while True:
-            # Not one of these tries: the call for a token has its own.
+            # The request for a token has tries of its own, so it does not count here.
             token = await self._token_for(endpoint, tally, dead)
             try:
                 return await self._send(endpoint, token, tally, why or endpoint.name)
@@ -148,13 +154,14 @@ class DingTalkClient:
 
     @property
     def in_flight(self) -> int:
-        """Calls that are under way at once at most; whoever starts more has them wait."""
+        """Maximum number of calls in flight; further calls wait."""
         return min(self._limiter.in_flight or MAX_CONNECTIONS, MAX_CONNECTIONS)
 
     async def authenticate(self) -> None:
-        """Get a token, unless a living one is there.
+        """Get a token, unless a valid one is cached.
 
-        :raises AuthenticationError: DingTalk refuses the credentials.
+        :raises AuthenticationError: If DingTalk refuses the credentials.
+        :raises DingTalkError: If the request fails for another reason.
         """
         await self._tokens.get(Counter())
 
@@ -174,7 +181,7 @@ class DingTalkClient:
             return await self._tokens.get(used, dead)
         except (AmbiguousError, ServerError) as error:
             failed = error
-        # Whatever became of the call for a token: the call that needs it did not go out.
+        # The call was not sent, whatever the outcome of the request for a token.
         raise NotSentError(
             f"{endpoint.name}: no access token. {failed.message}",
             code="not_sent",
@@ -196,7 +203,7 @@ class DingTalkClient:
         raise answer
 
     def _take_to_heart(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
-        """Keep what an error says of the calls to come."""
+        """Apply an error's delay to later calls, and count throttles."""
         if isinstance(error, BannedError | ForeignPageError):
             self._banned_until = self._clock.monotonic() + error.retry_after
         elif isinstance(error, ThrottlingError):
@@ -205,7 +212,7 @@ class DingTalkClient:
             used["throttled"] += 1
 
     def _raise_if_banned(self, endpoint: Endpoint[Any]) -> None:
-        """Send nothing while this address is shut out: from all APIs, so by whoever asks."""
+        """Raise an error during a ban, because it covers all APIs."""
         left = self._banned_until - self._clock.monotonic()
         if left > 0:
             raise error_for("1111", "not sent: this address is shut out", endpoint=endpoint.name, retry_after=left)
@@ -216,9 +223,9 @@ class DingTalkClient:
     # ── one request ──────────────────────────────────────────────────────────────────────────────────
 
     async def _exchange(self, endpoint: Endpoint[Result], token: AccessToken | None) -> Result | DingTalkError:
-        """Send one request and read its answer; give the error back instead of raising it.
+        """Send one request and return its result or its error.
 
-        The frames below know the token: they must not be part of the error's traceback.
+        The frames below hold the token, so they must not be part of the error's traceback.
         """
         base_url, text = self._hosts.base_url(endpoint.http.host), token.access_token if token else ""
         try:
@@ -229,7 +236,8 @@ class DingTalkClient:
 
     async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
         seconds = self._patience.request_deadline
-        # Connecting ends first, so that "not sent" is not mistaken for "lost". The rest has one deadline.
+        # The connect timeout is shorter than the timeout of the request. Otherwise a failed connection would look
+        # like a call without a response.
         request.extensions = {"timeout": {"connect": min(CONNECT_DEADLINE, seconds / 2)}}
         try:
             async with asyncio.timeout(seconds):
@@ -238,7 +246,7 @@ class DingTalkClient:
             raise
         except _UNSENT as error:
             raise not_sent(endpoint.name, request.url, error) from None
-        except Exception as error:  # of any library: without an answer nobody knows
+        except Exception as error:  # of any library; without an answer the call is in doubt
             raise _lost(endpoint, request.url, type(error).__name__, seconds) from None
 
     async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
@@ -273,7 +281,7 @@ def _too_long(endpoint: Endpoint[Any]) -> Exception:
 
 
 class Tries:
-    """Decides whether a failed call is sent again, and when."""
+    """Retry state of one call."""
 
     def __init__(self, endpoint: Endpoint[Any], patience: Patience) -> None:
         self._repeatable = endpoint.http.effect is Effect.READ
@@ -281,12 +289,12 @@ class Tries:
         self._failed: Counter[str] = Counter()
 
     def again(self, error: DingTalkError) -> bool:
-        """Whether to send again after this error."""
+        """Count an error and return True if the call should be retried."""
         if _is_dead_token(error):
             self._failed["dead token"] += 1
             return self._failed["dead token"] == 1
         if isinstance(error, ThrottlingError):
-            # Whoever waits that long should not hold a worker meanwhile: the caller decides.
+            # A ban or a long wait would hold a worker slot, so the caller decides and may defer the task.
             if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
                 return False
             self._failed["throttled"] += 1
@@ -296,7 +304,11 @@ class Tries:
         return harmless and self._failed["other"] < self._patience.tries
 
     def wait(self, error: DingTalkError) -> float:
-        """Seconds until then: what DingTalk asks for, or half a second, then twice as long each time."""
+        """Return the seconds until the retry.
+
+        These are DingTalk's ``retry_after`` for throttles, 0 for a dead token, otherwise 0.5, doubled at each
+        failure.
+        """
         if isinstance(error, ThrottlingError):
             return error.retry_after
         if _is_dead_token(error):

@@ -1,4 +1,7 @@
-"""Time, handed in: what waits or reads the time takes a clock, so that tests need not wait."""
+"""Clock interface for code that waits or reads the time.
+
+Tests pass their own clock, so that they need not wait.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,29 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time and a way to let it pass."""
+    """Source of time, with a way to wait."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the time in seconds since the epoch, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment, never going back."""
+        """Return seconds since an arbitrary moment; they never decrease."""
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for a number of seconds."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """Clock of the operating system."""
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the time in seconds since the epoch, UTC."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds since some moment, never going back."""
+        """Return seconds since an arbitrary moment; they never decrease."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait for a number of seconds."""
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Where DingTalk is: two hosts as a pair, by region, or one loopback address for the sandbox."""
+"""Hosts of DingTalk by region, and of the sandbox on loopback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.endpoints import Host
 from airflow_provider_dingtalk.api.errors import ConfigurationError
 
-#: Top-level domain of each region. Keys are bound to a region.
+#: Top-level domain of each region. An app's credentials are bound to a region.
 REGIONS = {"international": "io", "cn": "com"}
 
 
@@ -21,14 +21,14 @@ class Hosts(Struct, frozen=True):
     oapi: str
 
     def base_url(self, host: Host) -> str:
-        """The base URL of a host."""
+        """Return the base URL of a host."""
         return self.api if host is Host.API else self.oapi
 
 
 def hosts_of_region(region: str) -> Hosts:
-    """The pair of hosts of a region.
+    """Return the hosts of a region.
 
-    :raises ConfigurationError: No such region.
+    :raises ConfigurationError: If the region is unknown.
     """
     if region not in REGIONS:
         raise ConfigurationError(f"region: {region!r} is none; use one of {', '.join(sorted(REGIONS))}.")
@@ -36,10 +36,11 @@ def hosts_of_region(region: str) -> Hosts:
 
 
 def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
-    """Both hosts at one address: the sandbox on loopback.
+    """Return both hosts at one address, as for the sandbox on loopback.
 
-    :param allowed: Other host names that whoever runs Airflow has allowed, reached by https only.
-    :raises ConfigurationError: Neither loopback nor allowed, or more than scheme, host and port.
+    :param allowed: Other host names that the administrator allows, by https only; default none.
+    :raises ConfigurationError: If the host is neither loopback nor allowed, or the URL has more than scheme, host
+        and port.
     """
     try:
         parts = urlsplit(url)
@@ -70,11 +71,11 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
 
 
 def is_address(name: str, version: int | None = None) -> bool:
-    """Whether it is an IP address, without brackets.
+    """Return True for an IP address without brackets and zone.
 
-    :param version: 4 or 6: of this version.
+    :param version: 4 or 6; default either.
     """
-    if "%" in name:  # a zone, which may be any text
+    if "%" in name:  # a zone may be any text
         return False
     try:
         return version in (None, ipaddress.ip_address(name).version)
@@ -83,5 +84,5 @@ def is_address(name: str, version: int | None = None) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether it is a name or an address of this machine alone, without brackets."""
+    """Return True for ``localhost`` and for loopback addresses without brackets."""
     return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)

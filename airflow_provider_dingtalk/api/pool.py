@@ -1,7 +1,7 @@
-"""aiohttp's connection pool, with two additions.
+"""Connection pool of aiohttp, with two additions.
 
-It records whether a connection was handed out for a request, which separates "not sent" from "no answer"; and
-it reuses a connection only while the other side is silent.
+It records whether a request got a connection, which separates a failed connection from a missing response. It
+reuses a connection only if no unexpected bytes arrived on it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 
-#: Seconds for which an idle connection is kept.
+#: Lifetime of an idle connection, in seconds.
 KEEP_ALIVE = 5.0
-#: Headers that aiohttp would add.
+#: Headers that aiohttp adds by default.
 _ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
 class Attempt:
-    """One request; from the moment it has a connection, it may have been sent."""
+    """State of one request, which may be sent once connected."""
 
     __slots__ = ("is_connected",)
 
@@ -38,12 +38,12 @@ class Attempt:
         self.is_connected = False
 
 
-#: The attempt that the running task makes.
+#: Attempt of the running task.
 current_attempt: ContextVar[Attempt] = ContextVar("dingtalk_attempt")
 
 
 class Pool(aiohttp.TCPConnector):
-    """Connections to one host."""
+    """Pool of connections to one host."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -52,13 +52,13 @@ class Pool(aiohttp.TCPConnector):
 
     @property
     def is_orphaned(self) -> bool:
-        """Whether its event loop was closed."""
+        """State of the pool's event loop: True if it was closed."""
         return self._home.is_closed()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        """Hand out a connection for a request."""
+        """Return a usable connection for a request."""
         while not self._is_usable(connection := await super().connect(req, traces, timeout)):
             connection.close()
         current_attempt.get().is_connected = True
@@ -75,31 +75,34 @@ class Pool(aiohttp.TCPConnector):
 
 
 def _is_silent(protocol: ResponseHandler) -> bool:
-    """Tell whether nothing arrived: no end, and no bytes that would be taken for the next answer."""
+    """Return True if a connection is open and no bytes arrived.
+
+    Such bytes would be taken for the next answer.
+    """
     socket = protocol.transport.get_extra_info("socket") if protocol.transport else None
     if socket is None or socket.fileno() < 0:
         return False
-    # The operating system is asked, because the event loop may not have read it yet.
+    # The event loop may not have read them yet, so the operating system is asked.
     poll = select.poll()
     poll.register(socket.fileno(), select.POLLIN)
     return not poll.poll(0)
 
 
 def new_session(limit: int, context: ssl.SSLContext | None) -> aiohttp.ClientSession:
-    """Make a session on the running event loop, with all switched off that nobody asked for.
+    """Create a session without aiohttp's optional features on the running loop.
 
-    :param limit: Connections at once.
-    :param context: TLS context for ``https``.
+    :param limit: Maximum number of connections.
+    :param context: TLS context for ``https``; None means aiohttp's default.
     """
     return aiohttp.ClientSession(
         connector=Pool(
             limit=limit,
             keepalive_timeout=KEEP_ALIVE,
             ssl=context or True,
-            # The system's, which knows /etc/hosts, also where aiodns is installed.
+            # aiohttp would use aiodns where it is installed; the system's resolver reads /etc/hosts.
             resolver=aiohttp.ThreadedResolver(),
         ),
-        timeout=aiohttp.ClientTimeout(total=None),  # the client has a deadline of its own
+        timeout=aiohttp.ClientTimeout(total=None),  # the client has its own timeout
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=_ADDED,
         auto_decompress=False,
@@ -109,19 +112,22 @@ def new_session(limit: int, context: ssl.SSLContext | None) -> aiohttp.ClientSes
 
 
 async def closed_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Close a session when this generator is closed: by its owner, or by the event loop at its end."""
+    """Close a session when this generator is closed.
+
+    Its owner closes it, or the event loop at its end.
+    """
     try:
         yield
     finally:
         await session.close()
-        # A socket is closed in the loop's next turn, which may be its last.
+        # The event loop closes a socket in its next iteration, so that iteration must take place.
         await asyncio.sleep(0)
 
 
 class BrokenError(Exception):
-    """A connection broke.
+    """Error for a broken connection.
 
-    :param error: What aiohttp raised.
+    :param error: Exception of aiohttp.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -130,9 +136,11 @@ class BrokenError(Exception):
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a request whose connection broke: it repeats each GET once.
+    """Keep aiohttp from repeating a request whose connection broke.
 
-    :raises BrokenError: In place of the errors after which aiohttp repeats.
+    aiohttp repeats each GET once.
+
+    :raises BrokenError: If an error occurs after which aiohttp would repeat the request.
     """
     try:
         return await handler(request)
@@ -143,10 +151,10 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 def drop_after_loop(session: aiohttp.ClientSession) -> None:
     """Drop a session whose event loop was closed without ending its generators.
 
-    Otherwise aiohttp logs an error for it. The sockets are closed when their transports are collected.
+    Otherwise aiohttp logs an error. The sockets close when Python collects their transports.
     """
     connector = session.connector
     if isinstance(connector, Pool) and connector.is_orphaned:
         session.detach()
-        with contextlib.suppress(StopIteration):  # nothing is waited for: there is no loop
+        with contextlib.suppress(StopIteration):  # without an event loop there is nothing to wait for
             connector.close().send(None)

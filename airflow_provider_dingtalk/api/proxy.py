@@ -1,4 +1,4 @@
-"""The HTTP proxy on the way to DingTalk: of the connection, or of the environment."""
+"""HTTP proxy for calls to DingTalk, from connection or environment."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
-    """An HTTP proxy. Its credentials are shown nowhere.
+    """HTTP proxy. Its credentials are never shown.
 
     :param url: Scheme, host and port.
-    :param authorization: Value of the header ``Proxy-Authorization``; empty without credentials.
+    :param authorization: Value of the header ``Proxy-Authorization``; default empty, without credentials.
     """
 
     url: str
@@ -30,26 +30,26 @@ class Proxy(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """Host and port."""
+        """Address as host and port."""
         return self.url.partition("://")[2]
 
     def headers(self) -> dict[str, str] | None:
-        """Make the headers that go to the proxy alone."""
+        """Return the headers for the proxy only; None without credentials."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else None
 
     def __repr__(self) -> str:
         return f"Proxy({self.url!r})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec gives rich, and so Airflow's tracebacks, all fields.
+        # msgspec passes all fields to rich, and so to Airflow's tracebacks, so this method leaves the secret out.
         return [("url", self.url)]
 
 
 def parse_proxy(text: str, name: str) -> Proxy:
     """Parse ``host:port`` or ``http://user:password@host:port``, as curl and requests do.
 
-    :param name: Where it is written, for the error.
-    :raises ConfigurationError: If it cannot work. The value, which may hold a password, is not shown.
+    :param name: Name of the option, for the error.
+    :raises ConfigurationError: If it is invalid. The error does not show the value, which may hold a password.
     """
     parsed = _parsed(text)
     del text  # this frame is part of the error's traceback
@@ -63,10 +63,10 @@ def parse_proxy(text: str, name: str) -> Proxy:
 
 
 def environment_proxy(base_url: str) -> Proxy | None:
-    """Find the proxy that ``HTTPS_PROXY`` or ``ALL_PROXY`` names, unless ``NO_PROXY`` excepts the host.
+    """Find the proxy of ``HTTPS_PROXY`` or ``ALL_PROXY``, unless ``NO_PROXY`` excludes the host.
 
-    :param base_url: Scheme and host. Loopback and ``http`` have no proxy.
-    :raises ConfigurationError: If the variable holds what cannot work.
+    :param base_url: Scheme and host. Loopback addresses and ``http`` use no proxy.
+    :raises ConfigurationError: If the variable is not a valid proxy.
     """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
@@ -79,7 +79,7 @@ def environment_proxy(base_url: str) -> Proxy | None:
 
 
 def _parsed(text: str) -> Proxy | str:
-    """Parse a proxy, or say what is wrong with it."""
+    """Parse a proxy, or return a description of its error."""
     try:
         parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
         port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
@@ -107,7 +107,10 @@ def _authorization(parts: SplitResult) -> str:
 
 
 def _is_excepted(host: str, netloc: str) -> bool:
-    """Tell whether ``NO_PROXY`` names a host: itself, its domain, its network, or ``*``."""
+    """Return True if ``NO_PROXY`` matches a host.
+
+    An entry is a host, a domain, a network, or ``*``.
+    """
     exceptions = urllib.request.getproxies().get("no", "").replace(",", " ").split()
     return bool(urllib.request.proxy_bypass(netloc)) or any(_matches(host, one) for one in exceptions)
 

@@ -1,7 +1,7 @@
-"""HTTP on aiohttp's engine, behind httpx's interface.
+"""HTTP transport on aiohttp with httpx's interface.
 
-aiohttp brings pooling, proxies, IPv6, several addresses of one name, and uvloop. What else it could do is off:
-redirects, cookies, ``.netrc``, decompression, the environment's settings, and repeating a request by itself.
+aiohttp provides pooling, proxies, IPv6, several addresses of one name, and uvloop. Its other features are off:
+redirects, cookies, ``.netrc``, decompression, the environment's settings, and its own retries.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from airflow_provider_dingtalk.api.pool import (
 from airflow_provider_dingtalk.api.proxy import Proxy, environment_proxy
 from airflow_provider_dingtalk.api.unreachable import connect_error
 
-#: Connections kept, and calls in flight, where nothing asks for fewer: 333 calls a second, which 10,000 waits with
-#: a poll each 30 s make, at up to 96 ms each.
+#: Maximum number of connections, and of calls in flight without a rate limit. 10,000 waits with a poll every 30 s
+#: make 333 calls a second, and 32 connections carry them at up to 96 ms each.
 MAX_CONNECTIONS = 32
 
 
 def transport_for(base_url: str, ca_file: str | None = None, proxy: Proxy | None = None) -> AiohttpTransport:
-    """Make the transport to one host.
+    """Create the transport for one host.
 
     :param base_url: Scheme and host.
     :param ca_file: PEM file to trust instead of the usual certificates.
-    :param proxy: Proxy for ``https``; by default the environment's. Plain ``http`` has none.
-    :raises ConfigurationError: If certificates cannot be read, or the environment's proxy cannot work.
+    :param proxy: Proxy for ``https``; default the environment's. Plain ``http`` uses none.
+    :raises ConfigurationError: If the certificates cannot be read, or the environment's proxy is invalid.
     """
     if not base_url.startswith("https:"):
         return AiohttpTransport()
@@ -44,10 +44,10 @@ def transport_for(base_url: str, ca_file: str | None = None, proxy: Proxy | None
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """One aiohttp session, made on the event loop of the first request.
+    """Transport with one aiohttp session, created by the first request.
 
-    :param context: TLS context for ``https``.
-    :param proxy: Proxy for all requests.
+    :param context: TLS context for ``https``; default aiohttp's.
+    :param proxy: Proxy for all requests; default None.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None, proxy: Proxy | None = None) -> None:
@@ -57,11 +57,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._closing: AsyncGenerator[None, None] | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and read the head of its answer.
+        """Send a request and read the headers of its answer.
 
-        :raises httpx.ConnectError: If there is no connection. Nothing was sent.
+        :raises httpx.ConnectError: If the connection failed. Nothing was sent.
         :raises httpx.RemoteProtocolError: If the answer is not HTTP, or ends too early.
-        :raises httpx.ReadError: If the connection broke after the request was begun.
+        :raises httpx.ReadError: If the connection broke after the start of the request.
         """
         attempt = Attempt()
         current_attempt.set(attempt)
@@ -75,7 +75,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer))
             answer.close()
             problem = httpx.RemoteProtocolError("switched protocols")
-        # Outside the handler: the error's context would carry the request.
+        # Inside the handler, the error's context would hold the request, so it is raised here.
         raise problem
 
     async def aclose(self) -> None:
@@ -111,12 +111,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 def _url(url: httpx.URL) -> URL:
-    """Give the address as it is sent: read and encoded again, a host may be another one's."""
+    """Return the URL exactly as httpx sends it.
+
+    Decoding and encoding it again could change the host.
+    """
     return URL(f"{url.scheme}://{url.netloc.decode('ascii')}{url.raw_path.decode('ascii')}", encoded=True)
 
 
 def _lost(error: Exception) -> httpx.TransportError:
-    """Make the error for a connection that broke, without the request that aiohttp's holds."""
+    """Return the error for a broken connection, without its request."""
     kind = httpx.ReadError if isinstance(error, OSError) else httpx.RemoteProtocolError
     return kind(type(error).__name__)
 
@@ -140,5 +143,6 @@ class _Body(httpx.AsyncByteStream):
         raise problem
 
     async def aclose(self) -> None:
-        # A connection whose answer was read to its end is in the pool again; any other one is closed.
+        # After a completely read answer the connection is in the pool again, so this closes only other
+        # connections.
         self._answer.close()

@@ -1,4 +1,4 @@
-"""Why there is no connection, and what a person can do about it."""
+"""Causes of failed connections, and the next step for the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.api.proxy import Proxy
 
 
 class Cause(StrEnum):
-    """Why a connection cannot be made."""
+    """Cause of a failed connection."""
 
     NAME = "name"
     REFUSED = "refused"
@@ -29,9 +29,9 @@ class Cause(StrEnum):
 
 
 class NoConnectionError(httpx.ConnectError):
-    """No connection; nothing was sent.
+    """Error for a failed connection. Nothing was sent.
 
-    :param detail: What happened, without secrets.
+    :param detail: Description of the failure, without secrets.
     """
 
     def __init__(self, cause: Cause, detail: str) -> None:
@@ -82,7 +82,7 @@ _SANDBOX = _Advice(
 
 
 def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> NotSentError:
-    """Make the client's error for a call that no connection was made for."""
+    """Return the client's error for a call whose connection failed."""
     known = error if isinstance(error, NoConnectionError) else None
     cause = known.cause if known else Cause.OTHER
     advice = _SANDBOX if cause is Cause.REFUSED and is_loopback(url.host) else _ADVICE[cause]
@@ -96,14 +96,14 @@ def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> NotSentError:
 
 
 def address_of(url: httpx.URL) -> str:
-    """Give host and port of a URL."""
+    """Return host and port of a URL."""
     host = url.raw_host.decode("ascii", "replace")
     port = url.port or (443 if url.scheme == "https" else 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def connect_error(error: Exception, proxy: Proxy | None) -> NoConnectionError:
-    """Sort what aiohttp raised before it had a connection."""
+    """Convert an error that aiohttp raised before it had a connection."""
     via = f"the proxy {proxy.address}" if proxy else ""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         cause = Cause.PROXY_LOGIN if error.status == 407 else Cause.PROXY

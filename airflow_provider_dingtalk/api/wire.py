@@ -1,7 +1,7 @@
-"""Requests and answers as bytes: how a call is written down, and how an answer is read.
+"""Encoding of requests and decoding of answers.
 
-Nothing here waits or has a socket. The token of the old host goes into the URL, as DingTalk demands, in
-:func:`request_for` and nowhere else; the request it returns is never logged.
+Nothing here waits or uses a socket. Only :func:`request_for` writes the token of the old host into the URL, as
+DingTalk requires. Its request is never logged.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from airflow_provider_dingtalk.api.errors import (
 
 Result = TypeVar("Result")
 
-#: Longest answer that is read, in bytes. DingTalk's longest, a page of 200 readers, has a few kilobytes.
+#: Maximum size of an answer, in bytes. DingTalk's longest, a page of 200 readers, has a few kilobytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-#: How long a ban lasts if the answer does not say, in seconds.
+#: Duration of a ban if the answer names none, in seconds.
 BAN_SECONDS = 300.0
-#: Longest wait that an answer can talk us into, in seconds.
+#: Longest accepted wait of an answer, in seconds.
 MAX_RETRY_AFTER = 300.0
-#: What of DingTalk's error texts is shown, in characters.
+#: Maximum length of DingTalk's text in an error, in characters.
 _MAX_MESSAGE = 200
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "airflow-provider-dingtalk"}
@@ -44,8 +44,9 @@ _SUBCODE = re.compile(r"subcode=(-?\d+)")
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """An answer as it came.
+    """Undecoded answer.
 
+    :param status_code: HTTP status.
     :param body: At most :data:`MAX_BODY_BYTES`.
     """
 
@@ -55,16 +56,17 @@ class Wire(msgspec.Struct, frozen=True):
 
 
 def announced_length(headers: Mapping[str, str]) -> int:
-    """Bytes that an answer says it has; 0 if it does not say."""
+    """Return ``Content-Length`` in bytes; 0 if missing or invalid."""
     length = headers.get("content-length", "")
     return int(length) if _LENGTH.fullmatch(length) else 0
 
 
 def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Request:
-    """A call as an HTTP request.
+    """Build the HTTP request of a call.
 
-    :param base_url: Scheme and host, without a slash at the end.
-    :raises InvalidInputError: A field is missing, of a wrong type, or over DingTalk's limit.
+    :param base_url: Scheme and host, without a trailing slash.
+    :param token: Access token; empty for calls without one.
+    :raises InvalidInputError: If a field is missing, has a wrong type, or exceeds DingTalk's limit.
     """
     try:
         return _request(endpoint, base_url, token, fields_of(endpoint))
@@ -74,7 +76,7 @@ def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Req
         problem = "holds something that JSON has no form for"
     except UnicodeEncodeError:
         problem = "holds half a surrogate pair, which is no text"
-    # Outside the handler: the error's context would carry the text that could not be encoded.
+    # Inside the handler, the error's context would hold the text that could not be encoded, so it is raised here.
     raise InvalidInputError(endpoint.name, problem)
 
 
@@ -100,7 +102,10 @@ def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[st
 
 @functools.lru_cache(maxsize=64)
 def _url(text: str) -> httpx.URL:
-    """An address without a query: there is one for each API, and reading it takes a tenth of a call."""
+    """Parse a URL without a query.
+
+    There is one for each API, and parsing takes a tenth of a call, so they are cached.
+    """
     return httpx.URL(text)
 
 
@@ -109,11 +114,11 @@ def _as_text(value: Any) -> str:
 
 
 def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = ()) -> Result:
-    """What an answer says.
+    """Decode an answer.
 
-    :param secrets: Texts to take out of errors, which are worded by DingTalk, or by who answered in its place.
-    :raises ResponseError: DingTalk's error, by its code.
-    :raises UnexpectedResponseError: The answer is none that DingTalk documents.
+    :param secrets: Texts to mask in errors, because DingTalk or a proxy may repeat them; default none.
+    :raises ResponseError: If DingTalk answered with an error code; the code decides the class.
+    :raises UnexpectedResponseError: If DingTalk does not document such an answer.
     """
     _raise_if_shut_out(endpoint, wire)
     body = _json_object(endpoint, wire)
@@ -131,9 +136,13 @@ def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = (
 
 
 def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
-    """See whether the answer is the page that shuts out an address: HTML, or JSON of its own under HTTP 200.
+    """Raise an error for a ban or an HTML page.
 
+    DingTalk bans an address with HTML, or with special JSON under HTTP 200:
     https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
+
+    :raises BannedError: If the answer holds DingTalk's ban.
+    :raises ForeignPageError: If the answer is another HTML page.
     """
     head = wire.body[:8192]
     minutes = _BAN_MINUTES.search(head)
@@ -170,7 +179,7 @@ def _error(
     code, *texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
     if not code:
         return None
-    if code not in CODES:  # what is in the table is no secret, even where it holds a very short one
+    if code not in CODES:  # a known code may contain a very short secret, and masking would corrupt it
         code = _masked(code, secrets)
     message, request_id = (_masked(text, secrets) for text in texts)
     return error_for(
@@ -190,9 +199,12 @@ def _new_error(wire: Wire, body: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
-    """Code, text and request id of the old host, which wraps the cause in 88 and ``sub_code``.
+    """Return code, text and request id of an old host's error.
 
-    Where ``sub_code`` is missing, the cause still stands in the text: ``ding talk error[subcode=90002,…]``.
+    The old host wraps the cause in code 88 and ``sub_code``. If ``sub_code`` is missing, the text holds the cause,
+    e.g. ``ding talk error[subcode=90002,…]``.
+
+    :returns: Three empty texts if ``errcode`` is 0.
     """
     code, message = _text(body.get("errcode")), _text(body.get("errmsg"))
     if code == "0":
@@ -209,22 +221,30 @@ def _text(value: Any) -> str:
         return ""
     try:
         text = str(value)
-    except ValueError:  # an integer of more digits than Python will print
+    except ValueError:  # an integer of more digits than Python prints
         return ""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _masked(text: str, secrets: tuple[str, ...]) -> str:
-    """The beginning of a text, without secrets: each character of them as it is or quoted as in a URL."""
+    """Mask the secrets in a text and shorten it to 200 characters.
+
+    Each character of a secret may be quoted as in a URL.
+    """
     for secret in filter(None, secrets):
         anyhow = "".join(f"(?:{re.escape(char)}|{re.escape(quote(char, safe=''))})" for char in secret)
         text = re.sub(anyhow, "***", text, flags=re.IGNORECASE)
-    # Cut short only now: half a secret would have passed unseen.
+    # Shortened last, because a cut secret would not be found.
     return text[:_MAX_MESSAGE]
 
 
 def _retry_after(wire: Wire) -> dict[str, float]:
-    """``Retry-After`` in seconds, if it is a sensible number. DingTalk documents none."""
+    """Return ``Retry-After`` within 1 and 300 seconds, if numeric.
+
+    DingTalk does not document this header.
+
+    :returns: ``{"retry_after": seconds}``, or an empty dict.
+    """
     text = wire.headers.get("retry-after", "")
     if re.fullmatch(r"\d{1,6}", text):
         return {"retry_after": min(max(float(text), 1.0), MAX_RETRY_AFTER)}
@@ -232,7 +252,7 @@ def _retry_after(wire: Wire) -> dict[str, float]:
 
 
 def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> UnexpectedResponseError:
-    # The answer is foreign text and stays out of the message, but for a plain content type.
+    # The answer is untrusted text, so the message holds nothing of it except a well-formed content type.
     found = _CONTENT_TYPE.match(wire.headers.get("content-type", ""))
     content_type = found.group() if found else "no known type"
     return unexpected_answer(
@@ -241,7 +261,7 @@ def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> Unexpected
 
 
 def unexpected_answer(endpoint: Endpoint[Any], problem: str) -> UnexpectedResponseError:
-    """The error for an answer that DingTalk documents nowhere."""
+    """Return the error for an answer that DingTalk does not document."""
     return UnexpectedResponseError(
         f"{endpoint.name}: {problem}.",
         code="unexpected_answer",
