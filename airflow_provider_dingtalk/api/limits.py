@@ -1,6 +1,6 @@
-"""Pace: at most so many calls a second, per app and API.
+"""Rate limit of calls, per app and API.
 
-DingTalk counts 20 calls a second per app and API (standard edition), in windows whose shape it does not tell:
+DingTalk allows 20 calls a second per app and API (standard edition). It does not document the shape of its window:
 https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
 """
 
@@ -18,40 +18,44 @@ from airflow_provider_dingtalk.api.shared_pace import Alone, Register, Shared
 
 #: DingTalk-imposed limit of the standard edition.
 DEFAULT_CALLS_PER_SECOND = 20.0
-#: Calls under way at once where there is a limit: enough for 60 a second at 150 ms each. When DingTalk says "too
-#: many", all that are under way are refused, and when a process is killed, all of them are in doubt.
+#: Maximum number of calls in flight under a rate limit; enough for 60 calls a second at 150 ms each. A throttle
+#: refuses all calls in flight, and a killed process leaves all of them in doubt.
 IN_FLIGHT = 10
-#: Seconds after which a register that was busy is asked again.
+#: Seconds until a busy register is tried again.
 ASK_AGAIN = 0.002
 
 
 class Pace:
-    """Slots for the calls to one API. A slot is free again one window after its call *ended*.
+    """Rate limiter of one API. A permit is free again one window after its call *ended*.
 
-    Anchored at the answer, the pace holds whatever the shape of DingTalk's window: it counted the call
-    somewhere between our sending it and its answering.
+    DingTalk counts a call between its request and its answer. Measured from the answer, the rate limit holds for
+    any shape of DingTalk's window.
 
-    :param register: Where the calls are written down: for this process alone, or for all of the host.
+    :param register: Store of the calls, for this process alone or for all processes of the host.
     """
 
     def __init__(self, rate: Rate, clock: Clock, register: Register) -> None:
         self._rate = rate
         self._clock = clock
         self._register = register
-        # One asks for all, in the order of their coming. The others would only ask the same.
+        # Calls wait in the order of their arrival, and only the first one asks the register. The others would get
+        # the same answer.
         self._queue = asyncio.Lock()
         self._under_way = 0
-        #: No slot is free before, as the register was last.
+        #: Earliest time of the next permit, as of the last register access.
         self._free_at = float("-inf")
 
     def hold(self, seconds: float) -> None:
-        """Let no call begin for so many seconds, and fewer for a while: DingTalk just said there were too many."""
+        """Block calls after a throttle, then reduce the rate.
+
+        :param seconds: Seconds to block all calls.
+        """
         now = self._clock.monotonic()
         self._register.note(lambda book: book.throttled(self._rate, now, seconds))
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it for the length of a call."""
+        """Wait for a permit and hold it during a call."""
         number = secrets.randbits(62) | 1
         async with self._queue:
             while not self._begins(number):
@@ -62,11 +66,16 @@ class Pace:
         finally:
             self._under_way -= 1
             now = self._clock.monotonic()
-            # While others are under way it may wait for the next beginning, which takes a file anyway.
+            # While other calls are in flight, the note may wait for the next call, which opens the file anyway.
             self._register.note(lambda book: book.end(self._rate, now, number), at_once=not self._under_way)
 
     def _begins(self, number: int) -> bool:
-        """Whether the call begins now; else it may at ``_free_at``. Asking takes a file: not before that."""
+        """Begin the call, or set ``_free_at`` to its next chance.
+
+        Asking the register opens a file, so it is not asked before ``_free_at``.
+
+        :returns: True if the call began.
+        """
         if self._free_at > self._clock.monotonic():
             return False
         wait = self._register.ask(lambda book: self._begin(book, number))
@@ -82,12 +91,13 @@ class Pace:
 
 
 class Limiter:
-    """A pace for each API of one app.
+    """Rate limiter of one app, with a separate limit for each API.
 
-    :param calls_per_second: Calls DingTalk allows per API; ``0`` or less: no limit.
-    :param folder: Where the processes of this host share their pace, see
-        :class:`~airflow_provider_dingtalk.api.pace_file.PaceFile`. Without it each keeps its own.
-    :param app: Names the app there.
+    :param calls_per_second: Calls a second that DingTalk allows per API; default 20. ``0`` or less disables the
+        limit.
+    :param folder: Folder in which the processes of this host share the rate limit, see
+        :class:`~airflow_provider_dingtalk.api.pace_file.PaceFile`. Default None: each process has its own.
+    :param app: Name of the app in that folder.
     """
 
     def __init__(
@@ -105,16 +115,22 @@ class Limiter:
 
     @property
     def in_flight(self) -> int | None:
-        """Calls that should be under way at once at most. None: there is no limit that asks for it."""
+        """Maximum number of calls in flight; None without a rate limit."""
         return None if self._rate is None else IN_FLIGHT
 
     def slot(self, api: str) -> AbstractAsyncContextManager[None]:
-        """Wait until a call to ``api`` may begin, and count it until one window after it ended."""
+        """Return a context that holds a permit for a call to ``api``.
+
+        It waits for the permit at its start. The call counts until one window after its end.
+        """
         pace = self._pace(api)
         return pace.slot() if pace else nullcontext()
 
     def hold(self, api: str, seconds: float) -> None:
-        """Let no call to ``api`` begin for so many seconds, and fewer for a while: one was just throttled."""
+        """Block calls to ``api`` after a throttle, then reduce the rate.
+
+        :param seconds: Seconds to block all calls to ``api``.
+        """
         if pace := self._pace(api):
             pace.hold(seconds)
 

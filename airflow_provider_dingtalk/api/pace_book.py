@@ -1,7 +1,7 @@
-"""Who calls now, who called within the last second, and what DingTalk said to it: the arithmetic of the pace.
+"""State and arithmetic of the rate limit of one API.
 
-A book is plain data, so that one process can keep it in memory and several can keep it in a file. All times
-are readings of one monotonic clock, in seconds.
+A book is plain data, so that one process can keep it in memory and several processes can share it in a file. All
+times are readings of one monotonic clock, in seconds.
 """
 
 from __future__ import annotations
@@ -10,37 +10,38 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-#: The window in which DingTalk counts, in seconds.
+#: Window in which DingTalk counts calls, in seconds.
 WINDOW = 1.0
-#: Seconds after which a call that never ended is believed dead, as that of a killed process: longer than a
-#: request may take, its way through the gate included.
+#: Seconds after which a call without an end is dropped, because its process may be dead. Longer than a request may
+#: take, its wait at the client's gate included.
 LEASE = 45.0
-#: Seconds without a throttle answer until the pace grows again, and those in which its growth doubles.
+#: Seconds after a throttle until the rate grows again, and seconds in which its growth doubles.
 QUIET = 10.0
 DOUBLING = 2.0
-#: Seconds after a throttle answer for which calls begin one after the other.
+#: Seconds after a throttle for which calls are spaced.
 CAREFUL = 60.0
-#: Part of what went through that is taken next: some room for those who use the app too.
+#: Fraction of the successful calls that is allowed next. The rest is left to other clients of the app.
 ROOM = 0.95
-#: Part of the pace that is kept when DingTalk says "too many" for the first time, and at least later.
+#: Fraction of the rate that remains after the first throttle, and the least fraction after later ones.
 KEPT_AT_FIRST = 0.5
 KEPT_LATER = 0.85
-#: Where there may be too many, calls begin one after the other, so that few are under way when DingTalk says so:
-#: this part of an even gap apart.
+#: Gap between spaced calls, as a fraction of an even gap. Calls are spaced where a throttle is likely, so that it
+#: meets few calls in flight.
 EVEN = 0.7
-#: Calls that begin at once after a pause: so many, and so much of all slots. A stranger may be there.
+#: Burst after a pause: number of calls, and fraction of all permits. The larger one applies. The burst is limited
+#: because another client may use the app.
 AT_ONCE, AT_ONCE_SHARE = 15, 0.5
-#: Round trips that are looked back at, and the part of the shortest that is surely spent on the way.
+#: Number of recent round trips, and the fraction of the shortest one that is certainly network time.
 TRIPS, SURE = 20, 0.9
-#: Seconds that anybody is held back at most.
+#: Longest time for which a throttle blocks calls, in seconds.
 LONGEST_HOLD = 300.0
 
 
 class Rate(Struct, frozen=True):
-    """What one caller believes to be allowed.
+    """Rate limit as configured for one client.
 
-    :param slots: Calls within a window.
-    :param window: Seconds until a slot is free again after the call on it ended.
+    :param slots: Permits within a window.
+    :param window: Seconds from the end of a call until its permit is free again; default 1.
     """
 
     slots: int
@@ -48,16 +49,19 @@ class Rate(Struct, frozen=True):
 
     @classmethod
     def of(cls, calls_per_second: float) -> Rate:
-        """The rate for so many calls a second; below one, a single slot that takes longer to come back."""
+        """Return the rate for a number of calls a second.
+
+        Below 1 there is a single permit with a longer window.
+        """
         window = WINDOW if calls_per_second >= 1 else WINDOW / calls_per_second
         return cls(max(1, int(calls_per_second)), window)
 
 
 class Call(Struct, array_like=True):
-    """A slot that is taken.
+    """Permit in use.
 
-    :param until: When it is free again; while the call is under way, when its lease ends.
-    :param number: Which call is under way; 0 when it has ended.
+    :param until: Time at which the permit is free again; for a call in flight, the end of its lease.
+    :param number: Number of the call in flight; 0 after its end.
     """
 
     until: float
@@ -65,15 +69,16 @@ class Call(Struct, array_like=True):
 
 
 class Book(Struct):
-    """The calls to one API.
+    """State of the rate limit of one API.
 
-    :param format: Changes with the meaning of the fields: a book of another format is none.
-    :param not_before: No call begins before.
-    :param share: Slots that were left to us when DingTalk last said "too many"; 0 if it never did.
-    :param cut_at: When that was.
-    :param since: When calls began, after a pause.
-    :param last: When the last call began.
-    :param trips: Seconds that the last calls took.
+    :param format: Format of the data. It changes with the meaning of the fields, and other formats are refused.
+    :param not_before: Time before which no call begins.
+    :param share: Permits left to this client after the last throttle; 0 if there was none.
+    :param cut_at: Time of the last throttle.
+    :param since: Time of the first call after a pause.
+    :param last: Time at which the last call began.
+    :param trips: Durations of the last 20 calls, in seconds.
+    :param calls: Permits in use.
     """
 
     format: Literal[2] = 2
@@ -86,10 +91,10 @@ class Book(Struct):
     calls: list[Call] = field(default_factory=list)
 
     def begin(self, rate: Rate, now: float, number: int) -> float:
-        """Begin a call, if one may begin now.
+        """Begin a call if a permit is free.
 
-        :param number: Names the call until it ends; not 0.
-        :returns: 0 if the call began, else as :meth:`wait`.
+        :param number: Number of the call until its end; not 0.
+        :returns: 0 if the call began, otherwise the seconds of :meth:`wait`.
         """
         if any(call.until <= now for call in self.calls):
             self.calls = [call for call in self.calls if call.until > now]
@@ -102,18 +107,24 @@ class Book(Struct):
         return 0.0
 
     def wait(self, rate: Rate, now: float) -> float:
-        """Seconds after which to ask for a slot: never later than one gets free."""
+        """Return the seconds until the next request for a permit.
+
+        A permit is free at the end of this wait at the earliest.
+        """
         wait = max(self.not_before, self.last + self._gap(rate, now)) - now
         over = len(self.calls) - self.allowed(rate, now)
         if over < 0:
             return wait
-        # A call under way ends now at the soonest, so that its slot is free after a window at the soonest.
+        # A call in flight ends now at the earliest, so its permit is free one window from now at the earliest.
         soonest = now + rate.window - self._on_the_way(rate, now)
         due = sorted(min(call.until, soonest) if call.number else call.until for call in self.calls)
         return max(wait, due[over] - now)
 
     def end(self, rate: Rate, now: float, number: int) -> None:
-        """End a call, whatever became of it. One whose lease ended before is counted once more: it took place."""
+        """End a call, regardless of its outcome.
+
+        A call whose lease expired is counted again, because it took place.
+        """
         for call in self.calls:
             if call.number == number:
                 self.trips = [*self.trips[1 - TRIPS :], now - (call.until - LEASE - rate.window)]
@@ -121,11 +132,13 @@ class Book(Struct):
         self.calls.append(Call(now + rate.window - self._on_the_way(rate, now)))
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
-        """DingTalk refused a call as one too many: hold everybody back, and call less often for a while.
+        """Block all calls after a throttle, and reduce the rate.
 
-        Others use the app too, then. At first nobody knows how much they take: half is left to them. Later, what
-        they left to us is what went through within the last window; one look may deceive, so that little is given
-        up at once. Refusals within a window are one.
+        Other clients use the app then. At a throttle after 60 seconds without one their share is unknown, so half
+        of the rate is left to them. Otherwise, the calls that succeeded within the last window show the share. One
+        window may mislead, so at most 15 % is given up at once. Throttles within one window count as one.
+
+        :param seconds: Seconds to block all calls; at most 300.
         """
         if now - self.cut_at >= rate.window or not self.share:
             allowed = self.allowed(rate, now)
@@ -138,7 +151,11 @@ class Book(Struct):
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
 
     def allowed(self, rate: Rate, now: float) -> int:
-        """Slots in force: all, or after a refusal those left to us, and after a quiet time 1, 3, 7, 15 … more."""
+        """Return the permits in force.
+
+        Without a throttle these are all. After one it is the remaining share, and after a quiet time 1, 3, 7, 15 …
+        more.
+        """
         if not self.share:
             return rate.slots
         quiet = now - self.cut_at - QUIET
@@ -148,10 +165,10 @@ class Book(Struct):
         return min(rate.slots, self.share + (1 << (doublings + 1)) - 1)
 
     def _gap(self, rate: Rate, now: float) -> float:
-        """Seconds between the beginnings of two calls at least.
+        """Return the minimum seconds between the starts of two calls.
 
-        None as long as all goes well: a whole window went through, so that the next one may. Careful is who was
-        refused, and who begins.
+        It is 0 unless calls are spaced. They are for 60 seconds after a throttle, and between the burst after a
+        pause and the end of its window.
         """
         begins = now - self.since < rate.window and len(self.calls) >= max(AT_ONCE, rate.slots * AT_ONCE_SHARE)
         if begins or self._met_a_stranger(now):
@@ -159,11 +176,11 @@ class Book(Struct):
         return 0.0
 
     def _on_the_way(self, rate: Rate, now: float) -> float:
-        """Seconds of a window that pass on the wire, so that nobody needs to wait for them.
+        """Return the network time that counts towards a window, in seconds.
 
-        A call was counted some way before its answer came, and the next one on its slot is counted some way after
-        it began. As long as all trips are alike, both ways together are as long as a trip, however they share it.
-        The less alike they are, the less of that is sure; after a refusal nothing is.
+        DingTalk counts a call before its answer arrives, and counts the next call on the permit after that call
+        begins. If all round trips take equally long, both intervals add up to one round trip. The more the round
+        trips differ, the less of it is certain. After a throttle nothing is certain.
         """
         if len(self.trips) < TRIPS or self._met_a_stranger(now):
             return 0.0
@@ -174,7 +191,10 @@ class Book(Struct):
         return self.share > 0 and now - self.cut_at < CAREFUL
 
     def fits(self, rate: Rate, now: float) -> bool:
-        """Whether its times can be of this clock. Those of another boot lie in a future that may never come."""
+        """Return True if the times can be readings of this clock.
+
+        Times of another boot may lie in a future that this clock never reaches.
+        """
         latest = max((call.until for call in self.calls), default=now)
         return (
             latest <= now + LEASE + rate.window

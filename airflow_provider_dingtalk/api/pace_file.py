@@ -1,8 +1,8 @@
-"""A book of calls in a file that all processes of a host share, under a lock that is held for microseconds.
+"""Locked file of a rate limit's state, shared by a host's processes.
 
-The folder must be ours alone: who can write to it could hold up our calls, or have us write through a link.
-Nothing here waits. The file is opened anew for each change, so that a fork shares no lock with its parent, and
-nobody goes on with a file that was deleted meanwhile.
+The lock is held for microseconds, and nothing here waits for it. The folder must be writable by this user only.
+Another writer could block calls, or make this process write through a link. The file is opened again for each
+change, so that a fork shares no lock with its parent, and a deleted file is not used.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SUFFIX = ".pace"
-#: Bytes that a book has at most.
+#: Maximum size of the file, in bytes.
 MAX_BYTES = 1_000_000
-#: Seconds after which a file that nobody wrote to is deleted: those of earlier boots stay behind.
+#: Seconds without a write after which a file is deleted, because files of earlier boots remain.
 FORGOTTEN = 7 * 86_400
 
 _decoder = msgspec.json.Decoder(Book)
 
 
 class BusyError(Exception):
-    """Another process has the lock just now; it gives it back within microseconds."""
+    """Error for a lock that another process holds, usually for microseconds."""
 
 
 class UnsharedError(OSError):
-    """The pace cannot be shared; the text says why."""
+    """Error for a rate limit that cannot be shared, with the cause."""
 
 
 class PaceFile:
-    """The book of one app and API on this host.
+    """File with the book of one app and API on this host.
 
-    :param folder: Absolute path; made with mode 0700 if it is missing.
-    :param key: What DingTalk counts by. Only its hash is written.
+    :param folder: Absolute path; created with mode 0700 if it is missing.
+    :param key: App and API, by which DingTalk counts. Only a hash of it is written, as the file's name.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -65,12 +65,14 @@ class PaceFile:
         self._has_warned = False
 
     def change(self, work: Callable[[Book], T], *, fits: Callable[[Book], bool], anew: Callable[[], Book]) -> T:
-        """Read the book, change it, and write it back, alone.
+        """Read the book, change it, and write it back, under the lock.
 
-        :param fits: Whether a book can be of this clock.
-        :param anew: Makes the book that takes the place of one that is unreadable or does not fit.
-        :raises BusyError: Somebody else does so just now.
-        :raises OSError: It cannot be read, written or trusted.
+        :param work: Changes the book.
+        :param fits: Returns True if the times of a book can be readings of this clock.
+        :param anew: Creates the replacement of a book that is unreadable or does not fit.
+        :returns: The result of ``work``.
+        :raises BusyError: If another process holds the lock.
+        :raises OSError: If the file cannot be read, written or trusted.
         """
         with self._locked() as fd:
             before = _read(fd)
@@ -98,7 +100,7 @@ class PaceFile:
             try:
                 yield fd
             finally:
-                # Not by closing alone: a process forked just now has this descriptor too, and with it the lock.
+                # A process forked meanwhile shares descriptor and lock, so closing would not release the lock.
                 fcntl.flock(fd, fcntl.LOCK_UN)
         finally:
             os.close(fd)
@@ -110,7 +112,7 @@ class PaceFile:
             self._is_prepared = True
         try:
             fd = _open(self._path)
-        except FileNotFoundError:  # the folder was deleted meanwhile
+        except FileNotFoundError:  # the folder was deleted
             prepare(self._folder)
             fd = _open(self._path)
         found = os.fstat(fd)
@@ -121,7 +123,7 @@ class PaceFile:
 
 
 def _book(text: bytes) -> Book | None:
-    """What is written; None: it is none."""
+    """Decode a book; return None if it is invalid."""
     if not text:
         return Book()
     try:
@@ -131,9 +133,9 @@ def _book(text: bytes) -> Book | None:
 
 
 def prepare(folder: Path) -> None:
-    """Make a folder that nobody else can write to.
+    """Create a folder that only this user can write to.
 
-    :raises OSError: It cannot be made, or what is there is not ours alone.
+    :raises OSError: If it cannot be created, is not a folder, belongs to another user, or is writable by others.
     """
     if fcntl is None:
         raise UnsharedError("this platform has no locks on files")
@@ -154,7 +156,10 @@ def prepare(folder: Path) -> None:
 
 @cache
 def boot_id() -> str:
-    """Names the time since this host was started: monotonic clocks of two boots, or hosts, are not one clock."""
+    """Return an id of this host's boot; without one, the host's name.
+
+    Readings of monotonic clocks of two boots or hosts cannot be compared.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -170,7 +175,7 @@ def _read(fd: int) -> bytes:
 
 
 def _write(fd: int, before: bytes, text: bytes) -> None:
-    # In this order: killed in between, the file is unreadable and is known to be, but never empty.
+    # A process killed between the two steps leaves a file that is recognisably unreadable, but never empty.
     if text != before:
         os.pwrite(fd, text, 0)
     if len(text) < len(before):
@@ -178,7 +183,7 @@ def _write(fd: int, before: bytes, text: bytes) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what earlier boots left behind."""
+    """Delete the files of earlier boots."""
     forgotten = time.time() - FORGOTTEN
     for path in folder.glob("*" + SUFFIX):
         with contextlib.suppress(OSError):

@@ -1,7 +1,9 @@
-"""Where the calls of a pace are written down: by one process alone, or by all processes of a host in a file.
+"""Stores of a rate limit's state.
 
-What cannot be shared is kept alone from then on, and that is said once: calls are then paced as well as one
-process can, and throttle answers slow down those who call too often together.
+The state is in the memory of one process, or in a file that all processes of a host share.
+
+If sharing fails, the process logs one warning and continues with its own rate limit. Throttles then slow down the
+processes that together call too often.
 """
 
 from __future__ import annotations
@@ -18,38 +20,43 @@ from airflow_provider_dingtalk.api.pace_file import BusyError, PaceFile, Unshare
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a note that found the register busy is tried again.
+#: Seconds until a note that found the register busy is tried again.
 FILE_AGAIN = 0.002
-#: Seconds that a note waits at most for a question that takes it along. Whoever else wants the slot may wait so
-#: much too long.
+#: Maximum seconds for which a note waits for a question that writes it too. Another process may wait that much
+#: longer for the permit.
 LATEST = 0.05
-#: Seconds of being busy after which somebody must have stopped with the lock in hand.
+#: Seconds of a busy lock after which its holder is assumed to have stopped.
 STUCK = 5.0
 
 Note = Callable[[Book], None]
 
 
 class Register(Protocol):
-    """A book, and how to get at it."""
+    """Interface of a store that holds a book."""
 
     def ask(self, question: Callable[[Book], float]) -> float | None:
-        """Look into the book and change it; ``None``: it is busy, ask again soon."""
+        """Read and change the book; return None if it is busy."""
 
     def note(self, note: Note, *, at_once: bool = True) -> None:
-        """Change the book: soon, or sooner than that. Whoever asks here sees it changed."""
+        """Change the book now or soon.
+
+        Every later question to this register sees the change.
+
+        :param at_once: Change it now if it is not busy; default True. False allows a delay of 0.05 seconds.
+        """
 
 
 class Alone:
-    """The register of one process.
+    """Register in the memory of one process.
 
-    :param book: To go on with.
+    :param book: State to continue with; default an empty book.
     """
 
     def __init__(self, book: Book | None = None) -> None:
         self._book = book or Book()
 
     def ask(self, question: Callable[[Book], float]) -> float:
-        """Look into the book and change it."""
+        """Read and change the book."""
         return question(self._book)
 
     def note(self, note: Note, *, at_once: bool = True) -> None:
@@ -58,10 +65,10 @@ class Alone:
 
 
 class Shared:
-    """The registers of one app that all processes of a host share.
+    """Factory of one app's registers, shared by a host's processes.
 
-    :param folder: Theirs alone.
-    :param app: Names the app.
+    :param folder: Folder of the files; only this user may write to it.
+    :param app: Name of the app.
     """
 
     def __init__(self, folder: Path, app: str, clock: Clock) -> None:
@@ -71,16 +78,16 @@ class Shared:
         self._is_broken = False
 
     def register(self, api: str, rate: Rate) -> Register:
-        """The register of an API."""
+        """Return a register of an API."""
         return _SharedRegister(self, PaceFile(self._folder, f"{self._app}\n{api}"), self._clock, rate)
 
     @property
     def is_broken(self) -> bool:
-        """Whether sharing failed: once for one API, and nobody tries again for another."""
+        """Failure of sharing; once it fails for one API, none is shared."""
         return self._is_broken
 
     def give_up(self, error: OSError) -> None:
-        """Share no more, and say so once."""
+        """Stop sharing, and log one warning."""
         if not self._is_broken:
             self._is_broken = True
             why = error if isinstance(error, UnsharedError) else f"{self._folder}: {error.strerror}"
@@ -97,7 +104,7 @@ class _SharedRegister:
         self._file = file
         self._clock = clock
         self._rate = rate
-        #: Changes that found the file busy. They come before all others.
+        #: Changes that are not yet written. They come before all others.
         self._owed: list[Note] = []
         self._is_due = False
         self._busy_since: float | None = None
@@ -105,7 +112,7 @@ class _SharedRegister:
         self._alone: Alone | None = None
 
     def ask(self, question: Callable[[Book], float]) -> float | None:
-        """Look into the book and change it; ``None``: it is busy, ask again soon."""
+        """Read and change the book; return None if it is busy."""
         if self._shared.is_broken:
             return self._by_itself().ask(question)
         try:
@@ -121,7 +128,7 @@ class _SharedRegister:
         return wait
 
     def note(self, note: Note, *, at_once: bool = True) -> None:
-        """Change the book, now or soon."""
+        """Change the book now or soon."""
         self._owed.append(note)
         if at_once:
             self._settle()
@@ -135,8 +142,8 @@ class _SharedRegister:
 
     def _settle(self) -> None:
         if self._owed and self.ask(lambda _: 0.0) is None:
-            # Not by waiting here: who ends a call may be cancelled, and cannot wait. If the process ends
-            # before, leases end too.
+            # The task that ends a call may be cancelled and cannot wait, so a timer tries again. If the process
+            # ends before, the lease ends the call.
             asyncio.get_running_loop().call_later(FILE_AGAIN, self._settle)
 
     def _work(self, book: Book, question: Callable[[Book], float]) -> float:
@@ -153,7 +160,7 @@ class _SharedRegister:
             self._shared.give_up(UnsharedError("the lock is not given back"))
 
     def _by_itself(self) -> Alone:
-        """From now on alone, with what was last known of the others."""
+        """Return a register of this process alone, with the last known state."""
         if self._alone is None:
             self._alone = Alone(self._last)
         for note in self._owed:
@@ -165,5 +172,5 @@ class _SharedRegister:
         return book.fits(self._rate, self._clock.monotonic())
 
     def _anew(self) -> Book:
-        # Nobody knows what was called just now: one window later it no longer matters.
+        # Recent calls of other processes are unknown, and one window later they no longer count.
         return Book(not_before=self._clock.monotonic() + self._rate.window)
