@@ -1,7 +1,7 @@
-"""DingTalk's error codes: one table from code to error, to what to do with the call, to what to tell a person.
+"""DingTalk's error codes, each with exception, retry rule and next step.
 
-Codes are spelt as DingTalk spells them, mistakes included (``notExsit``). Sources: the error tables of the
-pages in :mod:`~airflow_provider_dingtalk.api.endpoints` and DingTalk's global tables,
+Codes keep DingTalk's spelling, mistakes included (``notExsit``). Sources are the error tables of the pages in
+:mod:`~airflow_provider_dingtalk.api.endpoints` and DingTalk's global tables,
 https://open.dingtalk.com/document/development/server-api-error-codes-1
 """
 
@@ -29,39 +29,41 @@ from airflow_provider_dingtalk.api.errors import (
 
 
 class Retry(StrEnum):
-    """What to do with a call that was answered with this code."""
+    """Retry rule for a call that DingTalk answered with this code."""
 
     REFRESH = "refresh"
-    """Get a new token, once, and send again: the call was not carried out."""
+    """Get a new token and retry once. The call was not carried out."""
     WAIT = "wait"
-    """Wait and send again: the call was not carried out."""
+    """Wait and retry. The call was not carried out."""
     AGAIN = "again"
-    """Send again if that does no harm: the call may have been carried out."""
+    """Retry if a second call is harmless. The call may have been carried out."""
     ASK = "ask"
-    """Part of it may have been carried out: recall again, then ask the status."""
+    """Recall again, then poll the status. A part of the call may have been carried out."""
     LATER = "later"
-    """Ask again later: the answer may not exist yet."""
+    """Poll again later. The status may not exist yet."""
     NEVER = "never"
-    """Do not send again unchanged."""
+    """Do not repeat the call unchanged."""
 
 
 class Scope(StrEnum):
-    """What a refusal of a whole batch is about."""
+    """Scope of a refusal of a whole batch."""
 
     CALL = "call"
-    """The call: its other keys would be refused too."""
+    """The call; DingTalk would refuse its other keys too."""
     KEY = "key"
-    """One of its keys: the others can still be recalled."""
+    """One of the call's keys; the others can still be recalled."""
     KEY_OR_CALL = "key_or_call"
-    """Either: DingTalk's pages say one thing for one API, and the other for another."""
+    """Call or key; DingTalk's pages differ between APIs."""
 
 
 class Rule(Struct, frozen=True):
-    """What a code means.
+    """Meaning of an error code.
 
-    :param error: The exception to raise.
-    :param next_step: What a person can do, in English.
-    :param next_step_zh: The same in Chinese.
+    :param error: Exception class to raise.
+    :param retry: Retry rule for the call.
+    :param next_step: Next step for the user, in English.
+    :param next_step_zh: Next step in Chinese.
+    :param scope: Scope of a refused batch; default the call.
     """
 
     error: type[ResponseError]
@@ -221,7 +223,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     ),
     (
         Rule(
-            # DingTalk's page names no cause: it may be the key, it may be trouble of DingTalk's own.
+            # DingTalk's page names no cause, so it may be the key or a failure at DingTalk.
             ServerError,
             Retry.ASK,
             "Look whether the DING is still there; then check its id and its robot, or run the recall again.",
@@ -236,7 +238,8 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             Retry.NEVER,
             "Recall it with the robot that sent it: robot_code must be that of the send.",
             "请使用发送该消息的机器人撤回：robot_code 必须与发送时一致。",
-            # One-on-one: "the message was not sent by the robot". Groups: "unauthorized robotCode".
+            # DingTalk's text is "the message was not sent by the robot" for one-on-one messages, and "unauthorized
+            # robotCode" for groups.
             Scope.KEY_OR_CALL,
         ),
         ("not.allowed.robotCode",),
@@ -397,7 +400,7 @@ _TABLE: tuple[tuple[Rule, tuple[str, ...]], ...] = (
 
 CODES: dict[str, Rule] = {code: rule for rule, codes in _TABLE for code in codes}
 
-#: Codes by how they begin, for families too long to list; the longest match wins.
+#: Rules by prefix of a code, for families too long to list; the longest match wins.
 FAMILIES: dict[str, Rule] = {
     "Forbidden.AccessDenied.Qps": CODES["Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"],
     "Forbidden.AccessDenied.Qpm": CODES["Forbidden.AccessDenied.QpmLimitForAppkeyAndApi"],
@@ -416,7 +419,7 @@ _UNKNOWN = Rule(
     "请在钉钉全局错误码文档中查询该错误码。",
 )
 
-#: What the HTTP status says where the code is unknown.
+#: Rules by HTTP status, for unknown codes.
 _BY_STATUS: dict[int, Rule] = {
     401: CODES["InvalidAuthentication"],
     403: CODES["Forbidden.AccessDenied.AccessTokenPermissionDenied"],
@@ -425,10 +428,10 @@ _BY_STATUS: dict[int, Rule] = {
 
 
 def rule_for(code: str, status_code: int = 0) -> Rule:
-    """What a code means; for an unknown code, what its family or the HTTP status says.
+    """Return the rule for a code, its family, or the HTTP status.
 
     :param code: DingTalk's code as text, e.g. ``robot.processQueryKey.expired`` or ``40014``.
-    :param status_code: HTTP status, used only where the code is unknown.
+    :param status_code: HTTP status; used only if code and family are unknown. Default 0.
     """
     if rule := CODES.get(code):
         return rule
@@ -441,17 +444,18 @@ def rule_for(code: str, status_code: int = 0) -> Rule:
 
 
 def is_known(code: str) -> bool:
-    """Whether the table, or one of its families, knows the code."""
+    """Return True if the table or a family has the code."""
     return code in CODES or any(code.startswith(prefix) for prefix in FAMILIES)
 
 
 def error_for(
     code: str, message: str, *, status_code: int = 0, endpoint: str = "", **details: Any
 ) -> ResponseError:
-    """The exception for an answer with an error code.
+    """Return the exception for an answer with an error code.
 
-    :param message: DingTalk's text, already free of secrets.
-    :param details: ``request_id``, and ``retry_after`` in seconds for throttling.
+    :param message: DingTalk's text, with secrets already masked.
+    :param endpoint: Name of the API; default empty.
+    :param details: ``request_id``, and ``retry_after`` in seconds, which only throttling errors keep.
     """
     rule = rule_for(code, status_code)
     if not issubclass(rule.error, ThrottlingError):

@@ -1,42 +1,44 @@
-"""What can go wrong, as a tree.
+"""Exception classes of the package, as a tree.
 
 ::
 
     DingTalkError
-    ├─ ConfigurationError            the connection cannot work: nothing was sent
-    ├─ InvalidInputError             an argument cannot work: nothing was sent (also a ValueError)
-    ├─ NotSentError                  no connection was made: nothing reached DingTalk
-    ├─ AmbiguousError                the call may or may not have been carried out
-    │  ├─ LostAnswerError            the connection broke, or no whole answer came in time
-    │  └─ UnexpectedResponseError    an answer that is none: cut or foreign JSON, a redirect
-    │     └─ ForeignPageError        a page for people: a ban, or a proxy's
+    ├─ ConfigurationError            invalid connection or option; nothing was sent
+    ├─ InvalidInputError             invalid argument; nothing was sent (also a ValueError)
+    ├─ NotSentError                  connection failed; nothing reached DingTalk
+    ├─ AmbiguousError                in doubt: the call may have been carried out
+    │  ├─ LostAnswerError            no whole answer in time, or the connection broke
+    │  └─ UnexpectedResponseError    undocumented answer: cut or foreign JSON, a redirect
+    │     └─ ForeignPageError        HTML page of a ban or of a proxy
     └─ ResponseError                 DingTalk answered with an error code
        ├─ AuthenticationError        key, secret, ticket or token refused
-       ├─ PermissionDeniedError      the app may not do this
-       ├─ ThrottlingError            too many calls just now: refused before acting
-       │  └─ BannedError             this machine's address is shut out for minutes
+       ├─ PermissionDeniedError      permission missing
+       ├─ ThrottlingError            too many calls; refused before acting
+       │  └─ BannedError             this machine's address is banned for minutes
        ├─ QuotaExhaustedError        the organisation's calls of this month are used up
-       ├─ RecallExpiredError         too old to be recalled
-       ├─ StatusUnavailableError     no status yet, or no longer: DingTalk does not say which
-       ├─ PartialRecallError         the call failed, yet some of its messages may be gone
-       ├─ InvalidKeyError            a message key is wrong, or of another robot
-       ├─ InvalidRequestError        anything else in the request that DingTalk refuses
-       └─ ServerError                DingTalk's own trouble: the call may have been carried out
+       ├─ RecallExpiredError         message too old to be recalled
+       ├─ StatusUnavailableError     no status yet, or no longer; DingTalk does not say which
+       ├─ PartialRecallError         recall failed, but some of its messages may be recalled
+       ├─ InvalidKeyError            wrong message key, or a key of another robot
+       ├─ InvalidRequestError        other error in the request
+       └─ ServerError                failure at DingTalk; the call may have been carried out
 
-Which code becomes which error stands in :mod:`airflow_provider_dingtalk.api.error_codes`. Every name can be
-used in an ``ExceptionRetryPolicy`` rule of Airflow, and so can those of the work as a whole::
+:mod:`airflow_provider_dingtalk.api.error_codes` maps DingTalk's codes to these classes. An Airflow
+``ExceptionRetryPolicy`` rule can use every name, also those of errors of a whole task::
 
     DingTalkError
     ├─ execution.IncompleteRecallError         some messages are not recalled
-    ├─ guards.TooManyMessagesError             more than max_messages: nothing was recalled
-    ├─ sending.SendNotRepeatedError            sent before, or perhaps: nothing was sent again
-    ├─ messaging.send.IncompleteSendError      some calls did not send, or it is unknown
-    ├─ messaging.send.DroppedReceiversError    DingTalk left people out
-    ├─ messaging.wait_state.MessageRecalledError   it was taken back while somebody waited for it
-    ├─ messaging.wait_state.NoRecipientsError   no recipient got it
-    ├─ messaging.wait_state.ConditionUnreachableError   more must read it than got it
+    ├─ run_history.MissingReceiptsError        registered receipts cannot be read
+    ├─ run_history.SendsInDoubtError           sends in doubt have no receipt
+    ├─ guards.TooManyMessagesError             more than max_messages; nothing was recalled
+    ├─ sending.SendNotRepeatedError            sent before, or in doubt; nothing was sent again
+    ├─ messaging.send.IncompleteSendError      some calls did not send, or are in doubt
+    ├─ messaging.send.DroppedReceiversError    DingTalk left out receivers
+    ├─ messaging.wait_state.MessageRecalledError   recalled during a wait for another condition
+    ├─ messaging.wait_state.NoRecipientsError   no recipient got the message
+    ├─ messaging.wait_state.ConditionUnreachableError   the condition asks for more readers than recipients
     ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
-    └─ messaging.ledger.LedgerError            the ledger cannot be read or written
+    └─ messaging.ledger.LedgerError            the checkpoint cannot be read or written
        └─ messaging.ledger.SupersededError     a later try has begun
 """
 
@@ -48,16 +50,16 @@ Error = TypeVar("Error", bound=BaseException)
 
 
 class DingTalkError(Exception):
-    """The root of the tree.
+    """Base class of all errors of this package.
 
-    :param message: What happened, without secrets.
-    :param code: DingTalk's code, or a word of ours in snake_case where DingTalk said none.
-    :param next_step: What a person can do about it, in English.
-    :param next_step_zh: The same in Chinese.
-    :param permanent: Whether trying again, unchanged, is pointless.
+    :param message: Description of the failure, without secrets.
+    :param code: DingTalk's code; without one, a snake_case code of this package.
+    :param next_step: Next step for the user, in English.
+    :param next_step_zh: Next step in Chinese.
+    :param permanent: True if an unchanged retry cannot succeed; default the attribute of the class.
     """
 
-    #: Whether another try of the same task is pointless.
+    #: True if a retry of the same task cannot succeed.
     permanent: bool = False
 
     def __init__(
@@ -81,7 +83,7 @@ class DingTalkError(Exception):
         return " ".join(part for part in (self.message, self.next_step, self.next_step_zh) if part)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from positional arguments only and would lose all others.
+        # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.
         return _rebuilt, (type(self), self.message, self.__dict__)
 
     @classmethod
@@ -98,33 +100,34 @@ def _rebuilt(cls: type[DingTalkError], message: str, attributes: dict[str, Any])
 
 
 def without_frames(error: Error) -> Error:
-    """Take the frames off an error, and the errors behind it, because their locals hold secrets.
+    """Remove an error's frames, cause and context, because their locals hold secrets.
 
-    Trackers and Airflow's tracebacks for developers show locals. To be raised again outside of the handler.
+    Error trackers and Airflow's developer tracebacks show locals. Raise the error again outside the handler.
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def shown(value: Any) -> str:
-    """Show the beginning of a value in an error's text, whatever it is."""
+    """Return the first 40 characters of any value, for an error's text."""
     try:
         text = str(value)
-    except Exception:  # an integer of more digits than Python prints, or an object of the caller's
+    except Exception:  # an integer of more digits than Python prints, or an object of the caller
         return f"of type {type(value).__name__}"
     return repr(text[:40])
 
 
 class ConfigurationError(DingTalkError):
-    """The connection cannot work as it is. Nothing was sent."""
+    """Error in the connection or in airflow.cfg. Nothing was sent."""
 
     permanent = True
 
 
 class InvalidInputError(DingTalkError, ValueError):
-    """An argument cannot work. Nothing was sent.
+    """Error for an invalid argument. Nothing was sent.
 
     :param field: Name of the argument.
+    :param problem: Description of the error.
     """
 
     permanent = True
@@ -135,28 +138,31 @@ class InvalidInputError(DingTalkError, ValueError):
 
 
 class NotSentError(DingTalkError):
-    """No connection to DingTalk was made, so the call was not carried out."""
+    """Error for a failed connection. DingTalk did not carry out the call."""
 
 
 class AmbiguousError(DingTalkError):
-    """The call went out, and nobody can say whether it was carried out."""
+    """Error for a call in doubt. It was sent, and its effect is unknown."""
 
 
 class LostAnswerError(AmbiguousError):
-    """The connection broke, or no whole answer came in time."""
+    """Error for a broken connection or a timeout without whole answer."""
 
 
 class UnexpectedResponseError(AmbiguousError):
-    """The answer is none that DingTalk documents: another content type, cut or foreign JSON, a redirect."""
+    """Error for an undocumented answer.
+
+    Examples are another content type, cut or foreign JSON, and a redirect.
+    """
 
 
 class ForeignPageError(UnexpectedResponseError):
-    """A page for people came instead of an answer.
+    """Error for an HTML page in place of an answer.
 
-    That is how DingTalk shuts out an address that calls too often; a proxy in between may do the same, and
-    may do it after the call was carried out.
+    DingTalk bans an address that calls too often with such a page. A proxy may also send one, even after DingTalk
+    carried out the call.
 
-    :param retry_after: Seconds to wait before the next call.
+    :param retry_after: Seconds to wait before the next call; default 300.
     """
 
     def __init__(self, message: str, *, retry_after: float = 300.0, **common: Any) -> None:
@@ -165,11 +171,11 @@ class ForeignPageError(UnexpectedResponseError):
 
 
 class ResponseError(DingTalkError):
-    """DingTalk answered with an error code.
+    """Error code in an answer of DingTalk.
 
-    :param endpoint: The API that was called, e.g. ``robot/groupMessages/recall``.
-    :param status_code: HTTP status; the old host answers 200 to failures.
-    :param request_id: DingTalk's id of the request: their support asks for it.
+    :param endpoint: Name of the API, e.g. ``robot/groupMessages/recall``.
+    :param status_code: HTTP status. The old host answers failures with 200.
+    :param request_id: DingTalk's id of the request; DingTalk's support asks for it.
     """
 
     def __init__(
@@ -188,21 +194,21 @@ class ResponseError(DingTalkError):
 
 
 class AuthenticationError(ResponseError):
-    """Key, secret, suite ticket or token was refused."""
+    """Refusal of key, secret, suite ticket or token."""
 
     permanent = True
 
 
 class PermissionDeniedError(ResponseError):
-    """The app, the robot or this machine's address may not do this."""
+    """Missing permission of the app, the robot or this machine's address."""
 
     permanent = True
 
 
 class ThrottlingError(ResponseError):
-    """Too many calls just now. DingTalk refused before acting, so the call can be sent again.
+    """Throttled call. DingTalk refused before acting, so the call can be repeated.
 
-    :param retry_after: Seconds to wait before the next call.
+    :param retry_after: Seconds to wait before the next call; default 1.
     """
 
     def __init__(self, message: str, *, retry_after: float = 1.0, **common: Any) -> None:
@@ -211,40 +217,40 @@ class ThrottlingError(ResponseError):
 
 
 class BannedError(ThrottlingError):
-    """The address of this machine called too often and is shut out, from all APIs, for minutes."""
+    """Ban of this machine's address from all APIs, for minutes."""
 
 
 class QuotaExhaustedError(ResponseError):
-    """The organisation has used up its API calls of this month."""
+    """Exhausted quota of the organisation's API calls of this month."""
 
     permanent = True
 
 
 class RecallExpiredError(ResponseError):
-    """The message is too old to be recalled."""
+    """Refusal of a recall because the message is too old."""
 
     permanent = True
 
 
 class StatusUnavailableError(ResponseError):
-    """There is no status: not yet, or no longer. DingTalk has one code for both."""
+    """Missing status of a message: not yet, or no longer. DingTalk has one code for both."""
 
 
 class PartialRecallError(ResponseError):
-    """The recall failed as a whole, yet some of its messages may be gone."""
+    """Failure of a recall call that may have recalled some messages."""
 
 
 class InvalidKeyError(ResponseError):
-    """A message key is wrong, or belongs to a message of another robot."""
+    """Wrong message key, or key of a message of another robot."""
 
     permanent = True
 
 
 class InvalidRequestError(ResponseError):
-    """DingTalk refuses something in the request."""
+    """Refusal of an invalid request."""
 
     permanent = True
 
 
 class ServerError(ResponseError):
-    """DingTalk had trouble of its own; the call may have been carried out."""
+    """Failure at DingTalk. The call may have been carried out."""

@@ -15,7 +15,7 @@ import msgspec
 from airflow_provider_dingtalk.api.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 
-#: The parameters of each robot template. Templates that DingTalk adds later are let through unchecked.
+#: Required parameters of each robot template. Unknown templates are not checked, because DingTalk may add some.
 MSG_PARAMS: dict[str, tuple[str, ...]] = {
     "sampleText": ("content",),
     "sampleMarkdown": ("title", "text"),
@@ -34,7 +34,7 @@ MSG_PARAMS: dict[str, tuple[str, ...]] = {
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What a robot sends.
+    """Template name and parameters of a robot message.
 
     :param msg_key: Name of the template.
     :param msg_param: JSON object in a string.
@@ -52,10 +52,12 @@ def robot_message(
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
 ) -> Message:
-    """A robot message from one of: ``text``; ``markdown`` with ``title``; ``msg_key`` with ``msg_param``.
+    """Build a robot message from text, Markdown or a template.
 
-    :raises InvalidInputError: None or several of them are given, or something that belongs to another one, or the
-        template lacks a parameter.
+    Give one of ``text``; ``markdown`` with optional ``title``; ``msg_key`` with ``msg_param``.
+
+    :raises InvalidInputError: If none or several are given, an argument lacks its owner, a template parameter is
+        missing, or ``msg_param`` has more than 15,000 bytes of JSON.
     """
     _check_texts(text=text, title=title, markdown=markdown, msg_key=msg_key)
     given = [name for name, value in (("text", text), ("markdown", markdown), ("msg_key", msg_key)) if value]
@@ -77,9 +79,12 @@ def work_notification_message(
     markdown: str | None = None,
     msg: Mapping[str, Any] | str | None = None,
 ) -> dict[str, Any]:
-    """The ``msg`` of a work notification from one of: ``text``; ``markdown`` with ``title``; ``msg``.
+    """Build the ``msg`` of a work notification.
 
-    :raises InvalidInputError: None or several of them are given, it has no ``msgtype``, or is over 2,048 bytes.
+    Give one of ``text``; ``markdown`` with optional ``title``; ``msg``.
+
+    :raises InvalidInputError: If none or several of them are given, ``msgtype`` is missing, or the JSON has more
+        than 2,048 bytes.
     """
     _check_texts(text=text, title=title, markdown=markdown)
     given = [name for name, value in (("text", text), ("markdown", markdown), ("msg", msg)) if value]
@@ -104,7 +109,7 @@ def work_notification_message(
 
 
 def _check_belongings(**given: tuple[Any, str, Any]) -> None:
-    """Refuse what would silently not be sent: an argument without the one that it belongs to."""
+    """Refuse an argument without its owner, because it would not be sent."""
     for name, (value, owner, owners) in given.items():
         if value and not owners:
             raise InvalidInputError(name, f"belongs to {owner}, which is not given: it would not be sent")
@@ -135,7 +140,7 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
 def _encoded(field: str, value: dict[str, Any]) -> bytes:
     try:
         encoded = msgspec.json.encode(value, enc_hook=_built_in)
-        # NaN would be sent as null.
+        # msgspec encodes NaN as null, so the value is checked again.
         if b"null" in encoded:
             json.dumps(msgspec.to_builtins(value, enc_hook=_built_in), allow_nan=False)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -144,12 +149,12 @@ def _encoded(field: str, value: dict[str, Any]) -> bytes:
 
 
 def plain(text: str) -> str:
-    """Make plain text of a subclass of it: JSON is written and read of plain text only."""
+    """Convert a str subclass to str, because msgspec accepts str only."""
     return str.__str__(text)
 
 
 def _built_in(value: Any) -> Any:
-    """Make a built-in value of a subclass of one."""
+    """Convert an instance of a subclass to its built-in type."""
     for kind in (str, int, float):
         if isinstance(value, kind):
             return getattr(kind, "__str__" if kind is str else f"__{kind.__name__}__")(value)
@@ -165,9 +170,10 @@ def _check_texts(**values: Any) -> None:
 
 
 def check_text(value: Any, field: str) -> str:
-    """Check that a value is text, and not blank.
+    """Check that a value is text, and not only whitespace.
 
-    :raises InvalidInputError: If it is not. Native rendering is named where it is the likely cause.
+    :returns: The text as ``str``.
+    :raises InvalidInputError: If it is not. The error names native rendering where that is the likely cause.
     """
     if not isinstance(value, str):
         kind = type(value).__name__
@@ -187,6 +193,6 @@ def check_text(value: Any, field: str) -> str:
 
 
 def _first_line(markdown: str) -> str:
-    # DingTalk shows the title in the list of chats and refuses a message without one.
+    # DingTalk refuses a message without a title, which it shows in the list of chats.
     lines = [line.strip("#>*- ") for line in markdown.splitlines()]
     return next((line for line in lines if line), "-")[:60]

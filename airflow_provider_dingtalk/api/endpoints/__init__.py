@@ -1,11 +1,10 @@
-"""DingTalk's calls: one struct per API, in DingTalk's own words.
+"""Endpoints of DingTalk: one struct per API, with DingTalk's names.
 
-An endpoint is the request itself: its fields are the parameters, ``http`` says where they go, ``result``
-is the shape of a good answer, and ``http.doc`` is DingTalk's page about it. The sandbox validates against
-the same structs; ``tests/samples`` and the official SDK are the witnesses that keep them honest.
+An endpoint is a request. Its fields are the parameters, ``http`` holds method, host and path, ``result`` is the
+type of a success answer, and ``http.doc`` is DingTalk's page. The sandbox validates with the same structs. Tests
+compare them with ``tests/samples`` and the official SDK.
 
-Paths are spelt as DingTalk spells them, mind the case: one sends to ``oToMessages`` and recalls from
-``otoMessages``.
+Paths keep DingTalk's spelling, case included: sends use ``oToMessages`` and recalls use ``otoMessages``.
 """
 
 from __future__ import annotations
@@ -71,10 +70,10 @@ from airflow_provider_dingtalk.api.endpoints.work_notification import (
     WorkNotificationSent,
 )
 
-#: Hours in which DingTalk lets robot one-on-one messages and work notifications be recalled.
+#: Recall window of robot one-on-one messages and work notifications, in hours.
 RECALL_WINDOW_HOURS = 24
 
-#: Every call this package makes; the sandbox serves exactly these.
+#: All endpoints that this package calls; the sandbox serves exactly these.
 ENDPOINTS: tuple[type[Endpoint[Any]], ...] = (
     RecallGroupMessages,
     RecallOtoMessages,

@@ -1,4 +1,4 @@
-"""What a call to DingTalk and its answer are made of."""
+"""Base structs of DingTalk's endpoints and answers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Host(StrEnum):
-    """DingTalk's two hosts. Which names they have depends on the region."""
+    """Hosts of DingTalk. Their names depend on the region."""
 
     API = "api"
-    """``api.dingtalk.…``: JSON, token in a header, errors by status and ``code``."""
+    """``api.dingtalk.…``, with JSON, the token in a header, and errors by status and ``code``."""
     OAPI = "oapi"
-    """``oapi.dingtalk.…``: the old host. Forms, token in the query, errors by ``errcode`` under HTTP 200."""
+    """``oapi.dingtalk.…``, the old host, with forms, the token in the query, and ``errcode`` under HTTP 200."""
 
 
 class Auth(StrEnum):
-    """Where the access token of a call goes."""
+    """Place of the access token in a request."""
 
     HEADER = "header"
     QUERY = "query"
@@ -31,21 +31,25 @@ class Auth(StrEnum):
 
 
 class Effect(StrEnum):
-    """What happens when a call that may or may not have been carried out is sent once more."""
+    """Effect of repeating a call in doubt."""
 
     READ = "read"
-    """Nothing: ask as often as need be."""
+    """No effect; the call can be repeated."""
     RECALL = "recall"
-    """The end state is the same, but what DingTalk answers the second time is undocumented."""
+    """Same end state; DingTalk's answer to the second call is not documented."""
     SEND = "send"
-    """A second message: DingTalk has no idempotency key. Never repeated blindly."""
+    """Second message, because DingTalk has no idempotency key; never repeated automatically."""
 
 
 class Http(Struct, frozen=True, kw_only=True):
-    """Where a call goes and what DingTalk's page about it is.
+    """HTTP properties of an endpoint.
 
     :param path: Path under the host, in DingTalk's spelling.
-    :param doc: URL of DingTalk's own page.
+    :param doc: URL of DingTalk's page.
+    :param method: HTTP method; default POST.
+    :param host: Host of the API; default the new one.
+    :param auth: Place of the access token; default a header.
+    :param effect: Effect of repeating a call in doubt; default none.
     """
 
     path: str
@@ -68,49 +72,49 @@ class Endpoint(
     omit_defaults=True,
     forbid_unknown_fields=True,
 ):
-    """A call to DingTalk, ready to be sent. Fields left at ``None`` do not go over the wire."""
+    """Base struct of a call to DingTalk. Fields with their default value are not sent."""
 
     http: ClassVar[Http]
     result: ClassVar[Any]
 
     @property
     def name(self) -> str:
-        """The path without version: what logs, limits and reports call this API."""
+        """Path without version, as the API's name in logs and reports."""
         return name_of(type(self))
 
     def secrets(self) -> tuple[str, ...]:
-        """Fields that must never be shown."""
+        """Return the secret texts, which errors must never show."""
         return ()
 
 
 class OldEndpoint(Endpoint[Result_co], kw_only=True, frozen=True, rename=None):
-    """A call to the old host, which spells its fields in snake_case."""
+    """Base struct of calls to the old host, with snake_case fields."""
 
 
 def name_of(endpoint: type[Endpoint[Any]]) -> str:
-    """The path of an endpoint without its version, e.g. ``robot/groupMessages/recall``."""
+    """Return an endpoint's path without version, e.g. ``robot/groupMessages/recall``."""
     return endpoint.http.path.removeprefix("/v1.0/").removeprefix("/")
 
 
 def fields_of(endpoint: Endpoint[Any]) -> dict[str, Any]:
-    """The fields that go over the wire, by their names there.
+    """Return the fields to send, by DingTalk's names.
 
-    :raises msgspec.ValidationError: A field is missing, of a wrong type, or over DingTalk's limit.
+    :raises msgspec.ValidationError: If a field is missing, has a wrong type, or exceeds DingTalk's limit.
     """
     fields: dict[str, Any] = msgspec.to_builtins(endpoint)
     msgspec.convert(fields, type(endpoint))
     return fields
 
 
-# Unknown fields in answers are let through: DingTalk adds some without telling.
+# DingTalk adds fields to answers without notice, so unknown fields are ignored.
 
 
 class Answer(Struct, kw_only=True, frozen=True, rename="camel"):
-    """A good answer of the new host."""
+    """Base struct of a success answer of the new host."""
 
 
 class OldAnswer(Struct, kw_only=True, frozen=True):
-    """A good answer of the old host: ``errcode`` was 0, or the client would have raised."""
+    """Base struct of a success answer of the old host. ``errcode`` is 0, otherwise the client raises."""
 
     errcode: int
     errmsg: str | None = None

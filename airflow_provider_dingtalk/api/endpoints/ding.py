@@ -1,4 +1,4 @@
-"""DINGs: sent and taken back."""
+"""Endpoints of DINGs: send and recall."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from msgspec import Meta
 
 from airflow_provider_dingtalk.api.endpoints.base import DOCS, Answer, Effect, Endpoint, Http, Text
 
-#: DingTalk-imposed limits on receivers of one DING: in the app, and by SMS or telephone.
+#: DingTalk's limits on receivers of one DING, in the app, and by SMS or telephone.
 MAX_USERS_PER_APP_DING = 200
 MAX_USERS_PER_PHONE_DING = 20
 
 
 class DingResult(Answer, kw_only=True, frozen=True):
-    """The DING that was sent or recalled. ``failed_list`` (send only): receivers by reason."""
+    """Answer to a send or recall of a DING. ``failed_list`` (send only) holds receivers by reason."""
 
     open_ding_id: Text
     failed_list: dict[str, list[str]] | None = None
 
 
 class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
-    """Take back a DING, with the robot that sent it. No time limit is documented."""
+    """Request to recall a DING, by the robot that sent it. No recall window is documented."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/ding/recall",
@@ -35,7 +35,7 @@ class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
 
 
 class SendDing(Endpoint[DingResult], kw_only=True, frozen=True):
-    """Send a DING. ``remind_type``: 1 in the app, 2 by SMS, 3 by telephone."""
+    """Request to send a DING. ``remind_type`` is 1 in the app, 2 by SMS, 3 by telephone."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/ding/send",

@@ -1,4 +1,4 @@
-"""A robot's messages to groups, to people, and in private chats: sent, looked at, taken back."""
+"""Endpoints that send, query and recall messages of a robot."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from msgspec import Meta, Struct
 
 from airflow_provider_dingtalk.api.endpoints.base import DOCS, Answer, Effect, Endpoint, Http, Text
 
-#: DingTalk-imposed limit on message keys in one recall call.
+#: DingTalk's limit on message keys in one recall call.
 MAX_KEYS_PER_RECALL = 20
-#: DingTalk-imposed limit on receivers in one robot-to-person send. The error text of the same page still says 100.
+#: DingTalk's limit on receivers in one one-on-one send. The error text of the same page still says 100.
 MAX_USERS_PER_OTO_SEND = 20
-#: DingTalk-imposed limit on readers in one page of a status query.
+#: DingTalk's limit on readers in one page of a status query.
 MAX_RESULTS_PER_PAGE = 200
-#: DingTalk-imposed limit on ``msgParam``, in bytes. Stated on the page of the group send only.
+#: DingTalk's limit on ``msgParam``, in bytes. Documented on the page of the group send only.
 MAX_MSG_PARAM_BYTES = 15_000
 
 Keys = Annotated[list[Text], Meta(min_length=1, max_length=MAX_KEYS_PER_RECALL)]
@@ -22,7 +22,7 @@ PageSize = Annotated[int, Meta(ge=1, le=MAX_RESULTS_PER_PAGE)]
 
 
 class FailedKey(Struct, kw_only=True, frozen=True, rename="camel"):
-    """One entry of ``failedResult`` in its list form: claimed by users in the field, documented nowhere."""
+    """Entry of ``failedResult`` in its list form. Users report it; DingTalk does not document it."""
 
     process_query_key: str | None = None
     key: str | None = None
@@ -32,17 +32,17 @@ class FailedKey(Struct, kw_only=True, frozen=True, rename="camel"):
 
 
 class RecallResult(Answer, kw_only=True, frozen=True):
-    """Which messages are recalled, and which are not and why.
+    """Answer to a recall, with recalled messages and failed messages.
 
     :param success_result: Keys of the recalled messages.
-    :param failed_result: Reason by key. DingTalk documents a map; a list is taken too.
+    :param failed_result: Reason by key. DingTalk documents a map; a list is accepted too.
     """
 
     success_result: list[str] | None = None
     failed_result: dict[str, str | None] | list[FailedKey] | None = None
 
     def reasons(self) -> dict[str, str]:
-        """``failed_result`` as one map of key to reason, whatever form it came in."""
+        """Return ``failed_result`` as a map from key to reason, whatever its form."""
         if isinstance(self.failed_result, list):
             return {
                 entry.process_query_key or entry.key or "": entry.code or entry.reason or entry.message or ""
@@ -52,7 +52,7 @@ class RecallResult(Answer, kw_only=True, frozen=True):
 
 
 class RecallGroupMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
-    """Take back up to 20 messages that a robot sent to one group. No time limit is documented."""
+    """Request to recall up to 20 robot messages of one group. No recall window is documented."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/groupMessages/recall",
@@ -67,7 +67,7 @@ class RecallGroupMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
 
 
 class RecallOtoMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
-    """Take back up to 20 messages that a robot sent to people, within 24 hours."""
+    """Request to recall up to 20 one-on-one messages within 24 hours."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/otoMessages/batchRecall",
@@ -81,7 +81,7 @@ class RecallOtoMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
 
 
 class RecallPrivateChatMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
-    """Take back up to 20 robot messages in a chat of two people. No time limit is documented."""
+    """Request to recall up to 20 robot messages of a private chat. No recall window is documented."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/batchRecall",
@@ -96,10 +96,10 @@ class RecallPrivateChatMessages(Endpoint[RecallResult], kw_only=True, frozen=Tru
 
 
 class MessageStatus(Answer, kw_only=True, frozen=True):
-    """A page of the readers of a group or private-chat message.
+    """Status of a group or private-chat message, with one page of readers.
 
     :param send_status: ``SUCCESS``, ``RECALLED`` or ``PROCESSING``; other values may appear.
-    :param next_token: Cursor of the next page: hand it back as it is.
+    :param next_token: Cursor of the next page; send it unchanged.
     """
 
     send_status: str | None = None
@@ -109,9 +109,9 @@ class MessageStatus(Answer, kw_only=True, frozen=True):
 
 
 class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
-    """The state of a group message and a page of its readers.
+    """Request for a group message's status and a page of readers.
 
-    DingTalk calls conversation and robot optional, and has error codes for both missing: give them where known.
+    DingTalk documents conversation and robot as optional, but has error codes for both missing. So give both.
     """
 
     http: ClassVar = Http(
@@ -128,7 +128,7 @@ class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
 
 
 class QueryPrivateChatMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
-    """The state of a robot message in a chat of two people and a page of its readers."""
+    """Request for a private-chat message's status and a page of readers."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/query",
@@ -144,7 +144,7 @@ class QueryPrivateChatMessage(Endpoint[MessageStatus], kw_only=True, frozen=True
 
 
 class OtoReader(Struct, kw_only=True, frozen=True, rename="camel"):
-    """A receiver of a one-on-one message. ``read_status`` is ``READ`` or ``UNREAD``; when is not told."""
+    """Receiver of a one-on-one message. ``read_status`` is ``READ`` or ``UNREAD``, without a time."""
 
     user_id: str
     read_status: str
@@ -152,14 +152,14 @@ class OtoReader(Struct, kw_only=True, frozen=True, rename="camel"):
 
 
 class OtoStatus(Answer, kw_only=True, frozen=True):
-    """The state of a one-on-one message and of each receiver. Never paged."""
+    """Status of a one-on-one message and of each receiver. Never paged."""
 
     send_status: str | None = None
     message_read_info_list: list[OtoReader] | None = None
 
 
 class QueryOtoMessage(Endpoint[OtoStatus], kw_only=True, frozen=True):
-    """The state of a one-on-one message and who read it, for 24 hours after the send."""
+    """Request for a one-on-one message's status and readers, within 24 hours."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/oToMessages/readStatus",
@@ -173,13 +173,13 @@ class QueryOtoMessage(Endpoint[OtoStatus], kw_only=True, frozen=True):
 
 
 class SendResult(Answer, kw_only=True, frozen=True):
-    """The key of the message that was sent."""
+    """Answer to a send, with the message key."""
 
     process_query_key: Text
 
 
 class SendGroupMessage(Endpoint[SendResult], kw_only=True, frozen=True):
-    """Send a message to an internal group. ``msg_param`` is JSON in a string."""
+    """Request to send a message to an internal group. ``msg_param`` is JSON in a string."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/groupMessages/send",
@@ -196,7 +196,7 @@ class SendGroupMessage(Endpoint[SendResult], kw_only=True, frozen=True):
 
 
 class SendPrivateChatMessage(Endpoint[SendResult], kw_only=True, frozen=True):
-    """Send a message into a chat of two people, where the robot's cool app is installed."""
+    """Request to send to a private chat. The robot's cool app must be installed there."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/send",
@@ -213,9 +213,9 @@ class SendPrivateChatMessage(Endpoint[SendResult], kw_only=True, frozen=True):
 
 
 class OtoSendResult(SendResult, kw_only=True, frozen=True):
-    """One key for all receivers of the call, and those who got nothing.
+    """Answer to a one-on-one send: message key and omitted receivers.
 
-    ``filtered_staff_id_list`` is in DingTalk's SDK only, on no page.
+    ``filtered_staff_id_list`` is in DingTalk's SDK only; no page documents it.
     """
 
     invalid_staff_id_list: list[str] | None = None
@@ -224,7 +224,7 @@ class OtoSendResult(SendResult, kw_only=True, frozen=True):
 
 
 class SendOtoMessages(Endpoint[OtoSendResult], kw_only=True, frozen=True):
-    """Send one message to up to 20 people, each in their chat with the robot."""
+    """Request to send one-on-one messages to up to 20 people."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/oToMessages/batchSend",

@@ -1,4 +1,4 @@
-"""Access tokens."""
+"""Endpoints of access tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_dingtalk.api.endpoints.base import DOCS, Answer, Auth, End
 
 
 class AccessToken(Answer, kw_only=True, frozen=True):
-    """An access token and the seconds it lives."""
+    """Access token and its lifetime in seconds."""
 
-    # Printable ASCII: anything else fits into no header, and the error about it would show the token.
+    # Printable ASCII only. Other text does not fit into a header, and the error about it would show the token.
     access_token: Annotated[str, Meta(pattern=r"\A[!-~]+\Z")]
     expire_in: Annotated[int, Meta(gt=0)]
 
@@ -20,12 +20,15 @@ class AccessToken(Answer, kw_only=True, frozen=True):
         return f"AccessToken(access_token='***', expire_in={self.expire_in})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec gives rich, and so Airflow's tracebacks, all fields.
+        # msgspec passes all fields to rich, and so to Airflow's tracebacks, so this method leaves the secret out.
         return [("expire_in", self.expire_in)]
 
 
 class GetAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
-    """The token of an internal app. Asked again while it lives, DingTalk gives the same and prolongs it."""
+    """Request for the token of an internal app.
+
+    While a token is valid, DingTalk returns the same one and extends its life.
+    """
 
     http: ClassVar = Http(
         path="/v1.0/oauth2/accessToken",
@@ -44,12 +47,15 @@ class GetAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
         return [("app_key", self.app_key)]
 
     def secrets(self) -> tuple[str, ...]:
-        """Fields that must never be shown."""
+        """Return the secret texts, which errors must never show."""
         return (self.app_secret,)
 
 
 class GetCorpAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
-    """The token of a third-party app for one organisation. Asked again, DingTalk gives a new one."""
+    """Request for the token of a third-party app for one organisation.
+
+    DingTalk returns a new token each time.
+    """
 
     http: ClassVar = Http(
         path="/v1.0/oauth2/corpAccessToken",
@@ -70,5 +76,5 @@ class GetCorpAccessToken(Endpoint[AccessToken], kw_only=True, frozen=True):
         return [("suite_key", self.suite_key)]
 
     def secrets(self) -> tuple[str, ...]:
-        """Fields that must never be shown."""
+        """Return the secret texts, which errors must never show."""
         return (self.suite_secret, self.suite_ticket)

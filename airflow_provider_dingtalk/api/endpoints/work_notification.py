@@ -1,4 +1,4 @@
-"""Work notifications: sent in the background, looked at, taken back. All on the old host."""
+"""Endpoints of work notifications on the old host."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from airflow_provider_dingtalk.api.endpoints.base import (
     Text,
 )
 
-#: DingTalk-imposed limit on ``userid_list`` in one work notification.
+#: DingTalk's limit on ``userid_list`` in one work notification.
 MAX_USERS_PER_WORK_NOTIFICATION = 100
-#: DingTalk-imposed limit on ``dept_id_list`` in one work notification.
+#: DingTalk's limit on ``dept_id_list`` in one work notification.
 MAX_DEPTS_PER_WORK_NOTIFICATION = 20
-#: DingTalk-imposed limit on ``msg`` of a work notification, in bytes of JSON.
+#: DingTalk's limit on ``msg`` of a work notification, in bytes of JSON.
 MAX_WORK_NOTIFICATION_BYTES = 2048
 
 
 class WorkNotificationRecalled(OldAnswer, kw_only=True, frozen=True):
-    """The whole task was recalled. There is no result by person."""
+    """Answer to the recall of a whole task. There is no result by person."""
 
 
 class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True, frozen=True):
-    """Take back a work notification from all its receivers, within 24 hours."""
+    """Request to recall a work notification from all receivers, within 24 hours."""
 
     http: ClassVar = Http(
         path="/topapi/message/corpconversation/recall",
@@ -46,20 +46,20 @@ class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True
 
 
 class SendProgress(Struct, kw_only=True, frozen=True):
-    """How far a work notification is. ``status``: 0 not begun, 1 under way, 2 done."""
+    """Progress of a work notification. ``status`` is 0 for not begun, 1 for in progress, 2 for done."""
 
     progress_in_percent: int
     status: int
 
 
 class WorkNotificationProgress(OldAnswer, kw_only=True, frozen=True):
-    """How far a work notification is."""
+    """Answer with the progress of a work notification."""
 
     progress: SendProgress
 
 
 class GetWorkNotificationProgress(OldEndpoint[WorkNotificationProgress], kw_only=True, frozen=True):
-    """How far a work notification is."""
+    """Request for the progress of a work notification."""
 
     http: ClassVar = Http(
         path="/topapi/message/corpconversation/getsendprogress",
@@ -74,7 +74,7 @@ class GetWorkNotificationProgress(OldEndpoint[WorkNotificationProgress], kw_only
 
 
 class WorkNotificationReaders(Struct, kw_only=True, frozen=True):
-    """Who got a work notification, who read it, who did not get it."""
+    """Receivers of a work notification: read, unread, and left out by reason."""
 
     read_user_id_list: list[str] | None = None
     unread_user_id_list: list[str] | None = None
@@ -86,13 +86,13 @@ class WorkNotificationReaders(Struct, kw_only=True, frozen=True):
 
 
 class WorkNotificationOutcome(OldAnswer, kw_only=True, frozen=True):
-    """Who got a work notification, who read it, who did not get it."""
+    """Answer with the receivers of a work notification."""
 
     send_result: WorkNotificationReaders
 
 
 class GetWorkNotificationResult(OldEndpoint[WorkNotificationOutcome], kw_only=True, frozen=True):
-    """Who read a work notification, for 24 hours and up to 100 receivers."""
+    """Request for a work notification's readers. It works for 24 hours and up to 100 receivers."""
 
     http: ClassVar = Http(
         path="/topapi/message/corpconversation/getsendresult",
@@ -107,13 +107,16 @@ class GetWorkNotificationResult(OldEndpoint[WorkNotificationOutcome], kw_only=Tr
 
 
 class WorkNotificationSent(OldAnswer, kw_only=True, frozen=True):
-    """The task that sends a work notification in the background."""
+    """Answer with the task that sends a work notification asynchronously."""
 
     task_id: int
 
 
 class SendWorkNotification(OldEndpoint[WorkNotificationSent], kw_only=True, frozen=True):
-    """Send a work notification in the background. ``userid_list`` and ``dept_id_list`` are comma-separated."""
+    """Request to send a work notification asynchronously.
+
+    ``userid_list`` and ``dept_id_list`` are comma-separated.
+    """
 
     http: ClassVar = Http(
         path="/topapi/message/corpconversation/asyncsend_v2",
