@@ -1,4 +1,4 @@
-"""The hook: from an Airflow connection to DingTalk, for sync and async code on one core."""
+"""Airflow hook for DingTalk, with sync and async methods on one core."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 
 class DingTalkHook(BaseHook):
-    """Send, watch and recall DingTalk messages.
+    """Airflow hook to send, poll and recall DingTalk messages.
 
-    Every method is there twice: ``recall()`` for sync code, ``arecall()`` for an event loop (an ``async``
-    task, a trigger). What a connection holds is told in :mod:`airflow_provider_dingtalk.settings`.
+    Each message method has a sync and an async form: ``recall()`` for sync code, ``arecall()`` for an event loop
+    (an ``async`` task, a trigger). :mod:`airflow_provider_dingtalk.settings` documents the fields of a connection.
 
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param robot_code: Robot to use instead of the connection's.
-    :param agent_id: App to send work notifications as, instead of the connection's.
+    :param agent_id: App for work notifications, instead of the connection's.
     """
 
     conn_name_attr = "dingtalk_conn_id"
@@ -68,56 +68,60 @@ class DingTalkHook(BaseHook):
         self._agent_id = agent_id
         self._settings: Settings | None = None
 
-    # ── connection ───────────────────────────────────────────────────────────────────────────────────
+    # ── Connection ───────────────────────────────────────────────────────────────────────────────────
 
     def settings(self) -> Settings:
-        """The connection, looked up once.
+        """Return the connection's settings, looked up once.
 
-        :raises ConfigurationError: There is none, or it cannot work.
+        :raises ConfigurationError: If the connection is missing or invalid.
         """
         if self._settings is None:
             try:
                 found = read_settings(self.get_connection(self.dingtalk_conn_id))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
-            # Outside the handler: the error's context would carry Airflow's own text.
+            # Inside the handler, the error's context would hold Airflow's own text, so it is raised here.
             if isinstance(found, ConfigurationError):
                 raise found
             self._settings = found
         return self._settings
 
     async def asettings(self) -> Settings:
-        """The connection, looked up once.
+        """Return the connection's settings, looked up once.
 
-        :raises ConfigurationError: There is none, or it cannot work.
+        :raises ConfigurationError: If the connection is missing or invalid.
         """
         if self._settings is None:
             try:
                 found = read_settings(await aget_connection(self.dingtalk_conn_id))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
-            # Outside the handler: the error's context would carry Airflow's own text.
+            # Inside the handler, the error's context would hold Airflow's own text, so it is raised here.
             if isinstance(found, ConfigurationError):
                 raise found
             self._settings = found
         return self._settings
 
     async def aclient(self, lookup: SharedLookup | None = None) -> DingTalkClient:
-        """The client of this connection on the running event loop.
+        """Return the client of this connection on the running event loop.
 
-        :param lookup: A share in the look-ups of this connection: many may need it at once, or for long.
+        :param lookup: Handle to the cached connection, for triggers; default one look-up per hook.
+        :raises ConfigurationError: If the connection is missing or invalid.
         """
         settings = await (lookup.settings() if lookup else self.asettings())
         return runtime.client_for(settings, _mask_on_loop, call_from_airflow_loop)
 
     @classmethod
     def shared_lookup(cls, dingtalk_conn_id: str) -> SharedLookup:
-        """A share in the look-ups of a connection, for a trigger; to be released when it ends."""
-        # A hook of its own for each look-up: a hook keeps what it found.
+        """Return a handle to a cached connection.
+
+        The trigger that holds it releases it at its end.
+        """
+        # A hook keeps the settings that it found, so each look-up uses a new hook.
         return SharedLookup(dingtalk_conn_id, lambda: cls(dingtalk_conn_id).asettings())
 
     def defaults(self) -> dict[str, str | None]:
-        """``robot_code`` and ``agent_id``: the hook's, or else the connection's."""
+        """Return ``robot_code`` and ``agent_id`` of the hook, or else of the connection."""
         settings = self.settings()
         return {
             "robot_code": self._robot_code or settings.robot_code,
@@ -127,9 +131,9 @@ class DingTalkHook(BaseHook):
     def run(self, work: Callable[[DingTalkClient], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
         """Run async work with the client, from sync code.
 
-        :param stop: Called when this thread is interrupted: asks the work to begin nothing more.
+        :param stop: Called after an interruption of this thread; tells the work to start no further calls.
         """
-        # Here and not on the loop: the task's main thread may talk to Airflow's supervisor, the loop must not.
+        # Only the task's main thread may send requests to Airflow's supervisor, so the connection is read here.
         settings = self.settings()
 
         async def with_client() -> T:
@@ -138,13 +142,16 @@ class DingTalkHook(BaseHook):
         return runtime.run(with_client, stop)
 
     def client_on_loop(self) -> DingTalkClient:
-        """Return the client on the package's event loop; :meth:`settings` must have read the connection before."""
+        """Return the client on the package's event loop.
+
+        Call :meth:`settings` before, because only the task's main thread may read the connection.
+        """
         return runtime.client_for(self.settings(), _mask_from_thread)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Get a token. Nothing is sent.
+        """Test the connection by getting a token. No message is sent.
 
-        :returns: Whether it worked, and what to tell the person who asked; never a secret.
+        :returns: Success, and a text for the user without secrets.
         """
         try:
             self.run(lambda client: client.authenticate())
@@ -157,23 +164,25 @@ class DingTalkHook(BaseHook):
             return False, f"{error.code or type(error).__name__}: {error.message} {error.next_step}".strip()
         return True, f"Got an access token ({where}). Nothing was sent."
 
-    # ── messages ─────────────────────────────────────────────────────────────────────────────────────
+    # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
     def call(self, endpoint: Endpoint[T]) -> T:
         """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`.
 
-        :raises DingTalkError: See :mod:`airflow_provider_dingtalk.api.errors`.
+        :raises DingTalkError: If the call failed or is in doubt; see :mod:`airflow_provider_dingtalk.api.errors`.
         """
         return self.run(lambda client: client.call(endpoint))
 
     async def acall(self, endpoint: Endpoint[T]) -> T:
-        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`."""
+        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`; see :meth:`call`."""
         return await (await self.aclient()).call(endpoint)
 
     def letters(self, kind: Kind | str, **arguments: Any) -> list[Letter]:
-        """The calls that send a message, with the connection's robot or agent where the arguments name none.
+        """Build the send requests of a message.
 
-        :raises InvalidInputError: An argument is missing, of no use, or over DingTalk's limit.
+        The hook's or connection's robot or agent is the default.
+
+        :raises InvalidInputError: If an argument is missing, invalid, or exceeds DingTalk's limit.
         """
         letters = letters_for(kind, **_with_defaults(kind, arguments, self.defaults()))
         return [msgspec.structs.replace(letter, conn_id=self.dingtalk_conn_id) for letter in letters]
@@ -181,27 +190,27 @@ class DingTalkHook(BaseHook):
     def send(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message.
 
-        Inside a running task its receipts are registered with that task the moment DingTalk accepts them:
-        a rollback finds them, whether the task returns them or not.
+        Inside a running task, receipts are registered with that task as soon as DingTalk accepts the message. A
+        rollback finds them, even if the task does not return them.
 
         :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
         :param arguments: See :mod:`airflow_provider_dingtalk.messaging.letters`.
         :returns: Receipts as plain JSON.
-        :raises IncompleteSendError: If a call was refused, or its answer lost; it holds the others' receipts.
-        :raises DroppedReceiversError: If DingTalk left out all people.
+        :raises IncompleteSendError: If a call was refused or is in doubt; it holds the receipts of the others.
+        :raises DroppedReceiversError: If DingTalk left out all receivers.
         """
         return in_task.send(self, self.letters(kind, **arguments))
 
     async def asend(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message; see :meth:`send`."""
         client = await self.aclient()
-        # The connection is known now: nothing below looks it up on the loop.
+        # aclient has read the connection, so nothing below looks it up on the loop.
         return await in_task.asend(client, self.letters(kind, **arguments))
 
     def recall(self, receipts: Any) -> dict[str, Any]:
-        """Recall messages of any mixture of kinds, each by the connection that its receipt names.
+        """Recall messages of any kinds, each with its receipt's connection.
 
-        :param receipts: Receipts, or lists of them; those that name no connection are recalled by this one.
+        :param receipts: Receipts, or lists of them. Receipts without a connection are recalled with this one.
         :returns: The report as plain JSON.
         :raises DingTalkError: If no connection works.
         """
@@ -210,32 +219,32 @@ class DingTalkHook(BaseHook):
         ).to_json()
 
     async def arecall(self, receipts: Any) -> dict[str, Any]:
-        """Recall messages of any mixture of kinds; see :meth:`recall`."""
+        """Recall messages of any kinds; see :meth:`recall`."""
         job = RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
         return (await job.run(await self._clients_here(job.connections))).to_json()
 
     def run_recall(self, job: RecallByConnection) -> Report:
-        """Run a recall by the connections that its receipts name, from sync code.
+        """Run a recall with the connections of its receipts, from sync code.
 
         :raises DingTalkError: If no connection works, or the checkpoint fails.
         """
         return self.run_by_connection(job.run, job.connections, job.stop)
 
     def of(self, conn_id: str | None) -> Self:
-        """Return the hook of another connection, or this one if none is named."""
+        """Return the hook of a connection; this one for None."""
         return self if conn_id in (None, self.dingtalk_conn_id) else type(self)(conn_id)
 
     def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
-        """Read the state of messages, and who read them, each by the connection that its receipt names.
+        """Poll status and readers of messages, each with its receipt's connection.
 
-        A message of which DingTalk does not tell has an ``error`` (code, message, next_step) and no state; it does
-        not hide the others.
+        A message without an available status has an ``error`` (code, message, next_step) and no state. The others
+        are returned.
 
         :param receipts: Receipts of messages, in lists of any depth, or JSON of them.
-        :param readers: Whether to ask for the readers, which may take several calls a message.
+        :param readers: Poll the readers too, which may take several calls a message; default True.
         :returns: One reading for each receipt, in their order.
-        :raises InvalidInputError: If something is no receipt.
-        :raises DingTalkError: If no connection works, or nothing comes through just now.
+        :raises InvalidInputError: If an item is not a receipt.
+        :raises DingTalkError: If no connection works, or a ban or an outage prevents the polls.
         """
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
@@ -243,7 +252,7 @@ class DingTalkHook(BaseHook):
         return _readings(job, parsed)
 
     async def astatus(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
-        """Read the state of messages, and who read them; see :meth:`status`."""
+        """Poll status and readers of messages; see :meth:`status`."""
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
         await job.run(await self._clients_here(job.connections))
@@ -257,12 +266,12 @@ class DingTalkHook(BaseHook):
     ) -> T:
         """Run async work with the clients of several connections, from sync code.
 
-        :param work: Called with a function from a connection's id, one of these, to its client.
-        :param conn_ids: None: this one.
-        :param stop: Called when this thread is interrupted: asks the work to begin nothing more.
+        :param work: Receives a function that returns the client of a connection id.
+        :param conn_ids: Ids of the connections; None, or no id, means this one.
+        :param stop: Called after an interruption of this thread; tells the work to start no further calls.
         :raises DingTalkError: If no connection can be read.
         """
-        # Read here and not on the loop: only the task's main thread may talk to Airflow's supervisor.
+        # Only the task's main thread may send requests to Airflow's supervisor, so connections are read here.
         hooks: dict[str | None, DingTalkHook] = {}
         errors: dict[str | None, DingTalkError] = {}
         for conn_id in tuple(conn_ids) or (None,):
@@ -310,38 +319,41 @@ def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[Reading]:
 
 
 def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:
-    """Arguments, and the connection's robot or agent where they name none."""
+    """Return the arguments, with a default robot or agent added."""
     name = "agent_id" if kind == Kind.WORK_NOTIFICATION else "robot_code"
     chosen = arguments.get(name)
     return {**arguments, name: defaults[name] if chosen is None else chosen}
 
 
 def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
-    # Airflow's own text may hold the connection's URI, and with it the secret.
+    # Airflow's own text may hold the connection's URI with its secret, so only the type is shown.
     return ConfigurationError(
         f"dingtalk_conn_id: the connection {conn_id!r} cannot be had ({type(error).__name__}).",
         next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password; "
         "if it is there, its JSON or its URI may not be readable.",
-        # An API server or a secrets backend that is down comes back.
+        # A failed API server or secrets backend may recover, so only a missing connection is permanent.
         permanent=isinstance(error, AirflowNotFoundException),
     )
 
 
 def _secret_forms(token: str) -> Iterable[str]:
-    """How a token may show up in a text: as it is, and as in a URL."""
+    """Return the forms of a token in texts: unchanged, and URL-quoted."""
     return dict.fromkeys((token, quote(token, safe="")))
 
 
 async def _mask_from_thread(token: str) -> None:
-    """Have a token masked in logs, from the loop thread of a worker."""
+    """Mask a token in logs, from the package's event loop."""
     from airflow.sdk.log import mask_secret
 
     for form in _secret_forms(token):
-        # In a thread: Airflow waits for its supervisor's answer, and the loop must not.
+        # Airflow blocks until its supervisor answers, and the loop must not, so a thread does it.
         await asyncio.to_thread(ask_supervisor, mask_secret, form)
 
 
 async def _mask_on_loop(token: str) -> None:
-    """Have a token masked in logs, from a loop that Airflow itself uses: a trigger's, an ``async`` task's."""
+    """Mask a token in logs, from an event loop of Airflow.
+
+    Such a loop runs triggers or an ``async`` task.
+    """
     for form in _secret_forms(token):
         await amask_secret(form)

@@ -1,7 +1,9 @@
-"""Connection look-ups that triggers share: one per process, event loop and connection, for a minute.
+"""Cache of connections, shared by the triggers of an event loop.
 
-Each look-up takes Airflow's supervisor 7 ms in which it does nothing else: 5,000 triggers that look up for
-themselves are ready after half a minute.
+Each connection is looked up once a minute at most.
+
+A look-up takes 7 ms of Airflow's supervisor, which serves one request at a time. Separate look-ups of 5,000
+triggers would take half a minute.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from airflow_provider_dingtalk.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a connection is taken as it was, so that a rotated secret is known soon.
+#: Lifetime of a cached connection in seconds; short, because a rotated secret must be noticed.
 LIFETIME = 60.0
 
 
 class _Shared:
-    """One connection, as those who hold it know it."""
+    """Cache entry of one connection."""
 
     def __init__(self) -> None:
         self.holders = 0
@@ -35,9 +37,10 @@ _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = Weak
 
 
 class SharedLookup:
-    """One holder's share in the look-ups of a connection. To be released when it is needed no more.
+    """Handle to a cached connection; its holder releases it after use.
 
-    :param look_up: Looks the connection up; whose is called does not matter.
+    :param look_up: Looks the connection up. Any holder's function may be called for all of them.
+    :param clock: Source of time; default the system's.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class SharedLookup:
         self._entry: _Shared | None = None
 
     async def settings(self) -> Settings:
-        """The connection, not older than a minute.
+        """Return the connection's settings, looked up again after 60 seconds.
 
-        :raises ConfigurationError: There is none, it cannot work, or the first look-up failed.
+        If that fails with a temporary error, the earlier settings are returned and a warning is logged.
+
+        :raises ConfigurationError: If the connection is missing or invalid, or the first look-up failed.
         """
         shared = self._hold()
         if shared.settings is not None and self._clock.monotonic() - shared.known_at < LIFETIME:
@@ -60,7 +65,7 @@ class SharedLookup:
             shared.under_way = asyncio.ensure_future(self._refresh(shared))
             shared.under_way.add_done_callback(lambda task: _forget(shared, task))
         try:
-            # Shielded: a trigger that is cancelled must not take the look-up of the others with it.
+            # Shielded, because a cancelled trigger must not cancel the look-up of the others.
             return await asyncio.shield(shared.under_way)
         except DingTalkError as error:
             if error.permanent or shared.settings is None:
@@ -69,7 +74,10 @@ class SharedLookup:
             return shared.settings
 
     def release(self) -> None:
-        """Need it no more. After the last holder nothing is kept; to release twice does no harm."""
+        """Release the handle; the last release drops the cache entry.
+
+        A second release has no effect.
+        """
         if self._entry is None:
             return
         self._entry.holders -= 1
@@ -91,7 +99,7 @@ class SharedLookup:
 
 
 def _entries() -> dict[str, _Shared]:
-    # A look-up that never ended refers to its loop, and would keep it.
+    # An unfinished look-up refers to its loop and would keep it alive, so entries of closed loops are dropped.
     for loop in [loop for loop in list(_shared) if loop.is_closed()]:
         _shared.pop(loop, None)
     return _shared.setdefault(asyncio.get_running_loop(), {})
@@ -100,10 +108,10 @@ def _entries() -> dict[str, _Shared]:
 def _forget(shared: _Shared, task: asyncio.Task[Settings]) -> None:
     shared.under_way = None
     if not task.cancelled():
-        # If all who waited are gone, nobody else asks, and asyncio would complain.
+        # If all waiting callers were cancelled, asyncio would log the error as never retrieved, so read it.
         task.exception()
 
 
 def held_connections() -> list[str]:
-    """Ids of the connections that somebody on the running event loop holds."""
+    """Return the ids of connections held on the running event loop."""
     return sorted(_entries())

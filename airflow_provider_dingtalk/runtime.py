@@ -1,7 +1,9 @@
-"""Where the async core runs: one event loop in a thread of its own per process, and one client per loop and app.
+"""Event loop of the async core, and its clients.
 
-The main thread of a task only waits. It takes signals and timeouts meanwhile: an event loop there would
-swallow ``AirflowTaskTimeout``, which Airflow raises from a signal handler.
+Each process runs one loop in a separate thread, with one client per loop and connection.
+
+The main thread of a task only waits, and receives signals and timeouts. An event loop in that thread would swallow
+``AirflowTaskTimeout``, which Airflow raises from a signal handler.
 """
 
 from __future__ import annotations
@@ -27,15 +29,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds that calls under way get to end when a task is interrupted, and then to be cut off.
+#: Seconds for calls in flight to end after an interruption, and seconds for their cancellation after that.
 GRACE = 3.0
 DRAIN = 2.0
-#: Seconds after which a waiting thread looks whether a signal came.
+#: Interval in seconds at which a waiting thread can handle a signal.
 LOOK_UP = 0.05
 
 
 class _Running(NamedTuple):
-    """The loop's thread, and how to end it."""
+    """Event loop with its thread, and the event that ends it."""
 
     thread: threading.Thread
     loop: asyncio.AbstractEventLoop
@@ -48,23 +50,25 @@ _running: _Running | None = None
 
 
 class _LoopState(NamedTuple):
-    """Clients and limiters of one event loop."""
+    """Clients and rate limiters of one event loop."""
 
     clients: dict[int, DingTalkClient]
     limiters: dict[tuple[Any, ...], Limiter]
 
 
-# Not weak: a client refers to its loop, so that the key of a weak dictionary would be kept by its own value.
+# Not a weak dictionary: a client refers to its loop, so each value would keep its own key.
 _states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
 
 def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
     """Run async work from sync code.
 
-    Interrupted (a timeout, a signal that raises), it asks the work to stop, lets calls under way end, cuts
-    off what is left, and only then lets the interruption through.
+    After an interruption (a timeout, a signal that raises) it calls ``stop`` and waits up to 3 seconds for calls
+    in flight. Then it cancels the work, waits up to 2 seconds, and raises the interruption.
 
-    :param stop: Asks the work to begin nothing more.
+    :param work: Creates the awaitable to run.
+    :param stop: Tells the work to start no further calls; default None cancels it at once.
+    :returns: The result of the work.
     """
     job, loop = _Job(work), _loop()
     try:
@@ -84,11 +88,11 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
 
 
 class _Job(Generic[T]):
-    """Work on the loop, for which the main thread waits.
+    """Work on the event loop, for which the main thread waits.
 
-    No future, event or condition: what interrupts a thread may do so just when it has such a thing's lock, which
-    is taken then for ever, and the loop, which wants to say that the work has ended, waits for ever. The one lock
-    here is only ever released by the loop.
+    It uses no future, event or condition. An interruption of the main thread may leave the internal lock of such
+    an object taken. The loop, which reports the end of the work, would then block forever. Only the loop releases
+    the single lock here.
     """
 
     def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
@@ -102,35 +106,38 @@ class _Job(Generic[T]):
         self.has_ended = False
         self.is_interrupted = False
 
-    # ── in the main thread ───────────────────────────────────────────────────────────────────────────
+    # ── Called in the main thread ────────────────────────────────────────────────────────────────────
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Wait until it has ended, and so long at most."""
+        """Wait until the work has ended.
+
+        :param seconds: Timeout in seconds; default none.
+        """
         until = time.monotonic() + seconds
-        # A signal that comes just before a wait begins does not end it: waits are short.
+        # A signal just before a wait does not end it, so the waits are short.
         while not self.has_ended and time.monotonic() < until:
             self._ends.acquire(timeout=LOOK_UP)
 
     def result(self) -> T:
-        """What the work gave, or its error."""
+        """Return the result of the work, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
-    # ── in the loop's ────────────────────────────────────────────────────────────────────────────────
+    # ── Called in the loop's thread ──────────────────────────────────────────────────────────────────
 
     def begin(self) -> None:
-        """Begin, unless nobody waits any more."""
+        """Begin the work, unless the main thread was interrupted before."""
         if not self.has_ended:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def end_unless_begun(self) -> None:
-        """The main thread was interrupted, perhaps before it could hand over the work."""
+        """End a job whose main thread was interrupted before it began."""
         if self._task is None:
             self._end()
 
     def cut_off(self) -> None:
-        """Cancel the work, at each of its waits."""
+        """Cancel the work, also at each later wait."""
         if self._scope:
             self._scope.cancel()
 
@@ -152,7 +159,7 @@ class _Job(Generic[T]):
 
 def _loop() -> asyncio.AbstractEventLoop:
     if _running is None or _running.pid != os.getpid():
-        # By another thread: an interruption comes to the main one, and a half-made start would be lost.
+        # An interruption of the main thread could leave the start incomplete, so another thread does it.
         starter = threading.Thread(target=_start_loop_thread, name="dingtalk-start", daemon=True)
         starter.start()
         starter.join()
@@ -164,7 +171,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _start_loop_thread() -> None:
     global _running
     with _lock:
-        # A forked child has the variable of its parent, but not the thread.
+        # A forked child has its parent's variable but not its thread, so the id of the process is compared.
         if _running is None or _running.pid != os.getpid():
             ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
             thread = threading.Thread(target=_run_loop, args=(ready,), name="dingtalk", daemon=True)
@@ -177,7 +184,7 @@ def _run_loop(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) ->
     try:
         asyncio.run(_serve(ready))
     except BaseException as error:
-        # Else the process ends, and from Python 3.12 on a loop cannot shut down its threads then.
+        # Python 3.12 and later: a loop cannot shut down its threads while the process ends. Ignore that error.
         if not ready.done():
             ready.set_exception(error)
 
@@ -191,18 +198,20 @@ async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]])
 def _end(running: _Running) -> None:
     if running.pid == os.getpid():
         running.loop.call_soon_threadsafe(running.stop.set)
-        # A thread that still runs when the interpreter ends may hang, and with it whoever waits for it.
+        # A thread that runs at the end of the interpreter may hang, and with it the process, so it is joined here.
         running.thread.join()
 
 
 def client_for(
     settings: Settings, on_token: Callable[[str], Awaitable[Any]], in_thread: InThread = asyncio.to_thread
 ) -> DingTalkClient:
-    """The client of an app on the running event loop: the same for all who ask with the same connection.
+    """Return the client of a connection on the running event loop.
 
-    :param in_thread: Runs sync code that may ask Airflow's supervisor; default ``asyncio.to_thread``.
+    All callers with the same connection share it.
 
-    :raises ConfigurationError: Its certificates cannot be read.
+    :param on_token: Receives each new token before its first use.
+    :param in_thread: Runs sync code that may send requests to Airflow's supervisor; default ``asyncio.to_thread``.
+    :raises ConfigurationError: If the certificates cannot be read, or the environment's proxy is invalid.
     """
     state = _state()
     if settings.fingerprint not in state.clients:
@@ -219,16 +228,16 @@ def client_for(
 
 
 def _state() -> _LoopState:
-    """Give the state of the running event loop, and drop that of loops that were closed."""
+    """Return the running loop's state, and drop that of closed loops."""
     loop = asyncio.get_running_loop()
-    # By copy: another thread may have a loop of its own.
+    # Another thread may add its own loop meanwhile, so a copy is iterated.
     for other in [other for other in list(_states) if other.is_closed()]:
         _states.pop(other, None)
     return _states.setdefault(loop, _LoopState({}, {}))
 
 
 def _limiter(limiters: dict[tuple[Any, ...], Limiter], settings: Settings) -> Limiter:
-    # By app and not by connection: DingTalk counts by app, and two connections may be one.
+    # DingTalk counts by app, and two connections may name the same app, so the key is the app.
     app = f"{settings.hosts.api} {settings.app.key}"
     key = (app, settings.calls_per_second, settings.pace_dir)
     if key not in limiters:

@@ -1,25 +1,25 @@
-"""An Airflow connection of type ``dingtalk``, read and checked.
+"""Settings of an Airflow connection of type ``dingtalk``, parsed and validated.
 
 ======================  ===============================================================================
 field of connection     meaning
 ======================  ===============================================================================
 login                   Client ID (AppKey; SuiteKey of a third-party app)
-password                Client Secret (AppSecret; SuiteSecret)
-host, port, schema      empty for DingTalk itself; the sandbox's loopback address
+password                Client Secret (AppSecret; SuiteSecret of a third-party app)
+host, port, schema      empty for DingTalk; loopback address of the sandbox
 extra ``region``        ``international`` (default) or ``cn``
 extra ``app_type``      ``internal`` (default) or ``third_party``
-extra ``corp_id``       third-party app: the organisation
-extra ``suite_ticket_secret``  third-party app: the ticket, or ``variable:NAME``, or
-                        ``callable:package.module.function``; ``suite_ticket``, its old name, still works, but
-                        Airflow shows its value to everybody who may see connections
-extra ``robot_code``    default for operators
-extra ``agent_id``      default for operators
-extra ``calls_per_second``  what DingTalk allows per API; 20 by default, 0 for no limit
-extra ``ca_file``       PEM file to trust instead of ``SSL_CERT_FILE``, ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``
-                        and the system's certificates, of which the first that is set is trusted
-extra ``proxy``         HTTP proxy, as ``host:port`` or ``http://user:password@host:port``; by default the one
-                        that ``HTTPS_PROXY`` or ``ALL_PROXY`` names, unless ``NO_PROXY`` excepts DingTalk's host.
-                        The sandbox on loopback by ``http`` has none
+extra ``corp_id``       CorpId of the organisation; required for a third-party app
+extra ``suite_ticket_secret``  ticket of a third-party app, or ``variable:NAME``, or
+                        ``callable:package.module.function``. The old name ``suite_ticket`` still works, but
+                        Airflow shows its value to every user who may see connections
+extra ``robot_code``    default robot of operators
+extra ``agent_id``      default app of work notifications
+extra ``calls_per_second``  rate limit per API; default 20, 0 disables it
+extra ``ca_file``       PEM file to trust. By default the first that is set of ``SSL_CERT_FILE``, ``SSL_CERT_DIR``,
+                        ``REQUESTS_CA_BUNDLE`` and the system's certificates
+extra ``proxy``         HTTP proxy as ``host:port`` or ``http://user:password@host:port``. By default the one
+                        of ``HTTPS_PROXY`` or ``ALL_PROXY``, unless ``NO_PROXY`` excludes DingTalk's host. The
+                        sandbox on loopback with ``http`` uses none
 ======================  ===============================================================================
 """
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Names of the connection's extras.
+#: Names of the extras of a connection.
 EXTRAS = (
     "region",
     "app_type",
@@ -58,18 +58,20 @@ EXTRAS = (
     "ca_file",
     "proxy",
 )
-#: Names that extras had before, and their names now.
+#: Old names of extras, and their current names.
 RENAMED = {"suite_ticket": "suite_ticket_secret"}
 APP_TYPES = ("internal", "third_party")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a connection says.
+    """Settings of a connection.
 
-    :param proxy: The connection's own; ``None``: the environment's, if there is one.
-    :param pace_dir: Where the processes of this host share their pace; ``None``: each keeps its own. Of
-        airflow.cfg, and not of the connection.
-    :param fingerprint: Tells two connections apart that must not share a client; holds no secret in clear.
+    :param ca_file: PEM file to trust; None means the default sources.
+    :param proxy: Proxy of the connection; None means the environment's, if there is one.
+    :param pace_dir: Folder in which the processes of this host share the rate limit, an option of airflow.cfg.
+        None gives each process its own.
+    :param fingerprint: Hash that distinguishes connections which must not share a client. It holds no secret in
+        clear.
     """
 
     app: App
@@ -85,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def where(self) -> str:
-        """Whose DingTalk it is: the region's, or the one at a host that the connection names."""
+        """Name of the region, or base URL of the connection's own host."""
         return self.region if self.hosts == hosts_of_region(self.region) else self.hosts.api
 
     def __repr__(self) -> str:
@@ -93,19 +95,23 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def settings_of(connection: Connection) -> Settings:
-    """Read a connection.
+    """Read and validate a connection.
 
-    :raises ConfigurationError: It cannot work; the message names the field and holds no secret.
+    :raises ConfigurationError: If it is invalid. The message names the field and holds no secret.
     """
     read = read_settings(connection)
-    del connection  # this frame is part of the error's traceback, and a connection shows its password
+    # This frame is part of the error's traceback, and a connection shows its password, so it is dropped.
+    del connection
     if isinstance(read, ConfigurationError):
         raise read
     return read
 
 
 def read_settings(connection: Connection) -> Settings | ConfigurationError:
-    """Read a connection, or make the error of it without raising it: frames that know secrets are none of its."""
+    """Read a connection; return an error instead of raising it.
+
+    The returned error has no frames, because their locals hold secrets.
+    """
     try:
         return _settings(connection)
     except ConfigurationError as error:
@@ -113,7 +119,7 @@ def read_settings(connection: Connection) -> Settings | ConfigurationError:
 
 
 def _settings(connection: Connection) -> Settings:
-    # A receipt names its connection: no other system's secret may go to DingTalk because an XCom says so.
+    # A receipt names its connection, so a forged XCom could otherwise send another system's secret to DingTalk.
     if connection.conn_type and connection.conn_type != "dingtalk":
         raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
     extra = _extra(connection.extra)
@@ -135,7 +141,7 @@ def _settings(connection: Connection) -> Settings:
 
 
 def _proxy(text: str | None, hosts: Hosts) -> Proxy | None:
-    """Read the connection's proxy; without one, see that the environment's can work."""
+    """Parse the connection's proxy; without one, validate the environment's."""
     if text:
         return parse_proxy(text, "extra proxy")
     for base_url in (hosts.api, hosts.oapi):
@@ -158,7 +164,10 @@ def _agent_id(value: str | None) -> str | None:
 
 
 def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
-    """Say so where an extra is one of ours but for case or underscores: it counts for nothing."""
+    """Log a warning for extras with misspelt names.
+
+    An extra whose name is wrong only in case, underscores or hyphens is ignored.
+    """
     ours = {name.replace("_", ""): name for name in (*RENAMED, *EXTRAS)}
     for name in extra:
         meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
@@ -188,7 +197,10 @@ def _text(extra: dict[str, Any], name: str) -> str | None:
 
 
 def _is_short(value: str | int) -> bool:
-    """Tell whether Python prints it: an integer of 5,000 digits it does not."""
+    """Return False for integers of 128 bits or more.
+
+    Python refuses to print an integer of 5,000 digits.
+    """
     return isinstance(value, str) or value.bit_length() < 128
 
 
@@ -196,7 +208,7 @@ def _hosts(connection: Connection, region: str) -> Hosts:
     by_region = hosts_of_region(region)
     if not connection.host:
         return by_region
-    # Airflow takes the brackets off an IPv6 address in a connection's URI.
+    # Airflow removes the brackets of an IPv6 address in a connection's URI, so they are added again.
     host = f"[{connection.host}]" if is_address(connection.host, 6) else connection.host
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
     if connection.port and not 0 < connection.port < 2**16:
@@ -207,12 +219,12 @@ def _hosts(connection: Connection, region: str) -> Hosts:
 
 
 def _listed(option: str) -> frozenset[str]:
-    """A comma-separated option: what only the installation may allow."""
+    """Return the items of a comma-separated option of airflow.cfg."""
     return frozenset(item.strip() for item in _option(option).split(",") if item.strip())
 
 
 def _option(name: str) -> str:
-    """An option of section ``[dingtalk]`` in airflow.cfg."""
+    """Return an option of ``[dingtalk]`` in airflow.cfg; default empty."""
     from airflow_provider_dingtalk.version_compat import conf
 
     value: str = conf.get("dingtalk", name, fallback="")
@@ -225,7 +237,7 @@ def _pace_dir() -> Path | None:
         return None
     if not value:
         return _airflow_home() / "dingtalk" / "pace"
-    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- pathlib's raises where there is no home
+    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- pathlib's raises if there is no home
     if path.startswith("~") or not path.isprintable():
         raise ConfigurationError(
             "Invalid option pace_dir in airflow.cfg, section [dingtalk]; expected a folder, or none.",
@@ -235,7 +247,10 @@ def _pace_dir() -> Path | None:
 
 
 def _airflow_home() -> Path:
-    """Find Airflow's home as Airflow does, which goes on where a user has no home: "~" is a folder then."""
+    """Return Airflow's home, computed as Airflow does.
+
+    For a user without a home, ``~`` is a folder then.
+    """
     return Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
 
 
@@ -254,7 +269,7 @@ def _calls_per_second(value: Any) -> float:
 def _ca_file(path: str | None) -> str | None:
     try:
         is_there = path is None or Path(path).is_file()
-    except OSError:  # a path that is too long, a folder that may not be looked into
+    except OSError:  # a path that is too long, or a folder without access
         is_there = False
     if not is_there:
         raise ConfigurationError("extra ca_file: there is no such file.")
@@ -295,12 +310,17 @@ def _ticket(extra: dict[str, Any]) -> str | None:
 
 
 def _suite_ticket(source: str) -> Callable[[], str]:
-    """Where the newest ticket comes from. DingTalk pushes it; Airflow cannot receive the push."""
+    """Return the function that gets the newest ticket.
+
+    DingTalk pushes tickets, and Airflow cannot receive the push.
+
+    :raises ConfigurationError: If airflow.cfg does not allow the callable.
+    """
     if source.startswith("variable:"):
         return lambda: _from_variable(source.removeprefix("variable:"))
     if source.startswith("callable:"):
         path = source.removeprefix("callable:")
-        # Whoever edits connections must not be able to run any function of the installation.
+        # A user who edits connections must not run arbitrary functions, so airflow.cfg lists the allowed ones.
         if path not in _listed("suite_ticket_callables"):
             raise ConfigurationError(
                 f"extra suite_ticket_secret: {path!r} is not allowed.",
@@ -311,7 +331,10 @@ def _suite_ticket(source: str) -> Callable[[], str]:
 
 
 def _masked(ticket: str) -> str:
-    """Have Airflow mask it in logs: "ticket" is none of the names that it takes for secrets."""
+    """Mask a ticket in logs.
+
+    Airflow does not treat the name "ticket" as a secret.
+    """
     from airflow.sdk.log import mask_secret
 
     from airflow_provider_dingtalk.version_compat import ask_supervisor
@@ -341,5 +364,6 @@ def _from_callable(path: str) -> str:
         if isinstance(ticket, str) and ticket:
             return _masked(ticket)
         raise ConfigurationError(f"extra suite_ticket_secret: {path} gave no text.")
-    # Foreign code: its trouble may pass. Outside the handler: the error's context would carry its text.
+    # The error of foreign code may be temporary, so it is not permanent. Inside the handler, the error's context
+    # would hold its text, so it is raised here.
     raise ConfigurationError(f"extra suite_ticket_secret: {path} failed ({problem}).", permanent=False)

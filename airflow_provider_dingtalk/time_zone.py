@@ -1,4 +1,4 @@
-"""The time zone that a time without one is in: Airflow's ``default_timezone``, wherever a person writes a time."""
+"""Time zone of user-written times without one: Airflow's ``default_timezone``."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def _zone(name: str) -> tzinfo:
     if name.lower() == "utc":
         return UTC
     zone = (pendulum.now().timezone or UTC) if name == "system" else ZoneInfo(name)
-    # pendulum 3.2: its own zones cannot be hashed, and moments are cached by zone.
+    # Zones of pendulum 3.2 cannot be hashed, but times are cached by zone, so the zone is converted.
     return ZoneInfo(zone.key) if isinstance(zone, ZoneInfo) else zone
 
 
 def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
-    """Read receipts that a person may have written; see :func:`messaging.receipts.parse_receipts`.
+    """Parse receipts, also user-written ones; see :func:`messaging.receipts.parse_receipts`.
 
-    :param field: Name of the argument, for errors.
-    :param to_ask: Take receipts that are enough to ask for a status, though not for a recall.
-    :raises InvalidInputError: If something in it is no receipt.
+    :param field: Name of the argument, for errors; default ``receipts``.
+    :param to_ask: Accept receipts that are sufficient to poll a status, but not to recall; default False.
+    :raises InvalidInputError: If an item is not a receipt.
     """
     return receipts.parse_receipts(value, field, to_ask=to_ask, zone=default_time_zone())
 
 
 def both_times(moment: float) -> str:
-    """Show a moment in UTC and in Airflow's time zone.
+    """Format a time in UTC and in Airflow's time zone.
 
-    :param moment: In seconds since the epoch.
+    :param moment: Time in seconds since the epoch.
     """
     zone = default_time_zone()
     local = datetime.fromtimestamp(moment, zone)
