@@ -1,4 +1,7 @@
-"""What failed calls teach about those still to be made: when to stop, whom to leave alone, how many at a time."""
+"""Circuit breaker of a recall.
+
+It learns from failed calls. It stops the recall, skips a sender, or lowers the number of messages in a call.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,20 @@ from airflow_provider_dingtalk.messaging.verdicts import (
     stops_the_group,
 )
 
-#: Calls in a row that do not reach DingTalk, after which no more are made.
+#: Consecutive calls that do not reach DingTalk, after which no further call is made.
 MAX_OUTAGES = 3
-#: Calls in a row without a clear answer, after which no more are made: two waves of those under way at once.
+#: Consecutive calls without a clear answer, after which no further call is made: twice the 10 that are in flight
+#: at most under a rate limit.
 MAX_STUMBLES = 20
 
 
 class Breaker:
-    """Listens to the calls of one recall.
+    """Circuit breaker that observes the calls of one recall.
 
-    :ivar halted: Why no further call is made; None while calls are made.
-    :ivar is_hopeless: Whether that will be so for another try, too.
-    :ivar wait: Seconds after which to go on, if DingTalk asked for that.
-    :ivar max_keys: Messages in one call.
+    :ivar halted: Reason for making no further call; None while calls are made.
+    :ivar is_hopeless: True if the reason will hold for another try, too.
+    :ivar wait: Seconds until the recall may resume; 0 if DingTalk requires no pause.
+    :ivar max_keys: Maximum messages in one call.
     """
 
     def __init__(self) -> None:
@@ -44,32 +48,32 @@ class Breaker:
         self._outages = 0
         self._stumbles = 0
         self._refused: dict[Group, Verdict] = {}
-        #: Senders of which it is known, or being found out, whether a refusal is about all of their messages.
+        #: Senders for which probes were made, or are not needed, since a call of theirs was answered.
         self._judged: set[Group] = set()
         self._refused_one_by_one: dict[Group, str] = {}
 
     def stop(self) -> None:
-        """Have no further call made."""
+        """Stop further calls."""
         self.halted = self.halted or NOT_ATTEMPTED
 
     def give_up(self, error: DingTalkError) -> None:
-        """Have no further call made, for the reason that an error gives."""
+        """Stop further calls, with an error as the reason."""
         self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
         self.halted = self.halted or Reason.of(error)
 
     def passed(self, group: Group | None = None) -> None:
-        """A call was answered.
+        """Record an answered call.
 
-        :param group: Sender and conversation of a recall: later refusals are not about all of its messages.
+        :param group: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
         """
         self._outages = self._stumbles = 0
         if group:
             self._judged.add(group)
 
     def failed(self, error: DingTalkError, group: Group) -> None:
-        """A call failed."""
+        """Record a failed call."""
         self._outages = self._outages + 1 if is_outage(error) else 0
-        # "Not all are recalled" is a clear word of a DingTalk that works.
+        # "Not all are recalled" is a clear answer, so it does not count.
         stumbled = leaves_doubt(error) and not isinstance(error, PartialRecallError)
         self._stumbles = self._stumbles + 1 if stumbled else 0
         if stops_everything(error) or self._outages >= MAX_OUTAGES or self._stumbles >= MAX_STUMBLES:
@@ -80,28 +84,34 @@ class Breaker:
             self._refused[group] = of_error(error)
 
     def refused(self, group: Group) -> Verdict | None:
-        """What is known of all messages of a sender and conversation without asking."""
+        """Return the verdict for all messages of a refused sender and conversation.
+
+        :returns: None if the sender was not refused.
+        """
         return self._refused.get(group)
 
     def takes_up(self, group: Group, error: DingTalkError) -> bool:
-        """Tell, once for a sender and conversation, to find out whether a refusal is about all of its messages."""
+        """Claim the probes of a sender that may be refused entirely.
+
+        :returns: True at most once for a sender and conversation.
+        """
         if group in self._judged or not may_concern_all(error):
             return False
         self._judged.add(group)
         return True
 
     def refuse(self, group: Group, error: DingTalkError, alone: int) -> None:
-        """Have no further call made for a sender and conversation.
+        """Stop further calls for a sender and conversation.
 
-        :param alone: Messages that were refused alone, one by one, for the reason of the first call.
+        :param alone: Number of messages that were refused alone for the reason of the first call.
         """
         text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
         self._refused[group] = Verdict(State.FAILED, Reason(error.code, text, error.next_step))
 
     def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
-        """A refused call was taken apart.
+        """Record the bisection of a refused batch.
 
-        :param in_vain: Each of its messages was refused alone, too.
+        :param in_vain: True if each of its messages was refused alone, too.
         """
         if in_vain:
             self._refused_one_by_one[batch.group] = error.code
@@ -109,16 +119,19 @@ class Breaker:
             self._refused_one_by_one.pop(batch.group, None)
 
     def was_refused_to_the_last(self, batch: Batch, error: DingTalkError) -> bool:
-        """Whether all messages of an earlier call were refused one by one for the reason of this one."""
+        """Return True if an earlier batch of the sender was refused entirely.
+
+        Each message of that batch was refused alone, and the batch with the code of this error.
+        """
         return self._refused_one_by_one.get(batch.group) == error.code
 
 
 def refused_with_others(error: DingTalkError, *, by_age: bool) -> Verdict:
-    """What is said of messages that were refused in one call and not tried alone.
+    """Return the verdict for messages refused together and not tried alone.
 
-    Taking every refused call apart costs twice as many calls as there are messages.
+    Bisecting every refused batch would take two calls per message.
 
-    :param by_age: Whether a younger message of the same call was refused alone.
+    :param by_age: True if all ages are known, so that a younger message of the batch was refused alone.
     """
     text = "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were."
     state = of_error(error).state if by_age else State.FAILED

@@ -1,4 +1,4 @@
-"""A recall's way to its ledger: few writes for many calls."""
+"""Checkpoint writer of a recall, with few writes for many calls."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from airflow_provider_dingtalk.api.clock import Clock
 from airflow_provider_dingtalk.messaging.ledger import Ledger
 from airflow_provider_dingtalk.messaging.verdicts import Verdict
 
-#: Seconds of a write for which holding back the next one is not worth it.
+#: Duration of a write in seconds, up to which the next write is not delayed.
 SHORT = 0.002
-#: Seconds between two looks whether others have come.
+#: Seconds between two checks for further waiting writers.
 LOOK = 0.004
-#: Seconds for which a write is held back if half of the writers wait for it, and at most.
+#: Seconds for which a write is delayed if half of the writers wait for it, and at most.
 MOMENT, LONGEST_HELD_BACK = 0.02, 0.5
 
 
 class Journal:
-    """Writes to a ledger, one write at a time, and in one write all that came together meanwhile.
+    """Writer to a checkpoint, with one write for all pending updates.
 
-    Where writes take long, the next one is held back for a moment, and until half of the writers wait for it. The
-    others have calls to make, which they wrote down before: where calls wait for a pace it does not suffer, and
-    where they do not, fewer writes cost some time. No more is in doubt after a crash than one call of each writer.
+    If the last write took over 2 ms, the next one is delayed. The delay ends after 0.5 s, after 20 ms if half of
+    the writers wait, and at once if all wait. The other writers make calls meanwhile, whose intents are written.
+    The delay costs no throughput if the rate limit slows the calls, and some time if not. After a crash, at most
+    one call of each writer is in doubt.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
@@ -37,7 +38,7 @@ class Journal:
 
     @contextmanager
     def writer(self) -> Iterator[None]:
-        """Be counted as one who will write again, and again."""
+        """Register a caller that will write repeatedly."""
         self._writers += 1
         try:
             yield
@@ -45,13 +46,13 @@ class Journal:
             self._writers -= 1
 
     def note(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Have these written with the next write."""
+        """Add verdicts to the next write."""
         self._unwritten.update(verdicts)
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Return when these, and all noted before, are written.
+        """Write verdicts, together with all that were noted before.
 
-        :raises LedgerError: They are not.
+        :raises LedgerError: If they were not written.
         """
         self.note(verdicts)
         self._asked += 1
@@ -59,7 +60,7 @@ class Journal:
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                # Whoever held the lock before may have written ours too: what others want is not ours to wait for.
+                # The previous holder of the lock may have written these too; then there is nothing to wait for.
                 if number > self._done:
                     await self._write_all()
         finally:
@@ -74,7 +75,7 @@ class Journal:
             if writing:
                 await self._ledger.write(writing)
         except BaseException:
-            # Whoever waits for the lock must not take these for written.
+            # The next holder of the lock must write these, so they become pending again.
             self._unwritten = {**writing, **self._unwritten}
             raise
         self._done = number

@@ -1,8 +1,8 @@
-"""Ledgers: where a running recall or send writes down how far it is, so that a killed task goes on there.
+"""Checkpoints of a recall or send, from which a killed task resumes.
 
-The rule that makes it safe: the intent is written *before* the call goes out, the outcome after. What a crash
-leaves as an intent may or may not have been carried out: a recall is made again, a send is not. An intent
-that cannot be written means that the call is not made.
+The intent is written *before* the call goes out, the outcome after it. If the intent cannot be written, the call
+is not made. A call of which a crash left only the intent may or may not have been carried out. A recall is then
+repeated, a send is not.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from airflow_provider_dingtalk.messaging.verdicts import Verdict
 
 
 class LedgerError(DingTalkError):
-    """The ledger cannot be read or written."""
+    """Error of reading or writing a checkpoint."""
 
 
 class Ledger(Protocol):
-    """A place for a recall that outlives its task."""
+    """Checkpoint of a recall that outlives its task."""
 
     async def load(self) -> Mapping[str, Verdict]:
-        """What earlier tries wrote, by message key.
+        """Return the verdicts of earlier tries, by message key.
 
-        :raises LedgerError: It cannot be read, or holds what this package did not write.
+        :raises LedgerError: If the checkpoint cannot be read, or holds data that this package did not write.
         """
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep these.
+        """Store verdicts.
 
-        :raises LedgerError: They are not kept: the recall stops before anything else is sent.
+        :raises LedgerError: If they are not stored. The recall stops before its next call.
         """
 
 
 class MemoryLedger:
-    """A ledger that lives as long as its process: for scripts and tests."""
+    """Checkpoint in the memory of its process, for scripts and tests."""
 
     def __init__(self) -> None:
         self.verdicts: dict[str, Verdict] = {}
 
     async def load(self) -> Mapping[str, Verdict]:
-        """What earlier runs in this process wrote."""
+        """Return the verdicts of earlier runs in this process."""
         return dict(self.verdicts)
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep these."""
+        """Store verdicts."""
         self.verdicts.update(verdicts)
 
 
 class SupersededError(LedgerError):
-    """Another try of this task has begun: this one may write no more."""
+    """Error of a try that may not write, since another try began."""
 
 
 class Address(Struct, frozen=True):
-    """What one call sends, and to whom: the identity of a send, whatever its place in the job.
+    """Identity of a send by content and receivers, independent of its index.
 
     :param content: Fingerprint of the call without its receivers.
-    :param to: Receivers: user ids, department ids, or one conversation.
+    :param to: Receivers as user ids, department ids, or one conversation id.
     """
 
     content: str
@@ -68,10 +68,10 @@ class Address(Struct, frozen=True):
 
 
 class SentLetter(Struct, frozen=True):
-    """A call that DingTalk accepted.
+    """Send request that DingTalk accepted.
 
-    :param address: What was sent, and to whom.
-    :param dropped: People it left out, by user id, and why.
+    :param address: Content and receivers of the call.
+    :param dropped: Reason for each person that DingTalk left out, by user id.
     """
 
     receipt: Receipt
@@ -80,10 +80,10 @@ class SentLetter(Struct, frozen=True):
 
 
 class Sendings(Struct, frozen=True):
-    """What earlier tries of a send did.
+    """Progress of the earlier tries of a send.
 
     :param sent: Calls that DingTalk accepted, in their order.
-    :param in_doubt: Calls that were under way when a try died: DingTalk may or may not have carried them out.
+    :param in_doubt: Calls in flight when a try died. DingTalk may or may not have carried them out.
     """
 
     sent: Sequence[SentLetter] = ()
@@ -91,58 +91,61 @@ class Sendings(Struct, frozen=True):
 
 
 class SendLedger(Protocol):
-    """A place for a send that outlives its task. Each method raises :class:`LedgerError` if it cannot."""
+    """Checkpoint of a send that outlives its task.
+
+    Each method raises :class:`LedgerError` if it fails.
+    """
 
     async def load(self) -> Sendings:
-        """Read what earlier tries did."""
+        """Return the progress of earlier tries."""
 
     async def intend(self, address: Address) -> None:
-        """Keep that a call is about to go out. Unless settled, it stays in doubt."""
+        """Record the intent of a call, which is in doubt until settled."""
 
     async def accepted(self, letter: SentLetter) -> None:
-        """Keep that DingTalk accepted the call under way. Doing it twice does no harm."""
+        """Record that DingTalk accepted the call in flight. The method is idempotent."""
 
     def accept_now(self, letter: SentLetter) -> None:
-        """Keep the same from the calling thread, without an event loop."""
+        """Record an accepted call from the calling thread, without an event loop."""
 
     async def refused(self, address: Address) -> None:
-        """Keep that DingTalk refused the call under way: it was not sent."""
+        """Record that DingTalk refused the call in flight. It was not sent."""
 
     async def clear_doubts(self) -> None:
-        """Keep calls of earlier tries in doubt no longer: they are about to be made again."""
+        """Remove the calls in doubt of earlier tries before they are repeated."""
 
 
 class MemorySendLedger:
-    """A ledger for sends that lives as long as its process: for scripts and tests."""
+    """Checkpoint of a send in the process's memory, for scripts and tests."""
 
     def __init__(self) -> None:
         self.sent: list[SentLetter] = []
         self.in_doubt: list[Address] = []
 
     async def load(self) -> Sendings:
-        """Read what earlier runs in this process did."""
+        """Return the progress of earlier runs in this process."""
         return Sendings(tuple(self.sent), tuple(self.in_doubt))
 
     async def intend(self, address: Address) -> None:
-        """Keep that a call is about to go out."""
+        """Record the intent of a call."""
         self.in_doubt.append(address)
 
     async def accepted(self, letter: SentLetter) -> None:
-        """Keep that DingTalk accepted the call under way."""
+        """Record that DingTalk accepted the call in flight."""
         self.accept_now(letter)
 
     def accept_now(self, letter: SentLetter) -> None:
-        """Keep the same from the calling thread."""
+        """Record an accepted call from the calling thread."""
         if letter not in self.sent:
             self.sent.append(letter)
         if letter.address in self.in_doubt:
             self.in_doubt.remove(letter.address)
 
     async def refused(self, address: Address) -> None:
-        """Keep that DingTalk refused the call under way."""
+        """Record that DingTalk refused the call in flight."""
         if address in self.in_doubt:
             self.in_doubt.remove(address)
 
     async def clear_doubts(self) -> None:
-        """Keep calls of earlier runs in doubt no longer."""
+        """Remove the calls in doubt of earlier runs."""
         self.in_doubt.clear()

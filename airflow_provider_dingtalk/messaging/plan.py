@@ -1,4 +1,4 @@
-"""What a recall has to do, and in which order. Plain functions over values."""
+"""Plan of a recall as pure functions: batches, their order, and calls."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from airflow_provider_dingtalk.api.endpoints import (
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
 
-#: Kinds that DingTalk lets be recalled for 24 hours only. For the others no limit is documented.
+#: Kinds that DingTalk recalls for 24 hours only. For the others, no limit is documented.
 WINDOWED = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
-#: Seconds after which a windowed message is given up without a call: 24 h, and 10 min for clocks that differ.
+#: Age in seconds after which a windowed message is given up without a call: 24 h, and 10 min for differing clocks.
 GIVE_UP_AFTER = RECALL_WINDOW_HOURS * 3600.0 + 600.0
-#: Messages in one recall call.
+#: Maximum messages in one recall call.
 BATCH_SIZE = {
     Kind.GROUP: MAX_KEYS_PER_RECALL,
     Kind.OTO: MAX_KEYS_PER_RECALL,
@@ -35,23 +35,23 @@ BATCH_SIZE = {
     Kind.WORK_NOTIFICATION: 1,
     Kind.DING: 1,
 }
-#: Kinds whose messages can be asked whether they are recalled.
+#: Kinds whose status tells if a message is recalled.
 ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """The messages of one recall call."""
+    """Batch of messages for one recall call."""
 
     group: Group
     keys: tuple[str, ...]
 
 
 def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
-    """Receipts by key, each message once.
+    """Return receipts by key, one for each message.
 
-    Of two receipts of one message, that counts which names its connection.
+    Of two receipts of one message, the one that names its connection is kept.
 
-    :raises InvalidInputError: A key comes with two different senders or conversations.
+    :raises InvalidInputError: If a key comes with two different senders or conversations.
     """
     by_key: dict[str, Receipt] = {}
     for receipt in receipts:
@@ -65,13 +65,16 @@ def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
 
 
 def gives_up(receipt: Receipt, now: float) -> bool:
-    """Whether a message is too old by its own ``sent_at``, beyond any doubt about clocks."""
+    """Return True if a message's ``sent_at`` is older than ``GIVE_UP_AFTER``.
+
+    :param now: Unix time in seconds.
+    """
     sent = receipt.sent()
     return receipt.kind in WINDOWED and sent is not None and now - sent > GIVE_UP_AFTER
 
 
 def batches(receipts: Iterable[Receipt]) -> list[Batch]:
-    """Calls to make, the most urgent first."""
+    """Return the batches to recall, the most urgent first."""
     groups: dict[Group, list[Receipt]] = {}
     for receipt in by_urgency(receipts):
         groups.setdefault(receipt.group, []).append(receipt)
@@ -84,12 +87,15 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
 
 
 def by_urgency(receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Sort messages by the moment from which on they cannot be recalled, the earliest first."""
+    """Sort messages by the end of their recall window, the earliest first."""
     return sorted(receipts, key=_urgency)
 
 
 def _urgency(receipt: Receipt) -> float:
-    """The moment from which on it is too late; messages of unknown age first, those without a limit last."""
+    """Return the sort key of a message, which is its send time.
+
+    Messages of unknown age sort first, those without a recall window last.
+    """
     if receipt.kind not in WINDOWED:
         return float("inf")
     sent = receipt.sent()
@@ -97,18 +103,18 @@ def _urgency(receipt: Receipt) -> float:
 
 
 def chunks(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
-    """A sequence in pieces of at most ``size``."""
+    """Split a sequence into pieces of at most ``size``."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """A refused batch in two, to find the key that it was refused for."""
+    """Split a refused batch in two, to find the refused key."""
     middle = len(batch.keys) // 2
     return Batch(batch.group, batch.keys[:middle]), Batch(batch.group, batch.keys[middle:])
 
 
 def recall_call(batch: Batch) -> Endpoint[object]:
-    """The call that recalls a batch."""
+    """Build the call that recalls a batch."""
     group, keys = batch.group, list(batch.keys)
     robot, conversation = group.robot_code or "", group.open_conversation_id or ""
     match group.kind:
@@ -129,9 +135,10 @@ def recall_call(batch: Batch) -> Endpoint[object]:
 
 
 def status_call(group: Group, key: str, max_results: int = 1, next_token: str | None = None) -> Endpoint[object]:
-    """The call that asks for the state of a message.
+    """Build the call that polls the status of a message.
 
-    :param max_results: Readers on a page, where there are pages.
+    :param max_results: Maximum readers on a page, for kinds with pages; default 1.
+    :raises InvalidInputError: If the message is a DING.
     """
     match group.kind:
         case Kind.GROUP:

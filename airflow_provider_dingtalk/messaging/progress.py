@@ -1,4 +1,4 @@
-"""Progress in the log: a line when work begins, and one every few seconds."""
+"""Progress lines in the log, at the start and every 5 s."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Mapping
 
 from airflow_provider_dingtalk.api.clock import Clock
 
-#: Seconds between two lines.
+#: Minimum seconds between two lines.
 INTERVAL = 5.0
 
 
 def calls_made(used: Mapping[str, int]) -> int:
-    """How many requests a bill counts: those that were throttled stand in it twice, by what they were for too."""
+    """Return the number of requests in counts by purpose.
+
+    A throttled request is counted under its purpose too, so ``throttled`` is not added.
+    """
     return sum(number for name, number in used.items() if name != "throttled")
 
 
 class Progress:
-    """Says how far a piece of work is: counts, rate, calls used, time left.
+    """Logger of a job's progress: counts, rate, calls used, time left.
 
-    :param what: The work, e.g. ``Recall``.
-    :param total: Messages in all.
+    :param what: Name of the job, e.g. ``Recall``.
+    :param total: Number of messages in the job.
     """
 
     def __init__(self, log: logging.Logger, what: str, total: int, clock: Clock) -> None:
@@ -31,16 +34,23 @@ class Progress:
         self._began = self._said = clock.monotonic()
 
     def begin(self, calls: int) -> None:
-        """Say what is ahead."""
+        """Log the size of the job.
+
+        :param calls: Expected number of API calls.
+        """
         self._log.info("%s of %s messages in about %s API calls.", self._what, f"{self._total:,}", f"{calls:,}")
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a line."""
+        """True if the next line is due."""
         return self._clock.monotonic() - self._said >= INTERVAL
 
     def tell(self, done: int, used: Mapping[str, int]) -> None:
-        """Say how far it is."""
+        """Log the progress.
+
+        :param done: Number of messages that are done.
+        :param used: API calls by purpose.
+        """
         self._said = self._clock.monotonic()
         self._log.info("%s: %s", self._what, self._line(done, used))
 

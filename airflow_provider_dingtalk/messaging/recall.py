@@ -1,14 +1,15 @@
-"""Recall: take messages back, and say exactly what became of each.
+"""Recall of messages, with an exact outcome for each.
 
-Rounds, each run by a few workers under the client's pace:
+It has three rounds, each run by up to 20 workers under the client's rate limit:
 
-1. every message once, by calls of 20, the most urgent first, before all what an earlier try had under way;
-   the first call of each robot and conversation goes ahead of its others, so that a refusal of them all
-   costs one call;
-2. what is in doubt (no answer, named in neither list, in both, for a reason nobody knows) once more;
-3. what is still open is asked for its state, where DingTalk lets it be asked.
+1. Every message is recalled once, in batches of up to 20, the most urgent first. Messages that an earlier try had
+   in flight go before all others. The first call of each robot and conversation goes before its other calls, so
+   that a refusal of all of them costs one call.
+2. Messages in doubt are recalled again, up to 3 calls each, or 2 if the answer is not understood. They had no
+   answer, an unknown reason, or were named in neither or both lists.
+3. The status of messages that are still in doubt is polled, for kinds with a status.
 
-What none of them settles is ``unknown``. A certain answer is never checked again.
+A message that no round settles is ``unknown``. A clear answer is never checked again.
 """
 
 from __future__ import annotations
@@ -50,19 +51,19 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-#: Calls under way at once at most; fewer where the client lets fewer through.
+#: Maximum calls in flight; fewer if the client's limit is lower.
 WORKERS = 20
-#: Times a message is recalled whose answers get lost, and one whose answer nobody understands.
+#: Maximum calls for a message whose answers get lost, and for one whose answer is not understood.
 MAX_TRIES_LOST = 3
 MAX_TRIES_ODD = 2
-#: Messages of a sender that are tried alone when its first call is refused for a reason that may concern all.
+#: Messages of a sender that are tried alone if its first call is refused for a reason that may concern all.
 PROBES = 3
-#: Seconds before a message in doubt is recalled again; doubled the next time.
+#: Seconds before the first retry of a message in doubt; the second pause is twice as long.
 PAUSE = 1.0
 
 _OUTCOMES = {State.RECALLED: Outcome.RECALLED, State.FAILED: Outcome.FAILED, State.EXPIRED: Outcome.EXPIRED}
 _INTENT = Verdict(State.INTENT, final=False)
-#: Reasons of doubts that time may heal.
+#: Reason codes of doubts that a later call may settle.
 LOST = frozenset(
     {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
 )
@@ -79,11 +80,13 @@ _UNANSWERED = Reason(
 
 
 class Recall:
-    """One recall of many messages, of any mixture of kinds.
+    """Recall job for messages of any mixture of kinds.
 
-    :param receipts: The messages. Each is recalled once, however often it is named.
-    :param ledger: Where to keep how far it is; by default in memory.
-    :raises InvalidInputError: A key comes with two different senders.
+    :param receipts: Receipts of the messages; a message that several of them name is recalled once.
+    :param ledger: Checkpoint of the job; default: in memory.
+    :param clock: Source of time; default: the system's.
+    :param workers: Maximum calls in flight; default 20.
+    :raises InvalidInputError: If a key comes with two different senders.
     """
 
     def __init__(
@@ -99,20 +102,23 @@ class Recall:
         self._duplicates = len(receipts) - len(self._receipts)
         self._clock = clock or SystemClock()
         self._ledger = ledger or MemoryLedger()
-        #: Whether it is known what earlier tries did; until then nothing is known of any message.
+        #: True after the checkpoint is loaded; until then, no message's state is known.
         self._is_up_to_date = ledger is None
         self._journal = Journal(self._ledger, self._clock)
         self._workers = workers
         self._verdicts = dict.fromkeys(self._receipts, Verdict(State.PENDING))
         self._tries: Counter[str] = Counter()
-        #: Messages of which an earlier call may have got hold: a later "no" may mean "already gone".
+        #: Messages that an earlier call may have recalled, so a later refusal may mean "recalled already".
         self._touched: set[str] = set()
         self._used: Counter[str] = Counter()
         self._breaker = Breaker()
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
 
     async def run(self, client: DingTalkClient) -> Report:
-        """Recall, and give the account. Cancelled or failed, :meth:`report` still gives it."""
+        """Recall the messages and return the report.
+
+        If the run fails or is cancelled, :meth:`report` still returns the report.
+        """
         self._client = client
         self._workers = min(self._workers, client.in_flight)
         await self._resume()
@@ -120,7 +126,7 @@ class Recall:
         doubts, fresh = self._batches(self._in(State.INTENT)), self._batches(self._in(State.PENDING))
         if doubts or fresh:
             self._progress.begin(len(doubts) + len(fresh))
-        # What an earlier try had under way is the most urgent, and counted as what it is: recalled again.
+        # Messages that an earlier try had in flight are the most urgent. Their calls count as "again".
         await self._recall_all(doubts, "again")
         await self._recall_all(fresh, "recall")
         for pause in (PAUSE, 2 * PAUSE):
@@ -134,40 +140,43 @@ class Recall:
         return self.report()
 
     async def run_without_calls(self) -> Report:
-        """Give the account of earlier tries; after :meth:`give_up`, when there is no client."""
+        """Return the report of earlier tries, without a client.
+
+        The caller has to call :meth:`give_up` before.
+        """
         await self._resume()
         self._give_up_the_old()
         await self._journal.write({})
         return self.report()
 
     def give_up(self, error: DingTalkError) -> None:
-        """Make no call, for the reason that an error gives."""
+        """Stop further calls, with an error as the reason."""
         self._breaker.give_up(error)
 
     def stop(self) -> None:
-        """Begin no further call. Safe to be called from another thread or a signal handler."""
+        """Begin no further call. Safe to call from threads and signal handlers."""
         self._breaker.stop()
 
     def report(self) -> Report:
-        """The account as of now: every message in exactly one class."""
+        """Return the report as of now, with each message in one class."""
         settled = {key: self._settled(verdict) for key, verdict in self._verdicts.items()}
         return Report(settled, dict(self._used), self._duplicates)
 
     @property
     def wait(self) -> float:
-        """Seconds after which to go on, if DingTalk wants no calls until then; else 0."""
-        # What failed for now counts: with few calls, all of them may have been refused for the pace.
+        """Seconds until the job may resume; 0 if DingTalk requires no pause."""
+        # If there are few calls, all may have been throttled, so failures that are not final count as open.
         is_open = any(not said.final or said.state is State.PENDING for said in self._verdicts.values())
         return self._breaker.wait if is_open else 0.0
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to recall."""
+        """True if there is nothing to recall."""
         return not self._receipts
 
     @property
     def is_final(self) -> bool:
-        """Whether recalling the rest again, unchanged, is pointless."""
+        """True if recalling the rest again, unchanged, is pointless."""
         settled = {*_OUTCOMES, State.PENDING} if self._breaker.is_hopeless else _OUTCOMES
         return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
 
@@ -213,7 +222,10 @@ class Recall:
         await self._side_by_side(lambda batch: self._recall(batch, why), rest)
 
     async def _recall(self, batch: Batch, why: str) -> bool:
-        """Recall some messages with one call, or with several if it is refused; whether the one was answered."""
+        """Recall a batch with one call, or several if it is refused.
+
+        :returns: True if DingTalk answered the call for the whole batch without an error.
+        """
         batch = Batch(batch.group, self._still_to_recall(batch))
         if not batch.keys:
             return False
@@ -243,20 +255,26 @@ class Recall:
         return True
 
     async def _intend(self, batch: Batch) -> Batch:
-        """Write down what is about to be recalled; what of it still is, when that is written."""
+        """Write the intent to recall a batch to the checkpoint.
+
+        :returns: The messages that still need a call after the write.
+        """
         await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
         left = Batch(batch.group, self._still_to_recall(batch))
         if not left.keys:
-            # Somebody stopped the recall meanwhile, or another call was refused for all of them.
+            # During the write, the recall was stopped, or another call was refused for all of these messages.
             self._journal.note({key: self._verdicts[key] for key in batch.keys})
         self._verdicts.update(dict.fromkeys(left.keys, _INTENT))
         return left
 
     def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
-        """The keys of a batch whose turn has come; those whose call would be in vain are settled without one."""
+        """Return the keys of a batch that still need a call.
+
+        Refused and expired messages are settled without a call.
+        """
         if self._breaker.halted:
             return ()
-        # Some may have been tried alone meanwhile.
+        # Another worker may have tried some of them alone.
         left = [key for key in batch.keys if self._is_open(key)]
         if refused := self._breaker.refused(batch.group):
             self._settle(dict.fromkeys(left, refused))
@@ -270,10 +288,10 @@ class Recall:
         return self._verdicts[key].state in (State.PENDING, State.INTENT)
 
     async def _find_out_whom_it_concerns(self, batch: Batch, error: DingTalkError) -> None:
-        """Try a few messages of a refused sender alone, where the refusal may be about all of them.
+        """Probe a refused sender, if the refusal may concern all its messages.
 
-        One that is not refused so shows that it is about single messages: they are found by bisection. If all are
-        refused, the others are not worth a call for each batch.
+        Up to 3 messages are tried alone. If one is not refused with the same code, the refusal concerns single
+        messages, which bisection finds. If all are refused, the sender gets no further calls.
         """
         if not self._breaker.takes_up(batch.group, error):
             return
@@ -287,17 +305,20 @@ class Recall:
             self._breaker.refuse(batch.group, error, len(probes))
 
     def _probes(self, batch: Batch) -> list[str]:
-        """Messages of a sender far from each other: keys of two senders mostly come one list after the other."""
+        """Choose messages of a sender that are far apart in the list.
+
+        The keys of two senders mostly come one list after the other, so distant messages cover both.
+        """
         group = [key for key, receipt in self._receipts.items() if receipt.group == batch.group]
         group = [key for key in group if self._is_open(key)]
         places = (len(group) * number // (PROBES - 1) for number in range(PROBES))
         return list(dict.fromkeys(group[min(place, len(group) - 1)] for place in places)) if group else []
 
     async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
-        """Recall a refused batch by halves, to find the message it was refused for."""
+        """Bisect a refused batch to find the message it was refused for."""
         left = Batch(batch.group, self._still_to_recall(batch))
         if len(left.keys) < len(batch.keys):
-            # Some were tried alone meanwhile, and the culprit may be one of them.
+            # Some were tried alone meanwhile, and the cause of the refusal may be one of them.
             await self._recall(left, "bisect")
             return
         if self._breaker.was_refused_to_the_last(batch, error):
@@ -309,7 +330,7 @@ class Recall:
             self._breaker.max_keys = len(first.keys)
         passed = await self._recall(first, "bisect")
         if passed and len(second.keys) > 1 and not is_over_limit(error):
-            # The culprit is in the second half, which would be refused as a whole once more.
+            # The cause is in the second half, so a call for all of that half would be refused again.
             await self._take_apart(second, error, "bisect")
         else:
             await self._recall(second, "bisect")
@@ -318,9 +339,11 @@ class Recall:
             self._breaker.bisected(batch, error, in_vain=states <= {State.FAILED, State.EXPIRED})
 
     async def _try_the_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
-        """Try the message of a refused call that has the best chance; what is left to be tried.
+        """Try the youngest message of a refused batch alone.
 
-        If even that one is refused, the others are not worth a call each.
+        It has the best chance. If it is refused too, the others are settled without a call.
+
+        :returns: The messages left to try.
         """
         *others, youngest = batch.keys
         await self._recall(Batch(batch.group, (youngest,)), "bisect")
@@ -337,7 +360,7 @@ class Recall:
         self._settle(dict.fromkeys(batch.keys, of_error(error)))
 
     def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Take down what is now known. A "no" after a call that may have worked leaves the doubt."""
+        """Record verdicts, and keep touched messages in doubt after a refusal."""
         settled = {key: self._unless_touched(key, said) for key, said in verdicts.items()}
         self._touched.update(key for key, verdict in settled.items() if verdict.state is State.INTENT)
         self._verdicts.update(settled)
@@ -355,7 +378,10 @@ class Recall:
         return self._tries[key] < (MAX_TRIES_LOST if lost else MAX_TRIES_ODD)
 
     async def _ask_about_doubts(self) -> None:
-        """Ask for the state of what is still open; once more, later, where nothing came back."""
+        """Poll the status of messages in doubt, up to three times.
+
+        Only messages without an answer are polled again, after 1 s and then 2 s.
+        """
         doubts = [key for key in self._in(State.INTENT) if self._receipts[key].kind in plan.ASKABLE]
         for pause in (0.0, PAUSE, 2 * PAUSE):
             if not doubts or self._breaker.halted:
@@ -367,7 +393,7 @@ class Recall:
             doubts = [key for key in doubts if key not in answered]
 
     async def _ask(self, answered: set[str], key: str) -> None:
-        """Settle a doubt by the message's own state."""
+        """Settle a message in doubt by its status."""
         if self._breaker.halted:
             return
         group, reason = self._receipts[key].group, self._verdicts[key].reason or _UNANSWERED
@@ -394,7 +420,7 @@ class Recall:
 
 
 def _of_status(send_status: str | None, reason: Reason) -> Verdict:
-    """What a message's own state says after recalls without a clear answer."""
+    """Return the verdict for the status of a message in doubt."""
     if send_status == "RECALLED":
         return RECALLED
     if send_status in ("SUCCESS", "PROCESSING"):

@@ -1,4 +1,4 @@
-"""Recall of messages that several Airflow connections sent: one job for each, one account of all."""
+"""Recall over several Airflow connections: one job each, one report."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from airflow_provider_dingtalk.messaging.verdicts import Verdict
 
 
 class RecallByConnection:
-    """One recall of messages that several connections sent.
+    """Recall job for messages that several connections sent.
 
-    A receipt names its connection; a connection that does not work costs only its own messages. The jobs of all
-    connections share one checkpoint, so that a receipt may change its connection between two tries.
+    A receipt names its connection. A connection that does not work affects only its own messages. All connections
+    share one checkpoint, so that a receipt may change its connection between two tries.
 
     :param receipts: Messages of any mixture of kinds and connections.
     :param default: Connection id of receipts that name none.
@@ -58,7 +58,7 @@ class RecallByConnection:
         """Recall the messages of all connections side by side.
 
         :param clients: Function from a connection id to its client.
-        :raises DingTalkError: If no connection works, or the checkpoint fails; :meth:`report` holds the account.
+        :raises DingTalkError: If no connection works, or the checkpoint fails. :meth:`report` still works.
         """
         found = {conn_id: await self._client(conn_id, clients) for conn_id in self._jobs}
         if found and not any(found.values()):
@@ -67,14 +67,14 @@ class RecallByConnection:
         try:
             await asyncio.gather(*running)
         except Exception:
-            # The others stop as on an interruption: calls in flight end, and their answers are written down.
+            # The other jobs stop as on an interruption: their calls in flight end, and the answers are written.
             self.stop()
             await asyncio.gather(*running, return_exceptions=True)
             raise
         return self.report()
 
     async def _client(self, conn_id: str, clients: Clients) -> DingTalkClient | None:
-        """Return the client of a connection; None if the connection does not work."""
+        """Return the client of a connection; None if it does not work."""
         try:
             return await clients(conn_id)
         except DingTalkError as error:
@@ -83,12 +83,12 @@ class RecallByConnection:
             return None
 
     def stop(self) -> None:
-        """Begin no further call. Safe to be called from another thread or a signal handler."""
+        """Begin no further call. Safe to call from threads and signal handlers."""
         for job in self._jobs.values():
             job.stop()
 
     def report(self) -> Report:
-        """Give the account as of now, every message in exactly one class."""
+        """Return the report as of now, with each message in one class."""
         reports = [job.report() for job in self._jobs.values()]
         settled = {key: one for report in reports for key, one in report.settled.items()}
         used: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class RecallByConnection:
 
     @property
     def wait(self) -> float:
-        """Seconds after which to resume, if DingTalk accepts no calls until then; else 0."""
+        """Seconds until the job may resume; 0 if DingTalk requires no pause."""
         return max((job.wait for job in self._jobs.values()), default=0.0)
 
     @property
@@ -128,7 +128,7 @@ def by_connection(receipts: Iterable[Receipt], default: str) -> dict[str, list[R
 
 
 class _SharedLedger:
-    """One checkpoint for several jobs, which touch different messages of it."""
+    """Checkpoint that several jobs share, each for its own messages."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""Reports: what a recall gives back. Every message stands in exactly one of four classes."""
+"""Reports of recalls, with each message in exactly one of four classes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.errors import DingTalkError
 from airflow_provider_dingtalk.messaging.progress import calls_made
 
-#: Version of the report's shape.
+#: Version of the report's format.
 REPORT_VERSION = 1
-#: Keys listed by class; ``counts`` always has them all. 10,000 recalled keys would be 600 kB of good news.
+#: Maximum keys listed in each class; ``counts`` is always complete. 10,000 recalled keys would take 600 kB.
 MAX_LISTED = {"recalled": 100, "failed": 1000, "expired": 1000, "unknown": 1000}
 _MAX_MESSAGE = 300
-#: The code of an error that came without one, such as a proxy's 502.
+#: Code of an error that came without one, such as a proxy's 502.
 NO_CODE = "no_code"
 
 
 class Outcome(StrEnum):
-    """What became of a message."""
+    """Outcome of a recall for one message."""
 
     RECALLED = "recalled"
-    """DingTalk said so."""
+    """Message that DingTalk reports as recalled."""
     FAILED = "failed"
-    """It is still there, and DingTalk or we said why."""
+    """Message that is still in the chat, for a reason that DingTalk or this package gives."""
     EXPIRED = "expired"
-    """Too old to be recalled."""
+    """Message that is too old to be recalled."""
     UNKNOWN = "unknown"
-    """A recall went out, and nobody can say whether it worked."""
+    """Message in doubt: a recall went out, and its effect is not known."""
 
 
 class Reason(Struct, frozen=True, gc=False):
-    """Why a message is not recalled, and what to do next.
+    """Reason why a message is not recalled, and the next step.
 
-    :param code: DingTalk's code, or a word of ours in snake_case.
+    :param code: DingTalk's code, or a code of this package in snake_case.
     """
 
     code: str
@@ -46,28 +46,28 @@ class Reason(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, error: DingTalkError) -> Reason:
-        """The reason that an error gives."""
+        """Return the reason that an error gives."""
         return cls(error.code or NO_CODE, error.message[:_MAX_MESSAGE], error.next_step)
 
     def to_json(self) -> dict[str, str]:
-        """The reason as plain JSON."""
+        """Return the reason as plain JSON."""
         return {"code": self.code, "message": self.message, "next_step": self.next_step}
 
 
 class Settled(Struct, frozen=True, gc=False):
-    """What became of one message, and why."""
+    """Outcome of one message, with its reason."""
 
     outcome: Outcome
     reason: Reason | None = None
 
 
 class Report(Struct, frozen=True):
-    """The exact account of a recall.
+    """Report of a recall, with the outcome of each message.
 
-    :param settled: What became of each message, by key.
-    :param api_calls: Requests by what they were for: ``recall``, ``again``, ``bisect``, ``status``, ``token``;
-        ``throttled`` counts those among them that DingTalk refused for pace and does not charge.
-    :param duplicates: How many receipts named a message that another one named already.
+    :param settled: Outcomes by message key.
+    :param api_calls: Requests by purpose: ``recall``, ``again``, ``bisect``, ``status``, ``token``. ``throttled``
+        counts those of them that DingTalk throttled and does not charge.
+    :param duplicates: Number of receipts for a message that an earlier receipt named; default 0.
     """
 
     settled: Mapping[str, Settled]
@@ -75,16 +75,19 @@ class Report(Struct, frozen=True):
     duplicates: int = 0
 
     def keys(self, outcome: Outcome) -> list[str]:
-        """The messages of one class."""
+        """List the message keys of one outcome."""
         return [key for key, settled in self.settled.items() if settled.outcome is outcome]
 
     def counts(self) -> dict[str, int]:
-        """Messages by class, and in all."""
+        """Count the messages by outcome, and in total."""
         by_class = Counter(settled.outcome for settled in self.settled.values())
         return {**{outcome.value: by_class[outcome] for outcome in Outcome}, "total": len(self.settled)}
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON, long lists capped; ``omitted`` counts what a cap left out."""
+        """Return the report as plain JSON, with long lists capped.
+
+        ``omitted`` counts the keys that a cap left out.
+        """
         counts = self.counts()
         omitted = {name: counts[name] - most for name, most in MAX_LISTED.items() if counts[name] > most}
         return {
@@ -102,7 +105,10 @@ class Report(Struct, frozen=True):
         return {key: reason.to_json() if reason else {} for key, reason in reasons}
 
     def table(self) -> str:
-        """The report for people: counts, then what is not recalled by reason, then what it cost."""
+        """Format the report for people.
+
+        The lines are the counts, the 10 most frequent reasons of messages not recalled, and the API calls.
+        """
         counts = self.counts()
         lines = ["   ".join(f"{name} {counts[name]}" for name in (*Outcome, "total"))]
         by_reason: Counter[tuple[Outcome, Reason | None]] = Counter(
@@ -123,5 +129,5 @@ def _total(api_calls: Mapping[str, int]) -> dict[str, int]:
 
 
 def empty_report() -> Report:
-    """The report of a recall that had nothing to do."""
+    """Return the report of a recall without messages."""
     return Report({}, {})

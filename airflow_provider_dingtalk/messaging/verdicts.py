@@ -1,8 +1,8 @@
-"""What DingTalk's answer to a recall says of each message. Plain functions over values.
+"""Verdicts on messages from DingTalk's answers to a recall, as pure functions.
 
-Recalling twice is documented nowhere, ``notRevoke.all.messages`` is a failure with a partial effect, and a
-broken connection says nothing at all. So an answer can leave a message in doubt; doubts are settled by
-recalling again and then by asking for the status (:mod:`~airflow_provider_dingtalk.messaging.recall`).
+DingTalk does not document a second recall of a message. ``notRevoke.all.messages`` is a failure with a partial
+effect, and a broken connection gives no answer. So a message can be in doubt after an answer. Doubts are settled
+by recalling again, then by polling the status (:mod:`~airflow_provider_dingtalk.messaging.recall`).
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from airflow_provider_dingtalk.messaging.report import Reason
 
 
 class State(StrEnum):
-    """How far a message is."""
+    """State of a message in a recall."""
 
     PENDING = "pending"
-    """Nothing was sent for it yet."""
+    """Message for which no recall was sent yet."""
     INTENT = "intent"
-    """A recall is going out, or went out and its answer is not known here."""
+    """Message whose recall is in flight, or whose answer is not known here."""
     RECALLED = "recalled"
     FAILED = "failed"
     EXPIRED = "expired"
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What one answer says of one message.
+    """Result of one answer for one message.
 
-    :param state: ``INTENT`` says that it is in doubt.
-    :param final: Whether recalling it again, unchanged, is pointless.
+    :param state: State of the message; ``INTENT`` means in doubt.
+    :param final: True (default) if recalling it again, unchanged, is pointless.
     """
 
     state: State
@@ -69,10 +69,10 @@ NOT_REPORTED = Reason(
 CONTRADICTION = Reason(
     "contradiction", "DingTalk's answer names this message as recalled and as failed.", "Run the recall again."
 )
-#: Codes of the old host that are as likely about one work notification (unknown, too old, recalled already) as
-#: about the agent of them all.
+#: Codes of the old host that concern one work notification (unknown, too old, recalled already) as likely as the
+#: agent of all of them.
 AGENT_OR_TASK = frozenset({"400002", "40035"})
-#: Codes of a missing right that pages list beside those of one robot and conversation.
+#: Codes of a missing permission that DingTalk's pages list with those of one robot and conversation.
 ABOUT_ROBOT = frozenset({"auth.error", "unauthorized"})
 TOO_OLD = Reason(
     "robot.processQueryKey.expired",
@@ -82,7 +82,10 @@ TOO_OLD = Reason(
 
 
 def of_result(keys: Sequence[str], result: object) -> dict[str, Verdict]:
-    """What a good answer says of each message that was asked for. Others that it names are nobody's business."""
+    """Return the verdict of a successful answer for each requested message.
+
+    Other messages that it names are ignored.
+    """
     if isinstance(result, RecallResult):
         recalled, reasons = set(result.success_result or ()), result.reasons()
         return {key: _of_lists(key in recalled, reasons.get(key)) for key in keys}
@@ -100,7 +103,10 @@ def _of_lists(recalled: bool, why_not: str | None) -> Verdict:
 
 
 def of_reason(text: str) -> Verdict:
-    """What a reason in ``failedResult`` says. DingTalk has no list of them: an unknown one leaves doubt."""
+    """Return the verdict for a reason in ``failedResult``.
+
+    DingTalk has no list of reasons, so an unknown one leaves the message in doubt.
+    """
     rule = rule_for(text)
     code = "".join(char for char in text if char.isprintable())[:80] or "no_reason"
     reason = Reason(code, f"DingTalk: {code}.", rule.next_step)
@@ -112,7 +118,7 @@ def of_reason(text: str) -> Verdict:
 
 
 def of_error(error: DingTalkError) -> Verdict:
-    """What a failed call says of every message in it."""
+    """Return the verdict of a failed call for each of its messages."""
     reason = Reason.of(error)
     if isinstance(error, RecallExpiredError):
         return Verdict(State.EXPIRED, reason)
@@ -122,17 +128,17 @@ def of_error(error: DingTalkError) -> Verdict:
 
 
 def leaves_doubt(error: DingTalkError) -> bool:
-    """Whether a call that failed with this error may have been carried out, at least in part."""
+    """Return True if a failed call may have had an effect."""
     return isinstance(error, AmbiguousError | ServerError | PartialRecallError)
 
 
 def in_doubt(reason: Reason) -> Verdict:
-    """The message may or may not be recalled."""
+    """Return the verdict of a message in doubt."""
     return Verdict(State.INTENT, reason, final=False)
 
 
 def is_about_one_key(error: DingTalkError) -> bool:
-    """Whether a whole call was refused for one of its messages, or for too many of them."""
+    """Return True if single messages, or their number, caused a refusal."""
     if is_over_limit(error):
         return True
     about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is not Scope.CALL
@@ -140,50 +146,56 @@ def is_about_one_key(error: DingTalkError) -> bool:
 
 
 def may_concern_all(error: DingTalkError) -> bool:
-    """Tell whether a refusal may be about one message, and as well about the sender of them all.
+    """Return True if a refusal may concern one message or its sender.
 
-    The codes of ``AGENT_OR_TASK`` are not among them: a work notification that an earlier try recalled is refused
-    so, and a few of those in a row must not leave the others in the chats.
+    The codes of ``AGENT_OR_TASK`` are excluded. DingTalk refuses a work notification with them if an earlier try
+    recalled it. A few of those in a row must not leave the others in the chats.
     """
     return isinstance(error, ResponseError) and rule_for(error.code).scope is Scope.KEY_OR_CALL
 
 
 def is_over_limit(error: DingTalkError) -> bool:
-    """Whether a call was refused for having too many messages."""
+    """Return True if a call was refused for too many messages."""
     return error.code == "invalidParameter.processQueryKeys.overMax"
 
 
 def stops_everything(error: DingTalkError) -> bool:
-    """Whether no call of this app has a chance now."""
+    """Return True if no call of this app can succeed now."""
     return isinstance(error, AuthenticationError | QuotaExhaustedError) or asks_to_wait(error) > 0
 
 
 def asks_to_wait(error: DingTalkError) -> float:
-    """Seconds in which no call of this app has a chance; 0 if the error says nothing of the kind."""
+    """Return the seconds during which no call of this app can succeed.
+
+    :returns: 0 if the error requires no pause.
+    """
     return error.retry_after if isinstance(error, ThrottlingError | ForeignPageError) else 0.0
 
 
 def is_about_the_app(error: DingTalkError) -> bool:
-    """Tell whether an error concerns all messages of a connection, not only the one that it came for.
+    """Return True if an error concerns all messages of a connection.
 
-    An app that is refused, a connection that cannot work, and a quota that is used up are of that kind. All else
-    is one message's outcome, or that of its kind (see :func:`is_about_the_kind`).
+    That holds for a refused app, a connection that cannot work, and an exhausted quota. Any other error concerns
+    one message, or its kind (see :func:`is_about_the_kind`).
     """
     return isinstance(error, AuthenticationError | ConfigurationError | QuotaExhaustedError)
 
 
 def is_about_the_kind(error: DingTalkError) -> bool:
-    """Tell whether an error concerns all messages of a connection and kind: the app lacks a permission."""
+    """Return True if an error concerns all messages of a kind.
+
+    The app lacks a permission for all messages of that connection and kind.
+    """
     return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
 
 
 def stops_the_group(error: DingTalkError) -> bool:
-    """Whether the other messages of the same sender and conversation would be refused too."""
+    """Return True if the sender's other messages in the conversation would fail."""
     if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
         return False
     return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
 
 
 def is_outage(error: DingTalkError) -> bool:
-    """Whether DingTalk could not be reached at all."""
+    """Return True if DingTalk could not be reached."""
     return isinstance(error, NotSentError)
