@@ -1,1 +1,1 @@
-"""The life of a message: sent, delivered, read, recalled. Imports no Airflow."""
+"""Sending, status, and recall of messages, without imports of Airflow."""

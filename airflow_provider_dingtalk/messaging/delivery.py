@@ -1,7 +1,7 @@
-"""Where the receipt of an accepted message goes: ledger and XComs, whichever of them is available.
+"""Storage of the receipts of accepted messages in checkpoint and XComs.
 
-After DingTalk accepted a message there is no way back. The receipt goes to every place, a failure of one place
-does not keep it from the others, and each place is tried again.
+A message that DingTalk accepted cannot be unsent without its receipt. So the receipt goes to every available
+destination, a failure of one does not affect the others, and each is retried.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from airflow_provider_dingtalk.messaging.receipts import Receipt
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a failing place is tried again.
+#: Seconds for which a failing destination is retried.
 PATIENCE = {"ledger": 60.0, "receipts": 600.0}
-#: Seconds between two tries, at first and at most; each pause is twice the one before.
+#: First and longest pause before a retry, in seconds; each pause is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
-#: Seconds for which the receipts wait for the ledger, which alone knows that another try has begun.
+#: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
 FENCE = 1.0
 
 
 class Places:
-    """The places of the receipts of one job.
+    """Destinations of the receipts of one send job.
 
-    :param keep: Takes all receipts of the job.
-    :param keep_late: Takes the receipt of a message that was accepted after another try of the task began.
+    :param ledger: Checkpoint of the job.
+    :param keep: Function that stores all receipts of the job. None disables it.
+    :param keep_late: Function that stores the receipt of a message that was accepted after another try of the
+        task began. None disables it.
     """
 
     def __init__(
@@ -42,17 +44,17 @@ class Places:
         self._keep = keep
         self._keep_late = keep_late
         self._clock = clock
-        #: Begin nothing more; a place that fails is not tried again here.
+        #: True if no further call may begin; a failing destination is then not retried.
         self.stopped = False
-        #: The accepted message that is not in the ledger yet.
+        #: Accepted message that is not in the checkpoint yet, else None.
         self.unwritten: SentLetter | None = None
 
     async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
-        """Bring the receipt of an accepted message to every place.
+        """Store the receipt of an accepted message in every destination.
 
-        :param receipts: All of the job, this one included.
-        :raises SupersededError: If another try of the task has begun. The receipt was kept as a late one.
-        :raises LedgerError: If the ledger does not take it. The receipts were kept, if they could be.
+        :param receipts: All receipts of the job, including this one.
+        :raises SupersededError: If another try of the task has begun. The receipt was stored as a late one.
+        :raises LedgerError: If the checkpoint cannot be written. The receipts were stored, if possible.
         """
         self.unwritten = sent
         writing = asyncio.ensure_future(self._write(sent))
@@ -68,15 +70,15 @@ class Places:
             if not writing.done():
                 writing.cancel()
             elif not writing.cancelled():
-                writing.exception()  # else asyncio reports an error that was told already
+                writing.exception()  # else asyncio logs an error that was raised already
 
     def write_now(self, sent: SentLetter) -> None:
-        """Write to the ledger from the calling thread that a message was accepted."""
+        """Write an accepted message to the checkpoint from the calling thread."""
         self._ledger.accept_now(sent)
         self.unwritten = None
 
     async def keep_all(self, receipts: Sequence[Receipt]) -> None:
-        """Keep all receipts of the job, and try until they are kept."""
+        """Store all receipts of the job, with retries."""
         if self._keep is not None:
             keep = self._keep
             await self.persistently(lambda: keep(receipts), "receipts", PATIENCE["receipts"])
@@ -84,10 +86,10 @@ class Places:
     async def persistently(
         self, write: Callable[[], Awaitable[None]], what: str, patience: float = PATIENCE["ledger"]
     ) -> None:
-        """Write, and try again after a failure, until patience ends or the job is stopped.
+        """Write, and retry until ``patience`` ends or the job is stopped.
 
-        :param what: What is written, for the log.
-        :param patience: Seconds.
+        :param what: Name of the written data, for the log.
+        :param patience: Timeout of the retries in seconds; default 60.
         """
         pause, until = FIRST_PAUSE, self._clock.monotonic() + patience
         while True:
@@ -115,7 +117,8 @@ class Places:
                 "receipt. It is in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
                 code="ledger",
                 next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
-                # The next try would find an intent without a receipt, and Airflow would delete the XComs.
+                # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so
+                # there must be no retry.
                 permanent=True,
             ) from None
         self.unwritten = None

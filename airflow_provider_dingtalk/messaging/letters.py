@@ -1,4 +1,4 @@
-"""Letters: an operator's or a script's arguments, checked, as the calls that send them."""
+"""Send requests, built from the checked arguments of operators and scripts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ REMIND_TYPES = {"app": 1, "sms": 2, "phone": 3}
 
 
 def letters_for(kind: Kind | str, **arguments: Any) -> list[Letter]:
-    """The calls that send a message of a kind.
+    """Build the send requests of a message of any kind.
 
-    :param arguments: What :func:`group`, :func:`oto`, :func:`private_chat`, :func:`work_notification` or
-        :func:`ding` takes.
-    :raises InvalidInputError: An argument is missing, of no use, or over DingTalk's limit.
+    :param arguments: Arguments of :func:`group`, :func:`oto`, :func:`private_chat`, :func:`work_notification` or
+        :func:`ding`.
+    :raises InvalidInputError: If an argument is missing, unknown, invalid, or over DingTalk's limit.
     """
     try:
         build = _BUILDERS[Kind(kind)]
@@ -58,10 +58,10 @@ def group(
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
 ) -> list[Letter]:
-    """A message to one or several groups.
+    """Build the send requests of a message to one or several groups.
 
-    :param open_conversation_id: The group, or a list of groups.
-    :param cool_app_code: Needed where a group cool app brought the robot in.
+    :param open_conversation_id: One group, or a list of groups.
+    :param cool_app_code: Code of the group cool app; required if that app added the robot to the group.
     """
     message = robot_message(text=text, title=title, markdown=markdown, msg_key=msg_key, msg_param=msg_param)
     robot = _needed(robot_code, "robot_code")
@@ -93,10 +93,10 @@ def oto(
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
 ) -> list[Letter]:
-    """A message to people, each in their chat with the robot.
+    """Build the send requests of a message from the robot to people.
 
-    :param one_receipt_per_user: One call for each person, so that one person's message can be recalled alone;
-        otherwise one call, and one key, for 20.
+    :param one_receipt_per_user: If True, make one call per person, so that one person's message can be recalled
+        alone. By default, one call and one key serve 20 people.
     """
     message = robot_message(text=text, title=title, markdown=markdown, msg_key=msg_key, msg_param=msg_param)
     robot = _needed(robot_code, "robot_code")
@@ -126,7 +126,7 @@ def private_chat(
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
 ) -> list[Letter]:
-    """A message into one or several chats of two people."""
+    """Build the send requests of a message to chats of two people."""
     message = robot_message(text=text, title=title, markdown=markdown, msg_key=msg_key, msg_param=msg_param)
     robot, app = _needed(robot_code, "robot_code"), _needed(cool_app_code, "cool_app_code")
     return [
@@ -156,7 +156,10 @@ def work_notification(
     markdown: str | None = None,
     msg: Mapping[str, Any] | str | None = None,
 ) -> list[Letter]:
-    """A work notification to people, departments with all below them, or everybody."""
+    """Build the send requests of a work notification.
+
+    It goes to people, to departments with all departments below them, or to all users.
+    """
     body = work_notification_message(text=text, title=title, markdown=markdown, msg=msg)
     agent = int(_needed(agent_id, "agent_id"))
     users = _one_or_more(user_ids, "user_ids") if user_ids is not None else []
@@ -194,10 +197,10 @@ def ding(
     remind_type: str = "app",
     call_voice: str | None = None,
 ) -> list[Letter]:
-    """A DING to people.
+    """Build the send requests of a DING to people.
 
-    :param remind_type: ``app``, ``sms`` or ``phone``; the latter two cost DING credits.
-    :param call_voice: Voice of a DING by telephone, in DingTalk's words.
+    :param remind_type: ``app`` (default), ``sms`` or ``phone``; the latter two cost DING credits.
+    :param call_voice: DingTalk's name of the voice of a DING by telephone.
     """
     if not isinstance(remind_type, str) or remind_type not in REMIND_TYPES:
         raise InvalidInputError("remind_type", f"is {shown(remind_type)}; use one of {', '.join(REMIND_TYPES)}")
@@ -239,7 +242,7 @@ def _needed(value: Any, field: str) -> str:
 
 
 def _one_or_more(value: Any, field: str) -> list[str]:
-    """Ids from one id, a list, or JSON of a list; each once."""
+    """Parse distinct ids from one id, a list, or a JSON list."""
     if isinstance(value, int) and not isinstance(value, bool):
         if field not in NUMERIC_FIELDS:
             check_text(value, field)

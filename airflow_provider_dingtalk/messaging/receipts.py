@@ -1,7 +1,7 @@
-"""Receipts: what a send gives back, and all that a recall needs.
+"""Receipts: JSON that a send returns, and all that a recall needs.
 
-A receipt is plain JSON without secrets, safe in an XCom. One that you write yourself, for a message that
-another program sent, is as good as one of ours.
+A receipt is plain JSON without secrets, so it is safe in an XCom. A receipt that the user writes for a message of
+another program is equally valid.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from msgspec import Struct
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.api.messages import plain
 
-#: Version of the receipt's shape; version 1 did not name its connection.
+#: Version of the receipt's format; version 1 did not name its connection.
 RECEIPT_VERSION = 2
-#: Versions that are read.
+#: Versions that this package reads.
 READ_VERSIONS = (1, 2)
-#: How deep lists may be nested: a mapped send in a mapped task group has three levels.
+#: Maximum depth of nested lists; a mapped send in a mapped task group has three levels.
 MAX_DEPTH = 8
-#: What a template makes of a missing XCom.
+#: Texts that a template renders for a missing XCom.
 NOTHING = ("None", "null")
-#: Longest key, id or code that is taken, in characters. DingTalk's are under 100.
+#: Maximum length of a key, id or code in characters; DingTalk's are under 100.
 MAX_ID_LENGTH = 512
 
 
 class Kind(StrEnum):
-    """The kinds of message that DingTalk can take back."""
+    """Kind of message that DingTalk can recall."""
 
     GROUP = "group"
     OTO = "oto"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
     DING = "ding"
 
 
-#: What identifies a message, and what else its recall needs, by kind.
+#: Field with the message key, by kind.
 KEY_FIELD = {
     Kind.GROUP: "process_query_key",
     Kind.OTO: "process_query_key",
@@ -49,8 +49,9 @@ KEY_FIELD = {
     Kind.WORK_NOTIFICATION: "task_id",
     Kind.DING: "open_ding_id",
 }
-#: What DingTalk gives and takes as a number.
+#: Fields that DingTalk returns and accepts as numbers.
 NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id", "dept_ids"})
+#: Fields that a recall needs besides the message key, by kind.
 SENDER_FIELDS = {
     Kind.GROUP: ("robot_code", "open_conversation_id"),
     Kind.OTO: ("robot_code",),
@@ -58,13 +59,13 @@ SENDER_FIELDS = {
     Kind.WORK_NOTIFICATION: ("agent_id",),
     Kind.DING: ("robot_code",),
 }
-#: Kinds whose status may be asked for by the key alone: their pages call robot and conversation optional.
+#: Kinds whose status can be polled by the key alone, since DingTalk's pages call robot and conversation optional.
 #: https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
 ASKED_BY_KEY = frozenset({Kind.GROUP, Kind.PRIVATE_CHAT})
 
 
 class Group(Struct, frozen=True, gc=False):
-    """What the messages of one recall call have in common."""
+    """Sender and conversation that all messages of one recall call share."""
 
     kind: Kind
     robot_code: str | None = None
@@ -72,20 +73,20 @@ class Group(Struct, frozen=True, gc=False):
     open_conversation_id: str | None = None
 
 
-# Texts and numbers only: the garbage collector need not look at thousands of them.
+# Receipts hold texts and numbers only, so gc=False spares the garbage collector thousands of objects.
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):
-    """One message that can be taken back.
+    """Receipt of one message that can be recalled.
 
-    :param kind: What kind of message it is.
-    :param conn_id: Airflow connection that sent it; None: that of the task which handles the receipt.
-    :param robot_code: The robot that sent it; not for work notifications.
-    :param agent_id: The app that sent it; work notifications only.
-    :param open_conversation_id: The group or the chat of two people it was sent to.
-    :param process_query_key: Its key, for robot messages.
-    :param task_id: Its key, for work notifications.
-    :param open_ding_id: Its key, for DINGs.
-    :param sent_at: When DingTalk accepted it: UTC, ISO 8601. None: unknown.
-    :param recipients: To how many people it went, if known.
+    :param kind: Kind of the message.
+    :param conn_id: Airflow connection that sent it; None means that of the task that handles the receipt.
+    :param robot_code: Robot that sent it; not for work notifications.
+    :param agent_id: App that sent it; work notifications only.
+    :param open_conversation_id: Group or chat of two people that it was sent to.
+    :param process_query_key: Message key of a robot message.
+    :param task_id: Message key of a work notification.
+    :param open_ding_id: Message key of a DING.
+    :param sent_at: Time at which DingTalk accepted it, UTC in ISO 8601; None if unknown.
+    :param recipients: Number of recipients, if known.
     """
 
     version: int = RECEIPT_VERSION
@@ -102,26 +103,26 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> str:
-        """What DingTalk knows the message by."""
+        """Message key, by which DingTalk identifies the message."""
         return str(getattr(self, KEY_FIELD[self.kind]))
 
     @property
     def group(self) -> Group:
-        """What it must share with the others of a recall call."""
+        """Sender and conversation, which all messages of a recall call share."""
         return Group(self.kind, self.robot_code, self.agent_id, self.open_conversation_id)
 
     def sent(self) -> float | None:
-        """When DingTalk accepted it, in seconds since the epoch; None: unknown."""
+        """Return the send time as Unix time in seconds; None if unknown."""
         return moment_of(self.sent_at) if self.sent_at else None
 
     def to_json(self) -> dict[str, Any]:
-        """The receipt as plain JSON, without what does not apply to its kind."""
+        """Return the receipt as plain JSON, without empty fields."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return {name: value for name, value in fields.items() if value is not None}
 
 
 def iso(moment: float) -> str:
-    """A moment in seconds since the epoch as UTC, ISO 8601."""
+    """Format a Unix time in seconds as UTC in ISO 8601."""
     return (
         pendulum.from_timestamp(moment).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
@@ -130,29 +131,28 @@ def iso(moment: float) -> str:
 def parse_receipts(
     value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC
 ) -> list[Receipt]:
-    """Receipts out of whatever an XCom or a template made of them.
+    """Parse the receipts in a value from an XCom or a template.
 
-    Takes receipts, JSON of them, and lists of both, nested as mapped tasks nest them; drops ``None`` and
-    ``"None"``, which are what a skipped task leaves.
-
-    :param field: Name of the argument, for errors.
-    :param to_ask: Take receipts that are enough to ask for a status, though not for a recall.
+    :param value: Receipts, JSON of them, or lists of both, nested as mapped tasks nest them. ``None`` and
+        ``"None"``, which a skipped task leaves, are dropped.
+    :param field: Name of the argument, for errors; default ``receipts``.
+    :param to_ask: If True, accept receipts that suffice for a status, but not for a recall; default False.
     :param zone: Time zone of a ``sent_at`` without one; default UTC.
-    :raises InvalidInputError: Something in it is no receipt.
+    :raises InvalidInputError: If an item is not a receipt.
     """
     optional = ASKED_BY_KEY if to_ask else frozenset()
     return [_receipt(item, path, optional, zone) for path, item in _flat(value, field, 0)]
 
 
 def is_nothing(value: Any) -> bool:
-    """Whether it is what a template makes of an XCom that is not there."""
+    """Return True for None and a template's rendering of a missing XCom."""
     return value is None or (isinstance(value, str) and value in NOTHING)
 
 
 def parse_keys(value: Any, field: str) -> list[str]:
-    """Message keys out of a list, or of JSON of one. Order is kept, duplicates too.
+    """Parse message keys from a list or JSON, keeping order and duplicates.
 
-    :raises InvalidInputError: It is no list, or something in it is no key.
+    :raises InvalidInputError: If the value is not a list, or an item is not a key.
     """
     if is_nothing(value):
         return []
@@ -164,9 +164,11 @@ def parse_keys(value: Any, field: str) -> list[str]:
 
 
 def parse_id(value: Any, field: str) -> str:
-    """A key, id or code. Ids that DingTalk gives as numbers (task, agent) may come as numbers.
+    """Parse a key, id or code.
 
-    :raises InvalidInputError: It is no text, blank, too long, or has control characters.
+    Ids that DingTalk returns as numbers, such as those of tasks and agents, may be numbers.
+
+    :raises InvalidInputError: If the value is not text, is blank, is too long, or has control characters.
     """
     if field.rsplit(".", maxsplit=1)[-1].split("[", maxsplit=1)[0] in NUMERIC_FIELDS:
         return _number(value, field)
@@ -213,14 +215,14 @@ def _decoded(text: str, field: str) -> Any:
     except (msgspec.DecodeError, RecursionError, ValueError):
         hint = "; give a list"
         if text.lstrip().startswith(("[", "{", "(")):
-            # What a template makes of an XCom: the text of a Python object.
+            # A template renders an XCom as the repr of a Python object, so the error names the remedy.
             hint = ", but looks like Python; use the task's .output, or | tojson in the template"
         raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
 
 
 def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind], zone: tzinfo) -> Receipt:
     if isinstance(value, Receipt):
-        # One that was made by hand may be half of one.
+        # A receipt that the caller built may lack fields, so it is checked like JSON.
         value = msgspec.structs.asdict(value)
     kind = _kind(value.get("kind"), path)
     version = value.get("version", RECEIPT_VERSION)
@@ -251,7 +253,7 @@ def _kind(value: Any, path: str) -> Kind:
 
 
 def _shown(value: Any) -> str:
-    """A value in an error's text: short whatever it is."""
+    """Format any value briefly for an error text."""
     if isinstance(value, str):
         return repr(value[:40])
     return repr(value) if isinstance(value, int) and abs(value) < 2**63 else f"of type {type(value).__name__}"
@@ -278,15 +280,15 @@ def _sent_at(value: Any, field: str, zone: tzinfo) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def moment_of(value: str, zone: tzinfo = UTC) -> float:
-    """Read a moment in ISO 8601, in seconds since the epoch.
+    """Parse a time in ISO 8601 into Unix time in seconds.
 
-    Kept, for a recall reads that of each message several times, and reading it takes ten microseconds.
+    Results are cached, since a recall parses the time of each message several times at 10 µs each.
 
-    :param zone: Time zone of a moment without one; default UTC.
-    :raises ValueError: It is none; also ``TypeError``.
+    :param zone: Time zone of a time without one; default UTC.
+    :raises ValueError: If the value is not a time with a date; also ``TypeError``.
     """
     if not (isinstance(value, str) and value[:4].isdigit()):
-        # Of "now" and of a time without a date pendulum makes a moment of today.
+        # pendulum parses "now" and a time without a date as a time of today, so a year is required.
         raise ValueError("no date")
     parsed = pendulum.parse(value, strict=True, tz=zone)
     if not isinstance(parsed, pendulum.DateTime):

@@ -1,7 +1,7 @@
-"""Send: messages out, receipts back, the moment DingTalk answers.
+"""Send job that stores each receipt as soon as DingTalk answers.
 
-DingTalk has no idempotency key. A send without an answer is ``unknown``: the message may be in the chat, has
-no key, and cannot be recalled. It is listed and never sent again by itself.
+DingTalk has no idempotency key. A send without an answer is ``unknown``, since its message may be in the chat.
+That message has no key and cannot be recalled. It is listed, and sent again only with ``on_unknown="resend"``.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ log = logging.getLogger(__name__)
 
 
 class IncompleteSendError(DingTalkError):
-    """Not everything was sent, or it is unknown.
+    """Error of a send that is incomplete or in doubt.
 
-    :param job: The job of sending.
-    :ivar receipts: What was sent, and can be recalled.
+    :param job: Send job.
+    :ivar receipts: Receipts of the messages that were sent, which can be recalled.
     """
 
     def __init__(self, job: Send) -> None:
@@ -67,24 +67,30 @@ class IncompleteSendError(DingTalkError):
 
 
 class DroppedReceiversError(DingTalkError):
-    """DingTalk accepted a send and left people out. The XCom ``dropped`` lists them with the reason."""
+    """Error of an accepted send for which DingTalk left people out.
+
+    The XCom ``dropped`` lists them with the reason.
+    """
 
     permanent = True
 
 
 class Send:
-    """One job of sending.
+    """Send job.
 
-    :param letters: The calls, made one after the other.
-    :param ledger: Where to keep the progress. With one, a second run sends only what is missing.
-    :param keep: Awaited with all receipts so far: first with those of earlier runs, then as soon as there is a
-        new one, before the next call.
-    :param keep_late: Awaited with the receipt of a message that was accepted after another try of the task began.
-    :param on_unknown: What to do with a call that may or may not have sent: ``fail`` lists it and counts
-        as a failure, ``skip`` only lists it, ``resend`` makes it again in the next run.
-    :param fail_on_refused: Fail if DingTalk refuses a receiver. The others are served in either case.
-    :param fail_on_unreached: Fail if DingTalk accepted everything and nobody was left to get it.
-    :param carried: Receipts of an earlier job of the same task: handed on, or they would be forgotten.
+    :param letters: Send requests, made one after the other.
+    :param ledger: Checkpoint; default: in memory. With one, a second run sends only what is missing.
+    :param keep: Function that is awaited with all receipts so far: first with those of earlier runs, then after
+        each new one, before the next call. None disables it.
+    :param keep_late: Function that is awaited with the receipt of a message that was accepted after another try
+        of the task began. None disables it.
+    :param on_unknown: Treatment of a call in doubt. ``fail`` (default) lists it and counts as a failure, ``skip``
+        only lists it, and ``resend`` repeats it in the next run.
+    :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. In either case, the others are
+        served.
+    :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
+    :param carried: Receipts of an earlier job of the same task, which are kept with those of this one.
+    :param clock: Source of time; default: the system's.
     """
 
     def __init__(
@@ -115,22 +121,22 @@ class Send:
         self._stopping_error: DingTalkError | None = None
         self.receipts: list[Receipt] = list(carried)
         self.dropped: dict[str, str] = {}
-        #: Receivers that DingTalk refused, one by one; the job went on.
+        #: Receivers that DingTalk refused one by one; the job continued.
         self.refused: list[Unsent] = []
-        #: The call whose refusal ended the job.
+        #: Call whose refusal ended the job.
         self.failed: list[Unsent] = []
         self.first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
-        #: Seconds after which to go on, if DingTalk wants no calls until then.
+        #: Seconds until the job may resume; 0 if DingTalk requires no pause.
         self.wait = 0.0
 
     async def run(self, client: DingTalkClient) -> list[Receipt]:
-        """Send. A refusal of one receiver or a lost answer does not end the job; any other refusal does.
+        """Make the calls and return the receipts.
 
-        The result of each call is in :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`refused`,
-        :attr:`failed`.
+        A refusal of one receiver or a lost answer does not end the job; any other refusal does. The results are in
+        :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`refused` and :attr:`failed`.
 
-        :raises LedgerError: If the ledger cannot be read or written.
+        :raises LedgerError: If the checkpoint cannot be read or written.
         """
         await self._resume()
         progress = Progress(log, "Send", len(self._letters), self._clock)
@@ -142,7 +148,10 @@ class Send:
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
-        """Send; what is under way when time is up is cut off, and unknown."""
+        """Run with a timeout, after which a call in flight is unknown.
+
+        :param seconds: Timeout in seconds.
+        """
         try:
             async with asyncio.timeout(seconds):
                 return await self.run(client)
@@ -151,42 +160,43 @@ class Send:
             return self.receipts
 
     def stop(self) -> None:
-        """Begin no further call. Safe to be called from another thread or a signal handler."""
+        """Begin no further call. Safe to call from threads and signal handlers."""
         self.places.stopped = True
 
     @property
     def unknown(self) -> list[Unsent]:
-        """Calls that may or may not have sent; one that was cut off under way is among them."""
+        """Calls in doubt, including one that was cut off in flight."""
         cut_off = [Unsent(self._under_way.to, CUT_OFF)] if self._under_way else []
         return self._unknown + cut_off
 
     @property
     def not_attempted(self) -> int:
-        """How many calls were not begun."""
+        """Number of calls that were not begun."""
         return len(self._queue)
 
     @property
     def is_final(self) -> bool:
-        """True if another run is pointless, or would do harm."""
-        # What was sent once must not be sent again by a run that has no record of it.
+        """True if another run is pointless or harmful."""
+        # Without a checkpoint, another run would repeat sends that were accepted or are in doubt.
         if not self._is_durable and (self._own or self.unknown):
             return True
         if self._stopping_error:
             return self._stopping_error.permanent
-        # A call in doubt does not keep the other receivers from being served by the next run.
+        # The next run can serve the other receivers in spite of a call in doubt.
         is_left = self.not_attempted or (self.unknown and self._on_unknown == "resend")
         return not is_left and bool(self.refused or self.unknown)
 
     @property
     def reached_nobody(self) -> bool:
-        """Whether DingTalk left out all people of all calls that it accepted."""
+        """True if DingTalk left out all people of all accepted calls."""
         return bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
 
     def raise_if_incomplete(self) -> None:
-        """Fail if anything was not sent, or may not have been, or reached nobody.
+        """Raise if the send is incomplete, in doubt, or reached no receiver.
 
-        :raises IncompleteSendError: It holds the receipts of what was sent.
-        :raises DroppedReceiversError: If DingTalk left everybody out.
+        :raises IncompleteSendError: If a call failed, was refused, was not begun, or is in doubt. The error holds
+            the receipts of the messages that were sent.
+        :raises DroppedReceiversError: If DingTalk left out all people.
         """
         refused = self.refused and (self._fail_on_refused or not self._own)
         if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
@@ -199,7 +209,7 @@ class Send:
             )
 
     async def _resume(self) -> None:
-        """Take up what earlier runs did, and keep only what is missing."""
+        """Load the progress of earlier runs, and queue only missing calls."""
         earlier = await self._ledger.load()
         for sent in earlier.sent:
             self._note_sent(sent)
@@ -233,7 +243,7 @@ class Send:
         except Exception as error:  # of any library
             if self.used["send"] > requests:
                 raise
-            # The client counts a request before its first byte goes out.
+            # The client counts a request before its first byte goes out, so this call was not sent.
             self._under_way = None
             await self._failed(letter, _not_sent(error))
         else:
@@ -248,7 +258,7 @@ class Send:
     async def _failed(self, letter: Letter, error: DingTalkError) -> None:
         log.warning("%s", error)
         if leaves_doubt(error):
-            # The intent stays in the ledger: that is how the next run knows of the doubt.
+            # The intent stays in the checkpoint, so the next run knows of the doubt.
             self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
         elif is_about_a_receiver(error):
             self._refuse(letter, error)
@@ -263,7 +273,10 @@ class Send:
             await self.places.persistently(lambda: self._ledger.refused(letter.address), "the refusal of a call")
 
     def _refuse(self, letter: Letter, error: DingTalkError) -> None:
-        """Name the receiver of a refused call; of several receivers, find it by halving: nothing was sent."""
+        """Record a refused receiver, or bisect a call with several receivers.
+
+        A refused call sent nothing, so its halves may be sent.
+        """
         if len(letter.to) > 1:
             self._queue.extendleft(reversed(letter.halves()))
         else:
@@ -282,7 +295,10 @@ class Send:
 
 
 def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
-    """Choose what earlier runs neither sent nor may have sent, by receiver and not by place."""
+    """Select the requests that earlier runs neither sent nor left in doubt.
+
+    They are matched by content and receiver, not by index.
+    """
     addresses = [*(sent.address for sent in earlier.sent), *earlier.in_doubt]
     settled = Counter((address.content, name) for address in addresses for name in address.to)
     found = []
@@ -300,7 +316,10 @@ def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
 
 
 def _not_sent(error: Exception) -> NotSentError:
-    """Make the error for a call that failed before its request. The type only: a text may hold a secret."""
+    """Build the error of a call that failed before its request.
+
+    It names only the exception's type, since its text may hold a secret.
+    """
     return NotSentError(
         f"Not sent: {type(error).__name__} before the request.",
         code="not_sent",
@@ -313,5 +332,5 @@ def _few(people: dict[str, str]) -> str:
 
 
 _LOOK = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
-#: Why a call is in doubt that was under way when its try ended.
+#: Reason for the doubt of a call that was in flight when its try ended.
 CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)

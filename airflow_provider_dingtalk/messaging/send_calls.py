@@ -1,4 +1,4 @@
-"""One call that sends: its identity, its smaller parts, its receipt, and whom a refusal of it concerns."""
+"""Send requests: identity, parts, receipts, and refusals of single receivers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_dingtalk.messaging.ledger import Address
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
 from airflow_provider_dingtalk.messaging.report import Reason
 
-#: Fields of a call that say who gets it.
+#: Fields of a call that hold its receivers.
 RECEIVER_FIELDS = (
     "open_conversation_id",
     "user_ids",
@@ -43,12 +43,12 @@ ABOUT_A_RECEIVER = frozenset(
 
 
 class Letter(Struct, frozen=True, kw_only=True):
-    """One call that sends.
+    """Send request: one call that sends.
 
-    :param call: The call itself.
-    :param to: Whom it goes to: user ids, department ids or a conversation, for reports.
-    :param recipients: How many people that is, if known.
-    :param conn_id: Airflow connection that it is sent by, for its receipt.
+    :param call: API call.
+    :param to: Receivers as user ids, department ids or one conversation id, for reports.
+    :param recipients: Number of people that it goes to, if known.
+    :param conn_id: Airflow connection that sends it, for its receipt.
     """
 
     kind: Kind
@@ -59,7 +59,7 @@ class Letter(Struct, frozen=True, kw_only=True):
 
     @property
     def content(self) -> str:
-        """Fingerprint of the call without its receivers: the same for all pages of one message."""
+        """Fingerprint without receivers, equal for all pages of one message."""
         fields = {name: getattr(self.call, name) for name in self.call.__struct_fields__}
         receivers = [name for name in RECEIVER_FIELDS if fields.pop(name, None)]
         text = msgspec.json.encode([self.call.name, receivers, fields], order="sorted")
@@ -67,11 +67,11 @@ class Letter(Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> Address:
-        """What it sends, and to whom."""
+        """Identity of the call: content and receivers."""
         return Address(self.content, self.to)
 
     def narrowed(self, to: Sequence[str]) -> Letter:
-        """Copy the call for some of its receivers."""
+        """Copy the request for some of its receivers."""
         name = next(field for field in RECEIVER_FIELDS if getattr(self.call, field, None))
         value: Any = list(to) if isinstance(getattr(self.call, name), list) else ",".join(to)
         call = msgspec.structs.replace(self.call, **{name: value})
@@ -79,19 +79,19 @@ class Letter(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, call=call, to=tuple(to), recipients=recipients)
 
     def halves(self) -> tuple[Letter, Letter]:
-        """Split the call in two, to find the receiver that it was refused for."""
+        """Split the request in two, to find the refused receiver."""
         middle = len(self.to) // 2
         return self.narrowed(self.to[:middle]), self.narrowed(self.to[middle:])
 
 
 class Unsent(Struct, frozen=True):
-    """A call that did not send, or may have."""
+    """Send request that was not sent or is in doubt."""
 
     to: tuple[str, ...]
     reason: Reason
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
+        """Return the receivers and the reason as plain JSON."""
         return {"to": list(self.to), **self.reason.to_json()}
 
     def __str__(self) -> str:
@@ -105,12 +105,19 @@ def shown(names: Iterable[str]) -> str:
 
 
 def is_about_a_receiver(error: DingTalkError) -> bool:
-    """Tell whether a send was refused for one of its receivers: the others can still be served."""
+    """Return True if a send was refused for one of its receivers.
+
+    The other receivers can still be served.
+    """
     return isinstance(error, ResponseError) and error.code in ABOUT_A_RECEIVER
 
 
 def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> Receipt:
-    """Make the receipt of a call that DingTalk accepted."""
+    """Build the receipt of a call that DingTalk accepted.
+
+    :param now: Unix time in seconds at which DingTalk accepted it.
+    :param dropped: Number of people that DingTalk left out; default 0.
+    """
     call = letter.call
     key: dict[str, str] = {}
     if isinstance(result, SendResult):
@@ -135,7 +142,10 @@ def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> 
 
 
 def dropped_of(result: object) -> dict[str, str]:
-    """List the people whom DingTalk left out of a send that it accepted, by user id, and why."""
+    """Return the people that DingTalk left out of an accepted send.
+
+    :returns: Reason by user id.
+    """
     if isinstance(result, OtoSendResult):
         return {
             **dict.fromkeys(result.filtered_staff_id_list or (), "filtered"),
@@ -148,6 +158,6 @@ def dropped_of(result: object) -> dict[str, str]:
 
 
 def pages(items: Iterable[str], size: int) -> list[tuple[str, ...]]:
-    """Group items, each once, by at most ``size``."""
+    """Split distinct items into pages of at most ``size``."""
     distinct = list(dict.fromkeys(items))
     return [tuple(distinct[start : start + size]) for start in range(0, len(distinct), size)]
