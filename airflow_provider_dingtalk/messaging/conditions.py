@@ -1,4 +1,4 @@
-"""Conditions: what somebody waits for, as data, and the one rule that says whether it is so."""
+"""Conditions of a wait as data, and the rule that evaluates them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from airflow_provider_dingtalk.api.errors import InvalidInputError, shown
 from airflow_provider_dingtalk.messaging.receipts import Group, Kind, Receipt
 from airflow_provider_dingtalk.messaging.report import Reason
 
-#: Of several messages, how many must be as wanted.
+#: Number of messages that must meet the condition.
 Match = Literal["all", "any"]
 #: Values of ``sendStatus`` that DingTalk's pages document.
 SEND_STATUSES = ("SUCCESS", "RECALLED", "PROCESSING")
-#: Kinds for which DingTalk itself tells who got a message.
+#: Kinds for which DingTalk lists the recipients.
 TELLS_RECIPIENTS = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
-# 0.3 * 10 is a hair more than 3.
+# 0.07 * 100 is 7.000000000000001, so math.ceil() without a tolerance would give 8.
 _ROUNDING = 1e-9
 
 
 class Condition(Struct, frozen=True, kw_only=True):
-    """What somebody waits for. All that is given must hold, of one and the same message.
+    """Condition of a wait; one message must meet all of its fields.
 
-    :param send_statuses: The message's ``sendStatus`` is one of these.
-    :param min_readers: At least so many people have read it.
-    :param read_by: These people, by user id, have read it.
-    :param min_read_share: At least this share of those who got it have read it; over 0, up to 1.
-    :param audience: How many got it, where that is to be somebody's own word and not DingTalk's.
-    :param match: Whether ``all`` messages must be so, or ``any`` one.
-    :param needs_recipients: A message that reached no recipient can never be as wanted.
+    :param send_statuses: Accepted values of the message's ``sendStatus``; default SUCCESS.
+    :param min_readers: Minimum number of readers; default 0.
+    :param read_by: User ids of people who must have read it; default empty.
+    :param min_read_share: Minimum share of the recipients who have read it, over 0 and up to 1. None disables it.
+    :param audience: Number of recipients, instead of that of DingTalk or the receipt; default None.
+    :param match: ``all`` (default) if each message must meet the condition, ``any`` if one is enough.
+    :param needs_recipients: If True (default), a message without recipients can never meet the condition.
     """
 
     send_statuses: frozenset[str] = frozenset({"SUCCESS"})
@@ -46,16 +46,18 @@ class Condition(Struct, frozen=True, kw_only=True):
 
     @property
     def asks_for_readers(self) -> bool:
-        """Whether the readers must be looked at, page by page."""
+        """True if a poll must fetch the readers, page by page."""
         return self.min_readers > 0 or bool(self.read_by) or self.min_read_share is not None
 
 
 class Target(Struct, frozen=True):
-    """A message to look at: a receipt without what a look does not need, for there may be thousands.
+    """Message to poll: the fields of its receipt that polls need.
 
-    :param sent: When DingTalk accepted it, in seconds since the epoch. None: unknown.
-    :param recipients: To how many people it went, if its receipt says so.
-    :param conn_id: Airflow connection that sent it; None: that of the wait.
+    It is small, since a wait may have thousands.
+
+    :param sent: Unix time in seconds at which DingTalk accepted it; None if unknown.
+    :param recipients: Number of recipients, if its receipt has it.
+    :param conn_id: Airflow connection that sent it; None means that of the wait.
     """
 
     group: Group
@@ -66,20 +68,20 @@ class Target(Struct, frozen=True):
 
 
 def target_of(receipt: Receipt) -> Target:
-    """What of a receipt is needed to look at its message."""
+    """Return the fields of a receipt that polls need."""
     return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """A message's state at one moment.
+    """Status of a message at one poll.
 
-    :param send_status: DingTalk's word, or None while it has none to give.
-    :param readers: User ids, in DingTalk's order; None: nobody asked for them.
-    :param recipients: To how many people it went; None: not known, or nobody asked.
-    :param has_more: There are more readers, and the condition did not need them.
-    :param people: User ids of all who got it, if DingTalk listed them and the list is complete.
-    :param dropped: User ids, and ``dept:`` with ids of departments, that DingTalk left out, and why.
-    :param error: Why DingTalk does not tell the state of this message: code, text, next step; else None.
+    :param send_status: DingTalk's ``sendStatus``; None while DingTalk has none.
+    :param readers: User ids in DingTalk's order; None if the caller did not request them.
+    :param recipients: Number of recipients; None if unknown or not requested.
+    :param has_more: True if there are more readers, which the condition did not need.
+    :param people: User ids of all recipients, if DingTalk listed them completely; else None.
+    :param dropped: Reason for each recipient that DingTalk left out, by user id or ``dept:`` and department id.
+    :param error: Reason (code, text, next step) why the status could not be read; else None.
     """
 
     key: str
@@ -93,20 +95,20 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Judgement(StrEnum):
-    """Whether a condition holds."""
+    """Result of evaluating a condition."""
 
     MET = "met"
     NOT_YET = "not_yet"
     NEVER = "never"
-    """It cannot hold any more; :func:`obstacle` has the reason."""
+    """The condition cannot hold any more; :func:`obstacle` returns the reason."""
 
 
 class Obstacle(Struct, frozen=True):
-    """A reason why a message can never be as wanted.
+    """Reason why a message can never meet a condition.
 
     :param code: ``recalled``, ``no_recipients``, or ``condition_unreachable``.
-    :param problem: The end of a sentence that begins with the message.
-    :param next_step: What a person can do about it.
+    :param problem: End of a sentence that begins with the message.
+    :param next_step: Next step for the user.
     """
 
     code: str
@@ -118,7 +120,10 @@ _FEWER = "Lower min_readers or min_read_share, or name fewer people in read_by."
 
 
 def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
-    """Name what keeps a condition from ever holding for a message; None: it still may."""
+    """Return the reason why a message can never meet a condition.
+
+    :returns: None if the message still may meet it.
+    """
     if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
         advice = "If that is what you wait for, add RECALLED to send_statuses."
         return Obstacle("recalled", "was recalled", advice)
@@ -135,7 +140,10 @@ def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
 
 
 def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
-    """The obstacle that no recipient got the message."""
+    """Return the obstacle of a message that reached no recipient.
+
+    :param dropped: Reason for each recipient that DingTalk left out; empty if only the receipt is known.
+    """
     reasons = ", ".join(sorted(set(dropped.values()))[:5])
     problem = (
         f"reached no recipient: DingTalk left out {len(dropped)} ({reasons})"
@@ -147,7 +155,10 @@ def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
 
 
 def hopeless(target: Target, condition: Condition) -> Obstacle | None:
-    """Name what keeps a condition from ever holding, before DingTalk is asked; None: it may hold."""
+    """Return the obstacle that is known without a call to DingTalk.
+
+    :returns: None if the condition may hold.
+    """
     is_work = target.group.kind is Kind.WORK_NOTIFICATION
     if is_work and condition.send_statuses <= {"RECALLED"}:
         problem = "is a work notification, and DingTalk never tells that one was recalled"
@@ -160,7 +171,10 @@ def hopeless(target: Target, condition: Condition) -> Obstacle | None:
 
 
 def _too_few(condition: Condition, recipients: int) -> Obstacle | None:
-    """Compare the readers that are needed with the recipients there are; 0 recipients: not known."""
+    """Return an obstacle if the condition needs more readers than recipients.
+
+    :param recipients: Number of recipients; 0 if unknown.
+    """
     most = condition.audience or recipients
     needed = _readers_needed(condition, recipients)
     if not most or needed <= most:
@@ -173,7 +187,7 @@ def _readers_needed(condition: Condition, recipients: int) -> int:
 
 
 def evaluate(reading: Reading, condition: Condition) -> Judgement:
-    """Whether a message is as somebody wants it. The one rule for all ways of waiting."""
+    """Evaluate a condition for one message, for all ways of waiting."""
     if obstacle(reading, condition) is not None:
         return Judgement.NEVER
     if reading.send_status not in condition.send_statuses:
@@ -185,7 +199,7 @@ def evaluate(reading: Reading, condition: Condition) -> Judgement:
 
 
 def evaluate_all(judgements: Collection[Judgement], condition: Condition) -> Judgement:
-    """Whether the messages together are as somebody wants them."""
+    """Combine the judgements of all messages into one."""
     if condition.match == "any":
         if Judgement.MET in judgements:
             return Judgement.MET
@@ -196,7 +210,7 @@ def evaluate_all(judgements: Collection[Judgement], condition: Condition) -> Jud
 
 
 def _needed(condition: Condition, recipients: int | None) -> int | None:
-    """How many must have read it. None: nobody can say, since nobody knows of how many."""
+    """Return the number of readers needed; None if the audience is unknown."""
     if condition.min_read_share is None:
         return condition.min_readers
     audience = condition.audience or recipients
@@ -215,10 +229,9 @@ def condition_of(
     match: Any = "all",
     needs_recipients: bool = True,
 ) -> Condition:
-    """A condition out of an operator's arguments.
+    """Build a condition from an operator's arguments.
 
-    :raises InvalidInputError: If a number is out of range, a list or a word is not valid, or more people must have
-        read a message than got it.
+    :raises InvalidInputError: If an argument is invalid, or more readers are required than ``audience``.
     """
     if not _is_whole(min_readers, at_least=0):
         raise InvalidInputError("min_readers", "must be a whole number, 0 or more")
@@ -269,11 +282,12 @@ def _check_words(field: str, words: Any) -> None:
 
 
 def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
-    """Refuse what can never be known or never hold of a message, before DingTalk is asked.
+    """Refuse a condition that DingTalk cannot answer or that cannot hold.
 
-    With ``match="any"`` a condition is refused only if it can hold for none of the messages.
+    The check makes no call. With ``match="any"``, it refuses a condition only if no message can meet it.
 
-    :raises InvalidInputError: If DingTalk cannot tell readers or share, or the condition can never hold.
+    :raises InvalidInputError: If DingTalk does not give the status, readers or share, or the condition can never
+        hold.
     """
     targets = list(targets)
     _check_knowable(condition, targets)

@@ -1,15 +1,15 @@
-"""Spacing: when to look at a message again. Plain functions of its key and its age; nothing to store.
+"""Poll schedule of a message, computed from its key and age alone.
 
-A standard organisation has 5,000 API calls a month, so a wait must not poll at a beat. The moments to look
-at a message are fixed by its key: soon after the send, then further and further apart. Whoever looks (a
-worker, the same after a reschedule, a trigger after a restart) finds the same moments.
+A standard organisation has 5,000 API calls a month, so a wait must not poll at a fixed interval. The key of a
+message fixes its poll times: soon after the send, then at growing gaps. A worker, the same after a reschedule,
+and a restarted trigger compute the same poll times.
 
-What holds by default, and why:
+Guarantees of the defaults:
 
-* What became true at age *a* (seconds since the send) is seen at *a* + 20 % + 60 s at the latest. A few seconds
-  of that are left for the call itself.
-* Waiting 24 hours for one reader takes 39 looks at most, the first and the last one included. A longest gap of
-  one hour would take 49: hence two.
+* A change at age *a* (seconds since the send) is seen at *a* + 20 % + 60 s at the latest. A few seconds of that
+  are reserved for the call itself.
+* A wait of 24 hours for one reader takes 39 polls at most, including the first and the last one. A longest gap of
+  one hour would take 49, so it is two hours.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from zlib import crc32
 
 from msgspec import Struct
 
-#: Seconds between two looks at most, by default.
+#: Default of the maximum seconds between two polls.
 MAX_GAP = 7200.0
-#: Calls of one wait, by default.
+#: Default of the maximum API calls of one wait.
 MAX_API_CALLS = 1000
-#: Seconds between two looks at least, whatever somebody asks for.
+#: Minimum seconds between two polls, even if the user asks for less.
 MIN_GAP = 0.1
 
-# Steps of the golden ratio are spread evenly, however few of them are taken.
+# Steps of the golden ratio are spread evenly, even if only a few of them are taken.
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Spacing(Struct, frozen=True, kw_only=True):
-    """How far apart the looks at a message are, in seconds.
+    """Poll schedule: gaps between the polls of a message, in seconds.
 
-    :param base: A gap at age 0.
-    :param growth: What each second of age adds to a gap.
-    :param longest: No gap is longer.
-    :param young: A young message's gap is its age, and at least this: deliveries take seconds.
-    :param jitter: Share of a gap that may be left out, so that messages of one send do not stay in step.
+    :param base: Gap at age 0; default 56.
+    :param growth: Seconds that each second of age adds to a gap; default 0.2.
+    :param longest: Maximum gap; default 7200.
+    :param young: Minimum gap of a young message, whose gap is its age, since deliveries take seconds. Default 20;
+        None disables the rule for young messages.
+    :param jitter: Maximum share of a gap to leave out, so that messages of one send are not polled together;
+        default 0.08.
     """
 
     base: float = 56.0
@@ -48,24 +50,24 @@ class Spacing(Struct, frozen=True, kw_only=True):
 
     @property
     def is_beat(self) -> bool:
-        """Whether all gaps are the same."""
+        """True for a fixed interval."""
         return self.growth == 0
 
     def gap(self, age: float) -> float:
-        """Seconds until the next look at a message of an age, before jitter."""
+        """Return the seconds until the next poll at an age, before jitter."""
         gap = min(self.base + self.growth * max(age, 0.0), self.longest)
         if self.young is not None:
             gap = min(gap, max(self.young, age))
         return max(gap, MIN_GAP)
 
     def next_look(self, key: str, age: float) -> float:
-        """The first moment to look that lies after an age; an age itself."""
+        """Return the age of the first poll that lies after an age."""
         if self.is_beat:
             gap = self.gap(0.0)
-            # By a counter and not by a sum: a beat must not drift.
+            # A sum of gaps would drift, so the poll times are multiples of the gap.
             due = (math.floor(age / gap) + 1) * gap
             return due if due > age else due + gap
-        # Written out, and not by `gap`: a trigger that begins anew does this for thousands of messages at once.
+        # A restarted trigger computes this for thousands of messages at once, so `gap` is inlined.
         base, growth, longest = self.base, self.growth, self.longest
         young, jitter = longest if self.young is None else self.young, self.jitter
         moment, step = 0.0, crc32(key.encode()) / 2**32
@@ -79,7 +81,7 @@ class Spacing(Struct, frozen=True, kw_only=True):
         return moment
 
     def looks(self, age: float, end: float) -> int:
-        """About how many looks there are between two ages of a message, the one at the end included."""
+        """Estimate the polls between two ages, including that at the end."""
         if end <= age:
             return 1
         if self.is_beat:
@@ -92,11 +94,12 @@ class Spacing(Struct, frozen=True, kw_only=True):
 
 
 def spacing_of(poke_interval: float | None, *, grows: bool = False, longest: float = MAX_GAP) -> Spacing:
-    """The spacing that somebody asks for.
+    """Build the poll schedule for the arguments of a sensor.
 
-    :param poke_interval: Seconds. None: growing gaps. A number is what Airflow says it is: the same gap, always.
-    :param grows: The number is the gap at age 0 only (Airflow's ``exponential_backoff``).
-    :param longest: Seconds between two looks at most; a beat is not touched by it.
+    :param poke_interval: Fixed interval in seconds, as in Airflow. None means growing gaps.
+    :param grows: If True, ``poke_interval`` is the gap at age 0 only (Airflow's ``exponential_backoff``); default
+        False.
+    :param longest: Maximum seconds between two polls; default 7200. It does not apply to a fixed interval.
     """
     if poke_interval is None:
         return Spacing(longest=longest)

@@ -1,4 +1,4 @@
-"""Status: is a message delivered, and who read it. What that is compared with stands in ``conditions``."""
+"""Status of a message and its readers; ``conditions`` evaluates it."""
 
 from __future__ import annotations
 
@@ -38,26 +38,28 @@ from airflow_provider_dingtalk.messaging.conditions import (
 from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER, status_call
 from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 
-#: Pages of readers after which something must be wrong: 200,000 readers.
+#: Pages of readers, 200,000 readers, after which the list counts as endless.
 MAX_PAGES = 1000
-#: ``status`` of a work notification that went out.
+#: ``status`` of a work notification that was sent.
 _SENT = 2
-#: Spellings in samples of DingTalk's pages (documented, not observed), and the value that is meant.
+#: Misspellings in samples of DingTalk's pages (documented, not observed), and the intended value.
 _SPELLINGS = {"SUCESS": "SUCCESS"}
 log = logging.getLogger(__name__)
 
 
 class Asking(Struct, kw_only=True):
-    """How a message is asked for.
+    """Options for polling the status of one message.
 
-    :param readers: Whether its readers are wanted.
-    :param now: Seconds since the epoch, to tell young from old.
-    :param used: Counts the calls.
-    :param enough: Readers are no longer counted once this is met, or cannot be.
-    :param is_sent: It is known that the message went out: a work notification need not be asked again.
-    :param recipients: Whether it matters who got a work notification: one call more where readers are not wanted.
-    :param began: When the wait began, in seconds since the epoch: the youngest that a message of unknown age is.
-    :param before_call: Called before each call; what it raises ends the asking.
+    :param readers: True to fetch the readers.
+    :param now: Current Unix time in seconds, to compute the age.
+    :param used: Counter of the API calls by purpose.
+    :param enough: Condition that ends the paging when more readers make no difference. None fetches all pages.
+    :param is_sent: True if a work notification is known to be sent, so its progress is not polled; default False.
+    :param recipients: True to fetch the recipients of a work notification; default False. It costs one more call
+        if ``readers`` is False.
+    :param began: Unix time in seconds at which the wait began. It replaces an unknown send time, which is not
+        later.
+    :param before_call: Function called before each call; an exception of it ends the poll.
     """
 
     readers: bool
@@ -73,18 +75,21 @@ class Asking(Struct, kw_only=True):
 async def read(
     client: DingTalkClient, receipt: Receipt, *, readers: bool, now: float, used: Counter[str]
 ) -> Reading:
-    """Ask DingTalk for a message's state, and for its readers across all pages.
+    """Poll a message's status, with its readers from all pages.
 
     "No status" means "not yet" for a message that is young or of unknown age.
 
-    :param now: Seconds since the epoch, to tell young from old.
-    :raises DingTalkError: See the tree; :class:`StatusUnavailableError` for a message older than a day.
+    :param readers: True to fetch the readers.
+    :param now: Current Unix time in seconds, to compute the age.
+    :param used: Counter of the API calls by purpose.
+    :raises StatusUnavailableError: If DingTalk has no status and the message is older than a day.
+    :raises DingTalkError: If a call fails.
     """
     return await read_target(client, target_of(receipt), Asking(readers=readers, now=now, used=used))
 
 
 async def read_target(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
-    """The same for a message of which there are thousands; see :func:`read`."""
+    """Poll a message without its whole receipt; see :func:`read`."""
     kind = target.group.kind
     if kind is Kind.DING:
         raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
@@ -100,11 +105,13 @@ async def read_target(client: DingTalkClient, target: Target, asking: Asking) ->
         return Reading(key=target.key, send_status=None)
 
 
-# ── Work notifications: two calls, since how far and who read are two APIs ───────────────────────────
+# ── Work notifications: two calls, since progress and readers are two APIs ───────────────────────────
 
 
 async def _work_notification(client: DingTalkClient, target: Target, asking: Asking, is_old: bool) -> Reading:
-    """DingTalk tells for 24 hours, and who read it for up to 100 receivers.
+    """Poll a work notification, whose status DingTalk gives for 24 hours.
+
+    DingTalk gives the readers for up to 100 recipients.
 
     https://open.dingtalk.com/document/development/obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session
     https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
@@ -128,7 +135,7 @@ async def _work_notification(client: DingTalkClient, target: Target, asking: Ask
     except (InvalidRequestError, StatusUnavailableError, ServerError, AmbiguousError) as error:
         if asking.readers:
             raise
-        # Over 100 recipients DingTalk has no result. The task is done all the same, as its progress says.
+        # DingTalk has no result for over 100 recipients. The progress shows that the task is done, so use that.
         log.info("Who got %s is not known: %s", target.key, error)
         return Reading(key=target.key, send_status="SUCCESS")
     return _delivered(target, sent, asking)
@@ -142,7 +149,7 @@ def _delivered(target: Target, sent: WorkNotificationReaders, asking: Asking) ->
     dropped = _dropped(sent)
     who = tuple(dict.fromkeys(sent.read_user_id_list or ()))
     got = frozenset(who) | (frozenset(sent.unread_user_id_list or ()) - dropped.keys())
-    # With all lists empty it is not known who got it.
+    # If all lists are empty, the recipients are not known.
     is_told = bool(got or dropped)
     return Reading(
         key=target.key,
@@ -155,12 +162,15 @@ def _delivered(target: Target, sent: WorkNotificationReaders, asking: Asking) ->
 
 
 def _complete(got: frozenset[str], target: Target, dropped: int = 0) -> frozenset[str] | None:
-    """Take a list of recipients as complete if it is as long as the receipt says."""
+    """Return the recipients if there are as many as in the receipt."""
     return got if got and len(got) + dropped >= (target.recipients or 0) else None
 
 
 def _dropped(sent: WorkNotificationReaders) -> dict[str, str]:
-    """Recipients that DingTalk left out, and why: a code, or the name of the list that they are on."""
+    """Return the recipients that DingTalk left out.
+
+    :returns: Code, or name of the list that names the recipient, by user id or ``dept:`` and department id.
+    """
     dropped = dict.fromkeys(sent.failed_user_id_list or (), "failed")
     dropped |= dict.fromkeys(sent.invalid_user_id_list or (), "invalid")
     dropped |= dict.fromkeys(sent.forbidden_user_id_list or (), "forbidden")
@@ -172,7 +182,7 @@ def _dropped(sent: WorkNotificationReaders) -> dict[str, str]:
     return dropped
 
 
-# ── Robot messages: one call, or a page of readers after the other ───────────────────────────────────
+# ── Robot messages: one call, or one call for each page of readers ───────────────────────────────────
 
 
 async def _all_pages(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
@@ -181,7 +191,7 @@ async def _all_pages(client: DingTalkClient, target: Target, asking: Asking) -> 
     except InvalidRequestError as error:
         if error.code != "invalidParameter.cursor.invalid":
             raise
-    # A cursor that died between two pages: once more from the first.
+    # The cursor became invalid between two pages, so start again from the first page, once.
     return await _pages(client, target, asking)
 
 
@@ -221,11 +231,11 @@ def _paged(target: Target, page: MessageStatus, found: dict[str, None], asking: 
 
 
 def _is_decided(reading: Reading, enough: Condition | None) -> bool:
-    """Whether more readers make no difference."""
+    """Return True if more readers make no difference."""
     if enough is None:
         return False
     if reading.send_status in enough.send_statuses and len(reading.readers or ()) < enough.min_readers:
-        return False  # as is the rule on all pages but the last: no need to compare
+        return False  # the usual case on all pages but the last, so skip the evaluation
     return reading.send_status not in enough.send_statuses or evaluate(reading, enough) is Judgement.MET
 
 

@@ -1,4 +1,4 @@
-"""Reading the states of many messages: side by side, the most urgent first, each message by itself."""
+"""Concurrent polls of many messages, the most urgent first."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ from airflow_provider_dingtalk.messaging.worker_pool import work_through
 
 log = logging.getLogger(__name__)
 
-#: From a connection's id, or None, to its client.
+#: Function from a connection's id, or None, to its client.
 Clients: TypeAlias = Callable[[str | None], Awaitable[DingTalkClient]]
-#: Messages that are asked about side by side. The client lets no more calls through anyway.
+#: Maximum messages polled at once. Under a rate limit, the client allows no more.
 IN_FLIGHT = 10
-#: Failures of a connection in a row after which it is asked no more: nothing comes through just now.
+#: Consecutive failures of a connection after which it gets no further calls, since none would succeed now.
 GIVE_UP_AFTER_FAILURES = 10
 
 _Identity: TypeAlias = tuple[str | None, Group, str]
 
 
 class StatusReader:
-    """Reads the states of many messages.
+    """Status reader for many messages.
 
-    An error of one message is that message's outcome. An error that concerns more of them (its chat, its kind, its
-    connection) is their outcome without further calls.
+    An error of one message is the outcome of that message. An error that concerns its chat, kind or connection is
+    the outcome of all their messages, without further calls.
 
-    :param receipts: The messages, each any number of times.
-    :param readers: Whether to ask who read them.
-    :param now: Seconds since the epoch, to tell young from old; default: now.
-    :ivar used: Counts the calls.
+    :param receipts: Receipts of the messages; duplicates are polled once.
+    :param readers: True to fetch the readers.
+    :param now: Current Unix time in seconds, to compute ages; default: that of ``clock``.
+    :param clock: Source of time; default: the system's.
+    :ivar used: Counter of the API calls by purpose.
     """
 
     def __init__(
@@ -64,13 +65,14 @@ class StatusReader:
 
     @property
     def connections(self) -> tuple[str | None, ...]:
-        """Connection ids of the messages; None: that of the task."""
+        """Connection ids of the messages; None means that of the task."""
         return tuple(dict.fromkeys(receipt.conn_id for receipt in self._receipts.values()))
 
     async def run(self, clients: Clients) -> None:
-        """Ask for all messages.
+        """Poll all messages.
 
-        :raises DingTalkError: If no connection works, or nothing comes through just now.
+        :raises DingTalkError: If no connection works, if a connection failed temporarily, or if all messages
+            failed and one of them temporarily.
         """
         todo = plan.by_urgency(self._receipts.values())
         await work_through(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
@@ -82,7 +84,7 @@ class StatusReader:
         self.is_stopped = True
 
     def of(self, receipt: Receipt) -> Reading | None:
-        """Return what was read of a message; None: it was not asked for."""
+        """Return the status of a message; None if it was not polled."""
         return self._readings.get(_identity(receipt))
 
     async def _read(self, receipt: Receipt, clients: Clients) -> None:
@@ -106,7 +108,7 @@ class StatusReader:
         )
 
     def _known(self, receipt: Receipt) -> DingTalkError | None:
-        """The error of all messages like this one, if there is one."""
+        """Return the error of all messages like this one, if any."""
         conn_id, group = receipt.conn_id, receipt.group
         for like in (conn_id, (conn_id, group.kind), (conn_id, group)):
             if like in self._refused:
@@ -114,7 +116,7 @@ class StatusReader:
         return None
 
     def _learn(self, receipt: Receipt, error: DingTalkError) -> None:
-        """Take down which other messages an error concerns."""
+        """Record the other messages that an error concerns."""
         conn_id, group = receipt.conn_id, receipt.group
         if not (error.permanent or isinstance(error, StatusUnavailableError)):
             self._failures[conn_id] += 1
@@ -129,7 +131,7 @@ class StatusReader:
     def _raise_if_nothing_came_through(self) -> None:
         refused = [self._refused[conn_id] for conn_id in self.connections if conn_id in self._refused]
         unread = list(self._errors.values()) if len(self._errors) == len(self._readings) else []
-        # What passes (a ban, an outage) is no outcome: later all messages can be read.
+        # After a temporary failure (a ban, an outage) all messages can be read later, so it is not an outcome.
         for error in (*refused, *unread):
             if not error.permanent and not isinstance(error, StatusUnavailableError):
                 raise error
@@ -137,7 +139,7 @@ class StatusReader:
             raise refused[0]
 
     def _tell(self) -> None:
-        """Log each error once: of thousands of messages most have the same."""
+        """Log the three most frequent errors, each once with its count."""
         numbers = Counter(str(error) for error in self._errors.values())
         for text, number in numbers.most_common(3):
             log.warning("The state of %d messages is not known: %s", number, text)

@@ -1,4 +1,4 @@
-"""Waits as data: their terms, how far they are, and how they end."""
+"""Waits as data: options, progress, and errors."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from airflow_provider_dingtalk.messaging.spacing import MAX_API_CALLS, Spacing
 
 log = logging.getLogger(__name__)
 
-#: What reading a stored value raises if this package did not write it.
+#: Exceptions from reading a stored value that this package did not write.
 UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
 
 
 class MessageRecalledError(DingTalkError):
-    """The message was recalled while somebody waited for something else."""
+    """Error of a wait for another status whose message was recalled."""
 
     permanent = True
 
 
 class NoRecipientsError(DingTalkError):
-    """The message reached no recipient."""
+    """Error of a wait whose message reached no recipient."""
 
     permanent = True
 
 
 class ConditionUnreachableError(DingTalkError):
-    """The condition of a wait can never hold for the message."""
+    """Error of a wait whose condition can never hold for the message."""
 
     permanent = True
 
 
 class TooManyCallsError(DingTalkError):
-    """The wait has used up the calls that it was given."""
+    """Error of a wait that has used its maximum of API calls."""
 
     permanent = True
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """How long and how often to look.
+    """Options of a wait: poll schedule, end, and maximum API calls.
 
-    :param began: When the wait began, in seconds since the epoch. A beat is counted from here, and the age of
-        messages whose ``sent_at`` is not known.
-    :param end: When to look for the last time. None: never.
-    :param max_api_calls: Calls after which the wait ends in an error, those for tokens included.
+    :param began: Unix time in seconds at which the wait began. A fixed interval starts here, and the age of
+        messages with unknown ``sent_at``.
+    :param end: Unix time in seconds of the last poll. None means no end.
+    :param max_api_calls: Calls after which the wait ends in an error, including those for tokens; default 1000.
     """
 
     spacing: Spacing
@@ -60,12 +60,12 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, array_like=True):
-    """What is kept of a look at a message: a few bytes, since there may be thousands.
+    """Last status of a message, kept small for thousands of messages.
 
-    :param readers: How many have read it. None: nobody asked.
-    :param has_more: There are more, and nobody needed to know.
-    :param who: Their user ids, if somebody wants to know.
-    :param dropped: Recipients that DingTalk left out, by user id, and why.
+    :param readers: Number of readers; None if not requested.
+    :param has_more: True if there are more readers, which the condition did not need.
+    :param who: User ids of the readers, if the caller requested them.
+    :param dropped: Reason for each recipient that DingTalk left out, by user id.
     """
 
     send_status: str | None
@@ -76,16 +76,16 @@ class Seen(Struct, frozen=True, array_like=True):
 
 
 class State(Struct, kw_only=True):
-    """How far a wait is, as plain JSON: what a look must know of those before it.
+    """Progress of a wait as plain JSON, for the next poll.
 
-    :param looked: When the last look began that reached all that was due.
-    :param used: Calls, by what they were for.
-    :param met_by_key: What is as wanted, by message key.
-    :param lost_keys: Keys of what can never be as wanted.
-    :param sent_keys: Keys of work notifications that went out: no need to ask that again.
+    :param looked: Unix time in seconds at which the last poll began that reached all due messages.
+    :param used: API calls by purpose.
+    :param met_by_key: Status of the messages that meet the condition, by message key.
+    :param lost_keys: Keys of messages that can never meet the condition.
+    :param sent_keys: Keys of work notifications that were sent, so their progress is not polled again.
     """
 
-    # Version 1 named messages by place, in `met`, `lost` and `sent`. They are not read: the wait looks again.
+    # Version 1 named messages by index, in `met`, `lost` and `sent`. These are not read, so the wait polls again.
     looked: float | None = None
     used: dict[str, int] = {}
     met_by_key: dict[str, Seen] = {}
@@ -94,7 +94,7 @@ class State(Struct, kw_only=True):
 
 
 def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
-    """A message as it was last seen, as plain JSON."""
+    """Return the last status of a message as plain JSON."""
     return {
         "key": key,
         "send_status": seen.send_status,
@@ -106,11 +106,11 @@ def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
 
 
 def extra_pages(seen: Seen) -> int:
-    """Further calls that the next look at its readers takes."""
+    """Return the number of reader pages in a poll beyond the first."""
     return max(0, (seen.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
 
 
-#: Errors of a wait by their code: a trigger's event holds the code only.
+#: Errors of a wait by code, since a trigger's event holds the code only.
 ERRORS: dict[str, type[DingTalkError]] = {
     "recalled": MessageRecalledError,
     "no_recipients": NoRecipientsError,
@@ -120,13 +120,16 @@ ERRORS: dict[str, type[DingTalkError]] = {
 
 
 def error_of(key: str, found: Obstacle) -> DingTalkError:
-    """Make the error for a message that can never be as wanted."""
+    """Build the error of a message that can never meet the condition."""
     text = f"The message {key} {found.problem}."
     return ERRORS[found.code](text, code=found.code, next_step=found.next_step)
 
 
 def state_of(value: Mapping[str, Any] | None) -> State:
-    """Read a state from plain JSON; one that cannot be read is discarded, since a wait may look again."""
+    """Parse the state of a wait from plain JSON.
+
+    An invalid state is discarded with a warning, since the wait can poll again.
+    """
     try:
         return msgspec.convert(value or {}, State)
     except UNREADABLE as error:

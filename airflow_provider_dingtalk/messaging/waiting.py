@@ -1,7 +1,7 @@
-"""Waiting: thousands of messages on a heap of the moments at which each is due to be looked at.
+"""Wait for thousands of messages, with a heap of their poll times.
 
-One :class:`Wait` serves all ways of waiting. A trigger keeps it until it is over; a worker looks with it once in
-a while; a rescheduled task builds it anew from what the look before wrote down (:meth:`Wait.state`).
+One :class:`Wait` serves all ways of waiting. A trigger keeps it until the end, and a worker polls with it
+repeatedly. A rescheduled task builds it anew from the state that the previous poll stored (:meth:`Wait.state`).
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from airflow_provider_dingtalk.messaging.worker_pool import work_through
 
 log = logging.getLogger(__name__)
 
-#: Failures in a row after which a look is broken off: nothing comes through just now.
+#: Consecutive failures after which a poll is aborted, since no call would succeed now.
 GIVE_UP_LOOK = 10
-#: Seconds until a message is tried again whose look failed, at least.
+#: Minimum seconds until the retry of a message whose poll failed.
 RETRY_AFTER = 30.0
-#: Lost messages, and recipients left out, that the log names.
+#: Maximum lost messages, and dropped recipients of one message, that the log names.
 NAMED_IN_LOG = 10
-#: Seconds by which a look may be early: clocks round, and timers do.
+#: Seconds by which a poll may be early, since clocks and timers round.
 _TICK = 0.001
 
 
 def _only(client: DingTalkClient) -> Clients:
-    """Give the same client for all connections."""
+    """Return a function that gives the same client for all connections."""
 
     async def give(_conn_id: str | None) -> DingTalkClient:
         return client
@@ -65,16 +65,21 @@ def _only(client: DingTalkClient) -> Clients:
 
 
 def _between(began: float, looked: float | None, now: float) -> float | None:
-    """Bound a stored moment: looks beyond any clock's reach are neither planned nor counted."""
+    """Limit a stored Unix time to the range from ``began`` to ``now``.
+
+    Polls outside of this range must be neither planned nor counted.
+
+    :returns: None if the time is missing or not finite.
+    """
     if looked is None or not math.isfinite(looked):
         return None
     return max(min(looked, now), began)
 
 
 class _Places:
-    """Places of messages by key, in the order in which they came this time.
+    """Index of messages by key, in the order of this wait.
 
-    :param state: What is looked up: without any of it there is nothing to be built for thousands of messages.
+    :param state: State whose keys are to be found. If it has none, no index of thousands of messages is built.
     """
 
     def __init__(self, targets: Sequence[Target], state: State) -> None:
@@ -82,19 +87,23 @@ class _Places:
         self._by_key = {target.key: at for at, target in enumerate(targets)} if is_needed else {}
 
     def of(self, keys: Iterable[str]) -> list[int]:
-        """Find the places of those keys that are there."""
+        """Return the indexes of the keys that are known."""
         return [self._by_key[key] for key in keys if key in self._by_key]
 
     def of_mapping(self, seen: Mapping[str, Seen]) -> dict[int, Seen]:
-        """Replace the keys of a mapping by their places."""
+        """Replace the keys of a mapping by indexes, without unknown keys."""
         return {self._by_key[key]: value for key, value in seen.items() if key in self._by_key}
 
 
 class Wait:
-    """A wait for messages.
+    """Wait job for messages that are to meet a condition.
 
-    :param with_readers: Whether the result names the readers: ids of people.
-    :param state: That of an earlier :class:`Wait` for the same.
+    :param targets: Messages to poll.
+    :param condition: Condition that they are to meet.
+    :param terms: Poll schedule, end, and maximum API calls.
+    :param with_readers: If True, the result holds the user ids of the readers; default False.
+    :param clock: Source of time; default: the system's.
+    :param state: State of an earlier :class:`Wait` for the same messages; default: a new wait.
     """
 
     def __init__(
@@ -113,7 +122,7 @@ class Wait:
         self._with_readers = with_readers
         self._clock = clock or SystemClock()
         state = state or State()
-        # What is stored is not trusted: a number below zero would let the wait make calls without an end.
+        # A stored number below zero would let the wait make calls without an end, so it is ignored.
         self.used = Counter({name: number for name, number in state.used.items() if number > 0})
         known = _Places(targets, state)
         self._met = known.of_mapping(state.met_by_key)
@@ -131,45 +140,48 @@ class Wait:
         self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
         heapify(self._due)
 
-    # ── what became of it ────────────────────────────────────────────────────────────────────────────
+    # ── result ───────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def is_met(self) -> bool:
-        """Whether all messages, or any, are as wanted."""
+        """True if all messages, or any (``match``), meet the condition."""
         judgements = [Judgement.NOT_YET] * (len(self.targets) > len(self._met) + len(self._lost))
         judgements += [Judgement.MET] * bool(self._met) + [Judgement.NEVER] * bool(self._lost)
         return evaluate_all(judgements, self.condition) is Judgement.MET
 
     @property
     def is_time_up(self) -> bool:
-        """Whether the wait is at its end."""
+        """True if the end of the wait has come."""
         return self.terms.end is not None and self._clock.now() + _TICK >= self.terms.end
 
     @property
     def next_due(self) -> float | None:
-        """When to look again, in seconds since the epoch. None: the last look was the last."""
+        """Unix time in seconds of the next poll; None after the last."""
         if not self._due or (self._is_broken_off and self.is_time_up):
             return None
         return max(self._due[0][0], self._not_before)
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until then."""
+        """Seconds until the next poll; None after the last."""
         return None if self.next_due is None else self.next_due - self._clock.now()
 
     @property
     def calls(self) -> int:
-        """Calls that reached DingTalk. A throttled one is counted once."""
+        """Number of calls that reached DingTalk; a throttled one counts once."""
         return calls_made(self.used)
 
     def result(self) -> list[dict[str, Any]]:
-        """The messages as they were last seen, as plain JSON; who read only if asked for: it is personal data."""
+        """Return the last status of each polled message as plain JSON.
+
+        The readers are personal data, so they are included only with ``with_readers``.
+        """
         seen = {**self._last, **self._met}
         places = (at for at in range(len(self.targets)) if at in seen)
         return [entry(self.targets[at].key, seen[at], self._with_readers) for at in places]
 
     def state(self) -> State:
-        """How far it is, for :class:`Wait` to go on from."""
+        """Return the progress, from which another :class:`Wait` can resume."""
         return State(
             looked=self._looked,
             used=dict(self.used),
@@ -178,10 +190,10 @@ class Wait:
             sent_keys=sorted(self.targets[at].key for at in self._sent),
         )
 
-    # ── what to say of it ────────────────────────────────────────────────────────────────────────────
+    # ── log texts ────────────────────────────────────────────────────────────────────────────────────
 
     def line(self) -> str:
-        """What is known, for the log."""
+        """Describe the progress for the log."""
         seen = {**self._last, **self._met}.values()
         states = Counter(each.send_status or "no status yet" for each in seen).items()
         parts = [f"{number} {state}" for state, number in states]
@@ -192,7 +204,10 @@ class Wait:
         return f"{known}; {len(self._met)} of {len(self.targets)} as wanted{lost}."
 
     def estimate(self) -> str:
-        """What the wait may cost, for the log: looks × (undecided messages + further pages of readers)."""
+        """Describe the expected API calls for the log.
+
+        They are polls × (undecided messages + further pages of readers).
+        """
         now, end = self._clock.now(), self.terms.end
         pages = sum(extra_pages(seen) for seen in self._last.values())
         limit = f"it stops after {self.terms.max_api_calls} calls (max_api_calls)"
@@ -207,30 +222,32 @@ class Wait:
         )
 
     def bill(self) -> str:
-        """What the wait has cost, for the log."""
+        """Describe the API calls used for the log."""
         return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
 
-    # ── looking ──────────────────────────────────────────────────────────────────────────────────────
+    # ── polling ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def connections(self) -> set[str | None]:
-        """Ids of the connections of undecided messages; None: that of the wait."""
+        """Connection ids of undecided messages; None means that of the wait."""
         return {self.targets[at].conn_id for _, at in self._due}
 
     async def look(self, clients: DingTalkClient | Clients) -> None:
-        """Look at all that is due. What passes by itself (an outage, a busy DingTalk) means "not yet".
+        """Poll all messages that are due.
 
-        :param clients: A client for all messages, or a function from a connection's id (None: that of the wait) to
-            its client. A connection that it has none for costs only its own messages.
-        :raises MessageRecalledError: A message was recalled, and the condition cannot be met any more.
-        :raises TooManyCallsError: The calls of this wait are used up.
-        :raises DingTalkError: Waiting is pointless for another reason.
+        A temporary failure (an outage, a busy DingTalk) means "not yet".
+
+        :param clients: Client for all messages, or function from a connection id (None means that of the wait) to
+            its client. A connection without a client affects only its own messages.
+        :raises MessageRecalledError: If a message was recalled, and the condition cannot be met any more.
+        :raises TooManyCallsError: If the wait has used its maximum of API calls.
+        :raises DingTalkError: If waiting is pointless for another reason.
         """
         began = self._clock.now()
         self._is_broken_off, self._had_trouble, self._failures = False, False, 0
         client_of = _only(clients) if isinstance(clients, DingTalkClient) else clients
         if len(self._due) == 1:
-            # Most triggers have one message: no pool for it.
+            # Most triggers have one message, which needs no worker pool.
             while (at := self._pop()) is not None:
                 await self._look_at(client_of, at)
         else:
@@ -243,7 +260,10 @@ class Wait:
         await work_through(iter(self._pop, None), partial(self._look_at, clients), workers=workers)
 
     def _pop(self) -> int | None:
-        """The next message that is due."""
+        """Return the index of the next due message, and dequeue it.
+
+        :returns: None if no message is due, or the poll is to end.
+        """
         enough = self.condition.match == "any" and self._met
         if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now() + _TICK:
             return None
@@ -273,7 +293,7 @@ class Wait:
             readers=self.condition.asks_for_readers,
             now=now,
             used=self.used,
-            # Whoever wants the names wants all of them.
+            # A caller that requests the names needs all of them, so no page is left out.
             enough=None if self._with_readers else self.condition,
             is_sent=at in self._sent,
             recipients=self.condition.needs_recipients,
@@ -282,7 +302,13 @@ class Wait:
         )
 
     def _spend(self) -> None:
-        """Before a call. One under way is not counted yet, one sent twice is counted twice: the more of both."""
+        """Count a call before it is made.
+
+        A call in flight is not in :attr:`calls` yet, and a call sent twice is in it twice. So the larger number of
+        calls made and calls begun counts.
+
+        :raises TooManyCallsError: If the wait has used its maximum of API calls.
+        """
         if max(self.calls, self._begun + self.used["token"]) >= self.terms.max_api_calls:
             raise TooManyCallsError(
                 f"The wait has used {self.calls} of {self.terms.max_api_calls} API calls.",
@@ -319,7 +345,7 @@ class Wait:
         log.warning("DingTalk left out %d recipients of %s: %s", len(reading.dropped), reading.key, shown)
 
     def _lose_all_like(self, at: int, error: DingTalkError) -> None:
-        """Lose a message, and all others that the same error concerns without asking for each."""
+        """Lose a message and, without polls, all others that the error concerns."""
         target = self.targets[at]
         alike = [each for _, each in self._due if self.targets[each].conn_id == target.conn_id]
         if is_about_the_kind(error):
@@ -335,7 +361,12 @@ class Wait:
         self._lose(at, error)
 
     def _lose(self, at: int, error: DingTalkError) -> None:
-        """Note that a message can never be as wanted. That ends the wait, unless another one may be."""
+        """Record that a message can never meet the condition.
+
+        It ends the wait, unless another message may still meet the condition and one is enough.
+
+        :raises DingTalkError: If the wait ends.
+        """
         self._lost[at] = error
         if self.condition.match == "all" or len(self._lost) == len(self.targets):
             error.permanent = True
@@ -344,7 +375,10 @@ class Wait:
             log.warning("Going on without a message: %s", error)
 
     def _postpone(self, at: int, error: DingTalkError) -> None:
-        """A look failed, and the next one may not: sooner than planned, yet not before DingTalk wants it."""
+        """Schedule the retry of a message whose poll failed.
+
+        The retry comes no later than the next planned poll, unless DingTalk requires a longer pause.
+        """
         now = self._clock.now()
         pause = float(getattr(error, "retry_after", 0.0))
         self._failures += 1
@@ -358,10 +392,10 @@ class Wait:
         soon = now + max(RETRY_AFTER, gap / 4)
         self._push(at, now, max(min(self._planned(at, now), soon), now + pause))
 
-    # ── when ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── poll times ───────────────────────────────────────────────────────────────────────────────────
 
     def _anchor(self, at: int, now: float) -> float:
-        """The moment from which a message's looks are counted."""
+        """Return the Unix time from which a message's polls are counted."""
         began, sent = self.terms.began, self.targets[at].sent
         return began if self.terms.spacing.is_beat or sent is None else min(sent, began, now)
 
@@ -376,6 +410,6 @@ class Wait:
         return due if self.terms.end is None else min(due, self.terms.end)
 
     def _push(self, at: int, now: float, due: float) -> None:
-        # What was looked at at the end was looked at for the last time.
+        # A poll at the end of the wait is the last one of a message, so it is not queued again.
         if self.terms.end is None or now + _TICK < self.terms.end:
             heappush(self._due, (self._bounded(due), at))

@@ -17,18 +17,18 @@ async def work_through(
     workers: int,
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Work through items side by side, in their order of beginning.
+    """Process items concurrently, starting them in order.
 
-    An error of one worker ends the others, and is raised.
+    An error of one worker cancels the others and is raised.
 
-    :param workers: Items under way at once at most.
-    :param around: Entered by each worker before the first of them begins.
+    :param workers: Maximum items in flight.
+    :param around: Factory of a context manager, which each worker enters before the first item begins.
     """
     todo = iter(items)
 
     async def worker() -> None:
         with around():
-            # Let all be counted before the first one begins.
+            # All workers are to enter before the first item begins, so yield once.
             await asyncio.sleep(0)
             for item in todo:
                 await work(item)
