@@ -1,7 +1,6 @@
-"""Operators: send messages that can be taken back, and take them back.
+"""Operators to send messages and to recall them.
 
-Each is imported when somebody asks for it: the dag-processor imports this package for every DAG file it parses,
-and few files need DINGs.
+Each operator is imported on first access, because the dag-processor imports this package for every DAG file.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""What the operators share: of those that send, of those that recall.
+"""Base classes of the operators that send and of those that recall.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.messaging.receipts import Receipt
     from airflow_provider_dingtalk.messaging.send import Send
 
-#: Arguments that say yes or no: a template renders them as text, and the text ``"False"`` counts as true.
+#: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
 _FLAGS = ("one_receipt_per_user", "to_all_user")
-#: Classes of messages for which a recall fails.
+#: Outcomes for which a recall fails; the default.
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
 class PlainTexts:
-    """For operators and sensors whose templated fields may hold thousands of keys or user ids.
+    """Mixin that skips the rendering of texts without a template.
 
-    Airflow compiles a template for each text, 0.17 ms for a key that is none: 1.8 s for 10,000 of them.
+    For operators and sensors whose templated fields may hold thousands of keys or user ids. Airflow compiles a
+    template for each text, which takes 0.17 ms for a plain key and 1.8 s for 10,000 keys.
     """
 
     def render_template(
@@ -36,17 +37,17 @@ class PlainTexts:
         jinja_env: Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """As of every operator; a text without a template in it is its own result."""
-        # Not a subclass's: rendering makes plain texts of those.
+        """Render a value; return a text without a template unchanged."""
+        # Rendering turns instances of a subclass of str into plain texts, so they are not skipped.
         if type(content) is str and jinja_env is not None and self._is_plain(content, jinja_env):
             return content
         return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
 
     def _is_plain(self, text: str, jinja_env: Environment) -> bool:
-        """Whether Jinja would give back the very text."""
+        """Return True if Jinja would return the text unchanged."""
         from jinja2.nativetypes import NativeEnvironment
 
-        # Line ends are changed, a native environment makes other types of texts, and files are templates by name.
+        # Jinja changes line ends, a native environment changes types, and a file name is a template by its suffix.
         marks = (
             "\n",
             "\r",
@@ -64,29 +65,33 @@ class PlainTexts:
 
 
 def _may_retry(allow_resend: Any) -> bool:
-    """Tell whether a send may have retries: not where one would lose the receipts of the try before."""
+    """Return True if a retry of a send would not lose receipts."""
     from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
 
     return KEEPS_TASK_STATE or bool(allow_resend)
 
 
 class SendOperator(PlainTexts, BaseOperator):
-    """What all send operators share.
+    """Base class of all send operators.
 
-    On Airflow 3.3 and later a retry sends only what is missing, and publishes the receipts of earlier tries. Below
-    3.3 there are no retries, unless ``allow_resend`` is set: when a retry starts, Airflow deletes the receipts of
-    the try before, and no rollback would find them.
+    On Airflow 3.3 and later a retry sends only the missing messages, and publishes the receipts of earlier tries.
+    Below 3.3 there are no retries, unless ``allow_resend`` is set. When a retry starts, Airflow deletes the
+    receipts of the try before, and no rollback would find them.
 
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves some people out: unknown, throttled, filtered ones.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Fail the task if DingTalk leaves some people out, because they are unknown, throttled
+        or filtered; default False.
     :param fail_on_unreached: Fail the task if DingTalk leaves all people out; default True.
-    :param fail_on_refused: Fail the task if DingTalk refuses a receiver: a person who left, a group that is gone;
-        default True. The others are served in either case, and the XCom ``refused`` lists the refused ones.
-    :param on_unknown_send: A call that was under way when a try died may have sent, and DingTalk has no
-        idempotency key: ``fail`` (list it in the XCom ``unknown``), ``skip`` (list it and go on), ``resend``.
-    :param on_cleared_send: The task had sent everything when it was cleared: ``fail``, ``resend``, or ``keep``.
-    :param allow_resend: Below Airflow 3.3, which keeps no record: let a second try send all of it again. What the
-        try before sent is then in no XCom any more.
+    :param fail_on_refused: Fail the task if DingTalk refuses a receiver, for instance a person who left or a
+        deleted group; default True. The others are served in either case, and the XCom ``refused`` lists the
+        refused ones.
+    :param on_unknown_send: Reaction to a call in flight when a try died. It may have sent, and DingTalk has no
+        idempotency key. ``fail`` lists it in the XCom ``unknown``, ``skip`` lists it and continues, ``resend``
+        repeats it; default ``fail``.
+    :param on_cleared_send: Reaction if the task had sent everything when it was cleared: ``fail``, ``resend``, or
+        ``keep``; default ``fail``.
+    :param allow_resend: Let a second try send everything again below Airflow 3.3, which keeps no record; default
+        False. The messages of the try before are then in no XCom.
     """
 
     kind: ClassVar[str]
@@ -118,20 +123,20 @@ class SendOperator(PlainTexts, BaseOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """As of every operator."""
+        """Make a mapped operator, without retries if they would lose receipts."""
         made = super().partial(**kwargs)
         if not _may_retry(made.kwargs.get("allow_resend")):
             made.kwargs["retries"] = 0
         return made
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Send; the receipts are the result."""
+        """Send the messages, and return their receipts."""
         return self.go_on(context)
 
     def go_on(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
+        """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
-        :param event: Says which wait it was.
+        :param event: Event of the trigger that ended the deferral; default None.
         """
         from airflow_provider_dingtalk.execution import LongWait, airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -156,7 +161,10 @@ class SendOperator(PlainTexts, BaseOperator):
                 defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
-        """Begin no further call. Sets a flag only: talking to Airflow's supervisor here would deadlock."""
+        """Begin no further call.
+
+        It only sets a flag, because a request to Airflow's supervisor would deadlock here.
+        """
         if self._job:
             self._job.stop()
 
@@ -168,7 +176,7 @@ class SendOperator(PlainTexts, BaseOperator):
 
 
 class RobotSendOperator(SendOperator):
-    """What the operators share that send a robot's message."""
+    """Base class of the operators that send a robot's message."""
 
     template_fields_renderers: ClassVar[dict[str, str]] = {"markdown": "md", "msg_param": "json"}
 
@@ -193,7 +201,10 @@ class RobotSendOperator(SendOperator):
 
 
 class _Links:
-    """A link to the report, for a class and for a task of it; imported when somebody looks."""
+    """Descriptor for the report link, which is imported on access.
+
+    It works for an operator class and for a task.
+    """
 
     def __get__(self, task: BaseOperator | None, kind: type[BaseOperator]) -> tuple[Any, ...]:
         from airflow_provider_dingtalk.operators.links import DingTalkReportLink
@@ -202,10 +213,10 @@ class _Links:
 
 
 class RecallOperator(PlainTexts, BaseOperator):
-    """What all recall operators share.
+    """Base class of all recall operators.
 
-    The report goes into the XCom ``report`` before anything is raised, and into the log as a table. If the task
-    succeeds, an event of its DAG's rollback log says how many messages it took back.
+    The report is pushed as the XCom ``report`` before an error is raised, and is logged as a table. If the task
+    succeeds, an event of its DAG's rollback log holds the number of recalled messages.
     """
 
     ui_color = "#ffe7ba"
@@ -230,19 +241,19 @@ class RecallOperator(PlainTexts, BaseOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """As of every operator."""
+        """Make a mapped operator, with the rollback log as an outlet."""
         made = super().partial(**kwargs)
         made.kwargs["outlets"] = cls._with_outlet(made.kwargs.get("outlets"), made.kwargs.get("dag"))
         return made
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Recall the messages; the report is the result."""
+        """Recall the messages, and return the report."""
         return self.go_on(context)
 
     def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
+        """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
-        :param event: Says which wait it was.
+        :param event: Event of the trigger that ended the deferral; default None.
         """
         from functools import partial
 
@@ -265,13 +276,16 @@ class RecallOperator(PlainTexts, BaseOperator):
                 defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
-        """Begin no further call. Sets a flag only: talking to Airflow's supervisor here would deadlock."""
+        """Begin no further call.
+
+        It only sets a flag, because a request to Airflow's supervisor would deadlock here.
+        """
         if self._job:
             self._job.stop()
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        """Outlets as a user gives them, and those through which the task leaves word."""
+        """Add the rollback log to the outlets that a user gives."""
         from airflow_provider_dingtalk.rollback_log import with_rollback_log
 
         return with_rollback_log(outlets, dag)
@@ -281,7 +295,7 @@ class RecallOperator(PlainTexts, BaseOperator):
 
 
 class RecallOneKindOperator(RecallOperator):
-    """Recalls messages of one kind, by keys or by receipts."""
+    """Base class to recall one kind of message, by keys or receipts."""
 
     kind: ClassVar[str]
     keys_field: ClassVar[str] = "process_query_keys"
@@ -305,7 +319,7 @@ class RecallOneKindOperator(RecallOperator):
 
 
 class RecallInConversationOperator(RecallOneKindOperator):
-    """Recalls a robot's messages of one conversation."""
+    """Base class to recall a robot's messages of one conversation."""
 
     template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
 

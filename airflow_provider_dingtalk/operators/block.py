@@ -1,28 +1,28 @@
-"""Take back what a block of tasks sent, if one of them fails: one line in a DAG.
+"""Context manager to recall a block's messages if one task fails.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 
-The rollback follows the DAG's ``default_args`` where that helps, and not where it would leave messages in the
-chats. The watcher, and the empty task behind a branch, take only the place where they run from them. Arguments of
-:func:`rollback_on_failure` itself always count, but for ``depends_on_past``, ``wait_for_downstream`` and
-``trigger_rule``. For each argument: the rollback; the watcher; the reason.
+The rollback follows the DAG's ``default_args`` unless that would leave messages in the chats. The watcher, and the
+empty task behind a branch, take only their place of execution from them. Arguments of :func:`rollback_on_failure`
+always count, except for ``depends_on_past``, ``wait_for_downstream`` and ``trigger_rule``. Each line of this list
+names arguments; then the value for the rollback; then that for the watcher; then the reason.
 
 - ``dingtalk_conn_id``, ``fail_on``, ``on_empty``, guards: follows; not there; the DAG's sends follow them too.
-- ``receipts``, ``from_run``, ``from_dag``, ``since``, ``until``, ``dry_run``: ignored; not there; a block's
-  rollback is about its block, and in earnest.
+- ``receipts``, ``from_run``, ``from_dag``, ``since``, ``until``, ``dry_run``: ignored; not there; the rollback of
+  a block recalls the messages of its block.
 - ``owner``, ``queue``, ``executor``, ``executor_config``, ``run_as_user``, ``resources``: follows; follows; the
   DAG's file or the network may be missing elsewhere.
-- ``retries``: 3 at least; 0; a recall may be repeated, the watcher only looks.
-- ``retry_delay``, ``retry_exponential_backoff``, ``max_retry_delay``, ``retry_policy``: 30 s, none; none; a
-  delay of an hour is an hour in the chats.
-- ``on_*_callback``, ``email``, ``email_on_*``: follows; none; a rollback that fails is news, the watcher fails
-  after a task that has alerted already.
-- ``execution_timeout``: none; none; one that fits small tasks cuts off a recall of thousands of messages.
+- ``retries``: 3 at least; 0; a recall may be repeated, and the watcher only reads states.
+- ``retry_delay``, ``retry_exponential_backoff``, ``max_retry_delay``, ``retry_policy``: 30 s, none; none; with a
+  delay of an hour the messages stay in the chats for an hour.
+- ``on_*_callback``, ``email``, ``email_on_*``: follows; none; a failed rollback needs an alert, but the watcher
+  fails after a task that has alerted already.
+- ``execution_timeout``: none; none; a timeout for small tasks would interrupt a recall of thousands of messages.
 - ``pool``, ``pool_slots``: default pool, 1; the rollback's; a small pool may be full of the tasks that send.
 - ``weight_rule``, ``priority_weight``: absolute, 1000; the same; it goes ahead of tasks that wait for a worker.
 - ``max_active_tis_per_dag``, ``max_active_tis_per_dagrun``: none; none; the rollback of another run may be slow.
-- ``depends_on_past``, ``wait_for_downstream``, ``wait_for_past_depends_before_skipping``: off; off; the run
-  before has nothing to do with it.
+- ``depends_on_past``, ``wait_for_downstream``, ``wait_for_past_depends_before_skipping``: off; off; the messages
+  of a run do not depend on the run before.
 - ``start_date``, ``end_date``: the DAG's; the DAG's; Airflow does not run a task outside of them.
 - ``trigger_rule``: that of a teardown; the same; it runs however the block ended.
 - ``pre_execute``, ``post_execute``, ``inlets``, ``map_index_template``: none; none; each can fail the task.
@@ -48,13 +48,13 @@ from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperato
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: A recall may be repeated without harm, and what stays in a chat does harm.
+#: Retries of the rollback and their delay. A repeated recall does no harm, but a message left in a chat does.
 RETRIES, RETRY_DELAY = 3, timedelta(seconds=30)
-#: Ahead of tasks that wait for a worker: each minute more people read what is to be recalled.
+#: Priority ahead of tasks that wait for a worker, because each minute more people read the messages.
 PRIORITY = 1000
-#: Airflow's ways of making a task wait for the run before would leave messages where they are.
+#: Switched-off waits for the run before, which would leave messages in the chats.
 FREE = {"depends_on_past": False, "wait_for_downstream": False}
-#: Arguments that a DAG's ``default_args`` must not decide; see this module's text.
+#: Arguments that a DAG's ``default_args`` must not set; see this module's docstring.
 NEVER_WAIT: dict[str, Any] = {
     **FREE,
     "wait_for_past_depends_before_skipping": False,
@@ -102,15 +102,15 @@ SILENT: dict[str, Any] = {
 }
 ROLLBACK = {**NEVER_WAIT, **NEVER_CUT_OFF, **RETRY_SOON, **SAY_ONLY_OURS, **ONLY_THE_BLOCK}
 HELPER = {**NEVER_WAIT, **NEVER_CUT_OFF, **RETRY_SOON, **SAY_ONLY_OURS, **SILENT, "retries": 0}
-#: Where a task runs; the watcher runs where the rollback does.
+#: Arguments for the place of execution; the watcher runs where the rollback does.
 WHERE = ("pool", "queue", "executor", "executor_config", "run_as_user", "owner", "priority_weight", "weight_rule")
 
 
 class _RunWatcher(BaseOperator):
-    """Task that fails the run if one of some tasks failed.
+    """Task that fails the run if one of the watched tasks failed.
 
-    Of a run that a user marks as failed, or that fails fast, Airflow skips what has not begun. If that is what the
-    run's state hangs on, the run ends as a success, although something in the middle failed.
+    If a user marks a run as failed, or if it fails fast, Airflow skips the tasks that have not begun. If the run's
+    state depends on such a task, the run ends as a success although another task failed.
 
     :param watched: Ids of the tasks.
     """
@@ -120,7 +120,7 @@ class _RunWatcher(BaseOperator):
         self.watched = watched
 
     def execute(self, context: Context) -> None:
-        """Look."""
+        """Fail the task if a watched task failed."""
         from airflow_provider_dingtalk.runs import Tasks
         from airflow_provider_dingtalk.version_compat import AirflowFailException
 
@@ -131,27 +131,30 @@ class _RunWatcher(BaseOperator):
 
 @contextmanager
 def rollback_on_failure(*, task_id: str = "rollback", **options: Any) -> Iterator[DingTalkRollbackOperator]:
-    """Take back every message that the tasks of this block sent, if one of them fails::
+    """Recall every message that this block's tasks sent, if one fails.
+
+    Use it around the tasks::
 
         with rollback_on_failure():
             send = DingTalkSendGroupMessageOperator(task_id="send", …)
             send >> check()
 
-    It makes a task that runs when all tasks of the block are done, however they ended: also when a send failed
-    half-way or a worker was killed. If nothing failed it takes nothing back. What it did stands in the DAG's
-    rollback log; see :mod:`airflow_provider_dingtalk.rollback_log`. A second task, its watcher, fails the run if
-    something in the block failed, where Airflow would call the run a success.
+    It makes a task that runs when all tasks of the block have ended, also if a send failed half-way or a worker
+    was killed. If no task failed, it recalls nothing. It writes its result into the DAG's rollback log; see
+    :mod:`airflow_provider_dingtalk.rollback_log`. A second task, its watcher, fails the run if a task of the block
+    failed, where Airflow would call the run a success.
 
-    Put it around tasks, task groups, mapped tasks and branches, in a DAG or in a task group; in a mapped task
-    group each instance takes back its own.
+    The block may hold tasks, task groups, mapped tasks and branches, in a DAG or in a task group. In a mapped task
+    group each instance recalls its own messages.
 
-    :param task_id: Of the rollback; two blocks of one DAG, or of one task group, need two.
-    :param options: More arguments of :class:`DingTalkRollbackOperator`, ``dingtalk_conn_id`` for instance, and any
-        of Airflow's. What is not given comes from the DAG's ``default_args`` where that helps; see
+    :param task_id: Id of the rollback task; default ``rollback``. Blocks of one DAG or task group need distinct
+        ids.
+    :param options: Further arguments of :class:`DingTalkRollbackOperator`, such as ``dingtalk_conn_id``, or of
+        Airflow's operators. Others are taken from the DAG's ``default_args`` unless that does harm; see
         :mod:`airflow_provider_dingtalk.operators.block`.
-    :returns: The rollback's task.
-    :raises InvalidInputError: If there is no DAG around the block, no task in it, or an option says what the block
-        finds out by itself.
+    :returns: Task of the rollback.
+    :raises InvalidInputError: If there is no DAG around the block, no task in it, or an option that the block sets
+        itself.
     """
     if own := sorted(options.keys() & {"from_tasks", "only_if_failed"}):
         raise _problem(f"takes no {own[0]}: it is about the tasks of its block")
@@ -176,7 +179,7 @@ def _rollback(task_id: str, options: Mapping[str, Any]) -> DingTalkRollbackOpera
 
 
 def _known(arguments: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out arguments of newer versions of Airflow, unless the user gave them."""
+    """Leave out arguments that this Airflow lacks, unless a user gave them."""
     known = _parameters(BaseOperator) | _parameters(RecallOperator) | _parameters(DingTalkRollbackOperator)
     return {name: value for name, value in arguments.items() if name in known or name in given}
 
@@ -186,13 +189,14 @@ def _parameters(operator: type[BaseOperator]) -> set[str]:
 
 
 def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Make a teardown without a setup of it, with a direct edge from every task.
+    """Make the rollback a teardown with an edge from every task.
 
-    Direct, because a task downstream of a failed one is "done" at once, while a send beside it still runs.
+    It has no setup. The edges are direct, because a task downstream of a failed one is "done" at once, while a
+    parallel send still runs.
     """
     if not block:
         raise _problem("has no task: those made before the block, or outside of it, do not belong to it")
-    # Airflow ignores how a cleanup of somebody's ended, and so do we.
+    # Airflow ignores the result of a teardown that may fail, so the watcher does too.
     watched = [task.task_id for task in block if not task.is_teardown or task.on_failure_fail_dagrun]
     rollback.from_tasks = [task.task_id for task in block if not task.is_teardown]
     rollback.only_if_failed = watched
@@ -205,14 +209,17 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Map
 
 
 def _helper(options: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """Arguments of a task that neither waits nor alerts, and runs where the rollback does."""
+    """Return arguments of a task that does not wait or alert.
+
+    It runs where the rollback does.
+    """
     known = _parameters(BaseOperator)
     where = {name: options[name] for name in WHERE if name in options}
     return {name: value for name, value in {**HELPER, **where}.items() if name in known}
 
 
 def _remember(task: Any) -> None:
-    """Have a retry of a task register again what its earlier tries sent."""
+    """Make each retry of a task register its earlier tries' receipts."""
     if isinstance(task, BaseOperator):
         task.on_execute_callback = [*_listed(task.on_execute_callback), _register_again]
     else:
@@ -225,7 +232,10 @@ def _listed(callbacks: Any) -> list[Any]:
 
 
 def _register_again(context: Context) -> None:
-    """Push the receipts of earlier tries: Airflow deletes their XComs when a try starts."""
+    """Push the receipts of earlier tries.
+
+    Airflow deletes the XComs of a task when a try starts.
+    """
     ti: Any = context["ti"]
     if ti.try_number > 1:
         from airflow_provider_dingtalk.task.running_task import registry_of
@@ -234,16 +244,16 @@ def _register_again(context: Context) -> None:
 
 
 def _edges(block: Sequence[Any], rollback: DingTalkRollbackOperator) -> Iterator[Any]:
-    """The tasks that the rollback hangs on."""
+    """Yield the tasks upstream of the rollback."""
     ids = {task.task_id for task in block if not task.is_teardown}
     for task in block:
         if task.is_setup:
-            # A teardown does not run if a setup right above it fails.
+            # A teardown does not run if a setup directly upstream fails, so setups get no edge.
             continue
         if not task.inherits_from_skipmixin:
             yield task
         elif not task.downstream_task_ids & ids:
-            # A branch skips what is right below it and not chosen. What lies between is skipped in our place.
+            # A branch skips tasks directly downstream that it did not choose, so an empty task is skipped instead.
             yield _between(task, rollback)
 
 

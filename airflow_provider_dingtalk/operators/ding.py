@@ -1,6 +1,6 @@
-"""DINGs: in the app, by SMS, or by telephone.
+"""Operators to send and recall DINGs.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, Send
 
 
 class DingTalkSendDingOperator(SendOperator):
-    """Send a DING: in the app, by SMS, or by telephone.
+    """Operator to send a DING in the app, by SMS or telephone.
 
     https://open.dingtalk.com/document/development/robot-sends-nail-message
 
-    :param user_ids: User ids: a list, an XCom, or JSON of a list; 200 a call, 20 by SMS or telephone. (templated)
-    :param content: The text. (templated)
-    :param remind_type: ``app``, ``sms`` or ``phone``; the latter two cost DING credits. (templated)
-    :param call_voice: Voice of a DING by telephone, in DingTalk's words. (templated)
-    :param robot_code: The robot; by default the connection's. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out.
+    :param user_ids: User ids as a list, an XCom, or JSON of a list; 200 a call, 20 by SMS or telephone.
+        (templated)
+    :param content: Text. (templated)
+    :param remind_type: ``app``, ``sms`` or ``phone``; default ``app``. The others cost DING credits. (templated)
+    :param call_voice: Voice of a DING by telephone, as DingTalk names it; default None. (templated)
+    :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Fail the task if DingTalk leaves people out; default False.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
@@ -49,16 +50,16 @@ class DingTalkSendDingOperator(SendOperator):
 
 
 class DingTalkRecallDingOperator(RecallOneKindOperator):
-    """Recall DINGs, one call each.
+    """Operator to recall DINGs, one call each.
 
     https://open.dingtalk.com/document/development/robot-withdraws-pin-message
 
-    :param open_ding_ids: Ids of the DINGs: a list, an XCom, or JSON of a list. (templated)
-    :param robot_code: The robot that sent them; by default the connection's. (templated)
-    :param receipts: Receipts of DINGs, instead of ids or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param open_ding_ids: Ids of the DINGs as a list, an XCom, or JSON of a list. (templated)
+    :param robot_code: Code of the robot that sent them; default None, the connection's robot. (templated)
+    :param receipts: Receipts of DINGs, instead of ids or in addition to them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     kind = "ding"

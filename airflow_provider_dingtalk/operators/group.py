@@ -1,6 +1,6 @@
-"""A robot's messages to groups.
+"""Operators to send and recall a robot's messages to groups.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from airflow_provider_dingtalk.operators.base import RecallInConversationOperato
 
 
 class DingTalkSendGroupMessageOperator(RobotSendOperator):
-    """Send a robot's message to one or several groups.
+    """Operator to send a robot's message to one or several groups.
 
     https://open.dingtalk.com/document/development/the-robot-sends-a-group-message
 
-    :param open_conversation_id: The group, or a list of groups. (templated)
-    :param text: A plain text; or (templated)
-    :param markdown: a Markdown text; or (templated)
-    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
-    :param msg_key: DingTalk's template, by name. (templated)
-    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
-    :param robot_code: The robot; by default the connection's. (templated)
-    :param cool_app_code: Needed where a group cool app brought the robot into the group. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Without effect here: DingTalk does not tell whom it leaves out.
+    :param open_conversation_id: Group, or a list of groups. (templated)
+    :param text: Plain text; give one of ``text``, ``markdown`` and ``msg_key``. (templated)
+    :param markdown: Markdown text. (templated)
+    :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
+    :param msg_key: Name of DingTalk's message template. (templated)
+    :param msg_param: Parameters of the template, as an object or its JSON. (templated)
+    :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
+    :param cool_app_code: Code of the group's cool app; needed if it brought the robot into the group. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
@@ -49,17 +49,17 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
 
 
 class DingTalkRecallGroupMessagesOperator(RecallInConversationOperator):
-    """Recall messages that a robot sent to a group.
+    """Operator to recall messages that a robot sent to a group.
 
     https://open.dingtalk.com/document/development/enterprise-chatbot-withdraws-internal-group-messages
 
-    :param process_query_keys: Keys of the messages: a list, an XCom, or JSON of a list. (templated)
-    :param open_conversation_id: The group they were sent to; needed with keys. (templated)
-    :param robot_code: The robot that sent them; by default the connection's. (templated)
-    :param receipts: Receipts of group messages, instead of keys or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param process_query_keys: Keys of the messages as a list, an XCom, or JSON of a list. (templated)
+    :param open_conversation_id: Group they were sent to; needed with keys. (templated)
+    :param robot_code: Code of the robot that sent them; default None, the connection's robot. (templated)
+    :param receipts: Receipts of group messages, instead of keys or in addition to them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     kind = "group"

@@ -8,11 +8,11 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 
 
 class DingTalkReportLink(BaseOperatorLink):
-    """From a task that recalls to its report, among its XComs."""
+    """Link from a task that recalls to its report, among its XComs."""
 
     name = "Report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The page of the task's XComs."""
+        """Return the URL of the task's XComs."""
         page, _, _ = str(ti_key.log_url).partition("?")
         return f"{page}/xcom"

@@ -1,6 +1,6 @@
-"""A robot's messages to people, each in their chat with it.
+"""Operators to send and recall a robot's one-on-one messages.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, Robo
 
 
 class DingTalkSendOTOMessagesOperator(RobotSendOperator):
-    """Send a robot's message to people, each in their chat with the robot: one call, and one key, for 20.
+    """Operator to send a robot's message to people in one-on-one chats.
 
+    One call, with one message key, serves 20 people.
     https://open.dingtalk.com/document/development/chatbots-send-one-on-one-chat-messages-in-batches
 
-    :param user_ids: User ids: a list, an XCom, or JSON of a list. (templated)
-    :param one_receipt_per_user: One call each, so that one person's message can be recalled alone. (templated)
-    :param text: A plain text; or (templated)
-    :param markdown: a Markdown text; or (templated)
-    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
-    :param msg_key: DingTalk's template, by name. (templated)
-    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
-    :param robot_code: The robot; by default the connection's. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out: unknown, throttled, filtered ones.
+    :param user_ids: User ids as a list, an XCom, or JSON of a list. (templated)
+    :param one_receipt_per_user: Make one call for each person, so that each message can be recalled alone; default
+        False. (templated)
+    :param text: Plain text; give one of ``text``, ``markdown`` and ``msg_key``. (templated)
+    :param markdown: Markdown text. (templated)
+    :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
+    :param msg_key: Name of DingTalk's message template. (templated)
+    :param msg_param: Parameters of the template, as an object or its JSON. (templated)
+    :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Fail the task if DingTalk leaves people out, because they are unknown, throttled or
+        filtered; default False.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
@@ -49,16 +52,16 @@ class DingTalkSendOTOMessagesOperator(RobotSendOperator):
 
 
 class DingTalkRecallOTOMessagesOperator(RecallOneKindOperator):
-    """Recall messages that a robot sent to people, each in their chat with the robot, within 24 hours.
+    """Operator to recall a robot's one-on-one messages, within 24 hours.
 
     https://open.dingtalk.com/document/development/batch-message-recall-chat
 
-    :param process_query_keys: Keys of the messages: a list, an XCom, or JSON of a list. (templated)
-    :param robot_code: The robot that sent them; by default the connection's. (templated)
-    :param receipts: Receipts of such messages, instead of keys or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param process_query_keys: Keys of the messages as a list, an XCom, or JSON of a list. (templated)
+    :param robot_code: Code of the robot that sent them; default None, the connection's robot. (templated)
+    :param receipts: Receipts of such messages, instead of keys or in addition to them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     kind = "oto"

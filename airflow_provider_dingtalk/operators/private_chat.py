@@ -1,6 +1,6 @@
-"""A robot's messages in chats of two people.
+"""Operators to send and recall a robot's messages in two-person chats.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from airflow_provider_dingtalk.operators.base import RecallInConversationOperato
 
 
 class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
-    """Send a robot's message into a chat of two people, where the robot's cool app is in use.
+    """Operator to send a robot's message into a chat of two people.
 
+    The robot's cool app must be in use there.
     https://open.dingtalk.com/document/development/the-robot-sends-ordinary-messages-in-a-person-to-person-conversation
 
-    :param open_conversation_id: The chat, or a list of chats. (templated)
-    :param cool_app_code: The cool app that brought the robot into the chat. (templated)
-    :param text: A plain text; or (templated)
-    :param markdown: a Markdown text; or (templated)
-    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
-    :param msg_key: DingTalk's template, by name. (templated)
-    :param msg_param: The template's parameters: an object, or JSON of one. (templated)
-    :param robot_code: The robot; by default the connection's. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Without effect here: DingTalk does not tell whom it leaves out.
+    :param open_conversation_id: Chat, or a list of chats. (templated)
+    :param cool_app_code: Code of the cool app that brought the robot into the chat. (templated)
+    :param text: Plain text; give one of ``text``, ``markdown`` and ``msg_key``. (templated)
+    :param markdown: Markdown text. (templated)
+    :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
+    :param msg_key: Name of DingTalk's message template. (templated)
+    :param msg_param: Parameters of the template, as an object or its JSON. (templated)
+    :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
@@ -49,17 +50,17 @@ class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
 
 
 class DingTalkRecallPrivateChatMessagesOperator(RecallInConversationOperator):
-    """Recall messages that a robot sent into a chat of two people.
+    """Operator to recall a robot's messages in a chat of two people.
 
     https://open.dingtalk.com/document/development/batch-withdrawal-of-single-chat-robot-messages-in-person-to-person-conversations
 
-    :param process_query_keys: Keys of the messages: a list, an XCom, or JSON of a list. (templated)
-    :param open_conversation_id: The chat they were sent to; needed with keys. (templated)
-    :param robot_code: The robot that sent them; by default the connection's. (templated)
-    :param receipts: Receipts of such messages, instead of keys or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param process_query_keys: Keys of the messages as a list, an XCom, or JSON of a list. (templated)
+    :param open_conversation_id: Chat they were sent to; needed with keys. (templated)
+    :param robot_code: Code of the robot that sent them; default None, the connection's robot. (templated)
+    :param receipts: Receipts of such messages, instead of keys or in addition to them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     kind = "private_chat"

@@ -1,6 +1,6 @@
-"""Take back what runs sent, whatever it was.
+"""Operators to recall the messages of runs, of any kind.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -19,47 +19,54 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.selection import Found
 
 
-#: Arguments that say which messages, and those that say which of them to leave alone.
+#: Arguments that select the messages, and arguments that limit the selection.
 _WHICH = ("receipts", "from_tasks", "from_run", "from_dag", "since", "until")
 _GUARDS = ("dry_run", "max_messages", "only_unread", "max_readers", "older_than", "newer_than", "with_readers")
 
 
 class DingTalkRollbackOperator(RecallOperator):
-    """Take back any mixture of messages: by receipts, of tasks, of a whole run, or of a time.
+    """Operator to recall messages by receipts, tasks, runs or time.
 
-    For the rollback of a run there is one line: :func:`rollback_on_failure`. By hand, make it a teardown without a
-    setup, with direct edges from every task that sends or works: it then runs whatever happened::
+    For the rollback of a run use the one line :func:`rollback_on_failure`. By hand, make the operator a teardown
+    without a setup, with direct edges from every task that sends or works. It then runs however these tasks
+    ended::
 
         rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks=["send"], only_if_failed=True)
         send >> check
         [send, check] >> rollback.as_teardown()
 
-    Messages that a rollback has taken back already are left out; what is too old is listed as ``expired``.
+    Messages that a rollback has recalled already are left out. Messages that are too old are listed as
+    ``expired``.
 
-    :param receipts: Receipts, lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
-    :param from_tasks: Id of a send task, or a list of them: their receipts are found even if a task failed or was
-        killed half-way. Of this run, unless ``from_run`` names another one. (templated)
-    :param from_run: Id of a run, or a list of them: everything it sent. (templated)
-    :param from_dag: Id of the DAG of ``from_run`` or ``since``; by default this one. (templated)
-    :param since: Everything that all runs of the DAG sent since this moment: a ``datetime`` or ISO 8601; without a
-        time zone it is in Airflow's ``default_timezone``. The DAG needs no rollback of its own. (templated)
-    :param until: With ``since``: up to this moment. (templated)
-    :param rollbacks: For a sweep: ids of the DAG's rollback tasks, ``rollback`` by default. One in a task group
-        has the group's name in front: ``group.rollback``.
-    :param only_if_failed: Recall nothing unless a task upstream failed; or, given ids, unless one of these did.
-    :param dry_run: Recall nothing; the XCom ``plan`` says what would be recalled: messages, people as far as
-        known, and API calls. (templated)
-    :param max_messages: Recall nothing, and fail, if there are more. (templated)
-    :param only_unread: Leave messages that somebody has read, and those of which nobody can say. Costs a call for
-        each message, or more; the report says how many, as ``readers_api_calls``. (templated)
-    :param max_readers: The same for messages that more people have read. (templated)
-    :param older_than: Leave messages that are younger: a ``timedelta``, or seconds. (templated)
-    :param newer_than: Leave messages that are older. (templated)
-    :param with_readers: Keep who had read the messages: user ids by message in the report, all of them in the XCom
-        ``readers``, fit to be the ``user_ids`` of a correction. Costs calls as ``only_unread``. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall, and with a plan of nothing: ``succeed``, ``skip`` or ``fail``.
+    :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
+    :param from_tasks: Id of a send task, or a list of ids. Receipts are found even if a task failed or was killed.
+        The tasks are those of this run, unless ``from_run`` names another one. (templated)
+    :param from_run: Id of a run, or a list of ids; selects everything the run sent. (templated)
+    :param from_dag: Id of the DAG of ``from_run`` or ``since``; default None, which means this DAG. (templated)
+    :param since: Start of a time window, as a ``datetime`` or ISO 8601; selects everything that all runs of the
+        DAG sent in it. Without a time zone it is in Airflow's ``default_timezone``. The DAG needs no rollback.
+        (templated)
+    :param until: End of the window that ``since`` starts; default None, which leaves it open. (templated)
+    :param rollbacks: Ids of the DAG's rollback tasks, for a sweep; default ``rollback``. The id of a task in a
+        task group begins with the group's id, as in ``group.rollback``.
+    :param only_if_failed: True to recall only if an upstream task failed; a list of ids to recall only if one of
+        these tasks failed; default False.
+    :param dry_run: Push the XCom ``plan`` and recall nothing; default False. The plan counts messages, people as
+        far as known, and API calls. (templated)
+    :param max_messages: Recall nothing and fail if there are more; default None, no limit. (templated)
+    :param only_unread: Keep messages that people have read, and those with unknown readers; default False. It
+        takes a call or more for each message; the report counts them as ``readers_api_calls``. (templated)
+    :param max_readers: Keep messages that more people have read; default None. It takes the same calls.
+        (templated)
+    :param older_than: Keep messages that are younger, as a ``timedelta`` or seconds; default None. (templated)
+    :param newer_than: Keep messages that are older, as a ``timedelta`` or seconds; default None. (templated)
+    :param with_readers: Record the readers of the messages; default False. The report has user ids by message, and
+        the XCom ``readers`` has all of them, usable as the ``user_ids`` of a correction. It takes the calls of
+        ``only_unread``. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall, or with an empty plan: ``succeed``, ``skip`` or ``fail``;
+        default ``succeed``.
     """
 
     template_fields: Sequence[str] = (*_WHICH, *_GUARDS)
@@ -92,7 +99,7 @@ class DingTalkRollbackOperator(RecallOperator):
         self.until = until
         self.rollbacks = rollbacks
         self.only_if_failed = only_if_failed
-        # Airflow has a method of that name, which nobody calls.
+        # Airflow's base class has a method of this name, which Airflow does not call.
         self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.max_messages = max_messages
         self.only_unread = only_unread
@@ -102,9 +109,9 @@ class DingTalkRollbackOperator(RecallOperator):
         self.with_readers = with_readers
 
     def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin, or go on after a long wait in the triggerer; the ledger knows where.
+        """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
-        :param event: Says which wait it was.
+        :param event: Event of the trigger that ended the deferral; default None.
         """
         from airflow_provider_dingtalk import execution, rolling_back
         from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -141,7 +148,10 @@ class DingTalkRollbackOperator(RecallOperator):
         return with_rollback_logs(outlets, dag)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
-        """Refuse ids of no task: their receipts would never be found, and nobody would notice."""
+        """Raise an error for unknown task ids; they would find no receipts.
+
+        :raises InvalidInputError: If the DAG has no such task.
+        """
         from airflow_provider_dingtalk.api.errors import InvalidInputError
 
         known = self.dag.task_dict if self.has_dag() else dict.fromkeys(task_ids)  # type: ignore[no-untyped-call]
@@ -152,7 +162,10 @@ class DingTalkRollbackOperator(RecallOperator):
                 raise InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}")
 
     def _is_due(self, context: Context) -> bool:
-        """Whether there is a reason to take anything back; sends that were cut off have ended then."""
+        """Return True if there is a reason to recall.
+
+        It then waits until sends that were cut off have ended.
+        """
         from airflow_provider_dingtalk.runs import Tasks
 
         if not self.only_if_failed:
@@ -169,9 +182,9 @@ class DingTalkRollbackOperator(RecallOperator):
     def _found(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
     ) -> tuple[list[Found], list[Receipt]]:
-        """Find what was sent, by run, and what belongs to no run.
+        """Return the messages of runs, and receipts without a run.
 
-        :param problems: Takes what could not be looked through and must not keep the rest from being recalled.
+        :param problems: List that collects errors of the search, which must not keep the rest from being recalled.
         """
         from airflow_provider_dingtalk import execution, selection
         from airflow_provider_dingtalk.api.errors import InvalidInputError
@@ -205,18 +218,18 @@ class DingTalkRollbackOperator(RecallOperator):
 
 
 class DingTalkSweepOperator(DingTalkRollbackOperator):
-    """Finish rollbacks that did not: of runs that timed out, for instance, for Airflow skips their teardowns.
+    """Operator to finish rollbacks that did not succeed.
 
-    Looks through all runs of some DAGs that are over. Where a rollback did not succeed, it takes back what the
-    sends of its block sent, once. A message that cannot be recalled is tried again by the next sweep, until it is
-    too old.
+    For instance of runs that timed out, because Airflow skips their teardowns. It searches all ended runs of some
+    DAGs. Where a rollback did not succeed, it recalls the messages of that rollback's block, once. The next sweep
+    retries a message that was not recalled, until it is too old.
 
-    :param dag_ids: Ids of the DAGs to look through. One that Airflow does not know, or whose runs have none of the
-        rollback tasks, fails the task after the others are swept. (templated)
-    :param rollbacks: Ids of their rollback tasks, as of :class:`DingTalkRollbackOperator`.
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: As of :class:`DingTalkRollbackOperator`, whose guards it has too; by default none, since a task
-        that fails leaves no word for the next one.
+    :param dag_ids: Ids of the DAGs to search. If a DAG is unknown to Airflow, or its runs have none of the
+        rollback tasks, the task fails after the other DAGs are swept. (templated)
+    :param rollbacks: Ids of the rollback tasks, as of :class:`DingTalkRollbackOperator`.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task, as of :class:`DingTalkRollbackOperator`, whose guards it has too.
+        The default is empty, because a task that fails writes no event for the next sweep.
     """
 
     template_fields: Sequence[str] = ("dag_ids", *DingTalkRollbackOperator.template_fields)
@@ -244,6 +257,6 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
                 finished = selection.swept_runs(dag_id)
                 found += selection.of_unfinished(context, dag_id, self.rollbacks, finished)
             except InvalidInputError as problem:
-                # One DAG that is gone must not keep the others from being swept.
+                # An unknown DAG must not keep the others from being swept.
                 problems.append(problem)
         return found, []

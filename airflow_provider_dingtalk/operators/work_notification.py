@@ -1,6 +1,6 @@
-"""Work notifications.
+"""Operators to send and recall work notifications.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, Send
 
 
 class DingTalkSendWorkNotificationOperator(SendOperator):
-    """Send a work notification, in the background of DingTalk, to people, departments, or everybody.
+    """Operator to send a work notification to people, departments or the organisation.
 
+    DingTalk sends it in the background.
     https://open.dingtalk.com/document/development/asynchronous-sending-of-enterprise-session-messages
 
-    :param user_ids: User ids: a list, an XCom, or JSON of a list; 100 a call. (templated)
+    :param user_ids: User ids as a list, an XCom, or JSON of a list; 100 a call. (templated)
     :param dept_ids: Department ids, each with all below it; 20 a call. (templated)
-    :param to_all_user: Send to the whole organisation instead. (templated)
-    :param text: A plain text; or (templated)
-    :param markdown: a Markdown text; or (templated)
-    :param title: Of a Markdown text, for the list of chats; by default its first line. (templated)
+    :param to_all_user: Send to the whole organisation instead; default False. (templated)
+    :param text: Plain text; give one of ``text``, ``markdown`` and ``msg``. (templated)
+    :param markdown: Markdown text. (templated)
+    :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
     :param msg: DingTalk's message object with its ``msgtype``. (templated)
-    :param agent_id: The app to send as; by default the connection's. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out; it tells only later, so never here.
+    :param agent_id: Id of the app to send as; default None, which means the connection's app. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on_dropped: Without effect here, because DingTalk reports the people it leaves out only later.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
@@ -68,17 +69,17 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
 
 
 class DingTalkRecallWorkNotificationOperator(RecallOneKindOperator):
-    """Recall work notifications, each from all its receivers, within 24 hours.
+    """Operator to recall work notifications from all receivers, within 24 hours.
 
-    DingTalk answers for the whole notification; what became of it for one person cannot be asked.
+    DingTalk answers for the whole notification, and has no query for one person's outcome.
     https://open.dingtalk.com/document/development/notification-of-work-withdrawal
 
     :param msg_task_id: ``task_id`` of the send, or a list of them. (templated)
-    :param agent_id: The app that sent it; by default the connection's. (templated)
-    :param receipts: Receipts of work notifications, instead of ids or beside them. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param fail_on: Fail the task if a message ends in one of these classes: ``failed``, ``expired``, ``unknown``.
-    :param on_empty: With nothing to recall: ``succeed``, ``skip`` or ``fail``.
+    :param agent_id: Id of the app that sent it; default None, the connection's app. (templated)
+    :param receipts: Receipts of work notifications, instead of ids or in addition to them. (templated)
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     kind = "work_notification"
