@@ -1,1 +1,1 @@
-"""What happens inside one running task."""
+"""State of one running task: its registry, XComs and sends."""

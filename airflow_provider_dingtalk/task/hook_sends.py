@@ -1,4 +1,4 @@
-"""Sends by the hook: registered with the running task, if there is one."""
+"""Sends by the hook, registered with the running task."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """What runs async work with a client from sync code: the hook."""
+    """Runner of async work from sync code; the hook."""
 
     def run(self, work: Callable[[DingTalkClient], Any], stop: Callable[[], None] | None = None) -> Any:
-        """Run it."""
+        """Run async work with a client.
+
+        :param stop: Function that stops the work; default None.
+        """
 
 
 def send(runner: Runner, letters: Sequence[Letter]) -> list[dict[str, Any]]:
     """Send from sync code.
 
     :returns: Receipts as plain JSON.
-    :raises IncompleteSendError: If a call was refused, or its answer lost.
+    :raises IncompleteSendError: If a call was refused, or its answer is missing.
     :raises LedgerError: If the running task's state store does not answer.
     """
     registry = current_registry()
@@ -60,7 +63,7 @@ async def asend(client: DingTalkClient, letters: Sequence[Letter]) -> list[dict[
 
 
 async def _run_in_task(client: DingTalkClient, letters: Sequence[Letter], registry: SendRegistry) -> Send:
-    # In threads: each of these may wait for Airflow's supervisor, and the task's own loop must not.
+    # Each call may wait for Airflow's supervisor, so it runs in a thread and does not block the task's event loop.
     job = await asyncio.to_thread(registry.hook_job, letters)
     try:
         await asyncio.to_thread(registry.begin)

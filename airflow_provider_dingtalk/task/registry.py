@@ -1,10 +1,10 @@
-"""The registry: where everything that one task sends is registered with that task.
+"""Registry of everything that one task sends.
 
-Operators, operators called by hand, the hook and callbacks share one registry for each task instance and try, so
-that none writes over the XComs of another. A rollback finds what it pushes; see
-:mod:`airflow_provider_dingtalk.task.xcoms`. Outside of a running task there is none.
+Operators, operators called by hand, the hook and callbacks share one registry for each task instance and try.
+So none overwrites the XComs of another. A rollback finds what it pushes; see
+:mod:`airflow_provider_dingtalk.task.xcoms`. Outside of a running task there is no registry.
 
-It is used from the main thread, from the loop's thread and from worker threads at once.
+The main thread, the event loop's thread and worker threads use it at once.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which an interrupted task waits for the last try of each place.
+#: Timeout in seconds of an interrupted task for the last write to each place.
 LAST_TRY = 6.0
-#: Seconds for which the end of a job tries to push what it knows.
+#: Timeout in seconds for pushing the results at the end of a job.
 PATIENCE = 60.0
 
-#: Key in the store of receipts that forked processes registered.
+#: Key in the task state store of receipts that forked processes registered.
 _FORKED = "dingtalk-send-2-forked"
 
 
 def rollbacks_of(context: Context) -> list[str]:
-    """List the rollback tasks of the DAG that take back what this task sends."""
+    """List the DAG's rollback tasks that recall this task's messages."""
     dag: Any = context.get("dag")
     task_id = context["ti"].task_id
     tasks = dag.task_dict.values() if dag is not None else ()
@@ -73,9 +73,9 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 class SendRegistry:
-    """What one try of a task instance sent, and may have sent.
+    """Sends of one try of a task instance, accepted or in doubt.
 
-    :param context: Of the task.
+    :param context: Airflow context of the task.
     """
 
     def __init__(self, context: Context) -> None:
@@ -97,15 +97,15 @@ class SendRegistry:
 
     @property
     def sends(self) -> TaskSends | None:
-        """The state of all sends of this task instance; None if Airflow has no task state store.
+        """Task instance's sends; None without a task state store.
 
-        What earlier tries sent is registered again: Airflow deleted their XComs.
+        The messages of earlier tries are registered again, because Airflow deleted their XComs.
 
-        :raises LedgerError: If the store does not answer, or holds what this package did not write.
+        :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
         """
         with self._lock:
             if self._sends is None and self._store is not None:
-                # Airflow raises max_tries with each clear: it is the same for all tries between two.
+                # Airflow raises max_tries with each clear, so it is the clear count and the same for all retries.
                 self._sends = TaskSends(self._store, int(self._ti.max_tries))
                 self.add(self._sends.receipts())
                 if self._ti.try_number > 1:
@@ -113,19 +113,24 @@ class SendRegistry:
             return self._sends
 
     def claim(self, name: str) -> str:
-        """Give a job a name of its own, the same in each try: its operator, and how many came before it."""
+        """Return a unique name for a job, the same in each try.
+
+        It consists of the operator's name and the number of its earlier jobs in this try.
+        """
         with self._lock:
             self._names[name] += 1
             return f"{name}:{self._names[name] - 1}"
 
     def hook_job(self, letters: Sequence[Letter]) -> Send:
-        """Make a job for a send by the hook: registered, and not compared with earlier tries.
+        """Make a job for a send by the hook.
+
+        The job is registered, and not compared with earlier tries.
 
         :raises LedgerError: If the store does not answer.
         """
         ledger = None
         if self.sends is not None:
-            # A retry of somebody's code sends again: no two calls of the hook are the same job.
+            # A retry of a user's code sends again, so no two calls of the hook are the same job.
             ledger = HookSends(self.sends)
         elif not self._jobs and int(self._ti.max_tries) > 0:
             log.warning(
@@ -135,30 +140,39 @@ class SendRegistry:
         return self.track(Send(letters, ledger=ledger, keep=self.keep, keep_late=self.keep_late))
 
     def callback_job(self, letters: Sequence[Letter]) -> Send:
-        """Make a job for a callback: what cannot be registered in its short time stands in the log."""
+        """Make a job for a callback.
+
+        Receipts that cannot be registered in the callback's short time are in the log.
+        """
         return self.track(Send(letters, keep=self._keep_if_possible))
 
     def alert_job(self, letters: Sequence[Letter]) -> Send:
-        """Make a job for a callback that reports a failure: its block's rollback leaves the message."""
+        """Make a job for a callback that reports a failure.
+
+        The rollback of the task's block does not recall its message.
+        """
         return self.track(Send(letters, keep=self._keep_alert))
 
     def track(self, job: Send) -> Send:
-        """Have the unknown, dropped and refused receivers of a job published too, and say that it sends."""
+        """Add a job whose unknown, dropped and refused receivers are published too.
+
+        The job counts as sending until it ends.
+        """
         with self._lock:
             self._jobs.append(job)
             self._open += 1
         return job
 
     def begin(self) -> None:
-        """Tell the rollbacks that this task sends.
+        """Push the XCom that tells rollbacks that this task sends.
 
-        Airflow calls a task failed that a user stops, and lets it run for up to ten seconds more.
+        Airflow calls a task failed when a user stops it, and lets it run for up to 10 seconds more.
         """
         if self._rollbacks:
             self._push(SENDING, {"is_over": False, "rollbacks": self._rollbacks})
 
     def end(self, job: Send) -> None:
-        """Publish what a job leaves, at its end."""
+        """Publish the results of a job, at its end."""
         with self._lock:
             self._open -= 1
         log.info(
@@ -170,10 +184,13 @@ class SendRegistry:
         self.publish_persistently()
 
     def end_interrupted(self, job: Send) -> None:
-        """Give every place one more try, XComs first, and wait :data:`LAST_TRY` seconds for it at most."""
+        """Write to every place once more, XComs first.
+
+        It waits at most :data:`LAST_TRY` seconds.
+        """
         with self._lock:
             self._open -= 1
-        # A thread: what stalls would hold the task, and no failure keeps the receipt from the other place.
+        # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.
         tries = [threading.Thread(target=_quietly, args=(self.publish,), daemon=True)]
         if (sent := job.places.unwritten) is not None:
             tries.append(threading.Thread(target=_quietly, args=(job.places.write_now, sent), daemon=True))
@@ -183,7 +200,7 @@ class SendRegistry:
         for one in tries:
             one.join(max(0.0, until - time.monotonic()))
 
-    # ── what is registered ───────────────────────────────────────────────────────────────────────────
+    # ── registered receipts ──────────────────────────────────────────────────────────────────────────
 
     def add(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts, each message once."""
@@ -192,15 +209,18 @@ class SendRegistry:
                 self._receipts.setdefault(_identity(receipt), receipt)
 
     def _add_last(self, receipts: Sequence[Receipt]) -> None:
-        """Register the last receipts of a job, up to the first that is known: it may have 10,000."""
+        """Register a job's last receipts, back to the first known one.
+
+        A job may have 10,000 receipts.
+        """
         with self._lock:
             new = list(takewhile(lambda one: _identity(one) not in self._receipts, reversed(receipts)))
             self.add(new[::-1])
 
     def restore(self) -> None:
-        """Register again what earlier tries sent, and publish it.
+        """Register the receipts of earlier tries again, and publish them.
 
-        :raises LedgerError: If the store does not answer, or holds what this package did not write.
+        :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
         """
         if self.sends is not None:
             self.publish_persistently()
@@ -208,13 +228,13 @@ class SendRegistry:
     async def keep(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts and publish them, from an event loop."""
         self._add_last(receipts)
-        # In a thread: Airflow waits for its supervisor's answer, and the event loop must not.
+        # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
         await asyncio.to_thread(ask_supervisor, self.publish_receipts)
 
     async def keep_late(self, receipt: Receipt) -> None:
-        """Publish the receipt of a message that was accepted after the next try had begun.
+        """Publish the receipt of a message accepted after the next try began.
 
-        The XComs belong to that try. This one has a key of its own, to which all late receipts are added.
+        The XComs belong to that try, so all late receipts are added to a key of their own.
         """
         await asyncio.to_thread(ask_supervisor, self._push_late, receipt)
 
@@ -239,7 +259,7 @@ class SendRegistry:
                 self._push(SENDING, {"is_over": True, "rollbacks": self._rollbacks})
 
     def publish_persistently(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Push all that is registered, and try again for :data:`PATIENCE` seconds."""
+        """Push all that is registered; retry for :data:`PATIENCE` seconds."""
         pause, until = FIRST_PAUSE, time.monotonic() + PATIENCE
         while True:
             try:
@@ -274,13 +294,13 @@ class SendRegistry:
         return [one.to_json() for one in unsent]
 
     def _tell(self, key: str, value: Any) -> None:
-        """Push what is not empty, or was not empty before."""
+        """Push a value that is not empty, or was not before."""
         if value != self._told.get(key, type(value)()):
             self._push(key, value)
             self._told[key] = value
 
     def _push_late(self, *receipts: Receipt) -> None:
-        """Add receipts to those that no chunk has, also by other processes of this task."""
+        """Add receipts to the late ones of all this task's processes."""
         with self._lock, self._alone():
             self._late += [receipt for receipt in receipts if receipt not in self._late]
             mapped = {"map_indexes": [self._ti.map_index]} if (self._ti.map_index or -1) >= 0 else {}
@@ -290,7 +310,7 @@ class SendRegistry:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep out the other processes of this task, which a fork made."""
+        """Lock out the other processes of this task, which a fork made."""
         ti = self._ti
         name = fingerprint(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, os.getuid())
         with (Path(gettempdir()) / f"dingtalk-{name}.lock").open("a") as file:
@@ -302,22 +322,22 @@ class SendRegistry:
 
 
 class ForkedRegistry(SendRegistry):
-    """The registry of a process that was forked while its task ran.
+    """Registry of a process that was forked while its task ran.
 
-    The chunks, and the progress in the store, belong to the task's first process. This one adds its receipts to
-    the late ones, and to a list of their own in the store, which the next try registers again.
+    The chunks, and the progress in the store, belong to the task's first process. A forked process adds its
+    receipts to the late ones, and to a list of its own in the store. The next try registers them again.
     """
 
     @property
     def sends(self) -> TaskSends | None:
-        """None: what this process sends is not compared with earlier tries."""
+        """None, because this process's sends are not compared with earlier tries."""
         return None
 
     def begin(self) -> None:
-        """Say nothing: the task's first process may have said that it sends, or not."""
+        """Push nothing, because the XCom belongs to the task's first process."""
 
     def publish(self) -> None:
-        """Push receipts; the log has the rest."""
+        """Push receipts; the log has the other results."""
         self.publish_receipts()
 
     def publish_receipts(self) -> None:

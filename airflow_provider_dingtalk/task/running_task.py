@@ -1,4 +1,4 @@
-"""The running task, if there is one, and its registry."""
+"""Running task, if there is one, and its registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.task.registry import ForkedRegistry, SendRegistry
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: Registries kept by a process; a worker's process runs one task.
+#: Most registries in a process; a worker's process runs one task.
 _MOST = 8
 
 _lock = threading.Lock()
@@ -22,7 +22,7 @@ _is_forked = False
 
 def _note_fork() -> None:
     global _is_forked, _lock
-    # A thread of the parent may hold it while the process forks.
+    # A thread of the parent may hold the lock at the fork, so the child makes a new one.
     _lock = threading.Lock()
     _is_forked = _is_forked or _running_context() is not None
 
@@ -31,7 +31,7 @@ os.register_at_fork(after_in_child=_note_fork)
 
 
 def _running_context() -> Context | None:
-    # A fork may come before Airflow is imported: then no task runs.
+    # If a fork comes before Airflow is imported, no task runs.
     sdk = sys.modules.get("airflow.sdk")
     try:
         found: Context | None = sdk.get_current_context() if sdk is not None else None
@@ -41,7 +41,7 @@ def _running_context() -> Context | None:
 
 
 def registry_of(context: Context) -> SendRegistry:
-    """Give the registry of the task instance and try that a context belongs to."""
+    """Return the registry of a context's task instance and try."""
     ti: Any = context["ti"]
     key = (os.getpid(), id(ti), ti.try_number, ti.max_tries)
     with _lock:
@@ -53,18 +53,21 @@ def registry_of(context: Context) -> SendRegistry:
 
 
 def current_registry() -> SendRegistry | None:
-    """Give the registry of the running task; None outside of one: in scripts, commands, triggers."""
+    """Return the registry of the running task; None if no task runs.
+
+    No task runs in scripts, commands and triggers.
+    """
     context = _running_context()
     return None if context is None else registry_of(context)
 
 
 def registry_of_callback(context: Context) -> SendRegistry | None:
-    """Give the registry for a callback; None if Airflow lets it push no XComs.
+    """Return a callback's registry; None if it may push no XComs.
 
-    The DAG processor runs callbacks too. There a push is never answered, and the callback is killed.
+    The DAG processor runs callbacks too. There Airflow never answers a push, and kills the callback.
     """
     ti: Any = context.get("ti")
     names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
-    # Airflow sets them in the process that runs the task, and in no other.
+    # Airflow sets these variables only in the process that runs the task.
     is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
     return registry_of(context) if is_in_task else None

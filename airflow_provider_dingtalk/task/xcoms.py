@@ -1,21 +1,22 @@
-"""Keys of the XComs that a task which sends pushes, and that rollbacks and commands read."""
+"""Keys of the XComs that send tasks push and rollbacks read."""
 
 from __future__ import annotations
 
 #: Receipts, in chunks of :data:`RECEIPTS_PER_XCOM`; the first missing number ends them.
 RECEIPTS = "receipts_{}"
 RECEIPTS_PER_XCOM = 100
-#: How many receipts there are in all chunks.
+#: Number of receipts in all chunks.
 RECEIPTS_COUNT = "receipts_count"
-#: Receipts of messages that a try sent after the next try had begun. The chunks belong to the next try.
+#: Receipts of messages that a try sent after the next try began, because the chunks belong to the next try.
 RECEIPTS_LATE = "receipts_late"
-#: Receipts of messages that report a failure of the task: the rollback of its block leaves them in the chat.
+#: Receipts of messages that report a failure of the task. The rollback of its block does not recall them.
 ALERT_RECEIPTS = "alert_receipts"
-#: ``{"is_over": bool, "rollbacks": [task id, …]}``: whether sends are under way, and which rollbacks own them.
+#: ``{"is_over": bool, "rollbacks": [task id, …]}``: True if no send is in flight, and the rollbacks of
+#: the task's sends.
 SENDING = "sending"
 #: Calls that may or may not have sent: ``[{"to": [...], "code": ..., "message": ..., "next_step": ...}]``.
 UNKNOWN = "unknown"
-#: People whom DingTalk left out of a send that it accepted: ``{user id: reason}``.
+#: People that DingTalk left out of a send that it accepted: ``{user id: reason}``.
 DROPPED = "dropped"
 #: Receivers that DingTalk refused, in the shape of :data:`UNKNOWN`.
 REFUSED = "refused"

@@ -1,5 +1,6 @@
-"""Ledgers on Airflow's task state store (3.3 and later), which survives retries and killed workers.
+"""Checkpoints in Airflow's task state store (3.3 and later).
 
-Keys are named after a hash of the request, so that a task which is cleared or mapped anew with other input
-never takes up foreign work. The store answers 404 to a try that was superseded: its write fails, and it stops.
+The store survives retries and killed workers. Keys contain a hash of the request, so a task that is cleared or
+mapped anew with other input never resumes another request. The store answers 404 to a superseded try, so its write
+fails and it stops.
 """

@@ -1,4 +1,7 @@
-"""Version 1 of the state of sends, which named calls by their place in the job. It is read, never written."""
+"""Version 1 of the sends' state, which is read and never written.
+
+It named calls by their index in the job.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from airflow_provider_dingtalk.task_ledger.store import Store, corrupt, fingerpr
 
 _HISTORY = "dingtalk-send-1"
 _PER_ROW = 100
-#: More than any job had: a number beyond it was not written by this package, and would be counted for ever.
+#: Most calls of a job. This package never wrote more, and a larger number would take too long to read.
 _MOST_CALLS = 100_000
 
 
@@ -26,11 +29,13 @@ class _Job(Struct, kw_only=True):
 
 
 class OldJob(Struct, kw_only=True):
-    """A job of version 1.
+    """Job of version 1.
 
     :param request: Fingerprint of its calls, receivers included.
-    :param sent: Receipt, and people left out, by place.
-    :param in_flight: Places of calls that may or may not have sent.
+    :param epoch: Clear count of the task when the job was written.
+    :param done: True if all of it was sent.
+    :param sent: Receipt, and people left out, by index of the call.
+    :param in_flight: Indexes of calls that may or may not have sent.
     """
 
     request: str
@@ -43,7 +48,7 @@ class OldJob(Struct, kw_only=True):
 def read(store: Store) -> list[OldJob]:
     """Read all jobs; empty if version 1 never ran here.
 
-    :raises LedgerError: If the store does not answer, or holds what this package did not write.
+    :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
     """
     history = store.get(_HISTORY)
     if history is None:
@@ -56,7 +61,7 @@ def read(store: Store) -> list[OldJob]:
 
 
 def fingerprint_of(letters: Sequence[Letter]) -> str:
-    """Name a request as version 1 did."""
+    """Return the fingerprint that version 1 gave a request."""
     return fingerprint([[letter.call.name, *msgspec.to_builtins(letter.call).values()] for letter in letters])
 
 

@@ -1,10 +1,10 @@
-"""How far a recall is, in the task state store.
+"""Checkpoint of a recall in the task state store.
 
-State belongs to a message: its index is its position in the canonical order of the request, and the rows are named
-after exactly that order. Keys may come in any order, repeated, and in any container, at each try.
+State belongs to a message. Its index is its position in the canonical order of the request, and the rows are named
+after that order. In each try the keys may come in any order, repeated, and in any container.
 
-Nothing stored is trusted. Of messages whose state cannot be read, an earlier call may have got hold: they are in
-doubt, so they are recalled again, and a refusal is settled by their own state.
+No stored value is trusted. Messages whose state cannot be read may have been recalled by an earlier call, so they
+are in doubt. They are recalled again, and a refusal is settled by their own status.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from airflow_provider_dingtalk.task_ledger.store import Store, ause, fingerprint
 
 log = logging.getLogger(__name__)
 
-#: Messages in one row, which is rewritten with every write: five kilobytes, and even if each of them failed for a
-#: reason of its own fewer than the 64 of which Airflow warns. A write takes Airflow 15 ms, however long it is.
+#: Messages in one row, which each write rewrites. A row has 5 kB, and less than the 64 kB of which Airflow warns
+#: even if all messages failed. A write takes Airflow 15 ms, whatever its size.
 MESSAGES_PER_ROW = 5000
-#: Whole keys in one row.
+#: Message keys in one row.
 KEYS_PER_ROW = 1000
 
 _RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
@@ -42,7 +42,7 @@ _LETTER_OF = {
     State.EXPIRED: "X",
 }
 _STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
-#: What a clear does not undo: a message is gone, or perhaps.
+#: States that a clear keeps, because the message is recalled or may be.
 _KEPT_BY_A_CLEAR = frozenset("IR")
 _IN_DOUBT = Verdict(State.INTENT, final=False)
 
@@ -52,7 +52,7 @@ class Before(Struct, frozen=True):
 
     :param recalled: Keys of messages that DingTalk named as recalled.
     :param in_doubt: Keys of messages that version 1 of the state calls recalled.
-    :param is_whole: Whether all of the state could be read. Otherwise every message is in doubt.
+    :param is_whole: True if all of the state could be read; if False, every message is in doubt.
     """
 
     recalled: frozenset[str] = frozenset()
@@ -61,11 +61,12 @@ class Before(Struct, frozen=True):
 
 
 class _StoredRow(Struct):
-    """A row as it is stored.
+    """Row as it is stored.
 
-    :param epoch: The clear of the task at which it was written.
+    :param epoch: Clear count of the task when the row was written.
     :param row: One letter for each message.
     :param why: Indexes into ``reasons``, by the message's index in this row.
+    :param reasons: Reasons of messages that are not recalled, each once.
     """
 
     epoch: int
@@ -74,7 +75,7 @@ class _StoredRow(Struct):
     reasons: list[Reason] = []
 
     def is_sound(self, messages: int) -> bool:
-        """Tell whether it can be the row of so many messages."""
+        """Return True if the row is valid for this number of messages."""
         indexes, known = range(messages), range(len(self.reasons))
         return (
             len(self.row) == messages
@@ -85,7 +86,7 @@ class _StoredRow(Struct):
 
 
 class _Row:
-    """The state of some messages: the only copy of it in this process."""
+    """State of a row's messages; the only copy in this process."""
 
     def __init__(self, messages: int) -> None:
         self.letters = ["P"] * messages
@@ -96,7 +97,7 @@ class _Row:
         self.letters = [letter] * len(self.letters)
 
     def take(self, stored: _StoredRow, epoch: int) -> None:
-        """Take up a stored row; of an earlier epoch only what a clear does not undo."""
+        """Load a stored row; from before a clear only kept states."""
         if stored.epoch == epoch:
             self.letters = list(stored.row)
             self._why = {int(at): stored.reasons[reason] for at, reason in stored.why.items()}
@@ -104,8 +105,8 @@ class _Row:
             self.letters = [letter if letter in _KEPT_BY_A_CLEAR else "P" for letter in stored.row]
 
     def set(self, at: int, verdict: Verdict) -> None:
-        """Take down the verdict on one message."""
-        # What failed and may pass is as good as not begun, to the next try.
+        """Store the result of one message."""
+        # A failure that may pass is retried in the next try, so the message is stored as pending.
         passing = verdict.state is State.FAILED and not verdict.final
         self.letters[at] = "P" if passing else _LETTER_OF[verdict.state]
         self._why.pop(at, None)
@@ -113,12 +114,12 @@ class _Row:
             self._why[at] = verdict.reason
 
     def verdict(self, at: int) -> Verdict:
-        """Give the verdict on one message."""
+        """Return the result of one message."""
         state = _STATE_OF[self.letters[at]]
         return _IN_DOUBT if state is State.INTENT else Verdict(state, self._why.get(at))
 
     def to_json(self, epoch: int) -> dict[str, Any]:
-        """Give the row as it is stored."""
+        """Return the row as plain JSON, as it is stored."""
         reasons = {reason: number for number, reason in enumerate(dict.fromkeys(self._why.values()))}
         why = {str(at): reasons[reason] for at, reason in self._why.items()}
         return {
@@ -130,12 +131,15 @@ class _Row:
 
 
 class RecallTaskLedger:
-    """How far a recall is: one character for each message, and the reasons of those that failed.
+    """Checkpoint of a recall, with one character for each message.
 
-    :param receipts: The messages, in any order, each any number of times.
-    :param epoch: Tells a retry from a clear: what failed for good is tried again after a clear.
-    :param before: Messages that earlier jobs of this task instance recalled.
-    :param per_row: Messages in one row; always the same for the same store.
+    Messages that failed have a reason too.
+
+    :param store: Airflow's task state store.
+    :param receipts: Receipts of the messages, in any order, repeated or not.
+    :param epoch: Clear count, which tells a retry from a clear. Permanent failures are retried after a clear.
+    :param before: Messages that earlier jobs of this task instance recalled; default None.
+    :param per_row: Messages in one row, always the same for the same store; default 5000.
     """
 
     def __init__(
@@ -157,11 +161,11 @@ class RecallTaskLedger:
         self._rows = [_Row(len(indexes)) for indexes in slices(len(self._index), per_row)]
 
     async def load(self) -> Mapping[str, Verdict]:
-        """What earlier tries wrote, by message key."""
+        """Return the results that earlier tries wrote, by message key."""
         return await ause(self._load)
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep these: one write for each row that they touch."""
+        """Store results, with one write for each row that they touch."""
         await ause(self._write, verdicts)
 
     def _load(self) -> dict[str, Verdict]:
@@ -173,7 +177,7 @@ class RecallTaskLedger:
         return {key: said for key, was in found.items() if (said := self._with_before(key, was)) is not None}
 
     def _load_row(self, number: int) -> bool:
-        """Load a row; whether there is one."""
+        """Load a row; return False if it is missing."""
         name = f"{self._name}-{number}"
         stored = self._store.get(name)
         if stored is None:
@@ -187,7 +191,10 @@ class RecallTaskLedger:
         return True
 
     def _has_version_1(self) -> bool:
-        """Look for version 1 of this state: by places in the order in which keys came, so of no message."""
+        """Return True if version 1 of this state exists.
+
+        It stored results by index, in the order in which the keys came, so they cannot be matched to messages.
+        """
         if self._store.get(f"{_RECALL_1}-{fingerprint(_request_of_version_1(self._receipts))}") is None:
             return False
         log.warning(
@@ -200,7 +207,7 @@ class RecallTaskLedger:
         return ((key, divmod(index, self._per_row)) for key, index in self._index.items())
 
     def _with_before(self, key: str, verdict: Verdict) -> Verdict | None:
-        """The verdict that counts; None: nothing is known of the message."""
+        """Return the result that counts; None if nothing is known."""
         if key in self._before.recalled:
             return Verdict(State.RECALLED)
         if verdict.state is not State.PENDING:
@@ -218,7 +225,7 @@ class RecallTaskLedger:
 
 
 def _row_of(stored: Any, messages: int) -> _StoredRow | None:
-    """The row in a stored value; None: this version did not write it."""
+    """Return a stored row; None if this version did not write it."""
     try:
         row = msgspec.convert(stored, _StoredRow)
     except (msgspec.ValidationError, RecursionError):
@@ -227,17 +234,20 @@ def _row_of(stored: Any, messages: int) -> _StoredRow | None:
 
 
 def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Sort messages by what they are, each once: the same list for the same messages, however they come."""
+    """Sort messages by their identity, each once.
+
+    The list is the same for the same messages, in whatever order they come.
+    """
     return sorted(unique(receipts).values(), key=lambda receipt: msgspec.json.encode(_identity(receipt)))
 
 
 def _identity(receipt: Receipt) -> list[Any]:
-    """What tells a message from all others."""
+    """Return the fields that tell a message from all others."""
     return [*msgspec.structs.astuple(receipt.group), receipt.key]
 
 
 def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
-    """What version 1 named its rows after."""
+    """Return the request after which version 1 named its rows."""
     keys: dict[Group, list[str]] = {}
     for receipt in receipts:
         keys.setdefault(receipt.group, []).append(receipt.key)
@@ -248,16 +258,19 @@ def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
 
 
 class RecalledKeys:
-    """Keys of all messages that a task instance recalled, whatever its jobs were: a recall is not made twice."""
+    """Keys of all messages that a task instance's jobs recalled.
+
+    They prevent a second recall.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: list[list[str] | None] | None = None
 
     def before(self) -> Before:
-        """Read them.
+        """Read the keys.
 
-        :raises LedgerError: The store does not answer.
+        :raises LedgerError: If the store does not answer.
         """
         rows = self._rows = list(self._read(_RECALLED))
         old, is_old_whole = self._of_version_1()
@@ -267,15 +280,15 @@ class RecalledKeys:
         return Before(recalled, old - recalled, None not in rows and is_old_whole)
 
     def keep(self, keys: Sequence[str]) -> None:
-        """Add to them.
+        """Add keys.
 
-        :raises LedgerError: The store does not answer.
+        :raises LedgerError: If the store does not answer.
         """
         rows = list(self._read(_RECALLED)) if self._rows is None else self._rows
         self._rows = rows
         known = {key for row in rows for key in row or ()}
         fresh = [key for key in dict.fromkeys(keys) if key not in known]
-        # The last row is filled up first; one that cannot be read is left as it is.
+        # The last row is filled up first. A row that cannot be read is left unchanged.
         last = rows[-1] if rows and rows[-1] is not None and len(rows[-1]) < KEYS_PER_ROW else None
         first, merged = (len(rows), fresh) if last is None else (len(rows) - 1, last + fresh)
         if fresh:
@@ -285,7 +298,7 @@ class RecalledKeys:
                 rows[number:] = [row]
 
     def _read(self, name: str) -> Iterator[list[str] | None]:
-        """Rows one after the other, to the first that is not there; None for one that cannot be read."""
+        """Yield rows up to the first missing one; None if unreadable."""
         for number in count():
             stored = use(self._store.get, f"{name}-{number}")
             if stored is None:
@@ -296,7 +309,10 @@ class RecalledKeys:
                 yield None
 
     def _of_version_1(self) -> tuple[frozenset[str], bool]:
-        """Keys that version 1 called recalled, some of them wrongly; and whether all of them could be read."""
+        """Return the keys that version 1 called recalled, some of them wrongly.
+
+        :returns: The keys, and True if all of them could be read.
+        """
         head = use(self._store.get, _RECALLED_1, {})
         if not isinstance(head, dict):
             return frozenset(), False

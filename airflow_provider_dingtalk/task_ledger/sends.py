@@ -1,9 +1,9 @@
-"""The progress of all sends of one task instance, in the task state store.
+"""Progress of a task instance's sends, in the task state store.
 
-State belongs to a message, by its content and its receiver, whatever its place in a list, and whatever call it
-shared with others. One task instance may run several jobs of sending: the same one again after a clear, another
-one when its input changed, several side by side. The history of all of them is kept, because a rollback must find
-what any of them sent.
+State belongs to a message, by its content and its receiver. Its index in a list and the other receivers of its
+call do not matter. One task instance may run several send jobs: the same job again after a clear, another one if
+its input changed, or several in parallel. The history of all jobs is kept, because a rollback must find the
+messages of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.messaging.send_calls import Letter
 from airflow_provider_dingtalk.task_ledger import old_sends
 from airflow_provider_dingtalk.task_ledger.store import Store, ause, corrupt, fingerprint, use
 
-#: Most calls in one row, and the size in bytes after which a row takes no more: the store's soft limit is 64 kB.
+#: Most calls in one row, and the bytes after which a row takes no more; the store's soft limit is 64 kB.
 CALLS_PER_ROW, ROW_SIZE = 100, 48_000
 
 _INDEX = "dingtalk-send-2"
@@ -31,13 +31,13 @@ _ROW = f"{_INDEX}-sent-{{}}"
 
 
 class Job(Struct, kw_only=True):
-    """A job of sending that this task instance began.
+    """Send job that this task instance began.
 
-    :param name: Tells it from the other jobs of a try; the same in each try.
-    :param content: Fingerprint of what it sends, without the receivers.
-    :param epoch: The clear of the task it belongs to.
-    :param since: The clear since which a message counts as sent.
-    :param done: Whether all of it was sent.
+    :param name: Name that tells it from the other jobs of a try, and is the same in each try.
+    :param content: Fingerprint of the messages, without the receivers.
+    :param epoch: Clear count of the task at which it ran last.
+    :param since: Clear count since which a message counts as sent.
+    :param done: True if all of it was sent.
     """
 
     name: str
@@ -48,10 +48,12 @@ class Job(Struct, kw_only=True):
 
 
 class Begun(Struct, kw_only=True):
-    """A call that went out, or is about to.
+    """Call that went out, or is about to.
 
-    :param job: Place of its job in the list of jobs.
-    :param epoch: The clear in which it went out.
+    :param job: Index of its job in the list of jobs.
+    :param epoch: Clear count at which it went out.
+    :param content: Fingerprint of the message, without the receivers.
+    :param to: Receivers.
     """
 
     job: int
@@ -61,26 +63,27 @@ class Begun(Struct, kw_only=True):
 
     @property
     def address(self) -> Address:
-        """What it sends, and to whom."""
+        """Content and receivers of the call."""
         return Address(self.content, self.to)
 
 
 class Accepted(Begun, kw_only=True):
-    """A call that DingTalk accepted."""
+    """Call that DingTalk accepted."""
 
     receipt: dict[str, Any]
     dropped: dict[str, str] = {}
 
     def letter(self) -> SentLetter:
-        """Give it as the core knows it."""
+        """Return the call as the core's structure."""
         return SentLetter(parse_receipts(self.receipt)[0], self.address, self.dropped)
 
 
 class TaskSends:
-    """All sends of one task instance: what the store holds, and what this try adds.
+    """Sends of one task instance, of earlier tries and this one.
 
-    :param epoch: Tells a retry from a clear: it is the same for all tries between two clears.
-    :raises LedgerError: If the store does not answer, or holds what this package did not write.
+    :param store: Airflow's task state store.
+    :param epoch: Clear count, which tells a retry from a clear.
+    :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
     """
 
     def __init__(self, store: Store, epoch: int) -> None:
@@ -97,17 +100,21 @@ class TaskSends:
         use(self._read)
 
     def receipts(self) -> list[Receipt]:
-        """Receipts of all that the task instance ever sent, in their order."""
+        """Return the receipts of the task instance's sends, in order."""
         return [self._accepted[number].letter().receipt for number in sorted(self._accepted)]
 
     def left_in_doubt(self) -> list[Address]:
-        """Calls of earlier tries that may or may not have sent, without those that a job of this try took up."""
+        """List the calls of earlier tries that are still in doubt.
+
+        Calls that a job of this try took up are left out.
+        """
         return [self._flight[number].address for number in sorted(self._flight) if number not in self._taken]
 
     def job(self, name: str, letters: Sequence[Letter]) -> JobSends:
-        """Find what earlier tries did of a job.
+        """Return the progress that earlier tries made with a job.
 
-        :param name: Of the job, the same in each try.
+        :param name: Name of the job, the same in each try.
+        :param letters: Send requests of the job.
         """
         self._name_old(letters)
         return JobSends(self, name, letters, fingerprint(sorted({letter.content for letter in letters})))
@@ -115,15 +122,21 @@ class TaskSends:
     # ── what the jobs use ────────────────────────────────────────────────────────────────────────────
 
     def last(self, name: str) -> int | None:
-        """Find the latest job of a name; None if there is none."""
+        """Return the index of a name's latest job; None if missing."""
         return next((place for place in reversed(range(len(self._jobs))) if self._jobs[place].name == name), None)
 
     def may_have_sent(self, job: int) -> bool:
-        """Tell whether a call of a job was accepted, or is in doubt."""
+        """Return True if a job's call was accepted or is in doubt."""
         return any(begun.job == job for begun in (*self._accepted.values(), *self._flight.values()))
 
     def take(self, letters: Sequence[Letter], since: int) -> tuple[list[int], list[int]]:
-        """Choose the calls, accepted and in doubt, that made some of these letters; each is taken once a try."""
+        """Choose calls, accepted and in doubt, that made these send requests.
+
+        Each call is taken once in a try.
+
+        :param since: Clear count since which a call counts.
+        :returns: Numbers of the accepted calls, and of the calls in doubt.
+        """
         wanted = Counter((letter.content, name) for letter in letters for name in letter.to)
         with self._lock:
             accepted = self._take(self._accepted, wanted, since)
@@ -141,7 +154,7 @@ class TaskSends:
         return chosen
 
     def of_job(self, *names: str) -> list[int]:
-        """List the accepted calls of all jobs of some names, without those that were taken."""
+        """List the accepted calls of jobs of some names, without those taken."""
         return [
             number
             for number in sorted(self._accepted)
@@ -149,22 +162,22 @@ class TaskSends:
         ]
 
     def letter(self, number: int) -> SentLetter:
-        """Give an accepted call."""
+        """Return an accepted call."""
         return self._accepted[number].letter()
 
     def in_doubt(self, number: int) -> Address:
-        """Give a call in doubt."""
+        """Return the content and receivers of a call in doubt."""
         return self._flight[number].address
 
     def begin(self, job: Job) -> int:
-        """Add a job, and give its place."""
+        """Add a job, and return its index."""
         with self._lock:
             self._jobs.append(job)
             self.write_index()
             return len(self._jobs) - 1
 
     def job_at(self, place: int) -> Job:
-        """Give a job by its place."""
+        """Return a job by its index."""
         return self._jobs[place]
 
     def write_index(self) -> None:
@@ -173,7 +186,7 @@ class TaskSends:
             use(self._store.set, _INDEX, {"version": 2, "jobs": _plain(self._jobs)})
 
     def intend(self, job: int, address: Address) -> int:
-        """Write that a call is about to go out, and give its number."""
+        """Write the intent of a call, and return the call's number."""
         with self._lock:
             number = self._next
             self._flight[number] = Begun(job=job, epoch=self._epoch, content=address.content, to=address.to)
@@ -187,7 +200,7 @@ class TaskSends:
             return number
 
     def accept(self, number: int, letter: SentLetter) -> None:
-        """Write that DingTalk accepted a call. Doing it twice does no harm."""
+        """Write that DingTalk accepted a call; a repetition does no harm."""
         with self._lock:
             begun = self._flight.get(number) or self._accepted[number]
             self._accepted[number] = Accepted(
@@ -200,13 +213,13 @@ class TaskSends:
             )
             row = self._row_of(number)
             use(self._store.set, _ROW.format(row), [self._row(one) for one in self._rows[row]])
-            # Not before: until then the intent is the only trace of it.
+            # The intent is dropped only now, because until the write it was the only trace of the call.
             self._flight.pop(number, None)
 
     def forget(self, numbers: Iterable[int], *, write: bool) -> None:
-        """Drop calls that were not carried out, or are about to be made again.
+        """Drop calls that were not made, or will be made again.
 
-        :param write: Write it now; else with the next intent.
+        :param write: True to write it now, False to write it with the next intent.
         """
         with self._lock:
             for number in numbers:
@@ -217,7 +230,10 @@ class TaskSends:
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _row_of(self, number: int) -> int:
-        """Give the row of an accepted call: the last one, or a new one if that is full."""
+        """Return an accepted call's row, the last one or a new one.
+
+        A call gets a new row if the last one is full.
+        """
         if number in self._row_at:
             return self._row_at[number]
         last = [self._row(one) for one in self._rows[-1]]
@@ -255,7 +271,10 @@ class TaskSends:
         self._next = max((*self._accepted, *self._flight), default=-1) + 1
 
     def _check(self) -> None:
-        """Refuse rows that do not fit together: what a receipt belongs to must be known."""
+        """Raise an error if the rows do not match the jobs.
+
+        :raises LedgerError: If they do not match.
+        """
         calls = (*self._accepted.values(), *self._flight.values())
         if any(not 0 <= begun.job < len(self._jobs) for begun in calls):
             raise corrupt(_INDEX)
@@ -269,7 +288,7 @@ class TaskSends:
     # ── version 1 ────────────────────────────────────────────────────────────────────────────────────
 
     def _take_over(self) -> None:
-        """Take over what version 1 of this state holds: its receipts, and its letters in flight as unknown."""
+        """Import version 1's receipts, and its calls in flight as in doubt."""
         for old in old_sends.read(self._store):
             self._jobs.append(Job(name="", content=old.request, epoch=old.epoch, done=old.done))
             job = len(self._jobs) - 1
@@ -288,11 +307,14 @@ class TaskSends:
             for number, row in enumerate(self._rows):
                 self._store.set(_ROW.format(number), [self._row(one) for one in row])
             self._write_flight()
-            # Last: as long as it is missing, the old state is taken over again.
+            # The index is written last: while it is missing, the next try imports the old state again.
             self.write_index()
 
     def _name_old(self, letters: Sequence[Letter]) -> None:
-        """Name receivers of version 1's calls, which had places only, where the same letters are sent again."""
+        """Name the receivers of version 1's calls, if this request is theirs.
+
+        Version 1 stored only the indexes of the calls.
+        """
         request = old_sends.fingerprint_of(letters)
         content = fingerprint(sorted({letter.content for letter in letters}))
         for job in self._jobs:
@@ -306,9 +328,12 @@ class TaskSends:
 
 
 class JobSends:
-    """One job of a task instance, and what earlier tries did of it; a ledger for the core.
+    """Checkpoint of one send job, with the progress of earlier tries.
 
-    :param name: Of the job.
+    :param sends: All sends of the task instance.
+    :param name: Name of the job.
+    :param letters: Send requests of the job.
+    :param content: Fingerprint of the messages, without the receivers.
     """
 
     def __init__(self, sends: TaskSends, name: str, letters: Sequence[Letter], content: str) -> None:
@@ -316,7 +341,7 @@ class JobSends:
         self._name = name
         self._letters = letters
         self._content = content
-        # Version 1 knew one job of a task, without a name.
+        # Version 1 had one job for each task, without a name, so it counts as the first job.
         self._names = (name, "") if name.endswith(":0") else (name,)
         self._last = next((last for one in self._names if (last := sends.last(one)) is not None), None)
         self._number: dict[Address, int] = {}
@@ -326,7 +351,7 @@ class JobSends:
 
     @property
     def has_changed(self) -> bool:
-        """Whether an earlier try, with no clear in between, may have sent something else."""
+        """True if a try since the clear may have sent other content."""
         last = self._job()
         if last is None or self._last is None:
             return False
@@ -338,16 +363,16 @@ class JobSends:
 
     @property
     def is_cleared(self) -> bool:
-        """Whether this job was done, and the task was cleared since."""
+        """True if this job was done, and the task was cleared since."""
         last = self._job()
         return (
             last is not None and last.done and last.content == self._content and last.epoch != self._sends._epoch  # noqa: SLF001
         )
 
     def begin(self, *, anew: bool = False) -> None:
-        """Begin, or go on.
+        """Begin the job, or resume it.
 
-        :param anew: Send all of it once more, although it was done.
+        :param anew: True to send all of it again although it was done; default False.
         :raises LedgerError: If the store does not answer.
         """
         last, epoch = self._job(), self._sends._epoch  # noqa: SLF001
@@ -367,14 +392,14 @@ class JobSends:
 
     @property
     def is_all_sent(self) -> bool:
-        """Whether earlier tries sent, or may have sent, every letter to every receiver."""
+        """True if each receiver has a call accepted or in doubt."""
         calls = [*(self._sends.letter(one).address for one in self._accepted)]
         calls += [self._sends.in_doubt(one) for one in self._doubts]
         settled = Counter((address.content, name) for address in calls for name in address.to)
         return not Counter((one.content, name) for one in self._letters for name in one.to) - settled
 
     def carried(self) -> list[Receipt]:
-        """Receipts of what jobs of this name sent before, and this one does not."""
+        """Return this name's earlier receipts that the job does not take up."""
         return [self._sends.letter(one).receipt for one in self._sends.of_job(*self._names)]
 
     def finish(self) -> None:
@@ -391,23 +416,23 @@ class JobSends:
         """Write from the calling thread that DingTalk accepted a call."""
         self._sends.accept(self._number[letter.address], letter)
 
-    # ── the ledger ───────────────────────────────────────────────────────────────────────────────────
+    # ── checkpoint of the core ───────────────────────────────────────────────────────────────────────────
 
     async def load(self) -> Sendings:
-        """Read what earlier tries did of this job."""
+        """Return the progress that earlier tries made with this job."""
         sent = [self._sends.letter(one) for one in self._accepted]
         return Sendings(tuple(sent), tuple(self._sends.in_doubt(one) for one in self._doubts))
 
     async def intend(self, address: Address) -> None:
-        """Keep that a call is about to go out."""
+        """Write the intent of a call."""
         self._number[address] = await ause(self._sends.intend, self._place, address)
 
     async def accepted(self, letter: SentLetter) -> None:
-        """Keep that DingTalk accepted it."""
+        """Write that DingTalk accepted a call."""
         await ause(self.accept_now, letter)
 
     async def refused(self, address: Address) -> None:
-        """Keep that DingTalk refused it."""
+        """Drop the intent of a call that DingTalk refused."""
 
         def refuse() -> None:
             self._sends.forget([self._number[address]], write=True)
@@ -415,7 +440,7 @@ class JobSends:
         await ause(refuse)
 
     async def clear_doubts(self) -> None:
-        """Keep no longer that calls of earlier tries are in doubt."""
+        """Drop the calls of earlier tries that are in doubt."""
         self._sends.forget(self._doubts, write=False)
         self._doubts = []
 
@@ -424,9 +449,9 @@ class JobSends:
 
 
 class HookSends(JobSends):
-    """The ledger of a send by the hook: its receipts and doubts outlive the try.
+    """Checkpoint of a hook's send; receipts and doubts outlive the try.
 
-    It takes up nothing of earlier tries: code that calls the hook again means to send again.
+    It resumes nothing of earlier tries, because code that calls the hook again means to send again.
     """
 
     def __init__(self, sends: TaskSends) -> None:
@@ -435,7 +460,7 @@ class HookSends(JobSends):
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as plain JSON: Airflow's store takes no tuples."""
+    """Return a value as plain JSON; Airflow's store accepts no tuples."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 

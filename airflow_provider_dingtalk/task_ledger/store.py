@@ -1,4 +1,4 @@
-"""Airflow's task state store, and what can go wrong with it."""
+"""Airflow's task state store, and its errors."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ _NOT_FOUND = re.compile(r"\b404\b")
 
 
 class Store(Protocol):
-    """Airflow's ``context["task_state_store"]``, as much of it as is used. It is sync."""
+    """Used part of Airflow's ``context["task_state_store"]``, which is sync."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key."""
+        """Return the value of a key."""
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value, which must be JSON and not None."""
+        """Store a value, which must be JSON and not None."""
 
 
 def fingerprint(*parts: Any) -> str:
-    """A short name for a request: the same for the same request, another for any other."""
+    """Return a 32-character hash of a request."""
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
 
 
 def use(work: Callable[..., T], *arguments: Any) -> T:
     """Use the store from the task's main thread.
 
-    :raises LedgerError: It does not answer, or not to this try.
+    :raises LedgerError: If the store does not answer.
+    :raises SupersededError: If another try has begun.
     """
     try:
         return work(*arguments)
@@ -45,7 +46,7 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
         raise
     except Exception as error:
         problem = type(error).__name__
-        # The only sign that Airflow gives: it no longer knows the try that asks.
+        # Airflow's only sign that the try was superseded is the 404.
         superseded = _NOT_FOUND.search(str(error)) is not None
     if superseded:
         raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
@@ -57,15 +58,16 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
 
 
 async def ause(work: Callable[..., T], *arguments: Any) -> T:
-    """Use the store from the event loop: in a thread, while the task's main thread waits.
+    """Use the store from an event loop, in another thread.
 
-    :raises LedgerError: It does not answer, or not to this try.
+    :raises LedgerError: If the store does not answer.
+    :raises SupersededError: If another try has begun.
     """
     return await asyncio.to_thread(use, work, *arguments)
 
 
 def corrupt(key: str) -> LedgerError:
-    """The error for a value that this package did not write."""
+    """Return the error for a value that this package did not write."""
     return LedgerError(
         f"The task state {key!r} holds what this package did not write; nothing was sent.",
         code="ledger_corrupt",
@@ -75,5 +77,5 @@ def corrupt(key: str) -> LedgerError:
 
 
 def slices(total: int, size: int) -> Iterable[range]:
-    """Places from 0 to ``total``, in pieces of at most ``size``."""
+    """Split the indexes below ``total`` into ranges of at most ``size``."""
     return (range(start, min(start + size, total)) for start in range(0, total, size))

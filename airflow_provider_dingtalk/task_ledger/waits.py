@@ -1,4 +1,4 @@
-"""How far a rescheduled wait is, in the task state store."""
+"""Checkpoint of a rescheduled wait in the task state store."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MESSAGES_PER_ROW = 500
 
 
 class _Head(Struct):
-    """What names the rows.
+    """Main record, which names the rows.
 
-    :param epoch: The clear of the task at which it was written.
-    :param rows: Numbers of the rows that hold something.
-    :param state: All but what is as wanted.
+    :param epoch: Clear count of the task when it was written.
+    :param rows: Numbers of the rows that hold messages.
+    :param state: Progress, except for the messages whose condition is met.
     """
 
     epoch: int
@@ -34,14 +34,15 @@ class _Head(Struct):
 
 
 class WaitTaskLedger:
-    """How far a wait is: calls used, and what is as wanted, in rows of which only the changed are written.
+    """Checkpoint of a wait: calls used, and messages whose condition is met.
 
-    State belongs to a message, and its row is given by its position in the canonical order of the messages, in
-    whatever order they come. What cannot be read is taken as not there: a wait only looks, and may look again.
+    State belongs to a message, and its row follows from its position in the canonical order of the messages. Only
+    changed rows are written. A value that cannot be read counts as missing, because polls may be repeated.
 
-    :param targets: The messages, in any order.
-    :param condition: What is waited for: a wait for something else has another place.
-    :param epoch: Tells a wait from the same one after a clear, which begins anew.
+    :param store: Airflow's task state store.
+    :param targets: Messages, in any order.
+    :param condition: Condition of the wait; a wait for another condition has other keys.
+    :param epoch: Clear count, because a wait begins anew after a clear.
     """
 
     def __init__(self, store: Store, targets: Iterable[Target], condition: Condition, epoch: int) -> None:
@@ -53,7 +54,7 @@ class WaitTaskLedger:
         self._written: dict[int, dict[str, Seen]] = {}
 
     def load(self) -> State | None:
-        """What the look before wrote. None: there was none, or it cannot be read."""
+        """Return the last poll's progress; None if missing or unreadable."""
         try:
             return self._load()
         except (LedgerError, *UNREADABLE) as error:
@@ -75,9 +76,9 @@ class WaitTaskLedger:
         return msgspec.structs.replace(head.state, met_by_key=met)
 
     def save(self, state: State) -> None:
-        """Keep this.
+        """Store the progress.
 
-        :raises LedgerError: The store does not answer.
+        :raises LedgerError: If the store does not answer.
         """
         rows: dict[int, dict[str, Seen]] = {}
         for key, seen in state.met_by_key.items():
@@ -86,7 +87,7 @@ class WaitTaskLedger:
             if row != self._written.get(number):
                 use(self._store.set, f"{self._name}-{number}", msgspec.to_builtins(row))
                 self._written[number] = row
-        # Last, for it names the rows: a look that is killed before loses its place and nothing else.
+        # The main record names the rows, so it is last. A poll that is killed before loses only its progress.
         head = _Head(self._epoch, sorted(rows), msgspec.structs.replace(state, met_by_key={}))
         use(self._store.set, self._name, msgspec.to_builtins(head))
 
@@ -96,6 +97,9 @@ class WaitTaskLedger:
 
 
 def _sorted(condition: Condition) -> Mapping[str, Any]:
-    """A condition as plain JSON, the same in each process: a set has no order."""
+    """Return a condition as plain JSON, the same in each process.
+
+    Its sets are sorted, because a set has no order.
+    """
     plain: dict[str, Any] = msgspec.to_builtins(condition)
     return {name: sorted(value) if isinstance(value, list | tuple) else value for name, value in plain.items()}
