@@ -1,4 +1,4 @@
-"""Inside a task: how operators run the core, what they push, and which error Airflow gets to see."""
+"""Execution of operators inside a task: jobs, XComs and raised errors."""
 
 from __future__ import annotations
 
@@ -40,13 +40,16 @@ ON_EMPTY = ("succeed", "skip", "fail")
 
 
 class IncompleteRecallError(DingTalkError):
-    """Some messages are not recalled. The XCom ``report`` says which, why, and what to do next."""
+    """Error for messages that were not recalled.
+
+    The XCom ``report`` names each message, the reason, and the next step.
+    """
 
 
 class LongWait(Exception):
-    """DingTalk wants no calls for so long that a worker is better given back.
+    """Signal to defer the task until DingTalk accepts calls again.
 
-    :param seconds: How long.
+    :param seconds: Seconds to defer the task, 60 or more.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -56,9 +59,11 @@ class LongWait(Exception):
 
 @contextmanager
 def airflow_errors() -> Iterator[None]:
-    """Turn errors that no retry can mend into the one that Airflow does not retry; the one place for that.
+    """Turn permanent errors into the one that Airflow does not retry.
 
-    The others go through as they are, for ``ExceptionRetryPolicy`` to name.
+    Other errors pass unchanged, for ``ExceptionRetryPolicy`` to classify.
+
+    :raises AirflowFailException: If the error is permanent.
     """
     try:
         yield
@@ -70,11 +75,14 @@ def airflow_errors() -> Iterator[None]:
 
 @contextmanager
 def report_even_so(context: Context) -> Iterator[None]:
-    """Push a report of nothing if a task ends before it knows its messages: whoever reads reports finds one."""
+    """Push an empty report if a task fails without knowing its messages.
+
+    So tasks that read the report always find one.
+    """
     try:
         yield
     except SupersededError:
-        # Airflow lets it push XComs all the same: over those of the try that has begun.
+        # Airflow still lets a superseded try push XComs, which would replace those of the later try.
         raise
     except BaseException:
         push_report(context, empty_report(), {})
@@ -84,12 +92,12 @@ def report_even_so(context: Context) -> Iterator[None]:
 def receipts_of_keys(
     kind: Kind, keys: Any, field: str, sender: Mapping[str, Any], *, to_ask: bool = False
 ) -> list[Receipt]:
-    """Receipts for messages of which only the keys are known.
+    """Return receipts for messages of which only the keys are known.
 
     :param field: Name of the argument that holds the keys, for errors.
-    :param sender: ``robot_code``, ``agent_id``, ``open_conversation_id``.
-    :param to_ask: Take what is enough to ask for a status, though not for a recall.
-    :raises InvalidInputError: A key is none, or the sender lacks something.
+    :param sender: Mapping with ``robot_code``, ``agent_id`` and ``open_conversation_id``.
+    :param to_ask: True to require only the fields that a status query needs; default False.
+    :raises InvalidInputError: If a key is not valid, or a sender field is missing.
     """
     if field == "msg_task_id" and (isinstance(keys, int) or _is_one(keys)):
         keys = [keys]
@@ -108,14 +116,14 @@ def receipts_of_keys(
 
 
 def _is_one(keys: Any) -> bool:
-    """Whether it is a text, and not one of a list."""
+    """Return True for a single text that is not a JSON list."""
     return isinstance(keys, str) and not is_nothing(keys) and not keys.lstrip().startswith("[")
 
 
 def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
-    """Refuse receipts of other kinds.
+    """Raise an error if a receipt is of another kind.
 
-    :raises InvalidInputError: There is one.
+    :raises InvalidInputError: If there is such a receipt.
     """
     for index, receipt in enumerate(receipts):
         if receipt.kind is not kind:
@@ -126,9 +134,9 @@ def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
 
 
 def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
-    """The classes to fail on.
+    """Return the outcomes for which the task fails.
 
-    :raises InvalidInputError: ``on_empty`` or ``fail_on`` is none of the choices.
+    :raises InvalidInputError: If ``on_empty`` or ``fail_on`` is not one of the choices.
     """
     if on_empty not in ON_EMPTY:
         raise InvalidInputError("on_empty", f"is {shown(on_empty)}; use one of {', '.join(ON_EMPTY)}")
@@ -144,9 +152,9 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
 
 
 def parse_flag(value: Any, field: str) -> bool:
-    """A yes or a no, also as a template renders it: the text ``"False"`` is no.
+    """Return a boolean, also from a template's text such as ``"False"``.
 
-    :raises InvalidInputError: It is neither.
+    :raises InvalidInputError: If the value is neither true nor false.
     """
     if isinstance(value, bool):
         return value
@@ -157,11 +165,12 @@ def parse_flag(value: Any, field: str) -> bool:
 
 
 def parse_moment(value: Any, field: str) -> float | None:
-    """Read a moment, in seconds since the epoch: a ``datetime`` or ISO 8601. None: none was given.
+    """Return a moment as Unix time in seconds; None if not given.
 
-    One without a time zone is in Airflow's ``default_timezone``. The log says which moment was understood.
+    Without a time zone the moment is in Airflow's ``default_timezone``. The log names the moment understood.
 
-    :raises InvalidInputError: If it is neither.
+    :param value: A ``datetime`` or a text in ISO 8601.
+    :raises InvalidInputError: If the value is neither.
     """
     if value == "" or is_nothing(value):
         return None
@@ -175,17 +184,18 @@ def parse_moment(value: Any, field: str) -> float | None:
 
 
 def parse_one_id(value: Any, field: str) -> str | None:
-    """An id. None: none was given.
+    """Return an id; None if none was given.
 
-    :raises InvalidInputError: It is no id, or several.
+    :raises InvalidInputError: If the value is not an id, or is a list of ids.
     """
     return None if value == "" or is_nothing(value) else parse_id(value, field)
 
 
 def parse_task_ids(value: Any, field: str) -> list[str]:
-    """Ids of tasks: one, a list, or JSON of a list.
+    """Return a list of task ids.
 
-    :raises InvalidInputError: It is none of them.
+    :param value: One id, a list, or JSON of a list.
+    :raises InvalidInputError: If the value is none of these.
     """
     return parse_keys([value] if _is_one(value) else value, field)
 
@@ -193,11 +203,11 @@ def parse_task_ids(value: Any, field: str) -> list[str]:
 def recall_job(
     receipts: Sequence[Receipt], context: Context, conn_id: str, before: Before | None = None
 ) -> RecallByConnection:
-    """A recall whose ledger outlives the task, where Airflow has a place for it.
+    """Make a recall job, with a checkpoint if Airflow can store it.
 
     :param conn_id: Connection of receipts that name none.
-    :param before: Messages that earlier jobs of this task recalled.
-    :raises InvalidInputError: A key comes with two different senders.
+    :param before: Messages that earlier jobs of this task recalled; default None.
+    :raises InvalidInputError: If a key comes with two different senders.
     """
     store = context.get("task_state_store")
     if store is None:
@@ -208,7 +218,10 @@ def recall_job(
 
 
 def epoch_of(context: Context) -> int:
-    """The same number for all tries between two clears of a task: Airflow raises ``max_tries`` with each clear."""
+    """Return a task's clear count, the same for all its retries.
+
+    Airflow raises ``max_tries`` with each clear.
+    """
     return int(context["ti"].max_tries)
 
 
@@ -222,14 +235,16 @@ def run_recall(
     more: Mapping[str, Any] | None = None,
     keep: Callable[[Report], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Recall, push the report whatever happens, and fail the task if it must.
+    """Recall the messages, push the report, and raise an error if needed.
 
-    :param more: What else to say in the report.
-    :param keep: Told the account as well, whole.
-    :returns: The report as plain JSON.
-    :raises AirflowSkipException: There is nothing to recall, and that is to be skipped.
-    :raises LongWait: DingTalk wants no calls for a while, and the ledger keeps how far it is.
-    :raises IncompleteRecallError: Messages ended in a class of ``fail_on``.
+    :param on_empty: Result of a job without messages: ``succeed``, ``skip`` or ``fail``.
+    :param fail_on: Outcomes for which the task fails.
+    :param more: Further entries of the pushed report; default None.
+    :param keep: Function that also receives the whole report; default does nothing.
+    :returns: Report as plain JSON.
+    :raises AirflowSkipException: If there is nothing to recall and ``on_empty`` is ``skip``.
+    :raises LongWait: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
+    :raises IncompleteRecallError: If messages ended in an outcome of ``fail_on``.
     """
     if job.is_empty:
         keep(job.report())
@@ -237,13 +252,13 @@ def run_recall(
     try:
         report = hook.run_recall(job)
     except SupersededError:
-        # Airflow lets it push XComs all the same: over those of the try that has begun.
+        # Airflow still lets a superseded try push XComs, which would replace those of the later try.
         raise
     except BaseException:
         try:
             _publish(context, job.report(), more or {}, keep)
         except Exception as error:
-            # The cause of the failure is what Airflow must see, not a place that is away as well.
+            # Airflow must see the cause of the failure, so an error of the second place is only logged.
             log.warning("The report of the recall is not published everywhere (%s).", type(error).__name__)
         raise
     pushed = _publish(context, report, more or {}, keep)
@@ -256,7 +271,7 @@ def run_recall(
 def _publish(
     context: Context, report: Report, more: Mapping[str, Any], keep: Callable[[Report], None]
 ) -> dict[str, Any]:
-    """Push a report and keep it; a place that fails does not keep it from the other."""
+    """Push a report; pass it to ``keep`` even if the push fails."""
     try:
         return push_report(context, report, more)
     finally:
@@ -271,11 +286,11 @@ def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any])
 
 
 def obey_on_empty(on_empty: str, why: str = "") -> None:
-    """Skip or fail a task that has nothing to recall, if it is to.
+    """Skip or fail a task with nothing to recall, as ``on_empty`` says.
 
-    :param why: What was looked through.
-    :raises AirflowSkipException: If that is to be skipped.
-    :raises InvalidInputError: If that is a failure.
+    :param why: Text about the places that were searched; default empty.
+    :raises AirflowSkipException: If ``on_empty`` is ``skip``.
+    :raises InvalidInputError: If ``on_empty`` is ``fail``.
     """
     if on_empty == "skip":
         raise AirflowSkipException(f"Nothing to recall{why}.")
@@ -284,7 +299,11 @@ def obey_on_empty(on_empty: str, why: str = "") -> None:
 
 
 def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Push a report under its XCom key, and log it as a table."""
+    """Push a report as an XCom, and log it as a table.
+
+    :param more: Further entries of the pushed report.
+    :returns: Report as plain JSON.
+    """
     as_json = {**report.to_json(), **more}
     context["ti"].xcom_push(REPORT, as_json)
     log.info("Report\n%s", report.table())

@@ -1,4 +1,4 @@
-"""Guards of a rollback: how many messages at most, how old, and read by how many people."""
+"""Guards of a rollback: limits on messages' number, age and readers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from airflow_provider_dingtalk.messaging.status_reader import Clients, StatusRea
 
 log = logging.getLogger(__name__)
 
-#: Keys of messages listed in a plan.
+#: Most message keys listed in a plan.
 MAX_LISTED = 100
 
 
 class TooManyMessagesError(DingTalkError):
-    """There is more to recall than ``max_messages`` allows. Nothing was recalled."""
+    """Error for more messages than ``max_messages`` allows; none was recalled."""
 
     permanent = True
 
 
 class Guards(Struct, kw_only=True, frozen=True):
-    """What a rollback must not go beyond.
+    """Limits of a rollback.
 
-    :param max_messages: Recall none if there are more.
-    :param max_readers: Leave messages that more people have read; 0: all that anybody read.
-    :param older_than: Leave messages that are younger, in seconds.
-    :param newer_than: Leave messages that are older, in seconds.
-    :param with_readers: Keep who has read them.
+    :param max_messages: Recall no message if there are more; default None, no limit.
+    :param max_readers: Keep messages that more people have read; 0 keeps all with a reader. Default None.
+    :param older_than: Keep messages that are younger, in seconds; default None.
+    :param newer_than: Keep messages that are older, in seconds; default None.
+    :param with_readers: Record the readers of each message; default False.
     """
 
     max_messages: int | None = None
@@ -45,13 +45,13 @@ class Guards(Struct, kw_only=True, frozen=True):
 
     @property
     def ask(self) -> bool:
-        """Whether DingTalk must be asked for readers first."""
+        """True if DingTalk must be asked for the readers first."""
         return self.with_readers or self.max_readers is not None
 
     def check_number(self, number: int) -> None:
-        """Refuse too many.
+        """Raise an error if there are more messages than ``max_messages``.
 
-        :raises TooManyMessagesError: There are.
+        :raises TooManyMessagesError: If there are more.
         """
         if self.max_messages is not None and number > self.max_messages:
             raise TooManyMessagesError(
@@ -62,12 +62,15 @@ class Guards(Struct, kw_only=True, frozen=True):
 
 
 class Kept(Struct):
-    """Messages that stay, by why: ``too_young``, ``too_old``, ``read``, ``not_known``."""
+    """Number of messages that are not recalled, by reason.
+
+    The reasons are ``too_young``, ``too_old``, ``read`` and ``not_known``.
+    """
 
     why: Counter[str]
 
     def unless(self, is_fit: bool, why: str) -> bool:
-        """Count a message that is not fit."""
+        """Count a message that is not fit, and return ``is_fit``."""
         if not is_fit:
             self.why[why] += 1
         return is_fit
@@ -82,9 +85,9 @@ def guards_of(
     newer_than: Any = None,
     with_readers: bool = False,
 ) -> Guards:
-    """Guards out of an operator's arguments.
+    """Make guards from an operator's arguments.
 
-    :raises InvalidInputError: One is of no use.
+    :raises InvalidInputError: If a value is not valid, or two contradict each other.
     """
     readers = _count(max_readers, "max_readers", 0)
     if only_unread:
@@ -101,7 +104,13 @@ def guards_of(
 
 
 def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> list[Receipt]:
-    """Those of the right age. One of unknown age stays, if age matters."""
+    """Return the receipts whose age is within the limits.
+
+    A message of unknown age is kept in the chat if a limit is set.
+
+    :param now: Unix time in seconds.
+    :param kept: Counter of the messages that are left out.
+    """
     fit = list(receipts)
     if guards.older_than is None and guards.newer_than is None:
         return fit
@@ -113,37 +122,37 @@ def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) 
 
 
 class ReaderGuard:
-    """Asks who has read the messages, before they are recalled.
+    """Query for the readers of the messages, before they are recalled.
 
-    A message of which DingTalk does not tell stays if readers matter; it never keeps the others.
+    A message without a known status is kept in the chat if ``max_readers`` is set. It never stops the others.
 
-    :ivar readers: Who has read each message, by key.
-    :ivar fit: Those that may be recalled.
+    :ivar readers: User ids of the readers, by message key.
+    :ivar fit: Receipts of the messages that may be recalled.
     """
 
     def __init__(self, receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> None:
         self._receipts = receipts
         self._guards = guards
         self._kept = kept
-        # A DING has no state.
+        # DingTalk has no status for a DING.
         self._status = StatusReader((one for one in receipts if one.kind is not Kind.DING), readers=True, now=now)
         self.readers: dict[str, list[str]] = {}
         self.fit: list[Receipt] = []
 
     @property
     def used(self) -> Counter[str]:
-        """Count of the calls."""
+        """Number of API calls, by kind."""
         return self._status.used
 
     @property
     def connections(self) -> tuple[str | None, ...]:
-        """Connection ids of the messages that are asked for; None: that of the task."""
+        """Connection ids of the queried messages; None is the task's connection."""
         return self._status.connections
 
     async def run(self, clients: Clients) -> None:
-        """Ask, and choose.
+        """Query the readers, and choose the messages to recall.
 
-        :raises DingTalkError: If no connection works, nothing comes through, or the task was stopped.
+        :raises DingTalkError: If no connection works, no call succeeds, or the task was stopped.
         """
         await self._status.run(clients)
         if self._status.is_stopped:
@@ -157,11 +166,11 @@ class ReaderGuard:
         log.info("Asked who has read %d messages: %d calls.", len(self._receipts), self.used["status"])
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Begin no further call."""
         self._status.stop()
 
     def _reading(self, receipt: Receipt) -> Reading | None:
-        """None: DingTalk cannot be asked for it, or does not tell."""
+        """Return a message's status; None if DingTalk does not report readers."""
         found = self._status.of(receipt)
         return None if found is None or found.readers is None else found
 

@@ -1,11 +1,12 @@
-"""The rollback log: an Airflow asset for each DAG, whose events say which run's messages were recalled or kept.
+"""Rollback log: an Airflow asset for each DAG, with events about runs.
 
-An event is small and names a run; the receipts themselves stay in the run's XComs: 10,000 messages are one event.
-Airflow makes events of tasks that succeed only. So the tasks that recall make them, not the sends.
+An event says which run's messages were recalled or kept. It is small, because the receipts stay in the run's
+XComs; 10,000 messages are one event. Airflow makes events only for tasks that succeed, so the tasks that recall
+make them and not the sends.
 
-A task that recalls names its DAG's log as an outlet, and makes one event each time it succeeds: empty if it had
-nothing to say of its own run. Of other runs and DAGs a rollback writes through an alias. It does not do so of its
-own run: seen on 3.3.2, tasks side by side that make an asset's first event by an alias fail for it, for good.
+A task that recalls has its DAG's log as an outlet. It makes one event each time it succeeds, which is empty if the
+task recalled nothing of its own run. For other runs and DAGs a rollback writes through an alias, but not for its
+own run. Seen on 3.3.2: if parallel tasks make an asset's first event through an alias, they fail permanently.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: An outlet of every rollback; through it a task makes events in the logs of other runs and DAGs.
+#: Alias that is an outlet of every rollback, to write into the logs of other runs and DAGs.
 ALIAS = "dingtalk_rollback_log"
 VERSION = 1
 #: Longest encoded DAG id in an asset's name and URI. Airflow takes 1,500 characters, MySQL indexes name and URI.
@@ -31,31 +32,37 @@ MAX_ENCODED = 500
 
 
 def rollback_log(dag_id: str) -> Asset:
-    """Return the rollback log of a DAG, for the Assets page or to schedule another DAG by."""
+    """Return a DAG's rollback log.
+
+    It is shown on the Assets page, and may schedule another DAG.
+    """
     encoded = encode_id(dag_id)
     return Asset(name=f"dingtalk_rollback_log_{encoded}", uri=f"dingtalk://rollback_log/{encoded}")
 
 
 def encode_id(dag_id: str) -> str:
-    """Encode a DAG id as ASCII; two DAG ids never become the same text.
+    """Encode a DAG id as ASCII, different for each DAG id.
 
-    Airflow takes ASCII only for an asset's URI, and on MySQL for its name, but any letters for a DAG id.
+    Airflow takes only ASCII for an asset's URI, and on MySQL for its name. A DAG id may have any letters.
     """
     encoded = quote(dag_id, safe="")
     if len(encoded) <= MAX_ENCODED:
         return encoded
-    # No encoded id holds a tilde: Airflow does not take it in a DAG id.
+    # Airflow does not allow a tilde in a DAG id, so no other encoded id can equal this one.
     digest = hashlib.sha256(dag_id.encode()).hexdigest()
     return f"{encoded[: MAX_ENCODED - len(digest) - 1]}~{digest}"
 
 
 def with_rollback_log(outlets: Any, dag: Any) -> list[Any]:
-    """Add the rollback log of a DAG to the outlets that a user gives; nothing without a DAG."""
+    """Add a DAG's rollback log to the outlets that a user gives.
+
+    Without a DAG nothing is added.
+    """
     return _with(outlets, dag, aliases=())
 
 
 def with_rollback_logs(outlets: Any, dag: Any) -> list[Any]:
-    """Add the rollback logs of all DAGs to the outlets that a user gives."""
+    """Add the rollback logs of all DAGs to a user's outlets."""
     return _with(outlets, dag, aliases=(ALIAS,))
 
 
@@ -76,9 +83,11 @@ def _listed(outlets: Any) -> list[Any]:
 
 
 def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int]) -> None:
-    """Note what became of a run's messages. Airflow keeps it if the task succeeds.
+    """Write an event about a run's messages.
 
-    :param counts: Messages by what became of them: ``kept``, ``recalled``, ``failed``, ``expired``, ``unknown``.
+    Airflow keeps it if the task succeeds.
+
+    :param counts: Number of messages by ``kept``, ``recalled``, ``failed``, ``expired`` or ``unknown``.
     """
     events = context.get("outlet_events")
     if events is None:
@@ -92,9 +101,9 @@ def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int])
 
 
 def read(dag_id: str, after: str | None = None) -> list[Any]:
-    """Read the events of a DAG's rollback log, oldest first.
+    """Return the events of a DAG's rollback log, oldest first.
 
-    :param after: Moment in ISO 8601; None: since ever.
+    :param after: Moment in ISO 8601; default None, which asks for all events.
     """
     from airflow_provider_dingtalk.version_compat import asset_events
 

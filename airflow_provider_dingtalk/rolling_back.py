@@ -1,4 +1,4 @@
-"""Inside a task that rolls back: what it chooses, what it leaves behind for other runs to find."""
+"""Execution of a rollback task: choice, recall, records for other runs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: XCom key: user ids of all who had read a message that was to be recalled.
+#: XCom key of the user ids of all readers of the messages to recall.
 READERS = "readers"
-#: Message keys in one XCom: a quarter of a megabyte of them. Each XCom takes Airflow 15 ms.
+#: Message keys in one XCom, about 250 kB. Airflow takes 15 ms for each XCom.
 KEYS_PER_XCOM = 5000
 
 
 def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
-    """Nothing failed: take nothing back, and note it."""
+    """Keep all messages, and note it in the rollback log.
+
+    The caller found that no task failed.
+    """
     kept = Tasks(context, task_ids).number_sent()
     log.info("Nothing failed: %d messages kept.", kept)
     if kept:
@@ -46,13 +49,13 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
 
 
 def leave_word(context: Context, report: Report) -> None:
-    """Push all keys that a task recalled, and note in its DAG's rollback log what became of its messages."""
+    """Push the recalled keys, and note the outcomes in the rollback log."""
     _push_recalled(context, report)
     _note_own(context, report)
 
 
 def _push_recalled(context: Context, report: Report) -> None:
-    """Push all keys that a task recalled, for other tasks to leave them out."""
+    """Push the recalled keys, so that other tasks leave them out."""
     recalled = report.keys(Outcome.RECALLED)
     for number in range(0, len(recalled), KEYS_PER_XCOM):
         context["ti"].xcom_push(
@@ -72,12 +75,13 @@ def _noted(counts: Counter[str], total: int) -> dict[str, int]:
 
 
 class RollingBack:
-    """One task's job of taking back what runs sent.
+    """Rollback job of one task.
 
-    :param found: By run.
-    :param loose: What belongs to no run.
-    :param is_sweep: Whether a run's messages are all that a rollback of it left.
-    :param problems: What could not be looked through; the task fails after it has recalled all else.
+    :param found: Messages to recall, by run.
+    :param loose: Receipts that belong to no run.
+    :param guards: Limits of the rollback.
+    :param is_sweep: True if the messages are those that a run's own rollback left; default False.
+    :param problems: Errors of the search; the task recalls all other messages and fails then.
     """
 
     def __init__(
@@ -107,11 +111,11 @@ class RollingBack:
         self._receipts = by_age(everything, guards, self._now, self._kept)
 
     def choose(self, hook: DingTalkHook) -> None:
-        """Apply the guards. Asks DingTalk only if readers matter.
+        """Apply the guards; ask DingTalk only if readers matter.
 
-        If that fails, a report names each message as not recalled.
+        If that fails, a report lists each message as not recalled.
 
-        :raises TooManyMessagesError: If there are more messages than max_messages.
+        :raises TooManyMessagesError: If there are more messages than ``max_messages``.
         """
         try:
             self._choose(hook)
@@ -134,9 +138,9 @@ class RollingBack:
         self._guards.check_number(len(unique(self._receipts)))
 
     def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
-        """Plan what would be recalled, without doing it.
+        """Return and push the plan, without a recall.
 
-        :param on_empty: Also a plan of nothing is ``succeed``, ``skip`` or ``fail``.
+        :param on_empty: Result of an empty plan: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
         """
         receipts = list(unique(self._receipts).values())
         old = [receipt.key for receipt in receipts if gives_up(receipt, self._now)]
@@ -146,7 +150,7 @@ class RollingBack:
             "would_recall": [receipt.key for receipt in fit][:MAX_LISTED],
             "expired": old[:MAX_LISTED],
             "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(old)},
-            # People, as far as the receipts say; not calls, and not messages.
+            # Number of people as far as the receipts state it, not of calls or messages.
             "people": people(fit),
             "api_calls": len(batches(fit)),
             **({"missing": self._missing} if self._missing else {}),
@@ -170,7 +174,7 @@ class RollingBack:
         return plan
 
     def run(self, hook: DingTalkHook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
-        """Recall them, and leave word for others; see :func:`run_recall`."""
+        """Recall the messages, and record it for other tasks; see :func:`run_recall`."""
         context = self._context
         store = context.get("task_state_store")
         self._recalled_keys = RecalledKeys(store) if store is not None else None
@@ -193,9 +197,9 @@ class RollingBack:
         return report
 
     def _fail_if_blind(self) -> None:
-        """Fail if something could not be looked through: it may have sent messages.
+        """Raise the first search error, because that place may hold messages.
 
-        :raises DingTalkError: If so.
+        :raises DingTalkError: If there is one.
         """
         if self._problems:
             raise self._problems[0]
@@ -225,7 +229,7 @@ class RollingBack:
             self._context["ti"].xcom_push(READERS, list(everybody))
 
     def _leave_word(self, report: Report) -> None:
-        """Push all keys that are recalled, and note in each run's rollback log what became of its messages."""
+        """Push the recalled keys, and note outcomes in each run's log."""
         context = self._context
         try:
             if self._recalled_keys:
@@ -244,7 +248,7 @@ class RollingBack:
 
 
 def people(receipts: Sequence[Receipt]) -> int | None:
-    """Add up the people whom messages went to; None if no receipt says to how many."""
+    """Return the total number of recipients; None if no receipt states it."""
     known = [receipt.recipients for receipt in receipts if receipt.recipients is not None]
     return sum(known) if known else None
 

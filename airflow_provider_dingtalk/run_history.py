@@ -1,12 +1,12 @@
-"""Find the receipts of what a task sent among its XComs: one rule for rollbacks, sweeps and the commands.
+"""Receipts from a task's XComs, for rollbacks, sweeps and commands alike.
 
-Whatever sends inside a task registers its receipts with that task, under ``receipts_0``, ``receipts_1``, … and
-their number under ``receipts_count``. A task whose instances have not all done so may have got receipts another
-way, from an older version of this package for instance. Then receipts in its return value count, in lists and
-dicts of any shape.
+Every send inside a task registers its receipts with that task under ``receipts_0``, ``receipts_1``, …, and
+their number under ``receipts_count``. A task whose instances did not all register receipts may have returned them,
+for instance with an older version of this package. Then receipts in its return value count, in lists and dicts of
+any shape.
 
-What is no receipt costs only itself, with a warning that names the task. A receipt that was registered and cannot
-be read is counted as missing: its message may be in a chat.
+A value that is not a receipt is ignored, with a warning that names the task. A registered receipt that cannot be
+read is counted as missing, because its message may be in a chat.
 """
 
 from __future__ import annotations
@@ -38,29 +38,35 @@ from airflow_provider_dingtalk.time_zone import parse_receipts
 
 log = logging.getLogger(__name__)
 
-#: XCom key of what a task returns.
+#: XCom key of a task's return value.
 RETURN_VALUE = "return_value"
 
 
 class MissingReceiptsError(DingTalkError):
-    """A task registered more receipts than can be read: messages may be left that no rollback sees."""
+    """Error for registered receipts that cannot be read.
+
+    Messages may be left in chats that no rollback finds.
+    """
 
     permanent = True
 
 
 class SendsInDoubtError(DingTalkError):
-    """A send may have put a message into a chat that has no receipt, so no recall can reach it."""
+    """Error for sends that may have sent a message without a receipt.
+
+    A recall cannot reach such a message.
+    """
 
     permanent = True
 
 
 class TaskXComs(Protocol):
-    """What one task of a run pushed.
+    """XComs that one task of a run pushed.
 
     :ivar task_id: Id of the task.
     :ivar instances: Number of its instances; more than one if it is mapped.
-    :ivar is_running: Whether an instance of it may still push something.
-    :ivar hides_values: Whether a text may stand for a value that a custom XCom backend keeps elsewhere.
+    :ivar is_running: True if an instance may still push XComs.
+    :ivar hides_values: True if a text may stand for a value that a custom XCom backend keeps elsewhere.
     """
 
     task_id: str
@@ -69,14 +75,14 @@ class TaskXComs(Protocol):
     hides_values: bool
 
     def pull(self, key: str) -> list[Any]:
-        """Read the values of all instances under a key, without those that have none."""
+        """Return the values of all instances under a key, without missing ones."""
         ...
 
 
 class SentMessages(Struct):
-    """What tasks sent.
+    """Messages that tasks sent.
 
-    :param receipts: Of messages that can be recalled, each once.
+    :param receipts: Receipts of messages that can be recalled, each once.
     :param missing: Number of registered receipts that cannot be read, by task id.
     :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
     """
@@ -86,7 +92,7 @@ class SentMessages(Struct):
     in_doubt: dict[str, int] = field(default_factory=dict)
 
     def check_complete(self) -> None:
-        """Refuse an incomplete list.
+        """Raise an error if receipts are missing.
 
         :raises MissingReceiptsError: If a registered receipt cannot be read.
         """
@@ -95,7 +101,7 @@ class SentMessages(Struct):
 
 
 def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
-    """Make the error that names the tasks whose receipts cannot be read."""
+    """Return the error that names the tasks whose receipts cannot be read."""
     tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(missing.items())[:5])
     return MissingReceiptsError(
         f"{sum(missing.values())} registered receipts cannot be read: {tasks}. Their messages may be in chats.",
@@ -106,7 +112,7 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
 
 
 def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
-    """Make the error that names the tasks whose sends may have left a message behind."""
+    """Return the error that names the tasks whose sends are in doubt."""
     tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(in_doubt.items())[:5])
     return SendsInDoubtError(
         f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: {tasks}.",
@@ -117,7 +123,7 @@ def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
 
 
 def merge(found: Iterable[SentMessages]) -> SentMessages:
-    """Put together what several tasks sent."""
+    """Merge the messages that several tasks sent; each message is kept once."""
     merged = SentMessages()
     for one in found:
         merged.receipts += one.receipts
@@ -129,13 +135,13 @@ def merge(found: Iterable[SentMessages]) -> SentMessages:
 
 
 def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
-    """Find what a task sent.
+    """Return the messages that a task sent.
 
-    :param alerts: Whether messages count that report a failure of the task.
+    :param alerts: True to include messages that report a failure of the task; default False.
     """
     registered = _Registered(task)
     if registered.missing:
-        # A task that is being stopped may have sent between two pulls.
+        # A task that is being stopped may have sent between two pulls, so the receipts are read again.
         registered = _Registered(task)
     receipts, missing = registered.receipts, registered.missing
     if registered.instances < task.instances or missing:
@@ -151,34 +157,37 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
 
 
 def _in_doubt(task: TaskXComs) -> int:
-    """Count the calls of a task that may have sent a message without a receipt."""
+    """Count a task's calls that may have sent without a receipt."""
     listed = sum(len(value) for value in task.pull(UNKNOWN) if isinstance(value, list))
-    # A worker that was killed in a send could not list the call that was in flight: one for each send.
+    # A killed worker could not list its call in flight, so each cut-off send counts as one call.
     cut_off = 0 if task.is_running else sum(is_sending(value) for value in task.pull(SENDING))
     return listed + cut_off
 
 
 def is_sending(value: Any) -> bool:
-    """Tell whether the XCom ``sending`` says that sends are under way."""
+    """Return True if the XCom ``sending`` says that sends are in flight."""
     return isinstance(value, dict) and value.get("is_over") is False
 
 
 def recalled_by(task: TaskXComs, key: str) -> set[str]:
-    """Find the keys of the messages that a task recalled.
+    """Return the keys of the messages that a task recalled.
 
-    :param key: XCom key of its lists, with a place for their number.
+    :param key: XCom key of its lists, with a placeholder for their number.
     """
     chunks = [chunk for number in _until_empty(task, key) for chunk in number]
     return {name for chunk in chunks if isinstance(chunk, list) for name in chunk if isinstance(name, str)}
 
 
 def number_of(values: Iterable[Any]) -> int:
-    """Add up counts; a value that is no count adds nothing."""
+    """Return the sum of counts; other values add 0."""
     return sum(value for value in values if isinstance(value, int) and not isinstance(value, bool) and value > 0)
 
 
 def clean(text: Any) -> str:
-    """Make a text of another program fit for a log or a terminal: short, without control characters."""
+    """Return a foreign text fit for a log or terminal.
+
+    At most 300 characters; control characters are replaced.
+    """
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:300])
 
 
@@ -192,8 +201,8 @@ def _until_empty(task: TaskXComs, key: str) -> Iterator[list[Any]]:
 class _Registered:
     """Receipts that the instances of a task registered.
 
-    :ivar instances: Number of instances that registered any.
-    :ivar missing: Number of receipts that were registered and cannot be read.
+    :ivar instances: Number of instances that registered receipts.
+    :ivar missing: Number of registered receipts that cannot be read.
     """
 
     def __init__(self, task: TaskXComs) -> None:
@@ -203,14 +212,14 @@ class _Registered:
         registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
         hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
         self.missing = max(registered - len(self.receipts), hidden)
-        # Beside the chunks, which belong to the try that superseded the one that sent them.
+        # Late receipts are not in the chunks, because the chunks belong to the later try.
         known = {receipt.key for receipt in self.receipts}
         late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in _read(task, chunk)]
         self.receipts += [receipt for receipt in late if receipt.key not in known]
 
 
 def _read(task: TaskXComs, chunk: Any) -> Iterator[Receipt]:
-    """Read a chunk of receipts; what is not a receipt costs only itself."""
+    """Yield the receipts of a chunk, and skip all other items."""
     try:
         yield from parse_receipts(chunk)
     except Exception:
@@ -228,14 +237,14 @@ def _one(task: TaskXComs, item: Any) -> Iterator[Receipt]:
     try:
         found = parse_receipts([item])
     except Exception as error:
-        # A value of another program's may have any shape.
+        # Another program may push a value of any shape, so any error is possible.
         log.warning("Ignoring a value of task %s that is not a receipt (%s).", clean(task.task_id), clean(error))
         return
     yield from found
 
 
 def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Find what looks like a receipt in a value of any shape."""
+    """Yield the parts of a value that look like receipts."""
     if _looks_like_receipt(value):
         yield value
     elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:

@@ -1,4 +1,4 @@
-"""What the tasks of a run did, as far as a worker may ask Airflow: their states, and what they pushed."""
+"""Tasks of a run as a worker sees them: states and XComs."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Task ids in one question to Airflow: they go into a URL.
+#: Most task ids in one request to Airflow, because they go into a URL.
 MOST_IDS_ASKED = 100
-#: Seconds for which Airflow lets a task run that it calls failed already: five until it notices, five to end.
+#: Seconds for which Airflow may let a failed task run: 5 until the task notices and 5 to end, plus a margin.
 LAST_BREATH = 15.0
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed")
 #: States of the tasks of a run that has not begun.
 NEVER_BEGUN = frozenset({None, "scheduled", "queued"})
-#: States of tasks that Airflow names apart from their map index.
+#: States of tasks that Airflow names with task id and map index apart.
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 class Tasks:
-    """Tasks of one run, and what they pushed.
+    """Tasks of one run, with their states and XComs.
 
-    :param context: Of the task that asks.
-    :param task_ids: Theirs. Of those that are mapped together with the asking task, its own instance is meant.
-    :param dag_id: Of another DAG; by default the own.
-    :param run_id: Of another run; by default the own.
-    :param map_index: Only these instances of them; by default all.
+    :param context: Airflow context of the task that asks.
+    :param task_ids: Ids of the tasks. Of tasks mapped together with the asking task, only its own instance counts.
+    :param dag_id: Id of the DAG; default None, which means the asking task's DAG.
+    :param run_id: Id of the run; default None, which means the asking task's run.
+    :param map_index: Map index of the instances; default None, which means all instances.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Tasks:
         self._others = _names(context) - {*self.ids} if self.dag_id == self._ti.dag_id else frozenset()
 
     def pull(self, key: str, task_ids: Sequence[str] | None = None) -> list[Any]:
-        """What was pushed under a key, by failed, killed and mapped tasks too.
+        """Return XComs under a key, also of failed, killed and mapped tasks.
 
-        :param task_ids: Only of these; by default of all.
+        :param task_ids: Ids of the tasks to ask; default None, which means all.
         """
         where = {} if self._is_here() else {"dag_id": self.dag_id, "run_id": self.run_id}
         asked = self.ids if task_ids is None else task_ids
@@ -86,9 +86,9 @@ class Tasks:
         return [value for value in found if value is not None]
 
     def sent(self, *, alerts: bool = False) -> SentMessages:
-        """Find what these tasks sent.
+        """Return the messages that these tasks sent.
 
-        :param alerts: Whether messages count that report a failure of the tasks.
+        :param alerts: True to include messages that report a failure of the tasks; default False.
         """
         if not self.ids:
             return SentMessages()
@@ -96,7 +96,7 @@ class Tasks:
         return merge(sent_by(self._xcoms_of(task_id, states), alerts=alerts) for task_id in self.ids)
 
     def recalled(self) -> set[str]:
-        """Find the keys of the messages that these tasks recalled."""
+        """Return the keys of the messages that these tasks recalled."""
         return {key for task_id in self.ids for key in recalled_by(self._xcoms_of(task_id), RECALLED)}
 
     def number_sent(self) -> int:
@@ -104,26 +104,33 @@ class Tasks:
         return number_of(self.pull(RECEIPTS_COUNT))
 
     def has_failed(self) -> bool:
-        """Whether one of them failed, or could not run because another one did."""
+        """Return True if a task has the state failed or upstream_failed."""
         return bool(self.failed())
 
     def failed(self) -> list[str]:
-        """Names of those; of mapped ones as ``task_0``, ``task_1``, …"""
+        """List the names of the tasks that failed or could not run.
+
+        Instances of mapped tasks are named ``task_0``, ``task_1``, …
+        """
         return [name for name, state in self.states().items() if state in FAILED]
 
     def states(self) -> dict[str, str | None]:
-        """Their states; those of mapped ones as ``task_0``, ``task_1``, …"""
+        """Return the states of the tasks by name.
+
+        Instances of mapped tasks are named ``task_0``, ``task_1``, …
+        """
         asked = self.ids if len(self.ids) <= MOST_IDS_ASKED else None
         found = self._ti.get_task_states(dag_id=self.dag_id, task_ids=asked, run_ids=[self.run_id])
         return {name: state for name, state in found.get(self.run_id, {}).items() if self._has(name)}
 
     def wait_for_sends(self, patience: float = LAST_BREATH, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait until the sends among them send no more.
+        """Wait until the send tasks among them have ended.
 
-        A send that a user stops, or a run that fails fast, is called failed while its process still sends. Of
-        one that was killed there is no last word: after a while none is expected any more.
+        Airflow calls a send failed while its process still sends, if a user stops it or if the run fails fast. A
+        killed send never reports its end, so the wait has a timeout.
 
-        :param patience: Seconds to wait at most.
+        :param patience: Timeout in seconds; default 15.
+        :param sleep: Function that sleeps for some seconds; default :func:`time.sleep`.
         """
         waited = 0.0
         while any(is_sending(said) for said in self.pull(SENDING)) and waited < patience:
@@ -133,9 +140,9 @@ class Tasks:
             waited += 1
 
     def _xcoms_of(self, task_id: str, states: Mapping[str, str | None] | None = None) -> _WorkerXComs:
-        """XComs of one of the tasks.
+        """Return the XComs of one of the tasks.
 
-        :param states: States of all instances by name.
+        :param states: States of all instances by name; default None.
         """
         states = states or {}
         alone = self._map_index if task_id in self._siblings else None
@@ -149,7 +156,7 @@ class Tasks:
         return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
 
     def _has(self, name: str) -> bool:
-        # A task may be called what an instance of another one would be: task_0.
+        # A task may have the name of an instance of another task, such as task_0, so other tasks are left out.
         return name not in self._others and any(
             _is_of(name, task_id, self._map_index if task_id in self._siblings else None) for task_id in self.ids
         )
@@ -158,7 +165,7 @@ class Tasks:
 class _WorkerXComs:
     """XComs of one task, as a worker may read them."""
 
-    #: Airflow asks the XCom backend before it hands a value over.
+    #: Airflow resolves a value through the XCom backend before it returns it.
     hides_values = False
 
     def __init__(self, tasks: Tasks, task_id: str, instances: int, *, is_running: bool) -> None:
@@ -168,7 +175,7 @@ class _WorkerXComs:
         self.is_running = is_running
 
     def pull(self, key: str) -> list[Any]:
-        """Read the values of all instances under a key."""
+        """Return the values of all instances under a key."""
         if key != RETURN_VALUE:
             return self._tasks.pull(key, [self.task_id])
         try:
@@ -176,38 +183,38 @@ class _WorkerXComs:
         except Exception as error:
             if not _is_of_a_value(error):
                 raise
-            # What a stranger's task returns may be of a class that is not installed or not allowed here.
+            # The class of a return value may not be installed or allowed here, so the value is ignored.
             log.warning("Ignoring what task %s returned: it cannot be read (%s).", self.task_id, clean(error))
             return []
 
 
 def _is_of_a_value(error: Exception) -> bool:
-    """Tell an error of a value's own class from one of Airflow, its API server or its storage."""
+    """Return True for an error of a value's class, not Airflow's."""
     from airflow.sdk.exceptions import AirflowRuntimeError
 
-    # In dag.test() an error of the API server has its response with it.
+    # In dag.test() an error of the API server has the attribute response.
     return not isinstance(error, AirflowRuntimeError | OSError) and not hasattr(error, "response")
 
 
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
-    """All tasks of a run that may have pushed something."""
+    """Return all tasks of a run that may have pushed XComs."""
     ti: Any = context["ti"]
-    # Airflow 3.1 has no crumbs: only the names of tasks are known there.
+    # Airflow 3.1 has no breadcrumbs, so only the names of the tasks are known there.
     crumbs = list(ti.get_task_breadcrumbs(dag_id, run_id)) if hasattr(ti, "get_task_breadcrumbs") else []
     done = {crumb["task_id"] for crumb in crumbs}
     states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
-    # Of others there are names only, and task_0 may be one of a mapped task's. One that was cleared keeps its
-    # XComs until it runs again.
+    # Other tasks have names only, and task_0 may be an instance of a mapped task, so both readings are kept. A
+    # cleared task keeps its XComs until it runs again.
     begun = {name for name, state in states.items() if not crumbs or state not in ENDED}
     return Tasks(context, sorted(done | begun | {_unmapped(name) for name in begun}), dag_id=dag_id, run_id=run_id)
 
 
 def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
-    """List the runs of a DAG in which a task may have sent something since a moment.
+    """List a DAG's runs that may have sent since a moment.
 
-    Costs one request, and one for each run that ever began.
+    It takes one request, and one more for each run that ever began.
 
-    :param since: Seconds since the epoch.
+    :param since: Unix time in seconds.
     :raises InvalidInputError: If Airflow knows no such DAG.
     """
     ti: Any = context["ti"]
@@ -220,7 +227,9 @@ def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
 
 
 def check_dag(context: Context, dag_id: str, field: str) -> None:
-    """Refuse the id of a DAG that Airflow does not know: to a worker it looks like a DAG without runs.
+    """Raise an error if Airflow does not know a DAG.
+
+    To a worker an unknown DAG looks like a DAG without runs.
 
     :param field: Name of the argument, for errors.
     :raises InvalidInputError: If there is no such DAG.
@@ -231,7 +240,7 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
     if ti.get_dr_count(dag_id=dag_id):
         return
     try:
-        # Before Airflow 3.2 a worker cannot ask for a DAG. One without a run is not known then.
+        # Before Airflow 3.2 a worker cannot ask for a DAG, so a DAG without a run is unknown there.
         is_known = bool(ti.get_dag(dag_id)) if hasattr(ti, "get_dag") else False
     except Exception as error:
         if not _is_not_found(error):
@@ -242,14 +251,20 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
 
 
 def _is_not_found(error: Exception) -> bool:
-    """Tell Airflow's 404: in a worker the supervisor hands it on, in ``dag.test()`` it comes as it is."""
+    """Return True for Airflow's 404.
+
+    In a worker the supervisor passes it on; in ``dag.test()`` it arrives unchanged.
+    """
     detail = getattr(getattr(error, "error", None), "detail", None) or {}
     response = getattr(error, "response", None)
     return HTTPStatus.NOT_FOUND in (detail.get("status_code"), getattr(response, "status_code", None))
 
 
 def _end_of(dag_id: str, run_id: str) -> float:
-    """Look up the end of a run, in seconds since the epoch; infinite if it has none, or none that can be seen."""
+    """Return a run's end as Unix time in seconds; infinite if unknown.
+
+    A run that has not ended has no end, and before Airflow 3.2 a worker cannot ask.
+    """
     from airflow_provider_dingtalk.version_compat import run_end
 
     end = run_end(dag_id, run_id)
@@ -257,7 +272,9 @@ def _end_of(dag_id: str, run_id: str) -> float:
 
 
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:
-    """Runs of a DAG that are over, and whose rollback did not succeed: for instance those that timed out.
+    """List the ended runs of a DAG whose rollback did not succeed.
+
+    Examples are runs that timed out.
 
     :param rollbacks: Ids of the DAG's rollback tasks.
     :raises InvalidInputError: If Airflow knows no such DAG, or none of its runs has one of these tasks.
@@ -282,20 +299,29 @@ def _check_has_rollback(context: Context, dag_id: str, rollbacks: Sequence[str])
 
 
 def task_names(context: Context, dag_id: str, run_id: str) -> set[str]:
-    """List the names of a run's tasks, begun or not; mapped ones also as ``task_0``, ``task_1``, …"""
+    """Return the names of a run's tasks, begun or not.
+
+    A mapped task is listed by its id, and by its instances ``task_0``, ``task_1``, …
+    """
     states = context["ti"].get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
     return {*states, *map(_unmapped, states)}
 
 
 def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:
-    """Instances of a rollback that did not succeed in a run; ``None`` for one that is not mapped."""
+    """List the map indexes of a rollback's instances that did not succeed.
+
+    A rollback that is not mapped is listed as None.
+    """
     states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id).states()
     still_open = [name for name, state in states.items() if state != "success"]
     return [None if name == rollback else int(name.removeprefix(f"{rollback}_")) for name in still_open]
 
 
 def _is_of(name: str, task_id: str, map_index: int | None) -> bool:
-    """Whether a state is a task's. Those of a mapped task come as task_0, task_1, …"""
+    """Return True if a state belongs to a task.
+
+    States of a mapped task are named ``task_0``, ``task_1``, …
+    """
     if name == task_id:
         return True
     index = name.removeprefix(f"{task_id}_")
@@ -308,18 +334,21 @@ def _unmapped(name: str) -> str:
 
 
 def _is_index(text: str) -> bool:
-    """Whether it is a map index; a task id may end in a digit of another script, which is no number to Python."""
+    """Return True for a map index.
+
+    A task id may end in a digit of another script, and ``int`` does not accept every such digit.
+    """
     return text.isascii() and text.isdigit()
 
 
 def _names(context: Context) -> frozenset[str]:
-    """Ids of all tasks of the DAG of the one that asks."""
+    """Return the ids of all tasks of the asking task's DAG."""
     dag = context.get("dag")
     return frozenset(dag.task_dict) if dag is not None else frozenset()
 
 
 def _siblings(context: Context) -> frozenset[str]:
-    """Ids of the tasks that are mapped together with this one."""
+    """Return the ids of the tasks mapped together with this one."""
     if _map_index(context["ti"]) < 0:
         return frozenset()
     group = context["task"].get_closest_mapped_task_group()
@@ -327,5 +356,5 @@ def _siblings(context: Context) -> frozenset[str]:
 
 
 def _map_index(ti: Any) -> int:
-    """Which instance of a mapped task runs; -1: it is not mapped."""
+    """Return the running instance's map index; -1 if it is not mapped."""
     return -1 if ti.map_index is None else int(ti.map_index)

@@ -1,4 +1,4 @@
-"""Which messages a rollback is about: of tasks, of a run, of a time, of runs whose rollback did not finish."""
+"""Selection of a rollback's messages, by task, run, time or unfinished rollback."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class Found(Struct):
-    """What one run sent.
+    """Messages that one run sent.
 
-    :param receipts: Of messages that are not known to be recalled.
+    :param receipts: Receipts of messages that are not known to be recalled.
     :param missing: Number of registered receipts that cannot be read, by task id.
     :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
     :param already: Number of messages that are known to be recalled.
@@ -49,19 +49,21 @@ class Found(Struct):
 
 
 def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
-    """What tasks of this run sent."""
+    """Return the messages that tasks of this run sent."""
     return _left(context, Tasks(context, task_ids))
 
 
 def of_run(
     context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = (), *, must_be: bool = False
 ) -> Found:
-    """What a run sent, or some tasks of it; failed and killed ones too.
+    """Return the messages that a run, or some of its tasks, sent.
 
-    :param dag_id: None: this one.
-    :param task_ids: Empty: all of them.
-    :param must_be: Somebody named the run, and may have mistyped it.
-    :raises InvalidInputError: If there is no such run or task, or nothing ran in the run.
+    Failed and killed tasks count too.
+
+    :param dag_id: Id of the DAG; None means the DAG of this task.
+    :param task_ids: Ids of the tasks; default empty, which means all tasks of the run.
+    :param must_be: True if a user named the run, and may have mistyped it; default False.
+    :raises InvalidInputError: If ``must_be`` is set, and a task does not exist, or no task ran in the run.
     """
     dag_id = dag_id or context["ti"].dag_id
     everybody = tasks_of_run(context, dag_id, run_id)
@@ -74,13 +76,14 @@ def of_run(
 
 
 def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[Found]:
-    """Find what all runs of a DAG sent in a time, whether it has a rollback or not.
+    """Return the messages that a DAG's runs sent in a time window.
 
-    A receipt that does not say when its message was sent counts, if its run may have sent in the time.
+    The DAG needs no rollback. A receipt without a send time counts if its run may have sent in the window.
 
-    :param dag_id: None: this one.
-    :param since: Seconds since the epoch; so is ``until``.
-    :raises InvalidInputError: If the time is empty, or Airflow knows no such DAG.
+    :param dag_id: Id of the DAG; None means the DAG of this task.
+    :param since: Start of the window, as Unix time in seconds.
+    :param until: End of the window, as Unix time in seconds; None leaves it open.
+    :raises InvalidInputError: If the window is empty or begins in the future, or if Airflow knows no such DAG.
     """
     dag_id = dag_id or context["ti"].dag_id
     if until is not None and until <= since:
@@ -91,14 +94,14 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
     for one in found:
         one.receipts = [receipt for receipt in one.receipts if _is_between(receipt, since, until)]
         if one.in_doubt:
-            # A call without an answer has no time: it may be one of the time before.
+            # A call without an answer has no send time, so it may have been made before the window.
             log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
             one.in_doubt = {}
     return found
 
 
 def swept_runs(dag_id: str) -> set[str]:
-    """Runs of a DAG of which a sweep has left nothing to take back."""
+    """Return a DAG's runs in which a sweep left nothing to recall."""
     swept = [event.extra for event in rollback_log.read(dag_id) if event.extra.get("swept")]
     return {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
 
@@ -106,18 +109,22 @@ def swept_runs(dag_id: str) -> set[str]:
 def of_unfinished(
     context: Context, dag_id: str, rollbacks: Sequence[str], finished: Collection[str]
 ) -> list[Found]:
-    """What runs sent whose rollback should have run and did not succeed.
+    """Return the messages of runs whose rollback did not succeed.
 
-    A message belongs to a rollback if its send stands in that rollback's block.
+    A message belongs to a rollback if its send is in that rollback's block.
 
-    :param finished: Runs that somebody has finished since.
+    :param rollbacks: Ids of the rollback tasks.
+    :param finished: Ids of runs that a sweep has finished since.
     """
     run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
     return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
 
 
 def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> Found:
-    """What the sends of some blocks sent in a run, as far as the rollback did not succeed."""
+    """Return the messages that some blocks sent in a run.
+
+    Blocks whose rollback succeeded are left out.
+    """
     everybody = tasks_of_run(context, dag_id, run_id)
     found = Found(dag_id, run_id, [])
     for rollback in rollbacks:
@@ -149,7 +156,10 @@ def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alert
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
-    """Keys of messages that some task, of this DAG or another one, noted in the rollback log as recalled."""
+    """Return the keys of messages that the rollback log notes as recalled.
+
+    The task that recalled them may belong to this DAG or to another one.
+    """
     if context.get("outlet_events") is None:
         return set()
     sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]

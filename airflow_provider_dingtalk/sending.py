@@ -1,4 +1,4 @@
-"""Inside a task that sends: what it takes up from earlier tries, what it pushes, and when it fails."""
+"""Execution of a send task: earlier tries, XComs and raised errors."""
 
 from __future__ import annotations
 
@@ -40,21 +40,23 @@ ON_CLEARED_SEND = ("fail", "resend", "keep")
 
 
 class SendNotRepeatedError(DingTalkError):
-    """The task may have sent already; sending again could repeat messages."""
+    """Error for a task whose send could repeat messages of earlier tries."""
 
     permanent = True
 
 
 class SendPolicy(Struct, frozen=True, kw_only=True):
-    """What to do where sending again is not obviously right.
+    """Decisions for cases in which another send is not obviously right.
 
-    :param fail_on_dropped: Fail if DingTalk leaves some people out.
-    :param fail_on_unreached: Fail if DingTalk leaves all people out.
-    :param fail_on_refused: Fail if DingTalk refuses a receiver; the others are served in either case.
-    :param on_unknown_send: A call that was under way when a try died: ``fail``, ``skip`` or ``resend`` it.
-    :param on_cleared_send: The task had sent everything and was cleared: ``fail``, ``resend``, or ``keep`` what
-        was sent and succeed.
-    :param allow_resend: Below Airflow 3.3, where there is no record of earlier tries: send all of it again.
+    :param fail_on_dropped: Fail if DingTalk leaves some people out; default False.
+    :param fail_on_unreached: Fail if DingTalk leaves all people out; default True.
+    :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. The others are served all the same.
+    :param on_unknown_send: Reaction to a call in flight when a try died: ``fail``, ``skip`` or ``resend``; default
+        ``fail``.
+    :param on_cleared_send: Reaction if the task had sent everything when it was cleared: ``fail``, ``resend``, or
+        ``keep`` to succeed with the earlier messages; default ``fail``.
+    :param allow_resend: Let a second try send everything again below Airflow 3.3, which has no record of earlier
+        tries; default False.
     """
 
     fail_on_dropped: bool = False
@@ -65,9 +67,9 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
     allow_resend: bool = False
 
     def check(self) -> None:
-        """Check the choices.
+        """Raise an error if a choice is not valid.
 
-        :raises InvalidInputError: If one is unknown.
+        :raises InvalidInputError: If a choice is unknown.
         """
         for field, value, choices in (
             ("on_unknown_send", self.on_unknown_send, ON_UNKNOWN_SEND),
@@ -78,10 +80,14 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
 
 
 class Sending:
-    """One job of sending of a task.
+    """Send job of a task.
 
-    :param name: Of the operator: a task may run several, by hand.
-    :raises SendNotRepeatedError: If it sent already, and the policy is not to send again. Its receipts are pushed.
+    :param letters: Send requests of the job.
+    :param context: Airflow context of the task.
+    :param policy: Decisions about repeated sends.
+    :param name: Name of the operator, because a task may call several operators by hand; default ``send``.
+    :param clock: Clock of the job; default None, which means the system's clock.
+    :raises SendNotRepeatedError: If it sent already and the policy forbids another send. Its receipts are pushed.
     :raises LedgerError: If Airflow's task state store does not answer.
     """
 
@@ -117,20 +123,20 @@ class Sending:
         )
 
     def run(self, hook: DingTalkHook) -> list[dict[str, Any]]:
-        """Send, push what is known in any case, and fail the task if it must.
+        """Send, push the results, and raise an error if needed.
 
         :returns: Receipts as plain JSON.
-        :raises LongWait: If DingTalk wants no calls for a while; the ledger keeps the progress.
-        :raises IncompleteSendError: If not everything was sent, or it is unknown.
-        :raises DroppedReceiversError: If DingTalk left people out, and that is to fail the task.
+        :raises LongWait: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
+        :raises IncompleteSendError: If a send failed, or is in doubt.
+        :raises DroppedReceiversError: If DingTalk left people out and ``fail_on_dropped`` is set.
         """
         job = self.job
         try:
-            # Inside: an interruption that comes now must find its way to the end below.
+            # Inside the try, because an interruption that comes now must reach end_interrupted.
             self._registry.begin()
             hook.run(job.run, job.stop)
         except SupersededError:
-            # Airflow lets it push XComs all the same: over those of the try that has begun.
+            # Airflow still lets a superseded try push XComs, which would replace those of the later try.
             raise
         except BaseException:
             self._registry.end_interrupted(job)
@@ -146,7 +152,12 @@ class Sending:
         return [receipt.to_json() for receipt in job.receipts]
 
     def _begin(self, sends: JobSends) -> None:
-        """Begin, or refuse to: what earlier tries sent is registered in either case."""
+        """Begin the job, or refuse to repeat it.
+
+        Receipts of earlier tries are registered in either case.
+
+        :raises SendNotRepeatedError: If the policy forbids to send again.
+        """
         if sends.has_changed:
             self._refuse(
                 "An earlier try of this task sent something else, or may have; nothing was sent by this one.",
@@ -156,7 +167,7 @@ class Sending:
             )
         is_cleared = sends.is_cleared
         sends.begin(anew=is_cleared and self._policy.on_cleared_send == "resend")
-        # A list that was mended before the clear has receivers who got nothing yet.
+        # A user may have fixed the list before the clear, so the task may have receivers who got nothing yet.
         if is_cleared and self._policy.on_cleared_send == "fail" and sends.is_all_sent:
             self._refuse(
                 "The task had sent everything when it was cleared; nothing was sent again.",
