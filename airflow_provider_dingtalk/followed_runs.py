@@ -1,7 +1,7 @@
-"""Runs of a DAG, followed from the triggerer: which of them are over, what they sent, and when that is read.
+"""Triggerer's list of a DAG's ended runs, with their receipts and waits.
 
-A triggerer may ask Airflow for states of tasks and for XComs, not for a task's state store and not for events of
-assets. So new runs are found by a poll of task states, and their receipts in the XComs of their tasks.
+A triggerer may ask Airflow for task states and XComs, but not for the task state store or asset events.
+So it finds new runs by polling task states, and their receipts in the XComs of their tasks.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from airflow_provider_dingtalk.run_history import RETURN_VALUE, clean, merge, se
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two polls for new runs, by default.
+#: Seconds between two polls for new runs; the default.
 POLL_INTERVAL = 60.0
-#: Seconds for which the messages of a run are watched, by default: a day.
+#: Seconds for which the messages of a run are watched; the default is one day.
 WATCH_FOR = 86_400.0
-#: States of a task that may have sent and will not send any more.
+#: States of a task that may have sent, and that sends no more.
 ENDED = ("success", "failed")
 #: States of a task that did not run.
 NOT_RUN = ("skipped", "upstream_failed", "removed")
@@ -33,20 +33,20 @@ _VERSION = 1
 
 
 class AssetStore(Protocol):
-    """What Airflow 3.3 keeps for an asset."""
+    """Airflow 3.3's key-value store of an asset."""
 
     async def aget(self, key: str, default: Any = None) -> Any:
-        """Return a value."""
+        """Return the value of a key."""
 
     async def aset(self, key: str, value: Any) -> None:
-        """Keep a value."""
+        """Store a value under a key."""
 
 
 class RunFeed:
-    """Runs of a DAG as a triggerer sees them.
+    """DAG runs as a triggerer sees them.
 
-    :param dag_id: The DAG.
-    :param task_ids: Tasks of it that send; None: all.
+    :param dag_id: Id of the DAG.
+    :param task_ids: Ids of the send tasks; default None, which means all tasks of the DAG.
     """
 
     def __init__(self, dag_id: str, task_ids: Sequence[str] | None = None) -> None:
@@ -54,17 +54,23 @@ class RunFeed:
         self.task_ids = list(task_ids) if task_ids else None
 
     async def states(self) -> dict[str, dict[str, str | None]]:
-        """States of task instances by run; of mapped tasks as ``task_0``, ``task_1``, …"""
+        """Return the states of task instances by run id.
+
+        Instances of mapped tasks are named ``task_0``, ``task_1``, …
+        """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        # Not in a thread of asyncio's: before 3.2.2 that would end the triggerer.
+        # Before 3.2.2 a call in a thread of asyncio's ends the triggerer, so asgiref's thread makes it.
         ask = sync_to_async(RuntimeTaskInstance.get_task_states)
         found: dict[str, dict[str, str | None]] = await ask(dag_id=self.dag_id, task_ids=self.task_ids)
         return found
 
     async def receipts(self, run_id: str, names: Iterable[str]) -> list[Receipt]:
-        """Receipts of what task instances of a run sent; DINGs are left out, for they cannot be asked for.
+        """Return the receipts that task instances of a run registered.
 
+        DINGs are left out, because DingTalk has no status for them.
+
+        :param names: Names of the task instances; those of mapped tasks are ``task_0``, ``task_1``, …
         :raises MissingReceiptsError: If a registered receipt cannot be read.
         """
         found = [await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)]
@@ -73,7 +79,10 @@ class RunFeed:
         return [receipt for receipt in sent.receipts if receipt.kind is not Kind.DING]
 
     def _tasks(self, run_id: str, names: Iterable[str]) -> list[_TriggererXComs]:
-        """Tasks that may be meant by names: ``task_0`` is a task, or an instance of a mapped one."""
+        """List all tasks that the names may mean.
+
+        ``task_0`` is a task, or an instance of the mapped task ``task``.
+        """
         plain = [_TriggererXComs(self.dag_id, run_id, name, [None]) for name in names]
         mapped: dict[str, list[int | None]] = {}
         for task in plain:
@@ -84,14 +93,14 @@ class RunFeed:
 
 
 class _TriggererXComs:
-    """XComs of one task of a run, as a triggerer may read them.
+    """XComs of a run's task, as a triggerer may read them.
 
-    :param indexes: Its instances; ``[None]`` if it is not mapped.
+    :param indexes: Map indexes of the task's instances; ``[None]`` if it is not mapped.
     """
 
-    #: Airflow asks the XCom backend before it hands a value over.
+    #: Airflow resolves a value through the XCom backend before it returns it.
     hides_values = False
-    #: A send that is under way is not taken for one that was cut off.
+    #: True, so that a send in flight is not taken for one that was cut off.
     is_running = True
 
     def __init__(self, dag_id: str, run_id: str, task_id: str, indexes: Sequence[int | None]) -> None:
@@ -102,7 +111,7 @@ class _TriggererXComs:
         self.instances = len(indexes)
 
     def pull(self, key: str) -> list[Any]:
-        """Read the values of all instances under a key, without those that have none."""
+        """Return the values of all instances under a key, without missing ones."""
         values = [self._get(key, index) for index in self._indexes]
         return [value for value in values if value is not None]
 
@@ -118,21 +127,23 @@ class _TriggererXComs:
         except Exception as error:
             if key != RETURN_VALUE:
                 raise
-            # What a stranger's task returns may be of a class that is not installed or not allowed here.
+            # The class of a return value may not be installed or allowed here, so the value is ignored.
             log.warning("Ignoring what task %s returned (%s).", clean(self.task_id), type(error).__name__)
             return None
 
 
 class FollowedRuns:
-    """Waits for the messages of each run of a DAG, from the end of the run on.
+    """Waits for the messages of each DAG run, from its end.
 
-    A run is watched once. Which runs are done with is kept with the asset, so that a restart of the triggerer
-    neither forgets a run nor tells of one twice. Runs that were over before the first start are not watched.
+    Each run is watched once. Hashes of finished runs' ids are stored with the asset, so a restart of the
+    triggerer neither loses a run nor reports it twice. Runs that ended before the first start are not watched.
 
-    :param wait_of: Makes the wait for the messages of a run.
-    :param store: Where to keep which runs are done with.
-    :param mark: Name of the place there.
+    :param feed: Runs of the DAG.
+    :param wait_of: Function that makes the wait for the messages of a run.
+    :param store: Asset's store, which keeps the finished runs.
+    :param mark: Key in that store.
     :param interval: Seconds between two polls for new runs.
+    :param clock: Clock of the polls.
     """
 
     def __init__(
@@ -158,9 +169,11 @@ class FollowedRuns:
         self._is_known = True
 
     async def poll(self) -> None:
-        """Find runs that are over, if it is time to. What fails is tried again at the next poll.
+        """Find runs that have ended, if the interval has passed.
 
-        :raises ConfigurationError: If Airflow keeps nothing for the asset, or the watcher has several assets.
+        The next poll retries after an error.
+
+        :raises ConfigurationError: If the watcher belongs to no asset, or to more than one.
         """
         if self._clock.now() < self._next_poll:
             return
@@ -169,11 +182,15 @@ class FollowedRuns:
             await self._poll()
         except ConfigurationError:
             raise
-        except Exception as error:  # Airflow is down, or restarts: it comes back
+        except Exception as error:  # Airflow may be down, so the next poll retries
             log.warning("Runs of %s cannot be read just now (%s).", self._feed.dag_id, type(error).__name__)
 
     async def look(self, look: Callable[[Wait], Awaitable[None]]) -> list[tuple[str, Wait]]:
-        """Look at the messages of all runs that are due; returns the runs whose messages are as wanted."""
+        """Poll the messages of all runs that are due.
+
+        :param look: Function that polls the messages of one wait.
+        :returns: Runs whose conditions are met, as pairs of run id and wait.
+        """
         for run_id, wait in list(self._waits.items()):
             if wait.next_due is None:
                 await self._end(run_id, "their time is over")
@@ -185,7 +202,7 @@ class FollowedRuns:
         return [(run_id, wait) for run_id, wait in self._waits.items() if wait.is_met]
 
     async def note_done(self, run_id: str) -> None:
-        """Note that a run is done with."""
+        """Record that a run needs no further polls."""
         self._waits.pop(run_id, None)
         if self._done is not None:
             self._done.add(_digest(run_id))
@@ -193,7 +210,7 @@ class FollowedRuns:
 
     @property
     def pause(self) -> float:
-        """Seconds until the next poll, or until a message is due."""
+        """Seconds until the next poll or due message; at least 0.1."""
         due = [wait.next_due for wait in self._waits.values() if wait.next_due is not None]
         return max(min([self._next_poll, *due]) - self._clock.now(), 0.1)
 
@@ -209,7 +226,7 @@ class FollowedRuns:
             log.warning("Airflow knows no run of the DAG %r yet.", self._feed.dag_id)
         if self._done is None:
             self._done = await self._load(over)
-        # What Airflow has forgotten need not be kept.
+        # Airflow deleted the other runs, so their ids need not be kept.
         self._done &= {_digest(run_id) for run_id in states}
         for run_id, found in over.items():
             if run_id not in self._waits and _digest(run_id) not in self._done:
@@ -258,5 +275,8 @@ def _is_over(states: dict[str, str | None]) -> bool:
 
 
 def _digest(run_id: str) -> str:
-    """A short name of a run: Airflow keeps 64 KB for an asset, and there may be thousands of runs."""
+    """Return a 12-character hash of a run id.
+
+    Airflow keeps 64 KB for an asset, and there may be thousands of runs.
+    """
     return hashlib.sha256(run_id.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Waits in a task: one look after the other in a worker, and what is handed on between two of them."""
+"""Polls of a sensor in a worker, and the state between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class WaitingSensor(Protocol):
-    """What a wait must know of its sensor."""
+    """Sensor attributes that a wait needs."""
 
     timeout: float
     poke_interval: float
@@ -44,12 +44,17 @@ class WaitingSensor(Protocol):
 
     @property
     def reschedule(self) -> bool:
-        """Whether each look is a process of its own."""
+        """True if each poll is a process of its own."""
 
 
 @contextmanager
 def errors_as_in_poke(sensor: WaitingSensor) -> Iterator[None]:
-    """Make of the errors of a look what Airflow's base class makes of them, where it does not see them."""
+    """Handle the errors of a poll as Airflow's sensor base class does.
+
+    It serves polls that run outside of the base class.
+
+    :raises AirflowSkipException: If the sensor skips on errors.
+    """
     try:
         yield
     except (AirflowFailException, AirflowTaskTimeout) as error:
@@ -76,11 +81,13 @@ def look_from_task(
     context: Context,
     clock: Clock | None = None,
 ) -> Wait | None:
-    """Look once, with the wait that there is, or with one that goes on where the last look stopped.
+    """Poll once, with the given wait or the last poll's state.
 
-    :param wait: That of the look before, if this is the same process.
-    :returns: None: the connection cannot be had just now, and nobody looked. The first look raises that.
-    :raises DingTalkError: Waiting is pointless.
+    :param wait: Wait of the poll before, if it ran in this process.
+    :param watch: Function that makes the messages and the condition; called only without a wait.
+    :param clock: Clock of the wait; default None, which means the system's clock.
+    :returns: None if the connection is not available now; the first poll raises an error then.
+    :raises DingTalkError: If waiting is pointless.
     """
     first = _first_reschedule(sensor, context) if wait is None else None
     try:
@@ -105,7 +112,12 @@ def _first_look(
     first: float | None,
     clock: Clock,
 ) -> Wait:
-    """The first look of this process; that of the wait was perhaps another's."""
+    """Run the first poll of this process.
+
+    The first poll of the wait may have run in another process.
+
+    :param first: Unix time in seconds of the wait's first poll; None if this is it.
+    """
     began = clock.now() if first is None else first
     ledger = _ledger(sensor, watched, context)
     if first is None and _needs_ledger(sensor) and ledger is None:
@@ -124,7 +136,7 @@ def _first_look(
 
 
 def _look(hook: DingTalkHook, wait: Wait) -> None:
-    """Look once, with the client of each message's own connection.
+    """Poll once, with the client of each message's own connection.
 
     :raises DingTalkError: If waiting is pointless, or no connection can be read.
     """
@@ -132,10 +144,10 @@ def _look(hook: DingTalkHook, wait: Wait) -> None:
 
 
 def end_of_nothing(on_empty: str) -> list[Any]:
-    """End a sensor that was given no message, as it asks for.
+    """End a sensor that was given no message, as ``on_empty`` says.
 
     :raises AirflowSkipException: If ``on_empty`` is ``skip``.
-    :raises InvalidInputError: If it is ``fail``, or no valid choice.
+    :raises InvalidInputError: If it is ``fail``, or not a valid choice.
     """
     check_choices(on_empty, ())
     log.info("Nothing to wait for.")
@@ -153,9 +165,9 @@ def _say(wait: Wait) -> None:
 
 
 def pacing_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[Watch, Pacing]:
-    """What a trigger needs to go on where a worker's first look stopped.
+    """Return the arguments with which a trigger resumes after the first poll.
 
-    :raises DingTalkError: The first look failed so early that nothing is known.
+    :raises DingTalkError: If the first poll failed so early that nothing is known.
     """
     if wait is None:
         raise DingTalkError("There is nothing to hand to a trigger: the first look failed.", code="no_look")
@@ -165,9 +177,9 @@ def pacing_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[Watch,
 
 
 def spacing_for(sensor: WaitingSensor) -> Spacing:
-    """When a sensor wants to look.
+    """Return the poll schedule of a sensor.
 
-    :raises InvalidInputError: ``max_poke_interval`` is no length of time.
+    :raises InvalidInputError: If ``max_poke_interval`` or ``max_wait`` is not a duration.
     """
     longest = _seconds(sensor.max_poke_interval, "max_poke_interval")
     if sensor.max_wait is not None:
@@ -184,7 +196,7 @@ def _seconds(value: Any, field: str) -> float:
 
 
 def _first_reschedule(sensor: WaitingSensor, context: Context) -> float | None:
-    """When the first look was, if it was another worker's."""
+    """Return the first poll's Unix time, if another worker ran it."""
     if not sensor.reschedule or sensor.deferrable:
         return None
     first = context["ti"].get_first_reschedule_date(context)
@@ -192,12 +204,15 @@ def _first_reschedule(sensor: WaitingSensor, context: Context) -> float | None:
 
 
 def _needs_ledger(sensor: WaitingSensor) -> bool:
-    """Tell whether each look is a process of its own; a wait in one piece needs no ledger."""
+    """Return True if a wait needs a checkpoint between its polls.
+
+    Each poll is then a process of its own.
+    """
     return sensor.reschedule and not sensor.deferrable
 
 
 def _ledger(sensor: WaitingSensor, watched: Watch, context: Context) -> WaitTaskLedger | None:
-    """Return the ledger in which a rescheduled wait keeps its place; None before Airflow 3.3."""
+    """Return the checkpoint of a rescheduled wait; None before Airflow 3.3."""
     store = context.get("task_state_store")
     if store is None or not _needs_ledger(sensor):
         return None
@@ -208,5 +223,5 @@ def _save(ledger: WaitTaskLedger, wait: Wait) -> None:
     try:
         ledger.save(wait.state())
     except LedgerError as error:
-        # What is lost is only the place: the next look asks for more than it must.
+        # Only the progress is lost, so the next poll asks for more messages than it needs to.
         log.warning("%s", error)

@@ -1,4 +1,4 @@
-"""Arguments and event payloads of the triggers for asset watchers, as plain JSON."""
+"""Arguments and event payloads of asset watchers' triggers, as plain JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 from airflow_provider_dingtalk.api.errors import InvalidInputError
 from airflow_provider_dingtalk.messaging.waiting import Wait
 
-#: Messages that an asset's event names: its payload is kept with the asset for ever.
+#: Most message keys in an asset event, because Airflow keeps the payload with the asset for ever.
 KEYS_IN_PAYLOAD = 20
 
 
 def payload_of(wait: Wait) -> dict[str, Any]:
-    """Make the payload of an event out of a wait that is met."""
+    """Return the event payload of a wait whose condition is met."""
     seen = [message for message in wait.result() if message["send_status"] is not None]
     return {
         "status": "met",
@@ -31,16 +31,19 @@ def seconds_of(value: None) -> None: ...
 @overload
 def seconds_of(value: float | dt.timedelta) -> float: ...
 def seconds_of(value: float | dt.timedelta | None) -> float | None:
-    """Return a length of time in seconds."""
+    """Return a duration in seconds; None stays None."""
     return value.total_seconds() if isinstance(value, dt.timedelta) else value
 
 
 def as_text(value: Any, field: str) -> str | None:
-    """Write a value as JSON; text is taken to be that already."""
+    """Return a value as JSON text; a text is returned unchanged.
+
+    :raises InvalidInputError: If the value is not plain JSON.
+    """
     if value is None or isinstance(value, str):
         return value
     try:
-        # Sets have no order, and Airflow knows a watcher by its arguments.
+        # Airflow identifies a watcher by its arguments, and sets have no order, so the JSON is sorted.
         return msgspec.json.encode(value, enc_hook=_plain, order="deterministic").decode()
     except (TypeError, ValueError, msgspec.EncodeError):
         raise InvalidInputError(

@@ -1,6 +1,6 @@
-"""Names and habits of Airflow that differ between 3.1 and 3.3.
+"""Names and behaviour of Airflow that differ between 3.1 and 3.3.
 
-The rest of the package imports only names that every one of these versions has: tests/test_lazy_imports.py.
+The other modules import only names that all these versions have; tests/test_lazy_imports.py checks it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
 T = TypeVar("T")
 
 _VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
-#: Whether the task state store exists, which outlives a try: from 3.3 on.
+#: True if Airflow has the task state store, which outlives a try (3.3 and later).
 KEEPS_TASK_STATE = _VERSION >= (3, 3)
 
 _one_request = threading.RLock()
@@ -69,15 +69,15 @@ def _forget_lock() -> None:
     _one_request = threading.RLock()
 
 
-# A thread of the parent may hold it while the process forks.
+# A thread of the parent may hold the lock at the fork, so the child makes a new one.
 os.register_at_fork(after_in_child=_forget_lock)
 
 
 def ask_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """Call sync code that asks Airflow's supervisor, in a task in which several threads may ask.
+    """Call sync code that asks Airflow's supervisor, one thread at a time.
 
-    Airflow 3.1: the worker's stream has no lock, and requests of two threads read each other's answers. So only
-    one thread asks at a time. From 3.2 on Airflow sees to that.
+    Airflow 3.1: the worker's stream has no lock, and requests of two threads read each other's answers, so a lock
+    serializes them. Airflow 3.2 and later need no lock.
     """
     if _VERSION >= (3, 2):
         return work(*arguments, **named)
@@ -86,20 +86,20 @@ def ask_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
 
 
 def asset_events(asset: Asset, after: str | None = None) -> list[Any]:
-    """Ask Airflow for the events of an asset, oldest first. For tasks only.
+    """Return the events of an asset, oldest first; works in tasks only.
 
     :param after: Moment in ISO 8601; default None, which asks for all events.
     """
-    # A task has accessors for its inlets only, and those are fixed before it knows which asset it looks for.
+    # Airflow gives a task accessors for its inlets only. Inlets are fixed before the task knows the asset.
     from airflow.sdk.execution_time.context import InletEventsAccessors
 
     return events_since(InletEventsAccessors([asset])[asset], after)
 
 
 def run_end(dag_id: str, run_id: str) -> dt.datetime | None:
-    """Ask Airflow when a run ended. For tasks only.
+    """Return the end time of a DAG run; works in tasks only.
 
-    :returns: None if it has not ended; also before Airflow 3.2, where a worker cannot ask.
+    :returns: None if the run has not ended, and always before Airflow 3.2, where a worker cannot ask.
     """
     try:
         from airflow.sdk.execution_time.comms import GetDagRun
@@ -111,9 +111,9 @@ def run_end(dag_id: str, run_id: str) -> dt.datetime | None:
 
 
 def events_since(events: Any, after: str | None) -> list[Any]:
-    """List the events of an inlet that are not older than a moment.
+    """List an inlet's events that are not older than a moment.
 
-    :param events: The accessor of an inlet; before Airflow 3.2 it is the list of all events.
+    :param events: Accessor of an inlet; before Airflow 3.2 the list of all events.
     :param after: Moment in ISO 8601; None keeps all events.
     """
     if after is None:
@@ -128,14 +128,14 @@ def _not_older(events: Iterable[Any], moment: dt.datetime) -> list[Any]:
 
 
 async def aget_connection(conn_id: str) -> Connection:
-    """Look up an Airflow connection from an event loop that Airflow runs.
+    """Return an Airflow connection, from an event loop that Airflow runs.
 
     :raises AirflowNotFoundException: If no secrets backend has the connection.
     """
     from airflow.sdk import BaseHook, Connection
 
-    # Before 3.3.2, which has aextra_dejson, BaseHook.aget_connection masks with a sync call: it fails on a busy
-    # loop. On 3.1 a worker finds no connection of the database that way.
+    # Before 3.3.2, which has aextra_dejson, BaseHook.aget_connection masks with a sync call, which fails on a busy
+    # loop. On 3.1 it finds no connection of the database in a worker.
     if hasattr(Connection, "aextra_dejson"):
         return await BaseHook.aget_connection(conn_id)
     return await call_from_airflow_loop(BaseHook.get_connection, conn_id)
@@ -150,10 +150,11 @@ async def amask_secret(secret: str) -> None:
 
 
 async def call_from_airflow_loop(work: Callable[..., T], *arguments: Any) -> T:
-    """Call sync code that may ask Airflow's supervisor, from the triggerer's event loop or an ``async`` task's.
+    """Call sync code that may ask Airflow's supervisor, from Airflow's event loop.
 
-    Airflow 3.1.0 to 3.2.1: a request from a thread of ``asyncio.to_thread`` makes a second event loop, both loops
-    read the supervisor's stream, and the triggerer dies. asgiref's thread hands the request to the first loop.
+    The loop is the triggerer's, or that of an ``async`` task. Airflow 3.1.0 to 3.2.1: a request from a thread of
+    ``asyncio.to_thread`` makes a second event loop. Both loops read the supervisor's stream, and the triggerer
+    dies. asgiref's thread hands the request to the first loop.
     """
     from asgiref.sync import sync_to_async
 

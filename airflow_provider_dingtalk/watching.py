@@ -1,4 +1,4 @@
-"""Watching: what a sensor and its trigger have in common, so that all modes come to the same result."""
+"""Waits shared by sensors and triggers, for the same result in all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_
 
 
 class _Run(Struct, frozen=True):
-    """Messages in a row of one sender, connection and conversation: their ids side by side, the rest only once."""
+    """Consecutive messages of one sender, connection and conversation, with shared fields once."""
 
     group: Group
     keys: list[str]
@@ -48,22 +48,25 @@ class _Run(Struct, frozen=True):
 
 
 class Watch(Struct, frozen=True):
-    """Messages, and what somebody waits for."""
+    """Messages, and the condition to wait for."""
 
     targets: tuple[Target, ...]
     condition: Condition
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON, for a trigger's arguments: ids only, and small, for there may be thousands."""
+        """Return the watch as plain JSON, for a trigger's arguments.
+
+        It holds only ids, because there may be thousands of messages.
+        """
         condition: dict[str, Any] = msgspec.to_builtins(self.condition)
-        # A set has no order, and a trigger is known by its arguments.
+        # A trigger is identified by its arguments, and a set has no order, so the statuses are sorted.
         condition["send_statuses"] = sorted(condition["send_statuses"])
         condition["read_by"] = list(condition["read_by"])
         return {"messages": [msgspec.to_builtins(run) for run in self._runs()], "condition": condition}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Watch:
-        """The reverse of :meth:`to_json`."""
+        """Return the watch from the result of :meth:`to_json`."""
         runs = msgspec.convert(value["messages"], list[_Run])
         targets = [
             Target(run.group, *each, run.conn_id)
@@ -83,11 +86,20 @@ class Watch(Struct, frozen=True):
 
 
 class NothingToWaitFor(Exception):
-    """The receipts that a sensor was given are empty: a send was skipped, or mapped over an empty list."""
+    """Signal that a sensor's receipts are empty.
+
+    The send was skipped, or mapped over an empty list.
+    """
 
 
 class Pacing(Struct, frozen=True, kw_only=True):
-    """What a trigger must know of the wait that it takes over from a worker, as plain JSON."""
+    """State of a wait that a trigger takes over from a worker.
+
+    :param spacing: Poll schedule.
+    :param began: Unix time in seconds at which the wait began.
+    :param max_api_calls: Most API calls of the wait.
+    :param state: Progress of the wait.
+    """
 
     spacing: Spacing
     began: float
@@ -95,14 +107,14 @@ class Pacing(Struct, frozen=True, kw_only=True):
     state: State
 
     def to_json(self) -> dict[str, Any]:
-        """For a trigger's arguments."""
+        """Return the state as plain JSON, for a trigger's arguments."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Pacing:
-        """The reverse of :meth:`to_json`."""
-        # What was a state for the version before, or is none, costs looks and not the wait.
+        """Return the state from the result of :meth:`to_json`."""
+        # A progress of an older version, or a corrupt one, is dropped, which costs polls but not the wait.
         pacing = msgspec.convert({**value, "state": {}}, cls)
         return msgspec.structs.replace(pacing, state=state_of(value.get("state")))
 
@@ -110,7 +122,12 @@ class Pacing(Struct, frozen=True, kw_only=True):
 def wait_of(
     watch: Watch, pacing: Pacing, *, end: float | None, with_readers: bool = False, clock: Clock | None = None
 ) -> Wait:
-    """The wait for what somebody watches."""
+    """Make the wait for a watch.
+
+    :param end: Unix time in seconds at which the wait times out; None disables it.
+    :param with_readers: True to record the readers; default False.
+    :param clock: Clock of the wait; default None, which means the system's clock.
+    """
     terms = Terms(spacing=pacing.spacing, began=pacing.began, end=end, max_api_calls=pacing.max_api_calls)
     return Wait(watch.targets, watch.condition, terms, with_readers=with_readers, clock=clock, state=pacing.state)
 
@@ -126,10 +143,10 @@ def watch_of(
     is_named: bool = True,
     **wanted: Any,
 ) -> Watch:
-    """Make a watch out of a sensor's arguments.
+    """Make a watch from a sensor's arguments.
 
-    :param key: Of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
-    :param is_named: The sensor was given a key or receipts, even if nothing is left of them.
+    :param key: Key of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
+    :param is_named: True if the sensor was given a key or receipts, even empty ones; default True.
     :param wanted: Conditions, by their names.
     :raises InvalidInputError: If an argument is missing or not valid.
     :raises NothingToWaitFor: If the key and the receipts that were given are empty.
@@ -154,10 +171,10 @@ def watch_of(
 
 
 def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
-    """A watch of messages of any mixture of kinds.
+    """Make a watch for messages of any mixture of kinds.
 
     :param wanted: Conditions, by their names.
-    :raises InvalidInputError: Something in it is of no use.
+    :raises InvalidInputError: If there is no receipt, or an argument is not valid.
     """
     parsed = parse_receipts(receipts, to_ask=True)
     if not parsed:
@@ -167,7 +184,7 @@ def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
 
 
 def check_wanted(wanted: Mapping[str, Any]) -> None:
-    """Check conditions by their names, before any message is known.
+    """Check conditions by their names, before the messages are known.
 
     :raises InvalidInputError: If a name or a value is not valid.
     """
@@ -221,14 +238,14 @@ def _condition(
 
 
 def _number(value: Any) -> Any:
-    """A number out of a template's text; anything else as it is."""
+    """Return the number in a template's text; other values unchanged."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
         return int(value)
     return value
 
 
 def _share(value: Any) -> Any:
-    """The same for a share."""
+    """Return the share in a template's text; other values unchanged."""
     if is_nothing(value):
         return None
     if isinstance(value, str) and len(value) < 20:
@@ -240,9 +257,9 @@ def _share(value: Any) -> Any:
 
 
 def calls_of(value: Any) -> int:
-    """How many calls a wait may take.
+    """Return the most API calls of a wait.
 
-    :raises InvalidInputError: No whole number over zero.
+    :raises InvalidInputError: If the value is not a whole number of 1 or more.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInputError("max_api_calls", "must be a whole number, 1 or more")
@@ -250,7 +267,7 @@ def calls_of(value: Any) -> int:
 
 
 def fresh_pacing(spacing: Spacing, began: float, max_api_calls: int, state: Any = None) -> Pacing:
-    """The pacing of a wait that begins, or goes on from a state."""
+    """Return the state of a wait that begins, or that resumes."""
     return Pacing(
         spacing=spacing,
         began=began,
@@ -259,21 +276,21 @@ def fresh_pacing(spacing: Spacing, began: float, max_api_calls: int, state: Any 
     )
 
 
-# ── what a trigger says to its sensor ────────────────────────────────────────────────────────────────
+# ── events of a trigger ──────────────────────────────────────────────────────────────────────────────
 
 
 def met_event(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The conditions are met."""
+    """Return the event for a condition that is met."""
     return {"status": "met", "messages": list(messages)}
 
 
 def timeout_event() -> dict[str, Any]:
-    """Time is up."""
+    """Return the event for a timeout."""
     return {"status": "timeout"}
 
 
 def error_event(error: DingTalkError) -> dict[str, Any]:
-    """Waiting is pointless."""
+    """Return the event for a wait that is pointless."""
     return {
         "status": "error",
         "recalled": isinstance(error, MessageRecalledError),
@@ -284,11 +301,11 @@ def error_event(error: DingTalkError) -> dict[str, Any]:
 
 
 def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
-    """A trigger's event as a sensor's result, or as its error. An event that nobody knows is an error.
+    """Return a sensor's result for a trigger's event, or raise its error.
 
-    :param timeout: The sensor's, in seconds, for the text.
-    :raises AirflowSensorTimeout: Time is up.
-    :raises DingTalkError: Waiting is pointless.
+    :param timeout: Timeout of the sensor in seconds, for the error text.
+    :raises AirflowSensorTimeout: If the wait timed out.
+    :raises DingTalkError: If waiting is pointless, or the event is unknown.
     """
     match event:
         case {"status": "met", "messages": list(messages)}:
