@@ -1,3 +1,3 @@
-"""Notification rollback for DingTalk, in Apache Airflow. Importing this package costs nothing."""
+"""Notification rollback for DingTalk in Apache Airflow. This file imports nothing."""
 
 __version__ = "0.1.0"

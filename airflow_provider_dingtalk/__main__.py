@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_dingtalk``: the commands, where ``airflow dingtalk`` is not at hand."""
+"""Entry point ``python -m airflow_provider_dingtalk``, for use without ``airflow dingtalk``."""
 
 from __future__ import annotations
 

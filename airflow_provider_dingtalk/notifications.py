@@ -1,11 +1,11 @@
-"""Notifiers: tell people on DingTalk that a task or a run failed, or that a deadline passed.
+"""Notifiers that report a failed task or run, or a missed deadline, on DingTalk.
 
-What a notifier sends can be taken back: its receipt is in the log, and registered with the task where Airflow
-permits it. It does in callbacks that the task's own process runs, not in those of the DAG processor and of
-deadlines; the XComs of an ``on_retry_callback`` are deleted when the next try starts. Taking back is for a task:
-callbacks do not run when a worker is killed, and may run twice.
+A notifier's message can be recalled: its receipt is in the log, and registered with the task where Airflow
+permits it. Airflow permits it in callbacks that the task's own process runs, not in those of the DAG processor and
+of deadlines. Airflow deletes the XComs of an ``on_retry_callback`` when the next try starts. Only a task recalls,
+because callbacks do not run when a worker is killed, and may run twice.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+The dag-processor imports this file for every DAG file that it parses, so heavy imports stand inside methods.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which a notifier ends at the latest. Airflow ends callbacks 20 seconds after the task.
+#: Longest run of a notifier in seconds. Airflow ends callbacks 20 seconds after the task.
 DEADLINE = 10.0
 
 
 class DingTalkNotifier(BaseNotifier):
-    """Send a message when something happens; for task, DAG and deadline callbacks.
+    """Notifier for task, DAG and deadline callbacks.
 
-    It ends within ten seconds. Its failure is logged by Airflow and never hides the task's own error.
+    It ends within 10 seconds. Airflow logs its failure, which never hides the task's own error.
 
-    :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
-    :param text: A plain text. The default names what failed, as far as the callback knows. (templated)
-    :param to: Whom it goes to, as the kind names it: ``{"open_conversation_id": "cid…"}``,
-        ``{"user_ids": […]}``; and what else :mod:`airflow_provider_dingtalk.messaging.letters` takes, such as
-        ``markdown`` instead of ``text``. (templated)
-    :param keep_on_rollback: Whether the rollback of the task's block leaves the message in the chat. Default: only
-        if the callback reports a failure.
-    :param timeout: Seconds in which it ends, ten at most: what is under way then is cut off.
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param kind: ``group`` (default), ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
+    :param text: Plain text. The default names what failed, as far as the callback knows. (templated)
+    :param to: Recipients as arguments of the kind, such as ``{"open_conversation_id": "cid…"}`` or
+        ``{"user_ids": […]}``. It takes other arguments of :mod:`airflow_provider_dingtalk.messaging.letters` too,
+        such as ``markdown`` instead of ``text``. (templated)
+    :param keep_on_rollback: Keep the message in the chat when the task's rollback context recalls its messages.
+        Default None: keep it only if the callback reports a failure.
+    :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     """
 
     template_fields: Sequence[str] = ("text", "to")
@@ -68,9 +68,9 @@ class DingTalkNotifier(BaseNotifier):
         self.dingtalk_conn_id = dingtalk_conn_id
 
     def notify(self, context: Context) -> None:
-        """Send, from sync code.
+        """Send the message from synchronous code.
 
-        :raises DingTalkError: If it was not sent, or it is unknown.
+        :raises DingTalkError: If the message was not sent, or its send is in doubt.
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
 
@@ -84,9 +84,9 @@ class DingTalkNotifier(BaseNotifier):
         self._tell(job)
 
     async def async_notify(self, context: Context) -> None:
-        """Send, from an event loop.
+        """Send the message from an event loop.
 
-        :raises DingTalkError: If it was not sent, or it is unknown.
+        :raises DingTalkError: If the message was not sent, or its send is in doubt.
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
 
@@ -108,7 +108,7 @@ class DingTalkNotifier(BaseNotifier):
         registry = registry_of_callback(context)
         if registry is None:
             return Send(letters), None
-        # Airflow gives an exception to the callbacks of a failure and of a retry only.
+        # Airflow passes an exception to callbacks of a failure and of a retry only, so it tells them apart.
         keep = self.keep_on_rollback
         stays = context.get("exception") is not None if keep is None else keep
         return (registry.alert_job if stays else registry.callback_job)(letters), registry
@@ -127,7 +127,10 @@ class DingTalkNotifier(BaseNotifier):
 
 
 def _what_happened(context: Context) -> str:
-    """What the callback is about. A deadline's has no task instance, and its run is a plain dictionary."""
+    """Return a text that names the task or run of the callback.
+
+    The context of a deadline has no task instance, and its run is a plain dictionary.
+    """
     ti, run = context.get("ti"), context.get("dag_run")
     if ti is not None:
         return f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}: {getattr(ti, 'state', None) or 'failed'}"

@@ -1,6 +1,6 @@
-"""What Airflow learns of this provider without importing it. Pure data.
+"""Provider metadata for Airflow, as pure data and without imports of the provider.
 
-Airflow checks it against ``airflow/provider_info.schema.json``.
+Airflow validates it against ``airflow/provider_info.schema.json``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's description, its modules, and the form of its connection."""
+    """Return the provider's description, its modules, and its connection form."""
     return {
         "package-name": "airflow-provider-dingtalk",
         "name": "DingTalk",

@@ -1,6 +1,6 @@
-"""Sensors: wait until messages are delivered, or read.
+"""Sensors that wait until messages are delivered or read.
 
-Everything heavy is imported inside methods: the dag-processor imports this file for every DAG file it parses.
+The dag-processor imports this file for every DAG file that it parses, so heavy imports stand inside methods.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_dingtalk.operators.base import PlainTexts
 
-try:  # not from compat: that is a module more for every DAG file
+try:  # version_compat would be one more module to import for every DAG file
     from airflow.sdk.configuration import conf
 except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
@@ -28,41 +28,44 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.messaging.waiting import Wait
     from airflow_provider_dingtalk.watching import Watch
 
-#: Seconds that Airflow's own timer of a deferral leaves the trigger for its last look, and for each message.
+#: Seconds that Airflow's deferral timeout leaves the trigger for its last poll, in total and for each message.
 _TRIGGER_MARGIN = 60.0
 _MARGIN_PER_MESSAGE = 0.1
-#: Airflow's own for a sensor that is told no interval. Ours is none: the gaps grow.
+#: Airflow's default ``poke_interval`` in seconds. Without a ``poke_interval`` these sensors use growing gaps.
 _AIRFLOWS_INTERVAL = 60.0
-#: Seconds past the end, so that Airflow finds it to be over.
+#: Seconds past the timeout at which the last poll begins, so that Airflow finds the timeout exceeded.
 _PAST_END = 0.05
 
 
 class MessageSensor(PlainTexts, BaseSensorOperator):
-    """What the sensors share. The same rule decides in all three modes.
+    """Base class of the sensors. The conditions are the same in all three modes.
 
-    :param receipts: Receipts of messages, one or thousands. (templated)
-    :param send_statuses: DingTalk's ``sendStatus`` must be one of these; ``RECALLED`` when it is not among them
-        fails at once.
-    :param min_readers: At least so many people have read it. (templated)
-    :param min_read_share: At least this share of those who got it have read it: over 0, up to 1. Needs to be known
-        to how many people it went: DingTalk tells for one-on-one messages and work notifications. (templated)
-    :param audience: To how many people it went, where DingTalk does not tell, or you know better. (templated)
-    :param read_by: These people, by user id, have read it. (templated)
-    :param match: ``all`` messages must meet the conditions, or ``any`` one. With ``any`` a message that can never
-        meet them is left out of account; the sensor fails once that is so of all.
-    :param on_empty: If the receipts are empty, as after a skipped send: ``succeed`` with an empty list, ``skip``,
-        or ``fail``.
-    :param fail_on_unreached: Fail if a message reached no recipient; default True. DingTalk tells so of work
-        notifications, for one call more; of one-on-one messages the receipt does.
-    :param push_readers: Whether the result names the readers: ids of people, in an XCom.
-    :param poke_interval: Seconds, or a ``timedelta``, between two looks, always the same. By default the gaps grow
-        with the message's age, from 20 s to ``max_poke_interval``: waiting a day takes 39 calls for a message at
-        most.
-    :param max_poke_interval: Seconds, or a ``timedelta``, between two looks at most, where gaps grow: by default,
-        or from ``poke_interval`` on with ``exponential_backoff``. Airflow's ``max_wait`` does the same.
-    :param max_api_calls: API calls after which the wait fails: an organisation has 5,000 a month.
-    :param deferrable: Wait in the triggerer instead of holding a worker.
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
+    :param receipts: Receipts of one or of thousands of messages. (templated)
+    :param send_statuses: Accepted values of DingTalk's ``sendStatus``; default ``SUCCESS``. Unless it is accepted,
+        ``RECALLED`` fails the sensor at once.
+    :param min_readers: Minimum number of readers; default 0. (templated)
+    :param min_read_share: Minimum share of the recipients who read the message, over 0 and up to 1; default None.
+        It needs the number of recipients, which DingTalk reports for one-on-one messages and work notifications.
+        (templated)
+    :param audience: Number of recipients, if DingTalk does not report it or the caller knows better; default None.
+        (templated)
+    :param read_by: User ids of people who must have read the message; default None. (templated)
+    :param match: ``all`` (default) if every message must meet the conditions, ``any`` if one must. With ``any`` a
+        message that can never meet them is ignored; the sensor fails once this applies to all messages.
+    :param on_empty: Result for empty receipts, as after a skipped send: ``succeed`` (default) with an empty list,
+        ``skip``, or ``fail``.
+    :param fail_on_unreached: Fail if a message reached no recipient; default True. DingTalk reports this of work
+        notifications in one more call; of one-on-one messages the receipt does.
+    :param push_readers: Include the user ids of the readers in the result, an XCom; default False.
+    :param poke_interval: Fixed interval between two polls, as seconds or ``timedelta``. Default None: gaps grow
+        with the message's age, from 20 s to ``max_poke_interval``, and a day takes at most 39 calls for a message.
+    :param max_poke_interval: Longest gap between two polls, as seconds or ``timedelta``; default 7200. It applies
+        where gaps grow: by default, or from ``poke_interval`` on with ``exponential_backoff``. Airflow's
+        ``max_wait`` does the same.
+    :param max_api_calls: Number of API calls after which the wait fails; default 1000. An organisation has 5,000 a
+        month.
+    :param deferrable: Wait in the triggerer instead of a worker; default Airflow's ``default_deferrable``.
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     """
 
     kind: ClassVar[str]
@@ -110,14 +113,17 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         self._clock: Clock | None = None
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
-        """Render the templates; note before whether a message was named, for an empty XCom becomes None."""
+        """Render the templates.
+
+        An empty XCom renders to None, so the sensor notes before whether a message was named.
+        """
         self._is_named = any(getattr(self, name) is not None for name in (self.key_field, "receipts"))
         super().render_template_fields(context, jinja_env)
 
     # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once at all that is due."""
+        """Poll once all messages that are due."""
         from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.sensing import end_of_nothing, look_from_task
@@ -138,13 +144,16 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: dt.datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Until the next message is due, and once more at the end: Airflow's own would look at a beat."""
+        """Return the seconds until the next message is due, at most until the timeout.
+
+        Airflow's own method would poll at a fixed interval.
+        """
         left = max(self.timeout - run_duration(), 0.0) + _PAST_END
         due = self._wait.seconds_left if self._wait else _AIRFLOWS_INTERVAL
         return left if due is None else min(max(due, _PAST_END), left)
 
     def execute(self, context: Context) -> Any:
-        """Wait, in the worker or in the triggerer."""
+        """Wait in the worker or in the triggerer."""
         from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout, AirflowSkipException
 
         self._wait = None
@@ -153,7 +162,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            # Airflow skips what never fails after a deferral only.
+            # Airflow turns a timeout into a skip for ``never_fail`` after a deferral only, so this does it here.
             if self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
@@ -164,7 +173,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         from airflow_provider_dingtalk.sensing import errors_as_in_poke, pacing_for_trigger
         from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 
-        # A moment and not a length of time: after a crash the triggerer starts the trigger from its first line.
+        # After a crash the triggerer runs the trigger from its first line, so it needs a time, not a duration.
         end = time.time() + self.timeout
         with errors_as_in_poke(self):
             if first := self.poke(context):
@@ -185,7 +194,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Take the trigger's word: the result, or the error that the other modes would have raised."""
+        """Return the trigger's result, or raise the error of the other modes."""
         from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.watching import result_of_event
 
@@ -210,21 +219,24 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         )
 
     def _message(self, hook: DingTalkHook) -> dict[str, Any]:
-        """The message that is named by its key, and who sent it."""
+        """Return the key and the sender of the named message as arguments."""
         raise NotImplementedError
 
     def _sender(self, name: str, key: Any, hook: DingTalkHook) -> Any:
-        """Return an argument that names the sender; by default the connection's, which receipts do not need."""
+        """Return the sender's argument, or the connection's default.
+
+        The default is read only for a message named by its key, because receipts name their sender.
+        """
         given = getattr(self, name)
         return hook.defaults()[name] if given is None and key is not None else given
 
 
 class RobotMessageSensor(MessageSensor):
-    """Watches a robot's messages.
+    """Base class of the sensors for robot messages.
 
-    :param process_query_key: Key of a message, instead of receipts or beside them. Also a card's ``carrierId``, or
-        the ``open_msg_id`` of a scene group's message: see docs/message_keys.md. (templated)
-    :param robot_code: The robot that sent it; by default the connection's. (templated)
+    :param process_query_key: Message key, instead of or in addition to receipts. Also a card's ``carrierId``, or
+        the ``open_msg_id`` of a scene group's message, see docs/message_keys.md. (templated)
+    :param robot_code: Code of the robot that sent it; default the connection's. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -251,7 +263,7 @@ class RobotMessageSensor(MessageSensor):
 
 
 class _ConversationMessageSensor(RobotMessageSensor):
-    """Watches a robot's messages in conversations."""
+    """Base class of the sensors for robot messages in conversations."""
 
     template_fields: Sequence[str] = (*RobotMessageSensor.template_fields, "open_conversation_id")
 
@@ -261,12 +273,12 @@ class _ConversationMessageSensor(RobotMessageSensor):
 
 
 class DingTalkGroupMessageSensor(_ConversationMessageSensor):
-    """Wait until a group message is delivered, or read by enough people.
+    """Sensor that waits until a group message is delivered or read.
 
     https://open.dingtalk.com/document/development/chatbot-queries-the-read-status-of-a-message
 
-    :param open_conversation_id: The group. DingTalk's page calls it optional: with ``process_query_key``, the key
-        alone may be enough (documented, not observed). (templated)
+    :param open_conversation_id: Id of the group. DingTalk's page calls it optional, so with ``process_query_key``
+        the key alone may be enough (documented, not observed). (templated)
 
     All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
@@ -275,12 +287,12 @@ class DingTalkGroupMessageSensor(_ConversationMessageSensor):
 
 
 class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
-    """Wait until a robot's message in a chat of two people is delivered, or read.
+    """Sensor that waits until a private-chat message is delivered or read.
 
     https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
 
-    :param open_conversation_id: The chat. DingTalk's page calls it optional: with ``process_query_key``, the key
-        alone may be enough (documented, not observed). (templated)
+    :param open_conversation_id: Id of the chat of two people. DingTalk's page calls it optional, so with
+        ``process_query_key`` the key alone may be enough (documented, not observed). (templated)
 
     All other parameters are those of :class:`RobotMessageSensor` and :class:`MessageSensor`.
     """
@@ -289,7 +301,9 @@ class DingTalkPrivateChatMessageSensor(_ConversationMessageSensor):
 
 
 class DingTalkOTOMessageSensor(RobotMessageSensor):
-    """Wait until a robot's message to people is delivered, or read by enough of them. DingTalk tells for 24 hours.
+    """Sensor that waits until a one-on-one message is delivered or read.
+
+    DingTalk reports the status for 24 hours.
 
     https://open.dingtalk.com/document/development/chatbot-batch-query-the-read-status-of-messages
 
@@ -300,15 +314,15 @@ class DingTalkOTOMessageSensor(RobotMessageSensor):
 
 
 class DingTalkWorkNotificationSensor(MessageSensor):
-    """Wait until a work notification went out, or is read by enough people.
+    """Sensor that waits until a work notification is sent or read.
 
-    DingTalk tells for 24 hours, who read it for up to 100 receivers, and never that it was recalled.
+    DingTalk reports the status for 24 hours, the readers for up to 100 recipients, and never a recall.
 
     https://open.dingtalk.com/document/development/obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session
     https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
 
-    :param msg_task_id: Key of a work notification, instead of receipts or beside them. (templated)
-    :param agent_id: The app that sent it; by default the connection's. (templated)
+    :param msg_task_id: Key of a work notification, instead of or in addition to receipts. (templated)
+    :param agent_id: Agent id of the app that sent it; default the connection's. (templated)
 
     All other parameters are those of :class:`MessageSensor`.
     """

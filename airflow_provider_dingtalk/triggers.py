@@ -1,4 +1,4 @@
-"""Triggers: waiting without a worker. They only look; taking back is for a task."""
+"""Triggers that wait without a worker. They only poll; a recall needs a task."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.lookups import SharedLookup
 
-#: Long waits after which a task gives up: an hour of bans.
+#: Maximum number of deferrals of a task; with bans, an hour.
 MAX_WAITS = 12
-#: Seconds that Airflow's own timer of a deferral leaves a trigger to end by itself.
+#: Seconds that Airflow's deferral timeout leaves a trigger to end by itself.
 MARGIN = 600.0
 
 
 class DingTalkMomentTrigger(BaseTrigger):
-    """Waits until a moment, while DingTalk wants no calls.
+    """Trigger that waits until a point in time, while DingTalk accepts no calls.
 
-    :param moment: In seconds since the epoch: it holds across restarts of the triggerer.
-    :param waits: Which wait of its task it is; it comes back in the event.
+    :param moment: Seconds since 1970, so that it holds across restarts of the triggerer.
+    :param waits: Number of this deferral of the task, from 1; the event returns it.
     """
 
     def __init__(self, *, moment: float, waits: int) -> None:
@@ -58,21 +58,22 @@ class DingTalkMomentTrigger(BaseTrigger):
         self.clock: Clock = SystemClock()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """How Airflow stores and rebuilds the trigger."""
+        """Return the class and arguments that Airflow stores to rebuild the trigger."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {"moment": self.moment, "waits": self.waits}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait."""
+        """Wait until the moment, then yield one event."""
         while (left := self.moment - self.clock.now()) > 0:
             await self.clock.sleep(left)
         yield TriggerEvent({"waits": self.waits})  # type: ignore[no-untyped-call]
 
 
 def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] | None) -> NoReturn:
-    """Give the worker back and go on later, with the operator's ``go_on``.
+    """Defer the task, which resumes later in the operator's ``go_on``.
 
-    :param event: That of the wait before, if there was one.
-    :raises DingTalkError: There were too many waits.
+    :param seconds: Time until the task resumes, in seconds.
+    :param event: Event of the previous deferral; None for the first.
+    :raises DingTalkError: If the task was deferred :data:`MAX_WAITS` times already.
     """
     waits = int((event or {}).get("waits", 0)) + 1
     if waits > MAX_WAITS:
@@ -87,7 +88,7 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
 
 
 class _LookingTrigger(BaseTrigger):
-    """What the triggers that look have in common: a shared connection look-up, and a clock."""
+    """Base class of the triggers that poll, with cached connections and a clock."""
 
     def __init__(self, *, dingtalk_conn_id: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -96,7 +97,7 @@ class _LookingTrigger(BaseTrigger):
         self._lookups: dict[str, SharedLookup] = {}
 
     async def cleanup(self) -> None:
-        """Let go of the connections, whatever ended the trigger. Nothing is taken back here."""
+        """Release the connections, however the trigger ended. Nothing is recalled here."""
         self._release()
 
     def _release(self) -> None:
@@ -104,23 +105,25 @@ class _LookingTrigger(BaseTrigger):
             lookup.release()
 
     async def _client(self, conn_id: str | None) -> DingTalkClient:
-        """The client of a connection; that of the trigger if none is named."""
+        """Return the client of a connection; None means the trigger's connection."""
         conn_id = conn_id or self.dingtalk_conn_id
         if conn_id not in self._lookups:
             self._lookups[conn_id] = DingTalkHook.shared_lookup(conn_id)
         return await DingTalkHook(conn_id).aclient(self._lookups[conn_id])
 
     async def _look(self, wait: Wait) -> None:
-        """Look once at all that is due, each message by its own connection.
+        """Poll once all messages that are due, each by its own connection.
 
-        :raises DingTalkError: If waiting is pointless.
+        :raises DingTalkError: If the wait can no longer succeed.
         """
         await wait.look(self._client)
 
     async def _sleep(self, wait: Wait) -> bool:
-        """Sleep until something is due. What was due and could not be asked is due again in half a minute.
+        """Sleep until a message is due.
 
-        :returns: Whether there is anything left to wait for.
+        A message that was due and could not be polled is due again after :data:`RETRY_AFTER`.
+
+        :returns: False if nothing is left to wait for.
         """
         if (due := wait.next_due) is None:
             return False
@@ -132,14 +135,15 @@ class _LookingTrigger(BaseTrigger):
 
 
 class DingTalkMessageTrigger(_LookingTrigger):
-    """Waits until messages, one or thousands, are as a sensor wants them.
+    """Trigger that waits until one or thousands of messages meet a sensor's conditions.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param watch: Messages and conditions as plain JSON: ids, no secrets.
-    :param poke_interval: Seconds between two looks; None: growing gaps. Without ``pacing`` only.
-    :param end: When to give up, in seconds since the epoch: it holds across restarts of the triggerer.
-    :param with_readers: Whether the event names the readers.
-    :param pacing: When to look, and how far the worker came before, as plain JSON.
+    :param watch: Messages and conditions as plain JSON, with ids and without secrets.
+    :param poke_interval: Fixed interval between two polls in seconds; None for growing gaps. Ignored with
+        ``pacing``.
+    :param end: End of the wait in seconds since 1970, so that it holds across restarts of the triggerer.
+    :param with_readers: Include the readers in the event; default False.
+    :param pacing: Poll schedule and the worker's progress so far, as plain JSON; default None.
     """
 
     def __init__(
@@ -160,7 +164,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
         self.pacing = pacing
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """How Airflow stores and rebuilds the trigger."""
+        """Return the class and arguments that Airflow stores to rebuild the trigger."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -174,7 +178,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until the conditions are met, cannot be met, or time is up."""
+        """Poll until the conditions are met, cannot be met, or the timeout passes."""
         try:
             yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
         finally:
@@ -208,28 +212,29 @@ class DingTalkMessageTrigger(_LookingTrigger):
 
 
 class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
-    """Makes an asset's event when messages are delivered, or read: "read by 20" starts a DAG.
+    """Event trigger that fires when messages are delivered or read.
 
-    For an ``AssetWatcher``. What passes by itself never ends it; what does not is logged, and no event is made.
+    For an ``AssetWatcher``, so that "read by 20" starts a DAG. A temporary error never ends it. A permanent error
+    is logged, and no event is made.
 
     With ``receipts`` it watches messages that are known when the file is parsed, and fires once. Airflow 3.3
-    remembers that; before it a restart of the triggerer makes the event again.
+    stores that it fired; with earlier versions a restart of the triggerer repeats the event.
 
-    With ``from_dag`` it watches what a DAG will send: each run from its end on. Each run makes one event, which
-    names the run. Runs that were over when the watcher began are not watched, and a cleared run is not watched
-    again. That needs the asset state store of Airflow 3.3, and one asset for each watcher.
+    With ``from_dag`` it watches the messages of each run of a DAG from the run's end on. Each run makes one event,
+    which names the run. Runs that ended before the watcher began are not watched, and a cleared run is not watched
+    again. This needs the asset state store of Airflow 3.3, and one asset for each watcher.
 
-    :param receipts: Receipts of messages, of any mixture of kinds, as plain JSON or its text.
-    :param wanted: ``send_statuses``, ``min_readers``, ``min_read_share``, ``audience``, ``read_by``, ``match``,
-        ``fail_on_unreached``, as the sensors have them.
+    :param receipts: Receipts of messages of any mixture of kinds, as plain JSON or JSON text.
+    :param wanted: ``send_statuses``, ``min_readers``, ``min_read_share``, ``audience``, ``read_by``, ``match`` and
+        ``fail_on_unreached``, as parameters of the sensors.
     :param from_dag: Id of a DAG whose messages are watched, instead of ``receipts``.
-    :param from_tasks: Ids of its tasks that send; None: all. Name them in a DAG of many tasks, for XComs are read
-        one by one.
+    :param from_tasks: Ids of its tasks that send; default None for all. Name them in a DAG of many tasks, because
+        XComs are read one by one.
     :param dag_poll_interval: Seconds between two polls for new runs; default 60.
     :param watch_for: Seconds for which the messages of a run are watched; default a day.
-    :param poke_interval: Seconds between two looks; None: growing gaps.
-    :param max_poke_interval: Seconds between two looks at most, where gaps grow.
-    :param max_api_calls: Calls after which it gives up; with ``from_dag`` those of each run.
+    :param poke_interval: Fixed interval between two polls in seconds; default None for growing gaps.
+    :param max_poke_interval: Longest gap between two polls in seconds, where gaps grow.
+    :param max_api_calls: Number of API calls after which the wait fails; with ``from_dag``, for each run.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``, for receipts that name none.
     """
 
@@ -248,8 +253,8 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         max_api_calls: int = MAX_API_CALLS,
     ) -> None:
         super().__init__(dingtalk_conn_id=dingtalk_conn_id)
-        # As text: Airflow 3.3.2 compares hashes of a watcher's arguments before and after its own encoding. They
-        # differ for a list of dicts, and it then drops the watcher without a word.
+        # Airflow 3.3.2 compares hashes of a watcher's arguments before and after its own encoding. For a list of
+        # dicts they differ, and Airflow drops the watcher without an error, so the arguments are kept as text.
         self.receipts = as_text(receipts, "receipts")
         self.wanted = as_text({} if wanted is None else wanted, "wanted")
         self.from_dag = from_dag
@@ -261,14 +266,17 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         self.max_api_calls = max_api_calls
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """How Airflow stores and rebuilds the trigger."""
+        """Return the class and arguments that Airflow stores to rebuild the trigger."""
         names = ["receipts", "wanted", "dingtalk_conn_id", "poke_interval", "max_poke_interval", "max_api_calls"]
         if self.from_dag is not None:
             names += ["from_dag", "from_tasks", "dag_poll_interval", "watch_for"]
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Make the events, then stay: Airflow starts a watcher that ends from its first line, again and again."""
+        """Yield the events, then wait until the triggerer cancels the trigger.
+
+        Airflow restarts a watcher that ends, from its first line and without limit.
+        """
         try:
             async with aclosing(self._payloads()) as payloads:
                 async for payload in payloads:
@@ -278,12 +286,15 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
             self._release()
 
     async def _rest(self) -> None:
-        """Stay without doing anything, until Airflow wants the trigger no more."""
+        """Release the connections and wait until the triggerer cancels the trigger."""
         self._release()
         await asyncio.get_running_loop().create_future()
 
     async def _payloads(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Payloads of the events; what follows one is done after Airflow took it: rather made twice than never."""
+        """Yield the payloads of the events.
+
+        Code after a ``yield`` runs once Airflow has taken the event, so a crash repeats the event, never loses it.
+        """
         try:
             self._check()
             if self.from_dag is not None:
@@ -347,9 +358,9 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         return wait_of(watch_of_receipts(receipts, **self._conditions()), pacing, end=end, clock=self.clock)
 
     def _conditions(self) -> dict[str, Any]:
-        """Read the conditions.
+        """Return the conditions by name.
 
-        :raises InvalidInputError: If ``wanted`` is no object.
+        :raises InvalidInputError: If ``wanted`` is not a JSON object.
         """
         try:
             return msgspec.json.decode(self.wanted or "{}", type=dict[str, Any])
@@ -362,7 +373,7 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         except msgspec.DecodeError:
             receipts = self.receipts
         if isinstance(receipts, list):
-            # The same messages in another order are the same event.
+            # The same messages in another order must make the same fingerprint.
             receipts = sorted(receipts, key=lambda one: msgspec.json.encode(one, order="sorted"))
         return f"dingtalk-read-1-{fingerprint(receipts, self._conditions())}"
 
@@ -370,7 +381,7 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         store = getattr(self, "asset_state_store", None)  # Airflow 3.3
         try:
             return store is not None and bool(await store.aget(self._mark()))
-        except Exception as error:  # several assets, or a store that is down: as if there were none
+        except Exception as error:  # several assets, or a failing store: as without a store
             self.log.warning("Whether the event was made before is not known (%s).", type(error).__name__)
             return False
 
