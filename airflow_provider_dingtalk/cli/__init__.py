@@ -1,1 +1,1 @@
-"""Commands for whoever is on call: ``airflow dingtalk …``, or ``python -m airflow_provider_dingtalk …``."""
+"""Commands ``airflow dingtalk …`` and ``python -m airflow_provider_dingtalk …`` for operations."""

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as much of it as the commands read. Nothing is changed there.
+"""Read-only client for the part of Airflow's REST API that the commands need.
 
 https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
@@ -25,35 +25,35 @@ from airflow_provider_dingtalk.run_history import clean
 URL_VARIABLE = "AIRFLOW_API_URL"
 TOKEN_VARIABLE = "AIRFLOW_API_TOKEN"
 USER_VARIABLE, PASSWORD_VARIABLE = "AIRFLOW_API_USERNAME", "AIRFLOW_API_PASSWORD"
-#: Entries of one answer; Airflow gives 100 at most unless told otherwise.
+#: Entries of one page; Airflow's default maximum is 100.
 PAGE = 100
-#: Seconds for one answer.
+#: Timeout of one request in seconds.
 DEADLINE = 30.0
-#: Attempts of a request that fails for now, and seconds between them.
+#: Attempts of a request that fails temporarily, and seconds by which the pause grows with each attempt.
 ATTEMPTS, PAUSE = 4, 0.5
 _LOG_IN = f"Set {TOKEN_VARIABLE}, or {USER_VARIABLE} and {PASSWORD_VARIABLE}."
 
 
-#: Entries of one list that are read: an answer that never ends is no answer.
+#: Maximum number of entries read of one list, so that an endless list ends in an error.
 MAX_ENTRIES = 1_000_000
 _T = TypeVar("_T")
 
 
 class Run(Struct, frozen=True):
-    """A run, by its ids."""
+    """Ids of a run."""
 
     dag_id: str
     dag_run_id: str
 
 
 class Task(Struct, frozen=True):
-    """A task of a run, by its id."""
+    """Id of a task of a run."""
 
     task_id: str
 
 
 class XCom(Struct, frozen=True):
-    """An XCom without its value."""
+    """Ids of an XCom, without its value."""
 
     dag_id: str
     run_id: str
@@ -77,26 +77,27 @@ class _Value(Struct, frozen=True):
 
 
 class AirflowRest:
-    """A reader of one Airflow's REST API.
+    """Read-only client of one Airflow's REST API.
 
-    :param url: Of the API server.
-    :param sleep: Waits so many seconds.
+    :param url: URL of the API server.
+    :param sleep: Function that waits for a number of seconds; default ``time.sleep``.
     """
 
     def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._url = url.rstrip("/")
         self._sleep = sleep
         host = _host_of(self._url)
-        # Redirects are not followed: the token must not go elsewhere. No proxy stands before loopback.
+        # A redirect would send the token to another address, so none is followed. Loopback needs no proxy.
         self._http = _http_client(self._url, trust_env=not is_loopback(host))
 
     @classmethod
     def at(cls, url: str | None) -> Self:
-        """The one at a URL, or else at that of the environment or of airflow.cfg; logged in.
+        """Return a client that is logged in.
 
-        :raises InvalidInputError: The URL is none.
-        :raises AirflowRefusedError: It refuses the login.
-        :raises AirflowUnreachableError: It cannot be reached.
+        :param url: URL of the API server; None for that of the environment or of airflow.cfg.
+        :raises InvalidInputError: If the URL is invalid.
+        :raises AirflowRefusedError: If Airflow refuses the login.
+        :raises AirflowUnreachableError: If Airflow cannot be reached.
         """
         rest = cls(url or os.environ.get(URL_VARIABLE) or _configured_url())
         rest._log_in()
@@ -113,30 +114,31 @@ class AirflowRest:
     # ── what there is to read ────────────────────────────────────────────────────────────────────────
 
     def has_run(self, dag_id: str, run_id: str) -> bool:
-        """Look whether there is a run."""
+        """Return True if the run exists."""
         answer = self._get(_path("dags", dag_id, "dagRuns", run_id))
         return answer is not None and bool(_converted(answer, Run))
 
     def runs(self, dag_id: str | None, **filters: Any) -> Iterator[Run]:
-        """Read the runs of a DAG, or of all DAGs.
+        """Yield the runs of a DAG.
 
+        :param dag_id: Id of the DAG; None for all DAGs.
         :raises InvalidInputError: If there is no such DAG.
         """
         yield from self._pages(_path("dags", dag_id or "~", "dagRuns"), "dag_runs", Run, filters)
 
     def task_ids(self, dag_id: str, run_id: str) -> set[str]:
-        """Read the ids of a run's tasks."""
+        """Return the ids of a run's tasks."""
         path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances")
         return {task.task_id for task in self._pages(path, "task_instances", Task, {})}
 
     def xcoms(self, dag_id: str, run_id: str) -> list[XCom]:
-        """Read which XComs the tasks of a run left, without their values."""
+        """List the XComs of a run's tasks, without their values."""
         path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances", "~", "xcomEntries")
         found = self._pages(path, "xcom_entries", _Entry, {})
         return list(dict.fromkeys(XCom(dag_id, run_id, one.task_id, one.map_index, one.key) for one in found))
 
     def xcom_value(self, xcom: XCom) -> Any:
-        """Read the value of one of :meth:`xcoms`; None if it is gone meanwhile."""
+        """Return the value of an XCom; None if it was deleted meanwhile."""
         where = ("dags", xcom.dag_id, "dagRuns", xcom.run_id, "taskInstances", xcom.task_id)
         answer = self._get(_path(*where, "xcomEntries", xcom.key), map_index=xcom.map_index)
         return None if answer is None else _converted(answer, _Value).value
@@ -167,7 +169,7 @@ class AirflowRest:
             user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
             if user and password:
                 response = self._request("POST", "/auth/token", json={"username": user, "password": password})
-            else:  # where everybody is admin
+            else:  # Airflow gives a token without a login if all users are admins
                 response = self._request("GET", "/auth/token")
             if response.status_code in (404, 405):
                 raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
@@ -177,7 +179,7 @@ class AirflowRest:
         self._http.headers["authorization"] = f"Bearer {token}"
 
     def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Ask, and again where that may help: every request here only reads."""
+        """Send a request, with retries. They are safe, because requests only read or log in."""
         problem = ""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -190,7 +192,7 @@ class AirflowRest:
             if not response.is_server_error:
                 return _checked(response)
             problem = f"HTTP {response.status_code}"
-        # Outside the handler: the error's context would carry the request, and with it the token.
+        # In the handler the error's context would carry the request and its token, so this raises outside.
         raise AirflowUnreachableError(
             f"Airflow's API server at {_shown(self._url)} does not answer ({problem}).",
             code="airflow_unreachable",
@@ -202,7 +204,7 @@ def _http_client(url: str, *, trust_env: bool) -> httpx.Client:
     try:
         return httpx.Client(base_url=url, timeout=DEADLINE, follow_redirects=False, trust_env=trust_env)
     except (ValueError, ImportError):
-        # Outside the handler: the error's text would carry the proxy's password.
+        # In the handler the error's context would carry the proxy's password, so this raises outside.
         pass
     raise InvalidInputError("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY", "one of them is no proxy that httpx can use")
 
@@ -219,7 +221,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        # Not msgspec's: a stranger's XCom may hold Infinity or NaN.
+        # XComs of other tasks may hold Infinity or NaN, so this does not use msgspec.
         body = json.loads(response.content)
     except (ValueError, RecursionError):
         body = None
@@ -229,7 +231,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 
 def _converted(answer: Any, kind: type[_T]) -> _T:
-    """Read an answer, or a part of it, as what it should be."""
+    """Convert an answer, or a part of it, to its expected type."""
     try:
         return msgspec.convert(answer, kind)
     except (msgspec.ValidationError, RecursionError):
@@ -245,7 +247,7 @@ def _unexpected(problem: str) -> AirflowUnreachableError:
 
 
 def _path(*parts: str) -> str:
-    """A path of the API; run ids hold colons and pluses."""
+    """Return a quoted path of the API, because run ids hold colons and pluses."""
     return "".join("/" + quote(part, safe="~") for part in parts)
 
 

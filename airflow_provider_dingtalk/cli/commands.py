@@ -1,6 +1,6 @@
-"""The commands and their options, as data: argparse and Airflow's own command line both read them from here.
+"""Commands and options as data, for argparse and for Airflow's own command line.
 
-Nothing else is imported: Airflow loads this file at each start of its command line.
+Airflow loads this file at each start of its command line, so it imports nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ connections:
 
 @dataclass(frozen=True)
 class Option:
-    """One option, as argparse takes it."""
+    """Command-line option, as argparse's arguments."""
 
     flags: tuple[str, ...]
     more: dict[str, Any] = field(default_factory=dict)
@@ -41,11 +41,12 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
-    """One command.
+    """Command of the command line.
 
     :param help: One line for the list of commands.
-    :param description: What it does.
-    :param examples: Command lines without the program's name, each with the command.
+    :param description: Text above the options in ``--help``.
+    :param examples: Command lines that begin with the command, without the program's name.
+    :param notes: Text below the examples in ``--help``.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Command:
     notes: str = CONNECTIONS + "\n" + EXITS
 
     def epilog(self, program: str) -> str:
-        """What stands below the options."""
+        """Return the text below the options in ``--help``."""
         lines = "\n".join(f"  {program} {example}" for example in self.examples)
         return f"examples:\n{lines}\n\n{self.notes}"
 

@@ -1,4 +1,4 @@
-"""The commands as Airflow's own command line takes them: ``airflow dingtalk …``."""
+"""Commands of Airflow's own command line, ``airflow dingtalk …``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PROGRAM = "airflow dingtalk"
 
 
 def get_dingtalk_cli_commands() -> list[CLICommand]:
-    """What Airflow adds to its command line; named in the provider's description under ``cli``."""
+    """Return the commands that Airflow adds to its command line.
+
+    The provider's metadata names this function under ``cli``.
+    """
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     return [
@@ -43,7 +46,7 @@ def _runner(command: Command) -> Callable[[Namespace], None]:
     def run(options: Namespace) -> None:
         from airflow_provider_dingtalk.cli.main import run as run_command
 
-        # Airflow itself ignores what a command gives back.
+        # Airflow ignores the return value of a command, so this exits with the status.
         sys.exit(run_command(command, options))
 
     return run

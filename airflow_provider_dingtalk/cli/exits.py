@@ -1,4 +1,4 @@
-"""How a command ends: its exit statuses, and which error means which."""
+"""Exit statuses of the commands, and the status of each error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.api.errors import (
 
 
 class Exit(IntEnum):
-    """The exit statuses; also told by ``--help``."""
+    """Exit statuses, also listed by ``--help``."""
 
     DONE = 0
     LEFT = 1
@@ -29,17 +29,17 @@ class Exit(IntEnum):
 
 
 class AirflowRefusedError(DingTalkError):
-    """Airflow's REST API wants another login, or more permissions."""
+    """Error for a login or permission that Airflow's REST API refuses."""
 
     permanent = True
 
 
 class AirflowUnreachableError(DingTalkError):
-    """Airflow's REST API cannot be reached, or answers what it should not."""
+    """Error for an Airflow REST API that is unreachable or answers unexpectedly."""
 
 
 class DeclinedError(DingTalkError):
-    """Whoever was asked said no."""
+    """Error for a question to which the user did not agree."""
 
 
 _EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
@@ -55,12 +55,12 @@ _EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
 
 
 def exit_of(error: DingTalkError) -> Exit:
-    """The exit status of a command that ended with an error."""
+    """Return the exit status of a command that ended with an error."""
     return next((status for kind, status in _EXITS if isinstance(error, kind)), Exit.LEFT)
 
 
 def exit_of_codes(codes: Iterable[str]) -> Exit:
-    """The exit status when nothing at all was done, by the codes that DingTalk gave for it."""
+    """Return the exit status for DingTalk's error codes if nothing was done."""
     statuses = {_exit_of_code(code) for code in codes}
     return statuses.pop() if len(statuses) == 1 else Exit.LEFT
 

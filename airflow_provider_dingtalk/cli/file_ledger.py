@@ -1,7 +1,7 @@
-"""A recall's ledger in a file: a command that was killed goes on where it stopped when it is run again.
+"""Checkpoint of a recall in a file, so that a killed command resumes when run again.
 
-One line of JSON for each write. Only what matters to the next run is taken up: what DingTalk said is recalled,
-and what was under way. A refusal is not: whoever runs a command again has mended something.
+Each write is one line of JSON. The next run takes over only messages that are recalled or in doubt. It does not
+take over a refusal, because a user who runs the command again has fixed something.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from airflow_provider_dingtalk.messaging.ledger import LedgerError
 from airflow_provider_dingtalk.messaging.receipts import Receipt
 from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
 
-#: States that are taken up, and whether they are certain.
+#: States that the next run takes over, and whether they are final.
 _TAKEN_UP = {State.RECALLED: True, State.INTENT: False}
 
 
 class FileLedger:
-    """How far the recall of some messages is.
+    """Checkpoint of the recall of some messages.
 
-    :param path: Its file; made with the first write, in a folder that only its owner can read.
-    :param keys: Keys of the messages: all of them are in doubt if a line of the file cannot be read.
+    :param path: Path of the file. The first write creates it, in a folder that only its owner can read.
+    :param keys: Message keys. All are in doubt if a line of the file cannot be read; default none.
     """
 
     def __init__(self, path: Path, keys: Collection[str] = ()) -> None:
@@ -34,9 +34,10 @@ class FileLedger:
         self._keys = keys
 
     async def load(self) -> Mapping[str, Verdict]:
-        """What an earlier command wrote.
+        """Read the results that an earlier command wrote.
 
-        :raises LedgerError: The file cannot be read.
+        :returns: Result by message key.
+        :raises LedgerError: If the file cannot be read.
         """
         try:
             lines = await asyncio.to_thread(self._lines)
@@ -47,14 +48,14 @@ class FileLedger:
             try:
                 states |= msgspec.json.decode(line, type=dict[str, State])
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                # The killed command was just writing it, or it is not ours: what it was about is not known.
+                # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
                 states = {**dict.fromkeys(self._keys, State.INTENT), **_certain(states)}
         return {key: Verdict(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
 
     async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep these.
+        """Append the results to the file.
 
-        :raises LedgerError: They are not kept.
+        :raises LedgerError: If the file cannot be written.
         """
         line = msgspec.json.encode({key: verdict.state for key, verdict in verdicts.items()})
         try:
@@ -63,7 +64,7 @@ class FileLedger:
             raise self._trouble(error) from None
 
     def forget(self) -> None:
-        """All is done: nobody needs the file any more."""
+        """Delete the file once all messages are recalled."""
         self._path.unlink(missing_ok=True)
 
     def _lines(self) -> list[bytes]:
@@ -72,7 +73,7 @@ class FileLedger:
     def _append(self, line: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._path.open("ab", buffering=0) as file:
-            # A line that a killed command did not finish must not swallow this one.
+            # A killed command may have left an unfinished line, so this one starts with a line break.
             file.write(b"\n" + line + b"\n")
 
     def _trouble(self, error: OSError) -> LedgerError:
@@ -84,14 +85,14 @@ class FileLedger:
 
 
 def _certain(states: Mapping[str, State]) -> dict[str, State]:
-    """Select what no later line can undo."""
+    """Select the states that no later line can change."""
     return {key: state for key, state in states.items() if state is State.RECALLED}
 
 
 def ledger_for(receipts: Sequence[Receipt]) -> FileLedger:
-    """The ledger of these messages, the same for each command that names exactly them."""
+    """Return the checkpoint that all commands for exactly these messages share."""
     keys = "\n".join(sorted({f"{receipt.kind} {receipt.key}" for receipt in receipts}))
     name = hashlib.sha256(keys.encode()).hexdigest()[:32]
-    # As Airflow reads it: where a user has no home, "~" is a folder.
+    # Airflow expands it like this: "~" stays a folder name if the user has no home.
     home = Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
     return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl", {receipt.key for receipt in receipts})

@@ -1,4 +1,4 @@
-"""One command from its options to its exit status."""
+"""Entry point of the commands, from the options to the exit status."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PROGRAM = "python -m airflow_provider_dingtalk"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command of the command line; gives the exit status."""
+    """Parse a command line, run its command, and return the exit status."""
     options = _parser().parse_args(argv)
     return run(options.command, options)
 
 
 def run(command: Command, options: Namespace) -> int:
-    """Run a command; gives the exit status.
+    """Run a command and return its exit status.
 
-    :param options: What its options say, by their names.
+    :param options: Values of the options by name.
     """
     from airflow_provider_dingtalk.cli import talk
 
@@ -36,7 +36,7 @@ def _run(command: Command, options: Namespace) -> int:
     from airflow_provider_dingtalk.cli.exits import Exit, exit_of
 
     talk.log_to_stderr()
-    # A command that is asked to end tells what it did so far, as after Ctrl-C.
+    # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(_work_of(command)(options))
@@ -53,7 +53,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _work_of(command: Command) -> Callable[[Namespace], int]:
-    """The function behind a command. Only now, for ``--help`` needs none of them."""
+    """Import and return the function of a command; ``--help`` needs none."""
     module = importlib.import_module(f"airflow_provider_dingtalk.cli.{command.name}")
     work: Callable[[Namespace], int] = getattr(module, command.name)
     return work

@@ -1,4 +1,4 @@
-"""``probe``: what DingTalk does and no page says, seen by whoever owns a tenant."""
+"""Command ``probe``, which records undocumented behaviour of the user's tenant."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAX_READING_SECONDS = 3600.0
 
 
 def probe(options: Namespace) -> Exit:
-    """Probe the tenant of the connection, and write down what was seen.
+    """Probe the tenant of the connection and write the observations to a file.
 
-    :raises DingTalkError: It is not wanted, or cannot be begun.
+    :raises DingTalkError: If an option is invalid, the user declines, or the probe cannot begin.
     """
     group, user = parse_id(options.group, "--group"), parse_id(options.user, "--user")
     out = _new_file(options.out)
@@ -35,7 +35,7 @@ def probe(options: Namespace) -> Exit:
     if options.yes and options.reading_seconds is None:
         raise InvalidInputError("--reading-seconds", "is needed with --yes: how long the person has to read")
     talk.check_somebody_agrees(yes=options.yes)
-    # Only now: Airflow takes a second to import, and bad input is told without.
+    # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
@@ -76,7 +76,7 @@ def _new_file(name: str) -> Path:
 
 
 async def _let_read(seconds: float | None) -> None:
-    """Wait for the person: so long, or until Enter."""
+    """Wait for the given seconds, or until the user presses Enter."""
     if seconds is not None:
         talk.say(f"Read the message now; this goes on in {seconds:g} s.")
         await asyncio.sleep(seconds)

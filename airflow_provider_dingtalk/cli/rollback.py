@@ -1,4 +1,4 @@
-"""``rollback``: take messages back by hand."""
+"""Command ``rollback``, which recalls messages by hand."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def rollback(options: Namespace) -> Exit:
-    """Take the messages of the options back.
+    """Recall the messages that the options select.
 
-    :raises DingTalkError: They cannot be found, or nothing could be begun.
+    :raises DingTalkError: If the messages cannot be found, or the recall cannot begin.
     """
     selection = Selection(options)
     hook = _hook(options)
@@ -46,14 +46,14 @@ def rollback(options: Namespace) -> Exit:
 
 
 def _hook(options: Namespace) -> DingTalkHook:
-    # Only now: Airflow takes a second to import, and bad input is told without.
+    # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     return DingTalkHook(options.conn_id)
 
 
 def _check_connections(hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
-    """Tell which connections do not work before the operator agrees to the recall.
+    """Report unusable connections before the user agrees to the recall.
 
     :raises DingTalkError: If none of them works.
     """
@@ -75,7 +75,7 @@ def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -
     try:
         report = hook.run_recall(job)
     except BaseException:
-        # What is known so far, whatever ended it.
+        # The user needs the outcomes so far, whatever ended the recall.
         _tell(job.report(), as_json=as_json)
         raise
     if job.wait:

@@ -1,4 +1,4 @@
-"""Find the receipts of what runs sent, by way of Airflow's REST API; the rule is that of the rollbacks."""
+"""Receipts of runs, found through Airflow's REST API by the rule of rollbacks."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from airflow_provider_dingtalk.run_history import (
 
 log = logging.getLogger(__name__)
 
-#: States of runs that have no end yet.
+#: States of runs that have not ended.
 _UNFINISHED = ("running", "queued")
-#: A task that a user stops may send for some seconds after its run has ended.
+#: Time after a run's end in which a task that a user stops may still send.
 _LAST_BREATH = timedelta(minutes=1)
 
 
 class _RestXComs:
-    """XComs of one task, as the REST API gives them."""
+    """XComs of one task, read through the REST API."""
 
-    #: It gives the text by which a custom XCom backend finds a value, not the value.
+    #: For a custom XCom backend, the REST API returns the backend's reference and not the value.
     hides_values = True
-    #: Unknown here: a send that is under way is not taken for one that was cut off.
+    #: Unknown here, so True: a send in flight must not count as interrupted.
     is_running = True
 
     def __init__(self, airflow: AirflowRest, task_id: str, xcoms: Sequence[XCom]) -> None:
@@ -45,17 +45,17 @@ class _RestXComs:
         self.instances = len({xcom.map_index for xcom in xcoms})
 
     def pull(self, key: str) -> list[Any]:
-        """Read the values of all instances under a key."""
+        """Return the values of all task instances for a key."""
         values = [self._airflow.xcom_value(xcom) for xcom in self._xcoms if xcom.key == key]
         return [value for value in values if value is not None]
 
 
 def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> list[Receipt]:
-    """Find what a run sent, without what a recall of the same run recalled already.
+    """Return the receipts of a run, without messages that the run recalled itself.
 
-    :param task_ids: Only what these tasks sent.
+    :param task_ids: Ids of the tasks whose receipts are returned; default all.
     :raises InvalidInputError: If there is no such run, or no such task in it.
-    :raises AirflowUnreachableError: If the REST API does not give all of it.
+    :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
     if not airflow.has_run(dag_id, run_id):
         raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
@@ -69,10 +69,14 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
 def receipts_since(
     airflow: AirflowRest, since: datetime, dag_ids: Sequence[str] = (), task_ids: Sequence[str] = ()
 ) -> list[Receipt]:
-    """Find what runs sent since a moment; a receipt that does not say when it was sent counts.
+    """Return the receipts of messages that runs sent since a time.
 
+    A receipt without a time of its send is included.
+
+    :param dag_ids: Ids of the DAGs whose runs are read; default all.
+    :param task_ids: Ids of the tasks whose receipts are returned; default all.
     :raises InvalidInputError: If there is no such DAG.
-    :raises AirflowUnreachableError: If the REST API does not give all of it.
+    :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
     ended = {"end_date_gte": (since - _LAST_BREATH).isoformat()}
     runs = {
@@ -104,10 +108,13 @@ def _tasks(airflow: AirflowRest, dag_id: str, run_id: str) -> Iterator[_RestXCom
 
 
 def _recalled(task: _RestXComs) -> set[str]:
-    """Find the keys that a task recalled: numbered XComs name all, and a report, where there are none, some."""
+    """Return the message keys that a task recalled.
+
+    Numbered XComs name all keys. A report, read if there are none, may name a part of them.
+    """
     if named := recalled_by(task, RECALLED):
         return named
-    # Other people's tasks may push a report of their own.
+    # Tasks outside this provider may push an XCom of that name, so its form is checked.
     reports = [report for report in task.pull(REPORT) if isinstance(report, dict) and "counts" in report]
     lists = [report["recalled"] for report in reports if isinstance(report.get("recalled"), list)]
     return {key for keys in lists for key in keys if isinstance(key, str)}

@@ -1,4 +1,4 @@
-"""Which messages a command is about: those of a run, of a time window, or named by their keys."""
+"""Selection of messages by run, by time window, or by message keys."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 _SPAN = re.compile(r"(\d{1,6})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-#: Names of the option whose keys are numbers, so that they are read as such.
+#: Field name of the kinds whose message keys are numbers, so that keys are parsed as numbers.
 _KEYS_FIELD = {Kind.WORK_NOTIFICATION: "msg_task_id"}
-#: Options that say more about keys.
+#: Options that belong to ``--keys``.
 _OF_KEYS = ("kind", "agent_id", "open_conversation_id", "robot_code")
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 
 
 class Selection:
-    """What the options name, checked before anybody is called.
+    """Messages that the options select, checked before any call.
 
-    :raises InvalidInputError: They name nothing, or too much, or what cannot be read.
+    :param now: Current time; default the system's.
+    :raises InvalidInputError: If the options select nothing, contradict each other, or cannot be read.
     """
 
     def __init__(self, options: Namespace, now: datetime | None = None) -> None:
@@ -52,10 +53,13 @@ class Selection:
             self._given = parse_receipts(self._given, "--keys")
 
     def receipts(self, hook: DingTalkHook) -> list[Receipt]:
-        """The messages; those of a run or window by way of Airflow's REST API.
+        """Return the receipts of the selected messages.
 
-        :raises InvalidInputError: There is no such run, or something is no receipt.
-        :raises AirflowRefusedError, AirflowUnreachableError: Airflow does not say.
+        Those of a run or a time window come from Airflow's REST API.
+
+        :raises InvalidInputError: If there is no such run, or a receipt is invalid.
+        :raises AirflowRefusedError: If Airflow refuses the login.
+        :raises AirflowUnreachableError: If Airflow cannot be reached, or its answer is incomplete.
         """
         if self.way == "keys":
             return self._given if self._are_receipts else self._of_keys(hook)
@@ -83,7 +87,7 @@ class Selection:
         return receipts_of_keys(kind, self._given, _KEYS_FIELD.get(kind, "keys"), sender)
 
     def _refuse_what_does_not_belong(self) -> None:
-        """An option that would be ignored may be a mistake, and what is recalled is gone."""
+        """Refuse options that would be ignored, because a recall cannot be undone."""
         belongs = {"task": ("run", "since"), "dag": ("since",), **dict.fromkeys(_OF_KEYS, ("keys",))}
         for name, ways in belongs.items():
             if getattr(self._options, name) and self.way not in ways:
@@ -92,11 +96,11 @@ class Selection:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Read a moment of the past: ``09:30`` of today, ISO 8601, or how long ago: ``90m``, ``2h``, ``1d``.
+    """Parse a time in the past.
 
-    A time without a zone is in Airflow's ``default_timezone``.
-
-    :raises InvalidInputError: If it is none of them, or to come.
+    :param text: ``09:30`` of today, ISO 8601, or an age such as ``90m``, ``2h`` or ``1d``. A time without a zone
+        is in Airflow's ``default_timezone``.
+    :raises InvalidInputError: If the text has none of these forms, or the time is in the future.
     """
     if span := _SPAN.fullmatch(text):
         return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
@@ -122,7 +126,7 @@ def _read_keys(given: str) -> list[Any]:
             return _parsed(Path(given).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError("--keys", f"{given[:80]}: cannot be read ({type(error).__name__})") from None
-    if "." in given and not _is_json(given):  # no key of DingTalk's has a dot
+    if "." in given and not _is_json(given):  # DingTalk's message keys have no dot
         raise InvalidInputError("--keys", f"there is no file {given[:80]!r}")
     return _parsed(given)
 
@@ -130,7 +134,7 @@ def _read_keys(given: str) -> list[Any]:
 def _is_file(given: str) -> bool:
     try:
         return Path(given).is_file()
-    except (OSError, ValueError):  # many keys make a name too long for a file
+    except (OSError, ValueError):  # a list of many keys is too long for a file name
         return False
 
 
@@ -139,7 +143,11 @@ def _is_json(text: str) -> bool:
 
 
 def _parsed(text: str) -> list[Any]:
-    """Keys or receipts: JSON of a list, of one receipt, or of what ``send --json`` printed; or plain keys."""
+    """Parse message keys or receipts.
+
+    :param text: JSON of a list, of one receipt, or of the output of ``send --json``; or plain keys, separated by
+        commas or line breaks.
+    """
     if not _is_json(text):
         found: list[Any] = [key.strip() for line in text.splitlines() for key in line.split(",") if key.strip()]
         if strange := [key for key in found if len(key.split()) > 1]:

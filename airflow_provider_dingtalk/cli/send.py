@@ -1,4 +1,4 @@
-"""``send``: a short message, for instance that others were taken back."""
+"""Command ``send``, for example to announce that messages were recalled."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from airflow_provider_dingtalk.messaging.send import Send
 
 
 def send(options: Namespace) -> Exit:
-    """Send the message of the options; its receipts come on stdout.
+    """Send the message of the options and print its receipts on stdout.
 
-    :raises DingTalkError: It cannot be sent as it is. Nothing was sent.
+    :raises DingTalkError: If the message is invalid; nothing was sent.
     """
     if bool(options.text) == bool(options.markdown):
         raise InvalidInputError("--text, --markdown", "exactly one of them must be given")
     if not (options.group or options.user):
         raise InvalidInputError("--group, --user", "at least one of them must be given")
-    # Only now: Airflow takes a second to import, and bad input is told without.
+    # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)

@@ -1,4 +1,4 @@
-"""``status``: the state of messages, and who read them."""
+"""Command ``status``, which shows the state and the readers of messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_provider_dingtalk.messaging.status_reader import StatusReader
 
 
 def status(options: Namespace) -> Exit:
-    """Show the state of the messages of the options.
+    """Show the state of the messages that the options select.
 
-    :raises DingTalkError: They cannot be found, or DingTalk refuses the app or cannot be reached.
+    :raises DingTalkError: If they cannot be found, or DingTalk refuses the app or cannot be reached.
     """
     selection = Selection(options)
-    # Only now: Airflow takes a second to import, and bad input is told without.
+    # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     hook = DingTalkHook(options.conn_id)
@@ -43,7 +43,7 @@ def status(options: Namespace) -> Exit:
 
 
 def _state(receipt: Receipt, reading: Reading) -> dict[str, Any]:
-    """The state of a message; one that DingTalk says nothing about does not hide the others."""
+    """Return the state of a message; an error is part of it, not raised."""
     state: dict[str, Any] = {"key": receipt.key, "kind": receipt.kind, "sent_at": receipt.sent_at}
     if reading.error:
         return {**state, "error": reading.error.to_json()}

@@ -1,4 +1,4 @@
-"""What a command says and asks: answers go to stdout, everything for the person beside them to stderr."""
+"""Output of the commands: answers on stdout, all other texts on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from airflow_provider_dingtalk.api.errors import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.cli.exits import DeclinedError
 
-#: Rows of a table for people; JSON has all.
+#: Maximum number of rows of a table; JSON shows all.
 MAX_ROWS = 50
 _STDOUT, _STDERR = 1, 2
 
@@ -24,7 +24,7 @@ _answers: TextIO | None = None
 
 @contextmanager
 def answers_alone() -> Iterator[None]:
-    """Keep stdout for answers. Airflow logs there, and what it writes goes to stderr meanwhile."""
+    """Reserve stdout for answers; within the context, Airflow's log goes to stderr."""
     global _answers
     sys.stdout.flush()
     kept = os.dup(_STDOUT)
@@ -40,7 +40,7 @@ def answers_alone() -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """Replace control characters: ids and states of other programs must not steer the terminal."""
+    """Replace control characters, so that foreign texts do not control the terminal."""
     kept = "\n\t"
     return "".join(
         letter if letter.isprintable() or letter in kept else "\N{REPLACEMENT CHARACTER}" for letter in text
@@ -48,12 +48,12 @@ def plain(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the person."""
+    """Print a text for the user on stderr."""
     print(plain(text), file=sys.stderr, flush=True)
 
 
 def answer(text: str) -> None:
-    """Give the answer."""
+    """Print the answer on stdout."""
     _write(plain(text))
 
 
@@ -61,15 +61,17 @@ def _write(text: str) -> None:
     try:
         print(text, file=_answers, flush=True)
     except BrokenPipeError:
-        # Nobody reads on, as behind "| head": how the work ends matters, and not the rest of the text.
+        # The reader closed the pipe, as "| head" does. The work must go on to its exit status, so the rest of the
+        # text is discarded.
         if _answers is not None:
             with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
                 os.dup2(nowhere.fileno(), _answers.fileno())
 
 
 def answer_json(value: Any) -> None:
-    """Give the answer to a machine."""
-    # JSON escapes what is below a blank only, and terminals obey some characters beyond ASCII too.
+    """Print the answer as JSON on stdout."""
+    # JSON escapes only characters below the blank. Terminals obey some beyond ASCII too, so these are escaped
+    # here.
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     _write("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
 
@@ -80,7 +82,7 @@ def _escaped(letter: str) -> str:
 
 
 def tell_error(error: DingTalkError, *, as_json: bool) -> None:
-    """Say what went wrong; a machine gets it on stdout."""
+    """Print an error on stderr, and as JSON on stdout if ``as_json``."""
     if as_json:
         fields = {"type": type(error).__name__, "code": error.code, "message": error.message}
         answer_json({"error": {**fields, "next_step": error.next_step}})
@@ -88,20 +90,21 @@ def tell_error(error: DingTalkError, *, as_json: bool) -> None:
 
 
 def check_somebody_agrees(*, yes: bool) -> None:
-    """See that there is a yes, or somebody who can be asked, before anything is done.
+    """Check that the user agreed already or can be asked.
 
-    :raises InvalidInputError: There is not.
+    :param yes: The user agreed on the command line.
+    :raises InvalidInputError: If the user did not agree and stdin is not a terminal.
     """
     if not yes and not sys.stdin.isatty():
         raise InvalidInputError("--yes", "is needed: nobody is there to be asked")
 
 
 def confirm(question: str, *, yes: bool, word: str = "y") -> None:
-    """Have the person agree.
+    """Ask the user to agree.
 
-    :param yes: They did already, on the command line.
-    :param word: What they must type.
-    :raises DeclinedError: They did not agree.
+    :param yes: The user agreed on the command line, so do not ask.
+    :param word: Answer that the user must type; default ``y``. ``yes`` is accepted too.
+    :raises DeclinedError: If the user did not agree.
     """
     if yes:
         return
@@ -111,7 +114,7 @@ def confirm(question: str, *, yes: bool, word: str = "y") -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows in columns, cut short after :data:`MAX_ROWS`."""
+    """Format rows in columns, at most :data:`MAX_ROWS` of them."""
     cells = [[str(cell) for cell in row] for row in (header, *rows[:MAX_ROWS])]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
@@ -123,15 +126,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 class _PlainFormatter(logging.Formatter):
-    """Formatter whose lines hold no control characters."""
+    """Log formatter that replaces control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record."""
+        """Format a record without control characters."""
         return plain(super().format(record))
 
 
 def log_to_stderr() -> None:
-    """Show the package's log, which tells the progress of long work, beside the answer and not in it."""
+    """Print the package's log, which shows the progress, on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PlainFormatter("%(message)s"))
     logger = logging.getLogger("airflow_provider_dingtalk")

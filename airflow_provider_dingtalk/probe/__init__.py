@@ -1,1 +1,1 @@
-"""Find out what DingTalk does and no page says, by doing it to a test group and a test person."""
+"""Probe that records undocumented behaviour of DingTalk in a test group and chat."""

@@ -1,4 +1,4 @@
-"""Calls that nobody but a probe makes: with too many keys, and with a token that is none."""
+"""Calls that only the probe makes, with too many keys or an invalid token."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Any, Protocol
 from airflow_provider_dingtalk.api.endpoints import Endpoint, RecallGroupMessages
 from airflow_provider_dingtalk.api.wire import Wire, request_for, result_of
 
-#: Of the form that DingTalk's tokens have.
+#: Invalid token in the form of DingTalk's tokens.
 NO_TOKEN = "0" * 32
 DEADLINE = 30.0
 
 
 class RecallTooManyGroupMessages(RecallGroupMessages, kw_only=True, frozen=True):
-    """The recall of group messages, without the check that keeps everybody else at 20 keys."""
+    """Recall of group messages without the limit of 20 keys."""
 
     process_query_keys: list[str]
 
 
 class Transport(Protocol):
-    """A socket; httpx's, but only :mod:`~airflow_provider_dingtalk.api.transport` knows that."""
+    """HTTP transport; only :mod:`~airflow_provider_dingtalk.api.transport` knows that it is httpx's."""
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Send, and give the answer."""
+        """Send a request and return the response."""
 
 
 async def call_with_no_token(transport: Transport, base_url: str, endpoint: Endpoint[Any]) -> object:
-    """Make a call with a token that is none. The client cannot: it would renew the token.
+    """Make a call with an invalid token.
 
-    :raises DingTalkError: What DingTalk says to that.
+    The client would renew the token, so this uses the transport.
+
+    :raises DingTalkError: If DingTalk refuses the call.
     """
     async with asyncio.timeout(DEADLINE):
         request = request_for(endpoint, base_url, NO_TOKEN)

@@ -1,4 +1,7 @@
-"""What a probe saw, as a file: statuses, codes, counts and seconds. No secret, no key, no name of anybody."""
+"""Observations of a probe as a file: statuses, codes, counts and seconds.
+
+It holds no secret, no message key and no name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 OBSERVED_VERSION = 1
-#: Longest word of DingTalk's that is kept, in characters.
+#: Maximum length of a text of DingTalk that is kept, in characters.
 MAX_WORD = 80
 
 Word = Annotated[str, Meta(max_length=MAX_WORD)]
@@ -18,52 +21,52 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class Question(StrEnum):
-    """What is asked, by what is done."""
+    """Questions of the probe, each named by the call that answers it."""
 
     DEAD_TOKEN = "dead_token"
-    """A call with a token that is none."""
+    """Call with an invalid token."""
     FIRST_RECALL = "first_recall"
-    """A group message is recalled the moment it was sent."""
+    """Recall of a group message at once after its send."""
     RECALL = "recall"
-    """The same until it worked, or did not for five seconds."""
+    """Last attempt of that recall, which succeeded or came 5 seconds after the send."""
     STATUS_AFTER_RECALL = "status_after_recall"
-    """The state of that message."""
+    """Status of that message after its recall."""
     SECOND_RECALL = "second_recall"
-    """It is recalled once more."""
+    """Second recall of that message."""
     FIRST_STATUS = "first_status"
-    """The state of a group message the moment it was sent."""
+    """Status of a second group message at once after its send."""
     ANY_STATUS = "any_status"
-    """The same as soon as there is one."""
+    """First status of that message that DingTalk has."""
     STATUS = "status"
-    """The same as soon as it is no longer being processed."""
+    """First status of that message other than ``PROCESSING``."""
     UNSCOPED_STATUS = "unscoped_status"
-    """The same, asked by its key alone."""
+    """Status of that message, queried by its key alone."""
     UNKNOWN_ROBOT = "unknown_robot"
-    """It is recalled by a robot that there is none of."""
+    """Recall of that message by a robot that does not exist."""
     TOO_MANY_KEYS = "too_many_keys"
-    """21 keys are recalled, all made up."""
+    """Recall of 21 made-up keys."""
     UNFIT_KEY = "unfit_key"
-    """It is recalled together with a made-up key."""
+    """Recall of that message together with a made-up key."""
     READ_STATUS = "read_status"
-    """A message to a person, after they had time to read it."""
+    """Status of a one-on-one message after the person had time to read it."""
     DUPLICATE_KEY = "duplicate_key"
-    """That message is recalled with its key twice in the call."""
+    """Recall of that message with its key twice in the call."""
     READ_STATUS_AFTER_RECALL = "read_status_after_recall"
-    """Its state and readers then."""
+    """Status and readers of that message after its recall."""
 
 
 class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One answer.
+    """Observed answer of DingTalk to one call.
 
-    :param status: HTTP status; 0 if there was no answer that can be read.
-    :param code: DingTalk's error code.
-    :param recalled: How often keys that were asked for stand in ``successResult``.
+    :param status: HTTP status; 0 if there was no readable answer.
+    :param code: DingTalk's error code; default empty.
+    :param recalled: Number of entries in ``successResult`` that the call named.
     :param failed: Reasons in ``failedResult``.
-    :param form: What ``failedResult`` is, if it holds something: ``map`` or ``list``.
-    :param missing: How many keys stand in neither.
-    :param send_status: ``sendStatus``.
-    :param readers: How many have read it.
-    :param after: Seconds that were waited after the send.
+    :param form: Type of ``failedResult``, ``map`` or ``list``; empty if it has no entries.
+    :param missing: Number of keys in neither list.
+    :param send_status: Value of ``sendStatus``; None for a recall.
+    :param readers: Number of readers; None for a recall.
+    :param after: Seconds waited after the send.
     """
 
     status: Count
@@ -78,11 +81,11 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
 
 class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All answers of one probe.
+    """All observed answers of one probe.
 
-    :param observed_at: UTC, ISO 8601.
-    :param region: Of the connection: DingTalk has two, which need not behave alike.
-    :param api_calls: What the probe cost.
+    :param observed_at: Time of the probe in UTC, ISO 8601.
+    :param region: Region of the connection. DingTalk has two, which may behave differently.
+    :param api_calls: Number of API calls that the probe made.
     """
 
     version: int = OBSERVED_VERSION
@@ -94,16 +97,16 @@ class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def write(self, path: Path) -> None:
         """Write the file.
 
-        :raises OSError: It cannot be written.
+        :raises OSError: If the file cannot be written.
         """
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
 def read_observed(path: Path) -> Observed:
-    """A file that a probe wrote.
+    """Read a file that a probe wrote.
 
-    :raises OSError: It cannot be read.
-    :raises ValueError: It is none, or of another version.
+    :raises OSError: If the file cannot be read.
+    :raises ValueError: If the file is invalid or has another version.
     """
     observed = msgspec.json.decode(path.read_bytes(), type=Observed)
     if observed.version != OBSERVED_VERSION:

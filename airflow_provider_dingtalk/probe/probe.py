@@ -1,6 +1,7 @@
-"""The probe: three messages to a test group and a test person, and what DingTalk answers to their recalls.
+"""Probe that sends three messages and records DingTalk's answers to their recalls.
 
-Each step does one thing that is documented nowhere, or that nobody has seen. What is sent is taken back.
+The messages go to a test group and a test person. Each step does one thing that is not documented or was not
+observed. The probe recalls all its messages.
 """
 
 from __future__ import annotations
@@ -33,21 +34,23 @@ from airflow_provider_dingtalk.messaging.receipts import iso
 from airflow_provider_dingtalk.probe.calls import RecallTooManyGroupMessages
 from airflow_provider_dingtalk.probe.observed import MAX_WORD, Observed, Question, Seen
 
-#: Seconds to wait before each look at something that may take a moment.
+#: Seconds to wait before each attempt, because DingTalk may not have processed a message at once.
 WAITS = (0.0, 2.0, 3.0)
 UNKNOWN_ROBOT = "no-such-robot-of-a-probe"
 _EXPIRED = "processQueryKey.expireTime"
 
 
 class Probe:
-    """One probe.
+    """Probe of one tenant.
 
-    :param client: Of the connection.
-    :param ask_with_no_token: Makes a call with a token that is none.
+    :param client: Client of the connection.
+    :param ask_with_no_token: Function that makes a call with an invalid token.
     :param group: ``openConversationId`` of the test group.
-    :param user: Id of the test person.
-    :param let_read: Returns when the person had time to read the message.
-    :param say: Told each step.
+    :param user: User id of the test person.
+    :param robot_code: Code of the robot that sends and recalls.
+    :param let_read: Function that returns once the person had time to read the message.
+    :param say: Function that is called with a text for each step.
+    :param clock: Clock to wait by; default the system's.
     """
 
     def __init__(
@@ -69,16 +72,16 @@ class Probe:
         self._say = say
         self._clock = clock or SystemClock()
         self._used: Counter[str] = Counter()
-        #: Keys of messages that are still there, by whether they went to the group.
+        #: Keys of the messages not yet recalled, of the group and of the person.
         self._group_keys: list[str] = []
         self._user_keys: list[str] = []
         self._names = [group, user, robot_code, UNKNOWN_ROBOT]
         self.seen: dict[Question, Seen] = {}
 
     async def run(self, region: str) -> Observed:
-        """Probe, and take back what was sent.
+        """Run all steps and recall the messages.
 
-        :raises DingTalkError: The app is refused, or nothing can be sent.
+        :raises DingTalkError: If DingTalk refuses the app, or no message can be sent.
         """
         try:
             await self._dead_token()
@@ -105,7 +108,7 @@ class Probe:
             await self._ask_with_no_token(QueryOtoMessage(robot_code=self._robot, process_query_key="none"))
         except ResponseError as error:
             self.seen[Question.DEAD_TOKEN] = Seen(status=error.status_code, code=self._word(error.code))
-        except Exception as error:  # the socket's own, too: nobody stands in between
+        except Exception as error:  # the client converts errors of the transport, but is not used here
             self._say(f"  no answer that can be read ({type(error).__name__}).")
 
     async def _recall_young(self) -> str:
@@ -139,7 +142,10 @@ class Probe:
         return key
 
     async def _recall_twice(self, key: str) -> None:
-        """With a message that is old enough: what is said of a young one has other reasons."""
+        """Recall a recalled message again.
+
+        Skipped if the first recall failed, because DingTalk refuses a message that is too young for another reason.
+        """
         if not self.seen[Question.RECALL].recalled:
             return
         self._say("Ask for the state of 1 of 3, and recall it again.")
@@ -157,7 +163,7 @@ class Probe:
         self.seen[Question.UNFIT_KEY] = await self._recall_in_group([key, made_up[0]])
 
     async def _let_ripen(self) -> None:
-        """Wait until a message sent now can be recalled and looked at, by what was seen before."""
+        """Wait for the delay after which recalls and queries worked before."""
         known = [
             self.seen[question].after for question in (Question.RECALL, Question.STATUS) if question in self.seen
         ]
@@ -181,7 +187,7 @@ class Probe:
         self.seen[Question.READ_STATUS_AFTER_RECALL] = await self._ask(query)
 
     async def _clean_up(self) -> None:
-        """Take back what is left, and say so where that fails."""
+        """Recall the remaining messages and report those that cannot be recalled."""
         if not (self._group_keys or self._user_keys):
             return
         self._say("Take back what is left.")
@@ -232,7 +238,7 @@ class Probe:
         return await self._ask(RecallOtoMessages(robot_code=self._robot, process_query_keys=list(keys)), keys)
 
     async def _ask(self, call: Endpoint[Any], keys: Sequence[str] = (), *, after: float = 0.0) -> Seen:
-        """Make a call, and take down what of its answer may be told."""
+        """Make a call and return the part of its answer that holds no ids."""
         try:
             result = await self._client.call(call, self._used, "probe")
         except AuthenticationError:
@@ -270,13 +276,13 @@ class Probe:
         return Seen(status=200, send_status=status, readers=readers, after=after)
 
     def _word(self, text: str) -> str:
-        """A word of DingTalk's without anything that names a message, a robot or a person."""
+        """Remove ids of messages, robots and people from a text of DingTalk."""
         for name in sorted(self._names, key=len, reverse=True):
             text = text.replace(name, "…")
         return "".join(char for char in text if char.isprintable())[:MAX_WORD]
 
     def _made_up(self, key: str) -> str:
-        """A key of the same form that DingTalk never gave."""
+        """Return a key of the same form that DingTalk never issued."""
         made_up = base64.b64encode(os.urandom(max(len(key) * 3 // 4, 16))).decode()[: len(key)]
         self._names.append(made_up)
         return made_up
