@@ -1,8 +1,8 @@
-"""A DingTalk for the laptop: keeps state, refuses what DingTalk refuses, and fails on demand.
+"""Local DingTalk emulator with state, DingTalk's API errors, and fault injection.
 
-``python -m airflow_provider_dingtalk.sandbox`` starts it; :mod:`.testing` starts it inside a test. It is
-written from DingTalk's pages and knows :mod:`airflow_provider_dingtalk.api.endpoints`, never the client.
+``python -m airflow_provider_dingtalk.sandbox`` starts it; :mod:`.testing` starts it inside a test. It follows
+DingTalk's pages and imports :mod:`airflow_provider_dingtalk.api.endpoints`, never the client.
 
-Marks used in its docstrings: *documented* (a page of DingTalk says so; not observed by us) and *our
-choice* (no page says; where a client could care, a switch of :class:`.behaviour.Behaviour` selects the other).
+Its docstrings use two marks. *Documented*: a page of DingTalk says so, and it was not observed. *Our choice*: no
+page says so; if it matters to a client, a switch of :class:`.behaviour.Behaviour` selects the alternative.
 """

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_dingtalk.sandbox``: a DingTalk on this machine."""
+"""Entry point ``python -m airflow_provider_dingtalk.sandbox``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PORT = 8848
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; gives the exit status."""
+    """Serve until a signal ends the server, and return the exit status."""
     parser = _parser()
     options = parser.parse_args(argv)
     if not options.expose and not is_loopback(options.host):
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scheme = "https" if options.tls_cert else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     url = f"{scheme}://{host}:{sock.getsockname()[1]}"
-    # Uvicorn raises the signal that ended it once more: with a handler of our own the exit status is 0, not 143.
+    # Uvicorn raises the signal that ended it again, so without these handlers the exit status would be 143, not 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key} if options.tls_cert else {}

@@ -1,4 +1,4 @@
-"""What goes back over the wire."""
+"""HTTP answers of the sandbox, and exceptions for requests without an answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ THROTTLE_CODES = ("QpsLimit", "QpmLimit", "90018", "90002", "90019")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer.
+    """HTTP answer to a request.
 
-    :param code: ``ok``, DingTalk's code, or the type of the fault that made it; for the journal.
-    :param headers: Headers besides ``content-type`` and ``content-length``.
-    :param data: The body as data, when it is JSON.
+    :param code: ``ok``, DingTalk's code, or the type of the fault that made the answer; for the journal.
+    :param headers: Headers in addition to ``content-type`` and ``content-length``.
+    :param data: Body as data, if it is JSON; default None.
     """
 
     status: int
@@ -32,12 +32,15 @@ class Answer:
 
     @property
     def throttled(self) -> bool:
-        """Whether the gateway said: too many calls at once."""
+        """Throttling flag: the gateway refused the call because there were too many."""
         return self.code != OK and any(code in self.code for code in THROTTLE_CODES)
 
 
 class Cut(Exception):
-    """Nothing goes back: the connection is cut. ``reset``: by a TCP reset."""
+    """Request that ends with a cut connection and no answer.
+
+    :param reset: Cut the connection by a TCP reset.
+    """
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__("cut")
@@ -45,15 +48,15 @@ class Cut(Exception):
 
 
 class Gone(Exception):
-    """Nothing goes back: the client did not wait for it."""
+    """Request without an answer, because the client disconnected before."""
 
 
 def good(data: Any) -> Answer:
-    """A good answer."""
+    """Return an answer of HTTP 200 with JSON."""
     return Answer(200, msgspec.json.encode(data), data=data)
 
 
 def refused(refusal: Refusal, request_id: str, headers: dict[str, str] | None = None) -> Answer:
-    """A refusal in the envelope of its host."""
+    """Return an API error in the JSON form of its host."""
     body = msgspec.json.encode(refusal.body(request_id))
     return Answer(refusal.status, body, refusal.code, headers=tuple((headers or {}).items()))

@@ -1,7 +1,9 @@
-"""The sandbox as an ASGI application: DingTalk's two hosts on one port, and the control door beside them.
+"""ASGI application with DingTalk's two hosts and the control API.
 
-A call passes DingTalk's gateway first (token, calls per second, calls per month), then the checks of its
-page, then takes effect. Faults strike before all that, or after it.
+All of them share one port.
+
+A call first passes DingTalk's gateway (token, calls per second, calls per month). It then passes the checks of its
+page and takes effect. Faults apply before all these steps, or after them.
 """
 
 from __future__ import annotations
@@ -57,25 +59,28 @@ HANDLERS: dict[type[e.Endpoint[Any]], Handler] = {
     e.GetCorpAccessToken: tokens.corp_access_token,
 }
 
-#: Parts of a second in which a trickling body is sent.
+#: Number of parts a second in which a trickling body is sent.
 TRICKLE_STEPS = 10
 
 
 def create_app(world: World) -> Starlette:
-    """The sandbox over a world: every API of ``endpoints.ENDPOINTS``, and ``/_sandbox/`` with its page."""
+    """Create the application for a sandbox state.
+
+    It serves every API of ``endpoints.ENDPOINTS``, and ``/_sandbox/`` with its page.
+    """
     control = Mount("/_sandbox", routes=[*console_routes(), *control_routes(world)])
     return Starlette(routes=[control, Route("/{path:path}", Platform(world))])
 
 
 class Platform:
-    """DingTalk's open platform."""
+    """ASGI application of DingTalk's open platform."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.endpoints = {(api.http.method, api.http.path): api for api in e.ENDPOINTS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one request."""
+        """Handle one request."""
         incoming = await _read(scope, receive)
         endpoint = self.endpoints.get((incoming.method, incoming.path))
         if endpoint is None:
@@ -97,7 +102,7 @@ class Platform:
         await _respond(call, answer, scope, receive, send)
 
     async def _no_such_path(self, incoming: Incoming, send: Send) -> None:
-        # Both hosts share the port, so the path tells which one was meant.
+        # Both hosts share the port, so only the path names the host.
         refusal = refusals.no_such_path(old_host=not incoming.path.startswith(("/v1.0", "/v2.0")))
         seq, calls = self.world.journal.arrive("?")
         calls.refused += 1
@@ -107,7 +112,7 @@ class Platform:
         await _start(refused(refusal, self.world.request_id()), send)
 
     async def _answer(self, call: Call, incoming: Incoming, receive: Receive) -> Answer:
-        """The answer to a call, faults included."""
+        """Return the answer to a call, with its faults applied."""
         unreadable = None
         try:
             read_fields(call, incoming)
@@ -124,7 +129,7 @@ class Platform:
         return await mischief.strike(call, "after", receive) or mischief.spoil(call, answer)
 
     def _carry_out(self, call: Call, unreadable: Refusal | None) -> dict[str, Any]:
-        """Through the gateway and the checks to the effect."""
+        """Pass a call through gateway and checks, and apply its effect."""
         behaviour, now = self.world.behaviour, self.world.time()
         if call.endpoint.http.auth is not e.Auth.NONE:
             call.app = tokens.app_of(call)
@@ -140,7 +145,7 @@ class Platform:
         return HANDLERS[call.endpoint](call)
 
     def _note(self, call: Call, seq: int, calls: Calls, answer: Answer | None) -> None:
-        """Write the call down. ``answer`` is ``None`` when the connection is cut instead."""
+        """Write a call to the journal, without ``answer`` for a cut connection."""
         if answer is None:
             calls.cut += 1
         else:
@@ -172,7 +177,7 @@ async def _read(scope: Scope, receive: Receive) -> Incoming:
 
 
 async def _start(answer: Answer, send: Send, body: bytes | None = None) -> None:
-    """Send the head of an answer and as much of its body as ``body`` says; all of it by default."""
+    """Send an answer's head and ``body``, by default the whole body."""
     headers = [("content-type", answer.content_type), ("content-length", str(len(answer.body))), *answer.headers]
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
@@ -181,7 +186,7 @@ async def _start(answer: Answer, send: Send, body: bytes | None = None) -> None:
 
 
 async def _respond(call: Call, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send an answer, slowly or not to the end when a fault wants it so."""
+    """Send an answer, slowly or partly if a fault applies."""
     for truncate in actions(call.rules, Truncate):
         await _start(answer, send, answer.body[: truncate.bytes])
         await wire.cut(scope, receive, flush=True)

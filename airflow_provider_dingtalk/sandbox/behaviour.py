@@ -1,4 +1,4 @@
-"""The sandbox's switches: how DingTalk behaves where its pages are silent, and how busy and slow it is."""
+"""Switches of the sandbox for undocumented behaviour, limits and delays."""
 
 from __future__ import annotations
 
@@ -15,60 +15,65 @@ Code = Annotated[str, Meta(min_length=1, max_length=80)]
 
 
 class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All switches. Defaults are what the pages say, or what they suggest.
+    """Switches of the sandbox. Defaults follow DingTalk's pages, or what they suggest.
 
-    :param calls_per_second: Calls let through per app and API within a second; 0 lets all through.
-        20 is documented for a standard organisation.
-    :param throttle_window: Our choice ``fixed``: a new allowance at every full second. ``sliding``: no more
-        than the allowance within any one second.
-    :param throttle_tokens: Whether the token APIs are throttled too: how often they may be called is undocumented.
-    :param calls_per_month: Calls the organisation has per calendar month (UTC+8); ``None`` for no limit. Throttled
-        calls and the token APIs do not count (documented).
-    :param token_seconds: Life of an access token in seconds; 7200 is documented.
-    :param corp_token_renewal: Undocumented: whether the old token of a third-party app outlives a new one.
-    :param dead_token_status: HTTP status of a dead token on the new host; 400 was seen, where 401 is documented
-        for such errors in general.
-    :param dead_token_code: Its code.
-    :param already_recalled: Undocumented: the answer to a second recall. ``success``; ``failed``: in
-        ``failedResult``; ``omitted``: in neither list; ``not_revoke_all``: HTTP 400 ``notRevoke.all.messages``
-        after the rest of the batch is recalled; ``refused``: HTTP 400 for the whole batch. DINGs and work
-        notifications know success and refusal only.
-    :param already_recalled_reason: Undocumented: the reason or code of that. ``SYSTEM_ERROR`` is the only one on
-        a page of DingTalk's.
-    :param failed_result_form: Claimed by users: ``failedResult`` is a list of objects and no map.
-    :param duplicate_keys: Undocumented: a key that is named twice in a call is reported ``once`` or ``twice``, or
-        the call is ``refused``.
-    :param duplicate_keys_code: The code of that refusal.
-    :param unfit_keys: Undocumented: what an unknown, foreign or expired key does. ``whole_batch``: nothing of the
-        batch is recalled, HTTP 400 with the code (the error tables suggest it); ``per_key``: the key is in
-        ``failedResult`` with the code as reason.
-    :param unknown_key_code: The code for a key that DingTalk never gave.
-    :param unknown_robot_code: The code for a recall with a robot that there is none of: the pages list several.
-    :param unknown_robot_query_code: The code for a query with a robot that there is none of; the page of private
-        chats lists ``resource.not.found`` too.
-    :param foreign_robot_code: The code for a robot of another app, in recalls and queries; ``None``: that of each
-        page. The pages of private chats list ``unauthorized`` too.
-    :param foreign_conversation_code: The code for a conversation of another organisation, in recalls and queries;
-        ``None``: that of each page. The page of private chats lists ``auth.error`` too.
-    :param max_keys: Keys taken in one recall call; 20 is documented.
-    :param recall_window_hours: Undocumented: hours in which group and private-chat messages can be recalled;
-        ``None`` for ever. One-on-one messages and work notifications have 24 hours (documented).
-    :param recall_too_early_seconds: Claimed by users: for so many seconds after a send, a recall of it fails
-        with ``SYSTEM_ERROR`` in ``failedResult``.
-    :param processing_seconds: Seconds for which a new message is ``PROCESSING``.
-    :param status_delay_seconds: Seconds until a query finds the message; before, ``processQueryKey.expireTime``.
-    :param status_window_hours: Undocumented: hours in which group and private-chat messages can be queried;
-        ``None`` for ever. One-on-one messages have 24 hours (documented).
-    :param status_after_recall: What a query tells of a recalled message. ``recalled``: ``RECALLED`` (documented);
-        ``unchanged``: what it told before; ``no_status``: ``processQueryKey.expireTime``.
-    :param readers_after_recall: Undocumented: whether it still tells who had read it.
-    :param query_scope: The pages call robot and conversation of a query optional and list codes for both missing.
-        ``optional`` takes the query by key alone (documented), ``required`` refuses it.
-    :param unknown_receivers: Documented: a one-on-one send lists people that there are none of, ``listed``. Not
-        observed, reported by users: it refuses the whole call with ``staffId.notExisted``, ``refused``.
-    :param repeat_filter: Documented: a work notification equal to an earlier one of the day does not reach the
-        same person; the send is still answered with ``errcode`` 0.
-    :param phone_dings_left: DINGs by SMS or telephone that are paid for; ``None`` for any number.
+    :param calls_per_second: Calls allowed per app and API within a second; default 20, as documented for a
+        standard organisation. 0 allows any number.
+    :param throttle_window: Throttling window; our choice ``fixed`` is the default, with a new allowance at every
+        full second. ``sliding`` allows no more than the allowance within any one second.
+    :param throttle_tokens: Throttle the token APIs too; default False. Their rate limit is undocumented.
+    :param calls_per_month: Quota of the organisation per calendar month (UTC+8); default None for no limit.
+        Throttled calls and the token APIs do not count (documented).
+    :param token_seconds: Life of an access token in seconds; default 7200, as documented.
+    :param corp_token_renewal: Effect of a third-party app's new token on the old one (undocumented); ``keeps_old``
+        (default) or ``revokes_old``.
+    :param dead_token_status: HTTP status for a dead token on the new host; default 400, which was observed,
+        whereas 401 is documented for such errors in general.
+    :param dead_token_code: Code for a dead token on the new host.
+    :param already_recalled: Answer to a second recall (undocumented). ``success`` is the default; with ``failed``
+        the key is in ``failedResult``, with ``omitted`` in neither list. ``not_revoke_all`` is HTTP 400
+        ``notRevoke.all.messages`` after the rest of the batch is recalled, ``refused`` HTTP 400 for the whole
+        batch. DINGs and work notifications have success and refusal only.
+    :param already_recalled_reason: Reason or code of that answer (undocumented). ``SYSTEM_ERROR``, the default, is
+        the only one on a page of DingTalk.
+    :param failed_result_form: Form of ``failedResult``; ``map`` (default), or ``list`` of objects as claimed by
+        users.
+    :param duplicate_keys: Answer to a key that a call names twice (undocumented); the key is reported ``once``
+        (default) or ``twice``, or the call is ``refused``.
+    :param duplicate_keys_code: Code of that refusal.
+    :param unfit_keys: Effect of an unknown, foreign or expired key (undocumented). With ``whole_batch`` (default)
+        nothing of the batch is recalled and the answer is HTTP 400 with the code, as the error tables suggest.
+        With ``per_key`` the key is in ``failedResult`` with the code as reason.
+    :param unknown_key_code: Code for a key that DingTalk never issued.
+    :param unknown_robot_code: Code for a recall with an unknown robot; the pages list several.
+    :param unknown_robot_query_code: Code for a query with an unknown robot; the page of private chats lists
+        ``resource.not.found`` too.
+    :param foreign_robot_code: Code for a robot of another app in recalls and queries; default None for that of
+        each page. The pages of private chats list ``unauthorized`` too.
+    :param foreign_conversation_code: Code for a conversation of another organisation in recalls and queries;
+        default None for that of each page. The page of private chats lists ``auth.error`` too.
+    :param max_keys: Maximum number of keys in a recall call; default 20, as documented.
+    :param recall_window_hours: Recall window of group and private-chat messages in hours (undocumented); default
+        None for no limit. One-on-one messages and work notifications have 24 hours (documented).
+    :param recall_too_early_seconds: Seconds after a send in which a recall fails with ``SYSTEM_ERROR`` in
+        ``failedResult``, as claimed by users; default 0.
+    :param processing_seconds: Seconds for which a new message is ``PROCESSING``; default 0.
+    :param status_delay_seconds: Seconds until a query finds the message; default 0. Before, the answer is
+        ``processQueryKey.expireTime``.
+    :param status_window_hours: Hours in which group and private-chat messages can be queried (undocumented);
+        default None for no limit. One-on-one messages have 24 hours (documented).
+    :param status_after_recall: Answer to a query for a recalled message; ``recalled`` (default) is ``RECALLED``
+        (documented), ``unchanged`` the status before, ``no_status`` the code ``processQueryKey.expireTime``.
+    :param readers_after_recall: Readers of a recalled message in a query (undocumented); ``kept`` (default) or
+        ``gone``.
+    :param query_scope: Need for robot and conversation in a query. The pages call both optional and list codes for
+        both missing. ``optional`` (default) accepts a query by key alone (documented), ``required`` refuses it.
+    :param unknown_receivers: Answer to a one-on-one send to unknown people. ``listed`` (default) lists them
+        (documented). ``refused`` refuses the whole call with ``staffId.notExisted`` (reported by users, not
+        observed).
+    :param repeat_filter: Withhold a work notification that equals an earlier one of the day from the same person,
+        with ``errcode`` 0 for the send (documented); default True.
+    :param phone_dings_left: Number of paid DINGs by SMS or telephone; default None for any number.
     """
 
     calls_per_second: Annotated[int, Meta(ge=0)] = 20
@@ -104,15 +109,22 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     phone_dings_left: Annotated[int, Meta(ge=0)] | None = None
 
     def changed(self, changes: Mapping[str, Any]) -> Behaviour:
-        """A copy with some switches set, by name.
+        """Return a copy with some switches changed.
 
-        :raises msgspec.ValidationError: There is no such switch, or it has no such value.
+        :param changes: New values by name of the switch.
+        :raises msgspec.ValidationError: If there is no such switch, or a value is invalid.
         """
         return msgspec.convert({**msgspec.to_builtins(self), **changes}, Behaviour)
 
 
 def parse_switch(text: str) -> tuple[str, Any]:
-    """``name=value`` of the command line as a pair; values are JSON, or text when they are not."""
+    """Parse ``name=value`` of the command line.
+
+    A value that is not valid JSON is text.
+
+    :returns: Name and value.
+    :raises ValueError: If the form or the name is invalid.
+    """
     name, separator, value = text.partition("=")
     if not separator or name not in Behaviour.__struct_fields__:
         raise ValueError(f"expected name=value with a name of {', '.join(Behaviour.__struct_fields__)}: {text!r}")

@@ -1,4 +1,4 @@
-"""One request as the sandbox understands it: its API, its fields, its app, and the faults that strike it."""
+"""Parsed request with its API, fields, app, and the faults that apply."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TOKEN_HEADER = b"x-acs-dingtalk-access-token"
 #: Fields that name one message.
 ONE_KEY = frozenset({"processQueryKey", "openDingId", "task_id", "msg_task_id"})
 
-#: What comes of text that is no JSON, no UTF-8, or nested a thousand deep.
+#: Errors of a text that is not JSON, not UTF-8, or nested too deeply.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as it came over the wire."""
+    """HTTP request as received."""
 
     method: str
     path: str
@@ -35,11 +35,11 @@ class Incoming:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """A request to one API.
+    """Request to one API.
 
-    :param app: The app that the token belongs to; absent where no token is needed.
-    :param request: The fields as the endpoint's struct, once they are checked.
-    :param rules: Faults that strike this call.
+    :param app: App that the token belongs to; None if no token is needed.
+    :param request: Fields as the endpoint's struct, once they are checked.
+    :param rules: Rules of the faults that apply to this call.
     """
 
     world: World
@@ -52,60 +52,60 @@ class Call:
 
     @property
     def old_host(self) -> bool:
-        """Whether this is an API of the old host."""
+        """Host flag: True for an API of the old host."""
         return self.endpoint.http.host is Host.OAPI
 
     @property
     def api(self) -> str:
-        """The path without version."""
+        """Path of the API without its version."""
         return name_of(self.endpoint)
 
     @property
     def client(self) -> App:
-        """The app that calls; there is one behind every token."""
+        """App that makes the call, known once its token is checked."""
         if self.app is None:
             raise RuntimeError("the token was not checked")
         return self.app
 
     def key_count(self) -> int:
-        """How many message keys the request names."""
+        """Count the message keys that the request names."""
         keys = self.fields.get("processQueryKeys")
         if isinstance(keys, list):
             return len(keys)
         return int(not ONE_KEY.isdisjoint(self.fields))
 
-    # ── What faults want of a recall ──
+    # ── Faults of a recall ──
 
     def refuse_poisoned(self, keys: list[str]) -> None:
-        """Refuse the batch when a fault has poisoned one of its keys."""
+        """Refuse the batch if a fault applies to one of its keys."""
         for action in actions(self.rules, PoisonKeys):
             if action.of(keys):
                 raise Refusal(action.code, "injected fault")
 
     def spared(self, keys: list[str]) -> dict[str, str]:
-        """Keys that a fault keeps from being recalled, with the reasons to give."""
+        """Return the keys that a fault fails, with their reasons."""
         return {key: action.reason for action in actions(self.rules, FailKeys) for key in action.of(keys)}
 
     def forgotten(self, keys: list[str]) -> set[str]:
-        """Keys that a fault keeps from being recalled and from being mentioned."""
+        """Return the keys that a fault neither recalls nor reports."""
         return {key for action in actions(self.rules, OmitKeys) if not action.recalled for key in action.of(keys)}
 
     def only_first(self) -> int | None:
-        """How many keys a fault allows to be recalled before the call fails."""
+        """Return the number of keys recalled before a fault fails the call."""
         return min((action.first for action in actions(self.rules, Partial)), default=None)
 
 
 def read_fields(call: Call, incoming: Incoming) -> None:
-    """Set the fields and the token of a call from what came over the wire.
+    """Set the fields and token of a call from the received request.
 
-    :raises Refusal: The body is not what the host takes.
+    :raises Refusal: If the host does not accept the body.
     """
     query = dict(parse_qsl(incoming.query, keep_blank_values=True))
     if not call.old_host:
         call.token = incoming.headers.get(TOKEN_HEADER, b"").decode("latin-1") or None
         call.fields = query if incoming.method == "GET" else _json_object(call, incoming.body)
         return
-    # The gateway looks for the token before anybody reads the rest.
+    # The gateway checks the token first, so an unreadable body must not hide it.
     call.token = query.pop("access_token", "") or None
     body = _old_body(incoming)
     in_body = body.pop("access_token", None)
@@ -117,14 +117,14 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except _UNREADABLE as error:
-        # The pages of the sends have a code of their own for it.
+        # The pages of the sends name a different code for it.
         sends_template = call.endpoint.http.effect is Effect.SEND and "Messages" in call.api
         code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
         raise Refusal(code, "the body is no JSON object") from error
 
 
 def _old_body(incoming: Incoming) -> dict[str, Any]:
-    """The fields of a form or of JSON: the old host takes either (observed by others)."""
+    """Parse a form or JSON; the old host accepts both (observed by others)."""
     is_form = b"form-urlencoded" in incoming.headers.get(b"content-type", b"")
     if not is_form and incoming.body.lstrip().startswith(b"{"):
         try:
@@ -133,7 +133,7 @@ def _old_body(incoming: Incoming) -> dict[str, Any]:
             raise OldRefusal(40035, "the body is no JSON object") from error
     fields: dict[str, Any] = dict(parse_qsl(incoming.body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
-        # Text that is no JSON stays text, and is refused with the other fields.
+        # Text that is not valid JSON stays text, so the check of the fields refuses it.
         with suppress(*_UNREADABLE):
             fields["msg"] = msgspec.json.decode(fields["msg"])
     return fields

@@ -1,4 +1,4 @@
-"""Are the fields of a call what its page asks for? Each page has its own codes for what is missing or too much."""
+"""Checks of a call's fields, with each page's codes for invalid fields."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SEND = {
     "coolAppCode": "invalidParameter.robotCode.coolApp",
 }
 
-#: Code by API and field for a field that is absent or empty; all others are refused as bad parameters.
+#: Code for an absent or empty field, by API and field. All other fields are refused as bad parameters.
 _MISSING: dict[type[e.Endpoint[Any]], dict[str, str]] = {
     e.RecallGroupMessages: _RECALL,
     e.RecallPrivateChatMessages: _RECALL,
@@ -62,34 +62,34 @@ _MISSING: dict[type[e.Endpoint[Any]], dict[str, str]] = {
     },
 }
 
-#: APIs whose pages tell an empty ``robotCode`` from an absent one.
+#: APIs whose pages name different codes for an empty and an absent ``robotCode``.
 _EMPTY_ROBOT = (e.QueryOtoMessage, e.SendGroupMessage, e.SendPrivateChatMessage)
 _QUERIES = (e.QueryGroupMessage, e.QueryPrivateChatMessage)
 
 
 @cache
 def _shape(endpoint: type[e.Endpoint[Any]]) -> tuple[tuple[str, bool], ...]:
-    """Wire name of each field, and whether it is required."""
+    """List the name of each field in JSON and its required flag."""
     return tuple((f.encode_name, f.required) for f in msgspec.structs.fields(endpoint))
 
 
 def checked(call: Call) -> e.Endpoint[Any]:
-    """The fields of a call as the struct of its endpoint.
+    """Convert the fields of a call to the struct of its endpoint.
 
-    Unknown fields are refused as bad parameters. That is our strictness: DingTalk may let them pass.
+    Unknown fields are refused as bad parameters (our choice; DingTalk may accept them).
 
-    :raises Refusal: A field is missing, too long, unknown, or of the wrong type.
+    :raises Refusal: If a field is missing, too long, unknown, or of the wrong type.
     """
     _refuse_missing(call)
     _refuse_excess(call)
     given = {name: value for name, value in call.fields.items() if value is not None and value != ""}
-    # The switch may let more keys through than the documented limit, which stands in the struct.
+    # The switch may allow more keys than the struct's documented limit, so keys beyond the limit are added later.
     keys: Any = given.get("processQueryKeys")
     spare = keys[e.MAX_KEYS_PER_RECALL :] if _longer(keys, e.MAX_KEYS_PER_RECALL) else []
     if spare:
         given["processQueryKeys"] = keys[: e.MAX_KEYS_PER_RECALL]
     try:
-        # The old host and queries have text only, so numbers may come as text there.
+        # The old host receives text only, so numbers may be text there.
         request: e.Endpoint[Any] = msgspec.convert(given, call.endpoint, strict=not call.old_host)
         all_keys = msgspec.convert(keys, list[str]) if spare else []
     except msgspec.ValidationError as error:
@@ -133,5 +133,5 @@ def _longer(value: object, limit: int) -> bool:
 
 
 def _bad_parameter(call: Call, detail: str) -> Refusal:
-    # What the old host says to a parameter that is not there is on no page of these APIs: 40035 is our choice.
+    # No page of these APIs names the old host's code for a missing parameter, so 40035 is our choice.
     return OldRefusal(40035, f"invalid parameter: {detail}") if call.old_host else Refusal(PARAM_INVALID, detail)

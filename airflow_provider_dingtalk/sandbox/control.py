@@ -1,4 +1,4 @@
-"""The control door ``/_sandbox/``: see the truth, move the clock, plant messages, order faults. No login."""
+"""Control API ``/_sandbox/`` for snapshots, clock, messages and faults, without a login."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
 
 class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Move the clock by so many seconds; negative moves it back."""
+    """Control request that moves the clock.
+
+    :param advance: Seconds to move it by; negative moves it back.
+    """
 
     advance: float
 
@@ -37,7 +40,7 @@ Work = Callable[[World, Request, bytes], Any]
 
 
 def control_routes(world: World) -> list[Route]:
-    """The routes of the control door over a world."""
+    """Create the routes of the control API for a sandbox state."""
     doors: list[tuple[str, str, Work]] = [
         ("GET", "/truth", lambda w, r, b: views.truth(w, brief=r.query_params.get("brief") in ("1", "true"))),
         ("GET", "/journal", lambda w, r, b: views.journal(w, int(r.query_params.get("since", "0")))),
@@ -91,14 +94,14 @@ def _post_faults(world: World, request: Request, body: bytes) -> dict[str, Any]:
 
 
 def _delete_faults(world: World, request: Request, body: bytes) -> dict[str, Any]:
-    """Take the rules out of force, and say one last time how often each fired."""
+    """Remove all rules and return them with their counts."""
     rules = world.faults.rules
     world.faults.replace([])
     return {"faults": rules}
 
 
 def _rules(body: bytes) -> list[Any]:
-    """One rule, a list of rules, or ``{"faults": [...]}`` as ``GET`` gives it."""
+    """Parse one rule, a list of rules, or ``{"faults": [...]}`` from ``GET``."""
     given = msgspec.json.decode(body)
     if isinstance(given, dict):
         given = given.get("faults", [given])

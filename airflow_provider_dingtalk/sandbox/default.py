@@ -1,4 +1,4 @@
-"""The company that a fresh sandbox holds."""
+"""Default organisation of a fresh sandbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_dingtalk.sandbox.state import App, Conversation, World
 CLIENT_ID = "dingsandbox"
 CLIENT_SECRET = "sandbox-secret"
 AGENT_ID = 1000
-#: DingTalk gives the robot of an internal app the app's client id as its code.
+#: The code of an internal app's robot is the app's client id.
 ROBOT_CODE = CLIENT_ID
 OTHER_CLIENT_ID = OTHER_ROBOT_CODE = "dingother"
 OTHER_CLIENT_SECRET = "other-secret"
@@ -25,12 +25,15 @@ COOL_APP_CODE = "COOLAPP-1"
 GROUPS = ("cidgroup1", "cidgroup2", "cidgroup3")
 PRIVATE_CHAT = "cidprivate1"
 PEOPLE = 60
-#: DingTalk's number of the department that everybody is in.
+#: DingTalk's id of the department that contains all people.
 ROOT_DEPARTMENT = 1
 
 
 def furnish(world: World) -> None:
-    """Fill an empty world: two internal apps, a third-party app, three groups, a private chat and 60 people."""
+    """Fill an empty state with the default organisation.
+
+    It has two internal apps, a third-party app, three groups, a private chat and 60 people.
+    """
     _add_apps(world)
     everybody = tuple(world.crowd(PEOPLE))
     world.departments[ROOT_DEPARTMENT] = everybody
@@ -73,10 +76,10 @@ def _add_apps(world: World) -> None:
 def default_world(
     *, seed: int | None = None, now: Callable[[], float] = time.time, behaviour: Behaviour | None = None
 ) -> World:
-    """A world with the default company.
+    """Create a sandbox state with the default organisation.
 
-    :param seed: Makes keys, tokens and the chances of faults repeat from run to run.
-    :param now: The clock below the sandbox's own, in seconds since 1970.
-    :param behaviour: The switches to start with.
+    :param seed: Seed that makes keys, tokens and random faults repeatable; default None for random ones.
+    :param now: Clock below the sandbox's own, in seconds since 1970; default ``time.time``.
+    :param behaviour: Switches to start with; default all defaults.
     """
     return World(furnish, seed=seed, now=now, start_behaviour=behaviour or Behaviour())

@@ -1,4 +1,4 @@
-"""DINGs: urgent messages by a robot, in the app, by SMS or by telephone."""
+"""DINGs: urgent robot messages in the app, by SMS or by telephone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ IN_THE_APP = 1
 
 
 def send_ding(call: Call) -> dict[str, Any]:
-    """Send a DING. Receivers who do not exist are in ``failedList``; when nobody is left, the call is refused."""
+    """Send a DING.
+
+    Unknown receivers are in ``failedList``. If all receivers are unknown, the call is refused.
+    """
     request, world = call.request, call.world
     robots.own_robot(call, request.robot_code, robots.DING)
     users = list(dict.fromkeys(request.receiver_user_id_list))
@@ -38,7 +41,10 @@ def send_ding(call: Call) -> dict[str, Any]:
 
 
 def recall_ding(call: Call) -> dict[str, Any]:
-    """Recall a DING, with the robot that sent it. A second recall is refused if the switch says so."""
+    """Recall a DING of the same robot.
+
+    A second recall is refused unless ``already_recalled`` is ``success``.
+    """
     request, world = call.request, call.world
     robots.own_robot(call, request.robot_code, robots.RobotCodes(unknown=EXCEPTION, foreign=EXCEPTION))
     message = world.messages.get(request.open_ding_id)
@@ -50,12 +56,12 @@ def recall_ding(call: Call) -> dict[str, Any]:
     return {"openDingId": message.key}
 
 
-#: The one code that the page of the recall has for everything but bad parameters.
+#: Only code on the recall's page, except those for bad parameters.
 EXCEPTION = "recall.ding.exception"
 
 
 def _pay(call: Call, receivers: int) -> None:
-    """DINGs by SMS and telephone go to 20 people at most and cost money."""
+    """Charge DINGs by SMS or telephone, for at most 20 receivers."""
     if receivers > MAX_USERS_PER_PHONE_DING:
         raise Refusal("ding.receivercount.limit", "too many receivers for SMS or telephone")
     left = call.world.behaviour.phone_dings_left

@@ -1,7 +1,8 @@
-"""Faults on demand: rules that say which calls are struck, when, and by what.
+"""Fault injection by rules, which select calls and name an action.
 
-A rule is plain JSON, see :class:`Rule`; its ``action`` is one of the structs here, chosen by ``type``.
-``when`` says on which side of the effect the fault strikes: ``before``, DingTalk did nothing; ``after``, it did.
+A rule is plain JSON, see :class:`Rule`. Its ``action`` is one of the structs here, selected by ``type``. With
+``when`` set to ``before`` the fault applies before the effect, so DingTalk did nothing; with ``after`` the effect
+took place.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What a fault does."""
+    """Action of a fault."""
 
     @property
     def type(self) -> str:
-        """The name of the action in rules, such as ``drop``."""
+        """Name of the action in rules, such as ``drop``."""
         return str(self.__struct_config__.tag)
 
 
@@ -29,9 +30,11 @@ class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
 
 class Delay(Action, frozen=True, kw_only=True, tag="delay"):
-    """Wait, then go on as if nothing were.
+    """Delay of the answer, which is then unchanged.
 
-    A client that gives up waiting ``before`` the effect prevents it; not so with ``although_gone``.
+    A client that disconnects during a delay ``before`` the effect prevents the effect, unless ``although_gone``.
+
+    :param seconds: Delay in seconds.
     """
 
     seconds: Annotated[float, Meta(ge=0)]
@@ -39,19 +42,25 @@ class Delay(Action, frozen=True, kw_only=True, tag="delay"):
 
 
 class Drop(Action, frozen=True, kw_only=True, tag="drop"):
-    """Cut the connection without an answer. ``reset``: by a TCP reset."""
+    """Cut connection without an answer.
+
+    :param reset: Cut it by a TCP reset; default False.
+    """
 
     reset: bool = False
 
 
 class Truncate(Action, frozen=True, kw_only=True, tag="truncate"):
-    """Announce the whole body, send so many bytes of it, cut the connection. The effect takes place."""
+    """Cut connection after a part of the announced body. The effect takes place.
+
+    :param bytes: Number of bytes that are sent.
+    """
 
     bytes: Count
 
 
 class Trickle(Action, frozen=True, kw_only=True, tag="trickle"):
-    """Send the body slowly. The effect takes place."""
+    """Slowly sent body. The effect takes place."""
 
     bytes_per_second: Annotated[float, Meta(gt=0)]
 
@@ -60,11 +69,12 @@ class Trickle(Action, frozen=True, kw_only=True, tag="trickle"):
 
 
 class Status(Action, frozen=True, kw_only=True, tag="status"):
-    """An error as DingTalk words it.
+    """API error in the form of DingTalk.
 
-    :param status: HTTP status; the old host answers 200 whatever it is.
-    :param errcode: Number on the old host, and ``wrapped`` whether in ``sub_code`` under 88.
-    :param headers: Extra headers, such as ``Retry-After``.
+    :param status: HTTP status of the new host; the old host always answers 200. Default 500.
+    :param errcode: Error number of the old host; default 500.
+    :param wrapped: Put the number into ``sub_code`` under ``errcode`` 88; default False.
+    :param headers: Additional headers, such as ``Retry-After``.
     """
 
     status: Annotated[int, Meta(ge=200, le=599)] = 500
@@ -76,14 +86,14 @@ class Status(Action, frozen=True, kw_only=True, tag="status"):
 
 
 class Html(Action, frozen=True, kw_only=True, tag="html"):
-    """A page of HTML, as proxies send."""
+    """HTML page, as proxies send it."""
 
     status: Annotated[int, Meta(ge=200, le=599)] = 502
     html: str = "<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
 
 
 class Body(Action, frozen=True, kw_only=True, tag="body"):
-    """Any text for a body."""
+    """Answer with any text as its body."""
 
     text: str
     status: Annotated[int, Meta(ge=200, le=599)] = 200
@@ -91,34 +101,43 @@ class Body(Action, frozen=True, kw_only=True, tag="body"):
 
 
 class Throttle(Action, frozen=True, kw_only=True, tag="throttle"):
-    """The gateway's answer to too many calls a second; ``code`` and ``errcode`` choose another of its limits."""
+    """Throttling by the gateway, by default for too many calls a second.
+
+    ``code`` and ``errcode`` select another of its limits.
+    """
 
     code: str = "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"
     errcode: int = 90018
 
 
 class DeadToken(Action, frozen=True, kw_only=True, tag="dead_token"):
-    """The answer to a dead token; ``revoke`` also makes every token dead."""
+    """Answer to a dead token.
+
+    :param revoke: Also revoke all tokens; default False.
+    """
 
     revoke: bool = False
 
 
 class Ban(Action, frozen=True, kw_only=True, tag="ban"):
-    """What a banned IP address gets: HTTP 200 with something that is no answer."""
+    """Answer to a banned IP address: HTTP 200 with a firewall's page."""
 
     form: Literal["json", "html"] = "json"
     wait: int = 5
 
 
 class Redirect(Action, frozen=True, kw_only=True, tag="redirect"):
-    """A redirect to ``url``."""
+    """Redirect to ``url``."""
 
     url: str
     status: Annotated[int, Meta(ge=300, le=399)] = 302
 
 
 class GzipBomb(Action, frozen=True, kw_only=True, tag="gzip_bomb"):
-    """A small body that unpacks to so many megabytes of spaces."""
+    """Small compressed body of many spaces.
+
+    :param megabytes: Size after decompression in megabytes; default 100.
+    """
 
     megabytes: Annotated[int, Meta(ge=1, le=4096)] = 100
 
@@ -127,59 +146,69 @@ class GzipBomb(Action, frozen=True, kw_only=True, tag="gzip_bomb"):
 
 
 class SomeKeys(Action, frozen=True, kw_only=True):
-    """``keys`` of the batch, or its ``first`` so many; without either, all of it."""
+    """Action on some keys of a batch.
+
+    :param keys: Keys that it applies to; default None.
+    :param first: Number of keys at the start of the batch, used without ``keys``; default None for all keys.
+    """
 
     keys: list[str] | None = None
     first: Count | None = None
 
     def of(self, batch: list[str]) -> list[str]:
-        """The keys of a batch that are struck, in its order."""
+        """Select the batch's keys that the action applies to, in order."""
         if self.keys is not None:
             return [key for key in batch if key in self.keys]
         return batch if self.first is None else batch[: self.first]
 
 
 class FailKeys(SomeKeys, frozen=True, kw_only=True, tag="fail_keys"):
-    """Keys are not recalled and are in ``failedResult``."""
+    """Failed keys, which are not recalled and are in ``failedResult``."""
 
     reason: str = "SYSTEM_ERROR"
 
 
 class PoisonKeys(SomeKeys, frozen=True, kw_only=True, tag="poison_keys"):
-    """As long as one of the keys is in a batch, the whole batch is refused."""
+    """Keys that make DingTalk refuse every batch with one of them."""
 
     code: str = "invalid.processQueryKey"
 
 
 class OmitKeys(SomeKeys, frozen=True, kw_only=True, tag="omit_keys"):
-    """Keys are in neither list, ``recalled`` or not."""
+    """Omitted keys, which are in neither list.
+
+    :param recalled: Recall them nevertheless; default True.
+    """
 
     recalled: bool = True
 
 
 class Both(SomeKeys, frozen=True, kw_only=True, tag="both"):
-    """Keys are recalled and in both lists."""
+    """Keys that are recalled and in both lists."""
 
     reason: str = "SYSTEM_ERROR"
 
 
 class Extra(Action, frozen=True, kw_only=True, tag="extra"):
-    """A key nobody asked for is in the answer."""
+    """Key in the answer that the call did not name."""
 
     key: str = "never-asked-for"
     result: Literal["success", "failed"] = "success"
 
 
 class ListForm(Action, frozen=True, kw_only=True, tag="list_form"):
-    """``failedResult`` is a list of ``{processQueryKey, code}``, as users claim to have seen."""
+    """``failedResult`` as list of ``{processQueryKey, code}``, as users claim to have seen."""
 
 
 class NullLists(Action, frozen=True, kw_only=True, tag="null_lists"):
-    """Both lists are null. The effect takes place."""
+    """Null in place of both lists. The effect takes place."""
 
 
 class Partial(Action, frozen=True, kw_only=True, tag="partial"):
-    """HTTP 400 ``notRevoke.all.messages`` after the ``first`` so many keys are recalled."""
+    """HTTP 400 ``notRevoke.all.messages`` after the first keys are recalled.
+
+    :param first: Number of keys that are recalled.
+    """
 
     first: Count
 
@@ -188,13 +217,17 @@ class Partial(Action, frozen=True, kw_only=True, tag="partial"):
 
 
 class Paging(Action, frozen=True, kw_only=True, tag="paging"):
-    """Readers without end: the same cursor again, ``hasMore`` without a cursor, or ever new pages."""
+    """Endless pages of readers.
+
+    :param mode: ``repeat`` (default) returns the same cursor again, ``no_token`` sets ``hasMore`` without a
+        cursor, and ``endless`` returns new cursors without end.
+    """
 
     mode: Literal["repeat", "no_token", "endless"] = "repeat"
 
 
 class Mutate(Action, frozen=True, kw_only=True, tag="mutate"):
-    """Merge JSON into the body of the answer (RFC 7386: null removes)."""
+    """JSON merged into the answer's body (RFC 7386, where null removes)."""
 
     merge: dict[str, Any]
 
@@ -226,16 +259,16 @@ AnyAction = (
 
 
 class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which calls a fault strikes.
+    """Rule that selects the calls of a fault.
 
-    :param match: An API name, or a part of one, mind the case; empty for all. ``_sandbox`` is never struck.
-    :param nth: Numbers of the matching calls that are struck, from 1.
-    :param every: Strike every so many matching calls.
-    :param probability: Strike at random, by the seed of the world.
-    :param times: Stop after so many strikes.
-    :param when: Side of the effect; ignored by actions that say themselves whether it takes place.
-    :param seen: Matching calls so far; set by the sandbox.
-    :param fired: Strikes so far; set by the sandbox.
+    :param match: API name or a part of it, case-sensitive; default empty for all. It never matches ``_sandbox``.
+    :param nth: Numbers of the matching calls that the fault applies to, from 1; default None for all.
+    :param every: Apply to each matching call whose number is a multiple of this; default None.
+    :param probability: Probability of the fault, from 0 to 1, by the state's seed; default None for 1.
+    :param times: Maximum number of calls that the fault applies to; default None for no limit.
+    :param when: Side of the effect, ``before`` (default) or ``after``. Actions with a fixed effect ignore it.
+    :param seen: Number of matching calls so far; set by the sandbox.
+    :param fired: Number of calls that the fault applied to so far; set by the sandbox.
     """
 
     action: AnyAction
@@ -249,7 +282,7 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
     fired: int = 0
 
     def strikes(self, api: str, rng: random.Random) -> bool:
-        """Count a call, and say whether it is struck."""
+        """Count a call and return True if the fault applies to it."""
         if self.match not in api:
             return False
         self.seen += 1
@@ -266,27 +299,28 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Faults:
-    """The rules in force. All that match a call strike it, in order; the first that answers, answers."""
+    """Active rules. All that match a call apply in order; the first answer is sent."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
     def replace(self, rules: list[Any]) -> None:
-        """Set the rules, from structs or plain JSON.
+        """Replace the active rules.
 
-        :raises msgspec.ValidationError: A rule is no rule.
+        :param rules: Structs or plain JSON.
+        :raises msgspec.ValidationError: If a rule is invalid.
         """
         self.rules = [rule if isinstance(rule, Rule) else msgspec.convert(rule, Rule) for rule in rules]
 
     def add(self, *rules: Any) -> None:
-        """Add rules to those in force."""
+        """Add rules to the active ones."""
         self.replace([*self.rules, *rules])
 
     def striking(self, api: str, rng: random.Random) -> list[Rule]:
-        """The rules that strike this call."""
+        """Count a call and return the rules that apply to it."""
         return [rule for rule in self.rules if rule.strikes(api, rng)] if self.rules else []
 
 
 def actions(rules: list[Rule], *types: type[Action]) -> Iterator[Any]:
-    """The actions of some types among those that strike a call."""
+    """Yield the actions of the given types from a call's rules."""
     return (rule.action for rule in rules if isinstance(rule.action, types))

@@ -1,4 +1,4 @@
-"""What was asked of the sandbox and how it answered: the last requests, and counts of all."""
+"""Journal of the last requests and answers, with counts of all requests."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import deque
 
 from msgspec import Struct
 
-#: Requests that the journal keeps; older ones are forgotten, but stay counted.
+#: Maximum number of requests in the journal; older ones are dropped, but stay counted.
 JOURNAL_SIZE = 20_000
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One request.
+    """Journal entry of one request.
 
     :param seq: Number of the request since the start or the last reset, from 1.
-    :param time: When it arrived, in seconds since 1970 on the sandbox's clock.
-    :param api: Path without version, as everywhere in this package.
-    :param status: HTTP status of the answer; 0 when there was none.
-    :param code: DingTalk's code of a refusal, ``ok``, the type of a fault that answered, or ``cut``.
-    :param keys: How many message keys the request named.
-    :param token: A hash of its access token, good for telling tokens apart only.
-    :param faults: Types of the faults that struck it.
+    :param time: Time of the entry in seconds since 1970, by the sandbox's clock.
+    :param api: Path of the API without its version.
+    :param status: HTTP status of the answer; 0 if there was none.
+    :param code: DingTalk's error code, ``ok``, the type of the fault that answered, or ``cut``.
+    :param keys: Number of message keys that the request named.
+    :param token: Hash of the access token, only to distinguish tokens; default None.
+    :param faults: Types of the faults that applied.
     """
 
     seq: int
@@ -35,7 +35,11 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Calls(Struct, kw_only=True):
-    """Counts of one API. ``refused`` includes ``throttled``; ``cut`` got no whole answer."""
+    """Counts of one API's calls.
+
+    :param refused: Number of calls with an error, including the throttled ones.
+    :param cut: Number of calls without a whole answer.
+    """
 
     total: int = 0
     throttled: int = 0
@@ -44,7 +48,7 @@ class Calls(Struct, kw_only=True):
 
 
 class Journal:
-    """The last requests and the counts of all."""
+    """Journal of the last requests, with counts of all requests."""
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=JOURNAL_SIZE)
@@ -52,17 +56,17 @@ class Journal:
         self.seq = 0
 
     def arrive(self, api: str) -> tuple[int, Calls]:
-        """Count a request as it comes in; gives its number and the counts of its API."""
+        """Count an incoming request and return its number and its API's counts."""
         self.seq += 1
         calls = self.calls.setdefault(api, Calls())
         calls.total += 1
         return self.seq, calls
 
     def write(self, entry: Entry) -> None:
-        """Keep an entry, and forget the oldest when there are too many."""
+        """Add an entry; beyond :data:`JOURNAL_SIZE` the oldest is dropped."""
         self.entries.append(entry)
 
 
 def hashed(secret: str | None) -> str | None:
-    """A short hash in place of a token."""
+    """Return a short hash of a token."""
     return hashlib.sha256(secret.encode()).hexdigest()[:12] if secret else None

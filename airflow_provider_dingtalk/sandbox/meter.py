@@ -1,4 +1,7 @@
-"""DingTalk's gateway: calls per second of an app to an API, and calls per month of the organisation."""
+"""Rate limit and quota of DingTalk's gateway.
+
+The rate limit counts calls per second of an app to an API. The quota counts calls per month of the organisation.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from collections import deque
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 
-#: DingTalk counts months in China's time.
+#: Offset in seconds, because DingTalk counts months in China's time.
 UTC_PLUS_8 = 8 * 3600
 
 
 class Meter:
-    """Counts calls and says whether one more is let through."""
+    """Counter of calls against the rate limit and the quota."""
 
     def __init__(self) -> None:
         self._fixed: dict[tuple[str, str], tuple[int, int]] = {}
@@ -21,9 +24,9 @@ class Meter:
         self.calls_this_month = 0
 
     def lets_through(self, behaviour: Behaviour, client_id: str, api: str, now: float) -> bool:
-        """Whether this call is within the allowance of its second; if so, it is counted.
+        """Count a call and return True if the rate limit allows it.
 
-        Calls that are refused do not use up the allowance (our choice).
+        Refused calls are not counted (our choice).
         """
         if behaviour.calls_per_second == 0:
             return True
@@ -47,7 +50,10 @@ class Meter:
         return True
 
     def month_allows(self, behaviour: Behaviour, now: float) -> bool:
-        """Whether the organisation has a call left this month; if so, it is counted."""
+        """Count a call and return True if the monthly quota allows it.
+
+        Refused calls are not counted.
+        """
         month = time.strftime("%Y-%m", time.gmtime(now + UTC_PLUS_8))
         if month != self._month:
             self._month, self.calls_this_month = month, 0

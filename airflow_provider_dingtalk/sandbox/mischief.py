@@ -1,4 +1,4 @@
-"""Carrying faults out: waiting, cutting, answering something else, and spoiling a good answer."""
+"""Application of faults: delays, cut connections, other answers, and changed answers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from airflow_provider_dingtalk.sandbox.refusals import OldRefusal, Refusal, dead
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
 HTML_TYPE = "text/html;charset=utf-8"
-#: Beyond any real message's readers, so that a made-up cursor leads to an empty page.
+#: Offset beyond the readers of any message, so that a made-up cursor leads to an empty page.
 FAR_PAGE = 10**9
 
 
 async def strike(call: Call, when: Literal["before", "after"], receive: Receive) -> Answer | None:
-    """Carry out the faults of one side of the effect; the answer of the first that has one.
+    """Apply the faults of one side of the effect.
 
-    :raises Cut: A fault cuts the connection.
-    :raises Gone: The client did not wait out a delay.
+    :returns: Answer of the first fault that has one, else None.
+    :raises Cut: If a fault cuts the connection.
+    :raises Gone: If the client disconnected during a delay.
     """
     for rule in call.rules:
         if rule.when != when:
@@ -47,7 +48,7 @@ async def strike(call: Call, when: Literal["before", "after"], receive: Receive)
 
 
 def _instead(call: Call, action: f.AnyAction) -> Answer | None:
-    """The answer that a fault puts in place of the real one."""
+    """Return the answer that replaces the real one; None if the fault has none."""
     match action:
         case f.Status():
             return refused(_error(call, action), call.world.request_id(), action.headers)
@@ -77,7 +78,7 @@ def _error(call: Call, action: f.Status) -> Refusal:
 
 
 def _ban(call: Call, action: f.Ban) -> Answer:
-    """The page of DingTalk's firewall. Its JSON is documented, its HTML is made up."""
+    """Return the page of DingTalk's firewall; JSON is documented, HTML made up."""
     if action.form == "html":
         html = "<html><head><title>405</title></head><body>Your IP address is blocked.</body></html>"
         return Answer(200, html.encode(), action.type, HTML_TYPE)
@@ -87,17 +88,17 @@ def _ban(call: Call, action: f.Ban) -> Answer:
 
 @cache
 def _bomb(megabytes: int) -> bytes:
-    """Spaces, packed a thousand times smaller; with a valid, empty JSON object at the end."""
+    """Compress spaces to a thousandth, followed by an empty JSON object."""
     packer = zlib.compressobj(9, wbits=31)
     block = b" " * 1_000_000
     return b"".join([*(packer.compress(block) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush()])
 
 
-# ── Spoiling a good answer ───────────────────────────────────────────────────────────────────────────
+# ── Changes of a good answer ─────────────────────────────────────────────────────────────────────────
 
 
 def spoil(call: Call, answer: Answer) -> Answer:
-    """A good answer after the faults that twist its body."""
+    """Apply the faults that change the body of a good answer."""
     spoilers = [rule.action for rule in call.rules if type(rule.action) in _SPOILERS]
     if not spoilers or not isinstance(answer.data, dict):
         return answer
@@ -153,7 +154,7 @@ def _mutate(call: Call, action: f.Mutate, data: dict[str, Any]) -> dict[str, Any
 
 
 def merged(data: Any, patch: Any) -> Any:
-    """JSON Merge Patch (RFC 7386)."""
+    """Apply a JSON Merge Patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     result = dict(data) if isinstance(data, dict) else {}
@@ -166,7 +167,7 @@ def merged(data: Any, patch: Any) -> Any:
 
 
 def _only_with(name: str, spoiler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """A spoiler for answers that have a certain field; others stay as they are."""
+    """Restrict a change to answers that have the field."""
     return lambda call, action, data: spoiler(call, action, data) if name in data else data
 
 

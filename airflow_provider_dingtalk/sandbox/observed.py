@@ -1,4 +1,4 @@
-"""From what a probe saw at a real tenant to the sandbox's switches."""
+"""Conversion of a probe's observations to the sandbox's switches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_provider_dingtalk.probe.observed import Observed, Question, Seen
 _NOT_ALL = "notRevoke.all.messages"
 _TOO_MANY = "invalidParameter.processQueryKeys.overMax"
 _NO_STATUS = "processQueryKey.expireTime"
-#: How codes begin that say that a field is not there.
+#: Prefixes of the codes for a missing field.
 _LACKING = ("miss.", "invalidParameter.", "openConversationId.", "invalid.openConversationId")
 
 Switches = dict[str, Any]
 
 
 def switches_of(observed: Observed) -> Switches:
-    """The switches that make the sandbox behave as was seen. What was not seen is not among them."""
+    """Return the switches for the observed behaviour, without what was not observed."""
     switches: Switches = {}
     for question, read in _READERS.items():
         seen = observed.seen.get(question)
@@ -27,13 +27,13 @@ def switches_of(observed: Observed) -> Switches:
     if any(seen.form == "list" for seen in observed.seen.values()):
         switches["failed_result_form"] = "list"
     if switches.get("status_after_recall") == "no_status" and "status_delay_seconds" not in switches:
-        # It may have been too early for any state.
+        # The query may have come before DingTalk had any status, so this proves nothing.
         del switches["status_after_recall"]
     return switches | _max_keys(observed) | _readers_after_recall(observed)
 
 
 def _is_answer(seen: Seen) -> bool:
-    """Whether DingTalk meant it: no answer and trouble of its own say nothing."""
+    """Return True for an HTTP status from 200 to 499; others prove nothing."""
     return 200 <= seen.status < 500
 
 
@@ -96,19 +96,25 @@ def _duplicate_key(seen: Seen) -> Switches:
 
 
 def _max_keys(observed: Observed) -> Switches:
-    """Whether 21 keys are too many. If not, the answer is the one that made-up keys get."""
+    """Return the switch for the key limit.
+
+    The probe names 21 made-up keys. If they are not too many, the answer is the one for made-up keys.
+    """
     seen, unfit = observed.seen.get(Question.TOO_MANY_KEYS), observed.seen.get(Question.UNFIT_KEY)
     if seen is None or not _is_answer(seen):
         return {}
     if seen.code == _TOO_MANY:
         return {"max_keys": MAX_KEYS_PER_RECALL}
     taken = seen.failed or seen.missing or (seen.code and unfit is not None and seen.code == unfit.code)
-    # More than one over the limit was not tried.
+    # The probe tried one key over the limit only, so this is all that is known.
     return {"max_keys": MAX_KEYS_PER_RECALL + 1} if taken else {}
 
 
 def _readers_after_recall(observed: Observed) -> Switches:
-    """What becomes of the readers; not known if nobody had read the message, or no state is told."""
+    """Return the switch for the readers of a recalled message.
+
+    It is unknown if the message had no readers before, or DingTalk returned no status after.
+    """
     before = observed.seen.get(Question.READ_STATUS)
     after = observed.seen.get(Question.READ_STATUS_AFTER_RECALL)
     if before is None or after is None or not before.readers or after.readers is None:

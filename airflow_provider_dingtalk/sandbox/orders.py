@@ -1,4 +1,4 @@
-"""What can be ordered at the control door: readers, planted messages, conversations, people, robots."""
+"""Control requests for readers, messages, conversations, people and robots."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something ordered at the control door."""
+    """Base class of the control requests."""
 
 
 class Read(Order, frozen=True, kw_only=True):
-    """People read a message: those named, or the first ``count`` of its receivers, with new people if need be."""
+    """Control request that lets people read a message.
+
+    :param key: Message key.
+    :param user_ids: Ids of the readers; default None.
+    :param count: Number of readers from the start of the receivers, with new people if there are too few.
+    """
 
     key: Key
     user_ids: list[str] | None = None
@@ -26,13 +31,17 @@ class Read(Order, frozen=True, kw_only=True):
 
 
 class Plant(Order, frozen=True, kw_only=True):
-    """Messages appear as if sent ``age_seconds`` ago; robot, agent and conversation are the default company's.
+    """Control request that creates messages as if sent ``age_seconds`` ago.
 
-    :param user_ids: Receivers; members of the conversation, or the first person there is, by default.
-    :param readers: How many have read each.
-    :param source: What sent them: a send of a robot, a card that was created and delivered, or a scene group's
-        template. Keys of all three are taken alike (documented, not observed).
-    :param undelivered: Of a work notification, lists of those who did not get it, by their names in DingTalk's
+    Robot, agent and conversation are by default those of the default organisation.
+
+    :param count: Number of messages; default 1.
+    :param age_seconds: Time since the send in seconds; default 0.
+    :param user_ids: Receivers; default the members of the conversation, or else the first person.
+    :param readers: Number of readers of each message; default 0.
+    :param source: Origin of the messages: a robot's send (default), a created and delivered card, or a template of
+        a scene group. DingTalk accepts keys of all three alike (documented, not observed).
+    :param undelivered: Ids of people who did not get a work notification, by the name of their list in DingTalk's
         answer, such as ``forbidden_user_id_list``.
     """
 
@@ -50,7 +59,7 @@ class Plant(Order, frozen=True, kw_only=True):
 
 
 class ConversationOrder(Order, frozen=True, kw_only=True):
-    """A conversation is made, or changed where it exists; what is not named stays as it is."""
+    """Control request that creates or changes a conversation; None keeps a value."""
 
     open_conversation_id: str
     kind: Literal["group", "private_chat"] | None = None
@@ -64,7 +73,13 @@ class ConversationOrder(Order, frozen=True, kw_only=True):
 
 
 class PeopleOrder(Order, frozen=True, kw_only=True):
-    """People are made: those named, until there are ``count``. Two lists say who gets no message of a robot."""
+    """Control request that creates people.
+
+    :param user_ids: Ids of the people to create.
+    :param count: Minimum number of people afterwards; default 0.
+    :param flow_controlled: Ids of people who get no robot messages, because of flow control; None keeps them.
+    :param filtered: Ids of people who get no robot messages, because of a filter; None keeps them.
+    """
 
     user_ids: list[str] = []
     count: Count = 0
@@ -73,7 +88,7 @@ class PeopleOrder(Order, frozen=True, kw_only=True):
 
 
 class RobotOrder(Order, frozen=True, kw_only=True):
-    """A robot is made, stopped, or its template changed."""
+    """Control request that stops or restarts a robot, or changes its template."""
 
     robot_code: str
     stopped: bool | None = None
@@ -81,7 +96,10 @@ class RobotOrder(Order, frozen=True, kw_only=True):
 
 
 def read(world: World, order: Read) -> dict[str, Any]:
-    """Let people read a message; gives the number of its readers."""
+    """Let people read a message and return the number of its readers.
+
+    :raises LookupError: If there is no such message.
+    """
     message = world.messages.get(order.key)
     if message is None:
         raise LookupError(f"there is no message {order.key!r}")
@@ -93,7 +111,7 @@ def read(world: World, order: Read) -> dict[str, Any]:
 
 
 def _first(world: World, message: Message, count: int) -> list[str]:
-    """The first receivers; when there are too few, more people besides."""
+    """Return the first receivers, with other people if there are too few."""
     chosen = dict.fromkeys(message.receivers[:count])
     if len(chosen) < count:
         strangers = sum(user not in world.people for user in chosen)
@@ -101,12 +119,12 @@ def _first(world: World, message: Message, count: int) -> list[str]:
     return list(chosen)[:count]
 
 
-#: What a message that no send made is shown as.
+#: ``msgKey`` of messages made by a control request, by source.
 _MSG_KEYS = {"send": "sampleText", "card": "card", "scene_group": "scene group template"}
 
 
 def plant(world: World, order: Plant) -> dict[str, Any]:
-    """Make messages; gives their keys. Costs no calls and takes no faults."""
+    """Create messages and return their keys, without API calls and faults."""
     conversation = _planted_in(world, order)
     if order.user_ids is not None:
         receivers = tuple(order.user_ids)
@@ -152,7 +170,7 @@ def _client_of(world: World, order: Plant) -> str:
 
 
 def make_conversation(world: World, order: ConversationOrder) -> Any:
-    """Make or change a conversation. A new one has the default robot and nobody else."""
+    """Create or change a conversation; a new one has only the default robot."""
     chat = world.conversations.get(order.open_conversation_id)
     if chat is None:
         chat = Conversation(open_conversation_id=order.open_conversation_id, robots={default.ROBOT_CODE})
@@ -165,7 +183,7 @@ def make_conversation(world: World, order: ConversationOrder) -> Any:
 
 
 def make_people(world: World, order: PeopleOrder) -> dict[str, int]:
-    """Make people; gives how many there are."""
+    """Create people and return the number of all people."""
     world.add_people(order.user_ids)
     world.crowd(order.count)
     if order.flow_controlled is not None:
@@ -176,7 +194,10 @@ def make_people(world: World, order: PeopleOrder) -> dict[str, int]:
 
 
 def set_robot(world: World, order: RobotOrder) -> Any:
-    """Change a robot."""
+    """Change a robot.
+
+    :raises LookupError: If there is no such robot.
+    """
     robot = world.robots.get(order.robot_code)
     if robot is None:
         raise LookupError(f"there is no robot {order.robot_code!r}")

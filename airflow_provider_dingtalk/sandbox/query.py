@@ -1,4 +1,4 @@
-"""Status and readers of robot messages."""
+"""Queries for status and readers of robot messages."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from airflow_provider_dingtalk.sandbox.state import Key, Message, MessageKind
 
 
 def query_group(call: Call) -> dict[str, Any]:
-    """Status and a page of the readers of a group message."""
+    """Return the status and a page of readers of a group message."""
     return _query(call, "group")
 
 
 def query_private_chat(call: Call) -> dict[str, Any]:
-    """Status and a page of the readers of a message in a chat of two people."""
+    """Return the status and a page of readers of a private-chat message."""
     return _query(call, "private_chat")
 
 
 def query_oto(call: Call) -> dict[str, Any]:
-    """Status of a one-on-one message and of each receiver; all at once, and for 24 hours (documented)."""
+    """Return the status of a one-on-one message and of each receiver.
+
+    The answer has one page, and is available for 24 hours (documented).
+    """
     robots.own_robot(call, call.request.robot_code, robots.QUERY)
     message = _find(call, "oto", RECALL_WINDOW_HOURS)
     people = call.world.people
@@ -67,7 +70,11 @@ def _readers(call: Call, message: Message) -> Collection[str]:
 
 
 def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
-    """The message asked for, if there are data about it: not yet and no longer have one code."""
+    """Return the queried message.
+
+    :raises Refusal: If there is no such message, or its data are not yet or no longer available. The last two
+        share a code.
+    """
     message = call.world.messages.get(call.request.process_query_key)
     if message is None or message.kind != kind or message.client_id != call.client.client_id:
         raise Refusal("invalid.processQueryKey", "there is no such message")
@@ -83,7 +90,10 @@ def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
 
 
 def _page(call: Call, message: Message) -> dict[str, Any]:
-    """A page of readers, 200 by default; the last one has no ``nextToken`` (our choices)."""
+    """Return a page of readers.
+
+    By default it has 200 readers, and the last page has no ``nextToken`` (our choices).
+    """
     begin = _offset(message.key, call.request.next_token) if call.request.next_token else 0
     size = call.request.max_results or MAX_RESULTS_PER_PAGE
     end, readers = begin + size, _readers(call, message)
@@ -97,7 +107,7 @@ def _page(call: Call, message: Message) -> dict[str, Any]:
 
 
 def cursor(key: Key, offset: int) -> str:
-    """A cursor that says nothing to its bearer: the page calls it encrypted."""
+    """Return an opaque cursor, because DingTalk's page calls it encrypted."""
     check = hashlib.blake2b(f"{key}:{offset}".encode(), digest_size=8).hexdigest()
     return base64.b64encode(f"{offset}:{check}".encode()).decode()
 

@@ -1,4 +1,7 @@
-"""Recalls by robots: up to 20 messages a call, each recalled, failed with a reason, or the whole batch refused."""
+"""Recalls of robot messages in batches of up to 20.
+
+Each message is recalled or fails with a reason, or the whole batch is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Message, MessageKind
 
-#: The only reason in ``failedResult`` that a page of DingTalk shows.
+#: Only reason in ``failedResult`` on DingTalk's pages.
 SYSTEM_ERROR_REASON = "SYSTEM_ERROR"
-#: Not for people: how a second recall goes on.
+#: Internal results of a second recall.
 REPEATED, OMITTED = "repeated", "omitted"
 NOT_ALL = "notRevoke.all.messages"
 
@@ -66,7 +69,7 @@ def _recall(call: Call, kind: MessageKind, open_conversation_id: str | None) -> 
 
 
 def _each_once(call: Call) -> list[str]:
-    """The keys of a call. What happens to one that is named twice is not documented."""
+    """Remove repeated keys, or refuse them if a switch says so (undocumented)."""
     named: list[str] = call.request.process_query_keys
     keys = list(dict.fromkeys(named))
     behaviour = call.world.behaviour
@@ -76,7 +79,10 @@ def _each_once(call: Call) -> list[str]:
 
 
 def _unfit(call: Call, keys: list[str], kind: MessageKind, open_conversation_id: str | None) -> dict[str, str]:
-    """Codes of the keys that this call may not recall, if it may recall the others."""
+    """Return the codes of the keys that this call may not recall.
+
+    :raises Refusal: If there is such a key and the whole batch is refused for it.
+    """
     unfit = {}
     for key in keys:
         if code := _unfitness(call, key, kind, open_conversation_id):
@@ -98,7 +104,7 @@ def _lists(call: Call, succeeded: list[str], failed: dict[str, str]) -> dict[str
     behaviour = call.world.behaviour
     if behaviour.duplicate_keys == "twice":
         succeeded = [key for key in call.request.process_query_keys if key in set(succeeded)]
-    # Faults spoil the map; what they make of it has a form of its own.
+    # Faults change the map and set its form themselves, so with faults it stays a map here.
     if behaviour.failed_result_form == "list" and not call.rules:
         entries = [{"processQueryKey": key, "code": reason} for key, reason in failed.items()]
         return {"successResult": succeeded, "failedResult": entries}
@@ -106,7 +112,7 @@ def _lists(call: Call, succeeded: list[str], failed: dict[str, str]) -> dict[str
 
 
 def _unfitness(call: Call, key: str, kind: MessageKind, open_conversation_id: str | None) -> str | None:
-    """The code for a key that this call may not recall, or ``None`` when it may."""
+    """Return the code for a key that cannot be recalled, or None."""
     message = call.world.messages.get(key)
     if message is None or message.kind != kind or message.open_conversation_id != open_conversation_id:
         return call.world.behaviour.unknown_key_code
@@ -119,7 +125,10 @@ def _unfitness(call: Call, key: str, kind: MessageKind, open_conversation_id: st
 
 
 def _recall_one(call: Call, message: Message) -> str | None:
-    """Recall a message; the reason why not, ``repeated``, ``omitted``, or ``None`` for success."""
+    """Recall a message.
+
+    :returns: None for success, ``repeated``, ``omitted``, or the reason of the failure.
+    """
     behaviour = call.world.behaviour
     if message.recalled_at is not None and behaviour.already_recalled != "success":
         answers = {"failed": behaviour.already_recalled_reason, "omitted": OMITTED, "not_revoke_all": REPEATED}

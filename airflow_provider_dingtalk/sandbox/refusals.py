@@ -1,4 +1,4 @@
-"""How DingTalk says no: one exception per host, and the envelopes they travel in."""
+"""DingTalk's API errors, with an exception class and JSON form per host."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ WRAPPED = 88
 
 
 class Refusal(Exception):
-    """A refusal by the new host.
+    """API error of the new host.
 
     :param code: DingTalk's error code.
-    :param message: For people; DingTalk documents most of its messages as ``%s``.
-    :param status: HTTP status.
+    :param message: Text for people; default the code. DingTalk documents most of its messages as ``%s``.
+    :param status: HTTP status; default 400.
     """
 
     def __init__(self, code: str, message: str = "", status: int = 400) -> None:
@@ -30,15 +30,15 @@ class Refusal(Exception):
         self.status = status
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON that goes over the wire."""
+        """Return the JSON body of the answer."""
         return {"requestid": request_id, "code": self.code, "message": self.message}
 
 
 class OldRefusal(Refusal):
-    """A refusal by the old host: HTTP 200, the truth is in ``errcode``.
+    """API error of the old host, in ``errcode`` and with HTTP 200.
 
-    :param errcode: DingTalk's number, or the number of the cause when ``wrapped``.
-    :param wrapped: Whether the gateway refused: ``errcode`` 88 outside, the cause in ``sub_code`` as text.
+    :param errcode: DingTalk's error number, or that of the cause if ``wrapped``.
+    :param wrapped: Error of the gateway, with ``errcode`` 88 and the cause in ``sub_code`` as text; default False.
     """
 
     def __init__(self, errcode: int, errmsg: str, *, wrapped: bool = False) -> None:
@@ -47,7 +47,7 @@ class OldRefusal(Refusal):
         self.wrapped = wrapped
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON that goes over the wire."""
+        """Return the JSON body of the answer."""
         if not self.wrapped:
             return {"errcode": self.errcode, "errmsg": self.message, "request_id": request_id}
         return {
@@ -60,35 +60,38 @@ class OldRefusal(Refusal):
 
 
 def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> Refusal:
-    """The token is unknown, revoked or too old. Not HTTP 401, whatever one expects."""
+    """Return the error for an unknown, revoked or expired token.
+
+    On the new host it is by default HTTP 400, not 401.
+    """
     if old_host:
         return OldRefusal(40014, DEAD_TOKEN_TEXT, wrapped=True)
     return Refusal(code, DEAD_TOKEN_TEXT, status)
 
 
 def missing_token(*, old_host: bool) -> Refusal:
-    """There is no token where the host looks for one."""
+    """Return the error for a missing token."""
     if old_host:
         return OldRefusal(40000, "access_token is blank", wrapped=True)
     return Refusal("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")
 
 
 def throttled(*, old_host: bool) -> Refusal:
-    """Too many calls of one app to one API within a second."""
+    """Return the error for an app that exceeds an API's rate limit."""
     if old_host:
         return OldRefusal(90018, "too many calls of this app to this API within a second", wrapped=True)
     return Refusal(QPS_LIMIT, "too many calls of this app to this API within a second", 403)
 
 
 def month_used_up(*, old_host: bool) -> Refusal:
-    """The organisation has made all calls of its month. The HTTP status is our choice."""
+    """Return the error for a used-up monthly quota; its HTTP status is our choice."""
     if old_host:
         return OldRefusal(90020, "the organisation has made all its calls of this month", wrapped=True)
     return Refusal(MONTHLY_LIMIT, "the organisation has made all its calls of this month", 403)
 
 
 def no_such_path(*, old_host: bool) -> Refusal:
-    """DingTalk has no such API, or not with this HTTP method."""
+    """Return the error for an unknown path or HTTP method."""
     if old_host:
         return OldRefusal(22, "no such method")
     return Refusal("InvalidAction.NotFound", "no such API", 404)

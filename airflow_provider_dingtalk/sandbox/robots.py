@@ -1,4 +1,4 @@
-"""May this robot act here? The checks that all robot APIs share, with the codes that each page has for them."""
+"""Checks of robots and conversations, with the codes of each page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from airflow_provider_dingtalk.sandbox.state import Conversation, Robot
 
 
 class RobotCodes(Struct, frozen=True, kw_only=True):
-    """The codes of one page: for a robot that is unknown, of another app, or not in the conversation; and for a
-    conversation of another organisation.
+    """Error codes of one page.
+
+    :param unknown: Code for an unknown robot.
+    :param foreign: Code for a robot of another app.
+    :param absent: Code for a robot that is not in the conversation.
+    :param other_corp: Code for a conversation of another organisation.
     """
 
     unknown: str
@@ -35,9 +39,9 @@ DING = RobotCodes(unknown="invalid.chatbotId", foreign="invalid.chatbotId")
 
 
 def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
-    """The robot, if it is there and belongs to the calling app.
+    """Return a robot of the calling app.
 
-    :raises Refusal: It is not, or its template is gone or stopped.
+    :raises Refusal: If it is unknown, belongs to another app, or its template is missing or stopped.
     """
     robot = call.world.robots.get(robot_code)
     behaviour = call.world.behaviour
@@ -47,7 +51,7 @@ def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
     if robot.client_id != call.client.client_id:
         foreign = behaviour.foreign_robot_code if codes in (RECALL, QUERY) else None
         raise Refusal(foreign or codes.foreign, "the robot belongs to another app")
-    # The page of one-on-one recalls has no codes for templates: recalling goes on without one (our choice).
+    # The page of one-on-one recalls has no codes for templates, so such a recall needs none (our choice).
     if robot.template != "in_use" and call.endpoint.http.path != "/v1.0/robot/otoMessages/batchRecall":
         raise Refusal("template.stopped" if robot.template == "stopped" else "template.not.existed")
     return robot
@@ -56,9 +60,9 @@ def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
 def conversation_of(
     call: Call, open_conversation_id: str, kind: str, robot: Robot, codes: RobotCodes
 ) -> Conversation:
-    """The conversation, if it is of the right kind and organisation and the robot is there and at work.
+    """Return a conversation in which the robot can act.
 
-    :raises Refusal: It is not.
+    :raises Refusal: If it is unknown, has another kind or organisation, or the robot is absent or stopped.
     """
     conversation = call.world.conversations.get(open_conversation_id)
     if conversation is None or conversation.kind != kind:

@@ -1,4 +1,4 @@
-"""Robots send: to groups, to people, into chats of two."""
+"""Sends of robots to groups, people, and chats of two people."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def send_private_chat(call: Call) -> dict[str, Any]:
 
 
 def send_oto(call: Call) -> dict[str, Any]:
-    """Send to people, each in their chat with the robot.
+    """Send one-on-one messages.
 
-    With no valid receiver left the answer is still a key and the lists (our choice: it is on no page).
+    Without any valid receiver the answer is still a key and the lists (our choice).
     """
     request, world = call.request, call.world
     robot = robots.own_robot(call, request.robot_code, robots.SEND)
@@ -41,7 +41,7 @@ def send_oto(call: Call) -> dict[str, Any]:
         "flowControlledStaffIdList": [user for user in users if user in world.flow_controlled],
     }
     if filtered := [user for user in users if user in world.filtered]:
-        # In DingTalk's SDK, on no page.
+        # This list is in DingTalk's SDK and on no page, so it is present only if it has entries.
         lists["filteredStaffIdList"] = filtered
     missed = {user for names in lists.values() for user in names}
     receivers = tuple(user for user in users if user not in missed)

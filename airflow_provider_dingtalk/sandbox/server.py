@@ -1,4 +1,4 @@
-"""Serving the sandbox with uvicorn, quietly and fast."""
+"""Uvicorn server of the sandbox, without access log."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.state import World
 from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
 
-#: Longer than clients keep a connection, so that the server never closes one that is about to be used.
+#: Keep-alive timeout, longer than that of the clients, so that the server never closes a connection in use.
 KEEP_ALIVE_SECONDS = 75
-#: What is still under way at a stop is cut after this: faults may hold answers back for long.
+#: Time for requests in flight at a stop, which is short because faults may delay answers for long.
 GRACE_SECONDS = 1
 BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server that tells when it is ready.
+    """Uvicorn server that reports when it is ready.
 
-    :param ready: Called once requests are answered.
+    :param ready: Function that is called once the server answers requests; default does nothing.
     """
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
@@ -30,15 +30,15 @@ class Server(uvicorn.Server):
         self.ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell."""
+        """Start the server and call ``ready``."""
         await super().startup(sockets=sockets)
         self.ready()
 
 
 def make_server(world: World, *, ready: Callable[[], None] = lambda: None, **options: Any) -> Server:
-    """A server for the sandbox over a world.
+    """Create a server for a sandbox state.
 
-    :param ready: Called once requests are answered.
+    :param ready: Function that is called once the server answers requests; default does nothing.
     :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
     """
     config = uvicorn.Config(
@@ -48,7 +48,7 @@ def make_server(world: World, *, ready: Callable[[], None] = lambda: None, **opt
         lifespan="off",
         log_level="warning",
         access_log=False,
-        # A forwarded address would hide the connection from the faults that cut it.
+        # With a forwarded address, faults could not find the connection that they cut.
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -59,6 +59,6 @@ def make_server(world: World, *, ready: Callable[[], None] = lambda: None, **opt
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one."""
+    """Open a listening socket; port 0 takes a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)

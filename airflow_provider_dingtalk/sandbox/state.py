@@ -1,4 +1,4 @@
-"""The sandbox's world: who there is, what was sent, and what became of it."""
+"""State of the sandbox: apps, robots, conversations, people, messages and tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.sandbox.journal import Journal
 from airflow_provider_dingtalk.sandbox.meter import Meter
 
 MessageKind = Literal["group", "oto", "private_chat", "work_notification", "ding"]
-#: What a send gives back: a ``processQueryKey`` or ``openDingId``, or the number of a work notification's task.
+#: Message key: a ``processQueryKey``, an ``openDingId``, or the number of a work notification's task.
 Key = str | int
 
 FIRST_TASK_ID = 256_271_667_526
@@ -25,10 +25,10 @@ FIRST_TASK_ID = 256_271_667_526
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """An app of the developer console.
+    """App of the developer console.
 
-    :param client_id: Also called ``appKey``; ``suiteKey`` of a third-party app.
-    :param suite_ticket: Of a third-party app; ``None`` takes any ticket, as DingTalk does for custom apps.
+    :param client_id: Client id, also called ``appKey``; ``suiteKey`` of a third-party app.
+    :param suite_ticket: Ticket of a third-party app; None accepts any ticket, as DingTalk does for custom apps.
     :param corp_ids: Organisations that the app belongs to or is authorised by.
     """
 
@@ -42,7 +42,7 @@ class App:
 
 @dataclass(slots=True, kw_only=True)
 class Robot:
-    """A robot, the app it belongs to, and what an administrator did to it."""
+    """Robot with its app, and its state as set by an administrator."""
 
     robot_code: str
     client_id: str
@@ -52,12 +52,12 @@ class Robot:
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """A group or a chat of two people.
+    """Group or chat of two people.
 
-    :param robots: Codes of the robots installed.
-    :param cool_apps: Codes of the cool apps installed.
-    :param cool_app_required: Whether robots came with a cool app, so that each send must name it.
-    :param stopped: Whether robots are stopped here.
+    :param robots: Codes of the installed robots.
+    :param cool_apps: Codes of the installed cool apps.
+    :param cool_app_required: The robots came with a cool app, so each send must name it; default False.
+    :param stopped: Robots are stopped here; default False.
     """
 
     open_conversation_id: str
@@ -73,11 +73,13 @@ class Conversation:
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """A message and what became of it. Times are seconds since 1970 on the sandbox's clock.
+    """Message with its readers and recalls.
 
-    :param readers: When each reader read it, in order. Kept when the message is recalled (our choice).
-    :param recalls: How often a recall of it was carried out; 2 and more are repetitions.
-    :param undelivered: Work notifications: people who got nothing, by the name of their list in ``getsendresult``.
+    Times are in seconds since 1970 by the sandbox's clock.
+
+    :param readers: Time of reading by user id, in order. Kept after a recall (our choice).
+    :param recalls: Number of recalls that took effect, including repeated ones.
+    :param undelivered: People who did not get a work notification, by the name of their list in ``getsendresult``.
     """
 
     key: Key
@@ -98,7 +100,7 @@ class Message:
 
 @dataclass(slots=True)
 class Grant:
-    """What an access token stands for."""
+    """Client id and expiry time of an access token."""
 
     client_id: str
     expires_at: float
@@ -106,12 +108,12 @@ class Grant:
 
 @dataclass(slots=True)
 class World:
-    """Everything there is. ``furnish`` fills it at the start and after every reset.
+    """State of one sandbox.
 
-    :param furnish: Adds apps, robots, conversations and people to an empty world.
-    :param seed: Makes keys, tokens and the chances of faults repeat from run to run; ``None`` for fresh ones.
-    :param now: The clock below the sandbox's own, in seconds since 1970.
-    :param start_behaviour: The switches at the start and after every reset.
+    :param furnish: Function that adds apps, robots, conversations and people at the start and after every reset.
+    :param seed: Seed that makes keys, tokens and random faults repeatable; default None for random ones.
+    :param now: Clock below the sandbox's own, in seconds since 1970; default ``time.time``.
+    :param start_behaviour: Switches at the start and after every reset.
     """
 
     furnish: Callable[[World], None]
@@ -143,10 +145,10 @@ class World:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the beginning: no messages, tokens, faults or journal, the clock on time."""
+        """Restore the initial state, without messages, tokens, faults, journal and clock offset."""
         self.behaviour = self.start_behaviour
         self.clock_offset = 0.0
-        self.rng = random.Random(self.seed)  # noqa: S311 -- a seedable world, and no secret of anybody
+        self.rng = random.Random(self.seed)  # noqa: S311 -- must be seedable, and holds no secret
         self.apps, self.robots, self.conversations = {}, {}, {}
         self.people, self.departments, self.cool_apps = {}, {}, {}
         self.flow_controlled, self.filtered = set(), set()
@@ -159,22 +161,22 @@ class World:
     # ── Time and chance ──────────────────────────────────────────────────────────────────────────────
 
     def time(self) -> float:
-        """The sandbox's clock, in seconds since 1970."""
+        """Return the time of the sandbox's clock in seconds since 1970."""
         return self.now() + self.clock_offset
 
     def random_key(self) -> str:
-        """A key such as DingTalk's: base64, so with ``=`` at the end and now and then ``+`` and ``/``."""
+        """Return a random base64 key, with ``=``, ``+`` and ``/`` like DingTalk's."""
         return base64.b64encode(self.rng.randbytes(32)).decode()
 
     def random_hex(self, length: int = 32) -> str:
-        """Random hexadecimal digits: access tokens and ``openDingId``."""
+        """Return random hexadecimal digits, for access tokens and ``openDingId``."""
         return f"{self.rng.getrandbits(length * 4):0{length}x}"
 
     def request_id(self) -> str:
-        """A fresh ``requestid``."""
+        """Return a new ``requestid``."""
         return str(UUID(int=self.rng.getrandbits(128))).upper()
 
-    # ── Making things ────────────────────────────────────────────────────────────────────────────────
+    # ── Apps, conversations and people ───────────────────────────────────────────────────────────────
 
     def add_app(self, app: App, *robot_codes: str) -> None:
         """Add an app and its robots."""
@@ -187,53 +189,53 @@ class World:
         self.conversations[conversation.open_conversation_id] = conversation
 
     def add_people(self, user_ids: Iterable[str]) -> None:
-        """Add people; those who are there already stay as they are."""
+        """Add people; existing ones are unchanged."""
         for user_id in user_ids:
             self.people.setdefault(user_id, f"Name of {user_id}")
 
     def crowd(self, count: int) -> list[str]:
-        """The ids of ``count`` people, new ones when there are too few."""
+        """Return the ids of ``count`` people, created if there are too few."""
         while len(self.people) < count:
             self.add_people([f"user{len(self.people) + 1:03d}"])
         return list(self.people)[:count]
 
     def app_with_agent(self, agent_id: int) -> App | None:
-        """The app whose work notifications go out under this agent."""
+        """Return the app whose work notifications this agent sends; None if unknown."""
         return next((app for app in self.apps.values() if app.agent_id == agent_id), None)
 
-    # ── The life of a message ────────────────────────────────────────────────────────────────────────
+    # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
     def new_key(self, kind: MessageKind) -> Key:
-        """A key for a new message, in the form that its kind has."""
+        """Return a key for a new message in its kind's form."""
         if kind == "work_notification":
             return FIRST_TASK_ID + self.sent[kind] * 7 + self.rng.randrange(7)
         return self.random_hex() if kind == "ding" else self.random_key()
 
     def deliver(self, message: Message) -> Key:
-        """Take a message in and give back its key."""
+        """Add a message and return its key."""
         self.messages[message.key] = message
         self.sent[message.kind] += 1
         return message.key
 
     def recall(self, message: Message) -> None:
-        """Take a message back. Again is harmless: the time of the first recall stays."""
+        """Recall a message; a repeated recall keeps the time of the first."""
         message.recalls += 1
         if message.recalled_at is None:
             message.recalled_at = self.time()
             self.recalled[message.kind] += 1
 
     def age(self, message: Message) -> float:
-        """Seconds since the message was sent."""
+        """Return the seconds since the message was sent."""
         return self.time() - message.sent_at
 
     def send_status(self, message: Message) -> str:
-        """``PROCESSING``, ``SUCCESS`` or ``RECALLED``."""
+        """Return ``PROCESSING``, ``SUCCESS`` or ``RECALLED``."""
         if message.recalled_at is not None:
             return "RECALLED"
         return "PROCESSING" if self.age(message) < self.behaviour.processing_seconds else "SUCCESS"
 
     def read(self, message: Message, user_ids: Iterable[str]) -> None:
-        """People read a message; those who are no receivers become some."""
+        """Let people read a message; other people become receivers."""
         wanted = list(user_ids)
         self.add_people(wanted)
         known = set(message.receivers)

@@ -1,4 +1,4 @@
-"""Message templates of robots (``msgKey``, ``msgParam``): which there are, and the code for each missing part."""
+"""Message templates of robots (``msgKey``, ``msgParam``), with codes for missing parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _vertical(buttons: int) -> dict[str, str]:
 
 _HORIZONTAL = {f"buttonTitle{n}": _BUTTON_TITLE for n in (1, 2)} | {f"buttonUrl{n}": _BUTTON_URL for n in (1, 2)}
 
-#: Parts that each template needs, and DingTalk's code for their absence (documented, not observed).
+#: Required parts of each template, and DingTalk's code for their absence (documented, not observed).
 TEMPLATES: dict[str, dict[str, str]] = {
     "sampleText": {"content": "miss.param.contentOfText"},
     "sampleMarkdown": {"title": "miss.param.markdownTotitle", "text": "miss.param.markdownTotext"},
@@ -44,14 +44,14 @@ TEMPLATES: dict[str, dict[str, str]] = {
 
 
 def text_of(msg_key: str, msg_param: str) -> str:
-    """What people see of a message, for the sandbox's own views.
+    """Check a message and return its text for the sandbox's own views.
 
-    :raises Refusal: There is no such template, or ``msg_param`` is not JSON, too long, or lacks a part.
+    :raises Refusal: If there is no such template, or ``msg_param`` is not JSON, too long, or lacks a part.
     """
     parts = TEMPLATES.get(msg_key)
     if parts is None:
         raise Refusal("invalidParameter.msgKey.invalid", "there is no such msgKey")
-    # 15,000 bytes are documented for groups only; the other pages have the code without the number.
+    # DingTalk documents 15,000 bytes for groups only; its other pages have the code without the number.
     if len(msg_param.encode()) > MAX_MSG_PARAM_BYTES:
         raise Refusal("invalidParameter.msgParam.tooLong", "msgParam is longer than 15000 bytes")
     try:

@@ -1,4 +1,4 @@
-"""The sandbox inside a test: a real server on a free loopback port, gone when the block ends."""
+"""Sandbox for tests, as a real server on a free loopback port."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ STARTUP_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class SandboxServer:
-    """A running sandbox.
+    """Running sandbox.
 
-    :param url: Where it listens, as ``http://127.0.0.1:PORT``: DingTalk's two hosts in one.
-    :param world: Its state, to look into and to change.
+    :param url: URL of both DingTalk hosts, as ``http://127.0.0.1:PORT``.
+    :param world: State of the sandbox, which a test may read and change.
     """
 
     url: str
     world: World
 
     def truth(self, *, brief: bool = False) -> dict[str, Any]:
-        """What really is: messages, counts by kind, calls by API, conversations."""
+        """Return a state snapshot.
+
+        :param brief: Leave out messages, conversations and people; default False.
+        :returns: Messages, counts by kind, calls by API, and conversations.
+        """
         return views.truth(self.world, brief=brief)
 
     def faults(self, *rules: Any) -> None:
-        """Put rules in force, in place of those before; structs or plain JSON."""
+        """Replace the active rules; structs or plain JSON."""
         self.world.faults.replace(list(rules))
 
     def connection(self) -> dict[str, Any]:
-        """The Airflow connection to this sandbox, for ``AIRFLOW_CONN_DINGTALK_DEFAULT``."""
+        """Return the Airflow connection to this sandbox, for ``AIRFLOW_CONN_DINGTALK_DEFAULT``."""
         return connection_to(self.url)
 
 
 def connection_to(url: str) -> dict[str, Any]:
-    """The Airflow connection of the default app to a sandbox."""
+    """Return the Airflow connection of the default app to a sandbox."""
     return {
         "conn_type": "dingtalk",
         "host": url,
@@ -54,11 +58,12 @@ def connection_to(url: str) -> dict[str, Any]:
 
 @contextmanager
 def running_sandbox(world: World | None = None, *, port: int = 0, **options: Any) -> Iterator[SandboxServer]:
-    """Run a sandbox in a thread for as long as the block lasts.
+    """Run a sandbox in a thread until the context ends.
 
-    :param world: Its state; a fresh default world without it.
-    :param port: A loopback port; 0 takes a free one.
+    :param world: State of the sandbox; default a new one with the default organisation.
+    :param port: Loopback port; default 0 for a free one.
     :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
+    :raises RuntimeError: If the server does not start within 10 seconds.
     """
     world = world or default_world()
     ready = threading.Event()

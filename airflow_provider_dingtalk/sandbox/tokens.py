@@ -1,4 +1,7 @@
-"""Access tokens: given for credentials, checked at every other call, dead after two hours."""
+"""Access tokens, issued for credentials and checked at every other call.
+
+They expire after ``token_seconds``, by default two hours.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from airflow_provider_dingtalk.sandbox.state import App, Grant, World
 
 
 def access_token(call: Call) -> dict[str, Any]:
-    """The token of an internal app: while it lives, the same again with a new lease (documented)."""
+    """Return the token of an internal app.
+
+    Until it expires, a call returns the same token and extends its life (documented).
+    """
     request, world = call.request, call.world
     app = world.apps.get(request.app_key)
     if app is None or app.kind != "internal" or app.client_secret != request.app_secret:
@@ -24,9 +30,10 @@ def access_token(call: Call) -> dict[str, Any]:
 
 
 def corp_access_token(call: Call) -> dict[str, Any]:
-    """The token of a third-party app for one organisation: a new one at every call (documented).
+    """Return a token of a third-party app for one organisation.
 
-    A wrong secret is refused like a wrong key (our choice: the page has no other code).
+    Each call returns a new token (documented). A wrong secret is refused like a wrong key (our choice, because the
+    page has no other code).
     """
     request, world = call.request, call.world
     app = world.apps.get(request.suite_key)
@@ -49,9 +56,11 @@ def _grant(world: World, app: App, corp_id: str) -> dict[str, Any]:
 
 
 def app_of(call: Call) -> App:
-    """The app behind the token of a call. One token is good for both hosts (observed by others).
+    """Return the app of a call's token.
 
-    :raises Refusal: There is no token, or it is unknown, revoked or too old.
+    A token is valid for both hosts (observed by others).
+
+    :raises Refusal: If there is no token, or it is unknown, revoked or expired.
     """
     world = call.world
     if call.token is None:
@@ -66,7 +75,7 @@ def app_of(call: Call) -> App:
 
 
 def revoke_all(world: World) -> int:
-    """Make every token dead; gives their number."""
+    """Revoke all tokens and return their number."""
     count = len(world.tokens)
     world.tokens.clear()
     world.current_tokens.clear()

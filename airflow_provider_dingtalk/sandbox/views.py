@@ -1,4 +1,4 @@
-"""What the control door shows: the truth about every message, and who asked for what."""
+"""Views of the control API: state snapshot and request journal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from airflow_provider_dingtalk.sandbox.state import Message, World
 
 
 def truth(world: World, *, brief: bool = False) -> dict[str, Any]:
-    """What really is. ``brief``: counts and calls only, at the same cost whatever was sent."""
-    # Tests look in from another thread while the server is at work: go through copies.
+    """Return a state snapshot.
+
+    :param brief: Return only time, counts and calls, at a cost that does not grow with the messages; default
+        False.
+    """
+    # Tests read the state from another thread while the server changes it, so this iterates over copies.
     counts = {
         kind: {"sent": sent, "recalled": world.recalled[kind], "visible": sent - world.recalled[kind]}
         for kind, sent in list(world.sent.items())
@@ -28,7 +32,7 @@ def truth(world: World, *, brief: bool = False) -> dict[str, Any]:
 
 
 def journal(world: World, since: int = 0) -> dict[str, Any]:
-    """The last requests with a number above ``since``, oldest first."""
+    """Return the journal's requests with a number above ``since``, oldest first."""
     return {"requests": [entry for entry in list(world.journal.entries) if entry.seq > since]}
 
 

@@ -1,8 +1,8 @@
-"""Cutting a connection for real: the one place that reaches below ASGI.
+"""Cuts of connections, below ASGI.
 
-ASGI has no word for "close the socket now". So the protocol class that the server is told to use writes
-down each connection's transport under its two addresses, and an application finds its own by ``scope``.
-In-process, as under ``httpx.ASGITransport``, there is no socket: there a cut raises ``ConnectionResetError``.
+ASGI cannot close a socket. So the server's protocol class stores each connection's transport under its two
+addresses, and the application finds the transport of a request by ``scope``. In-process, as under
+``httpx.ASGITransport``, there is no socket, so a cut raises ``ConnectionResetError``.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 Address = tuple[str, int]
 
 _transports: dict[tuple[Address, Address], asyncio.Transport] = {}
-#: Addresses at which connections came in: an application at one of them has, or had, a socket.
+#: Server addresses of all connections so far; a request to one of them has or had a socket.
 _served: set[Address] = set()
 
-#: Close at once and send RST in place of FIN: linger on, for zero seconds.
+#: Option SO_LINGER with 0 seconds, so that closing sends RST instead of FIN.
 _RESET = struct.pack("ii", 1, 0)
 
 
-# httptools or h11, whichever is installed: uvicorn decides that when it is imported, which mypy cannot follow.
+# Uvicorn selects httptools or h11 when it is imported, so mypy cannot know the base class.
 class WiredProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
-    """Uvicorn's HTTP protocol that remembers its transport."""
+    """Uvicorn HTTP protocol that stores its transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Write the connection down."""
+        """Store the transport of a new connection."""
         self.addresses = _address(transport, "peername"), _address(transport, "sockname")
         _transports[self.addresses] = transport
         _served.add(self.addresses[1])
-        # asyncio does this only for sockets made with the protocol's number; without it each answer takes 40 ms.
+        # asyncio sets this only for sockets made with the protocol's number. Without it each answer takes 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Remove the transport of a closed connection."""
         _transports.pop(self.addresses, None)
         super().connection_lost(exc)
 
 
 async def client_gone(receive: Receive, within: float) -> bool:
-    """Wait so many seconds, or until the client closes the connection; whether it did.
+    """Wait until the client closes the connection, or a timeout passes.
 
-    Only after the whole request was received.
+    Call it only after the whole request was received.
+
+    :param within: Timeout in seconds.
+    :returns: True if the client closed the connection.
     """
     try:
         async with asyncio.timeout(within):
@@ -61,15 +64,15 @@ async def client_gone(receive: Receive, within: float) -> bool:
 async def cut(scope: Scope, receive: Receive, *, reset: bool = False, flush: bool = False) -> None:
     """Close the connection of a request and wait until it is closed.
 
-    :param reset: By a TCP reset.
-    :param flush: What was sent so far still goes out.
-    :raises ConnectionResetError: There is no connection: the application runs in-process.
+    :param reset: Close it by a TCP reset; default False.
+    :param flush: Deliver the bytes sent so far; default False.
+    :raises ConnectionResetError: If there is no connection, because the application runs in-process.
     """
     client, server = scope.get("client"), scope.get("server")
     transport = _transports.get((tuple(client), tuple(server))) if client and server else None
     if transport is None:
         if server and tuple(server) in _served:
-            return  # the client went first
+            return  # the client closed it before
         raise ConnectionResetError("the sandbox cut the connection")
     if reset:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

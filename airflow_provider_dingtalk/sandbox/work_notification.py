@@ -1,4 +1,7 @@
-"""Work notifications on the old host: sent in the background by an app's agent, recalled whole."""
+"""Work notifications of the old host.
+
+An app's agent sends them in the background. A recall covers all receivers.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,15 @@ from airflow_provider_dingtalk.sandbox.refusals import OldRefusal
 from airflow_provider_dingtalk.sandbox.state import Key, Message
 
 MESSAGE_TYPES = ("text", "image", "voice", "file", "link", "oa", "markdown", "action_card")
-#: Both pages name 24 hours for the result; the one of the progress says 7 days as well.
+#: Both pages name 24 hours for the result, and the page of the progress also names 7 days.
 PROGRESS_DAYS = 7
 
 
 def send_work_notification(call: Call) -> dict[str, Any]:
-    """Take a work notification. Receivers who get nothing show in the result only (documented)."""
+    """Send a work notification.
+
+    People who do not get it are listed in the result only (documented).
+    """
     request, world = call.request, call.world
     if request.agent_id != call.client.agent_id:
         raise OldRefusal(400002, "invalid agent_id")
@@ -48,7 +54,10 @@ def send_work_notification(call: Call) -> dict[str, Any]:
 
 
 def recall_work_notification(call: Call) -> dict[str, Any]:
-    """Recall from all receivers, within 24 hours. A second recall is refused if the switch says so."""
+    """Recall a work notification from all receivers, within 24 hours.
+
+    A second recall is refused unless ``already_recalled`` is ``success``.
+    """
     message = _task(call, call.request.msg_task_id, OldRefusal(400002, "invalid agentId or taskId"))
     again = message.recalled_at is not None and call.world.behaviour.already_recalled != "success"
     if again or call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
@@ -58,7 +67,7 @@ def recall_work_notification(call: Call) -> dict[str, Any]:
 
 
 def progress(call: Call) -> dict[str, Any]:
-    """How far a task is: under way while ``processing_seconds`` have not passed, then done."""
+    """Return the progress of a task, which is done after ``processing_seconds``."""
     message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
     age, seconds = call.world.age(message), call.world.behaviour.processing_seconds
     if age > PROGRESS_DAYS * 24 * 3600:
@@ -69,7 +78,10 @@ def progress(call: Call) -> dict[str, Any]:
 
 
 def result(call: Call) -> dict[str, Any]:
-    """Who read it, for 24 hours. Over 100 receivers DingTalk times out; which error that is, is our choice."""
+    """Return the readers of a work notification, for 24 hours.
+
+    With more than 100 receivers DingTalk times out; the error code for that is our choice.
+    """
     message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
     if call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
         raise OldRefusal(40035, "invalid parameter")
@@ -103,7 +115,7 @@ def _text(msg: dict[str, Any]) -> str:
 
 
 def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
-    """Who gets it, and who and which departments do not exist."""
+    """Return the receivers, and the unknown people and departments by list."""
     request, world = call.request, call.world
     if request.to_all_user:
         return list(world.people), {}
@@ -129,7 +141,7 @@ def _split(text: str | None, limit: int, name: str) -> list[str]:
 
 
 def _first_today(call: Call, user: str, text: str) -> bool:
-    """Whether this text is new to this person today; if so, it is no longer."""
+    """Record a person's text and return True if it is new today."""
     day = int((call.world.time() + UTC_PLUS_8) // 86_400)
     mark = (day, call.request.agent_id, user, text)
     if mark in call.world.notified_today:

@@ -1,6 +1,7 @@
-"""The page ``/_sandbox/``: the chats as people see them. Messages appear, get read, and vanish when recalled.
+"""Page ``/_sandbox/`` with the chats as people see them.
 
-It asks ``/_sandbox/truth`` again and again, and nothing of it comes from elsewhere.
+Messages appear, are read, and disappear when recalled. The page polls ``/_sandbox/truth`` and loads nothing from
+other hosts.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-#: What the page consists of, by path under ``/_sandbox``.
+#: File name and media type of the page's parts, by path under ``/_sandbox``.
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
 HEADERS = {
-    # Texts of messages are anybody's: should one ever be taken for HTML, it must not run.
+    # Any client can set the text of a message, so no script may run even if the page showed it as HTML.
     "content-security-policy": "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -26,7 +27,7 @@ HEADERS = {
 
 
 def console_routes() -> list[Route]:
-    """The routes of the page."""
+    """Create the routes of the page."""
     return [Route(path, _show, methods=["GET"]) for path in FILES]
 
 
