@@ -1,4 +1,4 @@
-"""Notifiers that report a failed task or run, or a missed deadline, on DingTalk.
+"""Notifier for failed tasks, failed runs and missed deadlines, on DingTalk.
 
 A notifier's message can be recalled: its receipt is in the log, and registered with the task where Airflow
 permits it. Airflow permits it in callbacks that the task's own process runs, not in those of the DAG processor and

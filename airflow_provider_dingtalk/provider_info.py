@@ -1,4 +1,4 @@
-"""Provider metadata for Airflow, as pure data and without imports of the provider.
+"""Provider metadata for Airflow as pure data, without imports.
 
 Airflow validates it against ``airflow/provider_info.schema.json``.
 """

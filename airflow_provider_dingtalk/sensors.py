@@ -144,7 +144,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: dt.datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Return the seconds until the next message is due, at most until the timeout.
+        """Return the seconds until the next poll, due or at the timeout.
 
         Airflow's own method would poll at a fixed interval.
         """

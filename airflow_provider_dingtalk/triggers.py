@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.lookups import SharedLookup
 
-#: Maximum number of deferrals of a task; with bans, an hour.
+#: Maximum number of deferrals of a task, about an hour of bans.
 MAX_WAITS = 12
 #: Seconds that Airflow's deferral timeout leaves a trigger to end by itself.
 MARGIN = 600.0
 
 
 class DingTalkMomentTrigger(BaseTrigger):
-    """Trigger that waits until a point in time, while DingTalk accepts no calls.
+    """Trigger that waits until a point in time, while DingTalk refuses calls.
 
     :param moment: Seconds since 1970, so that it holds across restarts of the triggerer.
     :param waits: Number of this deferral of the task, from 1; the event returns it.
@@ -88,7 +88,7 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
 
 
 class _LookingTrigger(BaseTrigger):
-    """Base class of the triggers that poll, with cached connections and a clock."""
+    """Base class of polling triggers, with cached connections and a clock."""
 
     def __init__(self, *, dingtalk_conn_id: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -135,10 +135,10 @@ class _LookingTrigger(BaseTrigger):
 
 
 class DingTalkMessageTrigger(_LookingTrigger):
-    """Trigger that waits until one or thousands of messages meet a sensor's conditions.
+    """Trigger that waits until messages meet a sensor's conditions.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param watch: Messages and conditions as plain JSON, with ids and without secrets.
+    :param watch: One or thousands of messages and the conditions, as plain JSON with ids and without secrets.
     :param poke_interval: Fixed interval between two polls in seconds; None for growing gaps. Ignored with
         ``pacing``.
     :param end: End of the wait in seconds since 1970, so that it holds across restarts of the triggerer.
@@ -178,7 +178,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until the conditions are met, cannot be met, or the timeout passes."""
+        """Poll until the conditions are met or unreachable, or until the timeout."""
         try:
             yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
         finally:
@@ -233,8 +233,9 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
     :param dag_poll_interval: Seconds between two polls for new runs; default 60.
     :param watch_for: Seconds for which the messages of a run are watched; default a day.
     :param poke_interval: Fixed interval between two polls in seconds; default None for growing gaps.
-    :param max_poke_interval: Longest gap between two polls in seconds, where gaps grow.
-    :param max_api_calls: Number of API calls after which the wait fails; with ``from_dag``, for each run.
+    :param max_poke_interval: Longest gap between two polls in seconds, where gaps grow; default 7200.
+    :param max_api_calls: Number of API calls after which the wait fails; default 1000. With ``from_dag`` it holds
+        for each run.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``, for receipts that name none.
     """
 

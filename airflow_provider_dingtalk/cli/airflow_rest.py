@@ -1,4 +1,4 @@
-"""Read-only client for the part of Airflow's REST API that the commands need.
+"""Read-only client of Airflow's REST API, as far as the commands need.
 
 https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
@@ -204,7 +204,7 @@ def _http_client(url: str, *, trust_env: bool) -> httpx.Client:
     try:
         return httpx.Client(base_url=url, timeout=DEADLINE, follow_redirects=False, trust_env=trust_env)
     except (ValueError, ImportError):
-        # In the handler the error's context would carry the proxy's password, so this raises outside.
+        # In the handler the context's text would carry the proxy's password, so this raises outside.
         pass
     raise InvalidInputError("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY", "one of them is no proxy that httpx can use")
 
@@ -247,7 +247,7 @@ def _unexpected(problem: str) -> AirflowUnreachableError:
 
 
 def _path(*parts: str) -> str:
-    """Return a quoted path of the API, because run ids hold colons and pluses."""
+    """Return a path of the API. Run ids hold colons and pluses, so it is quoted."""
     return "".join("/" + quote(part, safe="~") for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""Commands and options as data, for argparse and for Airflow's own command line.
+"""Commands and options as data, for argparse and Airflow's command line.
 
 Airflow loads this file at each start of its command line, so it imports nothing else.
 """

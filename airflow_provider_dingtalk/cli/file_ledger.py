@@ -1,7 +1,8 @@
-"""Checkpoint of a recall in a file, so that a killed command resumes when run again.
+"""Checkpoint of a recall in a file.
 
-Each write is one line of JSON. The next run takes over only messages that are recalled or in doubt. It does not
-take over a refusal, because a user who runs the command again has fixed something.
+A killed command resumes from it when run again. Each write is one line of JSON. The next run takes over only
+messages that are recalled or in doubt. It does not take over a refusal, because a user who runs the command again
+has fixed something.
 """
 
 from __future__ import annotations

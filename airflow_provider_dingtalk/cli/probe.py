@@ -24,7 +24,7 @@ MAX_READING_SECONDS = 3600.0
 
 
 def probe(options: Namespace) -> Exit:
-    """Probe the tenant of the connection and write the observations to a file.
+    """Probe the connection's tenant and write the observations to a file.
 
     :raises DingTalkError: If an option is invalid, the user declines, or the probe cannot begin.
     """

@@ -1,4 +1,4 @@
-"""Receipts of runs, found through Airflow's REST API by the rule of rollbacks."""
+"""Receipts of runs from Airflow's REST API, by the rule of rollbacks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _RestXComs:
 
 
 def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> list[Receipt]:
-    """Return the receipts of a run, without messages that the run recalled itself.
+    """Return the receipts of a run, except those that it recalled itself.
 
     :param task_ids: Ids of the tasks whose receipts are returned; default all.
     :raises InvalidInputError: If there is no such run, or no such task in it.

@@ -61,8 +61,7 @@ def _write(text: str) -> None:
     try:
         print(text, file=_answers, flush=True)
     except BrokenPipeError:
-        # The reader closed the pipe, as "| head" does. The work must go on to its exit status, so the rest of the
-        # text is discarded.
+        # The reader closed the pipe, as "| head" does. The exit status still counts, so the text is discarded.
         if _answers is not None:
             with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
                 os.dup2(nowhere.fileno(), _answers.fileno())
@@ -70,8 +69,7 @@ def _write(text: str) -> None:
 
 def answer_json(value: Any) -> None:
     """Print the answer as JSON on stdout."""
-    # JSON escapes only characters below the blank. Terminals obey some beyond ASCII too, so these are escaped
-    # here.
+    # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     _write("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
 

@@ -1,1 +1,1 @@
-"""Probe that records undocumented behaviour of DingTalk in a test group and chat."""
+"""Probe of undocumented behaviour of DingTalk, with a test group and person."""

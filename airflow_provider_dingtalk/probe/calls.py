@@ -1,4 +1,4 @@
-"""Calls that only the probe makes, with too many keys or an invalid token."""
+"""Calls for the probe only, with 21 keys or an invalid token."""
 
 from __future__ import annotations
 

@@ -144,7 +144,8 @@ class Probe:
     async def _recall_twice(self, key: str) -> None:
         """Recall a recalled message again.
 
-        Skipped if the first recall failed, because DingTalk refuses a message that is too young for another reason.
+        Skipped if the first recall failed, because DingTalk refuses a message that is too young for another
+        reason.
         """
         if not self.seen[Question.RECALL].recalled:
             return
@@ -238,7 +239,7 @@ class Probe:
         return await self._ask(RecallOtoMessages(robot_code=self._robot, process_query_keys=list(keys)), keys)
 
     async def _ask(self, call: Endpoint[Any], keys: Sequence[str] = (), *, after: float = 0.0) -> Seen:
-        """Make a call and return the part of its answer that holds no ids."""
+        """Make a call and return its answer without any ids."""
         try:
             result = await self._client.call(call, self._used, "probe")
         except AuthenticationError:
