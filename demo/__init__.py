@@ -1,1 +1,1 @@
-"""A rollback through real Airflow, to be seen: ``python -m demo``."""
+"""Demo of a rollback in real Airflow: ``python -m demo``."""

@@ -1,4 +1,7 @@
-"""``python -m demo``: a DAG sends messages of every kind, its check fails, and all of them are taken back."""
+"""Command of the demo: ``python -m demo``.
+
+A DAG sends messages of every kind, its check fails, and a rollback recalls them.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ _began = time.monotonic()
 
 
 def say(text: str) -> None:
-    """Tell the person who watches, with the seconds since the beginning."""
+    """Print a line for the user, with the seconds since the start."""
     print(f"{time.monotonic() - _began:5.1f} s  {text}", flush=True)
 
 
 @contextmanager
 def running_sandbox(folder: Path) -> Iterator[str]:
-    """A local DingTalk in a process of its own; its URL."""
+    """Run the sandbox in its own process and yield its URL."""
     log = folder / "sandbox.log"
     command = [sys.executable, "-m", "airflow_provider_dingtalk.sandbox", "--port", "0"]
     process = Process("sandbox", command, {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}, log)
@@ -59,7 +62,7 @@ def running_sandbox(folder: Path) -> Iterator[str]:
 
 
 class Witness:
-    """Looks at the sandbox's truth all the time, and keeps the most that was to be seen."""
+    """Poller of the sandbox that keeps the maximum of visible messages."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -76,7 +79,7 @@ class Witness:
         self._thread.join()
 
     def truth(self) -> dict[str, Any]:
-        """Counts by kind, and calls by API."""
+        """Return the counts by kind and the calls by API."""
         found: dict[str, Any] = httpx.get(
             f"{self._url}/_sandbox/truth", params={"brief": 1}, trust_env=False
         ).json()
@@ -89,13 +92,13 @@ class Witness:
 
 
 class Ticker:
-    """Says when a task changes its state."""
+    """Printer of the changes of task states."""
 
     def __init__(self) -> None:
         self._known: dict[str, str | None] = {}
 
     def __call__(self, states: dict[str, str | None]) -> None:
-        """Say what is new."""
+        """Print the states that changed since the last call."""
         for task, state in states.items():
             if state in MARKS and self._known.get(task) != state:
                 say(f"  {MARKS[state]} {task} {state}")
@@ -103,14 +106,14 @@ class Ticker:
 
 
 def show_messages(before: dict[str, int], after: dict[str, Any]) -> None:
-    """What people saw before the rollback, and what they see now."""
+    """Print the number of visible messages before and after the rollback."""
     print(f"\n  {'in the chats of the sandbox':<30}{'before':>10}{'after':>10}")
     for kind, name in KINDS.items():
         print(f"  {name:<30}{before.get(kind, 0):>10}{after['counts'].get(kind, {}).get('visible', 0):>10}")
 
 
 def show_report(report: dict[str, Any], after: dict[str, Any]) -> None:
-    """The account that the rollback gave, and the calls that the sandbox counted."""
+    """Print the rollback's report and the calls that the sandbox counted."""
     counts = report["counts"]
     print(
         "\n  report    "
@@ -123,12 +126,15 @@ def show_report(report: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def is_taken_back(counts: dict[str, int] | None) -> bool:
-    """Whether messages of a kind were sent, and nobody sees one of them any more."""
+    """Return True if messages of a kind were sent and none is visible."""
     return counts is not None and counts["visible"] == 0 < counts["sent"]
 
 
 def _dag_folder(parent: Path) -> Path:
-    """A folder with the story's DAG alone: other examples need a newer Airflow than it does."""
+    """Make a folder that holds only the demo's DAG.
+
+    Other examples need a newer Airflow than this DAG does.
+    """
     folder = parent / "dags"
     folder.mkdir()
     shutil.copy(ROOT / "example_dags" / f"{DAG_ID}.py", folder)
@@ -136,7 +142,10 @@ def _dag_folder(parent: Path) -> Path:
 
 
 def main() -> int:
-    """Run the story. 0 if every message was taken back and the run failed, as it should."""
+    """Run the demo.
+
+    :returns: 0 if every message was recalled and the DAG run failed, as it should; 1 otherwise.
+    """
     with tempfile.TemporaryDirectory() as folder, running_sandbox(Path(folder)) as sandbox:
         say(f"a local DingTalk listens on {sandbox}")
         connection = {
@@ -167,7 +176,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # A polite kill is a Ctrl-C, and a Ctrl-C counts also where a shell had it ignored: all is stopped.
+    # SIGTERM stops the demo as Ctrl-C does. Some shells start jobs with SIGINT ignored, so it is set as well.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as much of it as the demo and the tests need.
+"""Client of Airflow's REST API, for the demo and the tests.
 
 https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
@@ -13,21 +13,21 @@ from typing import Any
 import httpx
 
 FINISHED = frozenset({"success", "failed"})
-#: Seconds between two attempts, and how many there are: see :meth:`AirflowApi.trigger`.
+#: Seconds between two attempts, and the maximum number of attempts (see :meth:`AirflowApi.trigger`).
 RETRY_WAIT, ATTEMPTS = 0.5, 10
 
 
 class AirflowApi:
-    """A client of one Airflow, on loopback.
+    """Client of one Airflow on loopback.
 
-    :param url: Of the API server, without a slash at the end.
+    :param url: URL of the API server, without a trailing slash.
     """
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, trust_env=False, timeout=30.0)
 
     def is_healthy(self) -> bool:
-        """Whether all components answer."""
+        """Return True if all components are healthy."""
         try:
             health = self._http.get("/api/v2/monitor/health").json()
         except (httpx.HTTPError, ValueError):
@@ -36,35 +36,38 @@ class AirflowApi:
         return all((health.get(name) or {}).get("status") == "healthy" for name in needed)
 
     def log_in(self) -> None:
-        """Get a token; everybody is admin here."""
+        """Get a token; in this Airflow every user is an admin."""
         token = self._http.get("/auth/token").raise_for_status().json()["access_token"]
         self._http.headers["authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **params: Any) -> Any:
-        """GET of a path under ``/api/v2``."""
+        """Send a GET to a path under ``/api/v2`` and return the JSON."""
         return self._ask("GET", path, params=params)
 
     def post(self, path: str, body: Any) -> Any:
-        """POST to a path under ``/api/v2``."""
+        """Send a POST to a path under ``/api/v2`` and return the JSON.
+
+        :raises RuntimeError: If Airflow refuses it.
+        """
         response = self._http.post(f"/api/v2{path}", json=body)
         if response.is_error:
             raise RuntimeError(f"{path}: {response.status_code} {response.text}")
         return response.json()
 
     def patch(self, path: str, body: Any) -> Any:
-        """PATCH of a path under ``/api/v2``."""
+        """Send a PATCH to a path under ``/api/v2`` and return the JSON."""
         return self._ask("PATCH", path, json=body)
 
     def read_again(self, dag_id: str) -> None:
-        """Have the dag-processor read a DAG's file now."""
+        """Ask the dag-processor to parse a DAG's file now."""
         token = self.get(f"/dags/{dag_id}")["file_token"]
         response = self._http.put(f"/api/v2/parseDagFile/{token}")
-        # Asked for already is as good.
+        # 409: the file is already queued for parsing, which is as good.
         if response.status_code != httpx.codes.CONFLICT:
             response.raise_for_status()
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
-        """What may be asked as often as need be: on SQLite, Airflow now and then answers 500 (see ``trigger``)."""
+        """Send an idempotent request, and retry while Airflow answers 5xx (see :meth:`trigger`)."""
         for _ in range(ATTEMPTS):
             response = self._http.request(method, f"/api/v2{path}", **more)
             if not response.is_server_error:
@@ -73,20 +76,20 @@ class AirflowApi:
         return response.raise_for_status().json()
 
     def knows_dag(self, dag_id: str) -> bool:
-        """Whether the dag-processor has read a DAG."""
+        """Return True if the dag-processor has parsed a DAG."""
         return self._http.get(f"/api/v2/dags/{dag_id}").is_success
 
     def import_errors(self) -> list[str]:
-        """What is wrong with DAG files."""
+        """Return the stack traces of DAG files that cannot be imported."""
         return [error["stack_trace"] for error in self.get("/importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
-        """Start a run; its id.
+        """Start a run and return its id.
 
-        On SQLite the API server's sync and async sessions now and then wait for each other's lock until one gives
-        up after 5 s and answers 500. The id is ours, so asking again cannot start a second run.
+        On SQLite the API server's sync and async sessions sometimes wait for each other's lock; one of them times
+        out after 5 s and answers 500. The client chooses the id, so a retry cannot start a second run.
 
-        :raises RuntimeError: Airflow refused.
+        :raises RuntimeError: If Airflow refuses.
         """
         run_id = f"manual__{uuid.uuid4().hex}"
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
@@ -100,19 +103,19 @@ class AirflowApi:
         raise RuntimeError(f"{dag_id} was not triggered: {response.status_code} {response.text}")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """The state of a run."""
+        """Return the state of a run."""
         state: str = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
         return state
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run."""
+        """Return the task instances of a run."""
         found: list[dict[str, Any]] = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=1000)[
             "task_instances"
         ]
         return found
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """The states of a run's tasks; mapped ones as ``task[index]``."""
+        """Return the states of a run's tasks; mapped tasks as ``task[index]``."""
         return {
             one["task_id"] + (f"[{one['map_index']}]" if one["map_index"] >= 0 else ""): one["state"]
             for one in self.task_instances(dag_id, run_id)
@@ -125,10 +128,11 @@ class AirflowApi:
         timeout: float = 120.0,
         progress: Callable[[dict[str, str | None]], None] | None = None,
     ) -> str:
-        """Wait until a run is finished; its state.
+        """Wait until a run is finished and return its state.
 
-        :param progress: Called with the states of the tasks at every look.
-        :raises TimeoutError: It did not finish; the states of the tasks are in the message.
+        :param timeout: Timeout in seconds; default 120.
+        :param progress: Called with the states of the tasks at every poll (0.5 s).
+        :raises TimeoutError: If the run does not finish; the message holds the states of its tasks.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -140,7 +144,7 @@ class AirflowApi:
         raise TimeoutError(f"{dag_id} {run_id}: {self.task_states(dag_id, run_id)}")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """A task's XCom; None if there is none."""
+        """Return a task's XCom, or None if it does not exist."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         response = self._http.get(path, params={"map_index": map_index, "deserialize": True})
         return (
@@ -148,7 +152,7 @@ class AirflowApi:
         )
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
-        """A task's log as text, with the types and texts of errors."""
+        """Return a task's log as text, with the types and texts of errors."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.get(path, map_index=map_index, full_content=True)["content"]
         return "\n".join(_text_of(line) for line in content)
@@ -159,7 +163,10 @@ class AirflowApi:
 
 
 def _text_of(line: Any) -> str:
-    """A structured line of a log as text; an error's type and text stand beside the line and not in it."""
+    """Return a structured log line as text.
+
+    The type and the text of an error are in ``error_detail``, not in ``event``.
+    """
     if not isinstance(line, dict):
         return str(line)
     errors = line.get("error_detail") or []

@@ -1,6 +1,6 @@
-"""Real Airflow: API server, scheduler with LocalExecutor, dag-processor and triggerer as processes of our own.
+"""Real Airflow as child processes: API server, scheduler with LocalExecutor, dag-processor and triggerer.
 
-It listens on free loopback ports, keeps everything in a folder of its own, and leaves nothing behind.
+It listens on free loopback ports and keeps all files in a temporary folder, which it removes when it stops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Self
 from demo.airflow_api import AirflowApi
 from demo.processes import Process, free_port, stop_all, tail
 
-#: Seconds until everything answers; about 12 on two cores, twice that before byte code is there.
+#: Timeout in seconds until all components are healthy. It takes about 12 s on two cores, twice that without
+#: byte code.
 START_TIMEOUT = 180.0
 COMPONENTS = {
     "api-server": ["api-server", "--workers", "1"],
@@ -31,11 +32,11 @@ COMPONENTS = {
 
 
 class AirflowStack:
-    """A running Airflow.
+    """Context manager that runs one Airflow.
 
     :param dags: Folder of DAG files.
-    :param env: More of the environment, e.g. ``AIRFLOW_CONN_…``.
-    :param say: Told what is going on.
+    :param env: Additional environment variables, e.g. ``AIRFLOW_CONN_…``.
+    :param say: Called with a line about each step; default prints nothing.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class AirflowStack:
         self.stop()
 
     def start(self, name: str) -> Process:
-        """Start a component; also one that was killed."""
+        """Start a component, or start it again after it was killed."""
         command = [_airflow(), *COMPONENTS[name]]
         if name == "api-server":
             command += ["--host", "127.0.0.1", "--port", str(self.port)]
@@ -77,22 +78,24 @@ class AirflowStack:
         return self.processes[name]
 
     def stop(self) -> None:
-        """End everything that was started, and remove the folder."""
+        """Stop all processes and remove the folder."""
         self.api.close()
-        # The others end in a second as long as the API server answers, and in ten if it does not.
+        # The other components end within 1 s while the API server answers, and within 10 s if it does not, so it
+        # is stopped last.
         server = [self.processes[name] for name in self.processes if name == "api-server"]
         stop_all([process for process in self.processes.values() if process not in server])
         stop_all(server)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def logs(self, lines: int = 8) -> str:
-        """The end of every component's log."""
+        """Return the last lines of each component's log."""
         return "\n".join(f"{name}:\n{tail(process.log, lines)}" for name, process in self.processes.items())
 
     def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
-        """Wait until the dag-processor has read a DAG.
+        """Wait until the dag-processor has parsed a DAG.
 
-        :raises RuntimeError: A DAG file is broken, or the DAG did not come.
+        :param timeout: Timeout in seconds; default 60.
+        :raises RuntimeError: If a DAG file cannot be imported, or the DAG does not appear.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -132,16 +135,19 @@ def _airflow() -> str:
 
 
 def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
-    """The environment of all components: nothing of the caller's Airflow, short intervals, few processes."""
-    # Without byte code every process would compile Airflow anew.
+    """Return the environment of all components.
+
+    It has none of the caller's ``AIRFLOW…`` variables, short intervals, and few processes.
+    """
+    # PYTHONDONTWRITEBYTECODE would make every process compile Airflow again, so it is left out.
     inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("AIRFLOW") and name != "PYTHONDONTWRITEBYTECODE"
     }
-    # Components talk to each other on loopback: never by way of somebody's proxy.
+    # Components call each other on loopback, so the caller's proxy must not apply.
     inherited["NO_PROXY"] = inherited["no_proxy"] = "127.0.0.1,localhost"
-    # Airflow starts its own command by name.
+    # Airflow starts its command ``airflow`` by name.
     inherited["PATH"] = f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}"
     options = {
         "API__BASE_URL": f"http://127.0.0.1:{port}",

@@ -1,4 +1,7 @@
-"""Processes that are gone when we are: each in a session of its own, by which they are ended."""
+"""Child processes that end with this process.
+
+Each has its own session, by which all processes that it starts are found.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-#: Seconds to end by itself, before it is killed.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE = 4.0
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """Return a free loopback port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -27,15 +30,15 @@ def free_port() -> int:
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """The end of a log file."""
+    """Return the last lines of a log file; default 30."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Process:
-    """A process that we started, and all that it started.
+    """Child process, together with all processes that it starts.
 
-    :param name: For messages.
-    :param log: Where its output goes, after what stands there.
+    :param name: Name in error messages.
+    :param log: File to which its output is appended.
     """
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
@@ -55,21 +58,21 @@ class Process:
         _tell_warden(f"+{self.pid}")
 
     def raise_if_dead(self) -> None:
-        """Say so if it ended.
+        """Raise an error if the process has ended.
 
-        :raises RuntimeError: It did; the end of its log is in the message.
+        :raises RuntimeError: If it has ended; the message holds the end of its log.
         """
-        # It is not reaped: as long as it lies there, nobody else gets its number, which names its session.
+        # WNOWAIT leaves the process unreaped, so the kernel does not reuse its pid, which names its session.
         looked = os.WEXITED | os.WNOHANG | os.WNOWAIT
         if self._over or os.waitid(os.P_PID, self.pid, looked):
             raise RuntimeError(f"{self.name} ended:\n{tail(self.log)}")
 
     def terminate(self) -> None:
-        """Ask it, and all that it started, to end."""
+        """Send SIGTERM to the process and all that it started."""
         _signal_all(self.members(), signal.SIGTERM)
 
     def kill(self) -> None:
-        """End what is left of it, at once."""
+        """Kill the process and all that it started."""
         if not self._over:
             _end_sessions({self.pid}, grace=0)
             self._popen.wait()
@@ -77,7 +80,7 @@ class Process:
             _tell_warden(f"-{self.pid}")
 
     def members(self) -> list[int]:
-        """It, and all living processes of its session: by that we know our own."""
+        """Return the pids of all living processes of its session."""
         return [] if self._over else _members({self.pid})
 
     def __repr__(self) -> str:
@@ -85,9 +88,9 @@ class Process:
 
 
 def stop_all(processes: Sequence[Process], grace: float = GRACE) -> None:
-    """End processes and all that they started: ask all, wait, kill what is left.
+    """Stop processes and all that they started: SIGTERM, wait, SIGKILL.
 
-    :param grace: Seconds between asking and killing.
+    :param grace: Seconds between SIGTERM and SIGKILL; default 4.
     """
     for process in processes:
         process.terminate()
@@ -99,7 +102,10 @@ def stop_all(processes: Sequence[Process], grace: float = GRACE) -> None:
 
 
 def _end_sessions(sessions: Collection[int], grace: float) -> None:
-    """Ask until ``grace`` seconds are over, then kill until nobody is left: the dying still start processes."""
+    """Send SIGTERM, wait ``grace`` seconds, then kill until no process is left.
+
+    Processes that are ending may still start others, so one SIGKILL for each is not enough.
+    """
     deadline = time.monotonic() + grace
     if grace:
         _signal_all(_members(sessions), signal.SIGTERM)
@@ -114,9 +120,9 @@ def _members(sessions: Collection[int]) -> list[int]:
 
 
 def _session(entry: Path) -> int:
-    """The session that a process in ``/proc`` belongs to; 0 if it is gone, or dead and not yet reaped."""
+    """Return a process's session id from ``/proc``; 0 if gone or a zombie."""
     try:
-        # The name, in parentheses, may hold blanks; state, parent, group and session come after it.
+        # The name, in parentheses, may contain blanks; state, parent, group and session follow it.
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
@@ -129,12 +135,13 @@ def _signal_all(pids: Collection[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-# ── the warden: ends what we started if we are killed and cannot do it ourselves ─────────────────────────
+# ── watchdog: a process that ends the sessions if this process is killed ─────────────────────────────────
 
 
 @functools.cache
 def _warden() -> subprocess.Popen[str]:
-    # Its input ends when we do, however that happens; a signal to our group or terminal does not reach it.
+    # Its standard input ends when this process ends for any reason. It has its own session, so a signal to our
+    # process group or terminal does not reach it.
     warden = subprocess.Popen(
         [sys.executable, "-I", __file__],
         stdin=subprocess.PIPE,
@@ -154,7 +161,7 @@ def _tell_warden(word: str) -> None:
 
 
 def _watch_over_sessions() -> None:
-    """Read of sessions that began (``+7``) and are over (``-7``); at the end of input end those that are left."""
+    """Read started (``+7``) and ended (``-7``) sessions; at end of input, end the rest."""
     sessions: set[int] = set()
     for word in sys.stdin:
         number = int(word[1:])
