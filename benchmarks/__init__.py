@@ -1,1 +1,1 @@
-"""Figures that others can repeat: ``make bench``, or ``python -m benchmarks``. See ``docs/benchmarks.md``."""
+"""Reproducible benchmarks: ``make bench`` or ``python -m benchmarks``; see ``docs/benchmarks.md``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [row ...] [--quick] [--json FILE] [--table FILE]``: measure, and write it down."""
+"""Benchmark command: ``python -m benchmarks [row ...] [--quick] [--json FILE] [--table FILE]``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ ROWS: dict[str, Row] = {
 
 
 def main() -> int:
-    """Measure rows, one after the other; 1 if a goal is missed."""
+    """Measure rows one after the other.
+
+    :returns: 1 if a goal is missed, otherwise 0.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(ROWS)}")
     parser.add_argument(
@@ -56,7 +59,7 @@ def main() -> int:
         book.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
         missed += sum(figure.holds is False for figure in result.figures)
         print(printed(result), flush=True)
-        # After each: whoever ends it early keeps what was measured.
+        # Saved after each row, so an interrupted run keeps the rows that were measured.
         book.save(options.json)
         book.write_table(options.table, list(ROWS))
     return 1 if missed else 0

@@ -1,16 +1,16 @@
-"""Calibration: CPU time of a fixed loop, to tell a slow machine from a slow program."""
+"""Calibration by the CPU time of a fixed loop, to tell slow machines from slow code."""
 
 from __future__ import annotations
 
 import time
 from statistics import median
 
-#: Rounds of the loop, and additions in each.
+#: Number of rounds, and of additions in each round.
 ROUNDS, ADDITIONS = 9, 1_000_000
 
 
 def loop_ms() -> float:
-    """Measure the CPU time of the loop in milliseconds, as the median of its rounds."""
+    """Return the CPU time of the loop in milliseconds, median of the rounds."""
     return median(_round() for _ in range(ROUNDS))
 
 

@@ -1,9 +1,9 @@
-"""Clients side by side, each as somebody would write it: recall the keys on standard input, 20 a call.
+"""Clients for the comparison; each recalls given keys, 20 per call.
 
-``python -m benchmarks.clients NAME`` is one of them in a process of its own. It says "ready" when its imports
-are done, reads one line of JSON (``url``, ``token``, ``keys``, ``ca_file``, ``in_flight``), recalls, and says in
-one line of JSON how long that took, in seconds of the clock and of the processor. Building clients and TLS
-contexts counts; importing does not. Peers are handed a token; ours gets one by itself.
+``python -m benchmarks.clients NAME`` runs one client in its own process. It prints "ready" after its imports and
+reads one line of JSON (``url``, ``token``, ``keys``, ``ca_file``, ``in_flight``). Then it recalls, and prints one
+line of JSON with wall time and CPU time in seconds. Building clients and TLS contexts counts; importing does not.
+The other clients are given a token; ours requests its own.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from benchmarks.meters import processor_seconds
 KEYS_PER_CALL = 20
 PATH = "/v1.0/robot/otoMessages/batchRecall"
 TOKEN_HEADER = "x-acs-dingtalk-access-token"
-#: Bytes read or written at once.
+#: Maximum number of bytes read or written at once.
 CHUNK = 1 << 16
-#: Seconds after which a socket that says nothing is given up.
+#: Timeout of a silent socket in seconds.
 PATIENCE = 30.0
 
 Work = Callable[[], Any]
 
 
 class Task:
-    """What a client is given."""
+    """Input of a client."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.url: str = given["url"]
@@ -47,15 +47,15 @@ class Task:
         self.keys: list[str] = given["keys"]
 
     def batches(self) -> list[list[str]]:
-        """The keys of each call."""
+        """Return the keys of each call."""
         return [self.keys[at : at + KEYS_PER_CALL] for at in range(0, len(self.keys), KEYS_PER_CALL)]
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The body of each call."""
+        """Return the body of each call."""
         return [{"robotCode": ROBOT_CODE, "processQueryKeys": batch} for batch in self.batches()]
 
     def headers(self) -> dict[str, str]:
-        """The headers of each call."""
+        """Return the headers of each call."""
         return {TOKEN_HEADER: self.token}
 
 
@@ -63,7 +63,7 @@ class Task:
 
 
 def ours(task: Task) -> Work:
-    """Our package as an operator uses it: a recall over a client, with no limit of calls per second."""
+    """Recall with our package as an operator does, without a rate limit."""
     from airflow_provider_dingtalk.api.auth import InternalApp
     from airflow_provider_dingtalk.api.client import DingTalkClient
     from airflow_provider_dingtalk.api.hosts import hosts_at
@@ -107,13 +107,13 @@ def _sdk(task: Task) -> tuple[Callable[[list[str]], Any], Callable[[list[str]], 
 
 
 def sdk_loop(task: Task) -> Work:
-    """The official SDK, one call after the other."""
+    """Recall with the official SDK, one call after the other."""
     one, _ = _sdk(task)
     return lambda: [one(batch) for batch in task.batches()]
 
 
 def sdk_threads(task: Task) -> Work:
-    """The official SDK in threads: as many calls in flight as ours."""
+    """Recall with the official SDK in ``in_flight`` threads."""
     one, _ = _sdk(task)
 
     def work() -> None:
@@ -124,7 +124,7 @@ def sdk_threads(task: Task) -> Work:
 
 
 def sdk_gather(task: Task) -> Work:
-    """The official SDK's async methods, all at once."""
+    """Recall with the official SDK's async methods, all calls at once."""
     _, one = _sdk(task)
 
     async def work() -> None:
@@ -134,7 +134,7 @@ def sdk_gather(task: Task) -> Work:
 
 
 def sdk_gather_bounded(task: Task) -> Work:
-    """The official SDK's async methods: as many calls in flight as ours."""
+    """Recall with the official SDK's async methods, ``in_flight`` calls at once."""
     _, one = _sdk(task)
 
     async def bounded(batch: list[str], gate: asyncio.Semaphore) -> None:
@@ -152,7 +152,7 @@ def sdk_gather_bounded(task: Task) -> Work:
 
 
 def requests_per_call(task: Task) -> Work:
-    """``requests.post`` for each call: the habit of a ``PythonOperator``."""
+    """Call ``requests.post`` for each batch, as is common in a ``PythonOperator``."""
     import requests
 
     def work() -> None:
@@ -165,7 +165,7 @@ def requests_per_call(task: Task) -> Work:
 
 
 def requests_session(task: Task) -> Work:
-    """One ``requests.Session``, one call after the other."""
+    """Recall with one ``requests.Session``, one call after the other."""
     import requests
 
     def work() -> None:
@@ -178,7 +178,7 @@ def requests_session(task: Task) -> Work:
     return work
 
 
-# ── a bare socket: the limit ─────────────────────────────────────────────────────────────────────────
+# ── a bare socket, as the upper limit ────────────────────────────────────────────────────────────────
 
 
 def _requests(task: Task) -> list[bytes]:
@@ -202,7 +202,10 @@ def _context(task: Task) -> ssl.SSLContext | None:
 
 
 def _read_answers(sock: socket.socket, number: int) -> None:
-    """Read until so many answers began, and see that all are good. The last may still be on its way."""
+    """Read until ``number`` good answers have begun; the last may be incomplete.
+
+    :raises ConnectionError: If the server closes the connection.
+    """
     seen = bytearray()
     while seen.count(b"successResult") < number:
         got = sock.recv(CHUNK)
@@ -212,7 +215,10 @@ def _read_answers(sock: socket.socket, number: int) -> None:
 
 
 def _send_and_read(sock: socket.socket, requests: list[bytes]) -> None:
-    """Send all there is and read what comes meanwhile, by one thread: a TLS socket bears no two."""
+    """Send all requests and read the answers meanwhile.
+
+    One thread does both, because two threads must not use one TLS socket.
+    """
     waiting, seen, good = memoryview(b"".join(requests)), bytearray(), 0
     while good < len(requests):
         writers = [sock] if waiting else []
@@ -228,7 +234,7 @@ def _send_and_read(sock: socket.socket, requests: list[bytes]) -> None:
 
 
 def raw_sequential(task: Task) -> Work:
-    """One keep-alive connection, one call after the other, nothing parsed."""
+    """Recall over one keep-alive connection, one call after the other, without parsing."""
 
     def work() -> None:
         with _connect(task, _context(task)) as sock:
@@ -240,7 +246,7 @@ def raw_sequential(task: Task) -> Work:
 
 
 def raw_parallel(task: Task) -> Work:
-    """As many keep-alive connections as ours has calls in flight, one call after the other on each."""
+    """Recall over ``in_flight`` keep-alive connections, one call after the other on each."""
 
     def work() -> None:
         context, requests = _context(task), iter(_requests(task))
@@ -264,7 +270,7 @@ def raw_parallel(task: Task) -> Work:
 
 
 def raw_pipelined(task: Task) -> Work:
-    """All calls on one connection before the first answer: as fast as bytes can go."""
+    """Send all calls on one connection before the first answer."""
 
     def work() -> None:
         with _connect(task, _context(task)) as sock:
@@ -292,9 +298,9 @@ CLIENTS: dict[str, Callable[[Task], Work]] = {
 
 
 def main() -> None:
-    """Be one of the clients."""
+    """Run the client that the command line names."""
     make = CLIENTS[sys.argv[1]]
-    # Imports happen here and in a first, empty making.
+    # The first, empty task makes the client import its modules before "ready".
     make(Task({"url": "https://127.0.0.1:1", "token": "", "keys": [], "ca_file": None, "in_flight": 1}))
     print("ready", flush=True)
     task = Task(json.loads(sys.stdin.readline()))
@@ -302,7 +308,7 @@ def main() -> None:
     error = ""
     try:
         make(task)()
-    except Exception as problem:  # a peer that fails is a result, too
+    except Exception as problem:  # the failure of a client is a result, too
         error = type(problem).__name__
     wall, cpu = time.monotonic() - began, processor_seconds() - used
     print(json.dumps({"wall": wall, "cpu": cpu, "error": error}), flush=True)

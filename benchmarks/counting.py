@@ -1,4 +1,7 @@
-"""A secrets backend that counts look-ups. Airflow loads it before most of itself: hence a file of its own."""
+"""Secrets backend that counts connection look-ups.
+
+Airflow loads it before most of its own modules, so it is in a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import os
 
 from airflow.secrets.base_secrets import BaseSecretsBackend
 
-#: Environment variables that name the files in which is written who began, who is ready, and who looked a
-#: connection up.
+#: Environment variables that name three files: start times of triggers, times at which they were ready, and
+#: connection look-ups.
 BEGUN, READY, LOOKUPS = "BENCH_BEGUN", "BENCH_READY", "BENCH_LOOKUPS"
 
 
 def tell(variable: str, text: str) -> None:
-    """Add a line to the file that an environment variable names."""
-    # Appended in one write: many do so at once.
+    """Append a line to the file that an environment variable names."""
+    # Several processes append at the same time, so a line is one write.
     fd = os.open(os.environ[variable], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(fd, f"{text}\n".encode())
@@ -22,9 +25,9 @@ def tell(variable: str, text: str) -> None:
 
 
 class CountingBackend(BaseSecretsBackend):
-    """Has no connection; it writes down that it was asked for one, and by which process."""
+    """Secrets backend without connections that records process and connection id of look-ups."""
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
-        """Nothing: the next backend has it."""
+        """Record the look-up and return None, so Airflow asks the next backend."""
         tell(LOOKUPS, f"{os.getpid()} {conn_id}")
         return None

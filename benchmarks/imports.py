@@ -1,7 +1,7 @@
-"""Row ``imports``: what a DAG file pays for importing operators, sensors and notifiers, beyond ``airflow.sdk``.
+"""Row ``imports``: CPU time to import operators, sensors and notifiers, on top of ``airflow.sdk``.
 
-Each measurement is a fresh process that has imported ``airflow.sdk`` with all that a DAG file takes from it, and
-then imports one provider. CPU and not wall time: the machine may have other work.
+Each measurement is a new process. It imports ``airflow.sdk`` with all that a DAG file uses of it, and then one
+provider. CPU time is measured, not wall time, because other processes may use the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.results import Result, Row, at_least, at_most, beside, exactly, 
 
 ROUNDS = 11
 PACKAGE = "airflow_provider_dingtalk"
-#: What a DAG file imports of each provider to send, to wait and to tell; of ours to recall, too.
+#: Imports of a DAG file that sends, waits and notifies with each provider; with ours it recalls, too.
 PEERS = {
     "ours": (
         f"from {PACKAGE}.operators import DingTalkSendOTOMessagesOperator, DingTalkRecallOTOMessagesOperator; "
@@ -60,10 +60,10 @@ print(json.dumps({{"cpu_ms": spent * 1000, "modules": added}}))
 
 
 def measure(quick: bool) -> Result:
-    """All providers in turn, several times."""
+    """Measure all providers in turn, several times."""
     rounds = 3 if quick else ROUNDS
     runs = [{"round": number, **_run(name)} for number in range(-1, rounds) for name in PEERS]
-    # The first round writes byte code.
+    # The first round writes byte code, so it is dropped.
     runs = [run for run in runs if run["round"] >= 0]
     by_peer = {name: [run for run in runs if run["peer"] == name] for name in PEERS}
     cpu = {name: median_of(of, "cpu_ms") for name, of in by_peer.items()}
@@ -101,7 +101,7 @@ def _ours() -> list[str]:
 
 def _probe(name: str) -> dict[str, Any]:
     code = PROBE.format(imports=PEERS[name])
-    # Byte code is kept, as it is where Airflow runs; and no meter of somebody's runs along.
+    # PYTHON… variables are left out, so byte code is cached as in production and no profiler runs.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=ROOT)
@@ -110,7 +110,7 @@ def _probe(name: str) -> dict[str, Any]:
 
 
 def _third_party(modules: list[str]) -> list[str]:
-    """Modules that are neither the standard library's, nor Airflow's, nor ours."""
+    """Return the modules that are not the standard library's, Airflow's or ours."""
     known = {*sys.stdlib_module_names, "airflow", PACKAGE}
     return [module for module in modules if module.partition(".")[0] not in known]
 

@@ -1,4 +1,4 @@
-"""What it was measured on: cores, memory, Python, versions and commit. Nothing that names the machine."""
+"""Description of the measured system: cores, memory, Python, versions and commit; no host name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, str]:
-    """Cores, memory and Python."""
+    """Return cores, memory, Python and operating system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": str(os.cpu_count()),
@@ -33,17 +33,17 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what was measured."""
+    """Return the versions of the measured packages."""
     return {package: found for package in PACKAGES if (found := _version(package))}
 
 
 def commit() -> str:
-    """The commit that was measured, with a ``+`` if the work tree had changes to the code."""
+    """Return the measured commit, with a ``+`` if the code had uncommitted changes."""
     command = ["git", "-C", str(ROOT)]
     try:
         head = _output([*command, "rev-parse", "--short", "HEAD"])
         changed = _output([*command, "status", "--porcelain", "--", "airflow_provider_dingtalk", "benchmarks"])
-    except (OSError, subprocess.CalledProcessError):  # an archive has no history
+    except (OSError, subprocess.CalledProcessError):  # a source archive has no git history
         return "unknown"
     return head + "+" * bool(changed)
 

@@ -1,4 +1,4 @@
-"""Meters inside a process: how late its event loop is, what processes take of processor and memory."""
+"""Meters of event-loop lag, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-#: Seconds between two looks at the loop's clock.
+#: Seconds between two samples of the loop's lag.
 BEAT = 0.01
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds() -> float:
-    """What this process, its threads and its children took of the processor until now."""
+    """Return the CPU seconds of this process, its threads and its ended children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in use now."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
 
 
 def processor_seconds_of(pids: Iterable[int]) -> float:
-    """What other processes took of the processor until now, with those of their children that ended."""
+    """Return the CPU seconds of other processes and of their ended children."""
     return sum(map(_ticks, pids)) / _TICKS
 
 
 def unreaped(parents: Collection[int]) -> list[int]:
-    """Children of some processes that have ended, and whose time is not yet counted as their parent's."""
+    """Return the zombie children of processes.
+
+    Their CPU time is not yet counted as their parent's.
+    """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -45,13 +48,13 @@ def unreaped(parents: Collection[int]) -> list[int]:
 
 
 def resident_bytes_of(pids: Iterable[int]) -> int:
-    """Memory of other processes that is theirs: what several share is divided among them."""
+    """Return the proportional memory (PSS) of other processes in bytes."""
     return sum(map(_share, pids))
 
 
 def _ticks(pid: int) -> int:
     try:
-        # User and system time, its own and that of children it has waited for.
+        # User and system time of the process and of the children that it has reaped.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:15]
     except OSError:
         return 0
@@ -67,21 +70,24 @@ def _share(pid: int) -> int:
 
 
 class LoopLag:
-    """How much later than asked an event loop wakes a sleeper, which is how late it is for all others."""
+    """Meter of the delay with which an event loop wakes a sleeping task."""
 
     def __init__(self) -> None:
         self._late: list[float] = []
         self._due = time.monotonic()
 
     async def watch(self) -> None:
-        """Look, until cancelled."""
+        """Sample the lag until cancelled."""
         while True:
             self._due = time.monotonic() + BEAT
             await asyncio.sleep(BEAT)
             self._late.append(time.monotonic() - self._due)
 
     def milliseconds(self, share: float) -> float:
-        """The lateness that so many of a hundred looks did not exceed. One that is overdue now counts, too."""
+        """Return a percentile of the lag in milliseconds; an overdue sample counts.
+
+        :param share: Percentile, 0 to 100.
+        """
         overdue = time.monotonic() - self._due
         late = sorted([*self._late, overdue] if overdue > 0 else self._late)
         return 1000 * late[min(len(late) - 1, int(len(late) * share / 100))] if late else 0.0

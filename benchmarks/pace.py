@@ -1,13 +1,13 @@
-"""Rows ``pace``, ``processes`` and ``stranger``: how near recalls come to the speed that DingTalk allows.
+"""Rows ``pace``, ``processes`` and ``stranger``: speed of recalls under the rate limit of DingTalk.
 
-10,000 one-on-one messages are recalled (500 calls) from a sandbox in another process, which counts calls in
-fixed or in sliding seconds and refuses those that are too many. Of each run:
+Each run recalls 10,000 one-on-one messages (500 calls) from a sandbox in another process. The sandbox counts calls
+in fixed or in sliding seconds and throttles those over the limit. Fields of a run:
 
-``ratio``      seconds from the first call to the last, over ``calls / rate``; the rate is what a stranger leaves
-``throttled``  calls that the sandbox refused as too many, the stranger's apart
-``calls``      calls that went through; 500 must
-``used``       what the recalls say they used; ``recall`` and one ``token`` per process when all is well
-``recalled``   messages that are gone, as the sandbox knows
+``ratio``      seconds from the first call to the last, over ``calls / rate``, without the rate of the other client
+``throttled``  calls that the sandbox throttled, without those of the other client
+``calls``      calls that were not throttled; must be 500
+``used``       API calls in the reports; ``recall`` and one ``token`` per process without errors
+``recalled``   messages that the reports say were recalled
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KEYS_PER_CALL = 20
 API = "robot/otoMessages/batchRecall"
 APP = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
 SANDBOX = "airflow_provider_dingtalk.sandbox"
-#: Calls a second that DingTalk allows, by edition, and how often each is measured: the slow one takes long.
+#: Number of runs by rate limit (calls per second of each edition). The slowest rate takes long, so it runs once.
 ROUNDS = {20: 1, 40: 2, 60: 2}
 WINDOWS = ("fixed", "sliding")
 #: Seconds that the sandbox adds to each answer.
@@ -50,19 +50,22 @@ DELAY = 0.05
 
 
 def measure_alone(quick: bool) -> Result:
-    """One process, and nobody else."""
+    """Measure one process without other clients."""
     runs = _runs(1, stranger=False, quick=quick)
     return Result([*_ratios(runs, 1.04), *_exact(runs, processes=1)], runs, [_note(runs)])
 
 
 def measure_processes(quick: bool) -> Result:
-    """Four processes of this host at once, a quarter of the messages each."""
+    """Measure four processes of one host, each with a quarter of the messages."""
     runs = _runs(4, stranger=False, quick=quick)
     return Result([*_ratios(runs, 1.05), *_exact(runs, processes=4)], runs, [_note(runs)])
 
 
 def measure_stranger(quick: bool) -> Result:
-    """One process, while another client of the same app takes half of the rate at an even beat."""
+    """Measure one process while another client of the app uses half the rate.
+
+    The other client calls at a fixed interval.
+    """
     runs = _runs(1, stranger=True, quick=quick)
     calls = KEYS / KEYS_PER_CALL
     figures = _ratios(runs, 1.2)
@@ -119,7 +122,7 @@ def _note(runs: list[dict[str, Any]]) -> str:
 
 
 def measure(rate: int, window: str, processes: int, latency: float, stranger: bool) -> dict[str, Any]:
-    """Recall from a fresh sandbox, and say how it went."""
+    """Recall from a new sandbox and return the figures of the run."""
     with _sandbox(rate, window) as url, httpx.Client(base_url=f"{url}/_sandbox", trust_env=False) as door:
         keys = door.post("/plant", json={"kind": "oto", "count": KEYS}).json()["keys"]
         delay = {"match": API, "action": {"type": "delay", "seconds": latency}}
@@ -160,7 +163,10 @@ def _sandbox(rate: int, window: str) -> Iterator[str]:
 def _run(
     url: str, rate: int, shares: list[list[str]], stranger: bool
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Let workers recall their shares, all at once; what each says of itself, and what became of the stranger."""
+    """Run workers that recall their shares at the same time.
+
+    :returns: The output of each worker, and the counts of the other client (empty without one).
+    """
     command = [sys.executable, "-m", "benchmarks.pace", url, str(rate)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with tempfile.TemporaryDirectory() as folder:
@@ -200,7 +206,7 @@ async def _work(url: str, rate: str, folder: str) -> None:
 
 
 async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
-    """Call at an even rate without asking anybody, until told to end."""
+    """Call at a fixed interval, unlimited, until standard input has a line."""
     client = DingTalkClient(APP, hosts_at(url), limiter=Limiter(0), patience=Patience(throttled_tries=1))
     told: Counter[str] = Counter(went_through=0, throttled=0)
     call = RecallOtoMessages(robot_code=ROBOT_CODE, process_query_keys=["unknown"])
@@ -211,7 +217,7 @@ async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
         except ThrottlingError:
             told["throttled"] += 1
         except Exception:
-            told["went_through"] += 1  # refused for its key, and counted as a call
+            told["went_through"] += 1  # refused because of its key, but counted as a call
 
     print("ready", flush=True)
     end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))

@@ -1,4 +1,7 @@
-"""Row ``peers``: 10,000 keys are recalled without a limit of calls, over TLS, at 50 ms: ours beside others."""
+"""Row ``peers``: our recall of 10,000 keys beside other clients.
+
+There is no rate limit; the calls go over TLS with 50 ms of latency.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, e
 from benchmarks.server import LATENCY, Server, serving
 
 KEYS = 10_000
-#: Rounds in which all clients come to their turn, and those of clients that take half a minute each.
+#: Number of rounds, and of rounds with the clients that take half a minute each.
 ROUNDS = 3
 SLOW_ROUNDS = 1
 SLOW = {"sdk_loop", "sdk_gather", "sdk_gather_bounded", "requests_per_call", "requests_session", "raw_sequential"}
-#: What stands beside the goals, and how it is called in the table.
+#: Names of the clients in the table.
 NAMES = {
     "ours": "ours",
     "sdk_loop": "official SDK, loop",
@@ -34,13 +37,13 @@ NAMES = {
 
 
 def measure(quick: bool) -> Result:
-    """All clients in turn, several times."""
+    """Measure all clients in turn, several times."""
     keys = KEYS // 10 if quick else KEYS
     runs: list[dict[str, Any]] = []
     with serving(latency=LATENCY) as server:
         for number in range(1 if quick else ROUNDS):
             names = [name for name in CLIENTS if number < SLOW_ROUNDS or name not in SLOW]
-            # Each round begins with another client, so that none always has the best moment.
+            # Each round begins with another client, so the order favours none.
             for name in names[number:] + names[:number]:
                 runs.append({"round": number, **run(server, name, keys)})
                 print(f"  {runs[-1]}", file=sys.stderr, flush=True)
@@ -51,7 +54,10 @@ def measure(quick: bool) -> Result:
 
 
 def run(server: Server, name: str, keys: int) -> dict[str, Any]:
-    """One client in a process of its own recalls fresh messages; what is gone, the server says."""
+    """Run one client in its own process on new messages.
+
+    :returns: Its times, and the number of recalled messages that the server counted.
+    """
     server.reset()
     given = {
         "url": server.url,
@@ -73,8 +79,8 @@ def run(server: Server, name: str, keys: int) -> dict[str, Any]:
 
 
 def run_client(name: str, given: dict[str, Any], ca_file: str | None) -> dict[str, Any]:
-    """Start a client, wait until it is ready, and let it work."""
-    # The SDK has no argument for it: the variable makes it trust our authority as it trusts the system's.
+    """Start a client, wait until it is ready, and return its result."""
+    # The SDK has no argument for a CA file, so SSL_CERT_FILE makes it trust the server.
     env = {name: value for name, value in os.environ.items() if not name.endswith("_CA_BUNDLE")}
     env |= {"SSL_CERT_FILE": ca_file} if ca_file else {}
     command = [sys.executable, "-m", "benchmarks.clients", name]
@@ -95,7 +101,7 @@ def _figures(runs: list[dict[str, Any]], ceiling: dict[str, Any]) -> list[Figure
     whole = sum(run["recalled"] == run["keys"] for run in by_client["ours"])
     per_second = {name: of[0]["calls"] / wall[name] for name, of in by_client.items()}
     top = ceiling["calls"] / ceiling["wall"]
-    # Of those that a server must not hold up. The pipelined socket is the wire itself.
+    # The pipelined socket measures the wire itself, so it is not one of the clients the server must keep up with.
     fastest = max(rate for name, rate in per_second.items() if name != "raw_pipelined")
     figures = [
         at_least("faster than the official SDK's loop", wall["sdk_loop"] / wall["ours"], 15, "×"),
@@ -112,7 +118,10 @@ def _figures(runs: list[dict[str, Any]], ceiling: dict[str, Any]) -> list[Figure
 
 
 def _async_cpu(by_client: dict[str, list[dict[str, Any]]]) -> float:
-    """Milliseconds per call of the SDK's async methods, in the better of two ways to call them that worked."""
+    """Return the CPU milliseconds per call of the SDK's async methods.
+
+    It is the lower of two ways to call them, without runs that raised.
+    """
     both = by_client["sdk_gather"] + by_client["sdk_gather_bounded"]
     worked = [run for run in both if not run["error"]] or both
     return min(float(run["cpu_ms_per_call"]) for run in worked)

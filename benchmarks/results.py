@@ -1,7 +1,6 @@
-"""What a row of the benchmark is, and what it gives back: the same shape for all, so that one table holds them.
+"""Rows of the benchmark and their results, in one format for one table.
 
-A row measures; it never says what the figure should have been. Goals stand beside the figures, as data, and
-whether one holds is computed.
+A row measures. Its goals are data beside the figures, and the code computes if a goal holds.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Any
 class Figure:
     """One figure of a row.
 
-    :param what: What was measured.
-    :param value: The figure; the median, where there were several runs.
-    :param unit: Of the figure.
-    :param goal: What must hold, in words; empty for a figure that stands there for comparison.
-    :param holds: Whether it does. None: there is no goal.
+    :param what: Label of the figure.
+    :param value: The measured value; the median of several runs.
+    :param unit: Unit of the value; default none.
+    :param goal: The goal as text; empty for a figure without a goal.
+    :param holds: True if the goal holds. None: there is no goal.
     """
 
     what: str
@@ -31,22 +30,22 @@ class Figure:
 
 
 def at_most(what: str, value: float, limit: float, unit: str = "") -> Figure:
-    """A figure that must not be higher than a limit."""
+    """Return a figure that must not exceed a limit."""
     return Figure(what, value, unit, f"≤ {limit:g}{_with_blank(unit)}", value <= limit)
 
 
 def at_least(what: str, value: float, limit: float, unit: str = "") -> Figure:
-    """A figure that must not be lower than a limit."""
+    """Return a figure that must not be below a limit."""
     return Figure(what, value, unit, f"≥ {limit:g}{_with_blank(unit)}", value >= limit)
 
 
 def exactly(what: str, value: float, wanted: float, unit: str = "") -> Figure:
-    """A figure that must be this one."""
+    """Return a figure that must equal a value."""
     return Figure(what, value, unit, f"{wanted:g}{_with_blank(unit)}", value == wanted)
 
 
 def beside(what: str, value: float, unit: str = "") -> Figure:
-    """A figure without a goal, for comparison."""
+    """Return a figure without a goal, for comparison."""
     return Figure(what, value, unit)
 
 
@@ -56,11 +55,11 @@ def _with_blank(unit: str) -> str:
 
 @dataclass
 class Result:
-    """What a row gives back.
+    """Result of a row.
 
-    :param figures: Medians over the runs, in the order in which they are read.
-    :param runs: Each run as it was measured.
-    :param notes: What a reader must know to judge the figures: how many runs, what was bounded.
+    :param figures: Medians of the runs, in the order of the table.
+    :param runs: The measurements of each run.
+    :param notes: Conditions of the measurement for the reader, e.g. the number of runs.
     """
 
     figures: list[Figure]
@@ -68,17 +67,18 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Return the result as plain JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what it measures, and how.
+    """One row of the benchmark.
 
-    :param name: How it is called on the command line.
-    :param title: What it measures, in a sentence.
-    :param measure: Measures; told whether to be quick, which takes a tenth of the time and proves little.
+    :param name: Name on the command line.
+    :param title: Title in the table.
+    :param measure: Function that measures. Its argument True makes a quick run, a tenth of the work, which only
+        shows that the row runs.
     """
 
     name: str
@@ -87,5 +87,5 @@ class Row:
 
 
 def median_of(runs: Sequence[dict[str, Any]], name: str) -> float:
-    """The median of one figure over runs."""
+    """Return the median of one figure over runs."""
     return float(median(run[name] for run in runs))

@@ -1,8 +1,8 @@
-"""The server that all are measured against: the sandbox in a process of its own, with a wire that takes time.
+"""Server of the benchmark: the sandbox in its own process, with network latency.
 
-It validates as the sandbox does, so that a client that sends nonsense is no fast one. The time on the wire is
-added where bytes go out, so that several requests on one connection wait side by side, as on a real wire:
-``python -m benchmarks.server --latency 0.05``. Handshakes are not delayed, which is kind to clients that make a
+``python -m benchmarks.server --latency 0.05`` runs it. It validates requests as the sandbox does, so a client
+cannot be fast by sending invalid ones. The latency is added to outgoing bytes, so several requests on one
+connection wait at the same time, as in a real network. Handshakes are not delayed, which favours clients with a
 connection per call.
 """
 
@@ -40,9 +40,10 @@ DAY = dt.timedelta(days=1)
 
 
 class Wire:
-    """A transport whose bytes arrive later, in their order.
+    """Transport that delays outgoing bytes and keeps their order.
 
-    :param transport: The real one; all that is not about sending is its own.
+    :param transport: The real transport; attributes not defined here are taken from it.
+    :param seconds: Delay in seconds.
     """
 
     def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
@@ -53,20 +54,20 @@ class Wire:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send, later."""
+        """Send bytes after the delay."""
         self._later(self._transport.write, data)
 
     def writelines(self, parts: list[bytes]) -> None:
-        """Send, later."""
+        """Send several parts after the delay."""
         self.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close, after what is on its way."""
+        """Close the transport after the delay, when all bytes are sent."""
         self._later(self._transport.close)
 
 
 def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
-    """The sandbox's protocol over a wire that takes so many seconds."""
+    """Return the sandbox's protocol class with a latency in seconds."""
 
     class SlowProtocol(WiredProtocol):
         def connection_made(self, transport: Any) -> None:
@@ -77,10 +78,11 @@ def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
 
 
 class Server:
-    """A running server.
+    """Client of a running server.
 
-    :param ca_file: What to trust, for https: the usual bundle with the server's own authority in it, since a
-        short bundle would spare clients a cost that they have.
+    :param url: Base URL of the server.
+    :param ca_file: CA bundle for https; None for http. It is certifi's bundle plus the server's own CA, because a
+        short bundle would load faster than in production.
     """
 
     def __init__(self, url: str, ca_file: str | None) -> None:
@@ -89,25 +91,25 @@ class Server:
         self.door = httpx.Client(base_url=url, verify=_context(ca_file), trust_env=False, timeout=30)
 
     def plant(self, count: int, kind: str = "oto") -> list[str]:
-        """Messages as if sent before; their keys."""
+        """Create sent messages and return their keys."""
         order = {"kind": kind, "count": count}
         return list(self.door.post("/_sandbox/plant", json=order).raise_for_status().json()["keys"])
 
     def recalled(self) -> int:
-        """Messages that are gone, as the server knows."""
+        """Return the number of messages that the server has recalled."""
         return sum(kind["recalled"] for kind in self.truth()["counts"].values())
 
     def truth(self) -> dict[str, Any]:
-        """Counts of messages and of calls."""
+        """Return the server's counts of messages and of calls."""
         found: dict[str, Any] = self.door.get("/_sandbox/truth", params={"brief": 1}).json()
         return found
 
     def reset(self) -> None:
-        """Forget all messages, tokens and calls."""
+        """Delete all messages, tokens and calls."""
         self.door.post("/_sandbox/reset").raise_for_status()
 
     def token(self) -> str:
-        """An access token of the default app."""
+        """Return a new access token of the default app."""
         order = {"appKey": CLIENT_ID, "appSecret": CLIENT_SECRET}
         answer = self.door.post("/v1.0/oauth2/accessToken", json=order).raise_for_status()
         return str(answer.json()["accessToken"])
@@ -117,9 +119,12 @@ class Server:
 def serving(
     *, latency: float = LATENCY, tls: bool = True, rate: int = 0, window: str = "fixed"
 ) -> Iterator[Server]:
-    """Run a server in a process of its own for as long as the block lasts.
+    """Run a server in its own process until the block ends.
 
-    :param rate: Calls a second that it lets through for each API; 0: any number.
+    :param latency: Network latency of each answer in seconds; default 0.05.
+    :param tls: True for https, False for http; default True.
+    :param rate: Rate limit of each API in calls per second; default 0, which means no limit.
+    :param window: Throttle window of the sandbox, ``fixed`` or ``sliding``; default ``fixed``.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.server", "--latency", str(latency), "--rate", str(rate)]
@@ -142,7 +147,10 @@ def _context(ca_file: str | None) -> Any:
 
 
 def _authority(folder: Path) -> tuple[str, str, str]:
-    """A throw-away authority: bundle to trust, a certificate of it for loopback, and that one's key."""
+    """Create a temporary CA and a certificate for loopback.
+
+    :returns: Paths of the CA bundle, the certificate and its key.
+    """
     own, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     root = _certificate("authority", own.public_key(), x509.BasicConstraints(ca=True, path_length=None), own)
@@ -178,7 +186,7 @@ def _named(name: str) -> x509.Name:
 
 
 def main() -> None:
-    """Serve until ended; the first line says where."""
+    """Serve until the process is terminated; the first line of output is the URL."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency", type=float, default=LATENCY, help="seconds on the wire for each answer")
     parser.add_argument("--rate", type=int, default=0, help="calls per second for each API; 0 for no limit")

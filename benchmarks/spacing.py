@@ -1,7 +1,7 @@
-"""Row ``spacing``: what it costs to wait a day for one reader, on a clock that jumps.
+"""Row ``spacing``: API calls of a 24-hour wait on a simulated clock.
 
-A real wait and a real client look at the sandbox in this process. Somebody reads the message at a moment that the
-wait does not know; it is the sandbox that counts the calls.
+A real wait and a real client poll the sandbox in this process. A simulated user reads the message at a time
+unknown to the wait. The sandbox counts the calls.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ from benchmarks.results import Result, Row, at_most, beside, exactly
 
 DAY = 86_400.0
 API = "robot/groupMessages/query"
-#: Messages, each with a key and so with moments of its own, and moments at which somebody reads.
+#: Number of waits without a reader, and of waits with one. Poll times depend on the message key.
 MESSAGES = 40
 READS = 400
 SEED = 1
 NEVER = 2.0
-#: Seconds by which a reader may come sooner than anybody can have looked.
+#: Seconds by which a reader may be seen later than 20 % of the message's age, because polls have a minimum gap.
 SLACK = 60.0
 SHARE = 0.2
 
 
 class JumpingClock:
-    """Time passes only in somebody's sleep."""
+    """Clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.time = 1_780_000_000.0
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return self.time
 
     def monotonic(self) -> float:
-        """The same: nobody sets this clock back."""
+        """Return the same time; this clock is never set back."""
         return self.time
 
     async def sleep(self, seconds: float) -> None:
-        """Jump."""
+        """Advance the clock without waiting."""
         await asyncio.sleep(0)
         self.time += max(seconds, 0.0)
 
 
 def measure(quick: bool) -> Result:
-    """Wait to the end for readers who never come, and then for some who do."""
+    """Measure waits without a reader, and then waits with one."""
     messages, reads = (4, 20) if quick else (MESSAGES, READS)
     rng = random.Random(SEED)
     runs = [_wait(Spacing(), NEVER, number) for number in range(messages)]
     beat = _wait(spacing_of(30.0), NEVER, 0)
-    # Moments are spread over ages of all sizes, since the bound grows with the age.
+    # The bound grows with the age of the message, so read times are spread logarithmically over 24 h.
     moments = [2.0 ** rng.uniform(0.0, 16.39) / DAY for _ in range(reads)]
     seen = [_wait(Spacing(), moment, number) for number, moment in enumerate(moments)]
     late = [run["seen_at"] - run["read_at"] - SHARE * run["read_at"] for run in seen]
@@ -110,7 +110,7 @@ async def _wait_a_day(spacing: Spacing, read_at: float, number: int) -> dict[str
     await wait.look(client)
     while not wait.is_met and (due := wait.next_due) is not None:
         if not is_read and due >= began + read_at:
-            # Between two looks: the next one finds the reader.
+            # The user reads between two polls, so the next poll finds the reader.
             is_read = bool(read(world, Read(key=key, count=1)))
         await clock.sleep(due - clock.now())
         await wait.look(client)

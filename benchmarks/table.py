@@ -1,4 +1,7 @@
-"""Figures in a file and in a table. What was not measured anew stays as it was measured before."""
+"""JSON file and Markdown table of the figures.
+
+Rows that are not measured again keep their figures.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _SIGNS = {True: "yes", False: "**no**", None: ""}
 class Book:
     """The newest figures of each row.
 
-    :param rows: By name, as plain JSON.
+    :param rows: Plain JSON of the rows by name.
     """
 
     def __init__(self, rows: dict[str, Any]) -> None:
@@ -27,13 +30,13 @@ class Book:
 
     @classmethod
     def load(cls, path: Path | None) -> Book:
-        """The figures of earlier runs, if there are any."""
+        """Load the figures of earlier runs; none if the file does not exist."""
         if path is None or not path.exists():
             return cls({})
         return cls(json.loads(path.read_text(encoding="utf-8"))["rows"])
 
     def note(self, row: Row, result: Result, *, seconds: float, quick: bool) -> None:
-        """Take the figures of a row in place of older ones."""
+        """Replace the figures of a row."""
         self._rows[row.name] = {
             "title": row.title,
             "measured": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
@@ -46,14 +49,14 @@ class Book:
         }
 
     def save(self, path: Path | None) -> None:
-        """Write the figures down."""
+        """Write the figures to a JSON file; None writes nothing."""
         if path:
             path.write_text(
                 json.dumps({"rows": self._rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
 
     def write_table(self, path: Path | None, order: Sequence[str]) -> None:
-        """Put the table into a Markdown file, in place of the one between the marks."""
+        """Replace the table between the marks in a Markdown file; None writes nothing."""
         if path is None:
             return
         text = path.read_text(encoding="utf-8")
@@ -64,7 +67,7 @@ class Book:
 
 
 def printed(result: Result) -> str:
-    """The figures of a row, for a terminal."""
+    """Return the figures of a row as text for a terminal."""
     lines = [
         f"  {_number(figure.value)} {figure.unit:8} {figure.goal:14} {_SIGNS[figure.holds]:8} {figure.what}"
         for figure in result.figures
@@ -98,7 +101,7 @@ def _line(figure: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    """A few digits that count; whole numbers as they are."""
+    """Format a number with three or four significant digits; whole numbers in full."""
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"

@@ -1,7 +1,8 @@
-"""Row ``tasks``: one task with 10,000 keys beside 500 mapped tasks of 20, in the same Airflow.
+"""Row ``tasks``: one task with 10,000 keys beside 500 mapped tasks.
 
-Nothing is limited and the wire takes no time, so that what is left is what tasks cost. CPU is that of all
-processes of this Airflow. The mapped tasks are given a token; ours gets one.
+The mapped tasks have 20 keys each. There is no rate limit and no network latency, so the row measures the cost of
+tasks. CPU is the CPU time of all processes of this Airflow. The mapped tasks are given a token; ours requests its
+own.
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ from demo.airflow_stack import AirflowStack
 
 KEYS = 10_000
 KEYS_PER_TASK = 20
-#: Runs of each DAG of one task, and recalls without a network.
+#: Number of runs of each DAG of one task, and of recalls without a network.
 ROUNDS = 3
 ALONE = 7
-#: Tasks that Airflow runs side by side.
+#: Maximum number of tasks that Airflow runs at the same time.
 PARALLELISM = 8
-#: Seconds in which a run must be over, and after it its last process.
+#: Timeouts in seconds of a run, and of its last process after the run.
 PATIENCE = 420.0
 LINGERS = 2.0
 ONE_TASK, NO_LEDGER, MAPPED, TRIVIAL = "bench_one_task", "bench_no_ledger", "bench_mapped", "bench_trivial"
 
 
 def measure(quick: bool) -> Result:
-    """A recall without a network, then all ways in a real Airflow."""
+    """Measure a recall without a network, then all DAGs in a real Airflow."""
     keys, rounds = (1_000, 1) if quick else (KEYS, ROUNDS)
     alone = [asyncio.run(_without_network(keys)) for _ in range(ALONE)]
     with serving(latency=0.0, tls=False) as server, _airflow(server, keys) as airflow:
         runs = []
         for number in range(rounds + 1):
-            # Fresh messages: what is gone already would be too easy.
+            # A recall of recalled messages would be faster, so each round has new messages.
             _plant(server, Path(airflow.env["BENCH_RECALLS"]), keys)
             runs += [{"round": number, **_run(airflow, dag)} for dag in (TRIVIAL, ONE_TASK, NO_LEDGER)]
-        # The first of all paid for what is loaded late, and for byte code.
+        # The first round loads modules and writes byte code, so it is dropped.
         runs = [run for run in runs if run["round"]]
         runs.append({"round": 1, **_run(airflow, MAPPED)})
         recalled, expected = server.recalled(), keys * (2 * (rounds + 1) + 1)
@@ -92,7 +93,7 @@ def measure(quick: bool) -> Result:
 
 
 class _AtOnce(httpx.AsyncBaseTransport):
-    """Answers at once, from what was prepared."""
+    """Transport that returns prepared answers without delay."""
 
     def __init__(self, answers: dict[str, bytes]) -> None:
         self._answers = answers
@@ -100,13 +101,13 @@ class _AtOnce(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("accessToken"):
             return httpx.Response(200, content=b'{"accessToken":"token","expireIn":7200}')
-        # The first key says which answer it is: the seam's own time should be none.
+        # The first key selects the answer without parsing JSON, so the transport takes almost no time.
         at = request.content.index(b'["') + 2
         return httpx.Response(200, content=self._answers[request.content[at : at + 44].decode()])
 
 
 async def _without_network(count: int) -> float:
-    """Seconds of a recall over a network that takes none."""
+    """Return the seconds of a recall over :class:`_AtOnce`."""
     keys = [f"{number:044d}" for number in range(count)]
     batches = (keys[at : at + KEYS_PER_TASK] for at in range(0, count, KEYS_PER_TASK))
     answers = {of[0]: json.dumps({"successResult": of, "failedResult": {}}).encode() for of in batches}
@@ -141,7 +142,7 @@ def _airflow(server: Server, keys: int) -> Iterator[AirflowStack]:
             "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection),
             "BENCH_RECALLS": str(given),
             "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
-            # Nobody edits the DAGs meanwhile.
+            # The DAGs do not change, so the dag-processor need not parse them again.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
         }
@@ -157,7 +158,10 @@ def _plant(server: Server, given: Path, keys: int) -> None:
 
 
 def _run(airflow: AirflowStack, dag: str) -> dict[str, Any]:
-    """Run a DAG: seconds from its start to its end, of all processors of this Airflow, and of a task."""
+    """Run a DAG and return its figures in seconds.
+
+    :returns: ``wall`` of the run, ``cpu`` of all processes of this Airflow, and ``task``, the median duration.
+    """
     before = set(_members(airflow))
     used = _processor_seconds_of(airflow)
     run = airflow.api.trigger(dag)
@@ -174,7 +178,10 @@ def _run(airflow: AirflowStack, dag: str) -> dict[str, Any]:
 
 
 def _wait_for_the_end_of_others(airflow: AirflowStack, known: set[int]) -> None:
-    """A task's process lives a moment longer than the task. Longer waits would count what Airflow takes idle."""
+    """Wait at most 2 s for the processes of the tasks to end.
+
+    They outlive the tasks. A longer wait would add CPU time of the idle Airflow.
+    """
     deadline = time.monotonic() + LINGERS
     while set(_members(airflow)) - known and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -186,7 +193,7 @@ def _members(airflow: AirflowStack) -> list[int]:
 
 def _processor_seconds_of(airflow: AirflowStack) -> float:
     pids = _members(airflow)
-    # One may die between the two looks: a set.
+    # A process may end between the two listings and appear in both, so the pids are a set.
     return processor_seconds_of({*pids, *unreaped(pids)})
 
 

@@ -1,8 +1,8 @@
-"""Row ``triggerer``: 2,000 deferred sensors in a real triggerer, beside look-ups of their own and ``HttpSensor``.
+"""Row ``triggerer``: 2,000 deferred sensors in a real triggerer.
 
-The triggers are the real ones in the real triggerer process of a real Airflow; its database says of 2,000 mapped
-tasks that they are deferred (see :mod:`benchmarks.triggerer_rows`). Connections stand in that database, so that a
-look-up goes the way it always goes.
+They are compared with triggers that look up their own connection, and with ``HttpSensor``. The real triggers run
+in the triggerer process of a real Airflow. 2,000 mapped tasks are set to deferred in its database (see
+:mod:`benchmarks.triggerer_rows`). The connections are in that database, so look-ups work as in production.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ WAITS = 2_000
 DAG, POOL = "bench_waits", "nobody"
 CONN_ID, HTTP_CONN_ID = "dingtalk_default", "bench_http"
 BEAT = 30.0
-#: Seconds in which CPU and memory are measured: whole beats.
+#: Seconds in which CPU and memory are measured, a multiple of BEAT.
 WINDOW = 60.0
 PATIENCE = 300.0
 BACKEND = "benchmarks.counting.CountingBackend"
 
 
 def measure(quick: bool) -> Result:
-    """One Airflow, three kinds of trigger, one kind after the other."""
+    """Measure three kinds of trigger in one Airflow, one kind after the other."""
     waits, window = (200, BEAT) if quick else (WAITS, WINDOW)
     with (
         serving(latency=LATENCY, tls=False) as server,
@@ -76,13 +76,13 @@ def measure(quick: bool) -> Result:
 
 
 class _Stage:
-    """An Airflow, a server, and what is measured of the triggerer."""
+    """Benchmark run: an Airflow, a server, and the meters of the triggerer."""
 
     def __init__(self, airflow: AirflowStack, server: Server, folder: Path, waits: int, window: float) -> None:
         self.airflow, self.server, self.folder, self.waits, self.window = airflow, server, folder, waits, window
 
     def play(self, variant: str) -> dict[str, Any]:
-        """Have one kind of trigger wait, and end."""
+        """Run one kind of trigger and return its figures."""
         for name in ("begun", "ready", "lookups"):
             (self.folder / name).write_text("")
         run_id, keys = self.airflow.api.trigger(DAG), self.server.plant(self.waits)
@@ -116,7 +116,7 @@ class _Stage:
         return {}
 
     def meter(self, seconds: float) -> dict[str, Any]:
-        """CPU and memory of the triggerer's processes for so long."""
+        """Measure CPU and memory of the triggerer's processes for some seconds."""
         pids = self.airflow.processes["triggerer"].members()
         used, began = processor_seconds_of(pids), time.monotonic()
         time.sleep(seconds)
@@ -124,9 +124,12 @@ class _Stage:
         return {"cpu_percent": round(100 * taken, 2), "bytes": resident_bytes_of(pids)}
 
     def work(self, name: str, **given: Any) -> Any:
-        """Do something in Airflow's database."""
+        """Run a function of :mod:`benchmarks.triggerer_rows` in a new process.
+
+        :raises RuntimeError: If it fails.
+        """
         command = [sys.executable, "-m", "benchmarks.triggerer_rows", name]
-        # Its own look-ups are none of the triggerer's.
+        # Without the counting backend, so its look-ups are not counted as the triggerer's.
         env = {key: value for key, value in self.airflow.env.items() if "SECRETS__BACKEND" not in key}
         done = subprocess.run(
             command, input=json.dumps(given) + "\n", capture_output=True, text=True, check=False, env=env
@@ -139,11 +142,11 @@ class _Stage:
         return self.work("states", run_id=run_id)
 
     def _moments(self, name: str) -> list[float]:
-        # The last line may be on its way.
+        # The last line may be incomplete.
         return [float(line) for line in (self.folder / name).read_text().split("\n")[:-1]]
 
     def _lookups(self) -> int:
-        """Look-ups of our connections that reached the supervisor, the triggerer's first process."""
+        """Count the look-ups of our connections in the supervisor, the triggerer's first process."""
         lines = (self.folder / "lookups").read_text().splitlines()
         asked = Counter(line.split()[0] for line in lines if line.split()[1] in (CONN_ID, HTTP_CONN_ID))
         return asked[str(self.airflow.processes["triggerer"].pid)]
@@ -189,7 +192,7 @@ def _environment(folder: Path, waits: int) -> dict[str, str]:
         "AIRFLOW__TRIGGERER__MAX_TRIGGER_TO_SELECT_PER_LOOP": str(2 * waits),
         "AIRFLOW__CORE__MAX_MAP_LENGTH": str(2 * waits),
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(2 * waits),
-        # Nobody edits the DAG meanwhile.
+        # The DAG does not change, so the dag-processor need not parse it again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
     }

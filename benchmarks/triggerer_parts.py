@@ -1,4 +1,4 @@
-"""What runs inside the triggerer for row ``triggerer``: triggers that tell when they are ready."""
+"""Triggers for row ``triggerer`` that record when they begin and when they are ready."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.counting import BEGUN, READY, tell
 
 
 class Shared(DingTalkMessageTrigger):
-    """Ours, as it is: it says when it has its client for the first time."""
+    """Our trigger; it also records when it has its client."""
 
     is_ready = False
 
@@ -26,7 +26,7 @@ class Shared(DingTalkMessageTrigger):
 
 
 class Each(DingTalkMessageTrigger):
-    """The same with a look-up of its own, as triggers usually do."""
+    """The same trigger with its own connection look-up, as in most providers."""
 
     client: Any = None
 

@@ -1,8 +1,8 @@
-"""Works on Airflow's own database for row ``triggerer``: ``python -m benchmarks.triggerer_rows WORK``.
+"""Changes to Airflow's database for row ``triggerer``: ``python -m benchmarks.triggerer_rows WORK``.
 
-Deferring 2,000 tasks by running each in a worker takes minutes and measures workers. So task instances that the
-scheduler made are put into the state that a deferral leaves behind, each with its trigger; the triggerer cannot
-tell. One line of JSON comes in, one goes out.
+To defer 2,000 tasks in workers takes minutes and measures workers. So the task instances that the scheduler made
+are set to the state after a deferral, each with its trigger; for the triggerer there is no difference. The process
+reads one line of JSON and prints one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from airflow_provider_dingtalk.watching import fresh_pacing, watch_of_receipts
 from benchmarks.triggerer import CONN_ID, HTTP_CONN_ID, POOL
 from benchmarks.triggerer_parts import Each, Shared
 
-#: Calls of a wait, more than any needs.
+#: Call limit of a wait, higher than any wait needs.
 MANY = 100_000
 
 
 def prepare(given: dict[str, Any]) -> dict[str, Any]:
-    """Make the connections, and the pool without slots."""
+    """Create the connections, and the pool without slots."""
     with create_session() as session:
         extra = json.dumps(given["connection"].pop("extra"))
         session.add(Connection(conn_id=CONN_ID, extra=extra, **given["connection"]))
@@ -44,7 +44,10 @@ def prepare(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def defer(given: dict[str, Any]) -> dict[str, Any]:
-    """Put the tasks of a run to wait; when the triggerer could first see that."""
+    """Defer the tasks of a run.
+
+    :returns: ``at``, the time of the commit, after which the triggerer can see them.
+    """
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     make = TRIGGERS[given["variant"]]
     with create_session() as session:
@@ -58,7 +61,7 @@ def defer(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def states(given: dict[str, Any]) -> dict[str, Any]:
-    """How many tasks of a run are in which state, and how many were told that what they wait for came true."""
+    """Count the tasks of a run by state, and those whose event is ``met``."""
     with create_session() as session:
         tasks = list(session.scalars(select(TaskInstance).where(TaskInstance.run_id == given["run_id"])))
         met = sum('"met"' in json.dumps(task.next_kwargs, default=str) for task in tasks)
@@ -66,7 +69,7 @@ def states(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def end(given: dict[str, Any]) -> dict[str, Any]:
-    """End the tasks of a run: the triggerer lets their triggers go."""
+    """Set the tasks of a run to skipped, so the triggerer cancels their triggers."""
     with create_session() as session:
         for task in session.scalars(select(TaskInstance).where(TaskInstance.run_id == given["run_id"])):
             task.state = "skipped"
@@ -108,7 +111,7 @@ WORKS = {work.__name__: work for work in (prepare, defer, states, end)}
 
 
 def main() -> None:
-    """Do one work."""
+    """Run the function that the command line names."""
     done = WORKS[sys.argv[1]](json.loads(sys.stdin.readline()))
     print(json.dumps(done), flush=True)
 

@@ -1,9 +1,9 @@
-"""Those who wait, each in a process of its own: ``python -m benchmarks.waiters NAME``.
+"""Waiters that are measured, each in its own process: ``python -m benchmarks.waiters NAME``.
 
-It reads one line of JSON from standard input, waits for as long as that says, and says in one line of JSON what
-the waiting took. Triggers are the real ones, made of arguments that went through JSON as those in Airflow's
-database do, and run as the triggerer runs them: all in one event loop. The connection is looked up in the
-environment, as Airflow does where no supervisor is.
+The process reads one line of JSON from standard input, waits for the given time, and prints one line of JSON with
+the cost. The triggers are the real ones. Their arguments pass through JSON as in Airflow's database, and all run
+in one event loop as in the triggerer. The connection comes from the environment, as in Airflow without a
+supervisor.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 
 from benchmarks.meters import LoopLag, processor_seconds, resident_bytes
 
-#: Seconds for which single waits begin, one after the other, and then those until the meters begin: nobody is due
-#: at the moment at which the calls are counted.
+#: Seconds over which the starts of single waits are spread, and seconds from then until the meters start. So no
+#: poll is due when the calls are counted.
 SPREAD = 28.0
 PAUSE = 1.0
 BEAT = 30.0
-#: Seconds of the wire's and the loop's own noise before there is anything to do.
+#: Seconds for which the idle loop is measured first.
 IDLE = 6.0
 MANY_CALLS = 10_000_000
 CONN_ID = "dingtalk_default"
 
 
-#: Where those who measure read: triggers log to standard output.
+#: Output that the benchmark reads. Triggers log to standard output, so this is a duplicate of it.
 _told = os.fdopen(os.dup(1), "w")
 
 
@@ -42,9 +42,9 @@ Sleep = Callable[[float], Awaitable[Any]]
 
 
 async def _metered(sleep: Sleep, seconds: float) -> dict[str, Any]:
-    """What a stretch of time took: of the processor in its first half, and how late the loop was in the second.
+    """Measure CPU in the first half of a period, then loop lag.
 
-    Whoever looks how late a loop is wakes it a hundred times a second, which takes a hundredth of a core.
+    The lag meter wakes the loop 100 times per second, which takes 1 % of a core.
     """
     began, used = time.monotonic(), processor_seconds()
     await sleep(seconds / 2)
@@ -63,7 +63,7 @@ async def _metered(sleep: Sleep, seconds: float) -> dict[str, Any]:
 
 
 async def _idle() -> dict[str, Any]:
-    """How the loop does with nothing to do."""
+    """Measure the idle loop."""
     return await _metered(asyncio.sleep, IDLE)
 
 
@@ -78,7 +78,10 @@ def _unless_one_fails(tasks: Sequence[asyncio.Future[Any]]) -> Sleep:
 
 
 def _arguments(keys: Sequence[str]) -> str:
-    """A trigger's arguments as they stand in Airflow's database: a reader is waited for who never comes."""
+    """Return a trigger's arguments as JSON, as in Airflow's database.
+
+    The trigger waits for 1,000 readers, so it never ends.
+    """
     from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
     from airflow_provider_dingtalk.messaging.spacing import spacing_of
     from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
@@ -109,7 +112,7 @@ async def _run(arguments: str) -> None:
 
 
 async def _warm_up(key: str) -> None:
-    """One wait for a moment: client, TLS context, token and modules are there, which are not the waits'."""
+    """Run one wait for 1 s to load client, TLS context, token and modules."""
     await _for_a_moment([asyncio.ensure_future(_run(_arguments([key])))], 1.0)
 
 
@@ -123,7 +126,7 @@ async def _for_a_moment(tasks: Sequence[asyncio.Future[Any]], seconds: float) ->
 
 
 async def one_trigger(given: dict[str, Any]) -> dict[str, Any]:
-    """One trigger with all messages, for so many seconds."""
+    """Run one trigger with all messages for ``seconds``."""
     keys: list[str] = given["keys"]
     await _warm_up(keys[0])
     idle = await _idle()
@@ -140,13 +143,16 @@ async def one_trigger(given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
-    """A trigger for each message, begun within most of a beat, for some beats."""
+    """Run a trigger for each message for ``beats`` poll intervals.
+
+    All triggers start within the first interval.
+    """
     keys: list[str] = given["keys"]
     await _warm_up(keys[0])
     idle = await _idle()
     before = resident_bytes()
     _say("begin")
-    # Made of one text: what sensors do in workers is none of the triggerer's.
+    # Sensors make the arguments in workers, not in the triggerer, so they are made once and copied here.
     text, began = _arguments(["KEY"]), time.time()
 
     def begin(key: str) -> Awaitable[None]:
@@ -178,7 +184,7 @@ async def _staggered(keys: Sequence[str], begin: Callable[[str], Awaitable[None]
 
 
 async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
-    """The same waits as somebody writes them in a trigger's loop: a client for each poll."""
+    """Run the same waits with a new client for each poll."""
     import httpx
 
     from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
@@ -226,6 +232,6 @@ async def _main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    # What triggers log is written, as in the triggerer, but nobody reads it.
+    # Triggers write their logs, as in the triggerer, but to /dev/null.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     asyncio.run(_main(sys.argv[1]))

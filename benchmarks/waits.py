@@ -1,6 +1,6 @@
-"""Rows ``trigger`` and ``waits``: 10,000 messages in one trigger, and 10,000 waits in one event loop.
+"""Rows ``trigger`` and ``waits``: 10,000 messages in one trigger, 10,000 waits in one loop.
 
-Both over TLS at 50 ms. Calls are counted by the server, between two moments that the waiting process tells.
+Both run over TLS at 50 ms. The server counts the calls between two lines ("begin", "end") of the waiting process.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from benchmarks.waiters import CONN_ID
 
 MESSAGES = 10_000
 API = "robot/oToMessages/readStatus"
-#: Calls a second that DingTalk allows at most, and what the trigger's row takes.
+#: Highest rate limit of DingTalk in calls per second; the row ``trigger`` uses it.
 RATE = 60
 WARM_UP = 5.0
 SECONDS = 40.0
 ROUNDS = 3
-#: Beats that are measured after the one in which all waits begin.
+#: Number of poll intervals that are measured after the one in which all waits begin.
 BEATS = 2
 
 
 def measure_trigger(quick: bool) -> Result:
-    """One trigger with all messages, several times."""
+    """Measure one trigger with all messages, several times."""
     rounds, seconds = (1, 10.0) if quick else (ROUNDS, SECONDS)
     runs = [_one_trigger(seconds) for _ in range(rounds)]
     figures = [
@@ -52,7 +52,7 @@ def _one_trigger(seconds: float) -> dict[str, Any]:
 
 
 def measure_waits(quick: bool) -> Result:
-    """All single waits in one loop: ours, and a client per poll."""
+    """Measure all single waits in one loop: ours, and a client per poll."""
     waits, beats = (1_000, 1) if quick else (MESSAGES, BEATS)
     ours = _single_waits("single_waits", waits, beats)
     theirs = _single_waits("client_per_poll", waits, 1)
@@ -92,14 +92,17 @@ def _single_waits(name: str, waits: int, beats: int) -> dict[str, Any]:
 
 
 def _airflow(server: Server, home: str, rate: int) -> dict[str, str]:
-    """The environment of an Airflow that knows one connection."""
+    """Return the environment of an Airflow with one connection."""
     connection = connection_to(server.url)
     connection["extra"] |= {"calls_per_second": rate, "ca_file": server.ca_file}
     return {f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(connection), "AIRFLOW_HOME": home}
 
 
 def _wait(server: Server, name: str, given: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Have a process wait; what it says, and the calls that arrived between its begin and its end."""
+    """Run a waiting process.
+
+    :returns: Its result, and the number of calls between its "begin" and its "end".
+    """
     command = [sys.executable, "-m", "benchmarks.waiters", name]
     waiter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -112,7 +115,7 @@ def _wait(server: Server, name: str, given: dict[str, Any]) -> tuple[dict[str, A
             if (said := waiter.stdout.readline()) != word:
                 raise RuntimeError(f"{name} did not come to its {word.strip()}: {said}")
             arrived.append(server.truth()["calls"].get(API, {"total": 0})["total"])
-        # By the same reader: some of it may have come with the word before.
+        # Part of the result may be in the reader's buffer, so the same reader reads it.
         done: dict[str, Any] = json.loads(waiter.stdout.readline())
     finally:
         waiter.kill()

@@ -1,6 +1,7 @@
-"""The same recall three ways: one task, one task without a ledger, and a task for every 20 keys.
+"""One recall in three ways, beside a task that does nothing.
 
-The keys stand in a file that all three read when they are parsed, so that none pays for XComs.
+The ways are one task, one task without a checkpoint, and a mapped task for every 20 keys. All three read the keys
+from a file when they are parsed, so none spends time on XComs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""2,000 mapped sensors that no worker takes: their pool has no slot. They are put to wait by hand."""
+"""2,000 mapped sensors whose pool has no slots, so no worker runs them.
+
+:mod:`benchmarks.triggerer_rows` defers them in the database.
+"""
 
 from __future__ import annotations
 
