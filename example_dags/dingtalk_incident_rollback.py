@@ -1,6 +1,7 @@
-"""Take messages back by hand: a form, a dry run, an approval in Airflow's UI, the recall, a word to a group.
+"""Recall messages by hand after a dry run and an approval in Airflow's UI.
 
-For whoever is on call: docs/incident.md. Airflow 3.2 or later: before it the approval repeats the form.
+The user fills in a form. After the recall a message goes to a group. The guide for on-call engineers is
+docs/incident.md. The DAG needs Airflow 3.2 or later; in earlier versions the approval repeats the form.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KINDS = {
 
 
 def field(section: str, title: str, description: str = "", **schema) -> Param:
-    """A field of the form that may stay empty."""
+    """Return an optional field of the form."""
     schema["type"] = ["null", schema.get("type", "string")]
     return Param(None, section=section, title=title, description=description, **schema)
 
@@ -87,7 +88,7 @@ WORD = """\
 def dingtalk_incident_rollback():
     @task
     def pasted(params: dict, ti) -> list[dict]:
-        """Receipts of messages of which somebody has the keys."""
+        """Make receipts from the message keys in the form."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, SENDER_FIELDS
 
@@ -104,21 +105,21 @@ def dingtalk_incident_rollback():
         "from_dag": "{{ params.dag_id or '' }}",
         "from_run": "{{ params.run_id }}",
         "since": "{{ params.since }}",
-        # What is sent from now on was not in the plan.
+        # Messages sent after the run began were not in the plan, so "until" is set.
         "until": "{{ (params.until or dag_run.run_after.isoformat()) if params.since else '' }}",
     }
-    # A run or a time in which nothing was sent may be a mistake in the form: the task says where it looked.
+    # A run or a time without messages may be a mistake in the form, so the task fails and names what it searched.
     dry_run = DingTalkRollbackOperator(task_id="dry_run", dry_run=True, on_empty="fail", **what)
 
     @task.short_circuit
     def anything_to_recall(plan: dict) -> bool:
         return plan["counts"]["total"] > 0
 
-    # Nobody answers: nothing is taken back, and the run fails.
+    # Without an answer within 12 h nothing is recalled, and the run fails.
     approve = ApprovalOperator(task_id="approve", subject=SUBJECT, body=PLAN, response_timeout=timedelta(hours=12))
-    # Not more than was approved: should a run have sent more by now, nothing is recalled.
+    # max_messages is the approved number: if a run has sent more since the plan, nothing is recalled.
     recall = DingTalkRollbackOperator(task_id="recall", max_messages=APPROVED, **what)
-    # The last task of the chain, so that the run fails with the recall, whatever the group is told.
+    # The empty task is a leaf, so the run fails if the recall fails, even if the message to the group succeeds.
     anything_to_recall(dry_run.output) >> approve >> recall >> EmptyOperator(task_id="all_taken_back")
 
     @task.short_circuit(trigger_rule="all_done")
@@ -132,7 +133,10 @@ def dingtalk_incident_rollback():
 
 
 def check(params: dict, ti) -> None:
-    """Refuse a form that makes no sense."""
+    """Reject contradictory or incomplete values of the form.
+
+    :raises AirflowFailException: If the form is not valid.
+    """
     from airflow.sdk.exceptions import AirflowFailException
 
     run, time = bool(params["run_id"]), bool(params["since"])

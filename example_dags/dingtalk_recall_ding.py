@@ -1,4 +1,4 @@
-"""Send a DING, and take it back."""
+"""Send a DING and recall it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Send to groups, one mapped task each, and take the messages back by their receipts."""
+"""Send to groups in mapped tasks and recall the messages by receipt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def dingtalk_recall_group_messages():
     sent = DingTalkSendGroupMessageOperator.partial(task_id="send", text="The build is green.").expand(
         open_conversation_id=["cidgroup1", "cidgroup2", "cidgroup3"]
     )
-    # The receipts of a mapped task come as a list of lists.
+    # The XCom of a mapped task is a list of lists of receipts, which the operator accepts.
     DingTalkRecallGroupMessagesOperator(task_id="recall", receipts=sent.output)
 
 

@@ -1,4 +1,4 @@
-"""Send to people one by one, and take back one person's message by its key."""
+"""Send one-on-one messages and recall the message of one user by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Send into a chat of two people, and take the message back by its key."""
+"""Send to a chat of two people and recall the message by its key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dingtalk_recall_private_chat_messages():
     recall = DingTalkRecallPrivateChatMessagesOperator(
         task_id="recall",
         open_conversation_id=CHAT,
-        # A template gives text: JSON of a list is taken too.
+        # A template renders text, so the operator also accepts a list as JSON.
         process_query_keys='["{{ ti.xcom_pull(task_ids="send")[0]["process_query_key"] }}"]',
     )
     sent >> recall

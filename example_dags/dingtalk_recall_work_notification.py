@@ -1,4 +1,4 @@
-"""Send a work notification, and take it back from all its receivers."""
+"""Send a work notification and recall it from all recipients."""
 
 from __future__ import annotations
 

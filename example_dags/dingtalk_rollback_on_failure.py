@@ -1,7 +1,8 @@
-"""Send messages of every kind, check the numbers in them, and take all of them back if the check fails.
+"""Send messages of every kind and recall them if a check fails.
 
-One line does it: ``with rollback_on_failure():`` around everything that sends or works. Its task runs when a send
-stopped half-way and when the work failed; when all is well it takes nothing back. A failed run stays failed.
+Put the tasks that send and work into ``with rollback_on_failure():``. Its rollback task recalls messages if a send
+failed after it had sent some, or if another task of the block failed. If no task failed it recalls nothing. A
+failed run stays failed.
 """
 
 from __future__ import annotations

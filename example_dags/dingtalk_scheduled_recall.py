@@ -1,6 +1,7 @@
-"""Every weekday at 18:00 in Shanghai, take back the "the canteen is open" message of the morning.
+"""Recall the morning's message "the canteen is open" at 18:00 on weekdays.
 
-The messages were sent at 11:00 by another DAG; a run finds its receipts where that one left them: in a Variable.
+The time zone is Shanghai's. Another DAG sends the messages at 11:00 and stores their receipts in an Airflow
+Variable.
 """
 
 from __future__ import annotations

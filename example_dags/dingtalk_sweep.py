@@ -1,6 +1,6 @@
-"""Every ten minutes, finish rollbacks that did not: of runs that timed out, for instance.
+"""Finish incomplete rollbacks every ten minutes, e.g. of runs that timed out.
 
-It looks through the runs of the DAGs it is given, and takes back once what the blocks of their rollbacks sent.
+The sweep checks the runs of the given DAGs. It recalls once the messages that the blocks of their rollbacks sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.operators import DingTalkSweepOperator
     schedule="*/10 * * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # One that looks while another one recalls would recall the same.
+    # Two sweeps at the same time would recall the same messages.
     max_active_runs=1,
     is_paused_upon_creation=True,
     tags=["dingtalk"],

@@ -1,6 +1,7 @@
-"""Take back what a DAG sent since some moment, and write a correction to exactly those who had read it.
+"""Recall what a DAG sent since a given time and correct its readers.
 
-Without a moment, it is the last hour. As a dry run it takes nothing back and says what it would.
+The users who read a recalled message get a correction. The default time is one hour ago. A dry run recalls nothing
+and returns the plan.
 """
 
 from __future__ import annotations

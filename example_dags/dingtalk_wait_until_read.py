@@ -1,4 +1,4 @@
-"""Send to a group, wait in the triggerer until two people have read it, then send the second message."""
+"""Wait in the triggerer for two readers of a group message, then send another."""
 
 from __future__ import annotations
 
