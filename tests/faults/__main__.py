@@ -1,7 +1,7 @@
-"""The whole harness: ``python -m tests.faults [--seed N] [--keys 10000] [--only ROW …]``.
+"""Command of the whole fault harness: ``python -m tests.faults [--seed N] [--keys 10000] [--only ROW …]``.
 
-A line for each row as it ends; the last line is one JSON object of figures. Exit code 1 if a figure that must be
-zero is not, or a row fell short.
+It prints a line for each row as it ends; the last line is one JSON object of figures. The exit code is 1 if a
+figure that must be zero is not, or if a row fell short.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tests.faults.rows import ROWS
 from tests.faults.worker import run_job
 
 PROCESSES = 2
-#: Rows that take longest come first, so that the processes end together.
+#: Rows that take longest run first, so that the processes end at about the same time.
 LONGEST = (6, 5, 18, 46, 4, 3, 2, 10, 34, 29, 30, 26)
-#: Figures of the rows that are summed up.
+#: Figures that are summed over the rows.
 SUMMED = ("keys", "fired", "lost", "double", "false_recalled", "false_failed", "unknown", "sent_twice", "calls")
 #: Figures that must be zero.
 ZERO = ("lost", "double", "false_recalled", "false_failed", "sent_twice", "secrets_found", "rows_short")
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; the exit code."""
+    """Run the harness and return the exit code."""
     options = _options(arguments)
     began = time.monotonic()
     figures = _rows(options) | _bad_clients(options)
@@ -96,7 +96,7 @@ def _summed(done: list[Figures]) -> dict[str, Any]:
     }
 
 
-# ── bad clients, and the other half ──────────────────────────────────────────────────────────────────
+# ── bad clients, and rows that run elsewhere ─────────────────────────────────────────────────────────
 
 
 def _bad_clients(options: argparse.Namespace) -> dict[str, Any]:
@@ -114,9 +114,10 @@ def _bad_clients(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _with_kills(figures: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The figures with those of the kills, added up where that means anything.
+    """Return the figures plus those of the kills; numbers of both are added.
 
-    ``resent`` is theirs: what went out again because ``on_unknown_send`` said so; ``sent_twice`` is what must not.
+    ``resent`` counts messages of the kills sent again because of ``on_unknown_send="resend"``. ``sent_twice`` must
+    be 0.
     """
     figures = {"kills": 0, "resent": 0} | figures
     if options.only:
@@ -140,7 +141,7 @@ def _with_kills(figures: dict[str, Any], options: argparse.Namespace) -> dict[st
 
 
 def _with_elsewhere(figures: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The figures with the rows that are no row of the matrix's own runs, counted where their part held."""
+    """Return the figures plus the rows that run elsewhere, counted if their part held."""
     real = json.loads(options.real.read_text()) if options.real else {}
     killed = not figures.get("wrong", ["did not run"])
     held = {

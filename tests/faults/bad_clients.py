@@ -1,7 +1,7 @@
-"""Clients, each the shipped one with one behaviour removed, through the seams that everybody has.
+"""Planted bad clients: the shipped client with one behaviour removed, by its public extension points.
 
-A harness that does not catch them proves nothing. Each goes through the same trials as the shipped one: crashes
-at random moments, faults on both sides of the effect, an outage.
+A harness that does not catch them proves nothing. Each runs the same trials as the shipped client: crashes at
+random times, faults before and after the effect, an outage, and a send whose checkpoint fails.
 """
 
 from __future__ import annotations
@@ -51,20 +51,21 @@ from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides
 from tests.faults.stage import Stage
 
 KEYS = 1000
-#: Many that cannot be asked about: there a crash shows what the ledger is worth.
+#: The status of many of these cannot be polled, so after a crash only the checkpoint knows their result.
 CRASH_MIX = {Kind.GROUP: 40, Kind.OTO: 40, Kind.WORK_NOTIFICATION: 10, Kind.DING: 10}
 CRASHES, LATE = 14, 6
-#: Tries of one request that the promise allows, and after which the harness has seen enough.
+#: Documented maximum number of tries of a request, and the number after which the trial is ended.
 MOST_TRIES, ENOUGH_TRIES = 3, 50
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a client is made of; by default, what is shipped.
+    """Parts of a client; default: the shipped ones.
 
-    :param by_order: The ledger of a try, given the messages in the order in which they came.
-    :param places: Where the receipts of sends go.
-    :param broken: The invariant that must catch it.
+    :param ledger: Function that wraps the shipped checkpoint.
+    :param by_order: The same, with the messages in the order in which the try got them.
+    :param places: Class that stores the receipts of sends.
+    :param broken: Name of the invariant that must catch the client.
     """
 
     ledger: Callable[[Ledger], Ledger] = lambda shipped: shipped
@@ -85,11 +86,11 @@ class Parts:
         )
 
 
-# ── the bad ones ─────────────────────────────────────────────────────────────────────────────────────────
+# ── bad clients ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Rewriting:
-    """A ledger before another one, which writes something else than it is told."""
+    """Checkpoint that changes what it writes to another one."""
 
     def __init__(self, shipped: Ledger) -> None:
         self._shipped = shipped
@@ -106,12 +107,12 @@ class Rewriting:
 
 
 def is_intent(verdict: Verdict) -> bool:
-    """Whether it says that a call is about to go out."""
+    """Return True if the entry is an intent."""
     return verdict.state is State.INTENT and verdict.reason is None
 
 
 class ByPosition:
-    """Keeps state by the place of a message in the order in which this try's messages came."""
+    """Checkpoint that stores state by the position of a message in this try's order."""
 
     def __init__(self, shipped: Ledger, receipts: Sequence[Receipt]) -> None:
         self._shipped = shipped
@@ -127,21 +128,21 @@ class ByPosition:
 
 
 class NoIntent(Rewriting):
-    """Writes what came of a call, and not that it goes out."""
+    """Checkpoint that writes results but no intents."""
 
     def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         return {key: verdict for key, verdict in verdicts.items() if not is_intent(verdict)}
 
 
 class CommitBeforeAnswer(Rewriting):
-    """Writes that a message is recalled when the call goes out."""
+    """Checkpoint that writes "recalled" instead of an intent."""
 
     def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         return {key: RECALLED if is_intent(verdict) else verdict for key, verdict in verdicts.items()}
 
 
 class SwallowAll(DingTalkClient):
-    """Takes every recall that failed for one that worked."""
+    """Client that treats every failed recall as successful."""
 
     async def call(self, endpoint: Any, used: Counter[str] | None = None, why: str = "") -> Any:
         try:
@@ -157,7 +158,7 @@ class SwallowAll(DingTalkClient):
 
 
 class CheckpointFirst(Places):
-    """Writes the ledger, and pushes receipts only if that worked."""
+    """Storage that writes the checkpoint first and pushes receipts only if that worked."""
 
     async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
         await self._write(sent)
@@ -180,7 +181,7 @@ BAD_CLIENTS = {
 
 
 class Crashing(httpx.AsyncBaseTransport):
-    """A way on which the task dies at one recall: before it arrives, or after it was answered."""
+    """Transport on which the task dies at one recall call, before or after the call."""
 
     def __init__(self, stage: Stage, at: int, when: str) -> None:
         self._way = stage.way()
@@ -203,17 +204,17 @@ class Crashing(httpx.AsyncBaseTransport):
     async def _die(self) -> None:
         assert self.victim is not None
         self.victim.cancel()
-        await asyncio.sleep(60)  # where the cancellation finds it
+        await asyncio.sleep(60)  # the cancellation is raised here
 
 
 def crashes(parts: Parts, seed: int) -> set[str]:
-    """Crashes at random moments, each followed by another try of the same task, where repetitions are refused."""
+    """Crash at random times, each followed by a retry; DingTalk refuses repeated recalls."""
     stage, rng, store = Stage(seed), random.Random(f"crashes {seed}"), TaskStateStore()
     stage.behave(already_recalled="failed")
     receipts = stage.plant_mixture(dict(CRASH_MIX), KEYS)
     happened = Happened(stage, Case(), receipts)
     planned = len(batches(receipts))
-    # Early ones and late ones: some shortly after the last, some with most of the work done.
+    # Early and late crashes: some soon after the previous one, some when most of the work is done.
     moments = [rng.randrange(2, planned // 6) for _ in range(CRASHES - LATE)]
     moments += [rng.randrange(planned // 2, planned * 9 // 10) for _ in range(LATE)]
     broken: set[str] = set()
@@ -224,7 +225,7 @@ def crashes(parts: Parts, seed: int) -> set[str]:
         rng.shuffle(named)
         report = asyncio.run(_until_it_dies(parts, stage, way, named, store))
         account = classes(happened, report)
-        # What a killed try would have said, nobody reads; what it left in the ledger, the last one says.
+        # The report of a killed try is not read; its checkpoint appears in the report of the last try.
         if not moment:
             broken |= {name for name in NEVER if getattr(account, name)}
     if stage.recall_calls() > planned + CRASHES * WORKERS * MAX_TRIES_LOST:
@@ -244,7 +245,7 @@ async def _until_it_dies(
 
 
 def faults(parts: Parts, seed: int) -> set[str]:
-    """Answers that are lost, before the effect and after it."""
+    """Lose answers before the effect and after it."""
     stage = Stage(seed)
     receipts = stage.plant_mixture(dict(MIXED), KEYS)
     stage.world.faults.add(*Strike(faults=both_sides("status", status=500)).rules(random.Random(seed)))
@@ -255,7 +256,7 @@ def faults(parts: Parts, seed: int) -> set[str]:
 
 
 class Gone(httpx.AsyncBaseTransport):
-    """A way on which no recall finds a connection. After enough tries of one request, it ends the trial."""
+    """Transport on which no recall gets a connection; it ends the trial after ``ENOUGH_TRIES``."""
 
     def __init__(self, stage: Stage) -> None:
         self._way = stage.way()
@@ -272,7 +273,7 @@ class Gone(httpx.AsyncBaseTransport):
 
 
 def outage(parts: Parts, seed: int) -> set[str]:
-    """Nobody there: three tries of a request, and an end."""
+    """Refuse all connections; each request may be tried three times."""
     stage = Stage(seed)
     receipts = stage.plant_mixture(dict(MIXED), KEYS // 10)
     way = Gone(stage)
@@ -289,14 +290,14 @@ async def _watched(parts: Parts, stage: Stage, way: Gone, job: Recall) -> None:
 
 
 class AwayAfterTheEffect(MemorySendLedger):
-    """A ledger that is away when a message was accepted."""
+    """Checkpoint that fails after a message was accepted."""
 
     async def accepted(self, letter: SentLetter) -> None:
         raise LedgerError("away", code="ledger")
 
 
 def sends(parts: Parts, seed: int) -> set[str]:
-    """A send whose ledger goes away right after a message was accepted: its receipt is in the XComs."""
+    """Send with a checkpoint that fails after each accepted message; the receipts must be stored."""
     stage, kept = Stage(seed), set()
 
     async def keep(receipts: Sequence[Receipt]) -> None:
@@ -312,11 +313,11 @@ def sends(parts: Parts, seed: int) -> set[str]:
 
 
 def broken_by(parts: Parts, seed: int) -> set[str]:
-    """The invariants that a client breaks in all trials together."""
+    """Return the invariants that a client breaks in any trial."""
     return crashes(parts, seed) | faults(parts, seed) | outage(parts, seed) | sends(parts, seed)
 
 
 def caught(name: str, seed: int) -> str | None:
-    """The invariant that catches a bad client: the one that its missing behaviour keeps; None if it passes."""
+    """Return the invariant of the missing behaviour if a bad client breaks it, else None."""
     parts = BAD_CLIENTS[name]
     return parts.broken if parts.broken in broken_by(parts, seed) else None

@@ -1,4 +1,4 @@
-"""A sweep for secrets: in every text, in every form a text can take, whole or eight characters of it."""
+"""Secret scanner: finds secrets in texts, in all encodings, whole or eight characters of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 from tests.faults.stage import Sinks
 
-#: Characters in a row that give a secret away.
+#: Number of consecutive characters of a secret that count as a leak.
 WINDOW = 8
 
 
@@ -18,9 +18,9 @@ WINDOW = 8
 class Leak:
     """A secret that was found.
 
-    :param sink: Where.
-    :param form: As what: ``raw``, ``quoted``, …
-    :param around: What stands there, to find the place.
+    :param sink: Name of the place.
+    :param form: Name of the encoding: ``raw``, ``quoted``, …
+    :param around: Text around the secret.
     """
 
     sink: str
@@ -29,7 +29,7 @@ class Leak:
 
 
 def forms(secret: str) -> Iterator[tuple[str, str]]:
-    """A secret in all forms that programs give it, by name."""
+    """List the encodings of a secret with their names."""
     yield "raw", secret
     yield "quoted", quote(secret, safe="")
     yield "quoted", quote(secret)
@@ -38,13 +38,13 @@ def forms(secret: str) -> Iterator[tuple[str, str]]:
     yield "repr", repr(secret)[1:-1]
     yield "repr", repr(secret.encode())[2:-1]
     for shift in range(3):
-        # In the middle of a longer text base64 has three faces; the first characters depend on what stands before.
+        # Inside a longer text, base64 depends on the offset modulo 3, and its first characters on the text before.
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield "base64", encode(b"\0" * shift + secret.encode()).decode().rstrip("=")[4 if shift else 0 : -2]
 
 
 def windows(secrets: Iterable[str]) -> dict[str, str]:
-    """Every eight characters in a row of every form, and the name of the form."""
+    """Return every eight consecutive characters of every encoding, with its name."""
     found: dict[str, str] = {}
     for secret in secrets:
         for name, text in forms(secret):
@@ -54,7 +54,7 @@ def windows(secrets: Iterable[str]) -> dict[str, str]:
 
 
 def leaks_in(texts: Iterable[str], wanted: Mapping[str, str], sink: str = "text") -> list[Leak]:
-    """Secrets in texts: one leak for each text that holds any."""
+    """List one leak for each text with a secret."""
     found = []
     for text in texts:
         for start in range(len(text) - WINDOW + 1):
@@ -65,6 +65,6 @@ def leaks_in(texts: Iterable[str], wanted: Mapping[str, str], sink: str = "text"
 
 
 def sweep(sinks: Sinks) -> list[Leak]:
-    """Secrets in all that was written."""
+    """List the leaks in all sinks."""
     wanted = windows(sinks.secrets)
     return [leak for sink, texts in sinks.texts.items() for leak in leaks_in(texts, wanted, sink)]

@@ -1,4 +1,4 @@
-"""What must be true of every recall, whatever was done to it: the account against the sandbox's truth."""
+"""Invariants of every recall: the report compared with the sandbox's state."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from airflow_provider_dingtalk.messaging.report import Outcome, Report
 from tests.faults.stage import Stage
 from tests.messaging.local_dingtalk import RECALL_API, TOKEN_API
 
-#: Calls that the search for one bad key in twenty may take: two halves at each of five levels.
+#: Maximum number of calls to bisect one bad key of 20: two halves at each of five levels.
 CALLS_A_BAD_KEY = 10
-#: Tries of a call that only reads, and of one that finds no connection.
+#: Maximum tries of a call that only reads, and of a call that gets no connection.
 TRIES = 3
-#: Figures that are zero after every run, whatever happened.
+#: Figures that must be zero after every run.
 NEVER = ("lost", "double", "false_recalled", "false_failed")
 
 
 @dataclass
 class Account:
-    """Keys in a class where they must not be."""
+    """Numbers of keys in wrong outcomes."""
 
     lost: int = 0
     double: int = 0
@@ -38,14 +38,14 @@ class Account:
 
 @dataclass
 class Happened:
-    """A recall, in as many runs as it took, and what it left behind.
+    """Result of a recall, over all its runs.
 
-    :param report: Of the last run.
-    :param accounts: Keys in wrong classes, after each run.
-    :param used: What all runs say that they used.
-    :param error: What came out instead of a report.
-    :param struck: How often the fault struck, of ``seen`` calls (or messages) that it could have struck.
-    :param intercepted: Recalls that were answered on the way and did not arrive.
+    :param report: Report of the last run.
+    :param used: API calls in the reports of all runs.
+    :param accounts: Keys in wrong outcomes after each run.
+    :param error: Error that was raised instead of a report.
+    :param struck: Number of calls (or messages) that the fault hit, of ``seen`` that it could have hit.
+    :param intercepted: Recall calls that the transport answered, so they did not reach the sandbox.
     """
 
     stage: Stage
@@ -63,7 +63,7 @@ class Happened:
 
 
 def account_of(happened: Happened) -> Account:
-    """All invariants of a recall."""
+    """Check all invariants of a recall."""
     report = happened.report
     if report is None:
         return Account(lost=len(happened.receipts), problems=[f"untyped: {happened.error!r}"])
@@ -82,7 +82,7 @@ def account_of(happened: Happened) -> Account:
 
 
 def classes(happened: Happened, report: Report) -> Account:
-    """Each key against the truth, by the report's own account and by its JSON."""
+    """Compare each key of the report and of its JSON with the sandbox's state."""
     asked = unique(happened.receipts)
     is_recalled = happened.stage.is_recalled
     account = Account(lost=len(asked.keys() ^ report.settled.keys()), double=_in_two_lists(report))
@@ -121,7 +121,7 @@ def _unknown(happened: Happened, report: Report, account: Account) -> Iterator[s
 
 
 def _failed(happened: Happened, report: Report, account: Account) -> Iterator[str]:
-    """Where all must end well, it does; and each failure has a reason that the fault explains."""
+    """Check that only allowed codes fail, and that each failure has a reason."""
     kinds = {receipt.key: receipt.kind for receipt in happened.receipts}
     for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
         codes: Counter[str] = Counter()
@@ -141,7 +141,7 @@ def _failed(happened: Happened, report: Report, account: Account) -> Iterator[st
 
 
 def _calls(happened: Happened, report: Report, account: Account) -> Iterator[str]:
-    """The bill is what arrived, and a troubled call costs two more at most."""
+    """Check that reported calls match those that arrived, and are at most the bound."""
     arrived, used = happened.stage.calls(), happened.used
     recalls = sum(arrived[api] for api in RECALL_API.values())
     billed = sum(used[why] for why in ("recall", "again", "bisect"))
@@ -156,7 +156,7 @@ def _calls(happened: Happened, report: Report, account: Account) -> Iterator[str
 
 
 def most_recalls(happened: Happened) -> int:
-    """Batches, two more for each troubled call, and for each further run what was in flight."""
+    """Return the bound of calls: batches, two per troubled call, those in flight per retry."""
     most_keys = happened.case.switches.get("max_keys", MAX_KEYS_PER_RECALL)
     planned = sum(_pieces(len(batch.keys), most_keys) for batch in batches(unique(happened.receipts).values()))
     groups = len({receipt.group for receipt in happened.receipts})
@@ -166,12 +166,12 @@ def most_recalls(happened: Happened) -> int:
 
 
 def _pieces(keys: int, most: int) -> int:
-    """Calls for a batch that is halved until the server takes it."""
+    """Return the calls for a batch that is bisected until the server accepts it."""
     return 1 if keys <= most else _pieces(keys // 2, most) + _pieces(keys - keys // 2, most)
 
 
 def _troubled(happened: Happened) -> list[Any]:
-    """Recall calls that were struck, refused or cut."""
+    """Return the recall calls that a fault hit or that were refused."""
     return [entry for entry in happened.stage.recall_entries() if entry.faults or entry.code != "ok"]
 
 
@@ -194,11 +194,11 @@ def _more(happened: Happened, report: Report, account: Account) -> Iterator[str]
             yield f"calls: {problem}"
 
 
-# ── more, for some rows ──────────────────────────────────────────────────────────────────────────────
+# ── additional checks of some rows ───────────────────────────────────────────────────────────────────
 
 
 def stops_after_the_first_refusal(most: int) -> Callable[[Happened], None]:
-    """No more than so many refused recalls: what was under way at the first one."""
+    """Return a check of the maximum number of refused calls, those in flight at the first refusal."""
 
     def check(happened: Happened) -> None:
         refused = len(_troubled(happened))
@@ -208,7 +208,7 @@ def stops_after_the_first_refusal(most: int) -> Callable[[Happened], None]:
 
 
 def at_most_calls_a_bad_key(happened: Happened) -> None:
-    """The search for a bad key costs two calls for each level of halves, and only bad keys are not recalled."""
+    """Check that bisecting costs at most ten calls per bad key, and only bad keys are left."""
     bad = happened.stage.bad_keys
     searched = happened.used["bisect"]
     assert searched <= CALLS_A_BAD_KEY * len(bad), f"{searched} calls in the search for {len(bad)} bad keys"
@@ -217,7 +217,7 @@ def at_most_calls_a_bad_key(happened: Happened) -> None:
 
 
 def only_the_bad_are_left(happened: Happened) -> None:
-    """Every message that can be recalled is, whatever company it is in."""
+    """Check that every good message is recalled, even in a batch with bad ones."""
     report = happened.report
     assert report is not None
     good = {receipt.key for receipt in happened.receipts} - happened.stage.bad_keys

@@ -1,7 +1,7 @@
-"""A CONNECT proxy on loopback that misbehaves as ordered, inside a test or as a process of its own.
+"""CONNECT proxy on loopback that misbehaves on request, in a test or in its own process.
 
-``python -m tests.faults.connect_proxy --target PORT --folder DIR --seed N`` is the proxy of the kill harness: it
-speaks TLS for ``HOST`` itself and passes plain HTTP on, so that the sandbox needs no certificate.
+``python -m tests.faults.connect_proxy --target PORT --folder DIR --seed N`` is the proxy of the kill harness. It
+terminates TLS for ``HOST`` and forwards plain HTTP, so the sandbox needs no certificate.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 
-#: The name that clients of the harness's proxy call; no DNS knows it.
+#: Host name that clients of the harness's proxy call; it is not in DNS.
 HOST = "dingtalk.test"
-#: Of ten connections of the harness, so many are treated badly.
+#: Number of bad connections of every ten in the kill harness.
 BAD_OF_TEN = 4
 SECONDS_OF_SILENCE = 60.0
 _OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Mode(StrEnum):
-    """What the proxy does with one connection."""
+    """Treatment of one connection by the proxy."""
 
     HONEST = "honest"
     #: Before the tunnel.
@@ -60,10 +60,11 @@ _ANSWERS = {
 
 
 class ConnectProxy:
-    """A proxy; the modes are taken one a connection, and honest from then on.
+    """Proxy that takes one mode for each connection, and works correctly after the last.
 
-    :param target: Loopback port to pass everything on to, whatever host is asked for.
-    :param context: TLS to speak in the tunnel; without it, bytes are passed on as they are.
+    :param target: Loopback port that all connections are forwarded to, for any requested host.
+    :param modes: Modes of the first connections; default none.
+    :param context: TLS context of the tunnel; None forwards the bytes unchanged.
     """
 
     def __init__(self, target: int, modes: Iterable[Mode] = (), context: ssl.SSLContext | None = None) -> None:
@@ -77,16 +78,16 @@ class ConnectProxy:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """URL of the proxy."""
         return f"http://127.0.0.1:{self.port}"
 
     def be_honest(self) -> None:
-        """Take no more modes."""
+        """Work correctly from now on."""
         self._modes = iter(())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ConnectProxy]:
-        """Listen on a free port while the block lasts."""
+        """Listen on a free port during the block."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -149,7 +150,7 @@ class ConnectProxy:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection with a RST in place of a FIN."""
+    """Close a connection with RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -161,7 +162,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 def at_random(seed: int) -> Iterator[Mode]:
-    """Bad modes among honest ones; those that take seconds by themselves are left out."""
+    """Yield good and bad modes at random, without those that take seconds."""
     rng = random.Random(seed)
     bad = [mode for mode in (*BEFORE_THE_REQUEST, Mode.CUT) if mode not in (Mode.SILENT, Mode.TLS_SILENT)]
     for _ in itertools.count():
@@ -177,7 +178,7 @@ async def _run(target: int, folder: Path, seed: int) -> None:
 
 
 def main() -> None:
-    """Be the proxy of the kill harness, until it is ended."""
+    """Run the proxy of the kill harness until the process ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)

@@ -1,6 +1,6 @@
-"""Where a try dies: the named points, and the seams through which they are seen.
+"""Named points at which a try is killed, and the wrappers that detect them.
 
-A seam wraps what the shipped code is given anyway: its store, its transport, its task instance, its clock.
+The wrappers go around what the shipped code is given: its store, transport, task instance and clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_dingtalk.task_ledger.store import Store
 
 
 class Point(StrEnum):
-    """Moments at which a try is killed."""
+    """Points at which a try is killed."""
 
     BEFORE_INTENT = "before the intent"
     AFTER_INTENT = "after the intent"
@@ -34,7 +34,7 @@ class Point(StrEnum):
 
 
 class Gauge:
-    """Counts of one try, in memory that its parent and its successor see too."""
+    """Counters of one try in memory shared with its parent and the next try."""
 
     NAMES = ("begun", "ended", "recall", "again", "bisect", "status", "throttled", "token", "send", "at_fence")
 
@@ -49,16 +49,16 @@ class Gauge:
         self._numbers[self.NAMES.index(name)] = value
 
     def take(self, counts: Mapping[str, int]) -> None:
-        """Take over the shipped code's own bill."""
+        """Copy the shipped code's own count of its calls."""
         for name in self.NAMES[2:9]:
             self[name] = counts.get(name, 0)
 
 
 class Killer:
-    """Kills its own process when a point is reached and enough calls were begun before.
+    """Switch that kills its process at a point, once enough calls have begun.
 
-    :param point: Where; None for a process that somebody else kills, or nobody.
-    :param calls: After how many calls at the earliest.
+    :param point: Point of the kill; None for no kill from inside.
+    :param calls: Minimum number of calls begun before; default 0.
     """
 
     def __init__(self, gauge: Gauge, point: Point | None = None, calls: int = 0) -> None:
@@ -67,19 +67,19 @@ class Killer:
         self._calls = calls
 
     def reached(self, point: Point) -> None:
-        """Die here, if it is the time and place."""
+        """Kill the process if this is its point and enough calls have begun."""
         if point is self._point and self._gauge["begun"] >= self._calls:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def marks_of(value: Any) -> str | None:
-    """The one character for each message of a row in the ledger; None if it is no row."""
+    """Return the state characters of a checkpoint row; None if it is not a row."""
     row = value.get("row") if isinstance(value, Mapping) else value
     return row if isinstance(row, str) else None
 
 
 class WatchedStore:
-    """A store that sees intents, commits and segment boundaries go by."""
+    """Store that detects intents, commits and segment boundaries."""
 
     def __init__(self, inner: Store, killer: Killer) -> None:
         self._inner = inner
@@ -126,7 +126,7 @@ def _differ(before: str, after: str, wanted: Callable[[str, str], bool]) -> bool
 
 
 class ForgetfulStore:
-    """A store that loses intents: what a ledger without them would be. Only for showing that it is caught."""
+    """Store that loses intents, to prove that the harness catches it."""
 
     def __init__(self, inner: Store) -> None:
         self._inner = inner
@@ -136,7 +136,7 @@ class ForgetfulStore:
         return self._inner.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value, without its intents."""
+        """Store a value without its intents."""
         row = marks_of(value)
         if row is not None:
             forgotten = row.replace("I", "P")
@@ -147,9 +147,9 @@ class ForgetfulStore:
 
 
 class WatchedTransport(httpx.AsyncBaseTransport):
-    """A transport that sees requests leave, effects happen and answers arrive.
+    """Transport that detects requests, effects and answers.
 
-    :param bill: The shipped code's own count of its calls, by what they were for.
+    :param bill: Function that returns the shipped code's own count of its calls, by reason.
     """
 
     def __init__(
@@ -161,12 +161,12 @@ class WatchedTransport(httpx.AsyncBaseTransport):
         self._bill = bill
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request on."""
+        """Forward a request."""
         self._gauge.take(self._bill())
         if not _acts(request):
             return await self._inner.handle_async_request(request)
         self._gauge["begun"] += 1
-        # It is written without a pause, so that it is on its way at the loop's next turn.
+        # The request is written without yielding, so it is sent by the next iteration of the event loop.
         asyncio.get_running_loop().call_soon(self._killer.reached, Point.IN_POST)
         try:
             response = await self._inner.handle_async_request(request)
@@ -187,13 +187,13 @@ class WatchedTransport(httpx.AsyncBaseTransport):
 
 
 def _acts(request: httpx.Request) -> bool:
-    """Whether it recalls or sends."""
+    """Return True if the request recalls or sends."""
     path = request.url.path.lower()
     return request.method == "POST" and ("recall" in path or "send" in path)
 
 
 class _Watched(httpx.AsyncByteStream):
-    """A body; says when all of it went through."""
+    """Body that reports when it was read to its end."""
 
     def __init__(self, inner: Any, whole: Callable[[], None]) -> None:
         self._inner = inner
@@ -202,7 +202,7 @@ class _Watched(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._inner:
             yield chunk
-        # Whoever comes back for more has passed on the last of it.
+        # The reader asks for more only after it has processed the last chunk.
         self._whole()
 
     async def aclose(self) -> None:
@@ -210,11 +210,11 @@ class _Watched(httpx.AsyncByteStream):
 
 
 class WatchedTask:
-    """What of a task instance the shipped code uses.
+    """Part of a task instance that the shipped code uses.
 
-    :param push: Keeps an XCom.
-    :param epoch: How often the task was cleared.
-    :param pull: Gives an XCom.
+    :param push: Function that stores an XCom.
+    :param epoch: Clear count of the task.
+    :param pull: Function that returns an XCom; default None for all.
     """
 
     dag_id, run_id, task_id, map_index = "dag", "run", "send", -1
@@ -234,35 +234,35 @@ class WatchedTask:
         self.max_tries = epoch
 
     def push_by(self, wrap: Callable[[Callable[[str, Any], None]], Callable[[str, Any], None]]) -> None:
-        """Push XComs another way."""
+        """Wrap the function that stores XComs."""
         self._push = wrap(self._push)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Keep an XCom."""
+        """Store an XCom."""
         self._killer.reached(Point.BEFORE_XCOM)
         self._push(key, value)
 
     def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
-        """Give its own XCom."""
+        """Return an XCom of this task."""
         return [self._pull(key)]
 
 
 class HastyClock:
-    """The machine's clock, but that waiting takes next to no time."""
+    """Clock of the machine whose sleeps take almost no time."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return the seconds since the epoch, UTC."""
         return time.time() + self._ahead
 
     def monotonic(self) -> float:
-        """Seconds since some moment, never going back."""
+        """Return monotonic seconds."""
         return time.monotonic() + self._ahead
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock almost without waiting."""
         wake_at = self.monotonic() + seconds
         await asyncio.sleep(0.001)
         self._ahead += max(0.0, wake_at - self.monotonic())

@@ -1,7 +1,7 @@
-"""What outlives a killed task: a task state store, XComs and the ends of tries, in one SQLite file.
+"""Durable state of a killed task in one SQLite file: task state store, XComs and results of tries.
 
-It behaves as Airflow's: tries share the state, XComs are deleted when a try starts, and a try that was
-superseded can write no more state, though it can still push XComs. A write that returned survives SIGKILL.
+It behaves as Airflow's. Tries share the state, and XComs are deleted when a try starts. A superseded try can write
+no more state, but it can still push XComs. A write that returned survives SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ create table if not exists tries (number integer primary key);
 
 
 class SupersededError(Exception):
-    """A newer try has begun: Airflow's store answers 404 to this one."""
+    """Error of a superseded try; Airflow's store answers 404 to it."""
 
 
 class FileStore:
-    """One task instance's part of a durable store, as one of its tries sees it.
+    """Durable store of one task instance, as seen by one of its tries.
 
-    :param path: The file; made if it is missing.
-    :param number: The try that writes; 0 for somebody who only looks.
+    :param path: Path of the file, which is created if it does not exist.
+    :param number: Number of the try that writes; default 0, for readers.
     """
 
     def __init__(self, path: Path, number: int = 0) -> None:
         self.number = number
         self._one_at_a_time = threading.Lock()
-        # Airflow's accessor is used from several threads, one at a time.
+        # Airflow's accessor is used by several threads, one at a time, so SQLite's thread check is off.
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=off")
         self._db.executescript(_TABLES)
 
     def begin_try(self) -> None:
-        """Start this try: those before it can write no more, and their XComs are gone."""
+        """Begin this try; earlier tries can no longer write, and their XComs are deleted."""
         with self._one_at_a_time:
             self._db.execute("begin immediate")
             self._db.execute("insert into tries values (?)", [self.number])
@@ -58,9 +58,9 @@ class FileStore:
         return default if found is None else found
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value.
+        """Store a value.
 
-        :raises SupersededError: A newer try has begun.
+        :raises SupersededError: If a newer try has begun.
         """
         if value is None:
             raise ValueError(key)
@@ -68,7 +68,7 @@ class FileStore:
         if msgspec.json.decode(encoded) != value:
             raise TypeError(f"{key}: Airflow takes plain JSON only")
         with self._one_at_a_time:
-            # The fence and the write are one: no newer try can begin between them.
+            # The check and the write are one transaction, so no newer try can begin between them.
             self._db.execute("begin immediate")
             try:
                 (newest,) = self._db.execute("select max(number) from tries").fetchone()
@@ -83,28 +83,28 @@ class FileStore:
     # ── XComs ──
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Keep an XCom, whoever pushes it."""
+        """Store an XCom, also of a superseded try."""
         with self._one_at_a_time:
             self._db.execute("insert or replace into xcom values (?, ?)", [key, msgspec.json.encode(value)])
 
     def xcom(self, key: str) -> Any:
-        """An XCom; None if there is none."""
+        """Return an XCom, or None if it does not exist."""
         return self._read("xcom", "key", key)
 
-    # ── ends ──
+    # ── results of tries ──
 
     def end(self, value: Mapping[str, Any]) -> None:
-        """Take down how this try ended by itself."""
+        """Store the result of this try."""
         with self._one_at_a_time:
             self._db.execute("insert into ends values (?, ?)", [self.number, msgspec.json.encode(value)])
 
     def end_of(self, number: int) -> dict[str, Any] | None:
-        """How a try ended; None if it was killed."""
+        """Return the result of a try; None if it was killed."""
         found: dict[str, Any] | None = self._read("ends", "try", number)
         return found
 
     def state(self) -> dict[str, Any]:
-        """All of the task state."""
+        """Return the whole task state."""
         with self._one_at_a_time:
             rows = self._db.execute("select key, value from state").fetchall()
         return {key: msgspec.json.decode(value) for key, value in rows}

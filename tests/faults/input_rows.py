@@ -1,4 +1,4 @@
-"""Rows about input: bad, empty, repeated and very long lists, and connections that cannot work."""
+"""Rows about input: bad, empty, repeated and very long lists, and invalid connections."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from tests.faults.stage import Stage
 from tests.messaging.local_dingtalk import check_account
 from tests.messaging.test_receipts import BAD as BAD_RECEIPTS
 
-#: Longest text that an error about bad input may have.
+#: Maximum length of an error text about bad input.
 MOST_TEXT = 1000
 TEN_MEGABYTES = "k" * 10_000_000
 
 
 @contextmanager
 def connected(run: Run) -> Iterator[tuple[Stage, SandboxServer]]:
-    """A sandbox behind a socket, and an Airflow connection to it."""
+    """Run a sandbox behind a socket, with an Airflow connection to it."""
     stage = run.stage()
     with ExitStack() as stack:
         server = stack.enter_context(running_sandbox(stage.world))
@@ -100,7 +100,7 @@ BAD_PLACES: dict[str, Any] = {
 
 
 def bad_input_costs_no_call(run: Run) -> None:
-    """Every bad input: a typed error that names the field and shows little of it, and no call at all."""
+    """Give every bad input; expect a typed, short error that names the field, and no call."""
     with connected(run) as (stage, _):
         _refused(run, "a number", lambda: DingTalkHook().recall(17))  # warm
         with measured_memory() as growth:
@@ -129,16 +129,16 @@ def _all_bad(run: Run) -> int:
 
 
 def _execute(operator: Any, **arguments: Any) -> Any:
-    """Run an operator with arguments as a template leaves them: Airflow itself never sees the bad ones."""
+    """Run an operator with arguments as they are after templating, without Airflow's checks."""
     task = operator(task_id="recall")
     assert vars(task).keys() >= arguments.keys(), arguments.keys()
-    # Past its own __setattr__, in which Airflow looks for XComs however deep the value is.
+    # Set without __setattr__, in which Airflow searches the value recursively for XComs.
     vars(task).update(arguments)
     return task.execute(context(TaskInstance()))
 
 
 def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
-    """Airflow's permanent failure from our typed error, or that error itself; short, and naming a field."""
+    """Expect Airflow's permanent failure caused by our typed error, or that error."""
     try:
         work()
     except (AirflowFailException, InvalidInputError) as error:
@@ -149,7 +149,7 @@ def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
     assert isinstance(cause, InvalidInputError), f"{name}: {told!r} from {cause!r}"
     assert cause.field and str(cause).startswith(cause.field), str(cause)[:200]
     assert len(str(told)) <= MOST_TEXT, f"{name}: {len(str(told))} characters"
-    # The traceback shows lines of code and no values.
+    # The traceback shows lines of code, not values.
     run.sinks.add("exceptions", str(told), repr(told), "".join(traceback.format_exception(told)))
 
 
@@ -157,7 +157,7 @@ def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
 
 
 def nothing_to_recall_costs_nothing(run: Run) -> None:
-    """No messages: an empty report, no call, not even for a token; or a skip or a failure, as asked."""
+    """Recall no messages; expect an empty report, a skip or a failure, and no call, not even for a token."""
     from airflow_provider_dingtalk.version_compat import AirflowSkipException
 
     with connected(run) as (stage, _):
@@ -179,7 +179,7 @@ def nothing_to_recall_costs_nothing(run: Run) -> None:
 
 
 def a_key_named_a_thousand_times(run: Run) -> None:
-    """Each message is recalled once, and stands in the report once; how often it was named is counted."""
+    """Repeat keys; expect each message once in the calls and in the report."""
     stage = run.stage()
     receipts = stage.plant_mixture(dict(MIXED), max(400, run.keys // 10))
     (one,) = stage.plant(Kind.OTO)
@@ -204,7 +204,7 @@ def _recalled(run: Run, stage: Stage, receipts: list[Any]) -> Any:
 
 
 def a_hundred_thousand_keys(run: Run) -> None:
-    """Memory and the XCom stay small, and the time within reason."""
+    """Recall 100,000 keys; expect bounded memory, XCom size and time."""
     for keys in (min(run.keys, 10_000), run.keys * 10):
         stage = run.stage()
         receipts = stage.plant(Kind.OTO, keys)
@@ -228,13 +228,13 @@ def a_hundred_thousand_keys(run: Run) -> None:
 
 
 def a_bad_connection_costs_no_call(run: Run) -> None:
-    """A connection that is missing, broken or leads elsewhere: a typed error without its secret, and no call."""
+    """Use missing, broken and foreign connections; expect a typed error without the secret, and no call."""
     with connected(run) as (stage, server):
         good = json.loads(connection_json(server.url, stage.secret))
         for changes, _ in BAD_CONNECTIONS:
             if isinstance(changes, str):
                 continue
-            # The canary in place of the secret, but where the secret is what is wrong.
+            # The secret is the canary, except in cases where the secret itself is invalid.
             merged = {**good, **changes}
             if isinstance(changes.get("extra"), dict):
                 merged["extra"] = {**good["extra"], **changes["extra"]}

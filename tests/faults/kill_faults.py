@@ -1,4 +1,4 @@
-"""What goes wrong besides the kills. Each fault strikes at least a tenth of the calls that recall or send."""
+"""Faults that occur besides the kills; each hits at least a tenth of the calls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from msgspec import Struct
 
 RECALL = "groupMessages/recall"
 SEND = "oToMessages/batchSend"
-#: Seconds that the sandbox's clock jumps at a kill, where a fault says so: beyond the window of a recall.
+#: Seconds that the sandbox's clock jumps at a kill under some faults, more than the recall window.
 DAY = 25 * 3600.0
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """A fault under which tries are killed.
+    """Fault under which tries are killed.
 
-    :param rules: For the sandbox.
-    :param switches: Of its behaviour.
-    :param poisoned: How many keys are refused for good, and their batches with them.
-    :param jump: Seconds that pass at each kill.
+    :param rules: Fault rules of the sandbox.
+    :param switches: Behaviour of the sandbox.
+    :param poisoned: Number of keys that are refused permanently, together with their batches; default 0.
+    :param jump: Seconds that the clock jumps at each kill; default 0.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 def strike(match: str, action: Mapping[str, Any], share: float = 0.2, when: str = "before") -> dict[str, Any]:
-    """A rule that strikes a share of the calls at random."""
+    """Return a rule that hits a random share of the calls."""
     return {"match": match, "probability": share, "when": when, "action": action}
 
 
 def _blind(match: str) -> list[Fault]:
-    """Faults after which nobody knows, on either side of the effect."""
+    """Return faults after which the effect is not known."""
     drop, error, page = {"type": "drop"}, {"type": "status", "status": 500}, {"type": "html", "status": 502}
     return [
         Fault(name="drop before", rules=(strike(match, drop),)),

@@ -1,8 +1,8 @@
-"""Sends whose lists vary and whose places fail between kills: nothing forgotten, nothing sent twice.
+"""Sends whose lists vary and whose stores fail between kills.
 
 Each try gets its groups in another order, and most tries only some of them. The task state store, the XComs, or
-both fail and stall at random. An accepted message must be found in the XComs at the end, or its group among the
-unknown.
+both fail and stall at random. At the end each accepted message must be in the XComs, or its group among the
+unknown. No message may be sent twice.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tests.faults.unreliable import UnreliableStore, UnreliableXComs
 GROUPS = 80
 KILLS = 8
 SPREAD = 0.004
-#: Tries after the last kill: a store that fails at an intent ends a try.
+#: Maximum tries after the last kill; a store that fails at an intent ends a try.
 MOST_TRIES = 60
-#: How a group is made.
+#: Body of the control request that creates a group.
 CONVERSATION = {"kind": "group", "robots": [ROBOT_CODE], "members": ["user001"]}
 
 
 def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Sequence[str]) -> Work:
-    """The work of a task whose list is another one at each try.
+    """Return the work of a task whose list differs at each try.
 
-    :param whole_from: The first try that gets all groups.
-    :param places: Those that fail.
+    :param whole_from: Number of the first try that gets all groups.
+    :param places: Stores that fail: ``store``, ``xcom``.
     """
 
     def work(around: Surroundings) -> Mapping[str, Any]:
@@ -53,7 +53,7 @@ def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Seq
 
 
 def unreliable_places(sandbox: SandboxProcess, rng: Random, places: Sequence[str], groups: int = GROUPS) -> Tally:
-    """Kill a send at random moments while its list changes and its places fail; then let it end."""
+    """Kill a send at random times while its list changes and its stores fail; then let it end."""
     sandbox.reset(rng)
     sandbox.faults()
     names = [f"cidlist{number:03d}" for number in range(groups)]

@@ -1,4 +1,4 @@
-"""The kill harness behind a CONNECT proxy that misbehaves: TLS and HTTPS_PROXY, as behind a company's firewall."""
+"""Kill harness behind a misbehaving CONNECT proxy, with TLS and HTTPS_PROXY."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.faults.connect_proxy import HOST
 from tests.faults.seams import environment
 from tests.faults.tls_rows import authorities
 
-#: Set while tries go through the proxy.
+#: Environment variable that is set while tries use the proxy.
 _BEHIND = "DINGTALK_TESTS_BEHIND_PROXY"
 
 
 def hosts_behind_proxy(url: str) -> Hosts:
-    """Give the hosts that a try calls: the sandbox, or the name that only the proxy knows."""
+    """Return the hosts that a try calls: the sandbox, or the name that only the proxy knows."""
     if os.environ.get(_BEHIND):
         return hosts_at(f"https://{HOST}", frozenset({HOST}))
     return hosts_at(url)
@@ -28,10 +28,10 @@ def hosts_behind_proxy(url: str) -> Hosts:
 
 @contextmanager
 def bad_proxy(url: str, seed: int) -> Iterator[None]:
-    """Send all tries through a proxy in a process of its own while the block lasts.
+    """Send all tries through a proxy in its own process during the block.
 
-    :param url: The sandbox, which the proxy passes everything on to.
-    :param seed: Of the proxy's moods.
+    :param url: URL of the sandbox, to which the proxy forwards all requests.
+    :param seed: Seed of the proxy's modes.
     """
     with authorities() as (ours, _):
         ours.server(x509.DNSName(HOST))

@@ -1,4 +1,4 @@
-"""Recalls that are killed again and again, and the account at the end held against the truth."""
+"""Recalls that are killed repeatedly; the final report is compared with the sandbox's state."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tests.faults.kill_faults import RECALL, Fault
 from tests.faults.kill_sandbox import RECALL_API, SandboxProcess
 from tests.faults.kill_tries import Task, recalling_keys, wait_for
 
-#: Messages of one recall: two rows of the ledger, 60 calls.
+#: Messages of one recall: two rows of the checkpoint, 60 calls.
 KEYS = 1200
 BATCH = 20
-#: One in so many is too old from the start, so that a recall that is done has not recalled everything.
+#: One message of this many is too old from the start, so a finished recall has not recalled all of them.
 OLD_ONE_IN = 10
 OLD = 25 * 3600.0
-#: Kills in one recall. More would make the limit of calls say little.
+#: Kills in one recall. With more, the bound of the calls would be too loose to prove anything.
 KILLS_PER_RUN = 5
-#: A kill counts if so much is done.
+#: A kill counts if the share of finished work is between these.
 DONE = (0.05, 0.95)
-#: Tries after the last kill.
+#: Maximum tries after the last kill.
 MAX_TRIES = 15
-#: Tries to get to a named point.
+#: Maximum tries to reach a named point.
 TRIES_TO_REACH = 10
-#: Seconds after a call began within which the kill comes.
+#: Maximum seconds between the start of a call and the kill.
 SPREAD = 0.006
 
 #: Named points in the order in which one recall reaches them, each at a later call.
@@ -42,17 +42,17 @@ NAMED_RUNS = (
     (Point.BEFORE_INTENT, Point.IN_POST, Point.AFTER_ANSWER, Point.SEGMENT_BOUNDARY, Point.BEFORE_XCOM),
     (Point.AFTER_INTENT, Point.AFTER_EFFECT, Point.BEFORE_COMMIT, Point.BEFORE_SUCCESS),
 )
-#: How the sandbox refuses a dead token.
+#: Error codes of the sandbox for a dead token.
 DEAD_TOKEN = ("InvalidAuthentication",)
-#: Codes of failures that are nobody's verdict on the message: somebody clears the task then.
+#: Codes of failures that DingTalk did not decide for the message itself; the harness clears the task then.
 NO_VERDICT = frozenset({"not_attempted", "InvalidAuthentication"})
 
 
 class Tally(Struct, kw_only=True):
-    """What runs add up to.
+    """Sum of the results of runs.
 
-    :param wrong: What must not be, in words.
-    :param shares: How much was done at each kill that counts.
+    :param wrong: Violated assertions, as text.
+    :param shares: Share of finished work at each kill that counts.
     """
 
     kills: int = 0
@@ -73,12 +73,12 @@ class Tally(Struct, kw_only=True):
     points: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Take another one in."""
+        """Add another tally."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def killed(self, share: float, where: str = "") -> None:
-        """Take a kill down; it counts if it came in the middle."""
+        """Record a kill; it counts if it came in the middle."""
         if DONE[0] <= share <= DONE[1]:
             self.kills += 1
             self.shares.append(share)
@@ -87,14 +87,14 @@ class Tally(Struct, kw_only=True):
             self.uncounted += 1
 
     def must(self, is_so: bool, otherwise: str) -> None:
-        """Something that must be."""
+        """Record ``otherwise`` if an assertion does not hold."""
         if not is_so:
             self.wrong.append(otherwise)
 
 
 @contextmanager
 def task_of(sandbox: SandboxProcess, work: Any, *, forgetful: bool = False) -> Iterator[Task]:
-    """A task with a store of its own."""
+    """Run a task with its own store."""
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         task = Task(sandbox.url, Path(folder) / "store.sqlite", work, forgetful=forgetful)
         try:
@@ -106,8 +106,9 @@ def task_of(sandbox: SandboxProcess, work: Any, *, forgetful: bool = False) -> I
 class RecallRun:
     """One recall under one fault.
 
-    :param keys: How many messages.
-    :param places: Those that fail at random: ``store``, ``xcom``.
+    :param keys: Number of messages; default 1,200.
+    :param forgetful: Lose all intents; default False.
+    :param places: Stores that fail at random: ``store``, ``xcom``; default none.
     """
 
     def __init__(
@@ -128,19 +129,19 @@ class RecallRun:
         sandbox.reset(rng, **{"unfit_keys": "per_key", "recall_window_hours": 24, **fault.switches})
         old, young = sandbox.plant(keys // OLD_ONE_IN, age_seconds=OLD), sandbox.plant(keys - keys // OLD_ONE_IN)
         poisoned = rng.sample(young, fault.poisoned)
-        #: Messages that stay, whatever is tried.
+        #: Keys of messages that cannot be recalled.
         self.refused = {receipt.key for receipt in old + poisoned}
         self.receipts = old + young
         rng.shuffle(self.receipts)
         sandbox.faults(*fault.rules, *_poison(poisoned))
         self._in_doubt = 0
-        #: Tries that were superseded, and cut off with calls under way.
+        #: Number of tries that were superseded with calls in flight.
         self.superseded = 0
         self._reopened = 0
         self.tally = Tally(keys=keys, batches=math.ceil(keys / BATCH))
 
     def with_named_kills(self, points: Sequence[Point]) -> Tally:
-        """Killed at each of these points in turn, at ever later calls."""
+        """Run it, and kill it at each of these points in turn, at later and later calls."""
         with self._task() as task:
             moments = iter(sorted(self._rng.uniform(0.1, 0.6) for _ in points))
             for point in points:
@@ -151,7 +152,7 @@ class RecallRun:
             return self._finish(task)
 
     def _kill_at(self, task: Task, point: Point, calls: int) -> bool:
-        """Tries until one dies there; a fault may end a try before it gets so far."""
+        """Run tries until one is killed there; a fault may end a try earlier."""
         for _ in range(TRIES_TO_REACH):
             if task.kill_at(point, calls):
                 return True
@@ -161,7 +162,7 @@ class RecallRun:
         return False
 
     def with_random_kills(self, kills: int) -> Tally:
-        """Killed at moments spread evenly over its progress."""
+        """Run it, and kill it at times spread evenly over its progress."""
         with self._task() as task:
             for moment in sorted(self._rng.uniform(0.08, 0.85) for _ in range(kills)):
                 if not self._kill_somewhere(task, moment):
@@ -170,7 +171,7 @@ class RecallRun:
             return self._finish(task)
 
     def _kill_somewhere(self, task: Task, moment: float) -> bool:
-        """Tries until one is killed; a fault may end a try before."""
+        """Run tries until one is killed; a fault may end a try earlier."""
         for _ in range(TRIES_TO_REACH):
             if task.kill_somewhere(self._calls_until(moment), self._rng, SPREAD):
                 return True
@@ -185,8 +186,8 @@ class RecallRun:
             yield task
 
     def _calls_until(self, share: float) -> int:
-        """Calls that one try needs to get from where it is to this share, if no fault strikes."""
-        # Once the window is closed nothing more is recalled, and a share is no measure of the way.
+        """Return the calls that one try needs to reach this share without faults."""
+        # After the recall window nothing more is recalled, so the share does not measure the progress.
         is_closed = self._fault.jump and self.tally.shares
         todo = 0.1 if is_closed else share - self._share()
         return max(1, int(todo * self.tally.batches) + WORKERS // 2)
@@ -209,7 +210,7 @@ class RecallRun:
         return self.tally
 
     def _run_to_the_end(self, task: Task) -> dict[str, Any]:
-        """Tries until the task succeeds or fails for good; cleared if it stopped without a verdict."""
+        """Run tries until the task succeeds or fails permanently; clear it if calls were not attempted."""
         end: dict[str, Any] = {"state": "never"}
         for _ in range(MAX_TRIES):
             end = task.run()
@@ -218,7 +219,7 @@ class RecallRun:
         return end
 
     def _reopen(self, task: Task, end: Mapping[str, Any]) -> bool:
-        """Whether the task has another try: Airflow gives it one, or somebody who clears it."""
+        """Return True if the task has another try, by a retry or by a clear."""
         codes = {code for outcome, code in end["settled"].values() if outcome == Outcome.FAILED}
         if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_VERDICT):
             return False
@@ -229,7 +230,7 @@ class RecallRun:
         return True
 
     def _account(self, settled: Mapping[str, Sequence[str]], pushed: Mapping[str, Any]) -> None:
-        """Every message in exactly one class, and in none that the truth denies."""
+        """Check that every message has exactly one outcome, and that the sandbox agrees."""
         tally, keys = self.tally, {receipt.key for receipt in self.receipts}
         gone = {one["key"] for one in self._sandbox.messages() if one["recalled_at"] is not None}
         by_class = {name.value: {key for key, (one, _) in settled.items() if one == name} for name in Outcome}
@@ -244,21 +245,22 @@ class RecallRun:
             tally.must(gone == keys - self.refused, f"{len(keys - self.refused - gone)} are left that could go")
 
     def _bill(self, task: Task) -> None:
-        """Calls: one for each batch, those in flight at a kill again, and those that faults struck.
+        """Check the calls: one per batch, those in flight at a kill again, and those that faults hit.
 
-        What a try finds in doubt it recalls again, which is counted apart; that has a limit of its own.
+        A try recalls again what it finds in doubt; these calls are counted separately, with their own bound.
         """
         tally = self.tally
         fired, seen = self._sandbox.strikes()
         if self._fault.poisoned:
-            # Every call is looked at for poison; those that hold some are as many as the bisects.
+            # Poison rules match every call, so the calls with poisoned keys are those of the bisects.
             fired = self._fault.poisoned * len(task.gauges)
         in_the_air = WORKERS * (tally.kills + tally.uncounted + self.superseded)
         again = fired + task.spent("throttled") + self._sandbox.answers(DEAD_TOKEN) + self._reopened
         calls = task.spent("recall")
         limit = tally.batches + in_the_air + again
         tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
-        # Sharper: what the ledger had in doubt when each kill came. A call that a fault struck costs another one.
+        # A tighter bound: messages in doubt in the checkpoint at each kill. A call hit by a fault costs another
+        # one.
         every, limit = task.spent("recall", "again"), tally.batches + self._in_doubt + again + fired
         tally.must(every <= limit, f"{every} calls to recall, those again included, of at most {limit}")
         arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")
@@ -274,7 +276,7 @@ def _poison(poisoned: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 
 def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KEYS) -> Tally:
-    """A second try starts while the first lives: the first is fenced off."""
+    """Start a second try while the first lives; the first must be superseded."""
     slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.02}}
     run = RecallRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, keys=keys)
     with run._task() as task:

@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, and the truth over its control door."""
+"""The sandbox in its own process, and its control API."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SEND_API = "robot/oToMessages/batchSend"
 
 
 class SandboxProcess:
-    """A sandbox that nothing throttles, on a free loopback port.
+    """Sandbox without a rate limit on a free loopback port.
 
-    :param seed: Of its keys and of the chances of its faults.
+    :param seed: Seed of its keys and of its random faults.
     """
 
     def __init__(self, seed: int) -> None:
@@ -60,34 +60,34 @@ class SandboxProcess:
                 break
         raise RuntimeError("the sandbox did not start")
 
-    # ── the control door ──
+    # ── control requests ──
 
     def ask(self, path: str, **params: Any) -> Any:
-        """GET."""
+        """Send a GET to the control API and return the JSON."""
         return self._http.get(path, params=params).raise_for_status().json()
 
     def tell(self, method: str, path: str, body: Any) -> Any:
-        """PUT or POST."""
+        """Send a PUT or POST to the control API and return the JSON."""
         return self._http.request(method, path, json=body).raise_for_status().json()
 
     def reset(self, rng: Random, **switches: Any) -> None:
-        """Back to the beginning, with these switches, and with other chances than the last time."""
+        """Reset the sandbox with these switches and with other random values than before."""
         self.tell("POST", "/reset", {})
         self.tell("PUT", "/behaviour", switches)
-        # The sandbox begins anew with its seed: so many messages of a kind that nobody looks at move it on.
+        # A reset restarts the seeded generator. A random number of DINGs, which are not used, advances it.
         self.tell("POST", "/plant", {"kind": "ding", "count": rng.randrange(1, 100)})
 
     def faults(self, *rules: Mapping[str, Any]) -> None:
-        """Put rules in force, in place of those before."""
+        """Replace the fault rules."""
         self.tell("PUT", "/faults", list(rules))
 
     def strikes(self) -> tuple[int, int]:
-        """How often the rules in force struck, of how many calls that they look at."""
+        """Return how many calls the rules hit, and how many they matched."""
         rules = self.ask("/faults")["faults"]
         return sum(rule["fired"] for rule in rules), max((rule["seen"] for rule in rules), default=0)
 
     def plant(self, count: int, *, age_seconds: float = 0) -> list[Receipt]:
-        """Group messages as if sent so long ago."""
+        """Create group messages of an age in seconds and return their receipts."""
         order = {"kind": "group", "count": count, "age_seconds": age_seconds}
         return [
             Receipt(
@@ -96,21 +96,21 @@ class SandboxProcess:
             for key in self.tell("POST", "/plant", order)["keys"]
         ]
 
-    # ── the truth ──
+    # ── state snapshot ──
 
     def share(self, kind: str, what: str, of: int) -> float:
-        """How much is done."""
+        """Return the share of messages of a kind in a state."""
         counts = self.ask("/truth", brief=1)["counts"].get(kind, {})
         return float(counts.get(what, 0)) / of
 
     def calls(self, api: str) -> int:
-        """Requests that arrived."""
+        """Return the number of requests to an API that arrived."""
         return int(self.ask("/truth", brief=1)["calls"].get(api, {}).get("total", 0))
 
     def messages(self) -> list[dict[str, Any]]:
-        """All messages there are or were, but for DINGs."""
+        """Return all messages, also recalled ones, without DINGs."""
         return [one for one in self.ask("/truth")["messages"] if one["kind"] != "ding"]
 
     def answers(self, codes: Sequence[str]) -> int:
-        """Requests that were answered with one of these codes."""
+        """Return the number of requests that were answered with one of these codes."""
         return sum(entry["code"] in codes for entry in self.ask("/journal")["requests"])

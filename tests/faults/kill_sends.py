@@ -1,4 +1,4 @@
-"""Sends that are killed again and again: no message without a receipt or a word, and none twice."""
+"""Sends that are killed repeatedly: no message is lost, and none is sent twice."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.faults.kill_recalls import DEAD_TOKEN, MAX_TRIES, Tally, task_of
 from tests.faults.kill_sandbox import SEND_API, SandboxProcess
 from tests.faults.kill_tries import Task, recalling, sending, wait_for
 
-#: People of one send, one call each.
+#: Recipients of one send, with one call each.
 USERS = 250
 KILLS_PER_RUN = 10
 SPREAD = 0.004
-#: A send is one call after the other.
+#: A send makes one call after the other.
 IN_FLIGHT = 1
 
 
 def letters_to(users: int) -> list[Letter]:
-    """A letter to each of so many people, each with a text of its own, by which the truth is told."""
+    """Return send requests to users, each with its own text, by which the sandbox's messages are identified."""
     return [
         letter
         for number in range(1, users + 1)
@@ -36,7 +36,7 @@ def letters_to(users: int) -> list[Letter]:
 
 
 def user(number: int) -> str:
-    """The sandbox's people."""
+    """Return the id of a user of the sandbox."""
     return f"user{number:03d}"
 
 
@@ -54,10 +54,11 @@ class SendRun:
         self.tally = Tally(keys=users, batches=users)
 
     def with_kills(self, points: Sequence[Point], kills: int, *, forgetful: bool = False, **policy: Any) -> Tally:
-        """Killed at named points and at random moments, by turns; then run to the end, and rolled back."""
+        """Kill it at named points and random times in turn, run it to the end, and roll it back."""
         plan: list[Point | None] = [*points, *[None] * kills]
         self._rng.shuffle(plan)
-        # Early: the end of the first row. Last: what dies before success has sent everything.
+        # The segment boundary is at the end of the first row, so it comes early. A try killed before success has
+        # sent everything, so that point comes last.
         plan.sort(key=lambda point: (point is Point.BEFORE_SUCCESS, point is not Point.SEGMENT_BOUNDARY))
         with task_of(self._sandbox, sending(self.letters, **policy), forgetful=forgetful) as task:
             for point, moment in zip(plan, sorted(self._rng.uniform(0.06, 0.85) for _ in plan), strict=True):
@@ -79,7 +80,7 @@ class SendRun:
         self.tally.killed(self.share(), point or "")
 
     def _dies_at(self, task: Task, point: Point, calls: int) -> bool:
-        """Kill at a named point; once more if a fault stopped the task before it got there."""
+        """Kill it at a named point; once more if a fault stopped the task before."""
         for _ in range(MAX_TRIES):
             if task.kill_at(point, calls):
                 return True
@@ -90,11 +91,11 @@ class SendRun:
         return False
 
     def share(self) -> float:
-        """How much is sent."""
+        """Return the share of sent messages."""
         return self._sandbox.share("oto", "sent", len(self.letters))
 
     def run_to_the_end(self, task: Task) -> dict[str, Any]:
-        """Tries until the task succeeds, or fails with nothing left to begin; cleared if it was stopped."""
+        """Run tries until the task succeeds, or fails with nothing left to begin; clear it if it was stopped."""
         end: dict[str, Any] = {"state": "never", "code": ""}
         for _ in range(MAX_TRIES):
             end = task.run()
@@ -138,7 +139,7 @@ class SendRun:
         tally.looked_at += seen
 
     def _roll_back(self, receipts: Sequence[Receipt], unknown: set[str]) -> None:
-        """Recall what the receipts name: nothing else may be left."""
+        """Recall all receipts; only unknown messages may be left."""
         self._sandbox.faults()
         with task_of(self._sandbox, recalling(receipts)) as task:
             end = task.run()
@@ -149,14 +150,14 @@ class SendRun:
 
 
 def pushed(task: Task) -> list[Receipt]:
-    """Receipts in XComs, as a rollback finds them."""
+    """Return the receipts in XComs, as a rollback finds them."""
     count = task.seen.xcom(RECEIPTS_COUNT) or 0
     chunks = [task.seen.xcom(f"receipts_{number}") for number in range((count + 99) // 100)]
     return parse_receipts([*chunks, task.seen.xcom(RECEIPTS_LATE)])
 
 
 def unknown_of(task: Task) -> set[str]:
-    """People of whom the XCom says that nobody knows."""
+    """Return the users whose sends are unknown in the XCom."""
     return {person for one in task.seen.xcom(UNKNOWN) or [] for person in one["to"]}
 
 
@@ -164,7 +165,7 @@ def unknown_of(task: Task) -> set[str]:
 
 
 def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
-    """``on_unknown_send=skip``: what is unknown is listed, and the task succeeds."""
+    """Check ``on_unknown_send=skip``: the task lists what is unknown and succeeds."""
     run = SendRun(sandbox, Fault(name="skip"), rng, users)
     with task_of(sandbox, sending(run.letters, on_unknown_send="skip")) as task:
         run._kill(task, Point.AFTER_EFFECT, 0.5)
@@ -177,7 +178,7 @@ def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
 
 
 def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) -> Tally:
-    """``on_cleared_send``: a send that was done is cleared; no receipt of it is ever forgotten."""
+    """Check ``on_cleared_send``: after a clear of a finished send no receipt is lost."""
     run = SendRun(sandbox, Fault(name=f"cleared, {policy}"), rng, users)
     tally = run.tally
     with task_of(sandbox, sending(run.letters, on_cleared_send=policy)) as task:
@@ -197,7 +198,7 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
 
 
 def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS) -> Tally:
-    """A second try starts while the first lives: the first is fenced off, and sends one more at most."""
+    """Start a second try while the first lives; the first must begin at most one more call."""
     slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
     run = SendRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, users)
     with task_of(sandbox, sending(run.letters)) as task:

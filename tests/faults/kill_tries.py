@@ -1,6 +1,6 @@
-"""Tries of one task: each a forked child that runs the shipped core as an operator does, or is killed.
+"""Tries of one task: forked children that run the shipped core as an operator does, until killed.
 
-The parent has everything imported and no threads, so that a fork is cheap and safe.
+The parent has everything imported and no threads, so a fork is cheap and safe.
 """
 
 from __future__ import annotations
@@ -48,18 +48,19 @@ from tests.faults.unreliable import API_SERVER_ERROR, UnreliableStore, Unreliabl
 T = TypeVar("T")
 
 FAIL_ON = frozenset({Outcome.FAILED.value, Outcome.EXPIRED.value, Outcome.UNKNOWN.value})
-#: Messages in a row of the ledger: fewer than usual, so that there are more boundaries.
+#: Messages in a row of the checkpoint; fewer than usual, so there are more boundaries.
 PER_ROW = 1000
-#: Seconds for one try.
+#: Timeout of one try in seconds.
 PATIENCE = 60.0
-#: Seconds between two looks at a try.
+#: Seconds between two polls of a try.
 GLANCE = 0.0005
 
 
 class Surroundings:
-    """What one try is given: its context and its way to DingTalk.
+    """Environment of one try: its context, and its client of DingTalk.
 
-    :param forgetful: Lose all intents.
+    :param epoch: Clear count of the task.
+    :param forgetful: Lose all intents; default False.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Surroundings:
 
     @property
     def context(self) -> Any:
-        """What Airflow hands to a task."""
+        """Context that Airflow gives to a task."""
         return {"ti": self.task, "task_state_store": self.store}
 
     def run(self, work: Callable[[DingTalkClient], Awaitable[T]], stop: Callable[[], None] | None = None) -> T:
@@ -107,7 +108,7 @@ Work = Callable[[Surroundings], Mapping[str, Any]]
 
 
 def recalling(receipts: Sequence[Receipt]) -> Work:
-    """The work of a task that recalls; it says what became of each message."""
+    """Return the work of a task that recalls; its result has the outcome of each message."""
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         ledger = RecallTaskLedger(around.store, receipts, epoch_of(around.context), per_row=PER_ROW)
@@ -125,16 +126,16 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
     return work
 
 
-#: Containers in which keys come.
+#: Types in which keys are passed.
 CONTAINERS: tuple[Callable[[list[str]], Any], ...] = (list, tuple, set, frozenset, json.dumps)
 
 
 def recalling_keys(receipts: Sequence[Receipt], seed: str, places: Collection[str] = ()) -> Work:
-    """The work of a task that recalls messages of one chat by their keys.
+    """Return the work of a task that recalls messages of one chat by their keys.
 
-    At each try they come in another order and container, some of them repeatedly.
+    Each try gets them in another order and container, some of them repeatedly.
 
-    :param places: Those that fail at random.
+    :param places: Stores that fail at random: ``store``, ``xcom``; default none.
     """
     keys, first = [receipt.key for receipt in receipts], receipts[0]
     sender = {"robot_code": first.robot_code, "open_conversation_id": first.open_conversation_id}
@@ -154,7 +155,7 @@ def recalling_keys(receipts: Sequence[Receipt], seed: str, places: Collection[st
 
 
 def sending(letters: Sequence[Letter], **policy: Any) -> Work:
-    """The work of a task that sends."""
+    """Return the work of a task that sends."""
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         def send() -> None:
@@ -168,7 +169,7 @@ def sending(letters: Sequence[Letter], **policy: Any) -> Work:
 
 
 def _ended(work: Callable[[], Any]) -> dict[str, Any]:
-    """How a task ends in Airflow's eyes."""
+    """Run the work and return the task's state in Airflow."""
     try:
         work()
     except LongWait:
@@ -178,16 +179,16 @@ def _ended(work: Callable[[], Any]) -> dict[str, Any]:
     except RuntimeError as error:
         if str(error) != API_SERVER_ERROR:
             raise
-        # An XCom cannot be pushed: Airflow gives the task another try.
+        # The XCom was not pushed, so Airflow retries the task.
         return {"state": "up_for_retry", "code": "xcom"}
     return {"state": "success", "code": ""}
 
 
 class Task:
-    """One task instance, and its tries.
+    """One task instance and its tries.
 
-    :param file: Of its store.
-    :param forgetful: Lose all intents: what must be caught.
+    :param file: Path of its store.
+    :param forgetful: Lose all intents, which the harness must catch; default False.
     """
 
     def __init__(self, url: str, file: Path, work: Work, *, forgetful: bool = False) -> None:
@@ -201,9 +202,10 @@ class Task:
         self.seen = FileStore(file)
 
     def begin(self, point: Point | None = None, calls: int = 0) -> int:
-        """Start a try; its process id.
+        """Start a try and return its process id.
 
-        :param point: Where it kills itself, once it began so many calls.
+        :param point: Point at which it kills itself; default None, never.
+        :param calls: Minimum number of calls begun before; default 0.
         """
         gauge = Gauge()
         self.gauges.append(gauge)
@@ -213,7 +215,7 @@ class Task:
         return pid
 
     def _live(self, gauge: Gauge, point: Point | None, calls: int) -> None:
-        """The whole life of a child: it never returns."""
+        """Run the try in the child; never return."""
         status = 1
         try:
             number = len(self.gauges)
@@ -235,30 +237,30 @@ class Task:
             os._exit(status)
 
     def run(self) -> dict[str, Any]:
-        """One try that nobody kills; how it ended."""
+        """Run one try to its end and return its result."""
         wait_for(self.begin())
         return self.end()
 
     def end(self, back: int = 1) -> dict[str, Any]:
-        """How the last try ended, or one so many before."""
+        """Return the result of the last try, or of an earlier one."""
         end = self.seen.end_of(len(self.gauges) + 1 - back)
         if end is None:
             raise RuntimeError(f"try {len(self.gauges) + 1 - back} left no word")
         return end
 
     def clear(self) -> None:
-        """Somebody clears the task."""
+        """Clear the task."""
         self.epoch += 1
         self.clears += 1
 
     def kill_at(self, point: Point, calls: int) -> bool:
-        """One try that dies at a named point; whether it did."""
+        """Run one try that is killed at a named point; return True if it was."""
         return wait_for(self.begin(point, calls)) == -signal.SIGKILL
 
     def kill_somewhere(self, calls: int, rng: Random, spread: float) -> bool:
-        """One try that is killed from outside a moment after it began so many calls; whether it lived so long.
+        """Run one try and kill it from outside after it began ``calls``; return True if it was killed.
 
-        :param spread: Seconds; how long that moment may be.
+        :param spread: Maximum delay of the kill in seconds.
         """
         pid = self.begin()
         gauge = self.gauges[-1]
@@ -268,11 +270,11 @@ class Task:
                 break
             time.sleep(GLANCE)
         time.sleep(rng.uniform(0, spread))
-        os.kill(pid, signal.SIGKILL)  # not yet reaped: it is ours, dead or alive
+        os.kill(pid, signal.SIGKILL)  # not yet reaped, so the pid is still this child's
         return wait_for(pid) == -signal.SIGKILL
 
     def spent(self, *names: str) -> int:
-        """Calls of all tries, by what they were for."""
+        """Return the calls of all tries for some reasons."""
         return sum(gauge[name] for gauge in self.gauges for name in names)
 
     def close(self) -> None:
@@ -281,9 +283,9 @@ class Task:
 
 
 def wait_for(pid: int) -> int:
-    """Wait for a child; its exit status, negative for the signal that ended it.
+    """Wait for a child and return its exit status, negative for a signal.
 
-    :raises TimeoutError: It did not end; it was killed.
+    :raises TimeoutError: If it does not end within 60 s; it is killed.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

@@ -1,7 +1,7 @@
-"""SIGKILL at 50 random moments and 9 named points under each fault, for recalls and for sends.
+"""Kill harness: SIGKILL at 50 random times and 9 named points under each fault, for recalls and sends.
 
 ``python -m tests.faults.kills [--seed N] [--kills N] [--fast]`` prints a line for each fault and one of figures.
-The process that forks has no threads and everything imported; the sandbox is a process of its own.
+The process that forks has no threads and everything imported; the sandbox runs in its own process.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from tests.faults.kill_sends import KILLS_PER_RUN as KILLS_PER_SEND
 from tests.faults.kill_sends import SendRun, cleared, send_twice_at_once, skipping
 from tests.faults.unreliable import PLACES
 
-#: Random kills under each fault.
+#: Number of random kills under each fault.
 KILLS = 50
-#: People of the longest send.
+#: Recipients of the longest send.
 MANY_USERS = 2000
-#: A run more than this many times as many as needed is not begun: kills do not land in the middle then.
+#: Maximum number of runs, in multiples of the runs needed. More are not begun, because kills then miss the middle.
 REDRAWS = 3
 CALM = Fault(name="no fault")
-#: What must be 0.
+#: Figures that must be 0.
 NEVER = ("lost", "double", "false_recalled", "false_failed")
 
 Part = tuple[str, Tally]
 
 
 class Rngs:
-    """A fresh source of chance for each run, all from one seed."""
+    """Factory of random generators for runs, all from one seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -54,7 +54,7 @@ class Rngs:
 
 
 def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
-    """All named points, and as many random moments as ordered; those that miss the middle are drawn again."""
+    """Kill recalls at all named points and ``kills`` random times; repeat those that miss the middle."""
     total = Tally()
     for points in NAMED_RUNS:
         for _ in range(REDRAWS):
@@ -77,7 +77,7 @@ def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int)
 
 
 def sends_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
-    """The same for sends, and with the message that was in doubt sent again."""
+    """Kill sends in the same way, also with messages in doubt sent again."""
     total = SendRun(sandbox, fault, rngs()).with_kills(tuple(Point), kills)
     resent = SendRun(sandbox, fault, rngs()).with_kills((), kills // 2, on_unknown_send="resend")
     total.add(resent)
@@ -91,7 +91,7 @@ def _must_strike(fault: Fault, tally: Tally) -> None:
 
 
 def parts(sandbox: SandboxProcess, seed: int, kills: int, sends: int, users: int) -> Iterator[Part]:
-    """All runs, one after the other."""
+    """Run all parts, one after the other."""
     rngs = Rngs(seed)
     for fault in RECALL_FAULTS:
         yield f"recall: {fault.name}", recalls_under(sandbox, fault, rngs, kills)
@@ -103,7 +103,7 @@ def parts(sandbox: SandboxProcess, seed: int, kills: int, sends: int, users: int
 
 
 def special(sandbox: SandboxProcess, rngs: Rngs) -> Iterator[Part]:
-    """Two tries at once, and the policies of sends."""
+    """Run two tries at once, failing stores, and the policies of sends."""
     yield "recall: two tries at once", recall_twice_at_once(sandbox, rngs())
     for places in PLACES[1:]:
         run = RecallRun(sandbox, CALM, rngs(), places=places)
@@ -120,7 +120,7 @@ def special(sandbox: SandboxProcess, rngs: Rngs) -> Iterator[Part]:
 
 
 def fast_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
-    """Minutes' worth in seconds: each named point under two faults, ten random moments, sends."""
+    """Run a short version: each named point under two faults, ten random kills, sends."""
     rngs = Rngs(seed)
     by_name = {fault.name: fault for fault in RECALL_FAULTS}
     for name in ("drop after", "partly failed"):
@@ -131,13 +131,13 @@ def fast_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
 
 
 def proxy_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
-    """Behind a bad proxy, in brief: each named point and some random moments of a recall."""
+    """Run a short version behind a bad proxy: each named point and five random kills of a recall."""
     drop_after = next(fault for fault in RECALL_FAULTS if fault.name == "drop after")
     yield "recall: drop after, bad proxy", recalls_under(sandbox, drop_after, Rngs(seed), 5)
 
 
 def forgetful_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
-    """A ledger without intents, under the same assertions: it must not pass them."""
+    """Run a checkpoint without intents under the same assertions, which it must not pass."""
     rngs = Rngs(seed)
     closing = next(fault for fault in RECALL_FAULTS if fault.jump)
     run = RecallRun(sandbox, closing, rngs(), forgetful=True)
@@ -147,7 +147,7 @@ def forgetful_parts(sandbox: SandboxProcess, seed: int) -> Iterator[Part]:
 
 
 def figures(done: list[Part], seconds: float, seed: int) -> dict[str, Any]:
-    """What it all adds up to."""
+    """Return the sum of all parts as figures."""
     total = Tally()
     for _, tally in done:
         total.add(tally)
@@ -166,12 +166,12 @@ NUMBERS = ("kills", "uncounted", "keys", *NEVER, "unknown", "resent", "calls", "
 
 
 def problems(tally: Tally) -> list[str]:
-    """What is wrong with a part, numbers that must be 0 included."""
+    """List what is wrong with a part, with figures that must be 0."""
     return tally.wrong + [f"{name} {getattr(tally, name)}" for name in NEVER if getattr(tally, name)]
 
 
 def line(name: str, tally: Tally, seconds: float) -> str:
-    """A part for people."""
+    """Return a part as a line of text."""
     shares = f"{min(tally.shares):.0%}-{max(tally.shares):.0%}" if tally.shares else "-"
     struck = f"{tally.strikes / tally.looked_at:.0%}" if tally.looked_at else "-"
     numbers = "  ".join(f"{what} {getattr(tally, what)}" for what in (*NEVER, "unknown", "resent"))
@@ -189,7 +189,7 @@ def _play(
     behind: Callable[[str, int], AbstractContextManager[None]] = lambda *_: nullcontext(),
 ) -> dict[str, Any]:
     logging.disable(logging.CRITICAL)
-    gc.freeze()  # or each child would copy what it only counts
+    gc.freeze()  # otherwise reference counts would make each child copy the memory
     begun = last = time.monotonic()
     done: list[Part] = []
     try:
@@ -210,10 +210,11 @@ def run_all(
     say: Callable[[str], None] = lambda _: None,
     behind: Callable[[str, int], AbstractContextManager[None]] = lambda *_: nullcontext(),
 ) -> dict[str, Any]:
-    """All of it. ``wrong`` of the figures names what must not be; it must be empty.
+    """Run all parts and return the figures; ``wrong`` must be empty.
 
-    :param behind: Stands between the tries and the sandbox.
-    :param kills_per_fault: Random kills in recalls under each fault, besides the named points.
+    :param kills_per_fault: Random kills in recalls under each fault, besides the named points; default 50.
+    :param say: Called with a line about each part; default prints nothing.
+    :param behind: Context manager of a proxy between the tries and the sandbox; default none.
     """
     return _play(
         seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say, behind
@@ -221,7 +222,7 @@ def run_all(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Gives 1 if anything is wrong."""
+    """Run the kill harness and return 1 if anything is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kills", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=KILLS, help="random kills under each fault")

@@ -1,4 +1,4 @@
-"""Rows about the ledger: a store that fails, lies or belongs to somebody else, and a timeout at any moment."""
+"""Rows about the checkpoint: failing, corrupt or foreign stores, timeouts and signals."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ from tests.faults.stage import Stage
 from tests.faults.token_rows import nothing_to_mask, settings_to
 from tests.messaging.local_dingtalk import check_account
 
-#: Operations of a store that fail, at random moments.
+#: Number of store operations that fail, at random times.
 FAILURES = 12
-#: Timeouts at random moments.
+#: Number of timeouts at random times.
 TIMEOUTS = 40
-#: SIGTERMs inside writes.
+#: Number of SIGTERMs inside writes.
 SIGTERMS = 20
-#: Write of a try in which it comes at the latest.
+#: Number of the last write of a try that may get the SIGTERM.
 LAST_WRITE = 12
-#: Calls in flight while they come: few, so that there are writes enough for all of them.
+#: Maximum calls in flight in that row; few, so there are enough writes for all SIGTERMs.
 FEW_WORKERS = 5
-#: Recalls under timers at most.
+#: Maximum number of recalls under timers.
 MOST_ROUNDS = 30
 
 
 class SupersededError(Exception):
-    """What a store answers to a try that another one has superseded: HTTP 404."""
+    """Error of a superseded try; Airflow's store answers HTTP 404."""
 
 
 class FailingStore(TaskStateStore):
-    """A store that fails from some operation on.
+    """Store that fails from an operation on.
 
-    :param breaks_at: Number of the operation, from 1.
+    :param error: Factory of the error.
+    :param breaks_at: Number of the first failing operation, from 1.
     """
 
     def __init__(self, error: Callable[[], Exception], breaks_at: int) -> None:
@@ -87,14 +88,14 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 
 
 def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskLedger:
-    """The shipped ledger, as the operators make it."""
+    """Return the shipped checkpoint as the operators make it."""
     return RecallTaskLedger(store, receipts, epoch=0)
 
 
 def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
-    """Nothing goes out whose intent is not written; the next try, with a store that works, goes on exactly."""
+    """Make the store fail; expect no call without an intent, and an exact next try."""
     rng, keys = run.rng, max(400, run.keys // FAILURES)
-    # Fewer operations may do when others come together: the last third is left out.
+    # Operations may be combined, so there may be fewer of them; the last third is left out.
     last = max(5, 2 * _operations_of(run, keys) // 3)
     moments = [1, 2, 3, *(rng.randrange(4, last) for _ in range(FAILURES - 3))]
     for number, moment in enumerate(moments):
@@ -116,7 +117,7 @@ def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
 
 
 def _operations_of(run: Run, keys: int) -> int:
-    """How often a recall of so many messages uses a store that works."""
+    """Return the number of store operations of a recall without failures."""
     stage = run.stage()
     receipts = stage.plant_mixture(dict(MIXED), keys)
     store = FailingStore(ERRORS["404"], 10**9)
@@ -142,7 +143,7 @@ def _nothing_went_out_unwritten(stage: Stage, store: TaskStateStore, receipts: S
 
 
 def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str]:
-    """The letter of each message in the store."""
+    """Return the state character of each message in the store."""
     values = {key: json.loads(value) for key, value in store._values.items()}
     keys = [receipt.key for receipt in in_canonical_order(receipts)]
     rows = {int(key.rsplit("-", 1)[1]): value["row"] for key, value in values.items() if "row" in value}
@@ -165,7 +166,7 @@ def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Rec
 
 
 def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
-    """A value that this package did not write is told once; nothing is taken from it, and the account is right."""
+    """Store foreign values; expect one warning, nothing read from them, and a true report."""
     sound = {"epoch": 0, "row": "R" * 40, "why": {}, "reasons": []}
     corrupt: list[Any] = [
         7,
@@ -206,7 +207,7 @@ def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
 
 
 def another_request_inherits_nothing(run: Run) -> None:
-    """A task with other messages, in the same store, begins anew: n or hash differs."""
+    """Recall other messages with the same store; expect a new checkpoint, because n or hash differs."""
     stage, store = run.stage(), TaskStateStore()
     first = stage.plant(Kind.OTO, 60)
     asyncio.run(Recall(first, ledger=ledger_of(store, first), clock=stage.clock).run(stage.open()))
@@ -225,7 +226,7 @@ def another_request_inherits_nothing(run: Run) -> None:
 
 
 def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
-    """``AirflowTaskTimeout`` out of a signal, at random moments of recalls in a task's main thread."""
+    """Raise ``AirflowTaskTimeout`` from a signal at random times of recalls in the main thread."""
     assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
     fired, midway = 0, 0
     before = signal.signal(signal.SIGALRM, _raise_timeout)
@@ -245,7 +246,7 @@ def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
 
 
 def _until_done(run: Run, seed: str) -> _Recalling:
-    """A recall under timers, again and again, until it is done."""
+    """Repeat a recall under timers until it is done."""
     stage = run.stage()
     receipts = stage.plant(Kind.GROUP, max(4000, run.keys // 2))
     with running_sandbox(stage.world) as server:
@@ -265,10 +266,10 @@ def _raise_timeout(number: int, frame: Any) -> None:
 
 
 class _Recalling:
-    """A recall that is begun again and again on one store.
+    """Recall that is repeated with one store.
 
-    :ivar fired: How many tries a timer ended.
-    :ivar midway: How many of them with part of the messages recalled.
+    :ivar fired: Number of tries that a timer ended.
+    :ivar midway: Number of those that had recalled a part of the messages.
     """
 
     def __init__(self, run: Run, stage: Stage, settings: Any, receipts: list[Receipt]) -> None:
@@ -278,7 +279,7 @@ class _Recalling:
         self.fired = self.midway = 0
 
     def under_a_timer(self, seconds: float) -> None:
-        """One try."""
+        """Run one try under a timer."""
         job = Recall(self._receipts, ledger=ledger_of(self._store, self._receipts))
 
         async def work() -> Any:
@@ -297,7 +298,7 @@ class _Recalling:
         self._check(job)
 
     def _check(self, job: Recall) -> None:
-        """The account after each try, however it ended."""
+        """Check the report after each try."""
         report = job.report()
         account = classes(Happened(self._stage, Case(), self._receipts), report)
         figures = self._run.figures
@@ -312,7 +313,7 @@ class _Recalling:
 
 
 class TerminatedStore(TaskStateStore):
-    """A store in whose writing SIGTERM comes: before the value is kept, or after."""
+    """Store whose write gets a SIGTERM, before or after the value is stored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -321,7 +322,7 @@ class TerminatedStore(TaskStateStore):
         self.struck_at = 0.0
 
     def strike(self, write: int, *, early: bool) -> None:
-        """SIGTERM inside this write, counted from now; never if 0."""
+        """Set the write that gets a SIGTERM, counted from now; 0 for none."""
         self._left, self._is_early, self.struck_at = write, early, 0.0
 
     def set(self, key: str, value: Any) -> None:
@@ -333,7 +334,7 @@ class TerminatedStore(TaskStateStore):
             self._kill()
 
     def in_doubt(self) -> int:
-        """Messages of which the ledger says that a call is under way."""
+        """Return the number of messages in flight in the checkpoint."""
         rows = (marks_of(json.loads(value)) for value in self._values.values())
         return sum(row.count("I") for row in rows if row)
 
@@ -343,7 +344,7 @@ class TerminatedStore(TaskStateStore):
 
 
 def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
-    """Airflow's task runner answers SIGTERM with ``on_kill`` in the main thread: a flag, and nothing else."""
+    """Send SIGTERM inside writes; Airflow's task runner calls ``on_kill``, which only sets a flag."""
     stage, rng, store = run.stage(), random.Random(run.seed), TerminatedStore()
     receipts = stage.plant(Kind.GROUP, run.keys)
     calls = len(batches(receipts))
@@ -353,7 +354,7 @@ def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
         settings = settings_to(stage, server.url)
         recalled = 0
         while recalled < len(receipts):
-            # Not so late that too little would be left for those to come: a write may be of many calls.
+            # A write may cover many calls, so a late SIGTERM would leave too few writes for the others.
             writes = calls * (len(receipts) - recalled) // len(receipts) // FEW_WORKERS
             write = rng.randint(1, max(1, min(last, writes // (due - fired)))) if fired < due else 0
             store.strike(write, early=fired % 2 == 0)
@@ -364,7 +365,7 @@ def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
             assert store.in_doubt() == 0, f"{store.in_doubt()} messages in doubt after a clean stop"
     run.note(f"{fired} SIGTERMs, the slowest stop took {slowest * 1000:.0f} ms")
     assert fired == due, f"only {fired} SIGTERMs came in time"
-    # What was under way was answered and written down: no call is made twice.
+    # Calls in flight were answered and written, so no call is made twice.
     assert stage.recall_calls() == calls, f"{stage.recall_calls()} recalls"
     run.figures.fired += fired
     run.figures.keys += len(receipts)

@@ -1,4 +1,4 @@
-"""Faults, crashes, resumed tries, jumps of the clock, second tries at once, in any order: the account is right."""
+"""State machine of one recall task with faults, crashes, retries, clock jumps and overlapping tries."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from tests.messaging.test_recall_at_random import BLIND, DEAD_TOKEN, HONEST
 
 T = TypeVar("T")
 
-#: Kinds whose messages can be asked for their state whatever their age.
+#: Kinds whose status can be polled at any age.
 ALWAYS_ASKABLE = (Kind.GROUP, Kind.PRIVATE_CHAT)
-#: What a call to recall is counted as.
+#: Reasons under which recall calls are counted.
 RECALLS = ("recall", "again", "bisect")
 
 COUNTS = st.fixed_dictionaries(
@@ -64,19 +64,19 @@ SWITCHES = st.fixed_dictionaries(
         "recall_window_hours": st.sampled_from([None, 24]),
     }
 )
-#: How old the messages are at the beginning: however often the clock goes back, they are sent in the past.
+#: Age of the messages at the start in seconds, so they are in the past even if the clock jumps back.
 AGE = 5 * HOUR
-#: Longer than recalls are possible.
+#: Seconds, more than the recall window.
 DAY = 25 * HOUR
-#: Turns of the event loop after which something happens.
+#: Number of iterations of the event loop before an interruption.
 TURNS = st.integers(1, 400)
 
 
 class Inline(ThreadPoolExecutor):
-    """Work that is sent to a thread is done at once, so that the same steps always happen in the same order."""
+    """Executor that runs work at once in the same thread, so the order of steps is deterministic."""
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Do it."""
+        """Run the function and return a finished future."""
         done: Future[T] = Future()
         try:
             done.set_result(fn(*args, **kwargs))
@@ -86,33 +86,33 @@ class Inline(ThreadPoolExecutor):
 
 
 class SharedStore:
-    """A task state store in memory. Only its newest try can write."""
+    """Task state store in memory; only the newest try can write."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.newest = 0
 
     def begin_try(self) -> TryStore:
-        """A new try: those before it can write no more."""
+        """Begin a new try; earlier tries can no longer write."""
         self.newest += 1
         return TryStore(self, self.newest)
 
 
 class TryStore:
-    """The store as one try sees it."""
+    """View of the store for one try."""
 
     def __init__(self, shared: SharedStore, number: int) -> None:
         self._shared = shared
         self._number = number
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key."""
+        """Return the value of a key."""
         return self._shared.values.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value.
+        """Store a value.
 
-        :raises SupersededError: A newer try has begun.
+        :raises SupersededError: If a newer try has begun.
         """
         if self._shared.newest != self._number:
             raise SupersededError(str(self._number))
@@ -120,16 +120,16 @@ class TryStore:
 
 
 class Recalls(RuleBasedStateMachine):
-    """One task that recalls, and what happens to it."""
+    """State machine of one task that recalls."""
 
     @staticmethod
     def wrap(store: Store) -> Store:
-        """What each try gets of its store."""
+        """Return the store that a try uses; default unchanged."""
         return store
 
     @initialize(counts=COUNTS, switches=SWITCHES, seed=st.integers(0, 3))
     def begin(self, counts: Mapping[Kind, int], switches: Mapping[str, Any], seed: int) -> None:
-        """Messages of all kinds."""
+        """Create messages of all kinds."""
         self.local = LocalDingTalk(seed=seed)
         self.local.behave(calls_per_second=0, **switches)
         self.receipts: list[Receipt] = []
@@ -138,31 +138,31 @@ class Recalls(RuleBasedStateMachine):
         self.store = SharedStore()
         self.epoch = 0
 
-    # ── what happens ──
+    # ── events ──
 
     @rule(where=WHERE, which=WHICH, fault=FAULTS)
     def a_fault(self, where: str, which: Mapping[str, Any], fault: Mapping[str, Any]) -> None:
-        """Calls begin to go wrong."""
+        """Add a fault rule."""
         self.local.world.faults.add({"match": where, **which, **fault})
 
     @rule()
     def all_is_well(self) -> None:
-        """No more faults."""
+        """Remove all faults."""
         self.local.faults()
 
     @rule(seconds=st.sampled_from([-600.0, 60.0, HOUR, 23 * HOUR, DAY]))
     def time_passes(self, seconds: float) -> None:
-        """The clock jumps, backwards too."""
+        """Move the clock forwards or backwards."""
         self.local.clock.advance(seconds)
 
     @rule()
     def a_clear(self) -> None:
-        """Somebody clears the task."""
+        """Clear the task."""
         self.epoch += 1
 
     @rule(turns=TURNS)
     def a_crash(self, turns: int) -> None:
-        """A try dies, and what it was about to write is lost."""
+        """Kill a try; what it was about to write is lost."""
         job = self._job()
 
         async def die() -> None:
@@ -173,12 +173,12 @@ class Recalls(RuleBasedStateMachine):
             await asyncio.gather(task, return_exceptions=True)
 
         _run(die())
-        # A report may still come out of it: what it says of a message must be true.
+        # Its report may still be read, so it must be true.
         check_account(self.local, job.report(), self.named)
 
     @rule()
     def a_whole_try(self) -> None:
-        """A try that nothing interrupts."""
+        """Run a try without interruption."""
         self._whole_try()
 
     def _whole_try(self) -> Report:
@@ -197,14 +197,14 @@ class Recalls(RuleBasedStateMachine):
     @precondition(lambda self: self.receipts)
     @rule(turns=TURNS)
     def a_second_try_at_once(self, turns: int) -> None:
-        """A try begins while another one lives: the other one can do no more than what it has begun."""
+        """Begin a try while another one lives; the older one must begin no more calls."""
         loser, report, after_fence = _run(self._both(turns))
         assert isinstance(loser, LedgerError | Report)
         assert after_fence <= WORKERS, "the loser began calls after it was fenced off"
         check_account(self.local, report, self.named)
 
     async def _both(self, turns: int) -> tuple[Any, Report, int]:
-        """How the loser ended, the winner's report, and the calls that the loser began after it was fenced off."""
+        """Return the older try's result, the newer try's report, and the calls the older try began late."""
         first = self._job()
         loser = asyncio.ensure_future(first.run(self.local.client()))
         await _turn(turns, loser)
@@ -216,7 +216,7 @@ class Recalls(RuleBasedStateMachine):
         return ends[0], ends[1], _recalls(first) - begun
 
     def teardown(self) -> None:
-        """In the end all is well, and two more tries settle what can be settled."""
+        """Remove all faults and check that two more tries settle all that can be settled."""
         if not hasattr(self, "store"):
             return
         self.local.faults()
@@ -226,7 +226,7 @@ class Recalls(RuleBasedStateMachine):
         left = [one.key for one in self.receipts if one.key in unknown and one.kind in ALWAYS_ASKABLE]
         assert not left, "what can be asked is not unknown"
 
-    # ── help ──
+    # ── helpers ──
 
     def _job(self) -> Recall:
         store = self._begin_try()
@@ -235,7 +235,7 @@ class Recalls(RuleBasedStateMachine):
         return Recall(self.named, ledger=ledger, clock=self.local.clock)
 
     def _named_anew(self, number: int) -> list[Receipt]:
-        """The messages in another order at each try, some of them named twice."""
+        """Return the messages in another order for each try, some of them twice."""
         rng = random.Random(number)
         named = self.receipts + rng.sample(self.receipts, min(len(self.receipts), number % 3))
         rng.shuffle(named)
@@ -248,7 +248,7 @@ class Recalls(RuleBasedStateMachine):
         return {receipt.key for receipt in self.receipts}
 
     def _open(self) -> set[str]:
-        """Messages that the ledger, as the next try reads it, leaves open."""
+        """Return the messages that are open in the checkpoint as the next try reads it."""
         looking = RecallTaskLedger(self._begin_try(), self.receipts, self.epoch)
         verdicts: Mapping[str, Verdict] = _run(looking.load())
         done = {key for key, verdict in verdicts.items() if verdict.final and verdict.state is not State.INTENT}
@@ -280,7 +280,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _turn(turns: int, task: Awaitable[Any]) -> None:
-    """Let the event loop turn so many times, or until the task is done."""
+    """Run ``turns`` iterations of the event loop, or until the task is done."""
     future = asyncio.ensure_future(task)
     for _ in range(turns):
         if future.done():

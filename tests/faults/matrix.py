@@ -1,4 +1,4 @@
-"""Running the rows of the fault matrix, and the figures of each."""
+"""Runner of the rows of the fault matrix, and their figures."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from tests.faults.prepared import Unhurried
 from tests.faults.scheme import Case, Row
 from tests.faults.stage import Sinks, Stage, recording
 
-#: Messages of a case at least: with fewer, there are too few calls for a fault to strike its share of them.
+#: Minimum number of messages of a case. With fewer there are too few calls for a fault to hit its share.
 LEAST_KEYS = 160
 
 
 @dataclass
 class Figures:
-    """What a row came to.
+    """Figures of a row.
 
     :param state: ``held``, ``fell short``, ``elsewhere`` or ``not built``.
-    :param hit_share: The smallest of its cases.
-    :param problems: What does not hold, in words.
-    :param notes: More figures, in words.
+    :param fired: Number of calls (or messages) that faults hit.
+    :param hit_share: Smallest share of hits among its cases.
+    :param problems: Violated invariants, as text.
+    :param notes: More figures, as text.
     """
 
     row: int
@@ -56,7 +57,7 @@ class Figures:
     notes: list[str] = field(default_factory=list)
 
     def line(self) -> str:
-        """The row as a line for people."""
+        """Return the row as a line of text."""
         share = f"{self.hit_share:.0%}" if self.hit_share is not None else "  -"
         return (
             f"{self.row:>2} {self.state:<10} {self.keys:>6} keys  fired {self.fired:>5} {share:>4}  "
@@ -72,9 +73,9 @@ class Figures:
 
 @dataclass
 class Run:
-    """What a special row is given: where its chances come from, how big it is, and where its texts go.
+    """Input of a special row: seed, number of keys, and sinks of its texts.
 
-    :param figures: Of the row; a special adds what it counted.
+    :param figures: Figures of the row, to which the special row adds its own.
     """
 
     seed: int
@@ -87,7 +88,7 @@ class Run:
         return random.Random(f"{self.figures.row} {self.seed}")
 
     def stage(self, **switches: Any) -> Stage:
-        """A stage whose secrets are looked for afterwards. Call :meth:`done` with it at the end."""
+        """Return a stage whose secrets are searched for afterwards; pass it to :meth:`done` at the end."""
         stage = Stage(self.seed * 100 + self.figures.row)
         stage.behave(**switches)
         self.sinks.secrets.update(stage.secrets())
@@ -102,9 +103,9 @@ class Run:
 
 
 def run_row(row: Row, *, seed: int, keys: int, sinks: Sinks, fast: bool = False) -> Figures:
-    """Run a row, and say what it came to.
+    """Run a row and return its figures.
 
-    :param fast: Leave out the cases that take long whatever the number of keys.
+    :param fast: Leave out the slow cases; default False.
     """
     figures = Figures(row.number, row.name)
     if row.elsewhere or row.missing:
@@ -131,7 +132,7 @@ def _run_special(special: str, run: Run) -> None:
     run.figures.cases += 1
     try:
         function(run)
-    except Exception as error:  # whatever comes out of a row makes it fall short
+    except Exception as error:  # any exception of a row makes it fall short
         run.figures.problems.append(f"{name}: {type(error).__name__}: {str(error)[:400]}")
         run.sinks.add_error(error)
 
@@ -185,7 +186,7 @@ def _way_to(stage: Stage, case: Case, rng: random.Random) -> Iterator[dict[str, 
 
 
 async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> None:
-    """Run on one ledger until nothing is left to do, as Airflow would with its retries."""
+    """Run with one checkpoint until nothing is left to do, as Airflow does with its retries."""
     case, stage = happened.case, happened.stage
     store = TaskStateStore()
     client = stage.open(**options)
@@ -212,7 +213,7 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
 
 
 def _left(happened: Happened) -> bool:
-    """Whether another run has something to do."""
+    """Return True if another run has something to do."""
     assert happened.report is not None
     final = frozenset() if happened.case.cleared else happened.case.failed_codes
     return any(
@@ -223,7 +224,7 @@ def _left(happened: Happened) -> bool:
 
 
 def _hits(happened: Happened, way: Any) -> tuple[int, int]:
-    """How often the fault struck, and how often it could have."""
+    """Return the number of calls that the fault hit, and of those it could have hit."""
     case, stage = happened.case, happened.stage
     if case.way:
         happened.intercepted = way.intercepted

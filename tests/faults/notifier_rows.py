@@ -1,4 +1,4 @@
-"""Row 42: a notifier whose DingTalk is away, slow, or refuses it ends in time and says so without a secret."""
+"""Row 42: a notifier ends in time if DingTalk is away, slow or refuses it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ AWAY: tuple[dict[str, Any], ...] = (
     {"action": {"type": "html", "status": 200}},
     {"action": {"type": "ban"}},
 )
-#: Seconds that a slow DingTalk takes, far more than a notifier has.
+#: Seconds of a slow answer, more than a notifier's timeout.
 SLOW = 60.0
 
 
 def a_notifier_ends_in_time(run: Run) -> None:
-    """Whatever happens: an error within ten seconds, of a kind that can be named; ``notify`` hides nothing."""
+    """Check that ``notify`` raises a typed error within ten seconds."""
     with connected(run) as (stage, server):
         good = json.loads(connection_json(server.url, stage.secret))
-        # Each under a connection of its own: a ban is remembered by the client of its app.
+        # A client remembers a ban of its app, so each case has its own connection.
         for number, away in enumerate(AWAY):
             stage.world.faults.replace([{"match": "send", **away}])
             _fails(
@@ -41,7 +41,7 @@ def a_notifier_ends_in_time(run: Run) -> None:
 
 
 def with_agent(connection: dict[str, Any], agent_id: int) -> dict[str, Any]:
-    """Another connection to the same DingTalk."""
+    """Return another connection to the same sandbox."""
     return {**connection, "extra": {**connection["extra"], "agent_id": str(agent_id)}}
 
 

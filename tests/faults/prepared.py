@@ -1,4 +1,4 @@
-"""Messages that are not as they should be, and ways to DingTalk that fail by themselves."""
+"""Messages that cannot be recalled, and transports with faults of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.messaging.local_dingtalk import HOUR, receipt_for
 
 
 def with_poison(code: str, share: float = 0.015) -> Callable[[Stage, int], list[Receipt]]:
-    """Messages of which some have every batch refused that they are in."""
+    """Return a function that makes messages, some of which have their whole batch refused."""
 
     def prepare(stage: Stage, keys: int) -> list[Receipt]:
         receipts = stage.plant_mixture(dict(ROBOTS), keys)
@@ -34,7 +34,7 @@ def with_poison(code: str, share: float = 0.015) -> Callable[[Stage, int], list[
 
 
 def with_strangers(share: float) -> Callable[[Stage, int], list[Receipt]]:
-    """Messages of which a share is another robot's."""
+    """Return a function that makes messages, a share of which are another robot's."""
 
     def prepare(stage: Stage, keys: int) -> list[Receipt]:
         foreign = max(1, round(keys * share))
@@ -49,7 +49,7 @@ def with_strangers(share: float) -> Callable[[Stage, int], list[Receipt]]:
 
 
 def of_many_ages(skew: float) -> Callable[[Stage, int], list[Receipt]]:
-    """Messages around the 24 hours, dated by a clock that is off by ``skew`` seconds."""
+    """Return a function that makes messages about 24 h old, dated by a clock off by ``skew`` seconds."""
 
     def prepare(stage: Stage, keys: int) -> list[Receipt]:
         few = keys // 20
@@ -69,7 +69,7 @@ def of_many_ages(skew: float) -> Callable[[Stage, int], list[Receipt]]:
 
 
 def that_expire_on_the_way(stage: Stage, keys: int) -> list[Receipt]:
-    """Messages some of which grow too old while DingTalk wants no calls."""
+    """Make messages, some of which expire while DingTalk throttles all calls."""
     receipts = stage.plant(Kind.OTO, keys // 2, age=24 * HOUR - 20)
     receipts += stage.plant(Kind.OTO, keys - len(receipts), age=HOUR)
     stage.world.rng.shuffle(receipts)
@@ -88,7 +88,7 @@ def _redated(receipt: Receipt, skew: float) -> Receipt:
 
 
 class Striking(httpx.AsyncBaseTransport):
-    """A way that does something to some recalls: to one of so many in a row, at random."""
+    """Transport that hits one random recall of each block of ``one_in``."""
 
     def __init__(self, stage: Stage, rng: random.Random, one_in: int = ONE_IN) -> None:
         self._way = stage.way()
@@ -97,7 +97,7 @@ class Striking(httpx.AsyncBaseTransport):
         self._next = 0
         self.seen = 0
         self.struck = 0
-        #: Requests that were answered here and went no further.
+        #: Number of requests that were answered here and not forwarded.
         self.intercepted = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -108,7 +108,7 @@ class Striking(httpx.AsyncBaseTransport):
         return await self._way.handle_async_request(request)
 
     def strike(self, request: httpx.Request) -> httpx.Response | None:
-        """The answer in place of DingTalk's, if this request is to be struck."""
+        """Return the answer instead of DingTalk's, or None to forward the request."""
         raise NotImplementedError
 
     def _is_next(self) -> bool:
@@ -119,7 +119,7 @@ class Striking(httpx.AsyncBaseTransport):
 
 
 class Unreliable(Striking):
-    """A way on which some requests find no connection: refused, or a name that nobody knows."""
+    """Transport on which some requests get no connection: refused, or an unknown host name."""
 
     PROBLEMS = ("[Errno 111] Connection refused", "[Errno -2] Name or service not known")
 
@@ -129,7 +129,7 @@ class Unreliable(Striking):
 
 
 class DeadTokens(Striking):
-    """A way on which some tokens are dead on arrival; a call that was refused once is let through."""
+    """Transport on which some tokens are dead; a call that was refused once is forwarded."""
 
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         super().__init__(stage, rng)
@@ -143,7 +143,7 @@ class DeadTokens(Striking):
 
 
 class Unhurried:
-    """The stage's own time, in which pauses take their time on the wall too."""
+    """Clock of the stage whose sleeps also take real time."""
 
     def __init__(self, stage: Stage) -> None:
         self.now = stage.clock.now

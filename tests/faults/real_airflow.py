@@ -1,7 +1,7 @@
-"""``python -m tests.faults.real_airflow``: kills, clears, signals and timeouts in real Airflow.
+"""Kills, clears, signals and timeouts in real Airflow: ``python -m tests.faults.real_airflow``.
 
-Airflow is API server, scheduler with LocalExecutor, dag-processor and triggerer; the sandbox is a process of
-its own. Prints what happens, and one line of figures at the end.
+Airflow runs as API server, scheduler with LocalExecutor, dag-processor and triggerer; the sandbox runs in its own
+process. The command prints its progress, and one line of figures at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.faults.real_theatre import Run, Theatre
 DAGS = Path(__file__).parent / "dags"
 MANY_KEYS, MANY_USERS = 10_000, 2_000
 WORKER_KILLS, SEND_KILLS, TRIGGERER_KILLS = 12, 3, 2
-#: What makes calls slow enough to be killed in the middle of.
+#: Fault rules that slow calls down, so kills come in the middle.
 LATENCY = (
     {"match": "groupMessages/recall", "action": {"type": "delay", "seconds": 0.15}},
     {"match": "privateChatMessages/batchRecall", "action": {"type": "delay", "seconds": 1.0}},
@@ -45,12 +45,12 @@ ENV = {
 
 
 class Scenes(Theatre):
-    """What is played."""
+    """Scenarios in real Airflow."""
 
     # ── recalls ──
 
     def recall_is_exact(self, run: Run, keys: list[str], interruptions: int, api: str, calls: int) -> None:
-        """Every message in one class, as the truth has it; no more calls than batches and what was in flight."""
+        """Check that every outcome is true, and that calls are at most batches plus those in flight."""
         report: Mapping[str, Any] = run.xcom("report")
         counts = report["counts"]
         gone = {one["key"] for one in self.messages() if one["recalled_at"] is not None} & set(keys)
@@ -70,7 +70,7 @@ class Scenes(Theatre):
         self.say(f"{run.dag_id}: {counts}, {calls} calls for {len(keys) // BATCH} batches")
 
     def recall_under_kills(self) -> None:
-        """Worker SIGKILLs in the middle of 10,000 keys."""
+        """Kill the worker in the middle of 10,000 keys."""
         keys, file = self.plant("group", int(MANY_KEYS * self.scale), GROUPS[0])
         api, before = "robot/groupMessages/recall", self.calls("robot/groupMessages/recall")
         run = Run(self.stack, "fault_recall", "recall", file=file, group=GROUPS[0])
@@ -84,7 +84,7 @@ class Scenes(Theatre):
         self.recall_is_exact(run, keys, run.task()["try_number"] - 1, api, calls)
 
     def recall_cleared_while_running(self) -> None:
-        """A clear in the middle: the old try is fenced off, the new one goes on."""
+        """Clear the task in the middle; the old try is superseded, the new one resumes."""
         keys, file = self.plant("group", int(MANY_KEYS * self.scale / 4), GROUPS[1])
         api = "robot/groupMessages/recall"
         before = self.calls(api)
@@ -97,7 +97,7 @@ class Scenes(Theatre):
         self.recall_is_exact(run, keys, 1, api, calls)
 
     def recall_with_timeouts(self) -> None:
-        """``execution_timeout`` cuts tries off until the recall is done."""
+        """Run tries with ``execution_timeout`` until the recall is done."""
         keys, file = self.plant("private_chat", 2000, PRIVATE_CHAT)
         api = "robot/privateChatMessages/batchRecall"
         run = Run(self.stack, "fault_recall_timeout", "recall", file=file)
@@ -109,7 +109,7 @@ class Scenes(Theatre):
     # ── sends ──
 
     def send_is_exact(self, run: Run, text: str, users: int, doubtful: int) -> None:
-        """Each message has its receipt, or somebody is unknown; a rollback leaves the unknown ones only."""
+        """Check that each message has a receipt or is unknown, and a rollback leaves only unknown ones."""
         sent, unknown = self.messages(text=text), run.xcom("unknown") or []
         receipts = [
             receipt["process_query_key"]
@@ -130,10 +130,10 @@ class Scenes(Theatre):
         self.say(f"fault_send: {len(sent)} sent, {len(receipts)} receipts, {len(unknown)} unknown, {left} left")
 
     def send_under_kills(self) -> None:
-        """Worker SIGKILLs in the middle of a send to 2,000 people, one by one."""
+        """Kill the worker in the middle of 2,000 one-on-one sends."""
         users, text = int(MANY_USERS * self.scale), "under kills"
         run = Run(self.stack, "fault_send", "send", users=users, text=text)
-        # Nobody else sends meanwhile.
+        # No other scenario sends at this time.
         kills = self.kill_in_the_middle(
             run, SEND_KILLS, lambda: self.ask(lambda one: one.share("oto", "sent", users))
         )
@@ -143,7 +143,7 @@ class Scenes(Theatre):
         self.send_is_exact(run, text, users, kills)
 
     def send_under_sigterm(self) -> None:
-        """SIGTERM to the task's process: it stops, and the next try sends the rest."""
+        """Send SIGTERM to the task's process; the next try must send the rest."""
         users, text = 200, "under SIGTERM"
         before = self.calls(SEND_API)
         run = Run(self.stack, "fault_send", "send", users=users, text=text)
@@ -156,12 +156,12 @@ class Scenes(Theatre):
     # ── sensors ──
 
     def sensor_under_kills(self) -> None:
-        """Triggerer SIGKILLs under a waiting sensor: it waits on, and ends as it should."""
+        """Kill the triggerer under a waiting sensor; the sensor must still end."""
         keys, _ = self.plant("group", 1, GROUPS[2])
         api = "robot/groupMessages/query"
         run = Run(self.stack, "fault_sensor", "wait", key=keys[0])
         for _ in range(TRIGGERER_KILLS):
-            # The first look is the worker's.
+            # The first poll is the worker's.
             self._wait_for_looks(api, 2)
             self.must(run.task()["state"] == "deferred", f"the sensor is {run.task()['state']}")
             self.stack.processes["triggerer"].kill()
@@ -177,7 +177,7 @@ class Scenes(Theatre):
         self.until("a look", lambda: self.calls(api) >= seen + more)
 
     def play(self) -> None:
-        """All scenes: recalls, sends and the sensor side by side."""
+        """Run all scenarios: recalls, sends and the sensor in parallel."""
         lanes: list[list[Callable[[], None]]] = [
             [self.recall_under_kills, self.recall_cleared_while_running, self.recall_with_timeouts],
             [self.send_under_kills, self.send_under_sigterm],
@@ -192,9 +192,9 @@ class Scenes(Theatre):
 
 
 def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
-    """The figures. ``wrong`` names what must not be; it must be empty.
+    """Run all scenarios and return the figures; ``wrong`` must be empty.
 
-    :param scale: Size of the large scenes.
+    :param scale: Factor of the size of the large scenarios; default 1.
     """
     begun = time.monotonic()
     with SandboxProcess(seed) as sandbox:
@@ -213,7 +213,7 @@ def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Gives 1 if anything is wrong."""
+    """Run the scenarios and return 1 if anything is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.real_airflow", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)

@@ -1,4 +1,4 @@
-"""Runs in real Airflow, the truth in the sandbox, and how a task's process is killed between the two."""
+"""Helpers of the scenarios in real Airflow: runs, sandbox state, and kills of a task's process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from demo.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import DONE
 from tests.faults.kill_sandbox import SandboxProcess
 
-#: Seconds for one scene.
+#: Timeout of one scenario in seconds.
 DEADLINE = 400.0
-#: Times that a clear is ordered, if Airflow's database does not take it.
+#: Maximum attempts of a clear while Airflow's database is locked.
 CLEARS = 10
 
 
 class Run:
-    """A run of a DAG, and the process of its task."""
+    """DAG run, and the process of its task."""
 
     def __init__(self, stack: AirflowStack, dag_id: str, task_id: str, **conf: Any) -> None:
         self._stack = stack
@@ -35,27 +35,27 @@ class Run:
         self.run_id = stack.api.trigger(dag_id, conf)
 
     def task(self) -> dict[str, Any]:
-        """The task instance as Airflow shows it."""
+        """Return the task instance from Airflow's API."""
         found = self._stack.api.task_instances(self.dag_id, self.run_id)
         return next(one for one in found if one["task_id"] == self.task_id)
 
     def living(self) -> tuple[int, int] | None:
-        """Process id and number of the try that runs now, of a process that the scheduler started."""
+        """Return pid and try number of the running try, if the scheduler started the process."""
         task = self.task()
         pid = task["pid"]
         ours = task["state"] == "running" and pid in self._stack.processes["scheduler"].members()
         return (pid, task["try_number"]) if ours else None
 
     def is_over(self) -> bool:
-        """Whether it is finished."""
+        """Return True if the run is finished."""
         return self._stack.api.run_state(self.dag_id, self.run_id) in FINISHED
 
     def wait(self) -> str:
-        """The state it ends in."""
+        """Wait for the end of the run and return its state."""
         return self._stack.api.wait_run(self.dag_id, self.run_id, DEADLINE)
 
     def xcom(self, key: str) -> Any:
-        """An XCom of the task."""
+        """Return an XCom of the task."""
         return self._stack.api.xcom(self.dag_id, self.run_id, self.task_id, key)
 
     def clear(self) -> None:
@@ -65,7 +65,7 @@ class Run:
             try:
                 self._stack.api.post(f"/dags/{self.dag_id}/clearTaskInstances", body)
             except RuntimeError:
-                # SQLite has one writer at a time, and Airflow does not wait for long.
+                # SQLite has one writer at a time and Airflow's lock timeout is short, so the clear is retried.
                 if not left:
                     raise
                 time.sleep(0.5)
@@ -74,9 +74,9 @@ class Run:
 
 
 class Theatre:
-    """Airflow, the sandbox, and what the scenes add up to.
+    """Airflow, the sandbox, and the sum of the figures.
 
-    :param scale: Size of the large scenes.
+    :param scale: Factor of the size of the large scenarios.
     """
 
     def __init__(self, stack: AirflowStack, sandbox: SandboxProcess, seed: int, scale: float) -> None:
@@ -91,10 +91,10 @@ class Theatre:
         self.figures |= dict.fromkeys(("deadlocks", "calls", "batches"), 0)
         self.wrong: list[str] = []
 
-    # ── help ──
+    # ── helpers ──
 
     def must(self, is_so: bool, otherwise: str) -> None:
-        """Something that must be."""
+        """Record ``otherwise`` if an assertion does not hold."""
         if not is_so:
             self.wrong.append(otherwise)
 
@@ -104,16 +104,16 @@ class Theatre:
             self.figures[name] += number
 
     def ask(self, look: Callable[[SandboxProcess], Any]) -> Any:
-        """Ask the sandbox, one scene at a time."""
+        """Query the sandbox; a lock admits one scenario at a time."""
         with self._door:
             return look(self.sandbox)
 
     def calls(self, api: str) -> int:
-        """Requests to an API that arrived."""
+        """Return the number of requests to an API that arrived."""
         return int(self.ask(lambda sandbox: sandbox.calls(api)))
 
     def messages(self, **wanted: Any) -> list[dict[str, Any]]:
-        """Messages in the truth with such fields."""
+        """Return the sandbox's messages with these fields."""
         return [
             one
             for one in self.ask(SandboxProcess.messages)
@@ -121,7 +121,7 @@ class Theatre:
         ]
 
     def plant(self, kind: str, count: int, conversation: str) -> tuple[list[str], str]:
-        """Messages; their keys, and the file that names them."""
+        """Create messages and return their keys and the file that lists them."""
         order = {"kind": kind, "count": count, "open_conversation_id": conversation}
         keys = self.ask(lambda sandbox: sandbox.tell("POST", "/plant", order))["keys"]
         file = self.stack.home / f"keys-{conversation}.json"
@@ -129,9 +129,9 @@ class Theatre:
         return keys, str(file)
 
     def until(self, what: str, condition: Callable[[], Any]) -> Any:
-        """Look until something is so.
+        """Poll until a condition is true and return its value.
 
-        :raises TimeoutError: It did not become so.
+        :raises TimeoutError: If it does not become true.
         """
         deadline = time.monotonic() + DEADLINE
         while not (found := condition()):
@@ -141,11 +141,11 @@ class Theatre:
         return found
 
     def say(self, text: str) -> None:
-        """For whoever watches."""
+        """Print a line of progress."""
         print(text, flush=True)
 
     def scene(self, play: Callable[[], None]) -> None:
-        """Play one scene; one that does not end is a deadlock."""
+        """Run one scenario; one that does not end counts as a deadlock."""
         begun = time.monotonic()
         try:
             play()
@@ -159,7 +159,7 @@ class Theatre:
     # ── killing ──
 
     def kill_in_the_middle(self, run: Run, kills: int, share: Callable[[], float]) -> int:
-        """SIGKILL the task's process at shares spread over its progress; how many landed in the middle."""
+        """Kill the task's process at shares of its progress; return the kills that came in the middle."""
         counted, last_try = 0, 0
         for number in range(kills):
             goal = 0.06 + 0.84 * (number + self._rng.random()) / kills
@@ -177,7 +177,7 @@ class Theatre:
 
     @staticmethod
     def _ripe(run: Run, last_try: int, share: Callable[[], float], goal: float) -> Any:
-        """The living try, once it was seen to work and so much is done."""
+        """Return the running try once it works and the share ``goal`` is done."""
         if run.is_over():
             return "over"
         found = run.living()

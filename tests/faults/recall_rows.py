@@ -1,4 +1,4 @@
-"""The rows of the fault matrix that are about recalls, 1 to 28, as data."""
+"""Rows 1 to 28 of the fault matrix, about recalls, as data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RETRY_AFTER = {"seconds": "3", "date": "Wed, 21 Oct 2026 07:28:00 GMT", "negativ
 
 
 def refused_group(code: str) -> Case:
-    """Every recall in a group is refused for the group."""
+    """Return a case in which every recall in a group is refused because of the group."""
     strike = Strike(match="groupMessages", from_call=1, faults=(fault("status", status=400, code=code),))
     return Case(
         label=code, strikes=(strike,), failed_codes=frozenset({code}), most=stops_after_the_first_refusal(3)
@@ -69,7 +69,7 @@ RECALL_ROWS = (
         name="read timeout, effect applied / not applied",
         cases=(
             struck_by(*both_sides("delay", seconds=2), over_socket=True, deadline=1.0),
-            # The pauses take their time here: a fifth of the keys.
+            # Pauses take real time in this case, so it has a fifth of the keys.
             struck_by(
                 fault("delay", seconds=0.3, although_gone=True),
                 over_socket=True,

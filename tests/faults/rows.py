@@ -1,4 +1,4 @@
-"""The fault matrix as data: 51 rows, in its words and its order."""
+"""The fault matrix as data: 51 rows, numbered in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the fault matrix is made of: which calls are struck by what, and how it must end."""
+"""Data types of the fault matrix: faults, the calls they hit, and the required result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.faults import Rule
 from tests.faults.stage import Stage
 
-#: One in so many calls is struck.
+#: A fault hits one of this many calls, by default.
 ONE_IN = 6
-#: Calls for which it is decided beforehand whether they are struck.
+#: Number of calls for which it is decided in advance if a fault hits them.
 CALLS_FORESEEN = 12_000
-#: What a task usually has.
+#: Retries of a task, as usual in Airflow.
 RETRIES = 2
-#: All recall APIs, whatever their names, have this in common.
+#: Part of the names of all recall APIs.
 RECALLS = "ecall"
 
 PAGE = "<html><body>proxy-page-body-must-not-be-logged</body></html>"
@@ -30,43 +30,44 @@ ROBOTS = {Kind.GROUP: 40, Kind.OTO: 30, Kind.PRIVATE_CHAT: 30}
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way of striking a call: actions of the sandbox, all at once, on one side of the effect."""
+    """Fault of one call: actions of the sandbox, applied together, before or after the effect."""
 
     actions: tuple[dict[str, Any], ...]
     when: str = "before"
 
 
 def fault(type_: str, when: str = "before", **fields: Any) -> Fault:
-    """A fault of one action."""
+    """Return a fault of one action."""
     return Fault(({"type": type_, **fields},), when)
 
 
 def both_sides(type_: str, **fields: Any) -> tuple[Fault, Fault]:
-    """A fault before the effect, and the same after it."""
+    """Return a fault before the effect, and the same after it."""
     return fault(type_, "before", **fields), fault(type_, "after", **fields)
 
 
 def throttled(**fields: Any) -> Fault:
-    """HTTP 429, or its like on the old host."""
+    """Return a throttling fault: HTTP 429, or the errcode of the legacy host."""
     return fault("status", status=429, code="", errcode=90018, wrapped=True, **fields)
 
 
 def body(text: str, **fields: Any) -> tuple[Fault, Fault]:
-    """Another body, before the effect and after it."""
+    """Return faults that replace the body, before the effect and after it."""
     return both_sides("body", text=text, **fields)
 
 
 def pages(status: int) -> tuple[Fault, Fault]:
-    """A page for people, with something in it that must not be logged."""
+    """Return faults that answer with an HTML page whose text must not be logged."""
     return both_sides("html", status=status, html=PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """Calls that are struck, each by one of several faults.
+    """Selection of calls, each of which is hit by one of several faults.
 
-    :param one_in: One of so many calls in a row, at random, so that the share holds from the first calls on.
-    :param from_call: Strike every call from this one on instead.
+    :param one_in: Hit one random call of each block of this many, so the share holds from the first calls on;
+        default 6.
+    :param from_call: Hit every call from this number on instead.
     """
 
     faults: tuple[Fault, ...]
@@ -75,7 +76,7 @@ class Strike:
     from_call: int | None = None
 
     def rules(self, rng: random.Random) -> list[Rule]:
-        """The sandbox's rules for it."""
+        """Return the sandbox's fault rules."""
         if self.from_call is not None:
             numbers = list(range(self.from_call, CALLS_FORESEEN))
         else:
@@ -91,7 +92,7 @@ class Strike:
 
 
 class InOrder(list[int]):
-    """Numbers that are looked up as in a set: a rule asks for each call."""
+    """List of numbers with set look-up, because a rule looks up every call."""
 
     def __init__(self, numbers: list[int]) -> None:
         super().__init__(numbers)
@@ -107,25 +108,27 @@ Way = Callable[[Stage, random.Random], httpx.AsyncBaseTransport]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A recall under a fault, and how it must end.
+    """A recall under a fault, and its required result.
 
-    :param label: Tells the cases of a row apart.
-    :param strikes: What the sandbox does.
-    :param switches: The sandbox's behaviour.
-    :param mix: Kinds of messages, by their share of a hundred.
-    :param prepare: Makes the messages instead of ``mix``.
-    :param way: Another way to the sandbox, with faults of its own: it has ``struck`` and ``seen``.
-    :param over_socket: Through a real socket, where connections really break.
-    :param deadline: Seconds for one request; counted by the wall clock.
-    :param wall_clock: The client's pauses take their time too.
-    :param runs: Runs on one ledger at most, as Airflow's retries; more for what stops a recall.
-    :param cleared: Each further run is after a clear of the task, which tries again what failed for good.
-    :param recovers: The server recovers in time: nothing that can be asked about may stay unknown.
-    :param failed_codes: Codes with which messages that can be asked about may fail, and still be there.
-    :param expired: Whether messages may be expired.
-    :param struck_by: ``rules``: the share is of the rules' counts; ``refused``: of the recall calls, those
-        that are refused; ``keys``: of the messages that are not as they should be.
-    :param most: More that must be so, for all that happened.
+    :param label: Name of the case in its row.
+    :param strikes: Faults of the sandbox.
+    :param switches: Behaviour of the sandbox.
+    :param mix: Percentages of the kinds of messages.
+    :param prepare: Function that makes the messages instead of ``mix``.
+    :param way: Factory of a transport with its own faults; it has ``struck`` and ``seen``.
+    :param over_socket: Use a real socket, so connections really break.
+    :param deadline: Timeout of a request in seconds of the wall clock; default 30.
+    :param wall_clock: The client's pauses take real time.
+    :param runs: Maximum number of runs with one checkpoint, as with Airflow's retries; higher for faults that stop
+        a recall.
+    :param cleared: Each further run follows a clear of the task, so it repeats what failed permanently.
+    :param recovers: The server recovers in time, so no message whose status can be polled may stay unknown.
+    :param failed_codes: Codes with which messages may fail although their status can be polled.
+    :param expired: True if messages may be expired.
+    :param struck_by: Base of the share of hits. ``rules``: calls that match the rules. ``refused``: recall calls
+        that exceed ``max_keys``. ``keys``: messages in ``bad_keys``.
+    :param most: Additional assertions about the result.
+    :param slow: The case takes more than two seconds for any number of keys.
     """
 
     label: str = ""
@@ -148,7 +151,7 @@ class Case:
 
     @property
     def stops(self) -> bool:
-        """Whether the fault stops a recall, so that it takes many runs."""
+        """True if the fault stops a recall, so it takes many runs."""
         return self.runs > RETRIES + 1
 
 
@@ -156,12 +159,13 @@ class Case:
 class Row:
     """One row of the matrix.
 
-    :param name: In the matrix's words.
-    :param cases: Recalls; the row's keys are shared out among them.
-    :param specials: ``module:function`` in this folder, for what is about something else than a recall.
-    :param elsewhere: Where it is run instead.
-    :param missing: Why it is not run at all.
-    :param slow: Takes more than two seconds whatever the number of keys.
+    :param number: Number of the row, 1 to 51.
+    :param name: Name of the fault.
+    :param cases: Recalls; the row's keys are divided among them.
+    :param specials: Functions of this package as ``module:function``, for rows that are not only recalls.
+    :param elsewhere: Module that runs the row instead.
+    :param missing: Reason why the row is not run at all.
+    :param slow: The row takes more than two seconds for any number of keys.
     """
 
     number: int
@@ -174,5 +178,5 @@ class Row:
 
 
 def struck_by(*faults: Fault, match: str = RECALLS, one_in: int = ONE_IN, **case: Any) -> Case:
-    """A case with one strike."""
+    """Return a case with one selection of calls."""
     return Case(strikes=(Strike(faults=faults, match=match, one_in=one_in),), **case)

@@ -1,4 +1,4 @@
-"""What special rows measure with: a stopwatch on the wire, memory, a listener that must hear nothing."""
+"""Meters of the special rows: request times, memory, and a listener that must receive nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 
 MEBIBYTE = 1024 * 1024
-#: What a row may add to the process's memory at its peak.
+#: Bytes that a row may add to the process's peak memory.
 MOST_GROWTH = 64 * MEBIBYTE
 
 
 class Stopwatch(httpx.AsyncBaseTransport):
-    """A way that measures each request, from its beginning to the end of its body, and counts its tries."""
+    """Transport that measures each request up to the end of its body, and counts its tries."""
 
     def __init__(self, way: httpx.AsyncBaseTransport) -> None:
         self._way = way
@@ -59,16 +59,16 @@ class _Timed(httpx.AsyncByteStream):
 
 
 class Growth:
-    """How much memory a block took at its peak, in bytes."""
+    """Peak memory of a block in bytes."""
 
     peak = 0
 
 
 @contextmanager
 def measured_memory() -> Iterator[Growth]:
-    """Measure the peak of this process's memory over what it has now."""
+    """Measure the growth of this process's peak memory in the block."""
     growth = Growth()
-    # Linux forgets the peak so far when told.
+    # Writing 5 resets the peak (VmHWM) on Linux.
     Path("/proc/self/clear_refs").write_text("5")
     before = _memory("VmRSS")
     yield growth
@@ -83,7 +83,7 @@ def _memory(name: str) -> int:
 
 
 class Listener:
-    """Somebody on loopback who only listens."""
+    """Record of a listener on loopback."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -93,7 +93,7 @@ class Listener:
 
 @contextmanager
 def listening(answer: bytes = b"") -> Iterator[Listener]:
-    """A listener that keeps what it hears, says ``answer`` and hangs up."""
+    """Run a listener that records what it receives, sends ``answer`` and closes."""
     server = socket.create_server(("127.0.0.1", 0))
     listener = Listener(server.getsockname()[1])
 
@@ -117,14 +117,14 @@ def listening(answer: bytes = b"") -> Iterator[Listener]:
     try:
         yield listener
     finally:
-        # accept() does not notice a close.
+        # close() does not end a blocking accept(), shutdown() does.
         server.shutdown(socket.SHUT_RDWR)
         server.close()
         thread.join(5)
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """Return a loopback port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -132,7 +132,7 @@ def closed_port() -> int:
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Set variables of the environment for a while."""
+    """Set environment variables during the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -146,7 +146,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def connection_json(url: str, secret: str, **extra: Any) -> str:
-    """An Airflow connection to a sandbox whose secret is a canary."""
+    """Return an Airflow connection to a sandbox, with a canary as its secret."""
     from airflow_provider_dingtalk.sandbox.testing import connection_to
 
     base = connection_to(url)

@@ -1,4 +1,4 @@
-"""Rows about sends: an answer that is lost after the message went out, and people who are left out."""
+"""Rows about sends: answers lost after the effect, and recipients that are left out."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.messaging.local_dingtalk import check_account
 SEND = "robot/oToMessages/batchSend"
 LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("truncate", bytes=9),
         fault("status", "after"))  # fmt: skip
-#: Sends go out one after the other; more would only take longer.
+#: Maximum number of messages, because sends run one after the other.
 MOST_LETTERS = 2000
 
 
 def one_letter_each(stage: Stage, count: int, text: str) -> list[Letter]:
-    """A message to each of so many people, by a call of its own."""
+    """Return send requests to ``count`` users, one call each."""
     make_people(stage.world, PeopleOrder(count=count))
     people = list(stage.world.people)[:count]
     return letters_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
 
 
 def a_lost_answer_is_unknown_and_not_resent(run: Run) -> None:
-    """Each message has its receipt or is listed; none is there twice; a rollback leaves only the listed ones."""
+    """Lose answers; expect a receipt or an entry for each message, none twice, and a clean rollback."""
     stage = run.stage()
     letters = one_letter_each(stage, min(run.keys, MOST_LETTERS), "hello")
     stage.world.faults.add(*Strike(faults=LOST, match=SEND).rules(run.rng))
@@ -53,7 +53,7 @@ def a_lost_answer_is_unknown_and_not_resent(run: Run) -> None:
 
 
 async def _sent(run: Run, stage: Stage, letters: list[Letter], ledger: MemorySendLedger) -> Send:
-    """One try of the task, and what it says of itself."""
+    """Run one try of the task."""
     job = Send(letters, ledger=ledger, clock=stage.clock)
     client = stage.open()
     await job.run(client)
@@ -100,7 +100,7 @@ def _rolled_back(run: Run, stage: Stage, job: Send) -> None:
 
 
 def people_left_out_are_named(run: Run) -> None:
-    """Invalid, flow-controlled and filtered people: each is named with why, and the others are counted."""
+    """Send to invalid, flow-controlled and filtered users; expect each with its reason."""
     stage, count = run.stage(), min(run.keys, MOST_LETTERS)
     make_people(stage.world, PeopleOrder(count=count))
     people = list(stage.world.people)[:count]

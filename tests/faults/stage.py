@@ -1,4 +1,4 @@
-"""The stage of the fault rows: a local DingTalk whose secrets are canaries, and all that was written."""
+"""Fixtures of the fault rows: a sandbox with canary secrets, and sinks for all texts."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from airflow_provider_dingtalk.sandbox.state import App, Key, MessageKind, World
 from tests.edge.airflow_seams import everything_said
 from tests.messaging.local_dingtalk import RECALL_API, LocalDingTalk
 
-#: Loggers whose every line is looked through.
+#: Loggers whose lines are searched for secrets.
 LOGGERS = ("airflow_provider_dingtalk", "httpx", "aiohttp")
 
 
 def canary(rng: random.Random) -> str:
-    """A secret like no other text, with what URLs, JSON and Python quote far from each other."""
+    """Return a unique secret that contains characters which URLs, JSON and Python quote."""
     words = ["".join(rng.choices(ascii_letters + digits, k=9)) for _ in range(6)]
     return "{}/{}+{}={}%{}&{}".format(*words)
 
 
 class CanaryWorld(World):
-    """A world whose tokens are canaries; it remembers all that it ever gave."""
+    """Sandbox state whose tokens are canaries; it records every token that it issued."""
 
     def random_hex(self, length: int = 32) -> str:
         if length != 32:
@@ -48,7 +48,7 @@ class CanaryWorld(World):
         return token
 
     def new_key(self, kind: MessageKind) -> Key:
-        # DINGs are called as tokens are; their names are no secret.
+        # The sandbox makes DING ids as it makes tokens, but they are not secret.
         return self.random_key() if kind == "ding" else super().new_key(kind)
 
     def reset(self) -> None:
@@ -57,7 +57,7 @@ class CanaryWorld(World):
 
 
 def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[World], None]:
-    """The usual company, but with these secrets."""
+    """Return a function that sets up the default organisation with these secrets."""
 
     def furnish(world: World) -> None:
         default.furnish(world)
@@ -77,9 +77,9 @@ def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[Wor
 
 
 class Stage(LocalDingTalk):
-    """A sandbox with canaries for secrets, on a clock that takes no time and without a limit of calls.
+    """Sandbox with canary secrets, a virtual clock and no rate limit.
 
-    :param seed: Everything at random comes from it.
+    :param seed: Seed of all random values.
     """
 
     def __init__(self, seed: int) -> None:
@@ -89,7 +89,7 @@ class Stage(LocalDingTalk):
         company = furnished_with(self.secret, self.suite_secret, self.ticket)
         self.world: CanaryWorld = CanaryWorld(company, seed=seed, now=self.clock.now)
         self.behave(calls_per_second=0)
-        #: Messages that are not as they should be, by key; set by whoever makes them.
+        #: Keys of messages that cannot be recalled; set by the function that makes them.
         self.bad_keys: frozenset[str] = frozenset()
 
     @property
@@ -97,11 +97,11 @@ class Stage(LocalDingTalk):
         return InternalApp(client_id=default.CLIENT_ID, client_secret=self.secret)
 
     def secrets(self) -> list[str]:
-        """All that must be in no text."""
+        """Return all secrets, which must not be in any text."""
         return [self.secret, self.suite_secret, self.ticket, *self.world.given]
 
     def way(self) -> httpx.AsyncBaseTransport:
-        """The way to the sandbox in this process."""
+        """Return the transport to the sandbox in this process."""
         return httpx.ASGITransport(app=create_app(self.world))
 
     def open(
@@ -113,7 +113,7 @@ class Stage(LocalDingTalk):
         hosts: Hosts | None = None,
         **options: Any,
     ) -> DingTalkClient:
-        """A client of the app, without a pace of its own: over the socket if there is one."""
+        """Return a client of the app without a rate limit, over the socket if there is one."""
         options.setdefault("patience", Patience(request_deadline=deadline))
         options.setdefault("app", self.app)
         return DingTalkClient(
@@ -125,7 +125,7 @@ class Stage(LocalDingTalk):
         )
 
     def plant_mixture(self, mix: dict[Kind, int], keys: int) -> list[Receipt]:
-        """Messages of several kinds by their share of a hundred; group messages in three groups. In no order."""
+        """Create messages of several kinds by percentage, shuffled; group messages in three groups."""
         receipts: list[Receipt] = []
         for kind, share in mix.items():
             count = keys * share // 100
@@ -138,20 +138,20 @@ class Stage(LocalDingTalk):
         return receipts
 
     def recall_entries(self) -> list[Any]:
-        """What the sandbox noted of each recall call."""
+        """Return the sandbox's journal entry of each recall call."""
         apis = set(RECALL_API.values())
         return [entry for entry in self.world.journal.entries if entry.api in apis]
 
 
 class Sinks:
-    """All places that text goes to, by name; each text once."""
+    """Collection of all texts by the place that they were written to; each text once."""
 
     def __init__(self) -> None:
         self.texts: defaultdict[str, set[str]] = defaultdict(set)
         self.secrets: set[str] = set()
 
     def add(self, sink: str, *values: Any) -> None:
-        """Keep values: texts as they are, others as JSON if they are, and as Python shows them."""
+        """Add values: texts unchanged, others as ``repr`` and as JSON, or else as ``str``."""
         for value in values:
             if isinstance(value, str):
                 self.texts[sink].add(value)
@@ -163,12 +163,12 @@ class Sinks:
                 self.texts[sink].add(str(value))
 
     def add_error(self, error: BaseException) -> None:
-        """Keep all that an error can show, and those behind it."""
+        """Add all texts of an error, and of its causes and contexts."""
         self.add("exceptions", everything_said(error))
 
 
 class LogSink(logging.Handler):
-    """Keeps every line of a log once, with its arguments and its traceback."""
+    """Log handler that collects every line, with arguments and traceback."""
 
     def __init__(self, sinks: Sinks) -> None:
         super().__init__(logging.DEBUG)
@@ -181,7 +181,7 @@ class LogSink(logging.Handler):
 
 @contextmanager
 def recording(sinks: Sinks) -> Iterator[Sinks]:
-    """Everything that is logged at DEBUG while the block lasts, by us and by the libraries under us."""
+    """Collect all DEBUG logs of the package and its libraries during the block."""
     handler = LogSink(sinks)
     before = [(logging.getLogger(name), logging.getLogger(name).level) for name in LOGGERS]
     propagated = [logger.propagate for logger, _ in before]
@@ -190,7 +190,7 @@ def recording(sinks: Sinks) -> Iterator[Sinks]:
         logger.addHandler(handler)
         logger.propagate = False
     try:
-        # Airflow's triggers log past the standard library.
+        # Airflow's triggers log with structlog, not with the standard library.
         with capture_logs() as events:
             yield sinks
     finally:

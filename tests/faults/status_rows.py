@@ -1,4 +1,4 @@
-"""Rows about status, readers and waiting, and about the old host's own way of answering."""
+"""Rows about status, readers and waiting, and about answers of the legacy host."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
 
 
 async def reading_of(stage: Stage, receipt: Receipt) -> Reading:
-    """A message's state and its readers."""
+    """Return a message's status and its readers."""
     client = stage.open()
     try:
         return await read(client, receipt, readers=True, now=stage.clock.now(), used=Counter())
@@ -38,7 +38,7 @@ async def reading_of(stage: Stage, receipt: Receipt) -> Reading:
 
 
 def failure_of(run: Run, work: Any) -> DingTalkError:
-    """The typed error that some work ends with."""
+    """Run some work and return its typed error."""
     try:
         asyncio.run(work)
     except DingTalkError as error:
@@ -48,7 +48,7 @@ def failure_of(run: Run, work: Any) -> DingTalkError:
 
 
 def readers_without_end_are_an_error(run: Run) -> None:
-    """A cursor that comes back, a page that says "more" without one, and ever new pages: an end, and an error."""
+    """Return repeated cursors, "more" without a cursor, and endless pages; expect an error."""
     for kind in PAGED:
         for mode, most in (("repeat", 3), ("no_token", 1), ("endless", MAX_PAGES)):
             stage = run.stage()
@@ -64,7 +64,7 @@ def readers_without_end_are_an_error(run: Run) -> None:
 
 
 def _a_cursor_after_the_end(run: Run) -> None:
-    """``hasMore`` false with a cursor: the word counts and not the cursor."""
+    """Return ``hasMore`` false with a cursor; expect no further page."""
     stage = run.stage()
     (receipt,) = stage.plant(Kind.GROUP)
     stage.read_by(receipt, count=30)
@@ -76,7 +76,7 @@ def _a_cursor_after_the_end(run: Run) -> None:
 
 
 def a_dead_cursor_and_no_status_yet(run: Run) -> None:
-    """A cursor that dies is followed from the first page, once; no status is "not yet" for the young only."""
+    """Expire a cursor and omit a status; expect one restart, and "not yet" only for young messages."""
     invalid = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     for kind in PAGED:
         stage = run.stage()
@@ -103,7 +103,7 @@ def a_dead_cursor_and_no_status_yet(run: Run) -> None:
 
 
 def an_unknown_status_is_not_yet(run: Run) -> None:
-    """A word nobody knows, none at all, one of another type: waited on or refused, never taken for delivered."""
+    """Return unknown, missing and mistyped statuses; expect none to count as delivered."""
     for word in ("DELIVERED_MAYBE", "", "success", None):
         stage = run.stage()
         receipts = [stage.plant(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
@@ -135,7 +135,7 @@ async def _looked(stage: Stage, receipts: list[Receipt]) -> Wait:
 
 
 def a_wait_ends_at_its_moment(run: Run) -> None:
-    """A message that is never delivered: the trigger ends at its moment, however often its triggerer restarts."""
+    """Wait for a message that is never delivered; expect the timeout in spite of restarts."""
     stage = run.stage(processing_seconds=10**9)
     (receipt,) = stage.plant(Kind.GROUP, dated=False)
     watch = Watch((target_of(receipt),), Condition()).to_json()
@@ -155,7 +155,7 @@ def a_wait_ends_at_its_moment(run: Run) -> None:
 
 
 async def _event_after(clock: VirtualClock, arguments: dict[str, Any], restarts: int) -> tuple[Any, float]:
-    """A trigger's event, after its triggerer died some times and another one began it from its first line."""
+    """Return a trigger's event after its triggerer was restarted several times."""
     own = VirtualClock(arguments["end"] - 3600)
     for _ in range(restarts):
         trigger = DingTalkMessageTrigger(**arguments)
@@ -172,9 +172,9 @@ async def _event_after(clock: VirtualClock, arguments: dict[str, Any], restarts:
     return event.payload, own.now()
 
 
-# ── the old host ─────────────────────────────────────────────────────────────────────────────────────
+# ── the legacy host ──────────────────────────────────────────────────────────────────────────────────
 
-#: What the old host may say to a recall, and what becomes of the message; it took effect or not.
+#: Answers of the legacy host to a recall, and the allowed outcomes, with and without the effect.
 OLD_ANSWERS: tuple[tuple[str, str, set[Outcome]], ...] = (
     ("0 as text", '{"errcode":"0","errmsg":"ok"}', {Outcome.UNKNOWN}),
     ("400002", '{"errcode":400002,"errmsg":"invalid agentId or taskId"}', {Outcome.FAILED}),
@@ -190,12 +190,12 @@ OLD_ANSWERS: tuple[tuple[str, str, set[Outcome]], ...] = (
 
 
 def the_old_host_is_read_with_care(run: Run) -> None:
-    """Each answer is mapped; where ``errcode`` is missing or no number, nobody knows, and nothing is claimed."""
+    """Map each answer; without a numeric ``errcode`` the outcome must be unknown."""
     keys = max(6, run.keys // 100 // len(OLD_ANSWERS))
     for name, text, allowed in OLD_ANSWERS:
         for when in ("before", "after"):
             if when == "after" and Outcome.FAILED in allowed:
-                continue  # a refusal after the effect is a lie that no client can see through
+                continue  # no client can detect a refusal after the effect
             stage = run.stage()
             receipts = stage.plant(Kind.WORK_NOTIFICATION, keys)
             action = {"type": "body", "text": text}

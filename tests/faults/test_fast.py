@@ -1,4 +1,4 @@
-"""The fast part of the harness: every row that takes little time, the detector of secrets, the bad clients."""
+"""Fast part of the harness: the quick rows, the secret scanner, the bad clients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_matrix_has_51_rows_in_order_each_run_or_said_not_to_be() -> None:
 
 @pytest.fixture(autouse=True)
 def forgiving_sockets() -> Iterator[None]:
-    """Connections that a fault cut are closed by nobody: their warnings are not what is looked at here."""
+    """Ignore the resource warnings of connections that a fault broke."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -46,7 +46,7 @@ def test_the_row_holds_and_shows_no_secret(row: Row) -> None:
     assert sinks.secrets or not sinks.texts
 
 
-# ── the detector of secrets ──────────────────────────────────────────────────────────────────────────
+# ── the secret scanner ───────────────────────────────────────────────────────────────────────────────
 
 SECRET = Stage(SEED).secret
 FORMS = list(dict.fromkeys(forms(SECRET)))

@@ -1,6 +1,6 @@
-"""Killed recalls and sends, in brief: nothing is lost, nothing is there twice, nothing false is said.
+"""Short kill harness: killed recalls and sends lose nothing, repeat nothing and report nothing false.
 
-The runner forks, so it is a process of its own, without pytest and without threads.
+The runner forks, so it runs in its own process, without pytest and without threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def run(*options: str) -> dict[str, Any]:
-    """The figures of a run."""
+    """Run the kill harness and return its figures."""
     command = [sys.executable, "-m", "tests.faults.kills", *options]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=False)
     try:
@@ -36,7 +36,7 @@ def figures() -> dict[str, Any]:
 
 def test_every_named_point_kills_under_each_fault(figures):
     assert set(figures["points"]) == set(Point)
-    # A send that dies before success has sent everything: that counts for nothing.
+    # A send that is killed before success has sent everything, so that kill does not count.
     assert min(figures["points"].values()) >= 2
 
 
@@ -64,7 +64,7 @@ def test_a_ledger_without_intents_is_caught_by_the_same_assertions():
 
 
 def test_recalls_behind_a_proxy_that_misbehaves_are_exact():
-    """TLS in a CONNECT tunnel; four of ten connections are refused, cut, garbled or reset."""
+    """Use TLS in a CONNECT tunnel; four of ten connections are refused, cut, garbled or reset."""
     figures = run("--fast", "--proxy")
     assert figures["wrong"] == []
     assert figures["kills"] >= 9 + 5

@@ -1,4 +1,4 @@
-"""The state machine over the recall core, played for a while."""
+"""The state machine over the recall core, with 120 examples."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ TestRecalls.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-#: Turns of the event loop that a recall of three calls takes at most.
+#: Maximum iterations of the event loop in a recall of three calls.
 TURNS = 120
 
 
 class RecallsWithoutIntents(Recalls):
-    """The same with a ledger that loses intents."""
+    """The same state machine with a checkpoint that loses intents."""
 
     wrap = staticmethod(ForgetfulStore)
 
 
 def die_then_resume_too_late(machine: type[Recalls], turns: int) -> None:
-    """A try dies after so many turns, the window of recalls closes, and the next try finds out what is what."""
+    """Kill a try after ``turns`` loop iterations, close the recall window, and run the next try."""
     state = machine()
     state.begin({Kind.GROUP: 60}, {"unfit_keys": "per_key", "recall_window_hours": 24}, seed=0)
     state.a_crash(turns)

@@ -1,4 +1,4 @@
-"""Rows about TLS, with a throw-away CA made on the spot, and about the environment's proxies and logins."""
+"""Rows about TLS with a temporary CA, and about proxies and logins of the environment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY = dt.timedelta(days=1)
 LOOPBACK = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
 
-#: From Python 3.13 on, an authority must say that its key signs.
+#: Python 3.13 and later require that a CA certificate has key usage for signing.
 _SIGNS = x509.KeyUsage(
     digital_signature=False,
     content_commitment=False,
@@ -48,7 +48,7 @@ _SIGNS = x509.KeyUsage(
 
 
 class Authority:
-    """A certificate authority that lives as long as its folder."""
+    """Certificate authority in a temporary folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ class Authority:
         self.file = str(self._write(f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM)))
 
     def server(self, name: x509.GeneralName = LOOPBACK, ends_in: dt.timedelta = DAY) -> dict[str, str]:
-        """A server's certificate and key, as uvicorn takes them."""
+        """Return a server's certificate and key as uvicorn options."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
         certificate = self._signed(subject, key.public_key(), ends_in, name)
@@ -88,7 +88,7 @@ class Authority:
             .not_valid_before(now - 2 * DAY)
             .not_valid_after(now + ends_in)
             .add_extension(x509.BasicConstraints(ca=name is None, path_length=None), critical=True)
-            # From Python 3.13 on, a chain must say whose key signed whose.
+            # Python 3.13 and later require key identifiers in a certificate chain.
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
@@ -108,13 +108,13 @@ class Authority:
 
 @contextmanager
 def authorities() -> Iterator[tuple[Authority, Authority]]:
-    """Two authorities; the client trusts the first."""
+    """Create two authorities; the client trusts the first."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         yield Authority(Path(one), "trusted"), Authority(Path(other), "stranger")
 
 
 def no_byte_goes_to_a_false_server(run: Run) -> None:
-    """Wrong CA, wrong name, expired: an error, and no request arrives. The right one is talked to."""
+    """Serve certificates of a wrong CA or name, or expired ones; expect an error and no request."""
     with authorities() as (ours, theirs):
         false = {
             "wrong CA": theirs.server,
@@ -124,7 +124,7 @@ def no_byte_goes_to_a_false_server(run: Run) -> None:
         for name, certificate in false.items():
             _recall_from(run, certificate(), ours.file, name, trusted=False)
         _recall_from(run, ours.server(), ours.file, "right", trusted=True)
-        # Without a CA of our own the system decides, and it knows neither.
+        # Without ``ca_file`` the system's CAs apply, which know neither authority.
         _recall_from(run, ours.server(), None, "system's own", trusted=False)
 
 
@@ -149,7 +149,7 @@ def _recall_from(run: Run, certificate: dict[str, str], ca_file: str | None, nam
 
 
 def the_environment_adds_no_header(run: Run) -> None:
-    """A proxy is for https only and not for loopback, ``.netrc`` is for others, and no login is made up."""
+    """Set proxies and ``.netrc``; expect a proxy only for https beyond loopback, and no login."""
     with listening(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n") as proxy, authorities() as (ours, _):
         netrc = Path(ours.file).with_name("netrc")
         netrc.write_text("default login somebody password netrc-password\n")
@@ -180,7 +180,7 @@ async def _to_loopback(run: Run) -> list[bytes]:
 
 
 async def _to_dingtalk(run: Run) -> None:
-    """Towards the real hosts, as far as the proxy on loopback, which goes nowhere."""
+    """Call the real hosts through a proxy on loopback, which forwards nothing."""
     hosts = hosts_of_region("international")
     client = run.stage().open(transport=transport_for(hosts.api), hosts=hosts)
     try:

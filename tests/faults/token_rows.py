@@ -1,4 +1,4 @@
-"""Rows about the access token: not to be had, dead for good, and needed by many at once."""
+"""Rows about the access token: not available, permanently dead, and needed by many callers at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faults.stage import Stage
 from tests.messaging.local_dingtalk import TOKEN_API, check_account, check_calls
 
 MANY = 20
-#: What a call for a token may come to, by name.
+#: Faults of a token call by name.
 TROUBLE: dict[str, dict[str, Any]] = {
     "down": {"type": "drop"},
     "500": {"type": "status", "status": 500},
@@ -37,12 +37,12 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "token with a line feed": {"type": "mutate", "merge": {"accessToken": "a\nb"}},
     "wrong secret": {},
 }
-#: Lives that are as good as any: the token works, and is renewed when DingTalk says that it is dead.
+#: Absurd lifetimes. The token must work, and be renewed when DingTalk refuses it.
 LONG_LIVES = (10**12, 2**63, 10**300, 10**400)
 
 
 def no_token_means_no_recall(run: Run) -> None:
-    """Without a token nothing goes out: all is failed, nothing unknown, no recall arrived."""
+    """Refuse tokens; expect all failed, none unknown, and no recall call."""
     keys = max(40, run.keys // len(TROUBLE))
     for name, action in TROUBLE.items():
         stage = run.stage()
@@ -76,14 +76,14 @@ def _a_long_life(run: Run, seconds: int) -> None:
 
 
 def a_token_that_stays_dead_is_renewed_once(run: Run) -> None:
-    """A second refusal of the same call ends the recall: one renewal, and the rest waits for a person."""
+    """Refuse every token; expect one renewal for a call, and then the end of the recall."""
     stage = run.stage()
     receipts = stage.plant_mixture(dict(MIXED), 400)
     stage.faults({"match": "ecall", "action": {"type": "dead_token"}})
     job = Recall(receipts, clock=stage.clock)
     report = asyncio.run(job.run(stage.open()))
     check_account(stage, report, receipts)
-    # The first calls of the six groups go ahead, side by side; all of them share each renewal.
+    # The first calls of the six senders run in parallel and share each renewal.
     assert stage.calls()[TOKEN_API] <= 1 + 7
     assert max(entry.seq for entry in stage.recall_entries()) <= 40
     assert len(report.keys(Outcome.FAILED)) == 400
@@ -92,7 +92,7 @@ def a_token_that_stays_dead_is_renewed_once(run: Run) -> None:
 
 
 def twenty_need_one_token(run: Run) -> None:
-    """One call for a token, whoever asks: recalls in one loop, and threads of one process."""
+    """Recall in one event loop and in threads; expect one token call."""
     stage = run.stage()
     shares = [stage.plant(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
     reports = asyncio.run(_side_by_side(stage, shares))
@@ -111,7 +111,7 @@ async def _side_by_side(stage: Stage, shares: list[Any]) -> list[Any]:
 
 
 def settings_to(stage: Stage, url: str) -> Settings:
-    """What a connection to the stage would say."""
+    """Return the settings of a connection to the stage."""
     return Settings(
         app=stage.app,
         hosts=hosts_at(url),
@@ -125,7 +125,7 @@ def settings_to(stage: Stage, url: str) -> Settings:
 
 
 async def nothing_to_mask(token: str) -> None:
-    """Masks no token: there is no Airflow."""
+    """Mask nothing, because there is no Airflow."""
 
 
 def _threads(run: Run) -> None:
@@ -148,7 +148,7 @@ def _threads(run: Run) -> None:
 
 
 def a_third_party_app_shows_no_ticket(run: Run) -> None:
-    """A third-party app with its ticket: the token works; a ticket that is refused is in no text."""
+    """Use a third-party app; expect a token, and a refused ticket in no text."""
     for ticket in ("right", "wrong"):
         stage = run.stage()
         given = stage.ticket if ticket == "right" else stage.ticket[::-1]

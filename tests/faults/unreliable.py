@@ -1,4 +1,4 @@
-"""Places of a task that fail and stall at random: its task state store, its XComs."""
+"""Stores of a task that fail and stall at random: its task state store and its XComs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 from airflow_provider_dingtalk.task_ledger.store import Store
 
-#: How often a place fails when a receipt comes, and at any other write; how often it stalls.
+#: Probability of a failure at the write of a receipt, at any other write, and of a stall.
 FAILS, FAILS_ELSE, STALLS = 0.25, 0.02, 0.004
-#: Seconds of a stall: longer than the receipts wait for the ledger.
+#: Seconds of a stall, longer than receipts wait for the checkpoint.
 STALL = 1.2
-#: Which places fail.
+#: Combinations of stores that fail.
 PLACES = ((), ("store",), ("xcom",), ("store", "xcom"))
-#: What Airflow's client says when the API server fails.
+#: Error text of Airflow's client when the API server fails.
 API_SERVER_ERROR = "API_SERVER_ERROR: {'status_code': 500}"
 
 
 class Unreliable:
-    """Chance, asked before each write to a place."""
+    """Random faults before each write to a store."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
     def strike(self, is_receipt: bool) -> None:
-        """Let the write through, or fail it, or hold it."""
+        """Pass, fail or delay a write."""
         chance = self._rng.random()
         if chance < STALLS:
             time.sleep(STALL)
@@ -35,7 +35,7 @@ class Unreliable:
 
 
 class UnreliableStore(Unreliable):
-    """A task state store that fails and stalls."""
+    """Task state store that fails and stalls."""
 
     def __init__(self, inner: Store, rng: Random) -> None:
         super().__init__(rng)
@@ -46,7 +46,7 @@ class UnreliableStore(Unreliable):
         return self._inner.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value, or fail."""
+        """Store a value, or fail."""
         self.strike("-sent-" in key)
         self._inner.set(key, value)
 

@@ -1,4 +1,4 @@
-"""Rows about the wire: nobody there, nobody answers, redirects, and bodies made to do harm."""
+"""Rows about the network: no connection, no answer, redirects, and harmful bodies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.faults.scheme import Case, fault, struck_by
 from tests.faults.seams import MEBIBYTE, MOST_GROWTH, Stopwatch, closed_port, listening, measured_memory
 from tests.messaging.local_dingtalk import check_account, codes_of
 
-#: The promise: every request ends by its deadline and half a second.
+#: Seconds after its deadline within which every request must end.
 GRACE = 0.5
 
 
 def nobody_listens(run: Run) -> None:
-    """All is failed as not sent, after three tries of a request, and can be tried later."""
+    """Refuse all connections; expect three tries of a request and all failed as not sent."""
     stage = run.stage()
     receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, run.keys)
     url = f"http://127.0.0.1:{closed_port()}"
@@ -36,13 +36,14 @@ def nobody_listens(run: Run) -> None:
     assert len(report.keys(Outcome.FAILED)) == run.keys
     assert not job.is_final
     assert stage.calls() == {}
-    # Token calls all read the same: those of the first batches of each group, and of the ten workers after them.
+    # Token calls are identical, so they are counted together: those of the first batch of each sender, and of the
+    # ten workers after them.
     run.note(f"nobody listens: {sum(watch.tries.values())} tries for {run.keys} keys")
     assert sum(watch.tries.values()) <= 3 * (2 * 10 + 4)
 
 
 def a_total_outage_ends_every_request_in_time(run: Run) -> None:
-    """A server that takes every request and answers none."""
+    """Accept every request and answer none."""
     deadline, stage = 0.3, run.stage()
     receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, min(run.keys, 1000))
     stage.faults(
@@ -68,7 +69,7 @@ async def _recalled_once(stage: Any, receipts: Any, watch: Stopwatch, deadline: 
 
 
 def a_trickling_body_is_cut_at_the_deadline(run: Run) -> None:
-    """A byte now and then keeps no request alive, be it in the head or in the body of the answer."""
+    """Send the head or the body byte by byte; expect the request to end at its deadline."""
     deadline = 0.3
 
     async def drip(reader: Any, writer: Any) -> None:
@@ -102,12 +103,12 @@ async def _one_lost_call(run: Run, serve: Any, deadline: float) -> float:
             raise AssertionError("an answer that never came was taken")
         finally:
             await client.aclose()
-    await asyncio.sleep(0.1)  # the server notices that nobody is there
+    await asyncio.sleep(0.1)  # time for the server to notice that the client has gone
     return max(watch.seconds)
 
 
 def no_redirect_is_followed(run: Run) -> None:
-    """Redirects are errors, and nobody hears a byte at the other end."""
+    """Answer with redirects; expect errors, and no byte at the target."""
     with listening() as other:
         codes = (301, 302, 303, 307, 308)
         faults = [fault("redirect", side, url=f"{other.url}/v1.0/x", status=code)
@@ -131,7 +132,7 @@ def _token_redirect(run: Run, url: str) -> None:
 
 
 def bombs_do_not_go_off(run: Run) -> None:
-    """Packed, long, deep and huge bodies are no answers, and take no memory."""
+    """Send compressed, long, deep and huge bodies; expect errors and bounded memory."""
     bombs = (
         fault("gzip_bomb", megabytes=200),
         fault("body", text="[" * 100_000),
@@ -143,7 +144,7 @@ def bombs_do_not_go_off(run: Run) -> None:
         fault("body", "after", text='{"successResult":["' + "k" * (5 * MEBIBYTE) + '"]}'),
     )
     case = struck_by(*bombs, over_socket=True)
-    _recall_row(run, case, 400)  # warm: pools and caches are nobody's bomb
+    _recall_row(run, case, 400)  # warm up, so pools and caches are not counted
     with measured_memory() as growth:
         _recall_row(run, case, max(400, run.keys - 400))
     _check_growth(run, "bombs", growth.peak)
@@ -179,13 +180,13 @@ async def _endless_body(run: Run) -> int:
             raise AssertionError("a body of a gigabyte was taken")
         finally:
             await client.aclose()
-    await asyncio.sleep(0.1)  # the server notices that nobody is there
+    await asyncio.sleep(0.1)  # time for the server to notice that the client has gone
     assert sent < 64 * MEBIBYTE, f"{sent // MEBIBYTE} MiB were read"
     return sent
 
 
 def _recall_row(run: Run, case: Case, keys: int) -> None:
-    """A recall under faults that are only known now, held to the same account as the rows of the matrix."""
+    """Recall under faults defined at run time, with the invariants of the matrix."""
     figures = run.figures
     happened = recall_under(case, seed=run.seed * 100 + figures.row, keys=keys, sinks=run.sinks)
     account = account_of(happened)

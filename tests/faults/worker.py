@@ -1,4 +1,7 @@
-"""One row in a process of its own: a module, since the main one cannot be imported by the processes it starts."""
+"""Runner of one row in its own process.
+
+It is a module of its own, because child processes cannot import ``__main__``.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,12 @@ from tests.faults.stage import Sinks
 
 
 def run_job(job: tuple[int, int, int]) -> tuple[Figures, list[Leak], int]:
-    """Run a row, by number, seed and keys; its figures, the secrets found, and the memory it took, in MiB."""
-    # What Airflow and uvicorn have to say is not what is looked at here.
+    """Run a row.
+
+    :param job: Row number, seed and number of keys.
+    :returns: Its figures, the leaks found, and the peak memory of the process in MiB.
+    """
+    # Logs of Airflow and uvicorn are not examined here.
     for name in ("uvicorn.error", "airflow", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     number, seed, keys = job
