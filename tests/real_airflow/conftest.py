@@ -1,4 +1,4 @@
-"""One Airflow and one DingTalk for all scenarios here: starting Airflow costs more than any of them."""
+"""Fixtures: one Airflow and one sandbox for all scenarios, because Airflow starts slowly."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.real_airflow.stage import VERSION, DingTalk, Stage
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
 HERE = Path(__file__).parent
-#: Before 3.2 an ApprovalOperator wants a default of each parameter of its DAG, and this form's reason has none.
+#: Before 3.2 an ApprovalOperator requires a default of each DAG parameter, and the form's reason has none.
 NEEDS_3_2 = {"dingtalk_incident_rollback.py"}
 collect_ignore = ["test_incident.py"] if VERSION < (3, 2) else []
 EXAMPLES = HERE.parents[1] / "example_dags"
-#: What starts an Airflow of its own comes before ours is there, what looks at all that is left behind comes last.
+#: Order of test files. Tests that start their own Airflow run first; tests of everything written run last.
 ORDER = {"test_stack.py": -1, "test_secrets.py": 1}
 
 
@@ -48,14 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def dingtalk() -> Iterator[DingTalk]:
-    """The shared sandbox; nothing is throttled unless a scenario asks for it."""
+    """The shared sandbox, without a rate limit unless a scenario sets one."""
     with running_sandbox(Vault(Behaviour(calls_per_second=0))) as server:
         yield DingTalk(server)
 
 
 @pytest.fixture(scope="session")
 def metrics() -> Iterator[Metrics]:
-    """All that Airflow tells whoever collects its metrics."""
+    """Collector of all metrics that Airflow sends."""
     with Metrics() as metrics:
         yield metrics
 
@@ -72,20 +72,20 @@ def dag_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[AirflowStack]:
-    """The shared Airflow, with all DAGs read. It writes all that it can: a sweep for secrets reads it."""
+    """The shared Airflow with all DAGs parsed. It logs at DEBUG, and a secret scan reads the logs."""
     env = {
         **{f"AIRFLOW_CONN_{name}": value for name, value in _connections(dingtalk.server.url).items()},
         "AIRFLOW_VAR_DINGTALK_TICKET": TICKET,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         **metrics.env,
-        # A time without a zone is neither UTC nor this machine's.
+        # Not UTC and not this machine's zone, so tests notice where a time without a zone is read as one of these.
         "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Shanghai",
-        # Nobody edits the DAGs meanwhile.
+        # The DAGs do not change, so the dag-processor need not parse them again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "3600",
         # A new asset is listed after the next clean-up.
         "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",
-        # Sensors that poke hold a worker each.
+        # Each sensor in poke mode holds a worker.
         "AIRFLOW__CORE__PARALLELISM": "8",
     }
     with AirflowStack(dag_folder, env) as running:
@@ -125,6 +125,6 @@ def _connections(url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stage(stack: AirflowStack, dingtalk: DingTalk) -> Stage:
-    """Airflow, and a DingTalk in which nothing happened yet."""
+    """Airflow and an empty sandbox."""
     dingtalk.empty()
     return Stage(stack, dingtalk)

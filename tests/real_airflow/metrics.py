@@ -1,4 +1,4 @@
-"""What Airflow tells a collector of metrics: StatsD's datagrams, on loopback."""
+"""Collector of Airflow's metrics: StatsD datagrams on loopback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import threading
 from types import TracebackType
 from typing import Self
 
-#: Bytes of the largest datagram there is.
+#: Maximum size of a datagram in bytes.
 LARGEST = 65536
-#: Seconds between two looks whether it is to end.
+#: Seconds between two checks for the end.
 GLANCE = 0.5
 
 
 class Metrics:
-    """A collector that keeps every line."""
+    """Collector that stores every line."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -37,7 +37,7 @@ class Metrics:
 
     @property
     def env(self) -> dict[str, str]:
-        """Tells Airflow where to send them."""
+        """Environment variables that make Airflow send its metrics here."""
         return {
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""What the scenarios here play on: one Airflow, one DingTalk, and runs to look at."""
+"""Test fixtures of the scenarios: Airflow, sandbox and DAG runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from demo.airflow_api import AirflowApi
 from demo.airflow_stack import AirflowStack
 
-#: Of Airflow: major and minor.
+#: Major and minor version of Airflow.
 VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 TOKEN_API = "oauth2/accessToken"
 RECALL_API = {
@@ -25,16 +25,17 @@ RECALL_API = {
     "work_notification": "topapi/message/corpconversation/recall",
     "ding": "robot/ding/recall",
 }
-#: Classes of a report.
+#: Outcomes in a report.
 CLASSES = ("recalled", "failed", "expired", "unknown")
-#: Seconds after which something that should come did not.
+#: Timeout of waits in seconds.
 PATIENCE = 90.0
 
 
 def wait_until(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Poll until something is so.
+    """Poll until a condition is true.
 
-    :raises TimeoutError: It did not become so.
+    :param patience: Timeout in seconds; default 90.
+    :raises TimeoutError: If the condition does not become true.
     """
     deadline = time.monotonic() + patience
     while not condition():
@@ -44,49 +45,49 @@ def wait_until(what: str, condition: Callable[[], bool], patience: float = PATIE
 
 
 class DingTalk:
-    """The sandbox that all scenarios share, emptied before each."""
+    """Shared sandbox of all scenarios, emptied before each."""
 
     def __init__(self, server: SandboxServer) -> None:
         self.server = server
 
     def empty(self) -> None:
-        """Back to the beginning: nobody sent anything, no faults."""
+        """Reset the sandbox: no messages, no faults."""
         self.server.world.reset()
 
     def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
-        """Messages as if sent by somebody else; their keys."""
+        """Create messages of another program and return their keys."""
         keys = plant(self.server.world, Plant(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
         return [str(key) for key in keys]
 
     def read_by(self, key: str, *user_ids: str, count: int | None = None) -> None:
-        """People read a message."""
+        """Let users read a message."""
         read(self.server.world, Read(key=key, user_ids=list(user_ids), count=count))
 
     def recall_behind_our_back(self, key: str) -> None:
-        """Somebody else takes a message back."""
+        """Recall a message as another program."""
         self.server.world.recall(self.server.world.messages[key])
 
     def messages(self) -> dict[str, dict[str, Any]]:
-        """All messages there are or were, by key as text."""
+        """Return all messages, also recalled ones, by key as text."""
         return {str(message["key"]): message for message in self.server.truth()["messages"]}
 
     def gone(self, keys: list[str] | None = None) -> set[str]:
-        """Keys of messages that nobody sees any more."""
+        """Return the keys of recalled messages."""
         found = {key for key, message in self.messages().items() if message["recalled_at"] is not None}
         return found if keys is None else found & set(keys)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Sent, recalled and visible messages by kind."""
+        """Return the numbers of sent, recalled and visible messages by kind."""
         counts: dict[str, dict[str, int]] = self.server.truth(brief=True)["counts"]
         return counts
 
     def calls(self) -> dict[str, int]:
-        """Requests that arrived, by API."""
+        """Return the number of requests that arrived, by API."""
         calls = self.server.truth(brief=True)["calls"]
         return {api: count["total"] for api, count in calls.items()}
 
     def recall_calls(self) -> dict[str, int]:
-        """Recall requests that arrived, by kind."""
+        """Return the number of recall requests that arrived, by kind."""
         calls = self.calls()
         return {kind: calls[api] for kind, api in RECALL_API.items() if api in calls}
 
@@ -104,49 +105,49 @@ class Run:
         return self.stack.api
 
     def wait(self, timeout: float = PATIENCE) -> Run:
-        """Wait until it is finished."""
+        """Wait until the run is finished."""
         self.airflow.wait_run(self.dag_id, self.run_id, timeout)
         return self
 
     @property
     def state(self) -> str:
-        """Of the run."""
+        """State of the run."""
         return self.airflow.run_state(self.dag_id, self.run_id)
 
     def states(self) -> dict[str, str | None]:
-        """Of its tasks; mapped ones as ``task[index]``."""
+        """Return the states of its tasks; mapped tasks as ``task[index]``."""
         return self.airflow.task_states(self.dag_id, self.run_id)
 
     def tries(self) -> dict[str, int]:
-        """How often each task was tried."""
+        """Return the number of tries of each task."""
         tasks = self.airflow.task_instances(self.dag_id, self.run_id)
         return {task["task_id"]: task["try_number"] for task in tasks}
 
     def xcom(self, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """A task's XCom; None if there is none."""
+        """Return a task's XCom, or None if it does not exist."""
         return self.airflow.xcom(self.dag_id, self.run_id, task_id, key, map_index)
 
     def report(self, task_id: str, map_index: int = -1) -> Any:
-        """A recall's report."""
+        """Return a recall's report."""
         return self.xcom(task_id, "report", map_index)
 
     def keys(self, task_id: str) -> list[str]:
-        """Keys of what a send task sent."""
+        """Return the keys of the messages of a send task."""
         return [keys_of_receipt(receipt) for receipt in self.xcom(task_id)]
 
     def log(self, task_id: str) -> str:
-        """The log of a task's last try."""
+        """Return the log of a task's last try."""
         return self.airflow.task_log(self.dag_id, self.run_id, task_id, self.tries()[task_id])
 
     def wait_until_deferred(self, task_id: str) -> None:
-        """Wait until a task waits in the triggerer, and Airflow knows that its worker is free."""
+        """Wait until a task is deferred, and the scheduler knows that its worker is free."""
         wait_until(f"{task_id} is deferred", lambda: self.states().get(task_id) == "deferred")
         self.wait_until_noted(task_id)
 
     def wait_until_noted(self, *task_ids: str) -> None:
-        """Wait until the scheduler has read that the worker is done with tasks that wait elsewhere.
+        """Wait until the scheduler knows that the workers of deferred or rescheduled tasks are done.
 
-        Airflow 3.3.2 fails a task that comes back before that. On two cores its scheduler may take seconds.
+        Airflow 3.3.2 fails a task that resumes before that. On two cores its scheduler may take seconds.
         """
         for task_id in task_ids:
             wait_until(
@@ -178,7 +179,7 @@ class Stage:
         return self.begin(dag_id, **conf).wait()
 
     def rollback_log(self, dag_id: str, *runs: Run) -> list[dict[str, Any]]:
-        """Events of a DAG's rollback log, made by these runs or by any; none while Airflow knows no such asset."""
+        """Return events of a DAG's rollback log by these runs, or by all; none without the asset."""
         name = rollback_log(dag_id).name
         assets = self.airflow.get("/assets", name_pattern=name)["assets"]
         ids = [asset["id"] for asset in assets if asset["name"] == name]
@@ -188,13 +189,13 @@ class Stage:
 
 
 def keys_of_receipt(receipt: dict[str, Any]) -> str:
-    """The key that a receipt holds."""
+    """Return the message key of a receipt."""
     fields = ("process_query_key", "task_id", "open_ding_id")
     return next(str(receipt[field]) for field in fields if receipt.get(field))
 
 
 def classes(report: dict[str, Any]) -> dict[str, set[str]]:
-    """Keys by class, of a report that names each key exactly once and counts what it names."""
+    """Return the keys of a report by outcome; each key must be listed and counted once."""
     by_class = {name: set(report[name]) for name in CLASSES}
     for name, keys in by_class.items():
         assert report["counts"][name] == len(keys)
@@ -205,7 +206,7 @@ def classes(report: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def codes(report: dict[str, Any], name: str) -> dict[str, str]:
-    """DingTalk's code, or ours, for each key of a class; each has a message and a next step."""
+    """Return the code of each key of an outcome; each must have a message and a next step."""
     for reason in report[name].values():
         assert set(reason) == {"code", "message", "next_step"}
         assert all(reason.values())

@@ -1,4 +1,4 @@
-"""Everything that Airflow wrote: each row of its database, each log, each metric."""
+"""Everything that Airflow wrote: database rows, logs and metrics."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-#: What Airflow encrypted, triggers' arguments among it.
+#: Text that Airflow encrypted, e.g. the arguments of triggers.
 ENCRYPTED = re.compile(r"gAAAA[\w-]{60,}=*")
 
 
 def rows(home: Path) -> Iterator[tuple[str, str]]:
-    """Every row as text, by table: XComs, rendered fields, triggers, log events and all else, decrypted."""
+    """List every database row as decrypted text, with its table."""
     fernet = Fernet(_fernet_key(home))
     with closing(sqlite3.connect(f"file:{home}/airflow.db?mode=ro", uri=True)) as database:
         for name in tables(database):
             for row in database.execute(f'SELECT * FROM "{name}"'):
-                # Not the text of a tuple: that would quote what is quoted once more.
+                # Not str(tuple), which would quote quoted values again.
                 text = "\n".join(_text(value) for value in row)
                 yield name, text + "".join(fernet.decrypt(found).decode() for found in ENCRYPTED.findall(text))
 
 
 def tables(database: sqlite3.Connection) -> list[str]:
-    """Their names."""
+    """List the names of all tables."""
     return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
 def logs(home: Path) -> Iterator[tuple[str, str]]:
-    """Every log, of tasks and of Airflow's own processes."""
+    """List every log of tasks and of Airflow's processes."""
     for file in home.rglob("*.log"):
         yield str(file.relative_to(home)), file.read_text(errors="replace")
 

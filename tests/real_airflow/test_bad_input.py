@@ -1,4 +1,4 @@
-"""Input of no use: the task fails at once, says which argument it is, and nothing is sent."""
+"""Invalid input: the task fails at once and names the argument, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.real_airflow.stage import Run, Stage
 
-#: What the log of each task must say.
+#: Text that the log of each task must contain.
 SAYS = {
     "key_is_none": "process_query_keys[1]: must be text, not NoneType",
     "keys_are_a_word": "process_query_keys: is a string that is not JSON",

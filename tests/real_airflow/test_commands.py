@@ -1,4 +1,4 @@
-"""``rollback --run`` and ``--since`` against a real Airflow: what failed and mapped sends left in its XComs."""
+"""``rollback --run`` and ``--since`` in a real Airflow, for failed and mapped sends."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.real_airflow.stage import VERSION, Run, Stage, keys_of_receipt
 from tests.real_airflow.vault import SECRET
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
-#: Airflow 3.1 knows no commands of providers.
+#: Airflow 3.1 has no commands of providers, so tests use ``python -m`` there.
 AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"] if VERSION >= (3, 2) else MODULE
 
 
 class Shell:
-    """The shell of whoever is on call: a connection to DingTalk, the address of Airflow, no database."""
+    """Shell of an on-call engineer: a connection to DingTalk, the URL of Airflow, no database."""
 
     def __init__(self, stage: Stage, home: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -34,7 +34,7 @@ class Shell:
         self._dingtalk = stage.dingtalk
 
     def run(self, *arguments: str, program: list[str] = MODULE) -> tuple[int, Any]:
-        """Run a command; its exit status, and what it answered a machine."""
+        """Run a command and return its exit status and its JSON output."""
         done = subprocess.run(
             [*program, *arguments, "--json"],
             env=self._env,
@@ -61,7 +61,7 @@ def keys_sent(run: Run, task_id: str, *indexes: int) -> set[str]:
 
 def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(stage: Stage, shell: Shell):
     stage.dingtalk.empty()
-    # The run's own rollback finds DingTalk in trouble, and whoever is on call does it later.
+    # The run's own rollback fails because of DingTalk, so the on-call engineer repeats it later.
     refusal = {"type": "status", "status": 500, "code": "system.error"}
     stage.dingtalk.server.faults(
         {"match": "groupMessages/recall", "action": refusal}, {"match": "groupMessages/query", "action": refusal}
@@ -78,7 +78,7 @@ def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(stage: Stage,
     assert {keys_of_receipt(receipt) for receipt in plan["receipts"]} == keys
     assert stage.dingtalk.gone([*keys]) == set()
 
-    # send_to_people was recalled in the run: its reports say so, and nothing is asked again.
+    # send_to_people was recalled in the run; its reports say so, so no call is repeated.
     before = stage.dingtalk.calls()
     status, report = shell.run("rollback", "--run", run.dag_id, run.run_id, "--yes", program=AIRFLOW)
     assert status == 0
@@ -101,7 +101,7 @@ def test_a_send_that_stopped_half_way_and_the_window_since(stage: Stage, shell: 
     status, report = shell.run("rollback", *arguments, "--yes")
     assert status == 0
     assert set(report["recalled"]) == keys
-    # Nothing of before that moment, and nothing twice.
+    # Only messages since that time, and none twice.
     assert stage.dingtalk.gone([*keys]) == keys
 
 

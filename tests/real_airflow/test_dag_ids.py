@@ -1,4 +1,4 @@
-"""Any DAG id and task id that Airflow takes: the file is read, the rollback works, the log has its event."""
+"""Unusual DAG ids and task ids: the file is parsed, the rollback works, and the log has its event."""
 
 from __future__ import annotations
 

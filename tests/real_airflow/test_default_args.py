@@ -1,4 +1,4 @@
-"""A DAG with hostile default_args: everything is taken back at once, by the right app, and one alert is sent."""
+"""A DAG with hostile default_args: all messages are recalled by the right app, with one alert."""
 
 from __future__ import annotations
 

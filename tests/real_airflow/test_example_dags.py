@@ -14,7 +14,7 @@ CANTEEN = "dingtalk_canteen_receipts"
 
 @pytest.fixture(scope="module")
 def runs(stage: Stage) -> dict[str, Run]:
-    """All of them but the rollback, side by side."""
+    """Runs of all example DAGs except the rollback, in parallel."""
     stage.dingtalk.empty()
     noon = stage.dingtalk.plant("oto", 3, age_seconds=7 * 3600, text="The canteen is open.")
     receipts = [{"kind": "oto", "robot_code": "dingsandbox", "process_query_key": key} for key in noon]
@@ -119,7 +119,7 @@ def test_a_failed_check_takes_back_messages_of_every_kind_and_fails_the_run(stag
         "ding": 1,
     }
     assert report["api_calls"] == {"recall": 9, "token": 1, "total": 10}
-    # Five tasks sent and one recalled, each in a process of its own.
+    # Five tasks sent and one recalled, each in its own process.
     assert stage.dingtalk.calls()[TOKEN_API] == 6
 
 

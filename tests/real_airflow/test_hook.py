@@ -17,7 +17,7 @@ def run(stage: Stage) -> Run:
 
 
 def recalled(done: dict, stage: Stage) -> bool:
-    """Whether report and truth say that all that a task sent is gone."""
+    """Return True if report and sandbox agree that all messages of a task are recalled."""
     keys = [keys_of_receipt(receipt) for receipt in done["receipts"]]
     return classes(done["report"])["recalled"] == set(keys) == stage.dingtalk.gone(keys) and bool(keys)
 

@@ -1,4 +1,4 @@
-"""What a task sends without an operator of its own is registered with the task, and taken back with its block."""
+"""Sends without an operator: they are registered with their task and rolled back with its block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
 from tests.real_airflow.stage import VERSION, Run, Stage, classes
 
-#: Texts by the task that sends them, and how many messages each of them is.
+#: Texts by the task that sends them, with their number of messages.
 SENT = {
     "sync": {"sync": 1},
     "asynchronous": {"asynchronous": 2},

@@ -1,4 +1,4 @@
-"""The incident DAG over REST: form, dry run, approval, recall, a word to a group."""
+"""The incident DAG by REST: form, dry run, approval, recall, message to a group."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GROUP = {"kind": "group", "open_conversation_id": "cidgroup1"}
 
 
 def begin(stage: Stage, **form: Any) -> Run:
-    """Send the form off. Airflow adds what is left empty."""
+    """Submit the form; Airflow adds the defaults of empty fields."""
     return Run(stage.stack, DAG, stage.airflow.trigger(DAG, {"reason": WHY, **form}))
 
 
 def asked(run: Run) -> dict[str, Any]:
-    """What Airflow asks of whoever may approve, once it does."""
+    """Wait for the approval request and return it."""
     _wait_for_the_question(run)
     return run.airflow.get(_hitl(run))
 
@@ -37,7 +37,7 @@ def answer(run: Run, option: str) -> Run:
 def _wait_for_the_question(run: Run) -> None:
     under_way = (None, "scheduled", "queued", "running")
     wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way)
-    # Before 3.3 a question waits in the triggerer.
+    # Before 3.3 an approval waits in the triggerer.
     assert run.states()["approve"] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
 
 
@@ -46,24 +46,24 @@ def _hitl(run: Run) -> str:
 
 
 def numbers(body: str) -> dict[str, int]:
-    """The table that is shown to whoever approves."""
+    """Return the table of the approval request as numbers by kind."""
     rows = re.findall(r"^\| \**([^|*]+?)\** \| \**(\d+)\** \|$", body, re.MULTILINE)
     return {name: int(number) for name, number in rows}
 
 
 def keys_sent(run: Run) -> set[str]:
-    """Keys of all that a run of the sends got."""
+    """Return the keys of all messages of a run of the sends."""
     mapped = [run.xcom("send", map_index=index) or [] for index in range(3)]
     return {keys_of_receipt(receipt) for some in [*mapped, run.xcom("send_to_people")] for receipt in some}
 
 
 def texts_in(stage: Stage, group: str) -> list[str]:
-    """What people read in a group that no test planted."""
+    """Return the texts in a group, without those that tests created."""
     messages = stage.dingtalk.messages().values()
     return [m["text"] for m in messages if m["open_conversation_id"] == group and m["recalled_at"] is None]
 
 
-# A run of which half the sends failed, and one beside it that must be left alone.
+# A run in which half of the sends failed, and another run that must not change.
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
     assert len(texts_in(stage, "cidgroup2")) == 1
 
 
-# Keys that somebody pasted.
+# Keys that the user pasted into the form.
 
 
 def test_they_are_taken_back_without_the_blanks_around_them(stage: Stage):
@@ -151,7 +151,7 @@ def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(stage: Sta
     answer(foreign, "Approve")
     assert ours.wait().state == "success"
     assert stage.dingtalk.gone(notices) == set(notices)
-    # The app of the connection may not use another app's robot: told as it is.
+    # The app of the connection may not use another app's robot, and the error says so.
     assert foreign.wait().state == "failed"
     assert stage.dingtalk.gone(others) == set()
     assert set(codes(foreign.report("recall"), "failed")) == set(others)
@@ -195,7 +195,7 @@ def test_group_messages_without_their_group_are_refused(stage: Stage):
     assert "open_conversation_id" in run.log("dry_run")
 
 
-# Forms that name nothing, or what nothing was sent by.
+# Forms without messages, or with runs that sent none.
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ def test_a_recall_that_is_cut_off_leaves_an_exact_report(stage: Stage):
     stage.dingtalk.empty()
     keys = stage.dingtalk.plant("group", KEYS)
     begun = list(range(ANSWERED + 1, KEYS))
-    # Three calls are answered. Of the others, some hang before they take effect, some after.
+    # Three calls are answered. The others hang, some before their effect, some after it.
     hang = {"type": "delay", "seconds": 60}
     stage.dingtalk.server.faults(
         {"match": RECALL_API["group"], "nth": begun[:5], "when": "before", "action": hang},
@@ -29,7 +29,7 @@ def test_a_recall_that_is_cut_off_leaves_an_exact_report(stage: Stage):
     assert set().union(*by_class.values()) == set(keys)
     calls = stage.dingtalk.recall_calls()["group"]
     assert ANSWERED < calls < KEYS / BATCH, "it stops: some calls were under way, and some never began"
-    # What was answered is recalled, what was under way is in doubt, what had not begun is there as before.
+    # Answered calls are recalled, calls in flight are in doubt, calls not begun changed nothing.
     gone = stage.dingtalk.gone(keys)
     assert len(by_class["recalled"]) == ANSWERED * BATCH
     assert by_class["recalled"] <= gone
@@ -37,7 +37,7 @@ def test_a_recall_that_is_cut_off_leaves_an_exact_report(stage: Stage):
     assert set(codes(report, "unknown").values()) == {"no_answer"}
     assert set(codes(report, "failed").values()) == {"not_attempted"}
     assert not by_class["failed"] & gone
-    # The doubt is well-founded: some of those under way took effect, some did not.
+    # Of the calls in flight some took effect and some did not.
     assert by_class["unknown"] & gone
     assert by_class["unknown"] - gone
     assert report["api_calls"]["recall"] == calls

@@ -17,7 +17,7 @@ def keys_sent(run: Run) -> set[str]:
 
 @pytest.fixture(scope="module")
 def runs(stage: Stage) -> tuple[Run, Run]:
-    """A run in which all is well, and one with a group that nobody knows."""
+    """A successful run, and one with an unknown group."""
     stage.dingtalk.empty()
     good = stage.begin("real_mapped_sends")
     bad = stage.begin("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])

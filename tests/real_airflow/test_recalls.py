@@ -9,7 +9,7 @@ from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes
 KINDS = ("group", "oto", "private_chat", "work_notification")
 ROBOT_KINDS = ("group", "oto", "private_chat")
 NO_SUCH_KEY = "invalid.processQueryKey"
-#: DingTalk's reason for a message that it does not let us recall, by kind, as a fault gives it.
+#: DingTalk's error code of a message that cannot be recalled, by kind, as a fault returns it.
 REFUSED = {"group": NO_SUCH_KEY, "oto": "not.allowed.robotCode", "private_chat": NO_SUCH_KEY}
 
 
@@ -30,14 +30,14 @@ def test_messages_are_recalled_by_their_keys(stage: Stage):
 
 
 class Mixture:
-    """Messages of which some can be recalled and some cannot, and what two DAGs made of them."""
+    """Messages that can and cannot be recalled, and the results of two DAGs."""
 
     def __init__(self, stage: Stage) -> None:
         self.good = {kind: stage.dingtalk.plant(kind, 22) for kind in ROBOT_KINDS}
         self.good["work_notification"] = stage.dingtalk.plant("work_notification")
         # By a fault: DingTalk names them in failedResult.
         self.refused = {kind: stage.dingtalk.plant(kind, 3) for kind in ROBOT_KINDS}
-        # By nature: a key of nobody's refuses its whole batch, a message of another app has a wrong agent.
+        # Without a fault: an unknown key has its whole batch refused, another app's message has a wrong agent.
         self.unknown = {kind: [f"nobody-knows-{kind}"] for kind in ROBOT_KINDS}
         foreign = stage.dingtalk.plant("work_notification", agent_id=2000)
         self.unknown["work_notification"] = [*foreign, "123456789"]

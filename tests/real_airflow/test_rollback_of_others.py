@@ -1,4 +1,4 @@
-"""Rollbacks of what other runs sent: by run, by time, with guards; and sweeps of what timed out."""
+"""Rollbacks of other runs: by run, by time, with guards; and sweeps of runs that timed out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sent(stage: Stage, text: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def good(stage: Stage) -> dict[str, Run]:
-    """Two runs of a DAG in which all is well, and a moment between the two."""
+    """Two successful runs of a DAG, and a time between them."""
     stage.dingtalk.empty()
     first = stage.play("real_rollback", label="first")
     between = pendulum.now("UTC")
@@ -52,7 +52,7 @@ def test_some_tasks_of_a_run_are_taken_back_then_what_a_dag_sent_since_a_moment(
     window = stage.play(OTHERS, dag="real_rollback", since=good["between"].isoformat())
     everything = sent(stage, "second") | sent(stage, "second, not of the block")
     assert stage.dingtalk.gone() == everything
-    # What was taken back already is not asked for again.
+    # Messages that were recalled before are not recalled again.
     assert classes(window.report("undo"))["recalled"] == everything - gone
     again = stage.play(OTHERS, dag="real_rollback", since=good["between"].isoformat())
     assert again.report("undo")["counts"]["total"] == 0

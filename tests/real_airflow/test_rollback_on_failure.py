@@ -1,4 +1,4 @@
-"""The one line under Airflow's traps: exactly the wrong messages are gone, and the run is as it should be."""
+"""``rollback_on_failure`` in Airflow's special cases: exactly the wrong messages are recalled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.real_airflow.stage import Run, Stage, classes, wait_until
 
 SEND_API = "robot/groupMessages/send"
 NOWHERE = ["cidgroup1", "cidnowhere", "cidgroup3"]
-#: Runs of one DAG that end by themselves, by label: what to send where, and how the work ends.
+#: Configurations of runs that end by themselves, by label: targets of the sends, and the end of the work.
 CONF = {
     "all well": {},
     "work failed": {"work": "fail"},
@@ -24,17 +24,17 @@ CONF = {
 
 
 def sent(stage: Stage, label: str) -> set[str]:
-    """Keys of what a run's block sent."""
+    """Return the keys of the messages of a run's block."""
     return {key for key, message in stage.dingtalk.messages().items() if message["text"] == label}
 
 
 def other(stage: Stage, label: str) -> set[str]:
-    """Keys of what it sent outside of the block."""
+    """Return the keys of the messages that the run sent outside of the block."""
     return sent(stage, f"{label}, not of the block")
 
 
 def shape(run: Run) -> dict[str, str | None]:
-    """States of the tasks that say something."""
+    """Return the states of the relevant tasks."""
     plain = ("bystander", "more.targets", "targets")
     return {task: state for task, state in run.states().items() if task not in plain}
 
@@ -44,7 +44,7 @@ MAPPED = {f"more.send[{index}]": "success" for index in range(3)}
 
 @pytest.fixture(scope="module")
 def runs(stage: Stage) -> dict[str, Run]:
-    """All of them side by side."""
+    """All runs, in parallel."""
     stage.dingtalk.empty()
     begun = {label: stage.begin("real_rollback", label=label, **conf) for label, conf in CONF.items()}
     return {label: run.wait() for label, run in begun.items()}
@@ -64,7 +64,7 @@ def test_when_all_is_well_nothing_happens(runs: dict[str, Run], stage: Stage):
     ("label", "states", "numbers"),
     [
         ("work failed", {"send": "success", **MAPPED, "work": "failed"}, {6}),
-        # Three and one, or two: its sends are under way side by side.
+        # Three and one, or two, because its sends are in flight at the same time.
         ("send failed", {"send": "failed", **MAPPED, "work": "upstream_failed"}, {4, 5}),
         (
             "mapped failed",
@@ -141,14 +141,14 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: St
 
 
 def hold(stage: Stage, nth: list[int], seconds: float) -> None:
-    """Let some sends wait before DingTalk carries them out."""
+    """Delay some sends before their effect."""
     stage.dingtalk.server.faults(
         {"match": SEND_API, "nth": nth, "when": "before", "action": {"type": "delay", "seconds": seconds}}
     )
 
 
 def mark_failed(run: Run) -> None:
-    """As a user does it."""
+    """Mark a run as failed, as a user does."""
     run.airflow.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
 
 

@@ -1,4 +1,4 @@
-"""After all other scenarios: nothing that Airflow wrote, at DEBUG, holds a secret or eight characters of one."""
+"""Secret scan after all scenarios: nothing that Airflow wrote has eight characters of a secret."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.real_airflow.vault import SECRET
 
 #: The task of ``real_hook`` that logs secrets.
 INDISCREET = "indiscreet"
-#: Tables in which the sweep must have found something, or it looked in the wrong place.
+#: Tables that must not be empty, to prove that the scan reads the right database.
 MUST_HOLD = {"xcom", "rendered_task_instance_fields", "task_instance", "serialized_dag", "task_state_store"}
-#: Parts of names of logs that it must have seen.
+#: Parts of names of logs that the scan must have read.
 KINDS = ("dag_id=", "attempt=2", ".trigger.", "dag_processor", "scheduler.log", "api-server.log", "triggerer.log")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What there is to look through.
+    """Texts to scan.
 
-    :param waiting: The database's rows while a sensor waited in the triggerer.
+    :param waiting: Rows of the database while a sensor waited in the triggerer.
     """
 
     run: Run
@@ -40,7 +40,7 @@ class Written:
 
 @pytest.fixture(scope="module")
 def written(stage: Stage) -> Written:
-    """Something to find, if nothing ran before: what fails, is tried again, waits and tells somebody."""
+    """Run tasks that fail, retry, wait and notify, so there are texts to scan."""
     stage.dingtalk.empty()
     stage.play("real_hook")
     (awaited,) = stage.dingtalk.plant("group")
@@ -53,17 +53,17 @@ def written(stage: Stage) -> Written:
 
 @pytest.fixture(scope="module")
 def wanted(written: Written, stage: Stage) -> Mapping[str, str]:
-    """Eight characters in a row of every form of every secret that there ever was."""
+    """Every eight consecutive characters of every encoding of every secret."""
     secrets = stage.dingtalk.server.world.secrets()
     assert len(secrets) > 4, "tokens are among them"
     return windows(secrets)
 
 
 def told(name: str, text: str) -> str:
-    """A log without what is known to be there.
+    """Return a log without known leaks.
 
-    Airflow 3.3.2 repeats what tasks log on the standard output of its LocalExecutor, and masks nothing there, not
-    even a connection's password. One task logs secrets on purpose; all others stand the test.
+    Airflow 3.3.2 repeats task logs on the standard output of its LocalExecutor and masks nothing there, not even a
+    connection's password. One task logs secrets on purpose, so its lines are left out.
     """
     if "/" in name:
         return text
@@ -120,12 +120,12 @@ def test_no_xcom_that_the_api_shows_holds_a_secret(wanted: Mapping[str, str], wr
     assert leaks(shown, wanted) == []
 
 
-# ── a sweep that finds nothing must be able to find something ────────────────────────────────────────
+# ── planted leaks prove that the scan finds them ─────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
 def copy(written: Written, stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Airflow wrote, to spoil."""
+    """Copy of what Airflow wrote, for planted leaks."""
     home = tmp_path_factory.mktemp("home")
     shutil.copy(stack.home / "airflow.cfg", home)
     with (
@@ -148,7 +148,7 @@ def test_a_leak_planted_in_any_table_is_found(form: str, copy: Path):
 
 
 def plant(database: sqlite3.Connection, table: str, text: str, number: int) -> bool:
-    """Put a text into all columns of a new row that take one; whether any does."""
+    """Insert a row with a text in all text columns; return True if there are any."""
     kinds = [kind for _, _, kind, *_ in database.execute(f'PRAGMA table_info("{table}")')]
     takes_text = [kind == "" or any(word in kind for word in ("CHAR", "TEXT", "JSON", "BLOB")) for kind in kinds]
     values = [text if takes else number for takes in takes_text]

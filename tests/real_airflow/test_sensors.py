@@ -1,4 +1,4 @@
-"""The sensors: three ways of waiting, one result."""
+"""Sensors in three modes with one result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.real_airflow.stage import Run, Stage, wait_until
 
 MODES = ("poke", "reschedule", "deferred")
 PRIVATE_QUERY = "robot/privateChatMessages/query"
-#: What a task looks like while it waits.
+#: State of a waiting task by mode.
 WAITING = {"poke": "running", "reschedule": "up_for_reschedule", "deferred": "deferred"}
 
 
 class Waiting:
-    """A run in which sensors waited for what happened then, and what they looked like before."""
+    """Run with waiting sensors, and their states before the events."""
 
     def __init__(self, stage: Stage) -> None:
         dingtalk = stage.dingtalk
@@ -122,7 +122,7 @@ def test_work_notifications_can_be_waited_for(waiting: Waiting, mode: str):
 def test_a_wait_says_at_first_what_it_may_cost_and_at_last_what_it_did(waiting: Waiting, mode: str):
     log = waiting.run.log(f"crowd_{mode}")
     assert "The wait used" in log
-    # A rescheduled task begins a log of its own for each look.
+    # A rescheduled task begins a new log for each poll.
     assert "looks × (1 messages + 0 further pages of readers)" in log or mode == "reschedule"
 
 

@@ -1,4 +1,4 @@
-"""What cannot be seen is an error and never success; what can be seen is found, whoever sent it and however."""
+"""Rollbacks of messages that cannot be listed fail; all messages that can be listed are found."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def sent(stage: Stage, text: str) -> set[str]:
 
 
 def in_shanghai(moment: pendulum.DateTime) -> str:
-    """As a person writes it, who leaves the zone out."""
+    """Return a time in Shanghai without its zone."""
     return moment.in_timezone("Asia/Shanghai").strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 @pytest.fixture(scope="module")
 def plain(stage: Stage) -> dict[str, pendulum.DateTime]:
-    """Two runs of a DAG without a rollback, and moments around them."""
+    """Two runs of a DAG without a rollback, and times around them."""
     stage.dingtalk.empty()
     first = stage.play(PLAIN, text="first")
     between = pendulum.now("UTC")

@@ -122,7 +122,7 @@ def test_a_dead_component_is_told_with_its_last_words(tmp_path):
 
 
 def test_a_killed_parent_leaves_nothing(tmp_path):
-    """Nobody is there to clean up after SIGKILL but the warden."""
+    """After SIGKILL of the parent only the watchdog can clean up."""
     command = [sys.executable, "-c", PARENT, STUBBORN, str(tmp_path / "log")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout

@@ -19,7 +19,7 @@ TRIGGER = "airflow_provider_dingtalk.triggers.DingTalkReadEventTrigger"
 
 
 class Watching:
-    """The watchers at work: what was read, and by whom they were told."""
+    """Watchers at work: messages that were read, and the runs they started."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage

@@ -1,4 +1,4 @@
-"""A DingTalk whose secrets are like no other text, so that a sweep finds eight characters of any."""
+"""Sandbox with unique secrets, so a secret scan finds eight characters of any of them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from tests.faults.stage import CanaryWorld, canary, furnished_with
 
 _chance = SystemRandom()
-#: The app's own, the suite's and its ticket, and one that is wrong.
+#: Secret of the app, secret and ticket of the third-party app, and a wrong secret.
 SECRET, SUITE, TICKET, MISTYPED = (canary(_chance) for _ in range(4))
 
 
 class Vault(CanaryWorld):
-    """The usual company with other secrets. It remembers every token that it ever gave."""
+    """Default organisation with other secrets; it records every token that it issued."""
 
     def __init__(self, behaviour: Behaviour) -> None:
-        #: Tokens given before the last reset.
+        #: Tokens issued before the last reset.
         self.before: list[str] = []
         super().__init__(furnished_with(SECRET, SUITE, TICKET), start_behaviour=behaviour)
 
     def reset(self) -> None:
-        """Back to the beginning, but for what was given out."""
+        """Reset the sandbox, but keep the issued tokens."""
         self.before += getattr(self, "given", [])
         super().reset()
 
     def secrets(self) -> set[str]:
-        """All that nobody may ever read."""
+        """Return all secrets, which must not be in any text."""
         return {SECRET, SUITE, TICKET, MISTYPED, *self.before, *self.given}

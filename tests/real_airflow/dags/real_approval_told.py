@@ -1,4 +1,4 @@
-"""Who may approve is told so, on DingTalk."""
+"""DAG that tells the approvers on DingTalk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each task gets something of no use. Nothing may be sent, nothing tried again."""
+"""DAG whose tasks get invalid input; nothing may be sent or retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A DAG whose ids are Chinese, and a neighbour of it in the same file."""
+"""DAG with Chinese ids, and a second DAG in the same file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with DAG("每日营收", schedule=None, params={"work": "succeed", "text": "营�
         if params["work"] == "fail":
             raise AirflowFailException("数字不对。")
 
-    # Also a name that ends like an instance of a mapped task, by a digit that is none in ASCII.
+    # The name ends like an instance of a mapped task, with a digit that is not ASCII.
     outside = DingTalkSendGroupMessageOperator(
         task_id="块外_²", open_conversation_id="cidgroup3", text="{{ params.text }}，块外"
     )

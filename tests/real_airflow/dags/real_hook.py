@@ -1,4 +1,4 @@
-"""The hook in tasks of one's own, sync and async; the connection as a URI; nothing to recall."""
+"""The hook in sync and async tasks; a connection as a URI; nothing to recall."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def real_hook():
 
     @task
     def indiscreet() -> None:
-        """Somebody logs what should not be logged."""
+        """Log secrets, as a careless user may."""
         hook = DingTalkHook()
         connection = hook.get_connection(hook.dingtalk_conn_id)
-        # While the token lives, DingTalk gives the same again.
+        # DingTalk returns the same token until it expires.
         hook.test_connection()
         token = hook.call(GetAccessToken(app_key=connection.login, app_secret=connection.password))
         log.info("The secret is %s, the token is %s.", connection.password, token.access_token)

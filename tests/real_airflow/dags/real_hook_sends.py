@@ -1,4 +1,4 @@
-"""Everything that can send without an operator of its own, in a block whose last task fails."""
+"""All ways to send without an operator, in a block whose last task fails."""
 
 from __future__ import annotations
 

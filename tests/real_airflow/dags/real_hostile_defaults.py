@@ -1,4 +1,4 @@
-"""A DAG whose default_args would make a rollback wait, die, lie or use another app if it followed them."""
+"""DAG whose default_args would break a rollback that used them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 
 def veto(*_) -> None:
-    """A check of a team's own, which fails for what it does not know."""
+    """Check of a team that fails for unknown tasks."""
     raise ValueError("vetoed")
 
 
@@ -39,7 +39,7 @@ HOSTILE = {
     "outlets": [Asset("real_hostile_table")],
     "dry_run": True,
 }
-#: What the work of the DAG sets right for itself, as each of its tasks must.
+#: Arguments that the DAG's own task overrides, as each of its tasks must.
 FIT = {
     "pool": "default_pool",
     "execution_timeout": timedelta(minutes=1),

@@ -1,4 +1,4 @@
-"""Half of a mapped send goes wrong, and nobody takes the other half back."""
+"""DAG without a rollback, in which half of a mapped send fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends, waits for somebody, and sends again."""
+"""DAG that sends, waits for an approval, and sends again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same with ``fail_on=set()``: the report is all that one wants. Templates give lists here."""
+"""The same with ``fail_on=set()``, for users who only want the report; templates render lists."""
 
 from __future__ import annotations
 

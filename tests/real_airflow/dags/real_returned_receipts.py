@@ -1,4 +1,4 @@
-"""Receipts that tasks of a block return, as an older version or a program of one's own leaves them."""
+"""Receipts that tasks of a block return, as older versions and other programs do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def real_returned_receipts():
 
     @task
     def stranger() -> dict:
-        """Looks like a receipt and is none."""
+        """Return a dictionary that only looks like a receipt."""
         return {**receipt("bad\nkey"), "receipts": 3}
 
     @task

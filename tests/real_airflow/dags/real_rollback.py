@@ -35,7 +35,7 @@ def real_rollback():
                 raise AirflowFailException("The numbers are wrong.")
             case "fail once" if ti.try_number == 1:
                 raise ValueError("The database is away for a moment.")
-            # Each clear of a task raises what it may try.
+            # Each clear of a task raises its max_tries.
             case "fail until cleared" if ti.max_tries == 1:
                 raise AirflowFailException("The numbers are wrong, for now.")
             case "killed":

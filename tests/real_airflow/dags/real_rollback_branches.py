@@ -29,7 +29,7 @@ def real_rollback_branches():
 
     @task
     def after() -> None:
-        """Is not chosen."""
+        """Do nothing; the branch does not choose it."""
 
     with rollback_on_failure():
         send = DingTalkSendGroupMessageOperator(task_id="send", open_conversation_id="cidgroup1", text="first")

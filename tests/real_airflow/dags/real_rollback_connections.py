@@ -26,7 +26,7 @@ def real_rollback_connections():
         @task
         def check(params: dict, ti=None) -> None:
             if params["lost"]:
-                # As of a connection that was deleted after it had sent this message.
+                # A receipt of a connection that was deleted after the send.
                 receipt = {
                     "version": 2,
                     "kind": "group",

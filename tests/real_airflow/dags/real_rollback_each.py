@@ -1,4 +1,4 @@
-"""A block in a mapped task group: each instance takes back its own."""
+"""A block in a mapped task group; each instance recalls its own messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block in a DAG that fails fast: a send and some work are under way when other work fails."""
+"""A block in a fail-fast DAG; a send and some work are running when other work fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def real_rollback_fail_fast():
 
     @task
     def never() -> None:
-        """Is skipped."""
+        """Do nothing; Airflow skips it."""
 
     with rollback_on_failure():
         sent = DingTalkSendGroupMessageOperator(task_id="sent", open_conversation_id="cidgroup1", text="sent")

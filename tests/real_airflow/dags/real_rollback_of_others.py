@@ -1,4 +1,4 @@
-"""Take back what runs of another DAG sent: of one run, or since some moment."""
+"""Rollback of another DAG: of one run, or since a given time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that times out: Airflow skips what it has not begun, the rollback too. A sweep finds it."""
+"""A run that times out. Airflow skips tasks that have not begun, also the rollback, so a sweep recalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What writes most: tasks that fail, are tried again, wait in the triggerer, tell somebody; a suite."""
+"""Tasks that write most texts: they fail, retry, wait in the triggerer and notify."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ MODES = {
 KEYS = dict.fromkeys(("crowd", "recalled", "unread", "group", "oto", "work", "private_chat"), "")
 
 
-# Airflow 3.3.2 fails a task that comes back before its scheduler has read how the look before ended: hence the
-# long interval above, and the retry. A sensor that times out is never tried again.
+# Airflow 3.3.2 fails a task that resumes before its scheduler has read the end of the poll before, so the interval
+# above is long and there is a retry. A sensor that times out is never retried.
 ARGS = {"poke_interval": 1, "timeout": 60, "retries": 1, "retry_delay": timedelta(seconds=0)}
 
 

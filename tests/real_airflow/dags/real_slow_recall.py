@@ -1,4 +1,4 @@
-"""A recall that takes longer than its task may."""
+"""A recall that exceeds the timeout of its task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs when messages are read: known ones, named in all shapes, and those that another DAG will send."""
+"""DAG that runs when messages are read: known ones, and those that another DAG will send."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "max_api_calls": 500,
         "dingtalk_conn_id": "dingtalk_by_uri",
     },
-    # A receipt names its connection; nothing is asked by that of the watcher.
+    # A receipt names its connection, so the connection of the watcher is not used.
     "connection": {
         "receipts": [{**receipt("connection"), "version": 2, "conn_id": "dingtalk_by_uri"}],
         "wanted": READ,
@@ -60,7 +60,7 @@ ASSETS = [
 ]
 
 
-# Watched only while its test runs: others count calls.
+# Paused except in its test, because other tests count calls.
 @dag(schedule=AssetAny(*ASSETS), is_paused_upon_creation=True)
 def real_watched():
     @task
