@@ -6,9 +6,9 @@ import asyncio
 
 
 class VirtualClock:
-    """Time that passes only when somebody sleeps, or when told to.
+    """Clock that advances only by :meth:`sleep` and :meth:`advance`.
 
-    :param start: Seconds since the epoch.
+    :param start: Seconds since the epoch; default 1,780,000,000.
     """
 
     def __init__(self, start: float = 1_780_000_000.0) -> None:

@@ -17,7 +17,7 @@ REAL_AIRFLOW = Path(__file__).parent / "real_airflow"
 HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
-# Connections, variables and settings of whoever runs the tests are nobody's business here.
+# Connections, variables and settings of the user's Airflow must not influence the tests.
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__"))]:
     del os.environ[name]
 
@@ -28,12 +28,12 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in real Airflow comes first: it takes longest."""
+    """Run the tests in real Airflow first, because they take longest."""
     items.sort(key=lambda item: REAL_AIRFLOW not in item.path.parents)
 
 
 class _ByFile(LoadScopeScheduling):
-    """With ``-n 2``: real Airflow in one process, for there is one Airflow; the rest file by file in the other."""
+    """Scheduler for ``-n 2``: tests of the one real Airflow in one process, other files in the second."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")

@@ -1,4 +1,4 @@
-"""The benchmark's own parts: what a figure says, what a table keeps, and the rows that take no time."""
+"""Parts of the benchmark: figures, tables, and rows that take no time."""
 
 from __future__ import annotations
 

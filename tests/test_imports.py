@@ -1,4 +1,4 @@
-"""What imports cost: the dag-processor imports operators for every DAG file it parses."""
+"""Cost of imports: the dag-processor imports operators for every DAG file it parses."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_core_and_the_sandbox_import_no_airflow(package: str) -> None:
 
 
 def top_level_imports(source: Path) -> set[str]:
-    """What a module imports when it is imported itself: not inside functions, nor for type checkers only."""
+    """Return the imports of a module at import time, without those in functions or for type checkers."""
     found: set[str] = set()
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):

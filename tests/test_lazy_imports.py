@@ -17,7 +17,7 @@ import pytest
 
 import airflow_provider_dingtalk
 
-# What Airflow's modules warn of while they are imported is not what is looked for here.
+# Warnings of Airflow's modules at import are not tested here.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 HOME = Path(airflow_provider_dingtalk.__file__).parent
@@ -55,7 +55,7 @@ def _is_module(name: str) -> bool:
 
 
 def names_in(nodes: list[ast.stmt]) -> Iterator[Name]:
-    """All imported names below some statements, at whatever depth; without those of the standard library."""
+    """List all imported names in statements, at any depth, without those of the standard library."""
     for node in (node for top in nodes for node in ast.walk(top)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module is not None, "relative imports are not used here"

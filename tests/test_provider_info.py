@@ -1,4 +1,4 @@
-"""What Airflow learns of the provider: valid, true, and found by Airflow's own commands."""
+"""Provider metadata: valid, true, and found by Airflow's commands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_it_is_plain_json() -> None:
 
 
 def paths(value: Any) -> Iterator[str]:
-    """All dotted paths into this package, wherever they stand."""
+    """Return all dotted paths into this package, at any depth."""
     if isinstance(value, str) and value.startswith("airflow_provider_dingtalk."):
         yield value
     elif isinstance(value, dict | list):
@@ -144,7 +144,7 @@ def test_the_installed_entry_point_gives_it() -> None:
 
 @cache
 def listed(command: str) -> list[dict[str, str]]:
-    """What an ``airflow providers`` command says."""
+    """Return the output of an ``airflow providers`` command."""
     done = subprocess.run(
         [sys.executable, "-m", "airflow", "providers", command, "--output", "json"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""A sandbox shared by these tests and emptied before each; time that passes only when somebody sleeps."""
+"""Fixtures: a shared sandbox, emptied before each test, and a virtual clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(_server: SandboxServer) -> SandboxServer:
-    """A real server on loopback: empty, and throttling nobody unless told to."""
+    """A real server on loopback, empty and without a rate limit by default."""
     _server.world.reset()
     _server.world.behaviour = _server.world.behaviour.changed({"calls_per_second": 0})
     return _server

@@ -1,4 +1,4 @@
-"""Other implementations of the client's seams: a transport that is a function, a raw server, a time line."""
+"""Test doubles of the client's interfaces: a transport from a function, a raw server, a time line."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def api_of(request: httpx.Request) -> str:
 
 
 class Answering(httpx.AsyncBaseTransport):
-    """A transport that answers from a function and remembers what it was asked.
+    """Transport that answers by a function and records the requests.
 
-    Calls for a token are answered with ``tokens``, one after the other, the last one for ever.
+    Calls for a token are answered with ``tokens`` in order; the last one is repeated.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ def answers(*sequence: httpx.Response) -> Callable[[httpx.Request], httpx.Respon
 
 @asynccontextmanager
 async def open_client(hosts: Hosts | str = INTERNATIONAL, **options: Any) -> AsyncIterator[DingTalkClient]:
-    """A client without a pace of its own, closed at the end."""
+    """A client without a rate limit, closed at the end."""
     app: App = options.pop("app", APP)
     options.setdefault("limiter", Limiter(0))
     client = DingTalkClient(app, hosts_at(hosts) if isinstance(hosts, str) else hosts, **options)
@@ -165,7 +165,7 @@ async def raw_server(
 
 
 class TimeLine:
-    """A clock for many who sleep at once: they wake in the order of their times, and no time is lost."""
+    """Clock for several sleeping tasks, which wake in the order of their times."""
 
     def __init__(self, start: float = 1000.0) -> None:
         self._now = start
@@ -195,7 +195,7 @@ class TimeLine:
 
 
 async def _quiet(task: asyncio.Future[Any]) -> bool:
-    """Let everybody go as far as they can without time; says whether the task is done."""
+    """Let all tasks run until they sleep; return True if ``task`` is done."""
     for _ in range(30):
         await asyncio.sleep(0)
     return task.done()

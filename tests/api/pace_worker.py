@@ -1,7 +1,7 @@
-"""A process that calls a sandbox under the shared pace: ``pace_worker URL FOLDER RATE CALLS KEY``.
+"""Process that calls a sandbox under the shared rate limit: ``pace_worker URL FOLDER RATE CALLS KEY``.
 
-``hang`` in place of CALLS: takes one slot after the other and never gives one back. Also
-what tests of the shared pace have in common.
+With ``hang`` instead of CALLS it acquires permits and never releases them. The module also has helpers for tests
+of the shared rate limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ APP = "the app"
 
 
 def limiter(folder: Path, rate: float, clock: Clock | None = None) -> Limiter:
-    """One process's pace of the app."""
+    """Return one process's limiter of the app."""
     return Limiter(rate, clock, folder=folder, app=APP)
 
 

@@ -13,7 +13,7 @@ from tests.sandbox.seed_pages import REPOSITORY
 DOCUMENT = REPOSITORY.parent / "shared" / "research" / "dingtalk_api.md"
 COPY = Path(__file__).with_name("research_codes.txt")
 
-#: What sections 3 to 5 put between backticks in the form of a code and is none: fields, APIs, names of libraries.
+#: Texts between backticks in sections 3 to 5 that look like error codes: fields, APIs, names of libraries.
 NOT_CODES = frozenset(
     ("code", "description", "requestid", "accessdenieddetail", "accessDeniedDetail", "failedResult")
     + ("expireIn", "corpAccessToken", "flowControlledStaffIdList", "msgUuid")
@@ -22,7 +22,7 @@ NOT_CODES = frozenset(
 )
 
 _QUOTED = re.compile(r"`([^`\n]+)`")
-#: ``a.b.c``, ``word``, a family ``a.b.*``, a list of endings ``a.b.c/.d``, or an ending alone ``.d``.
+#: ``a.b.c``, ``a``, a family ``a.b.*``, a list of endings ``a.b.c/.d``, or an ending alone ``.d``.
 _WORD = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)*(?:\.\*)?(?:/\.[A-Za-z]+)*|\.[A-Za-z]+")
 _IN_JSON = re.compile(r'"(?:code|sub_code)":\s*"([^"…]+)"|"status":\s*(\d+)')
 _NUMBER = re.compile(r"(?<![\w.-])(?:-1(?!\w)|\d{5,6})(?!\w)")

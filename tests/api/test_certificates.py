@@ -1,4 +1,4 @@
-"""Which certificates are trusted, in which order, and what is said when there is no connection."""
+"""Trusted certificates, their order, and error texts without a connection."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_systems_store_is_trusted_and_certifis_where_it_is_empty(tmp_path: P
 
 
 async def told(url: str, **options: object) -> NotSentError:
-    """What a call says that has no connection."""
+    """Return the error of a call without a connection."""
     async with open_client(
         hosts_at(url, frozenset({"no-such-name.invalid"})), patience=ONCE, clock=VirtualClock(), **options
     ) as client:

@@ -65,7 +65,7 @@ from tests.api.fakes import (
 from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
-#: Long enough to get a token on a busy machine, too short for what trickles.
+#: Long enough to get a token on a busy machine, too short for a trickling answer.
 SOON = Patience(request_deadline=1.0)
 
 
@@ -162,7 +162,7 @@ async def test_twenty_with_a_dead_token_renew_it_once(sandbox: SandboxServer, en
         await client.authenticate()
         revoke_all(sandbox.world)
         results = await asyncio.gather(*(client.call(endpoint) for _ in range(20)), return_exceptions=True)
-    # Refused for another reason, there being no such message: the token was taken.
+    # Refused because the message does not exist, so the token was accepted.
     assert {getattr(error, "code", None) for error in results} == {
         "invalid.processQueryKey" if endpoint is QUERY else "400002"
     }
@@ -572,7 +572,7 @@ async def test_every_break_before_the_connection_sent_nothing(clock: VirtualCloc
 
 async def test_deadline_cuts_a_body_that_trickles() -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A good answer at last, for those who have no deadline.
+        # A good answer in the end, for requests without a deadline.
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 102\r\n\r\n{")
         for _ in range(100):
             writer.write(b" ")
@@ -796,7 +796,7 @@ async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClo
     began = clock.monotonic()
     async with open_client(transport=Answering(good_answer), clock=clock, limiter=Limiter(20, clock)) as client:
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
-    # The end of the first window begins call by call: somebody else may use the app as well.
+    # The calls at the end of the first window begin one by one, because another client may use the app.
     assert 4.0 <= clock.monotonic() - began < 4.0 * 1.05
 
 
@@ -830,7 +830,7 @@ async def test_no_log_of_any_library_holds_a_token_or_secret(
         logging.getLogger("user").info("failed", exc_info=caught.value)
     assert len(tokens) == 1
     assert "failed: " in loud.text
-    # Nothing stands between us and the socket that would log a request.
+    # No library between the client and the socket logs a request.
     assert {record.name for record in loud.records} <= {"asyncio", "user"}
     for secret in (*tokens, APP.client_secret):
         assert secret not in loud.text

@@ -1,4 +1,4 @@
-"""Which hosts a token may be sent to."""
+"""Hosts to which a token may be sent."""
 
 from __future__ import annotations
 

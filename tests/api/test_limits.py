@@ -1,4 +1,4 @@
-"""The pace, against servers that count in every way that DingTalk might."""
+"""The rate limiter against servers that count calls in all possible ways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ API = "robot/groupMessages/recall"
 
 
 class Server:
-    """Counts each call at some moment between its begin and its end: the caller cannot know when."""
+    """Server that counts each call at a time between its start and its end, unknown to the caller."""
 
     def __init__(self, clock: Clock, rng: random.Random, slowest: float) -> None:
         self.clock, self.rng, self.slowest = clock, rng, slowest
@@ -102,7 +102,7 @@ async def test_pace_costs_no_more_than_the_answers_take() -> None:
 async def test_where_all_trips_are_alike_a_second_passes_where_it_is_counted(
     rate: int, way: float, trip: float
 ) -> None:
-    """Wherever on its way a call is counted, no server counts too many, and little time is lost."""
+    """Check that no server counts too many calls, at whatever time it counts, and little time is lost."""
     line, rng = TimeLine(), random.Random(1)
     limiter, arrivals = Limiter(rate, line), []
 

@@ -1,4 +1,4 @@
-"""What robots and work notifications send, checked before anything is sent."""
+"""Contents of robot messages and work notifications, validated before the send."""
 
 from __future__ import annotations
 

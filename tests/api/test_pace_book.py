@@ -1,4 +1,4 @@
-"""The arithmetic of the pace, and how it gives way to a stranger who uses the same app."""
+"""Arithmetic of the rate limiter, and its reaction to another client of the app."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TWENTY = Rate(20)
 
 
 def full(rate: Rate, now: float = NOW) -> Book:
-    """A book in which all calls that may begin have begun."""
+    """A limiter state in which all allowed calls have begun."""
     book = Book()
     assert [book.begin(rate, now, number + 1) for number in range(rate.slots)] == [0.0] * rate.slots
     return book
@@ -89,7 +89,7 @@ def test_a_hold_has_an_end() -> None:
 
 
 def refused(went_through: int, *, before: int = 0) -> Book:
-    """A book after a refusal, the first one or, with the share that was left ``before``, a later one."""
+    """A limiter state after a throttled call; ``before`` is the share left by an earlier one."""
     calls = [Call(NOW + 0.5) for _ in range(went_through + 1)] + [Call(NOW + 40, 7)]
     book = Book(calls=calls, share=before, cut_at=NOW - 5)
     book.throttled(TWENTY, NOW, 1.0)
@@ -113,7 +113,7 @@ def test_who_was_refused_once_long_ago_leaves_half_once_more() -> None:
 
 
 def begins(book: Book, rate: Rate, now: float, number: int) -> list[float]:
-    """When so many calls begin, if all are asked for at once and each ends at once."""
+    """Return the start times of ``number`` calls that are requested at once and end at once."""
     found = []
     while len(found) < number:
         wait = book.begin(rate, now, 1)
@@ -153,7 +153,7 @@ def test_few_calls_need_not_begin_apart(slots: int) -> None:
 
 
 def freed(trips: list[float], book: Book | None = None) -> float:
-    """Seconds after which a slot is free again once calls took so long, the last one included."""
+    """Return the seconds until a permit is free after calls of these durations."""
     book = book or Book()
     for number, trip in enumerate(trips):
         book.calls.append(Call(NOW - trip + LEASE + 1, number + 1))
@@ -245,11 +245,12 @@ def test_a_book_of_another_boot_does_not_fit(book: Book) -> None:
     assert full(TWO).fits(TWO, NOW)
 
 
-# ── a stranger ───────────────────────────────────────────────────────────────────────────────────────
+# ── another client of the app
+# ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class Contest:
-    """One of ours with many calls, and a stranger who takes half of the rate and never asks us."""
+    """Our client with many calls, and another client that uses half of the rate without our limiter."""
 
     def __init__(self, rate: int, window: str, seed: int) -> None:
         self.rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The file of a pace: trusted only if it is ours alone, begun anew if unreadable, given up with one warning."""
+"""File of the rate limiter: used only if private, recreated if unreadable, left out with one warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 API = QUERY.name
-#: Seconds after which something is believed to hang.
+#: Timeout in seconds.
 LONG = 60
 
 
@@ -33,7 +33,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def keeps_its_own_pace(folder: Path, clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> str:
-    """Whether a limiter works without the folder, and warns once; gives the warning."""
+    """Check that a limiter works without the folder; return its only warning."""
     paced, began = limiter(folder, 2, clock), clock.monotonic()
     await calls(paced, 4)
     async with paced.slot("another"):
@@ -144,7 +144,7 @@ async def test_a_file_that_cannot_be_understood_is_begun_anew(
     only_file(folder).write_bytes(text)
     paced, began = limiter(folder, 2, clock), clock.monotonic()
     await calls(paced, 1)
-    # What was called within the last second is not known.
+    # The calls of the last second are not known.
     assert clock.monotonic() - began == pytest.approx(1)
     assert len(warnings(caplog)) == 1 and "begun anew" in warnings(caplog)[0]
     await calls(limiter(folder, 2, clock), 2)

@@ -92,7 +92,7 @@ async def test_a_bad_tunnel_costs_its_call_only_and_nothing_was_sent(
 ) -> None:
     async with calling(sandbox, authority, Mode.HONEST, mode, mode) as (client, _):
         await client.authenticate()
-        async with asyncio.TaskGroup() as group:  # the honest tunnel serves one of three
+        async with asyncio.TaskGroup() as group:  # the correct tunnel serves one of three
             results = [group.create_task(outcome(client)) for _ in range(3)]
         outcomes = [task.result() for task in results]
         assert outcomes.count("not_sent") == 2, outcomes

@@ -1,4 +1,4 @@
-"""Secrets stay out of every text, whatever goes wrong and whoever answers."""
+"""Secrets stay out of every text, for all errors and all answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.api.fakes import CALLS, OLD_RECALL, RECALL, Answering, api_of, open_c
 from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
-#: With all that a URL has to quote, so that its quoted form is another text.
+#: It has characters that URLs quote, so its quoted form differs.
 TOKEN = "tok/en+5d41402a=&bc4b?%"
 SECRET = "app/secret+2a76b971=&"
 SUITE_SECRET = "suite/secret+9d911017="
@@ -88,7 +88,7 @@ async def failure(
 
 
 def _echo(request: httpx.Request) -> str:
-    """What a careless server prints about a request: its URL, its token, its body."""
+    """Return what a careless server prints about a request: its URL, its token, its body."""
     token = request.headers.get("x-acs-dingtalk-access-token") or request.url.params.get("access_token", "")
     return f"bad call {request.url} with {token}, quoted {quote(token, safe='')}, {quote_plus(token)}"
 

@@ -1,4 +1,4 @@
-"""The pace in a file: one for all processes of a host."""
+"""The rate limiter in a file, shared by all processes of a host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 API = QUERY.name
-#: Seconds after which another process is believed to hang.
+#: Timeout of other processes in seconds.
 LONG = 60
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -132,7 +132,7 @@ async def test_cancelled_calls_give_their_slots_back(folder: Path) -> None:
 
 
 def under_way(folder: Path) -> int:
-    """Calls that the file holds to be under way."""
+    """Return the number of calls in flight in the file."""
     book = decode(only_file(folder).read_bytes(), type=Book)
     return sum(call.number != 0 for call in book.calls)
 

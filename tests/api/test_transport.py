@@ -28,9 +28,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 
 class Heard:
-    """What a server heard.
+    """Requests that a server received.
 
-    :param ports: Those that requests came from.
+    :param ports: Source ports of the requests.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Call:
 
 @asynccontextmanager
 async def server(*answers: bytes, lasting: bool = True) -> AsyncIterator[tuple[Call, Heard]]:
-    """A connection to somebody who gives these answers, one a request.
+    """Connect to a server that gives these answers, one per request.
 
-    :param lasting: Whether connections stay; else each is closed after an answer that did not say so.
+    :param lasting: Keep connections open; default True. False closes each after an answer without announcing it.
     """
     left, heard = list(answers), Heard()
 
@@ -274,13 +274,13 @@ async def test_a_packed_answer_and_a_redirect_are_handed_on_as_they_are() -> Non
         assert len(heard.ports) == 1
 
 
-# ── keep-alive: the other side closes just then ──
+# ── keep-alive: the server closes at the same time ──
 
 
 class Closing:
-    """A server that answers one request a connection and closes it after so many turns of its loop.
+    """Server that answers one request per connection and closes it after ``turns`` loop iterations.
 
-    Where ``takes_next``, it takes one more request, carries it out, and closes without an answer.
+    With ``takes_next`` it accepts one more request, executes it, and closes without an answer.
     """
 
     def __init__(self) -> None:
@@ -363,7 +363,7 @@ async def test_an_address_of_ipv6_is_reached() -> None:
         await call.transport.aclose()
 
 
-# ── TLS: what the other side closes is lost in several turns of the loop ──
+# ── TLS: a close by the server takes several loop iterations ──
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +374,7 @@ def authority() -> Iterator[Authority]:
 
 @asynccontextmanager
 async def tls_server(authority: Authority) -> AsyncIterator[tuple[Call, list[asyncio.StreamWriter]]]:
-    """A connection over TLS to somebody who answers, and the server's ends of it."""
+    """Connect to a TLS server, and yield the server's ends of the connections too."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -410,13 +410,13 @@ async def test_a_call_while_the_other_side_closes_has_its_answer_or_an_error_of_
         getattr(writers[0].transport, end)()
         for _ in range(turns):
             await asyncio.sleep(0)
-        # Sent before the other side's word arrived, nobody knows what became of it. Never anything else.
+        # A request sent before the close arrived has an unknown effect. No other error may be raised.
         with suppress(httpx.ReadError, httpx.RemoteProtocolError):
             assert await call() == b"ok"
         assert await call() == b"ok"
 
 
-# ── whom it connects to ──
+# ── addresses that it connects to ──
 
 
 @pytest.mark.parametrize("host", ["xn--strae-oqa.example", "[::1]", "127.0.0.1"])

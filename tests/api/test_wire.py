@@ -1,4 +1,4 @@
-"""Requests and answers as bytes: what goes out for each API, and what any answer is taken for."""
+"""Requests and answers as bytes: the request of each API, and the meaning of any answer."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _request(endpoint: Endpoint[Any], token: str = TOKEN) -> httpx.Request:
 
 
 def _says(endpoint: Endpoint[Any], body: bytes | str | object, status: int = 200, **headers: str) -> Any:
-    """What the client makes of an answer; objects are written as JSON, ``a_b`` as header ``a-b``."""
+    """Return the client's result of an answer; objects become JSON, ``a_b`` becomes header ``a-b``."""
     if not isinstance(body, bytes):
         body = (body if isinstance(body, str) else json.dumps(body)).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -425,7 +425,7 @@ def test_good_body_under_a_bad_status_is_an_error(endpoint: Endpoint[Any], statu
         _says(endpoint, GOOD[endpoint.name], status)
 
 
-# ── Errors of the new host ───────────────────────────────────────────────────────────────────────────
+# ── Errors of the current host ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_secret_in_an_answer_is_masked_also_where_the_text_is_cut(shown: str, fi
     assert "secr" not in repr(vars(caught.value)) + str(caught.value)
 
 
-# ── Errors of the old host ───────────────────────────────────────────────────────────────────────────
+# ── Errors of the legacy host ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

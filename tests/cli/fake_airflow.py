@@ -13,18 +13,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.cli.terminal import AIRFLOW_PASSWORD, AIRFLOW_TOKEN
 
-#: Entries of a page, whatever is asked for: a server may give fewer.
+#: Maximum entries of a page; a server may return fewer than the client requests.
 PAGE = 3
 
 
 @dataclass
 class FakeAirflow:
-    """What it holds.
+    """Fake Airflow and its contents.
 
     :param runs: Runs, with ``dag_id``, ``dag_run_id``, ``state`` and ``end_date``.
     :param xcoms: Value by DAG, run, task, map index and key.
-    :param broken: Requests that are still to be answered with HTTP 500.
-    :param odd: Bodies that are answered whatever is right, by the last part of the path.
+    :param broken: Number of next requests to answer with HTTP 500.
+    :param odd: Bodies that replace the right answer, by the last part of the path.
     """
 
     url: str = ""

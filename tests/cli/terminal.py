@@ -1,4 +1,4 @@
-"""The commands as whoever is on call meets them: processes with arguments, an environment and a terminal."""
+"""Commands as processes with arguments, an environment and a terminal, as an on-call engineer runs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
 AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
-#: What must never be seen.
+#: Secrets that must not be in any output.
 AIRFLOW_TOKEN, AIRFLOW_PASSWORD = "airflow-token-7f3a", "airflow-password-91c2"
 
 
@@ -32,7 +32,7 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """What it answered a machine."""
+        """JSON output of the command."""
         return json.loads(self.out)
 
 
@@ -40,7 +40,7 @@ class Done:
 class Terminal:
     """A shell with a connection to the sandbox.
 
-    :param env: More of the environment.
+    :param env: Additional environment variables.
     """
 
     sandbox: SandboxServer
@@ -66,7 +66,7 @@ class Terminal:
         env: Mapping[str, str | None] | None = None,
         program: list[str] = MODULE,
     ) -> Done:
-        """Run a command to its end. No secret may be in what it says."""
+        """Run a command to its end; its output must have no secret."""
         done = subprocess.run(
             [*program, *arguments],
             input=stdin,
@@ -82,7 +82,7 @@ class Terminal:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
-        """Start a command, and do not wait for it."""
+        """Start a command without waiting for it."""
         return subprocess.Popen(
             [*MODULE, *arguments],
             env=self.environment(),
@@ -91,21 +91,21 @@ class Terminal:
         )
 
     def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
-        """Messages as if sent by somebody else; their keys."""
+        """Create messages of another program and return their keys."""
         keys = plant(self.sandbox.world, Plant(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
         return [str(key) for key in keys]
 
     def gone(self) -> set[str]:
-        """Keys of messages that nobody sees any more."""
+        """Return the keys of recalled messages."""
         return {
             str(key) for key, message in self.sandbox.world.messages.items() if message.recalled_at is not None
         }
 
     def calls(self) -> int:
-        """Requests that reached DingTalk."""
+        """Return the number of requests that reached DingTalk."""
         return sum(count["total"] for count in self.sandbox.truth(brief=True)["calls"].values())
 
 
 def _as_in_a_terminal() -> None:
-    """Ctrl-C works there, even if whoever runs the tests had it ignored, as shells do in the background."""
+    """Restore SIGINT, which shells ignore for background jobs, so Ctrl-C works."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

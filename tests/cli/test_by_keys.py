@@ -1,4 +1,4 @@
-"""``rollback``, ``status`` and ``send`` with keys and receipts, against the sandbox's truth."""
+"""``rollback``, ``status`` and ``send`` with keys and receipts, compared with the sandbox's state."""
 
 from __future__ import annotations
 
@@ -124,13 +124,13 @@ def test_what_is_left_is_listed_and_told_by_the_exit_status(terminal: Terminal):
     (line,) = [line for line in done.out.splitlines() if keys[0] in line]
     assert line.startswith("failed") and "not.allowed.robotCode" in line
     assert terminal.gone() == set(keys[1:])
-    # Mended, the same command again asks only for what was left: a refusal is not carried over.
+    # Without the fault, the same command calls only for the rest, and earlier refusals are forgotten.
     terminal.sandbox.faults()
     again = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", "--json")
     assert again.status == 0
     assert terminal.gone() == set(keys)
     assert [terminal.sandbox.world.messages[key].recalls for key in keys] == [1, 1, 1]
-    # All is done: no ledger is left behind.
+    # After success no checkpoint file is left.
     assert list((terminal.home / "dingtalk" / "rollbacks").iterdir()) == []
 
 
@@ -151,7 +151,7 @@ def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
     done = terminal.run(*arguments, "--json")
     assert done.status == 0
     assert done.json["counts"]["recalled"] == 60
-    # What was recalled is not asked for again, what was under way is.
+    # Recalled messages are not called again, calls in flight are.
     assert done.json["api_calls"]["again"] == 2
     assert {terminal.sandbox.world.messages[key].recalls for key in first} == {1}
     assert terminal.gone() == set(keys)

@@ -1,4 +1,4 @@
-"""Receipts of runs by way of Airflow's REST API: found wherever they are, over all pages, and nobody else's."""
+"""Receipts of runs by Airflow's REST API: all of the run, over all pages, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that a killed command leaves: what it says of a message is true, whatever is in it."""
+"""Checkpoint file of a killed command: all it says about a message is true."""
 
 from __future__ import annotations
 

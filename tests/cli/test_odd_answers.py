@@ -1,4 +1,4 @@
-"""Whatever Airflow and DingTalk answer, a command ends with a typed error, and nothing steers the terminal."""
+"""Odd answers of Airflow and DingTalk: typed errors, and no control characters on the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cli.terminal import AIRFLOW_TOKEN, Terminal
 RUN = ("revenue", "r1")
 LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
 DEEP = b"[" * 100_000
-#: An answer by the last part of the path that is asked.
+#: Answers by the last part of the requested path.
 ODD: dict[str, tuple[str, bytes]] = {
     "no run": ("r1", b"{}"),
     "a run of nulls": ("r1", b'{"dag_id": null, "dag_run_id": null}'),

@@ -1,4 +1,4 @@
-"""Help, wrong use, missing connections: told before anybody is called, with an exit status of their own."""
+"""Help, wrong use and missing connections: reported before any call, each with its exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of Airflow that only tests use, wherever its version keeps them."""
+"""Names of Airflow that only tests use, imported from where its version has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Airflow gives the edge in a task, for tests without an Airflow: connections, and a context with XComs."""
+"""Test doubles of Airflow for tasks: connections, a context, XComs and a task state store."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _numbers = count()
 
 
 def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, **fields: Any) -> str:
-    """A connection to a sandbox as JSON, unlike all others before: clients are kept by connection.
+    """Return a new, unique connection to a sandbox as JSON, because clients are cached by connection.
 
-    :param extra: More extras; ``None`` takes one away.
+    :param extra: Additional extras; ``None`` removes one.
     """
     base = sandbox.connection()
     extras = {**base["extra"], "calls_per_second": 0, "test": next(_numbers), **(extra or {})}
@@ -32,7 +32,7 @@ def connection(sandbox: SandboxServer, *, extra: dict[str, Any] | None = None, *
 
 
 class TaskStateStore:
-    """A place that outlives a try of a task, as Airflow 3.3 has: JSON by key."""
+    """Task state store as in Airflow 3.3: JSON by key, kept between tries."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
@@ -47,11 +47,11 @@ class TaskStateStore:
 
 
 class TaskInstance:
-    """The ``ti`` of a context: keeps XComs, which must be plain JSON, as Airflow does.
+    """The ``ti`` of a context; it stores XComs, which must be plain JSON, as in Airflow.
 
-    :param task_id: The task that pushes.
-    :param states: States of the run's tasks, as ``get_task_states`` gives them.
-    :param on_push: Called at each push; what it gives is kept beside the XCom.
+    :param task_id: Id of the task that pushes.
+    :param states: States of the run's tasks, as ``get_task_states`` returns them.
+    :param on_push: Called at each push; its result is stored beside the XCom.
     """
 
     dag_id = "dag"
@@ -110,20 +110,20 @@ class TaskInstance:
 
 
 def context(ti: TaskInstance | None = None, *, store: bool = True) -> Any:
-    """A task's context, as far as the operators look into it.
+    """Return the part of a task's context that the operators use.
 
-    :param store: Whether there is a task state store, as from Airflow 3.3 on.
+    :param store: Add a task state store, as in Airflow 3.3 and later.
     """
     return {"ti": ti or TaskInstance(), **({"task_state_store": TaskStateStore()} if store else {})}
 
 
 def calls(sandbox: SandboxServer) -> dict[str, int]:
-    """Requests that arrived, by API."""
+    """Return the number of requests that arrived, by API."""
     return dict(Counter({api: counted.total for api, counted in sandbox.world.journal.calls.items()}))
 
 
 def planted(sandbox: SandboxServer, kind: Kind | str, number: int = 1, **more: Any) -> list[dict[str, Any]]:
-    """Messages of the default company, as receipts."""
+    """Create messages of the default organisation and return their receipts."""
     kind = Kind(kind)
     conversation = more.get("open_conversation_id")
     keys = plant(sandbox.world, Plant(kind=kind.value, count=number, **more))["keys"]
@@ -143,14 +143,14 @@ def key_of(receipt: dict[str, Any]) -> str:
 
 
 def is_recalled(sandbox: SandboxServer, receipt: dict[str, Any]) -> bool:
-    """Whether a message is really gone."""
+    """Return True if a message is recalled in the sandbox."""
     key = key_of(receipt)
     found = sandbox.world.messages[int(key) if receipt["kind"] == "work_notification" else key]
     return found.recalled_at is not None
 
 
 def everything_said(error: BaseException) -> str:
-    """All texts an error can show: its own, its arguments' and attributes', and those of what led to it."""
+    """Return all texts of an error, its arguments and attributes, and of its causes and contexts."""
     told: list[str] = []
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]

@@ -30,7 +30,7 @@ def server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def sandbox(server: SandboxServer) -> SandboxServer:
-    """A real server on loopback: empty, and throttling nobody."""
+    """A real server on loopback, empty and without a rate limit."""
     server.world.reset()
     server.world.behaviour = server.world.behaviour.changed({"calls_per_second": 0})
     return server
@@ -38,7 +38,7 @@ def sandbox(server: SandboxServer) -> SandboxServer:
 
 @pytest.fixture
 def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """Defines ``dingtalk_default`` anew, as a connection to the sandbox, and gives a hook for it."""
+    """Function that redefines ``dingtalk_default`` as a connection to the sandbox and returns its hook."""
 
     def define(**changes: Any) -> DingTalkHook:
         monkeypatch.setenv("AIRFLOW_CONN_DINGTALK_DEFAULT", connection(sandbox, **changes))

@@ -1,4 +1,4 @@
-"""A secrets backend that counts: Airflow asks it for a connection before it asks anybody else."""
+"""Secrets backend that counts look-ups; Airflow asks it before the other backends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import Counter
 
 from airflow.secrets.base_secrets import BaseSecretsBackend
 
-#: How often each connection was asked for.
+#: Number of look-ups of each connection.
 asked: Counter[str] = Counter()
 
 
 class CountingBackend(BaseSecretsBackend):
-    """Has no connection of its own: the next backend, the environment, has it."""
+    """Secrets backend without connections, so Airflow asks the next backend, the environment."""
 
     def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
         asked[conn_id] += 1

@@ -1,6 +1,6 @@
-"""A process whose main thread is interrupted at thousands of random moments while it waits for the loop.
+"""Process whose main thread is interrupted at thousands of random times while it waits for the loop.
 
-``python -m tests.edge.storm_of_signals SEED``: says how many came through, and that work is still done.
+``python -m tests.edge.storm_of_signals SEED`` prints the number of interruptions, and that work still succeeds.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from types import FrameType
 from airflow_provider_dingtalk import runtime
 
 ROUNDS = 5_000
-#: Seconds that a round lasts at most before it is interrupted; the work takes about as long.
+#: Maximum seconds before a round is interrupted; the work takes about as long.
 LONGEST = 0.0006
 
 
 class Interrupted(BaseException):
-    """As Airflow's timeouts are: out of a signal's handler, and no ``Exception``."""
+    """Interruption like Airflow's timeouts: raised by a signal handler, and not an ``Exception``."""
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -33,7 +33,7 @@ async def work() -> str:
 
 
 def a_round(seconds: float) -> bool:
-    """Whether it was interrupted."""
+    """Run the work once; return True if it was interrupted."""
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)

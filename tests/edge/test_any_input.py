@@ -1,4 +1,4 @@
-"""Whatever comes in from outside, only our own errors come out, and they name what was wrong."""
+"""Any input from outside raises only our errors, which name the invalid field."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OldWord(str, Enum):  # noqa: UP042 -- its str() is another one's than StrE
 
 
 class Text(str):  # noqa: SLOT000
-    """A text of a library's own, as lazy translations and Markup are."""
+    """Subclass of ``str``, as in libraries (lazy translations, Markup)."""
 
 
 ODDITIES: tuple[Any, ...] = (
@@ -113,7 +113,7 @@ FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=list(Heal
 
 
 def only_ours(work: Callable[[], Any]) -> None:
-    """Do it; an error must be one of ours, and be printable."""
+    """Run a function; an error must be one of ours, and printable."""
     try:
         work()
     except DingTalkError as error:

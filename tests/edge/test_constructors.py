@@ -1,4 +1,4 @@
-"""What Airflow asks of constructors, and what the documentation says of them, for every operator and sensor."""
+"""Constructors of operators and sensors: Airflow's rules, and their documentation."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def constructors() -> dict[str, ast.FunctionDef]:
 
 
 def own_classes(cls: type[Any]) -> list[type[Any]]:
-    """A class and its bases, as far as they are ours."""
+    """Return a class and those of its bases that are ours."""
     return [base for base in cls.__mro__ if base.__module__.startswith("airflow_provider_dingtalk")]
 
 
 def assigned_plainly(method: ast.FunctionDef) -> list[str]:
-    """Names for which the constructor says ``self.name = name``."""
+    """Return the names for which the constructor has ``self.name = name``."""
     found = []
     for statement in method.body:
         match statement:
@@ -54,7 +54,7 @@ def assigned_plainly(method: ast.FunctionDef) -> list[str]:
 
 
 def read(method: ast.FunctionDef) -> list[str]:
-    """Names that the constructor's body reads, once for each time."""
+    """Return the names that the constructor's body reads, with repetitions."""
     return [
         node.id
         for statement in method.body
@@ -96,7 +96,7 @@ def test_template_fields_name_no_connection_and_are_constants(cls: type[Any]) ->
 
 
 def parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """What the constructors of a class take, ours only."""
+    """Return the parameters of a class's constructors, only ours."""
     found: dict[str, inspect.Parameter] = {}
     for base in own_classes(cls):
         if "__init__" in vars(base):
@@ -105,7 +105,7 @@ def parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def documentation(cls: type[Any]) -> dict[str, str]:
-    """What the docstrings of a class and its bases say of each parameter."""
+    """Return the documentation of each parameter of a class and its bases."""
     texts = [inspect.cleandoc(base.__doc__ or "") for base in reversed(own_classes(cls))]
     pieces = (
         piece for text in texts for piece in re.findall(r":param (\w+):(.*?)(?=\n:param|\n\n|\Z)", text, re.DOTALL)
@@ -137,7 +137,7 @@ def test_the_docstring_names_dingtalks_page(cls: type[Any]) -> None:
 
 @pytest.mark.parametrize("cls", ALL)
 def test_the_constructor_takes_anything_and_keeps_it(cls: type[Any]) -> None:
-    """Values may be templates and XComs at that moment: whatever they are, they are no matter yet."""
+    """Values may still be templates and XComs, so the constructor must accept anything."""
     odd = object()
     built = cls(task_id="t", **dict.fromkeys(cls.template_fields, odd))
     assert all(getattr(built, field) is odd for field in cls.template_fields)

@@ -1,4 +1,4 @@
-"""Event loops of all kinds: short ones leave nothing behind, and uvloop's serve as well as asyncio's."""
+"""Event loops: short ones leave nothing behind, and uvloop works as asyncio does."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_loop_for_each_call_leaves_no_descriptor_client_or_loop(
     assert sandbox_ends[-1] <= sandbox_ends[0] + 2, sandbox_ends
     assert len([loop for loop in _states if loop.is_closed()]) <= 1
     gc.collect()
-    # Ours is the last; asgiref, by which Airflow masks, keeps one for itself.
+    # One is ours. asgiref, which Airflow uses to mask secrets, keeps one, too.
     assert sum(loop() is not None for loop in loops) <= 2
 
 
 def settle() -> int:
-    """Descriptors of this process, once the sandbox, which runs in it, has noticed what was closed."""
+    """Return this process's descriptors, after the sandbox in it has noticed closed connections."""
     before = -1
     while (now := descriptors()) != before:
         before = now
@@ -66,7 +66,7 @@ def test_a_loop_that_is_closed_without_ceremony_leaves_nothing_either(
 ) -> None:
     gone = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of sockets that nobody closed
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio warns of sockets that were not closed
         for _ in range(4):
             loop = asyncio.new_event_loop()
             assert loop.run_until_complete(send_and_recall(hook)) == 1

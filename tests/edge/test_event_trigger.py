@@ -1,4 +1,4 @@
-"""The trigger for asset watchers: one event, no end, whatever passes by."""
+"""Trigger for asset watchers: one event, and no end."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ QUERY = "robot/privateChatMessages/query"
 
 
 class AssetStateStore:
-    """What Airflow 3.3 keeps for an asset.
+    """Asset state store as in Airflow 3.3.
 
-    :param error: What it raises instead.
+    :param error: Error to raise at each access; default None.
     """
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -47,7 +47,7 @@ class AssetStateStore:
 
 
 class Watched(DingTalkReadEventTrigger):
-    """Tells when it rests."""
+    """Trigger that signals when it rests."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -148,7 +148,7 @@ async def test_where_airflow_keeps_state_an_event_is_made_once_for_all_restarts(
     assert len(store.values) == 1
     assert await played(trigger(receipts, store, wanted={})) == []
     assert calls(sandbox)[QUERY] == 1
-    # Another wish of the same messages is another event.
+    # Another condition on the same messages is another event.
     assert len(await played(trigger(receipts, store, wanted={"match": "any"}))) == 1
 
 

@@ -1,4 +1,4 @@
-"""The trigger for asset watchers over what a DAG will send: one event for each run, none twice, none forgotten."""
+"""Trigger for asset watchers over the sends of a DAG: exactly one event for each run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OVER = {"send": "success", "work": "failed", "more": "skipped"}
 
 
 class Airflow:
-    """Runs of a DAG, as a triggerer may ask for them.
+    """Fake of the runs of a DAG that a triggerer queries.
 
     :ivar runs: States of tasks by run.
     :ivar sent: Receipts by run.
-    :ivar is_down: Whether it answers nothing.
+    :ivar is_down: True if queries fail.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Airflow:
 
 
 class Feed(RunFeed):
-    """Asks the Airflow of a test."""
+    """Feed that queries the test's fake Airflow."""
 
     def __init__(self, airflow: Airflow, dag_id: str, task_ids: list[str]) -> None:
         super().__init__(dag_id, task_ids)
@@ -59,9 +59,9 @@ class Feed(RunFeed):
 
 
 class Clock(VirtualClock):
-    """A clock by whose moments things happen; at the end it stands still.
+    """Clock that runs events at given times and stops at the end.
 
-    :param story: What happens, by seconds from the start.
+    :param story: Events by seconds from the start.
     """
 
     def __init__(self, story: dict[float, Any], lasts: float) -> None:
@@ -81,7 +81,7 @@ class Clock(VirtualClock):
 
 
 class Followed(DingTalkReadEventTrigger):
-    """Asks the Airflow of a test, and tells when it rests."""
+    """Trigger that queries the test's fake Airflow and signals when it rests."""
 
     airflow: Airflow
 
@@ -96,7 +96,7 @@ class Followed(DingTalkReadEventTrigger):
 async def played(
     airflow: Airflow, store: Any, story: dict[float, Any] | None = None, lasts: float = 600, **more: Any
 ) -> list[Any]:
-    """Events of a trigger in so many seconds; then it is cancelled, as Airflow does."""
+    """Run a trigger for ``lasts`` seconds, cancel it as Airflow does, and return its events."""
     made = Followed(**{"from_dag": "daily", "wanted": {"min_readers": 1}, **more})
     made.airflow, made.asset_state_store = airflow, store
     clock = made.clock = Clock(story or {}, lasts)

@@ -40,7 +40,7 @@ from tests.edge.airflow_seams import TOKEN_API, calls, is_recalled, key_of, plan
 from tests.edge.conftest import Connect
 
 GROUP_RECALL = "robot/groupMessages/recall"
-#: Seconds after which a test that waits for another process or thread has failed.
+#: Timeout of waits for other processes and threads in seconds.
 LONG = 30
 ASYNC = pytest.mark.anyio
 
@@ -152,7 +152,7 @@ def test_connections_of_one_app_share_a_pace_in_a_file(
     for _ in range(2):
         hook = connect(extra={"calls_per_second": 50})
         assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1
-    # One file for the API and one for tokens, in both of which the calls of the last second stand.
+    # One file for the API and one for tokens; both have the calls of the last second.
     found = [json.loads(path.read_bytes()) for path in (tmp_path / "pace").iterdir()]
     assert len(found) == 2 and all(book["calls"] for book in found)
 
@@ -276,7 +276,7 @@ SENTINEL = "s3cret/+=Sentinel"
 
 
 def told(hook: DingTalkHook, sandbox: SandboxServer, *secrets: str) -> tuple[bool, str]:
-    """What ``test_connection`` says, after a look at what it must never do."""
+    """Return the result of ``test_connection``, after checks of what it must not do."""
     works, text = hook.test_connection()
     assert isinstance(works, bool) and isinstance(text, str) and text
     for secret in (CLIENT_SECRET, SENTINEL, SUITE_SECRET, SUITE_TICKET, *secrets, *sandbox.world.tokens):
@@ -352,7 +352,7 @@ def test_a_missing_connection_is_told_by_its_id(sandbox: SandboxServer) -> None:
 
 def test_an_unreachable_dingtalk_is_told_with_what_to_check(sandbox: SandboxServer, connect: Connect) -> None:
     with socket.socket() as taken:
-        # Bound and not listening: nobody else can listen there meanwhile.
+        # Bound but not listening, so no other process can listen on the port.
         taken.bind(("127.0.0.1", 0))
         works, text = told(connect(host=f"http://127.0.0.1:{taken.getsockname()[1]}"), sandbox)
     assert (works, "not_sent" in text, "(refused)" in text) == (False, True, True)
@@ -419,7 +419,7 @@ def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: Din
 
 
 class OwnInterruption(BaseException):
-    """What a signal handler of somebody else raises."""
+    """Exception of a foreign signal handler."""
 
 
 @contextmanager
@@ -463,7 +463,7 @@ def test_an_interrupted_recall_ends_its_call_begins_no_other_and_has_a_complete_
     sandbox: SandboxServer, hook: DingTalkHook, interruption: type[BaseException]
 ) -> None:
     receipts = planted(sandbox, "group", 200)
-    # Slow enough for the interruption to find the call under way, within the grace that calls under way get.
+    # Slow enough for the interruption to find the call in flight, within the grace period of calls in flight.
     sandbox.faults({"action": {"type": "delay", "seconds": 1}, "match": GROUP_RECALL})
     job = Recall(parse_receipts(receipts))
     with (
@@ -500,7 +500,7 @@ def test_a_call_that_hangs_is_cut_off_and_its_messages_are_unknown(
 
 
 def assert_silent(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    """What was interrupted sends nothing more: the next request is that of somebody else."""
+    """Check that interrupted work sends nothing more; the next request belongs to another call."""
     sandbox.faults()
     before = sandbox.world.journal.seq
     hook.recall(planted(sandbox, "oto"))
@@ -514,7 +514,7 @@ def test_the_loop_works_on_after_an_interruption(sandbox: SandboxServer, hook: D
         await anyio.sleep_forever()
 
     for _ in range(2):
-        # Without ``stop``, nothing is asked to end: it is cut off at once.
+        # Without ``stop`` the work is cancelled at once.
         with raising_on_alarm(OwnInterruption), pytest.raises(OwnInterruption):
             hook.run(forever)
     assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1

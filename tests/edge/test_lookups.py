@@ -1,4 +1,4 @@
-"""Connection look-ups: how many there are, who shares them, what becomes of them."""
+"""Connection look-ups: their number, sharing and failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Airflow:
-    """Looks a connection up as slowly as it is told to, and counts."""
+    """Fake look-up of connections with a delay and a counter."""
 
     def __init__(self, hook: DingTalkHook) -> None:
         self.clock = VirtualClock()
@@ -135,7 +135,7 @@ async def test_after_the_last_holder_nothing_is_kept(airflow: Airflow) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What Airflow's own chain of secrets backends was asked for."""
+    """Look-ups in Airflow's own chain of secrets backends."""
     monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "tests.edge.counting_secrets.CountingBackend")
     from tests.edge import counting_secrets
 

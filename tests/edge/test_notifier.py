@@ -1,4 +1,4 @@
-"""The notifier: sends from any callback, ends in time, and says what went wrong without a secret."""
+"""Notifier: it sends from any callback, ends in time, and reports errors without secrets."""
 
 from __future__ import annotations
 

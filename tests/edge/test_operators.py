@@ -1,4 +1,4 @@
-"""Operators, executed against a running sandbox with a context that keeps XComs: what they take, push, raise."""
+"""Operators executed against a running sandbox: their input, XComs and errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sweep(**arguments: Any) -> DingTalkSweepOperator:
 def run(operator: Any, ti: TaskInstance | None = None, *, store: bool = True) -> Any:
     """Execute as a task does.
 
-    :param store: Whether Airflow keeps a ledger, as from 3.3 on.
+    :param store: Add a task state store, as in Airflow 3.3 and later.
     """
     return operator.execute(context(ti, store=store))
 
@@ -284,7 +284,7 @@ def test_a_long_wait_gives_the_worker_back_where_airflow_keeps_the_ledger(
     assert isinstance(raised.value.trigger, DingTalkMomentTrigger)
     assert raised.value.method_name == "go_on"
     assert ti.pushed("report")["counts"]["failed"] == 2
-    # As in another process, five minutes later: a client that knows of no ban.
+    # A new client does not know of the ban, as in another process five minutes later.
     connect(extra={"calls_per_second": 1000})
     assert operator.go_on(task, {"waits": 1})["counts"]["recalled"] == 2
     assert all(is_recalled(sandbox, receipt) for receipt in receipts)
@@ -340,7 +340,7 @@ def test_a_task_killed_by_its_timeout_stops_and_its_report_is_there(sandbox: San
     sandbox.faults({"action": {"type": "delay", "seconds": 1}, "match": api})
     operator = rollback(receipts)
     ti = TaskInstance()
-    # The second call is one of twenty that are under way side by side.
+    # The second call is one of twenty that are in flight.
     with (
         raising_on_alarm(AirflowTaskTimeout),
         alarm_at_call(sandbox, api, 2),
@@ -359,7 +359,7 @@ def test_a_task_killed_by_its_timeout_stops_and_its_report_is_there(sandbox: San
 
 
 class KillingStore(TaskStateStore):
-    """While the ``at``-th value is written, somebody kills the task."""
+    """Store that kills the task while the ``at``-th value is written."""
 
     def __init__(self, at: int, kill: Callable[[], None]) -> None:
         super().__init__()
@@ -390,7 +390,7 @@ def test_a_killed_task_begins_no_further_call_and_reports(sandbox: SandboxServer
 
 
 class SupersededStore(TaskStateStore):
-    """Another try of the task begins while the ``at``-th value is written: Airflow no longer knows this one."""
+    """Store whose try is superseded while the ``at``-th value is written."""
 
     def __init__(self, at: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Guards of a rollback, what it leaves for others to find, and how it waits for a send that was cut off."""
+"""Guards of a rollback, its results for other tasks, and waits for interrupted sends."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[
 
 
 def in_three_healthy_chats_and_one_broken(sandbox: SandboxServer, code: str) -> list[dict[str, Any]]:
-    """Four messages, of which DingTalk does not tell the state of the first."""
+    """Four messages; the status of the first cannot be polled."""
     first = planted(sandbox, "group", readers=1, open_conversation_id=GROUPS[1])
     healthy = [planted(sandbox, kind, readers=1)[0] for kind in ("group", "oto", "private_chat")]
     if code == "bot.stopped":
@@ -327,7 +327,7 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
 
 
 class NoXComs(TaskInstance):
-    """Airflow takes no XCom just now."""
+    """Task instance whose XCom pushes fail."""
 
     def xcom_push(self, key: str, value: Any) -> None:
         raise RuntimeError("API_SERVER_ERROR")

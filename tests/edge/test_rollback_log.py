@@ -1,4 +1,4 @@
-"""Where recalls leave word: which outlets they have, mapped or not."""
+"""Rollback log: outlets of recall tasks, mapped or not."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_rollback_names_its_own_and_may_write_into_all_mapped_or_not():
 # ── ids ──
 
 LONGEST = 250
-#: DAG ids that Airflow takes; also the longest, of letters that need one to four bytes.
+#: DAG ids that Airflow accepts, and the longest ones, of characters with one to four bytes.
 IDS = (
     "revenue",
     "revenue.daily-v_2",
@@ -90,7 +90,7 @@ def test_two_dags_never_share_a_log():
 
 
 def test_an_id_that_no_asset_can_be_named_after_costs_the_log_and_not_the_file(caplog):
-    """A lone surrogate stands for whatever no encoding holds; Airflow itself refuses it as an id."""
+    """Use a lone surrogate, which cannot be encoded; Airflow itself refuses it as an id."""
     strange = SimpleNamespace(dag_id="\ud800")
     assert with_rollback_logs([TABLE], strange) == [TABLE]
     assert "leave no events" in caplog.text

@@ -1,4 +1,4 @@
-"""What the one line makes of a DAG: one task more, with the edges that Airflow needs."""
+"""DAG with ``rollback_on_failure``: one more task, with the dependencies that Airflow needs."""
 
 from __future__ import annotations
 
@@ -212,11 +212,11 @@ def test_what_the_block_says_itself_cannot_be_said_again(name: str):
 
 
 def _alert(context: Any) -> None:
-    """Stands for a notifier."""
+    """Callback in place of a notifier."""
 
 
 def _veto(context: Any, result: Any = None) -> None:
-    """Stands for a check of a team's own that fails."""
+    """Failing check of a team."""
     raise ValueError("not now")
 
 
@@ -275,7 +275,7 @@ def test_the_rollback_follows_what_helps(hostile: DAG):
     for name in ("owner", "queue", "run_as_user", "executor_config"):
         assert getattr(rollback, name) == HOSTILE[name]
         assert getattr(hostile.get_task("rollback_watcher"), name) == HOSTILE[name]
-    # That a rollback failed is news.
+    # A failed rollback must call the failure callbacks.
     assert [getattr(rollback, name) for name in CALLBACKS] == [[_alert]] * len(CALLBACKS)
     assert rollback.email == HOSTILE["email"]
 

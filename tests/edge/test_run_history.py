@@ -1,4 +1,4 @@
-"""What a task sent: the same is found by a worker and by the commands, whatever else its XComs hold."""
+"""Messages of a task: workers and commands find the same, with any other XComs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def receipt(key: str, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class History:
-    """One run, as a worker and the REST API tell of it."""
+    """One run, as seen by a worker and by the REST API."""
 
     ti: Runs
     airflow: FakeAirflow
@@ -90,7 +90,7 @@ def test_what_is_only_returned_is_found_in_any_shape(history: History, returned:
 
 
 def test_what_a_task_registered_counts_and_not_what_it_passes_on(history: History):
-    """Receipts of yesterday, for instance, which it looked up."""
+    """Ignore receipts that the task only looked up, e.g. those of the day before."""
     history.push("send", "receipts_0", [receipt("today")])
     history.push("send", "receipts_count", 1)
     history.push("send", "return_value", [receipt("today"), receipt("yesterday")])

@@ -1,4 +1,4 @@
-"""Which messages a rollback is about: asked of an Airflow that knows several runs, mapped tasks and blocks."""
+"""Selection of messages for a rollback, with several runs, mapped tasks and blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAG = "revenue"
 
 
 class Runs:
-    """The ``ti`` of a task of another DAG. What tasks pushed and how they ended is by run, task and index.
+    """The ``ti`` of a task of another DAG; XComs and states are by run, task and index.
 
     :param states: ``{run: {(task, index): state}}``; the index of a task that is not mapped is -1.
     """
@@ -102,7 +102,7 @@ def test_a_sweep_takes_back_what_the_blocks_sent_whose_rollback_did_not_succeed(
     for run in ("late", "well", "broken", "swept", "alive"):
         ti.sent(run, "send", f"{run}-1", f"{run}-2", block="rollback")
     ti.sent("late", "outside", "late-3")
-    # The rollback that failed had taken back one of two.
+    # The failed rollback had recalled one of two messages.
     ti.xcoms["broken", "rollback", -1, "recalled_0"] = ["broken-1"]
     found = of_unfinished({"ti": ti}, DAG, ["rollback"], {"swept"})
     assert keys(found) == {"late": ["late-1", "late-2"], "broken": ["broken-2"]}

@@ -1,4 +1,4 @@
-"""After DingTalk accepted a message, its receipt reaches every place that is available, whatever fails."""
+"""Receipts of accepted messages reach every store that is available."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PEOPLE = ["user001", "user002", "user003"]
 
 
 class FailingStore(TaskStateStore):
-    """A store that fails as it is told.
+    """Store with given failures.
 
     :param fails: Called with the key of each write; it may raise.
     """
@@ -39,7 +39,7 @@ class FailingStore(TaskStateStore):
 
 
 class FailingTask(TaskInstance):
-    """A task instance whose XComs fail as they are told."""
+    """Task instance with given failures of XComs."""
 
     def __init__(self, fails: Callable[[str], None]) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_no_further_call_goes_out_before_the_receipt_is_kept(sandbox: SandboxSer
 
 
 class Stall:
-    """A place that answers nothing any more; at its first call the task's time is up."""
+    """Store that does not answer; the task times out at its first call."""
 
     def __init__(self, what: str) -> None:
         self._what = what

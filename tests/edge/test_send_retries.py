@@ -1,4 +1,4 @@
-"""Receivers that are refused, lists that are mended, retries that may send: progress belongs to each receiver."""
+"""Refused recipients, corrected lists and retries: progress is stored for each recipient."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("hook")
 
 @pytest.fixture
 def sandbox(sandbox: SandboxServer) -> SandboxServer:
-    """A DingTalk that refuses a call for a receiver that there is none of."""
+    """Make the sandbox refuse calls with an unknown recipient."""
     sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "refused"})
     return sandbox
 
@@ -46,7 +46,7 @@ def send(ti: TaskInstance, store: TaskStateStore, users: Any = PEOPLE, **argumen
 
 
 def got(sandbox: SandboxServer) -> Counter[str]:
-    """How many messages each person got."""
+    """Return the number of messages that each user got."""
     return Counter(user for message in sandbox.world.messages.values() for user in message.receivers)
 
 
@@ -108,7 +108,7 @@ def test_what_concerns_all_receivers_still_stops(sandbox: SandboxServer) -> None
     assert calls(sandbox)[OTO_SEND] == 1
 
 
-# ── mended lists ─────────────────────────────────────────────────────────────────────────────────────
+# ── corrected lists ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("one_each", [True, False])
@@ -188,7 +188,7 @@ def test_a_retry_with_another_text_is_refused_if_something_may_have_been_sent(sa
     assert got(sandbox) == Counter(["user001"])
 
 
-# ── reaching nobody ──────────────────────────────────────────────────────────────────────────────────
+# ── no recipients ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_send_that_reached_nobody_fails(sandbox: SandboxServer) -> None:

@@ -1,4 +1,4 @@
-"""Sensors over messages of several connections: each message is asked for by the connection of its receipt."""
+"""Sensors over several connections: each message is polled with the connection of its receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Poke, reschedule and deferred come to the same end, to the letter, whatever becomes of the message."""
+"""Sensors in the modes poke, reschedule and deferred end with exactly the same result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.edge.conftest import Connect
 
 MODES = ("poke", "reschedule", "deferred")
 QUERY = "robot/privateChatMessages/query"
-#: Looks after which a rescheduled sensor would go on for ever.
+#: Maximum polls of a rescheduled sensor; more count as endless.
 MANY = 50
 
 
@@ -40,9 +40,9 @@ class Rescheduled(TaskInstance):
 
 
 def end_of(sensor: Any, *, store: TaskStateStore | None = None) -> Any:
-    """What a sensor comes to, in its mode: its result."""
+    """Run a sensor in its mode to its end and return its result."""
     ti = Rescheduled()
-    # Between two looks of a rescheduled sensor no time passes here.
+    # Between two polls of a rescheduled sensor no time passes.
     sensor._clock = VirtualClock(time.time()) if sensor.mode == "reschedule" else None
     context: Any = {"ti": ti, **({"task_state_store": store} if store else {})}
     for _ in range(MANY):
@@ -84,7 +84,7 @@ def sensor_of(mode: str, receipts: list[dict[str, Any]], **arguments: Any) -> Di
 
 
 def not_at_first(sandbox: SandboxServer) -> None:
-    """The first look finds nothing yet; what is true is seen by the second."""
+    """Let the first poll find nothing; the second sees the real status."""
     merge = {"sendStatus": "PROCESSING", "readUserIds": []}
     sandbox.world.faults.replace([{"match": "query", "nth": [1], "action": {"type": "mutate", "merge": merge}}])
 
@@ -159,11 +159,11 @@ def test_a_connection_that_cannot_work_fails_in_all_modes_alike(
         end_of(sensor_of(mode, receipts, **MANNERS[manner]))
 
 
-# ── the place that a rescheduled sensor keeps ────────────────────────────────────────────────────────
+# ── the checkpoint of a rescheduled sensor ───────────────────────────────────────────────────────────
 
 
 def read_one_by_one(sandbox: SandboxServer, receipts: list[dict[str, Any]]) -> None:
-    """One more is read at each look: nobody on the page of all the others."""
+    """Let each poll see one more reader; the pages of the other messages are empty."""
     for receipt in receipts:
         sandbox.world.read(sandbox.world.messages[key_of(receipt)], ["user001"])
     hidden = {"type": "mutate", "merge": {"readUserIds": []}}
@@ -180,7 +180,7 @@ def test_what_is_decided_is_not_asked_again_where_there_is_a_place_to_keep_it(
     read_one_by_one(sandbox, receipts)
     found = end_of(sensor_of(mode, receipts, min_readers=1), store=TaskStateStore() if keeps else None)
     assert [entry["readers"] for entry in found] == [1, 1, 1]
-    # Three; the two that nobody had read; the one of them that still nobody had read.
+    # All three; the two without a reader; the one still without a reader.
     assert calls(sandbox)[QUERY] == (3 + 2 + 1 if keeps else 3 + 3 + 3)
 
 
@@ -197,7 +197,7 @@ def test_the_calls_of_all_looks_count(sandbox: SandboxServer, hook: DingTalkHook
 
 
 class Broken(TaskStateStore):
-    """A store that holds nonsense, and takes nothing."""
+    """Store with invalid values that accepts no writes."""
 
     def get(self, key: str, default: Any = None) -> Any:
         return {"epoch": 0, "rows": ["?"], "state": {"looked": "yesterday"}}
@@ -217,7 +217,7 @@ def test_a_broken_store_costs_calls_and_nothing_else(sandbox: SandboxServer, hoo
 
 
 def next_gap(sensor: Any) -> float:
-    """Seconds until a rescheduled sensor wants to look again."""
+    """Return the seconds until the next poll of a rescheduled sensor."""
     now = dt.datetime.now(dt.UTC)
     with pytest.raises(AirflowRescheduleException) as again:
         sensor.execute({"ti": Rescheduled()})

@@ -1,4 +1,4 @@
-"""Connections, as Airflow hands them over: what they come to, and what is said of those that cannot work."""
+"""Settings from Airflow's connections, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_pace_is_shared_where_airflow_cfg_says(
 ) -> None:
     if option is not None:
         monkeypatch.setenv("AIRFLOW__DINGTALK__PACE_DIR", option)
-    # Not the connection's to say: it would make folders anywhere.
+    # A connection must not set it, because it could create folders anywhere.
     assert settings(monkeypatch, {"extra": {"pace_dir": "/elsewhere"}}).pace_dir == folder
 
 
@@ -243,17 +243,17 @@ def test_a_foreign_host_needs_to_be_allowed_and_https(monkeypatch: pytest.Monkey
 
 
 def ticket_for_tests() -> str:
-    """What an installation may name to get its ticket."""
+    """Function that an installation may configure to get its ticket."""
     return TICKET
 
 
 def broken_ticket() -> str:
-    """One that fails, with a secret in its text."""
+    """Ticket function that fails with a secret in its text."""
     raise KeyError(TICKET)
 
 
 def no_ticket() -> None:
-    """One that gives nothing."""
+    """Ticket function that returns nothing."""
 
 
 def third(ticket: str) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def third(ticket: str) -> dict[str, Any]:
 
 
 def ticket_of(found: Settings) -> str:
-    """The ticket that a request for a token would take."""
+    """Return the ticket that a token request would use."""
     assert isinstance(found.app, ThirdPartyApp)
     request = asyncio.run(found.app.token_request())
     assert isinstance(request, GetCorpAccessToken)

@@ -1,4 +1,4 @@
-"""Whatever a task finds in its state store, it ends well or by an error of ours: never raw, never without end."""
+"""Any value in the task state store: the task succeeds or raises one of our errors."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def send(_sandbox: SandboxServer) -> Callable[[], Any]:
     )
 
 
-#: A send's state is another module's: it is named here so that it is held to the same.
+#: The state of sends belongs to another module; it is listed here to be tested in the same way.
 WORK: dict[str, Make] = {"rollback": rollback, "send": send}
 
 
 def run(make: Callable[[], Any], store: TaskStateStore, max_tries: int) -> None:
-    """A try: it ends well, or by an error of ours."""
+    """Run a try; it must succeed or raise one of our errors."""
     ti = TaskInstance("t")
     ti.max_tries = max_tries
     try:

@@ -1,4 +1,4 @@
-"""Whatever sends inside a running task registers its receipts with that task, the moment DingTalk accepts them."""
+"""Sends inside a running task register their receipts with it as soon as DingTalk accepts them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def keys_in_chat(sandbox: SandboxServer) -> set[str]:
 
 
 def registered(ti: TaskInstance) -> list[str]:
-    """Keys of all receipts as a rollback finds them."""
+    """Return the keys of all receipts as a rollback finds them."""
     found: list[dict[str, Any]] = []
     for number in range((ti.pushed("receipts_count") + 99) // 100):
         found += ti.pushed(f"receipts_{number}")

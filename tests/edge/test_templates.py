@@ -1,4 +1,4 @@
-"""Templates: what Airflow would render comes out the same, and texts that hold none cost nothing."""
+"""Templates render as in Airflow, and texts without templates cost nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rendered(kind: Any, user_ids: Any, **dag_options: Any) -> Any:
 
 
 class Shouting(Extension):
-    """Changes texts that hold no template, too."""
+    """Extension that changes texts without a template, too."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return source.upper()
@@ -95,7 +95,7 @@ def test_a_text_comes_out_as_airflow_would_render_it(text: str, options: dict[st
 
 
 class CountingEnvironment(jinja2.Environment):
-    """Counts the templates it is made to compile."""
+    """Environment that counts the templates it compiles."""
 
     compiled = 0
 

@@ -1,4 +1,4 @@
-"""A time without a zone is in Airflow's ``default_timezone``, wherever a person writes one."""
+"""Times without a zone are in Airflow's ``default_timezone`` in all user input."""
 
 from __future__ import annotations
 

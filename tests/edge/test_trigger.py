@@ -1,4 +1,4 @@
-"""The message trigger: what it is made of, how long it waits, what it says in the end, what is made of that."""
+"""Message trigger: its arguments, its wait, its event, and the sensor's result of the event."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUERY = "robot/privateChatMessages/query"
 
 
 def watch(receipts: Any, **wanted: Any) -> dict[str, Any]:
-    """What a sensor would hand to its trigger."""
+    """Return the ``watch`` argument that a sensor passes to its trigger."""
     arguments = {"send_statuses": {"SUCCESS"}, "min_readers": 0, "read_by": None, **wanted}
     found = watch_of(
         kind=Kind.PRIVATE_CHAT,
@@ -38,7 +38,7 @@ def watch(receipts: Any, **wanted: Any) -> dict[str, Any]:
 
 
 def trigger(watched: dict[str, Any], *, lasts: float = 0, **more: Any) -> DingTalkMessageTrigger:
-    """A trigger on a clock that takes no time, with so many seconds to go."""
+    """Return a trigger with a virtual clock that ends after ``lasts`` seconds."""
     clock = VirtualClock()
     made = DingTalkMessageTrigger(
         dingtalk_conn_id=more.pop("dingtalk_conn_id", "dingtalk_default"),
@@ -52,7 +52,7 @@ def trigger(watched: dict[str, Any], *, lasts: float = 0, **more: Any) -> DingTa
 
 
 async def event_of(made: DingTalkMessageTrigger) -> dict[str, Any]:
-    """The one event of a trigger, which must be plain JSON; its connections are closed behind it."""
+    """Return the only event of a trigger, which must be plain JSON, and close its connections."""
     events = [event.payload async for event in made.run()]
     assert len(events) == 1
     assert json.loads(json.dumps(events[0])) == events[0]
@@ -124,7 +124,7 @@ async def test_its_last_look_is_at_the_end_and_not_before_it(sandbox: SandboxSer
 
 
 class EventfulClock(VirtualClock):
-    """While somebody sleeps for the ``at``-th time, something happens."""
+    """Clock that runs a function during the ``at``-th sleep."""
 
     def __init__(self, at: int, happen: Callable[[], None]) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ async def test_a_message_that_dingtalk_does_not_know_ends_the_wait(
     assert calls(sandbox)[QUERY] == 1
 
 
-# ── what a sensor makes of an event ──────────────────────────────────────────────────────────────────
+# ── a sensor's result of an event ────────────────────────────────────────────────────────────────────
 
 ERROR = {"status": "error", "recalled": False, "message": "no", "code": "c", "next_step": "n"}
 

@@ -1,4 +1,4 @@
-"""What differs between versions of Airflow, on the one that is installed."""
+"""Differences between Airflow versions, tested with the installed one."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ EVENTS = [Event(dt.datetime(2026, 11, 28, hour, tzinfo=dt.UTC)) for hour in (8, 
     ],
 )
 def test_events_of_an_inlet_are_those_since_a_moment(after: str | None, found: list[Event]) -> None:
-    """Airflow 3.1 gives a list, which cannot be asked for a part of it."""
+    """Airflow 3.1 returns all events as a list without a filter, so ours filters it."""
     assert events_since(EVENTS, after) == found
 
 
 class Supervisor:
-    """The process at the other end of a triggerer's stream: answers every request."""
+    """Fake supervisor at the other end of a triggerer's stream that answers every request."""
 
     def __init__(self, sock: socket.socket, ticket: str) -> None:
         self._sock = sock

@@ -41,7 +41,8 @@ def test_every_named_point_kills_under_each_fault(figures):
 
 
 def test_kills_land_in_the_middle(figures):
-    # Two recalls: nine points and five moments each; a send: eight points and at least five moments.
+    # Two recalls have nine points and five random kills each; a send has eight points and at least five random
+    # kills.
     assert figures["kills"] >= 2 * (9 + 5) + 8 + 5
 
 

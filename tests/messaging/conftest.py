@@ -1,4 +1,4 @@
-"""A local DingTalk for each test, in-process, on a clock that takes no time."""
+"""Fixtures: an in-process sandbox with a virtual clock for each test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def dingtalk() -> LocalDingTalk:
-    """A DingTalk in this process, with nothing sent yet."""
+    """An empty sandbox in this process."""
     return LocalDingTalk()
 
 

@@ -1,4 +1,4 @@
-"""A local DingTalk to talk to, and what must be true of every recall from it."""
+"""In-process sandbox, and the invariants of every recall from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STATUS_API = {
     Kind.PRIVATE_CHAT: "robot/privateChatMessages/query",
 }
 TOKEN_API = "oauth2/accessToken"
-#: Kinds whose recall takes many keys and whose messages can be asked for their state.
+#: Kinds whose recall takes several keys and whose status can be polled.
 ROBOT_KINDS = (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)
 ALL_KINDS = tuple(Kind)
 HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: CHAT}
@@ -53,7 +53,7 @@ HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: CHAT}
 class LocalDingTalk:
     """A sandbox and its clock.
 
-    :param url: Of a running server; in-process without it.
+    :param url: URL of a running server; default in-process.
     """
 
     def __init__(self, *, seed: int = 7, url: str = "") -> None:
@@ -76,7 +76,7 @@ class LocalDingTalk:
         )
 
     def faults(self, *rules: dict[str, Any]) -> None:
-        """Put rules in force, as plain JSON."""
+        """Replace the fault rules, given as plain JSON."""
         self.world.faults.replace(list(rules))
 
     def behave(self, **switches: Any) -> None:
@@ -85,29 +85,29 @@ class LocalDingTalk:
     def plant(
         self, kind: Kind, count: int = 1, *, age: float = 0, dated: bool = True, conversation: str | None = None
     ) -> list[Receipt]:
-        """Messages that were sent ``age`` seconds ago, and their receipts, ``dated`` or not."""
+        """Create messages sent ``age`` seconds ago and return their receipts, ``dated`` or not."""
         order = Plant(kind=kind.value, count=count, age_seconds=age, open_conversation_id=conversation)
         sent_at = iso(self.world.time() - age) if dated else None
         keys = plant(self.world, order)["keys"]
         return [receipt_for(kind, key, sent_at=sent_at, conversation=conversation) for key in keys]
 
     def read_by(self, receipt: Receipt, *user_ids: str, count: int | None = None) -> None:
-        """People read a message."""
+        """Let users read a message."""
         read(self.world, Read(key=receipt.key, user_ids=list(user_ids), count=count))
 
-    # ── The truth ──
+    # ── State of the sandbox ──
 
     def message(self, receipt: Receipt) -> Message | None:
         key = int(receipt.key) if receipt.kind is Kind.WORK_NOTIFICATION else receipt.key
         return self.world.messages.get(key)
 
     def is_recalled(self, receipt: Receipt) -> bool:
-        """Whether the message is really gone."""
+        """Return True if the message is recalled in the sandbox."""
         message = self.message(receipt)
         return message is not None and message.recalled_at is not None
 
     def calls(self) -> Counter[str]:
-        """Requests that arrived, by API."""
+        """Return the number of requests that arrived, by API."""
         return Counter({api: calls.total for api, calls in self.world.journal.calls.items()})
 
     def called(self, apis: Iterable[str]) -> int:
@@ -131,10 +131,10 @@ class LocalDingTalk:
         fresh: bool = True,
         all_arrived: bool = True,
     ) -> Recall:
-        """Recall, and hold the account against the truth.
+        """Recall, and compare the report with the sandbox's state.
 
-        :param fresh: No message was recalled before by somebody else.
-        :param all_arrived: No request was lost on the way in.
+        :param fresh: No message was recalled before by another program; default True.
+        :param all_arrived: No request was lost before it arrived; default True.
         """
         before = self.calls()
         job = Recall(receipts, ledger=ledger, clock=self.clock)
@@ -164,7 +164,7 @@ def receipt_for(
 def check_account(
     local: LocalDingTalk, report: Report, receipts: Sequence[Receipt], *, fresh: bool = True
 ) -> None:
-    """Every message in exactly one class, and in none that the truth denies."""
+    """Check that every message has exactly one outcome, and that the sandbox agrees."""
     asked = {receipt.key: receipt for receipt in receipts}
     classes = {outcome: report.keys(outcome) for outcome in Outcome}
     reported = [key for keys in classes.values() for key in keys]
@@ -175,7 +175,7 @@ def check_account(
     for key in classes[Outcome.RECALLED]:
         assert local.is_recalled(asked[key]), f"{key} is called recalled and is not"
     for key in classes[Outcome.FAILED] + classes[Outcome.EXPIRED]:
-        # A message that somebody else recalled before, of a kind that cannot be asked, is nobody's to know.
+        # If another program recalled a message whose status cannot be polled, its outcome is not known.
         if fresh or asked[key].kind in ROBOT_KINDS:
             assert not local.is_recalled(asked[key]), f"{key} is called {report.settled[key]} and is recalled"
     for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
@@ -186,7 +186,7 @@ def check_account(
 
 
 def check_calls(report: Report, arrived: Mapping[str, int]) -> None:
-    """The report's bill is what DingTalk counted."""
+    """Check that the report's API calls are those that DingTalk counted."""
     used = report.api_calls
     assert sum(used.get(why, 0) for why in ("recall", "again", "bisect")) == sum(
         arrived.get(api, 0) for api in RECALL_API.values()
@@ -201,5 +201,5 @@ def keys_of(receipts: Iterable[Receipt]) -> list[str]:
 
 
 def codes_of(report: Report, outcome: Outcome) -> dict[str, str]:
-    """The reason's code of each message of a class."""
+    """Return the reason code of each message with an outcome."""
     return {key: report.settled[key].reason.code for key in report.keys(outcome)}  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What failed calls teach: a recall in which everything goes wrong must not cost a month of calls."""
+"""Circuit breaker: a recall in which every call fails must not use up a month's quota."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ EITHER = [code for code, rule in CODES.items() if rule.scope is Scope.KEY_OR_CAL
 
 
 def refuse(dingtalk: LocalDingTalk, kind: Kind, code: str) -> None:
-    """Have a recall API refuse all calls for a code."""
+    """Make a recall API refuse all calls with a code."""
     dingtalk.faults({"match": RECALL_API[kind], "action": {"type": "status", "status": 400, "code": code}})
 
 
@@ -89,7 +89,7 @@ async def test_a_refusal_of_every_call_costs_three_calls_more_at_most(
 async def test_work_notifications_that_an_earlier_try_recalled_do_not_keep_the_others(
     dingtalk: LocalDingTalk,
 ) -> None:
-    """Without a place to keep its state a retry starts over, and DingTalk may refuse what is recalled already."""
+    """Without a task state store a retry starts over; DingTalk may refuse recalled messages."""
     dingtalk.behave(already_recalled="failed")
     receipts = dingtalk.plant(Kind.WORK_NOTIFICATION, 30)
     kept = receipts[7]

@@ -1,4 +1,4 @@
-"""Conditions over shares and over several messages: what is met, what cannot be known, what is refused."""
+"""Conditions on shares and on several messages: met, unknowable and invalid ones."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def reading(readers: int, recipients: int | None = None, status: str = "SUCCESS"
     (reading(9, 10), Condition(min_read_share=1.0), NOT_YET),
     (reading(1, 1000), Condition(min_read_share=0.0001), MET),
     (reading(0, 1000), Condition(min_read_share=0.0001), NOT_YET),
-    # Of how many nobody knows, and of nobody, there is no share.
+    # With an unknown number of recipients, or with none, there is no share.
     (reading(5, None), Condition(min_read_share=0.1), NOT_YET),
     (reading(0, 0), Condition(min_read_share=0.1), NOT_YET),
-    # Somebody's own word goes before DingTalk's.
+    # The caller's audience takes precedence over DingTalk's number.
     (reading(5, 100), Condition(min_read_share=0.5, audience=10), MET),
     (reading(5, None), Condition(min_read_share=0.5, audience=10), MET),
     (reading(5, 10), Condition(min_read_share=0.5, audience=100), NOT_YET),

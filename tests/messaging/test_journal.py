@@ -1,4 +1,4 @@
-"""Many write at once, and few writes are made."""
+"""Concurrent writers share few writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class GatedLedger(MemoryLedger):
-    """Writes when it is let."""
+    """Checkpoint that writes when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> N
 
 
 class SlowLedger(MemoryLedger):
-    """Says how long each write took, and when it began."""
+    """Checkpoint with slow writes that records their start times."""
 
     def __init__(self, clock: VirtualClock, took: float) -> None:
         super().__init__()
@@ -114,9 +114,11 @@ class SlowLedger(MemoryLedger):
 
 
 async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0) -> list[tuple[float, set[str]]]:
-    """Writes: when, after a first one; each of a writer of its own, who comes so many seconds after it.
+    """Return the writes after a first one, with their start times and keys.
 
-    :param idle: How many more writers there are, who do not come.
+    :param delays: Seconds after the first write at which each key's writer comes.
+    :param took: Seconds that a write takes.
+    :param idle: Number of more writers that do not write; default 0.
     """
     clock = VirtualClock()
     ledger = SlowLedger(clock, took)

@@ -1,4 +1,4 @@
-"""A recall says of every message what DingTalk said of it, at the price of one call for twenty."""
+"""Recalls: true outcomes of every message, with one call for twenty."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ async def test_a_message_that_is_refused_does_not_drag_others_of_its_sender_alon
     receipts = dingtalk.plant(kind, 3)
     stranger = receipt_for(kind, 1, sent_at=receipts[0].sent_at)
     report = (await dingtalk.recall([stranger, *receipts])).report()
-    # Of a DING DingTalk names no cause: it is tried twice, and nobody knows then.
+    # DingTalk names no cause for a DING, so it is tried twice and its outcome is unknown then.
     outcome, calls = (Outcome.FAILED, 4) if kind is Kind.WORK_NOTIFICATION else (Outcome.UNKNOWN, 5)
     assert report.keys(outcome) == [stranger.key]
     assert set(report.keys(Outcome.RECALLED)) == set(keys_of(receipts))

@@ -1,4 +1,4 @@
-"""Recalls of any mixture of messages under any mixture of faults: the account is always right."""
+"""Recalls of random messages under random faults: the report is always true."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.messaging.local_dingtalk import (
     codes_of,
 )
 
-#: Faults after which DingTalk may or may not have acted: on either side of the effect.
+#: Faults after which the effect is not known, before or after it.
 BLIND: tuple[dict[str, Any], ...] = (
     {"type": "drop"},
     {"type": "status", "status": 500},
@@ -34,7 +34,7 @@ BLIND: tuple[dict[str, Any], ...] = (
     {"type": "body", "text": "no JSON"},
     {"type": "redirect", "url": "http://127.0.0.1:1/"},
 )
-#: Refusals before anything was done, and answers that say themselves what was done.
+#: Refusals without an effect, and answers that state the effect.
 HONEST: tuple[dict[str, Any], ...] = (
     {"type": "throttle"},
     {"type": "dead_token"},
@@ -65,7 +65,7 @@ DEAD_TOKEN = {"InvalidAuthentication", "40014"}
 
 
 def storm(api: str, share: float) -> list[dict[str, Any]]:
-    """Rules that strike a share of the calls to an API, each by another fault; none that stops the recall."""
+    """Return rules that hit a share of an API's calls with faults that do not stop the recall."""
     blind: list[dict[str, Any]] = [
         {"when": when, "action": action} for action in BLIND for when in ("before", "after")
     ]
@@ -101,7 +101,7 @@ def test_ten_thousand_messages_under_random_faults_settle_exactly(seed: int) -> 
 
 
 def refreshes(local: LocalDingTalk) -> int:
-    """Calls that had to be made again with another token."""
+    """Return the number of calls that were repeated with a new token."""
     return sum(entry.code in DEAD_TOKEN for entry in local.world.journal.entries)
 
 
@@ -184,7 +184,7 @@ def test_any_mixture_of_messages_and_faults_ends_in_a_right_account(
     receipts = planted(local, batches)
     local.behave(**switches)
     local.faults(*rules)
-    # The account and the bill are checked in there.
+    # recall() checks the report and the number of calls.
     job = asyncio.run(local.recall(receipts))
     report = job.report()
     assert job.is_final <= (not report.keys(Outcome.UNKNOWN)), "what is unknown is not final"

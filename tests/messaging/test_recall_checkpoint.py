@@ -1,4 +1,4 @@
-"""The stored state of a recall: it belongs to messages, whatever their order, and it is never trusted."""
+"""Checkpoint of a recall: stored by message, in any order, and validated when read."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ INTENT = Verdict(State.INTENT, final=False)
 
 
 class Killed(Exception):
-    """A try ends here, and everything that it did not write is lost."""
+    """End of a killed try; all that it did not write is lost."""
 
 
 class KillingStore(TaskStateStore):
-    """A store at one of whose writes the try is killed."""
+    """Store that kills the try at one of its writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def one_try(
     epoch: int = 0,
     before: Before | None = None,
 ) -> Report:
-    """One try of a task; its report, also if it was killed."""
+    """Run one try of a task and return its report, also if it was killed."""
     ledger = RecallTaskLedger(store, receipts, epoch, before)
     job = Recall(receipts, ledger=ledger, clock=local.clock)
     with contextlib.suppress(LedgerError):
@@ -70,7 +70,7 @@ def load(store: TaskStateStore, receipts: Sequence[Receipt], epoch: int = 0) -> 
 def write(
     store: TaskStateStore, receipts: Sequence[Receipt], verdicts: Mapping[str, Verdict], epoch: int = 0
 ) -> None:
-    """What an earlier try wrote."""
+    """Write the checkpoint of an earlier try."""
 
     async def written() -> None:
         ledger = RecallTaskLedger(store, receipts, epoch)
@@ -132,7 +132,7 @@ def test_any_order_container_and_duplicates_at_each_try_end_in_a_right_account(
 
 
 def test_after_a_clear_no_failure_of_the_old_life_comes_back() -> None:
-    """2,000 refusals, a clear, a ban after some calls, and the deferred task goes on."""
+    """Refuse 2,000 messages, clear the task, ban it after some calls, and resume the deferred task."""
     local, store = LocalDingTalk(), TaskStateStore()
     local.behave(calls_per_second=0)
     receipts = local.plant(Kind.GROUP, 2000)
@@ -168,7 +168,7 @@ def test_a_clear_and_a_kill_keep_what_is_gone_and_nothing_else(written: int) -> 
 
 
 def version_1(store: TaskStateStore, receipts: Sequence[Receipt], row: str, epoch: int = 0) -> None:
-    """State as the version before wrote it: by places in the order in which the keys came."""
+    """Write state of version 1, by positions in the order of the keys."""
     group = receipts[0].group
     request = [["group", group.robot_code, None, group.open_conversation_id, sorted(keys_of(receipts))]]
     name = f"dingtalk-recall-1-{fingerprint(request)}"

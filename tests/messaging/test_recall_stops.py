@@ -1,4 +1,4 @@
-"""A recall that is stopped, cancelled, killed or cannot write its ledger, and the next one that goes on."""
+"""Recalls that are stopped, cancelled, killed or cannot write, and the next try that resumes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INTENT = Verdict(State.INTENT, final=False)
 
 
 class WatchedLedger(MemoryLedger):
-    """A ledger that yields like one on disk, keeps every write, and can do something at one of them."""
+    """Checkpoint that yields as one on disk does, records writes, and can act at one of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class WatchedLedger(MemoryLedger):
 
 
 class BrokenLedger(WatchedLedger):
-    """A ledger that cannot be written from some write on."""
+    """Checkpoint whose writes fail from a number on."""
 
     def __init__(self, breaks_at: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class BrokenLedger(WatchedLedger):
 
 
 class LoadOnce(MemoryLedger):
-    """A ledger as an earlier, killed task left it."""
+    """Checkpoint of an earlier, killed task."""
 
     def __init__(self, verdicts: Mapping[str, Verdict]) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class LoadOnce(MemoryLedger):
 
 
 async def until_called(local: LocalDingTalk, calls: int) -> None:
-    """Let others run until so many recalls have arrived."""
+    """Let other tasks run until ``calls`` recalls have arrived."""
     for _ in range(100_000):
         if local.recall_calls() >= calls:
             return
@@ -244,7 +244,7 @@ async def test_cancelled_while_an_intent_is_written_the_message_was_not_attempte
     assert dingtalk.calls() == {}
 
 
-# ── The ledger ───────────────────────────────────────────────────────────────────────────────────────
+# ── Checkpoint ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDingTalk) -> None:

@@ -1,4 +1,4 @@
-"""A recall whose calls go wrong: answers get lost, DingTalk stumbles, refuses, or cannot be reached."""
+"""Recalls with failing calls: lost answers, errors, refusals and outages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.messaging.local_dingtalk import (
 
 pytestmark = pytest.mark.anyio
 
-#: Ways in which one answer gets lost, and on which side of the effect.
+#: Faults that lose an answer, before or after the effect.
 LOSSES: dict[str, dict[str, Any]] = {
     "cut before the effect": {"when": "before", "action": {"type": "drop"}},
     "cut after the effect": {"when": "after", "action": {"type": "drop"}},
@@ -284,7 +284,7 @@ async def test_without_a_token_nothing_went_out_and_nothing_is_unknown(
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """Return a loopback port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -397,7 +397,7 @@ async def test_a_server_that_only_stumbles_ends_with_an_account_and_a_bill_withi
 
 async def test_the_account_is_right_whatever_the_clock_says(dingtalk: LocalDingTalk) -> None:
     class Restless:
-        """A clock that jumps ahead an hour whenever somebody looks."""
+        """Clock that jumps ahead one hour at each reading."""
 
         def now(self) -> float:
             dingtalk.clock.advance(3600)

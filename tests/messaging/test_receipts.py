@@ -1,4 +1,4 @@
-"""Receipts out of whatever comes: taken as said, or refused with the name of the field."""
+"""Receipts from any input: parsed, or refused with the name of the field."""
 
 from __future__ import annotations
 

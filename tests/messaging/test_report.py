@@ -1,4 +1,4 @@
-"""The report: small, plain JSON, every message in one class, long lists cut and counted."""
+"""Reports: small, plain JSON, one outcome per message, long lists cut and counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER = Reason("other.code", "DingTalk: other.code.", "Do something else.")
 
 
 def report_of(*, duplicates: int = 0, calls: dict[str, int] | None = None, **numbers: int) -> Report:
-    """A report with so many messages of each class."""
+    """Return a report with these numbers of messages by outcome."""
     settled = {
         f"{name}-{number}": Settled(Outcome(name), None if name == "recalled" else WHY)
         for name, count in numbers.items()

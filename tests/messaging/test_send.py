@@ -31,7 +31,7 @@ SEND_API = {
     Kind.DING: "robot/ding/send",
 }
 USERS = [f"user{number:03d}" for number in range(1, 46)]
-#: What each kind needs, and nothing else.
+#: Required arguments of each kind.
 PLAIN: dict[Kind, dict[str, Any]] = {
     Kind.GROUP: {"open_conversation_id": GROUPS[0], "robot_code": ROBOT_CODE, "text": "hi"},
     Kind.OTO: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "text": "hi"},
@@ -142,7 +142,7 @@ async def test_a_work_notification_to_everybody_is_one_call(dingtalk: LocalDingT
     assert job.receipts[0].recipients is None
 
 
-# ── People whom DingTalk leaves out ──────────────────────────────────────────────────────────────────
+# ── Users that DingTalk leaves out ───────────────────────────────────────────────────────────────────
 
 
 async def test_people_left_out_are_named_with_the_reason_and_not_counted(dingtalk: LocalDingTalk) -> None:
@@ -394,7 +394,7 @@ async def test_cancelled_under_way_the_send_is_unknown(dingtalk: LocalDingTalk) 
     assert job.not_attempted == 1
 
 
-# ── Letters ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Send requests ────────────────────────────────────────────────────────────────────────────────────
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("group", {"open_conversation_id": None}, "open_conversation_id"),

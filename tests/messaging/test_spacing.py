@@ -1,4 +1,4 @@
-"""When to look again: how many looks a wait takes, and how late it can be."""
+"""Poll schedule: number of polls of a wait, and its maximum delay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEYS = [f"key{number}" for number in range(500)]
 
 
 def looks(spacing: Spacing, key: str, end: float = DAY) -> list[float]:
-    """Ages at which a message is looked at: at once, as planned, and at the end."""
+    """Return the ages at which a message is polled: at once, as scheduled, and at the end."""
     ages = [0.0]
     while ages[-1] < end:
         ages.append(min(spacing.next_look(key, ages[-1]), end))
@@ -27,7 +27,7 @@ def test_a_day_takes_forty_looks_at_most_whatever_the_jitter() -> None:
 def test_nothing_is_seen_later_than_a_fifth_of_its_age_and_a_minute() -> None:
     for key in KEYS:
         ages = looks(Spacing(), key, 7 * DAY)
-        # The worst moment is just after a look.
+        # The delay is longest just after a poll.
         assert all(later - age <= 0.2 * age + 60 for age, later in pairwise(ages))
         assert max(later - age for age, later in pairwise(ages)) <= MAX_GAP
 

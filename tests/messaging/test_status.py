@@ -1,4 +1,4 @@
-"""The state of a message and its readers, and whether that is what somebody waits for."""
+"""Status of a message and its readers, and conditions on them."""
 
 from __future__ import annotations
 

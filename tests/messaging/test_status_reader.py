@@ -1,4 +1,4 @@
-"""States of many messages: one broken message is its own outcome, all are asked side by side, the urgent first."""
+"""Statuses of several messages, polled in parallel: urgent ones first, each with its own error."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ pytestmark = pytest.mark.anyio
 
 PERMISSION = "Forbidden.AccessDenied.AccessTokenPermissionDenied"
 QUOTA = "Forbidden.AccessDenied.ApiCountLimitForOrg"
-#: Turns of the loop that a request takes.
+#: Iterations of the event loop that a request takes.
 TURNS = 20
 
 
 class Way(httpx.AsyncBaseTransport):
-    """A way to the sandbox that counts the requests under way, and refuses those about some messages.
+    """Transport to the sandbox that counts requests in flight, and refuses those about some messages.
 
     :param refused: HTTP status and code by message key.
     """
@@ -72,7 +72,7 @@ class Way(httpx.AsyncBaseTransport):
 
 
 def _key(request: httpx.Request) -> str | None:
-    """The message that a request is about."""
+    """Return the message key of a request."""
     if request.method == "GET":
         return request.url.params.get("processQueryKey")
     found = json.loads(request.content or b"{}")
@@ -80,7 +80,7 @@ def _key(request: httpx.Request) -> str | None:
 
 
 def clients(client: DingTalkClient, **gone: DingTalkError) -> Clients:
-    """The way to a client; connections that are gone raise."""
+    """Return a function that gives a client; missing connections raise."""
 
     async def client_of(conn_id: str | None) -> DingTalkClient:
         if conn_id in gone:

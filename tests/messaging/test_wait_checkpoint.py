@@ -1,4 +1,4 @@
-"""The stored state of a wait: it belongs to messages, whatever their order, and it is never trusted."""
+"""Checkpoint of a wait: stored by message, in any order, and validated when read."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_any_json_as_a_triggers_state_is_read_or_discarded(state: Any, interval:
 
 
 def _goes_on(local: LocalDingTalk, receipts: list[Receipt], state: State | None) -> None:
-    """A look is made, or refused by an error of ours; what is planned next lies within the wait."""
+    """Poll, or fail with one of our errors; the next poll must lie within the wait."""
     wait = wait_for(local, receipts, state)
     try:
         asyncio.run(wait.look(local.client()))

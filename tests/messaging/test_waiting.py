@@ -1,4 +1,4 @@
-"""Waits: what they cost, how late they are, what they ask again, how they end."""
+"""Waits: their calls, delays, repeated polls and ends."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def see_through(
     client: DingTalkClient | None = None,
     before_look: Callable[[int], None] = lambda look: None,
 ) -> int:
-    """Look whenever something is due, until it is met or over. The number of looks."""
+    """Poll whenever due until the wait ends, and return the number of polls."""
     client = client or dingtalk.client()
     looks = 0
     while not wait.is_met and (due := wait.next_due) is not None:
@@ -101,7 +101,7 @@ async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(
     assert not wait.is_met
     assert dingtalk.clock.now() == pytest.approx(began + DAY), "the last look is at the end"
     assert 30 <= looks <= 40
-    # A work notification is asked once whether it went out.
+    # The send status of a work notification is polled once.
     assert status_calls(dingtalk) == looks + (kind is Kind.WORK_NOTIFICATION) <= 40
     assert wait.calls == sum(dingtalk.calls().values()), "the bill has all calls, those for tokens too"
     assert wait.used["token"] <= 12, "one for each look that comes after the two hours of a token"
@@ -310,7 +310,7 @@ async def test_of_a_work_notification_to_more_than_a_hundred_it_is_enough_that_i
 
 
 def nobody_got(dingtalk: LocalDingTalk, receipt: Receipt, lists: dict[str, list[Any]]) -> None:
-    """DingTalk drops a work notification."""
+    """Make DingTalk drop a work notification."""
     message = dingtalk.message(receipt)
     assert message is not None
     message.receivers = ()
@@ -432,7 +432,7 @@ async def test_what_concerns_all_messages_ends_a_wait_for_any_without_a_call_for
     assert status_calls(dingtalk) <= 20, "those that were under way"
 
 
-# ── what can never be ──────────────────────────────────────────────────────────────────────────────
+# ── what can never be ────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("condition", "problem"), [
@@ -486,7 +486,7 @@ async def test_a_message_of_unknown_age_is_too_old_a_day_after_the_wait_began(
     assert GIVE_UP_AFTER <= dingtalk.clock.now() - began <= GIVE_UP_AFTER + 2 * HOUR
 
 
-# ── the bill ─────────────────────────────────────────────────────────────────────────────────────────
+# ── API calls ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 23])
@@ -498,7 +498,7 @@ async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, 
     with pytest.raises(TooManyCallsError) as ended:
         await see_through(dingtalk, wait)
     assert (ended.value.code, ended.value.permanent) == ("max_api_calls", True)
-    # Those for tokens are calls, too. Side by side, the last ones may be set aside and not be made.
+    # Token calls count, too. Of parallel calls the last ones may be reserved and not made.
     used = status_calls(dingtalk) + dingtalk.calls()["oauth2/accessToken"]
     assert (most + 1) // 2 <= used <= most + 1
     assert f"{used} API calls" in wait.bill()
@@ -575,11 +575,11 @@ async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> N
     assert ended.value.permanent
 
 
-# ── going on ─────────────────────────────────────────────────────────────────────────────────────────
+# ── resuming ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Story:
-    """A DingTalk in which messages of two sends are read at certain looks."""
+    """Sandbox in which messages of two sends are read at certain polls."""
 
     def __init__(self) -> None:
         self.dingtalk = LocalDingTalk()
@@ -587,7 +587,7 @@ class Story:
         self.began = self.dingtalk.clock.now()
 
     def wait(self, state: State | None = None) -> Wait:
-        """As it is after the look before: only plain JSON is handed on."""
+        """Return the wait after the last poll, restored from plain JSON."""
         plain = msgspec.json.decode(msgspec.json.encode(state or State()))
         terms = Terms(spacing=Spacing(), began=self.began, end=self.began + HOUR)
         targets = [target_of(receipt) for receipt in self.receipts]

@@ -1,4 +1,4 @@
-"""Messages of several connections in one block: each is taken back by the connection that sent it."""
+"""Messages of several connections in one block: each is recalled by the connection that sent it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_dry_run_of_a_dag_without_a_rollback_finds_and_counts_messages_people_
     assert (plan["counts"]["total"], plan["people"], plan["api_calls"]) == (1, 2, 1)
     log = run.log("undo")
     assert "1 messages, to 2 people, would be recalled in about 1 API calls" in log
-    # The moment that was understood, in UTC and as it was written.
+    # The log has the time in UTC and as the user wrote it.
     written = plain["between"].in_timezone("Asia/Shanghai").strftime("%Y-%m-%d %H:%M:%S")
     assert f"since: {plain['between'].strftime('%Y-%m-%d %H:%M:%S')} UTC ({written} Asia/Shanghai)" in log
 

@@ -44,7 +44,7 @@ def trivial():
 
 trivial()
 """
-#: A program that starts one more, and neither ends when asked.
+#: Program that starts another one; both ignore SIGTERM.
 STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

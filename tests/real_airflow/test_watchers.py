@@ -1,4 +1,4 @@
-"""Asset watchers: Airflow takes them in whatever shape they come, and starts a DAG when messages are read."""
+"""Asset watchers: Airflow accepts all forms of arguments, and starts a DAG when messages are read."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Watching:
         return [(event["name"].removeprefix("watched_"), event["extra"]["payload"]) for event in ours]
 
     def told(self) -> list[tuple[str, dict[str, Any]]]:
-        """Payloads by asset, as runs of the DAG were told."""
+        """Return the payloads by asset that runs of the DAG received."""
         runs = self.stage.airflow.get("/dags/real_watched/dagRuns", limit=100)["dag_runs"]
         found = [self.stage.airflow.xcom("real_watched", run["dag_run_id"], "told") for run in runs]
         return [(name.removeprefix("watched_"), payload) for each in found for name, payload in each or ()]
