@@ -115,9 +115,10 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """Render the templates.
 
-        An empty XCom renders to None, so the sensor notes before whether a message was named.
+        An empty XCom renders to None, so the sensor notes before whether receipts were given.
         """
-        self._is_named = any(getattr(self, name) is not None for name in (self.key_field, "receipts"))
+        # A key that renders as None is a missing XCom, and an error: only receipts may be empty.
+        self._is_named = self.receipts is not None
         super().render_template_fields(context, jinja_env)
 
     # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────

@@ -146,10 +146,10 @@ def watch_of(
     """Make a watch from a sensor's arguments.
 
     :param key: Key of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
-    :param is_named: True if the sensor was given a key or receipts, even empty ones; default True.
+    :param is_named: True if the sensor was given receipts, even empty ones; default True.
     :param wanted: Conditions, by their names.
     :raises InvalidInputError: If an argument is missing or not valid.
-    :raises NothingToWaitFor: If the key and the receipts that were given are empty.
+    :raises NothingToWaitFor: If the receipts that were given are empty.
     """
     name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
     parsed = parse_receipts(receipts, to_ask=True)

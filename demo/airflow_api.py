@@ -58,6 +58,12 @@ class AirflowApi:
         """Send a PATCH to a path under ``/api/v2`` and return the JSON."""
         return self._ask("PATCH", path, json=body)
 
+    def delete(self, path: str) -> None:
+        """DELETE of a path under ``/api/v2``."""
+        response = self._http.delete(f"/api/v2{path}")
+        if response.is_error:
+            raise RuntimeError(f"{path}: {response.status_code} {response.text}")
+
     def read_again(self, dag_id: str) -> None:
         """Ask the dag-processor to parse a DAG's file now."""
         token = self.get(f"/dags/{dag_id}")["file_token"]

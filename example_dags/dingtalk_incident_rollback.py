@@ -62,9 +62,13 @@ PLAN = """\
 {% if plan["people"] is not none -%}
 They went to {{ plan["people"] }} people, as far as is known, and take about {{ plan["api_calls"] }} API calls.
 {% endif -%}
-{% if plan["missing"] -%}
+{% if plan.get("missing") -%}
 **Not all is known:** {{ plan["missing"].values() | sum }} receipts of these tasks cannot be read:
 {{ plan["missing"] | join(", ") }}.
+{% endif -%}
+{% if plan.get("sends_in_doubt") -%}
+**In doubt:** {{ plan["sends_in_doubt"].values() | sum }} sends may have left a message that has
+no receipt and cannot be recalled: {{ plan["sends_in_doubt"] | join(", ") }}.
 {% endif -%}
 {% if counts["expired"] -%}
 {{ counts["expired"] }} more are too old to be taken back.

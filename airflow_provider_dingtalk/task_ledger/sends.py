@@ -383,9 +383,8 @@ class JobSends:
             self._place = self._sends.begin(Job(name=self._name, content=self._content, epoch=epoch, since=since))
         else:
             self._place = self._last
-            last.name = self._name
-            if last.epoch != epoch:
-                last.epoch = epoch
+            if (last.name, last.epoch) != (self._name, epoch):
+                last.name, last.epoch = self._name, epoch
                 self._sends.write_index()
         since = self._sends.job_at(self._place).since
         self._accepted, self._doubts = self._sends.take(self._letters, since)

@@ -329,6 +329,10 @@ def test_a_sensor_that_names_no_message_is_a_mistake_and_not_empty(
     sensor.render_template_fields({"ti": TaskInstance()})
     with pytest.raises(AirflowFailException, match="process_query_key: is missing"):
         end_of(sensor)
+    missing_xcom = DingTalkPrivateChatMessageSensor(task_id="wait", process_query_key="{{ None }}")
+    missing_xcom.render_template_fields({"ti": TaskInstance()})
+    with pytest.raises(AirflowFailException, match="process_query_key: is missing"):
+        end_of(missing_xcom)
     empty = DingTalkPrivateChatMessageSensor(task_id="wait", receipts="{{ None }}")
     empty.render_template_fields({"ti": TaskInstance()})
     assert end_of(empty) == []

@@ -53,7 +53,7 @@ class Watching:
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Payloads of the events that were made, by asset."""
-        found = self.stage.airflow.get("/assets/events", limit=100)["asset_events"]
+        found = self.stage.airflow.get("/assets/events", limit=100, order_by="-timestamp")["asset_events"]
         ours = [event for event in found if event["name"].startswith("watched_")]
         return [(event["name"].removeprefix("watched_"), event["extra"]["payload"]) for event in ours]
 
