@@ -93,9 +93,10 @@ compat:  ## Test on an older Airflow, e.g. `make compat AIRFLOW=3.1.8`: imports,
 	$(COMPAT)/bin/python -m demo
 
 .PHONY: check
-check: $(INSTALLED)  ## Run ruff, mypy and import-linter
+check: $(INSTALLED)  ## Run ruff, the language check, mypy and import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python -m dev.check_language
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -178,7 +178,7 @@ def parse_moment(value: Any, field: str) -> float | None:
     try:
         moment = moment_of(text, default_time_zone())
     except (ValueError, TypeError, OverflowError):
-        raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+        raise InvalidInputError(field, "is not a date and time in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
     log.info("%s: %s.", field, both_times(moment))
     return moment
 

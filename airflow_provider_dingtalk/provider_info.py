@@ -55,7 +55,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "dingtalk": {
-                "description": "What only whoever runs this Airflow may allow connections of type dingtalk.",
+                "description": "Rights of connections of type dingtalk that only the administrator may give.",
                 "options": {
                     "allowed_hosts": _option(
                         "Host names, separated by commas, that a connection may name besides DingTalk and "
@@ -69,7 +69,7 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "pace_dir": _option(
                         "Folder in which all processes of a host share the pace of their calls, best on a local "
-                        "disk. It must belong to the user who runs the tasks, and to nobody else; it is made if "
+                        "disk. It must belong to the user who runs the tasks, and to no other user; it is made if "
                         "missing. Empty: dingtalk/pace in AIRFLOW_HOME. none: each process keeps its own pace.",
                         "/var/lib/airflow/dingtalk/pace",
                     ),

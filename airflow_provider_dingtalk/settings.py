@@ -153,7 +153,7 @@ def _fingerprint(connection: Connection, extra: dict[str, Any], hosts: Hosts) ->
     try:
         text = str(sorted(map(str, extra.items())))
     except ValueError:  # an integer of more digits than Python prints
-        raise ConfigurationError("extra: is no JSON object.") from None
+        raise ConfigurationError("Invalid extra: not a JSON object.") from None
     return hash((connection.login, connection.password, text, hosts))
 
 
@@ -172,7 +172,7 @@ def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
     for name in extra:
         meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
         if meant not in (None, name):
-            log.warning("The connection's extra %r counts for nothing; %r is meant?", str(name)[:40], meant)
+            log.warning("Ignoring unknown connection extra %r; did you mean %r?", str(name)[:40], meant)
 
 
 def _extra(extra: Any) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _extra(extra: Any) -> dict[str, Any]:
     except (msgspec.DecodeError, RecursionError):
         decoded = None
     if not isinstance(decoded, dict):
-        raise ConfigurationError("extra: is no JSON object.")
+        raise ConfigurationError("Invalid extra: not a JSON object.")
     return decoded
 
 
@@ -279,7 +279,7 @@ def _ca_file(path: str | None) -> str | None:
 def _app(connection: Connection, extra: dict[str, Any]) -> App:
     app_type = _text(extra, "app_type") or "internal"
     if app_type not in APP_TYPES:
-        raise ConfigurationError(f"extra app_type: {app_type!r} is none; use one of {', '.join(APP_TYPES)}.")
+        raise ConfigurationError(f"Invalid extra app_type {app_type!r}; expected one of: {', '.join(APP_TYPES)}.")
     key = (connection.login or "").strip()
     secret = (connection.password or "").strip()
     if not key:

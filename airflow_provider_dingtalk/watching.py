@@ -224,7 +224,7 @@ def _condition(
 ) -> Condition:
     people = parse_keys(read_by, "read_by") if read_by is not None else []
     if read_by is not None and not people:
-        raise InvalidInputError("read_by", "names nobody; leave it out to wait for nobody in particular")
+        raise InvalidInputError("read_by", "is empty; leave it out to wait for any reader")
     statuses = send_statuses if isinstance(send_statuses, str) else parse_keys(send_statuses, "send_statuses")
     return condition_of(
         statuses,

@@ -75,7 +75,7 @@ def measure(quick: bool) -> Result:
         beside("calls for tokens on top, which live two hours", max(run["token_calls"] for run in runs)),
     ]
     note = (
-        f"{messages} messages that nobody reads, first and last look counted; {reads} that somebody reads at an "
+        f"{messages} messages without a reader, first and last poll counted; {reads} that are read at an "
         "age from 1 s to 24 h. The clock jumps."
     )
     return Result(figures, [*runs, beat, *seen], [note])

@@ -25,7 +25,7 @@ from benchmarks.server import LATENCY, Server, serving
 from demo.airflow_stack import AirflowStack
 
 WAITS = 2_000
-DAG, POOL = "bench_waits", "nobody"
+DAG, POOL = "bench_waits", "unused"
 CONN_ID, HTTP_CONN_ID = "dingtalk_default", "bench_http"
 BEAT = 30.0
 #: Seconds in which CPU and memory are measured, a multiple of BEAT.

@@ -44,7 +44,7 @@ PARAMS = {
     "kind": Param("group", section=KEYS, title="Kind", type="string", enum=list(KINDS), values_display=KINDS),
     "open_conversation_id": field(KEYS, "Conversation", "openConversationId, of group and private-chat messages."),
     "sender": field(KEYS, "Sender", "Robot code, or agent id of work notifications. Empty: the connection's."),
-    "correction_group": field(AFTER, "Group to tell", "openConversationId. Empty: nobody is told."),
+    "correction_group": field(AFTER, "Group to tell", "openConversationId. Empty: no group is told."),
 }
 
 SUBJECT = "Take back {{ ti.xcom_pull(task_ids='dry_run')['counts']['total'] }} DingTalk messages?"
@@ -149,9 +149,9 @@ def check(params: dict, ti) -> None:
     if bool(params["dag_id"]) != (run or time):
         raise AirflowFailException("A DAG needs a run or a time, and they need a DAG.")
     if params["dag_id"] and not ti.get_dr_count(dag_id=params["dag_id"]):
-        raise AirflowFailException(f"There is no run of a DAG {params['dag_id']!r}: is the id right?")
+        raise AirflowFailException(f"Airflow knows no run of the DAG {params['dag_id']!r}. Check the id.")
     if run and not ti.get_task_states(dag_id=params["dag_id"], run_ids=[params["run_id"]]):
-        raise AirflowFailException(f"There is no run {params['run_id']} of {params['dag_id']}.")
+        raise AirflowFailException(f"Airflow knows no run {params['run_id']} of {params['dag_id']}.")
     if not (run or time or params["keys"]):
         raise AirflowFailException("The form names nothing to take back: fill in a run, a time, or keys.")
 

@@ -31,7 +31,7 @@ def hosts_of_region(region: str) -> Hosts:
     :raises ConfigurationError: If the region is unknown.
     """
     if region not in REGIONS:
-        raise ConfigurationError(f"region: {region!r} is none; use one of {', '.join(sorted(REGIONS))}.")
+        raise ConfigurationError(f"Invalid region {region!r}; expected one of: {', '.join(sorted(REGIONS))}.")
     return Hosts(f"https://api.dingtalk.{REGIONS[region]}", f"https://oapi.dingtalk.{REGIONS[region]}")
 
 

@@ -149,7 +149,7 @@ def prepare(folder: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise UnsharedError(f"{folder} is no folder, or a link to one")
     if found.st_uid != os.geteuid():
-        raise UnsharedError(f"{folder} belongs to somebody else")
+        raise UnsharedError(f"{folder} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UnsharedError(f"{folder} can be written to by others")
 

@@ -75,7 +75,7 @@ def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Req
     except TypeError:
         problem = "holds something that JSON has no form for"
     except UnicodeEncodeError:
-        problem = "holds half a surrogate pair, which is no text"
+        problem = "holds half a surrogate pair; expected text"
     # Inside the handler, the error's context would hold the text that could not be encoded, so it is raised here.
     raise InvalidInputError(endpoint.name, problem)
 
@@ -170,7 +170,7 @@ def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
         return body
     if wire.status_code == 429 or 500 <= wire.status_code < 600:
         raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
-    raise _unexpected(endpoint, wire, "it is no JSON object")
+    raise _unexpected(endpoint, wire, "not a JSON object")
 
 
 def _error(

@@ -175,7 +175,9 @@ class AirflowRest:
                 raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
             token = str(_json(response).get("access_token") or "")
         if not token.isascii() or not token.isprintable() or not token:
-            raise AirflowRefusedError("The access token of Airflow is none.", code="bad_token", next_step=_LOG_IN)
+            raise AirflowRefusedError(
+                "Invalid access token of Airflow; expected printable ASCII.", code="bad_token", next_step=_LOG_IN
+            )
         self._http.headers["authorization"] = f"Bearer {token}"
 
     def _request(self, method: str, path: str, **more: Any) -> httpx.Response:

@@ -73,7 +73,7 @@ _CONN_ID = _option(
     help="Airflow connection of type dingtalk (dingtalk_default)",
 )
 _JSON = _option("--json", action="store_true", help="print JSON on stdout, for machines")
-_YES = _option("--yes", "-y", action="store_true", help="do not ask; needed where nobody can answer")
+_YES = _option("--yes", "-y", action="store_true", help="do not ask; required without a terminal")
 _KIND = _option("--kind", choices=KINDS, help="kind of the messages of --keys")
 _ROBOT = _option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's")
 _AGENT = _option("--agent-id", metavar="ID", help="app that sent work notifications; by default the connection's")

@@ -151,12 +151,14 @@ def _parsed(text: str) -> list[Any]:
     if not _is_json(text):
         found: list[Any] = [key.strip() for line in text.splitlines() for key in line.split(",") if key.strip()]
         if strange := [key for key in found if len(key.split()) > 1]:
-            raise InvalidInputError("--keys", f"{strange[0][:40]!r} is no key")
+            raise InvalidInputError(
+                "--keys", f"{strange[0][:40]!r} is not a key; expected keys separated by commas or lines"
+            )
     else:
         try:
             decoded = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            raise InvalidInputError("--keys", "begins like JSON and is none") from None
+            raise InvalidInputError("--keys", "is not valid JSON") from None
         if isinstance(decoded, dict):
             decoded = decoded.get("receipts", [decoded])
         found = decoded if isinstance(decoded, list) else [decoded]

@@ -94,7 +94,7 @@ def check_somebody_agrees(*, yes: bool) -> None:
     :raises InvalidInputError: If the user did not agree and stdin is not a terminal.
     """
     if not yes and not sys.stdin.isatty():
-        raise InvalidInputError("--yes", "is needed: nobody is there to be asked")
+        raise InvalidInputError("--yes", "is required without a terminal")
 
 
 def confirm(question: str, *, yes: bool, word: str = "y") -> None:

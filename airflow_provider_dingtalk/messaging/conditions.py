@@ -310,5 +310,5 @@ def _check_knowable(condition: Condition, targets: Iterable[Target]) -> None:
             problem = f"{target.key} went to {known} people; DingTalk tells who read it for up to {most}"
             raise InvalidInputError("receipts", problem)
         if condition.min_read_share and not (condition.audience or known or kind in TELLS_RECIPIENTS):
-            problem = f"nobody knows to how many people the {kind} message went; give audience"
+            problem = f"the number of recipients of the {kind} message is unknown; give audience"
             raise InvalidInputError("min_read_share", problem)

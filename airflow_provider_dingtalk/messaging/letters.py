@@ -40,7 +40,7 @@ def letters_for(kind: Kind | str, **arguments: Any) -> list[Letter]:
         raise InvalidInputError("kind", f"is {shown(kind)}; use one of {', '.join(Kind)}") from None
     parameters = signature(build).parameters
     for name in arguments.keys() - parameters.keys():
-        raise InvalidInputError(name, f"is no argument of a message of kind {kind}")
+        raise InvalidInputError(name, f"is not an argument of kind {kind}")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in arguments:
             raise InvalidInputError(name, "is missing")
@@ -166,7 +166,7 @@ def work_notification(
     depts = _one_or_more(dept_ids, "dept_ids") if dept_ids is not None else []
     if to_all_user and not (users or depts):
         call = SendWorkNotification(agent_id=agent, msg=body, to_all_user=True)
-        return [Letter(kind=Kind.WORK_NOTIFICATION, call=call, to=("everybody",))]
+        return [Letter(kind=Kind.WORK_NOTIFICATION, call=call, to=("all users",))]
     if to_all_user or not (users or depts):
         raise InvalidInputError("user_ids", "give user_ids or dept_ids, or to_all_user alone")
     to_users = [

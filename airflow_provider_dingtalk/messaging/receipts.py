@@ -275,7 +275,7 @@ def _sent_at(value: Any, field: str, zone: tzinfo) -> str | None:
     try:
         return iso(moment_of(value, zone))
     except (ValueError, TypeError, OverflowError):
-        raise InvalidInputError(field, "is no moment in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+        raise InvalidInputError(field, "is not a date and time in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
 
 
 @lru_cache(maxsize=16_384)

@@ -203,7 +203,7 @@ class Send:
             raise IncompleteSendError(self)
         if self._fail_on_unreached and self.reached_nobody and not self.unknown:
             raise DroppedReceiversError(
-                f"The send reached nobody: DingTalk left out {_few(self.dropped)}.",
+                f"The send reached no recipient: DingTalk left out {_few(self.dropped)}.",
                 code="dropped_receivers",
                 next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
             )

@@ -102,7 +102,7 @@ class Probe:
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _dead_token(self) -> None:
-        self._say("A call with a token that is none.")
+        self._say("A call with an invalid token.")
         self._used["probe"] += 1
         try:
             await self._ask_with_no_token(QueryOtoMessage(robot_code=self._robot, process_query_key="none"))

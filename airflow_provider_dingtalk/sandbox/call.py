@@ -120,7 +120,7 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
         # The pages of the sends name a different code for it.
         sends_template = call.endpoint.http.effect is Effect.SEND and "Messages" in call.api
         code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
-        raise Refusal(code, "the body is no JSON object") from error
+        raise Refusal(code, "the body is not a JSON object") from error
 
 
 def _old_body(incoming: Incoming) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _old_body(incoming: Incoming) -> dict[str, Any]:
         try:
             return msgspec.json.decode(incoming.body, type=dict[str, Any])
         except _UNREADABLE as error:
-            raise OldRefusal(40035, "the body is no JSON object") from error
+            raise OldRefusal(40035, "the body is not a JSON object") from error
     fields: dict[str, Any] = dict(parse_qsl(incoming.body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
         # Text that is not valid JSON stays text, so the check of the fields refuses it.

@@ -57,7 +57,7 @@ def text_of(msg_key: str, msg_param: str) -> str:
     try:
         param = msgspec.json.decode(msg_param, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise Refusal("invalidParameter.msgParam.invalid", "msgParam is no JSON object") from error
+        raise Refusal("invalidParameter.msgParam.invalid", "msgParam is not a JSON object") from error
     for name, code in parts.items():
         if param.get(name) in (None, ""):
             raise Refusal(code, f"msgParam has no {name}")

@@ -122,7 +122,7 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
     users = _split(request.userid_list, MAX_USERS_PER_WORK_NOTIFICATION, "userid_list")
     departments = _split(request.dept_id_list, MAX_DEPTS_PER_WORK_NOTIFICATION, "dept_id_list")
     if not users and not departments:
-        raise OldRefusal(40035, "invalid parameter: nobody to send to")
+        raise OldRefusal(40035, "invalid parameter: no receivers")
     known = {str(number): members for number, members in world.departments.items()}
     chosen = [user for user in users if user in world.people]
     chosen += [user for number in departments for user in known.get(number, ())]

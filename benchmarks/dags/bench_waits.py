@@ -11,7 +11,7 @@ from airflow.sdk import dag
 
 from airflow_provider_dingtalk.sensors import DingTalkOTOMessageSensor
 
-POOL = "nobody"
+POOL = "unused"
 
 
 @dag(schedule=None)

@@ -26,7 +26,7 @@ def test_region_is_a_pair_of_hosts(region: str, hosts: Hosts) -> None:
 
 @pytest.mark.parametrize("region", ["", "CN", "com", "international ", "api.dingtalk.com"])
 def test_other_regions_are_refused_and_the_right_ones_named(region: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"region: .*cn, international") as caught:
+    with pytest.raises(ConfigurationError, match=r"Invalid region .*cn, international") as caught:
         hosts_of_region(region)
     assert caught.value.permanent
 

@@ -78,7 +78,7 @@ def a_file(folder: Path) -> None:
         (a_link, "link"),
         (a_shared_folder, "by others"),
         (a_folder_of_a_group, "by others"),
-        (a_strangers_folder, "somebody else"),
+        (a_strangers_folder, "another user"),
         (a_file, "no folder"),
     ],
 )

@@ -49,7 +49,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots go."""
+    """Folder of the screenshots."""
     folder = Path(os.environ.get(ARTEFACTS) or tmp_path_factory.mktemp("browser"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -125,7 +125,7 @@ def shoot(artefacts: Path, request: pytest.FixtureRequest) -> Shoot:
 
 @pytest.fixture
 def on_call(page: Page, stage: Stage) -> OnCall:
-    """Somebody on call, at that browser."""
+    """On-call engineer at that browser."""
     return OnCall(page, stage.stack.url)
 
 

@@ -1,4 +1,4 @@
-"""What somebody on call does in Airflow's pages: waits for what is to be seen, then clicks."""
+"""On-call engineer in Airflow's pages: waits until something is visible, then clicks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN = re.compile(r"/dags/[^/]+/runs/([^/?]+)")
 class OnCall:
     """A person at a browser.
 
-    :param airflow: URL of Airflow. Everybody is admin there, so that opening a page logs in.
+    :param airflow: URL of Airflow. Each user is admin there, so that opening a page logs in.
     """
 
     def __init__(self, page: Page, airflow: str) -> None:

@@ -23,7 +23,7 @@ ODD: dict[str, tuple[str, bytes]] = {
     "numbers for entries": ("xcomEntries", b'{"xcom_entries": [1, 2], "total_entries": 2}'),
     "a text for a total": ("xcomEntries", b'{"xcom_entries": [], "total_entries": "many"}'),
     "no total": ("xcomEntries", b'{"xcom_entries": [{"task_id": "a", "map_index": -1, "key": "k"}]}'),
-    "an index that is none": (
+    "an invalid index": (
         "xcomEntries",
         b'{"xcom_entries": [{"task_id": "a", "map_index": "x", "key": "k"}], "total_entries": 1}',
     ),

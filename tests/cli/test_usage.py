@@ -42,10 +42,10 @@ def test_help_of_airflows_own_command_line_names_that(terminal: Terminal):
         (["rollback", "--keys", "k", "--since", "2h", *SENDER], "exactly one"),
         (["rollback", "--keys", "k"], "--kind"),
         (["rollback", "--keys", "keys.txt", *SENDER], "no file"),
-        (["rollback", "--keys", "one two", *SENDER], "is no key"),
+        (["rollback", "--keys", "one two", *SENDER], "is not a key"),
         (["rollback", "--keys", "", *SENDER], "exactly one"),
         (["rollback", "--keys", ",", *SENDER], "holds no key"),
-        (["rollback", "--keys", "[not json", *SENDER], "is none"),
+        (["rollback", "--keys", "[not json", *SENDER], "is not valid JSON"),
         (["rollback", "--keys", '[{"kind": "oto"}]'], "is missing"),
         (
             ["rollback", "--keys", '[{"kind": "oto", "robot_code": "r", "process_query_key": "k"}, 7]'],

@@ -121,7 +121,7 @@ def test_a_mended_list_sends_only_what_is_missing(
         send(try_number(1), store, one_receipt_per_user=one_each)
     ti = try_number(2, clears=1)
     receipts = send(ti, store, mended, one_receipt_per_user=one_each)
-    assert got(sandbox) == Counter(mended), "everybody once"
+    assert got(sandbox) == Counter(mended), "each receiver once"
     assert ti.pushed("receipts_count") == len(receipts) == len(sandbox.world.messages)
 
 
@@ -194,7 +194,7 @@ def test_a_retry_with_another_text_is_refused_if_something_may_have_been_sent(sa
 def test_a_send_that_reached_nobody_fails(sandbox: SandboxServer) -> None:
     sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "listed"})
     ti = try_number(1)
-    with pytest.raises(AirflowFailException, match=r"reached nobody.*张三"):
+    with pytest.raises(AirflowFailException, match=r"reached no recipient.*张三"):
         send(ti, TaskStateStore(), ["张三"])
     assert ti.pushed("dropped") == {"张三": "invalid"}
     assert ti.pushed("receipts_count") == 1

@@ -246,7 +246,7 @@ def test_a_run_that_is_not_there_or_half_named_is_refused(stage: Stage):
     begun = [begin(stage, **form) for form in forms]
     nowhere, *halves, both = [run.wait() for run in begun]
     assert {run.state for run in (nowhere, *halves, both)} == {"failed"}
-    assert f"There is no run manual__nowhere of {DAG}." in nowhere.log("pasted")
+    assert f"Airflow knows no run manual__nowhere of {DAG}." in nowhere.log("pasted")
     assert "use one of them" in both.log("pasted")
     for run in halves:
         assert "A DAG needs a run or a time" in run.log("pasted")

@@ -104,7 +104,7 @@ class Dialogue:
 
 
 def refused(answer: httpx.Response, code: str, status: int = 400) -> bool:
-    """Whether the new host refused with this code, in DingTalk's envelope."""
+    """Tell if the new host refused with this code, in DingTalk's envelope."""
     body = answer.json()
     assert set(body) == {"requestid", "code", "message"}, body
     assert (body["code"], answer.status_code) == (code, status)

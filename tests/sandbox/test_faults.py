@@ -63,7 +63,7 @@ def test_delay_outlasts_a_timeout(talk: Dialogue, when: str, although_gone: bool
         talk.recall("oto", [key])
     talk.http.timeout = httpx.Timeout(5)
     while len(talk.control("GET", "journal")["requests"]) < 2:
-        pass  # The sandbox writes the call down once it has noticed that nobody waits any more.
+        pass  # The sandbox writes the call down once it has noticed that no caller waits any more.
     assert talk.recalled(key) is recalled
 
 

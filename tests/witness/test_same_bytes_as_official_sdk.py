@@ -59,7 +59,7 @@ def recorder() -> Iterator[Recorder]:
 
 
 def ours(recorder: Recorder, call: Endpoint[Any] | None, app: App = INTERNAL) -> Recorded:
-    """What this package sends; without a call, to get a token."""
+    """Record what this package sends; without a call, to get a token."""
 
     async def send() -> None:
         client = DingTalkClient(app, hosts_at(recorder.url))
@@ -73,7 +73,7 @@ def ours(recorder: Recorder, call: Endpoint[Any] | None, app: App = INTERNAL) ->
 
 
 def theirs(recorder: Recorder, method: str, model: str, fields: dict[str, Any]) -> Recorded:
-    """What the SDK's robot client sends."""
+    """Record what the SDK's robot client sends."""
     config = openapi.Config(protocol="http", endpoint=recorder.url.removeprefix("http://"))
     headers = getattr(models, f"{model}Headers")(x_acs_dingtalk_access_token=TOKEN)
     request = getattr(models, f"{model}Request")(**fields)
@@ -274,7 +274,7 @@ def test_each_field_of_each_api_is_seen_set_and_where_it_may_be_left_out_unset()
 
 
 def required_flags(cls: type[Endpoint[Any]]) -> list[bool]:
-    """Whether each field must be given."""
+    """List for each field if it is required."""
     return [field.required for field in msgspec.structs.fields(cls)]
 
 

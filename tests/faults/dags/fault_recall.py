@@ -11,7 +11,7 @@ from airflow_provider_dingtalk.operators import DingTalkRecallGroupMessagesOpera
 
 
 def content_of(file: str) -> str:
-    """What a file says: JSON of a list of keys."""
+    """Read a file with a JSON list of keys."""
     return Path(file).read_text()
 
 

@@ -1,0 +1,1 @@
+"""Tools of the project: what checks, starts and measures it."""
