@@ -556,7 +556,9 @@ def test_extras_that_only_code_can_make_are_refused_too(extra: Any) -> None:
 
 
 def test_a_missing_connection_is_told_by_its_id() -> None:
-    with pytest.raises(ConfigurationError, match="dingtalk_conn_id: cannot read the connection 'nowhere'") as raised:
+    with pytest.raises(
+        ConfigurationError, match="dingtalk_conn_id: cannot read the connection 'nowhere'"
+    ) as raised:
         DingTalkHook("nowhere").settings()
     assert raised.value.permanent
 

@@ -188,22 +188,32 @@ def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(stage: Stage):
     assert stage.dingtalk.gone() == set()
 
 
-def test_group_messages_without_their_group_are_refused(stage: Stage):
-    run = begin(stage, keys=["key"], kind="group").wait()
-    assert run.state == "failed"
-    assert run.states()["approve"] == "upstream_failed"
-    assert "open_conversation_id" in run.log("dry_run")
-
-
 # Forms without messages, or with runs that sent none.
+
+
+MISTYPED = "dingtalk_rolback_on_failure"
+NOWHERE, SINCE = "manual__nowhere", "2026-11-21T09:00:00Z"
+FORMS = {
+    "empty": {},
+    "blank": {"keys": [" "]},
+    "no group": {"keys": ["key"], "kind": "group"},
+    "unknown dag": {"dag_id": MISTYPED, "since": SINCE},
+    "run of an unknown dag": {"dag_id": MISTYPED, "run_id": "manual__1"},
+    "to come": {"dag_id": DAG, "since": "2036-11-21T09:00:00Z", "until": "2036-11-22T09:00:00Z"},
+    "nowhere": {"dag_id": DAG, "run_id": NOWHERE},
+    "run alone": {"run_id": NOWHERE},
+    "time alone": {"since": SINCE},
+    "dag alone": {"dag_id": DAG},
+    "run and time": {"dag_id": DAG, "run_id": NOWHERE, "since": SINCE},
+}
 
 
 @pytest.fixture(scope="module")
 def of_nothing(stage: Stage) -> dict[str, Run]:
+    """Runs of forms that name no message, all begun together."""
     stage.dingtalk.empty()
-    silent = begin(stage, keys=["key"], kind="group").wait()
-    forms = {"empty": {}, "blank": {"keys": [" "]}, "silent": {"dag_id": DAG, "run_id": silent.run_id}}
-    begun = {name: begin(stage, **form) for name, form in forms.items()}
+    begun = {name: begin(stage, **form) for name, form in FORMS.items()}
+    begun["silent"] = begin(stage, dag_id=DAG, run_id=begun["no group"].wait().run_id)
     return {name: run.wait() for name, run in begun.items()}
 
 
@@ -224,32 +234,29 @@ def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
     assert f"nothing to recall: looked through {looked}" in of_nothing[name].log("dry_run")
 
 
-def test_a_dag_that_is_not_there_or_a_time_to_come_is_refused_with_the_reason(stage: Stage):
-    moment = {"since": "2026-11-21T09:00:00Z"}
-    mistyped = begin(stage, dag_id="dingtalk_rolback_on_failure", **moment)
-    mistyped_run = begin(stage, dag_id="dingtalk_rolback_on_failure", run_id="manual__1")
-    to_come = begin(stage, dag_id=DAG, since="2036-11-21T09:00:00Z", until="2036-11-22T09:00:00Z")
-    for run in (mistyped, mistyped_run):
-        assert run.wait().state == "failed"
-        assert "no run of a DAG 'dingtalk_rolback_on_failure'" in run.log("pasted")
-    assert to_come.wait().state == "failed"
-    assert "yet to come" in to_come.log("dry_run")
+@pytest.mark.parametrize(
+    ("name", "task", "reason"),
+    [
+        ("unknown dag", "pasted", f"no run of the DAG '{MISTYPED}'"),
+        ("run of an unknown dag", "pasted", f"no run of the DAG '{MISTYPED}'"),
+        ("to come", "dry_run", "yet to come"),
+        ("no group", "dry_run", "open_conversation_id"),
+        ("nowhere", "pasted", f"Airflow knows no run {NOWHERE} of {DAG}."),
+        ("run alone", "pasted", "A DAG needs a run or a time"),
+        ("time alone", "pasted", "A DAG needs a run or a time"),
+        ("dag alone", "pasted", "A DAG needs a run or a time"),
+        ("run and time", "pasted", "use one of them"),
+    ],
+)
+def test_a_form_that_cannot_be_right_is_refused_with_the_reason(
+    of_nothing: dict[str, Run], name: str, task: str, reason: str
+):
+    assert of_nothing[name].state == "failed"
+    assert reason in of_nothing[name].log(task)
 
 
 def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
     assert not set(stage.dingtalk.calls()) & set(RECALL_API.values())
-
-
-def test_a_run_that_is_not_there_or_half_named_is_refused(stage: Stage):
-    dag, of_run, of_time = {"dag_id": DAG}, {"run_id": "manual__nowhere"}, {"since": "2026-11-21T09:00:00Z"}
-    forms = [dag | of_run, of_run, of_time, dag, dag | of_run | of_time]
-    begun = [begin(stage, **form) for form in forms]
-    nowhere, *halves, both = [run.wait() for run in begun]
-    assert {run.state for run in (nowhere, *halves, both)} == {"failed"}
-    assert f"Airflow knows no run manual__nowhere of {DAG}." in nowhere.log("pasted")
-    assert "use one of them" in both.log("pasted")
-    for run in halves:
-        assert "A DAG needs a run or a time" in run.log("pasted")
 
 
 def test_who_may_approve_can_be_told_on_dingtalk(stage: Stage):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_dingtalk.operators import rollback_on_failure
+from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 
 @dag(schedule=None, params={"keys": ["a", "b", "c"]})
