@@ -92,7 +92,7 @@ def _arguments(keys: Sequence[str]) -> str:
     return json.dumps(
         {
             "dingtalk_conn_id": CONN_ID,
-            "watch": watch_of_receipts(receipts, min_readers=1_000).to_json(),
+            "watch": watch_of_receipts(receipts, min_readers=1).to_json(),
             "poke_interval": BEAT,
             "end": now + 86_400,
             "pacing": fresh_pacing(spacing_of(BEAT), now, MANY_CALLS).to_json(),
