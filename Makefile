@@ -46,9 +46,8 @@ test: $(INSTALLED)  ## Run the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-faults
-test-faults: $(INSTALLED)  ## Inject every fault, with figures: kills in real Airflow and behind a bad proxy, then the matrix
+test-faults: $(INSTALLED)  ## Inject every fault, with figures: kills in real Airflow, then the matrix
 	$(BIN)/python -m tests.faults.real_airflow --out $(VENV)/real-airflow.json
-	$(BIN)/python -m tests.faults.kills --proxy
 	$(BIN)/python -m tests.faults --real $(VENV)/real-airflow.json
 
 # What tests/browser takes screenshots into.
