@@ -133,7 +133,7 @@ async def test_async_errors_are_those_of_the_sync_side(sandbox: SandboxServer, a
     assert [receipt.open_conversation_id for receipt in raised.value.receipts] == [GROUPS[0]]
     with pytest.raises(InvalidInputError, match=r"receipts\[0\]\.kind"):
         await async_hook.arecall([{}])
-    with pytest.raises(ConfigurationError, match="dingtalk_conn_id: the connection 'nowhere'"):
+    with pytest.raises(ConfigurationError, match="dingtalk_conn_id: cannot read the connection 'nowhere'"):
         await DingTalkHook("nowhere").astatus([])
 
 
