@@ -272,12 +272,11 @@ class DingTalkHook(BaseHook):
         :raises DingTalkError: If no connection can be read.
         """
         # Only the task's main thread may send requests to Airflow's supervisor, so connections are read here.
-        hooks: dict[str | None, DingTalkHook] = {}
+        hooks = {conn_id: self.of(conn_id) for conn_id in tuple(conn_ids) or (None,)}
         errors: dict[str | None, DingTalkError] = {}
-        for conn_id in tuple(conn_ids) or (None,):
+        for conn_id, hook in hooks.items():
             try:
-                hooks[conn_id] = self.of(conn_id)
-                hooks[conn_id].settings()
+                hook.settings()
             except DingTalkError as error:
                 errors[conn_id] = error
         _raise_if_all(errors, hooks)

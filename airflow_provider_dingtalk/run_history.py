@@ -100,11 +100,16 @@ class SentMessages(Struct):
             raise missing_error(self.missing)
 
 
+def _listed(numbers: dict[str, int]) -> str:
+    """Return the first five task ids with their numbers."""
+    return ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(numbers.items())[:5])
+
+
 def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
     """Return the error that names the tasks whose receipts cannot be read."""
-    tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(missing.items())[:5])
     return MissingReceiptsError(
-        f"{sum(missing.values())} registered receipts cannot be read: {tasks}. Their messages may be in chats.",
+        f"{sum(missing.values())} registered receipts cannot be read: {_listed(missing)}. "
+        "Their messages may be in chats.",
         code="missing_receipts",
         next_step="Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a "
         "custom XCom backend keeps them elsewhere.",
@@ -113,9 +118,9 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
 
 def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
     """Return the error that names the tasks whose sends are in doubt."""
-    tasks = ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(in_doubt.items())[:5])
     return SendsInDoubtError(
-        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: {tasks}.",
+        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: "
+        f"{_listed(in_doubt)}.",
         code="send_in_doubt",
         next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
         "names the receivers, unless its worker was killed.",
