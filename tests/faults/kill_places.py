@@ -68,7 +68,7 @@ def unreliable_places(sandbox: SandboxProcess, rng: Random, places: Sequence[str
         _check(sandbox, task, names, end, tally)
         receipts, unknown = pushed(task), unknown_of(task)
     with task_of(sandbox, recalling(receipts)) as rollback:
-        rollback.run()
+        _to_the_end(rollback, tally)
     left = [one["open_conversation_id"] for one in sandbox.messages() if one["recalled_at"] is None]
     tally.must(set(left) <= unknown, f"{len(left)} are left after the rollback")
     return tally

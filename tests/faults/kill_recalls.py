@@ -281,13 +281,12 @@ def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KE
     run = RecallRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, keys=keys)
     with run._task() as task:
         run.superseded = 1
-        loser = task.begin()
-        while task.gauges[0]["begun"] < run.tally.batches // 3:
-            pass
+        loser = task.begin_and_reach(run.tally.batches // 3)
+        gauge = task.gauges[-1]
         winner = task.begin()
         wait_for(loser)
         wait_for(winner)
-        after_fence = task.gauges[0]["begun"] - task.gauges[0]["at_fence"]
+        after_fence = gauge["begun"] - gauge["at_fence"]
         run.tally.must(task.end(back=2)["code"] == "ledger", f"the loser ended with {task.end(back=2)['code']!r}")
         run.tally.must(after_fence <= WORKERS, f"the loser began {after_fence} calls after it was fenced off")
         run.tally.resent += after_fence

@@ -178,8 +178,10 @@ def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
         run._kill(task, Point.AFTER_EFFECT, 0.5)
         end = run.run_to_the_end(task)
         run.tally.must(end["state"] == "success", f"skip ended with {end}")
-        run.tally.must(len(unknown_of(task)) == 1, "skip must list the one that was under way")
-        run.tally.must(sandbox.calls(SEND_API) == users, "skip sends nothing again")
+        unknown = len(unknown_of(task))
+        run.tally.must(unknown == 1 or (is_behind_proxy() and unknown > 1), "skip must list the one in flight")
+        # The sandbox got the request in flight at the kill, and none that the proxy cut.
+        run.tally.must(sandbox.calls(SEND_API) + unknown - 1 == users, "skip sends nothing again")
         run._roll_back(pushed(task), unknown_of(task))
     return run.tally
 
@@ -190,17 +192,21 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
     tally = run.tally
     with task_of(sandbox, sending(run.letters, on_cleared_send=policy)) as task:
         run._kill(task, Point.BEFORE_INTENT, 0.5)
-        tally.must(run.run_to_the_end(task)["state"] == "success", "the first run must succeed")
+        first, cut = run.run_to_the_end(task), len(unknown_of(task))
+        tally.must(first["state"] == ("failed" if cut else "success"), f"the first run ended with {first}")
         task.clear()
         if policy == "resend":
             tally.must(run._dies_at(task, Point.BEFORE_INTENT, users // 2), "the second run must die half-way")
-        end = task.run()
-        copies, receipts = (2 if policy == "resend" else 1), pushed(task)
+        end = run.run_to_the_end(task)
+        copies, receipts, unknown = (2 if policy == "resend" else 1), pushed(task), unknown_of(task)
         wanted = ("failed", "send_cleared") if policy == "fail" else ("success", "")
-        tally.must((end["state"], end["code"]) == wanted, f"{policy} ended with {end}")
-        tally.must(sandbox.calls(SEND_API) == copies * users, f"{policy}: {sandbox.calls(SEND_API)} calls")
-        tally.lost += abs(len({receipt.key for receipt in receipts}) - copies * users)
-        run._roll_back(receipts, set())
+        tally.must((end["state"], end["code"]) == wanted or bool(unknown), f"{policy} ended with {end}")
+        # The proxy cuts a request before the sandbox sees it; the task cannot tell, so that send is unknown.
+        tally.must(is_behind_proxy() or not unknown, f"{policy}: {len(unknown)} unknown")
+        calls, keys = sandbox.calls(SEND_API), {receipt.key for receipt in receipts}
+        tally.must(calls + len(unknown) == copies * users, f"{policy}: {calls} calls, {len(unknown)} unknown")
+        tally.lost += abs(len(keys) + len(unknown) - copies * users)
+        run._roll_back(receipts, unknown)
     return tally
 
 
@@ -209,14 +215,14 @@ def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS)
     slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
     run = SendRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, users)
     with task_of(sandbox, sending(run.letters)) as task:
-        loser = task.begin()
-        while task.gauges[0]["begun"] < users // 3:
-            pass
+        loser = task.begin_and_reach(users // 3)
+        gauge = task.gauges[-1]
         winner = task.begin()
         wait_for(loser)
         wait_for(winner)
-        after_fence = task.gauges[0]["begun"] - task.gauges[0]["at_fence"]
+        after_fence = gauge["begun"] - gauge["at_fence"]
         run.tally.must(after_fence <= IN_FLIGHT, f"the loser began {after_fence} calls after it was fenced off")
-        run._check(task, task.end(), resends=False)
+        end = task.end()
+        run._check(task, end if end["state"] == "success" else run.run_to_the_end(task), resends=False)
         run._roll_back(pushed(task), unknown_of(task))
     return run.tally

@@ -236,6 +236,20 @@ class Task:
         finally:
             os._exit(status)
 
+    def begin_and_reach(self, calls: int) -> int:
+        """Start tries until one has begun this many calls and still runs; return its process id.
+
+        :raises TimeoutError: If no try gets that far within 60 s.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            pid = self.begin()
+            while self.seen.end_of(len(self.gauges)) is None and time.monotonic() < deadline:
+                if self.gauges[-1]["begun"] >= calls:
+                    return pid
+            wait_for(pid)
+        raise TimeoutError(f"no try began {calls} calls within {PATIENCE:g} s")
+
     def run(self) -> dict[str, Any]:
         """Run one try to its end and return its result."""
         wait_for(self.begin())
