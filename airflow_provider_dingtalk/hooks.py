@@ -10,19 +10,19 @@ from urllib.parse import quote
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.api.errors import AuthenticationError, ConfigurationError, DingTalkError
-from airflow_provider_dingtalk.lookups import SharedLookup
-from airflow_provider_dingtalk.messaging.conditions import Reading
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.recall_by_connection import RecallByConnection
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.report import Report
-from airflow_provider_dingtalk.messaging.send_calls import Letter
-from airflow_provider_dingtalk.messaging.status_reader import Clients, StatusReader
-from airflow_provider_dingtalk.settings import Settings, read_settings
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.connection.cache import SharedLookup
+from airflow_provider_dingtalk.connection.settings import Settings, read_settings
+from airflow_provider_dingtalk.exceptions import AuthenticationError, ConfigurationError, DingTalkError
+from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
+from airflow_provider_dingtalk.jobs.report import Report
+from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
+from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.send_request import Letter
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.task import hook_sends as in_task
-from airflow_provider_dingtalk.time_zone import parse_receipts
+from airflow_provider_dingtalk.task.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
@@ -32,8 +32,8 @@ from airflow_provider_dingtalk.version_compat import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_dingtalk.api.client import DingTalkClient
-    from airflow_provider_dingtalk.api.endpoints import Endpoint
+    from airflow_provider_dingtalk.client.client import DingTalkClient
+    from airflow_provider_dingtalk.client.endpoints import Endpoint
 
 T = TypeVar("T")
 
@@ -42,7 +42,8 @@ class DingTalkHook(BaseHook):
     """Airflow hook to send, poll and recall DingTalk messages.
 
     Each message method has a sync and an async form: ``recall()`` for sync code, ``arecall()`` for an event loop
-    (an ``async`` task, a trigger). :mod:`airflow_provider_dingtalk.settings` documents the fields of a connection.
+    (an ``async`` task, a trigger). :mod:`airflow_provider_dingtalk.connection.settings` documents the fields of a
+    connection.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param robot_code: Robot to use instead of the connection's.
@@ -109,7 +110,7 @@ class DingTalkHook(BaseHook):
         :raises ConfigurationError: If the connection is missing or invalid.
         """
         settings = await (lookup.settings() if lookup else self.asettings())
-        return runtime.client_for(settings, _mask_on_loop, call_from_airflow_loop)
+        return event_loop.client_for(settings, _mask_on_loop, call_from_airflow_loop)
 
     @classmethod
     def shared_lookup(cls, dingtalk_conn_id: str) -> SharedLookup:
@@ -137,16 +138,16 @@ class DingTalkHook(BaseHook):
         settings = self.settings()
 
         async def with_client() -> T:
-            return await work(runtime.client_for(settings, _mask_from_thread))
+            return await work(event_loop.client_for(settings, _mask_from_thread))
 
-        return runtime.run(with_client, stop)
+        return event_loop.run(with_client, stop)
 
     def client_on_loop(self) -> DingTalkClient:
         """Return the client on the package's event loop.
 
         Call :meth:`settings` before, because only the task's main thread may read the connection.
         """
-        return runtime.client_for(self.settings(), _mask_from_thread)
+        return event_loop.client_for(self.settings(), _mask_from_thread)
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the connection by getting a token. No message is sent.
@@ -167,14 +168,14 @@ class DingTalkHook(BaseHook):
     # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
     def call(self, endpoint: Endpoint[T]) -> T:
-        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`.
+        """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`.
 
-        :raises DingTalkError: If the call failed or is in doubt; see :mod:`airflow_provider_dingtalk.api.errors`.
+        :raises DingTalkError: If the call failed or is in doubt; see :mod:`airflow_provider_dingtalk.exceptions`.
         """
         return self.run(lambda client: client.call(endpoint))
 
     async def acall(self, endpoint: Endpoint[T]) -> T:
-        """Make one call of :mod:`airflow_provider_dingtalk.api.endpoints`; see :meth:`call`."""
+        """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`; see :meth:`call`."""
         return await (await self.aclient()).call(endpoint)
 
     def letters(self, kind: Kind | str, **arguments: Any) -> list[Letter]:
@@ -194,7 +195,7 @@ class DingTalkHook(BaseHook):
         rollback finds them, even if the task does not return them.
 
         :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
-        :param arguments: See :mod:`airflow_provider_dingtalk.messaging.letters`.
+        :param arguments: See :mod:`airflow_provider_dingtalk.messages.send_requests`.
         :returns: Receipts as plain JSON.
         :raises IncompleteSendError: If a call was refused or is in doubt; it holds the receipts of the others.
         :raises DroppedReceiversError: If DingTalk left out all receivers.
@@ -286,7 +287,7 @@ class DingTalkHook(BaseHook):
                 raise errors[conn_id]
             return hooks[conn_id].client_on_loop()
 
-        return runtime.run(lambda: work(client_of), stop)
+        return event_loop.run(lambda: work(client_of), stop)
 
     async def _clients_here(self, conn_ids: Iterable[str | None]) -> Clients:
         """Look up several connections on the running event loop; see :meth:`run_by_connection`."""

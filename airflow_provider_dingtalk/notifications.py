@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_dingtalk.hooks import DingTalkHook
-    from airflow_provider_dingtalk.messaging.send import Send
+    from airflow_provider_dingtalk.jobs.send import Send
     from airflow_provider_dingtalk.task.registry import SendRegistry
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ class DingTalkNotifier(BaseNotifier):
     :param kind: ``group`` (default), ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
     :param text: Plain text. The default names what failed, as far as the callback knows. (templated)
     :param to: Recipients as arguments of the kind, such as ``{"open_conversation_id": "cid…"}`` or
-        ``{"user_ids": […]}``. It takes other arguments of :mod:`airflow_provider_dingtalk.messaging.letters` too,
-        such as ``markdown`` instead of ``text``. (templated)
+        ``{"user_ids": […]}``. It takes other arguments of :mod:`airflow_provider_dingtalk.messages.send_requests`
+        too, such as ``markdown`` instead of ``text``. (templated)
     :param keep_on_rollback: Keep the message in the chat when the task's rollback context recalls its messages.
         Default None: keep it only if the callback reports a failure.
     :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.
@@ -101,7 +101,7 @@ class DingTalkNotifier(BaseNotifier):
         self._tell(job)
 
     def _job(self, hook: DingTalkHook, context: Context) -> tuple[Send, SendRegistry | None]:
-        from airflow_provider_dingtalk.messaging.send import Send
+        from airflow_provider_dingtalk.jobs.send import Send
         from airflow_provider_dingtalk.task.running_task import registry_of_callback
 
         letters = hook.letters(self.kind, **self._arguments(context))

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from jinja2 import Environment
 
-    from airflow_provider_dingtalk.api.clock import Clock
+    from airflow_provider_dingtalk.client.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
-    from airflow_provider_dingtalk.messaging.waiting import Wait
-    from airflow_provider_dingtalk.watching import Watch
+    from airflow_provider_dingtalk.jobs.wait import Wait
+    from airflow_provider_dingtalk.task.wait_spec import Watch
 
 #: Seconds that Airflow's deferral timeout leaves the trigger for its last poll, in total and for each message.
 _TRIGGER_MARGIN = 60.0
@@ -125,10 +125,10 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once all messages that are due."""
-        from airflow_provider_dingtalk.execution import airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.sensing import end_of_nothing, look_from_task
-        from airflow_provider_dingtalk.watching import NothingToWaitFor
+        from airflow_provider_dingtalk.task.recall import airflow_errors
+        from airflow_provider_dingtalk.task.wait import end_of_nothing, look_from_task
+        from airflow_provider_dingtalk.task.wait_spec import NothingToWaitFor
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
@@ -171,7 +171,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     # ── waiting in the triggerer ─────────────────────────────────────────────────────────────────────
 
     def _look_and_defer(self, context: Context) -> Any:
-        from airflow_provider_dingtalk.sensing import errors_as_in_poke, pacing_for_trigger
+        from airflow_provider_dingtalk.task.wait import errors_as_in_poke, pacing_for_trigger
         from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 
         # After a crash the triggerer runs the trigger from its first line, so it needs a time, not a duration.
@@ -196,14 +196,14 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the trigger's result, or raise the error of the other modes."""
-        from airflow_provider_dingtalk.execution import airflow_errors
-        from airflow_provider_dingtalk.watching import result_of_event
+        from airflow_provider_dingtalk.task.recall import airflow_errors
+        from airflow_provider_dingtalk.task.wait_spec import result_of_event
 
         with airflow_errors():
             return result_of_event(event, timeout=self.timeout)
 
     def _watch(self, hook: DingTalkHook) -> Watch:
-        from airflow_provider_dingtalk.watching import watch_of
+        from airflow_provider_dingtalk.task.wait_spec import watch_of
 
         return watch_of(
             kind=self.kind,

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
-from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.execution import parse_task_ids
-from airflow_provider_dingtalk.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.spacing import MAX_API_CALLS, MAX_GAP, spacing_of
-from airflow_provider_dingtalk.messaging.waiting import RETRY_AFTER, Wait
-from airflow_provider_dingtalk.task_ledger.store import fingerprint
-from airflow_provider_dingtalk.trigger_arguments import as_text, payload_of, seconds_of
-from airflow_provider_dingtalk.watching import (
+from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, spacing_of
+from airflow_provider_dingtalk.jobs.wait import RETRY_AFTER, Wait
+from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
+from airflow_provider_dingtalk.task.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
+from airflow_provider_dingtalk.task.recall import parse_task_ids
+from airflow_provider_dingtalk.task.trigger_arguments import as_text, payload_of, seconds_of
+from airflow_provider_dingtalk.task.wait_spec import (
     Pacing,
     Watch,
     check_wanted,
@@ -35,8 +35,8 @@ from airflow_provider_dingtalk.watching import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from airflow_provider_dingtalk.api.client import DingTalkClient
-    from airflow_provider_dingtalk.lookups import SharedLookup
+    from airflow_provider_dingtalk.client.client import DingTalkClient
+    from airflow_provider_dingtalk.connection.cache import SharedLookup
 
 #: Maximum number of deferrals of a task, about an hour of bans.
 MAX_WAITS = 12

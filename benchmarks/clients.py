@@ -64,12 +64,12 @@ class Task:
 
 def ours(task: Task) -> Work:
     """Recall with our package as an operator does, without a rate limit."""
-    from airflow_provider_dingtalk.api.auth import InternalApp
-    from airflow_provider_dingtalk.api.client import DingTalkClient
-    from airflow_provider_dingtalk.api.hosts import hosts_at
-    from airflow_provider_dingtalk.api.limits import Limiter
-    from airflow_provider_dingtalk.messaging.recall import Recall
-    from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+    from airflow_provider_dingtalk.client.auth import InternalApp
+    from airflow_provider_dingtalk.client.client import DingTalkClient
+    from airflow_provider_dingtalk.client.hosts import hosts_at
+    from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+    from airflow_provider_dingtalk.jobs.recall import Recall
+    from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 
     async def work() -> None:
         app = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)

@@ -26,14 +26,14 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
-from airflow_provider_dingtalk.api.endpoints import RecallOtoMessages
-from airflow_provider_dingtalk.api.errors import ThrottlingError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.endpoints import RecallOtoMessages
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.exceptions import ThrottlingError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
 from benchmarks.results import Figure, Result, Row, at_most, exactly, median_of
 

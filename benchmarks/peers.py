@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from airflow_provider_dingtalk.messaging.recall import WORKERS
+from airflow_provider_dingtalk.jobs.recall import WORKERS
 from benchmarks.clients import CLIENTS, KEYS_PER_CALL
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly, median_of
 from benchmarks.server import LATENCY, Server, serving

@@ -12,14 +12,14 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.messaging.conditions import Condition, condition_of, target_of
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
-from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
-from airflow_provider_dingtalk.messaging.wait_state import Terms
-from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.jobs.poll_schedule import Spacing, spacing_of
+from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.jobs.wait_state import Terms
+from airflow_provider_dingtalk.messages.conditions import Condition, condition_of, target_of
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE, default_world
 from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read

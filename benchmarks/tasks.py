@@ -22,12 +22,12 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from benchmarks.meters import processor_seconds_of, unreaped

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.jobs.wait import Wait
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 from benchmarks.counting import BEGUN, READY, tell
 

@@ -22,10 +22,10 @@ from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.spacing import spacing_of
+from airflow_provider_dingtalk.jobs.poll_schedule import spacing_of
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.watching import fresh_pacing, watch_of_receipts
+from airflow_provider_dingtalk.task.wait_spec import fresh_pacing, watch_of_receipts
 from benchmarks.triggerer import CONN_ID, HTTP_CONN_ID, POOL
 from benchmarks.triggerer_parts import Each, Shared
 

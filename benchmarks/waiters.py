@@ -82,10 +82,10 @@ def _arguments(keys: Sequence[str]) -> str:
 
     The trigger waits for 1,000 readers, so it never ends.
     """
-    from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-    from airflow_provider_dingtalk.messaging.spacing import spacing_of
+    from airflow_provider_dingtalk.jobs.poll_schedule import spacing_of
+    from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
     from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-    from airflow_provider_dingtalk.watching import fresh_pacing, watch_of_receipts
+    from airflow_provider_dingtalk.task.wait_spec import fresh_pacing, watch_of_receipts
 
     receipts = [Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key).to_json() for key in keys]
     now = time.time()

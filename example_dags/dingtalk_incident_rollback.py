@@ -94,7 +94,7 @@ def dingtalk_incident_rollback():
     def pasted(params: dict, ti) -> list[dict]:
         """Make receipts from the message keys in the form."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, SENDER_FIELDS
+        from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, SENDER_FIELDS
 
         check(params, ti)
         kind, keys = params["kind"], [key.strip() for key in params["keys"] or []]

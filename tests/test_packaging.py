@@ -79,4 +79,4 @@ def test_the_sdk_and_the_sandboxs_server_are_no_needs_of_a_worker(metadata: Mess
 def test_airflow_finds_the_entry_point(wheel: ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     assert "[apache_airflow_provider]" in wheel.read(name).decode()
-    assert f"{PACKAGE}.provider_info:get_provider_info" in wheel.read(name).decode()
+    assert f"{PACKAGE}.get_provider_info:get_provider_info" in wheel.read(name).decode()

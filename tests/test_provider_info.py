@@ -20,9 +20,9 @@ import pytest
 from airflow.sdk._shared.secrets_masker import redact
 
 import airflow_provider_dingtalk
-from airflow_provider_dingtalk import settings
+from airflow_provider_dingtalk.connection import settings
+from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.provider_info import get_provider_info
 
 NAME = "airflow-provider-dingtalk"
 INFO = get_provider_info()

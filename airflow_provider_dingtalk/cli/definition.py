@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_provider_dingtalk.cli.commands import COMMANDS, Command
+from airflow_provider_dingtalk.cli.arguments import COMMANDS, Command
 
 if TYPE_CHECKING:
     from argparse import Namespace

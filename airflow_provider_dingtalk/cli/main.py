@@ -8,7 +8,7 @@ import signal
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-from airflow_provider_dingtalk.cli.commands import COMMANDS, EXITS, Command
+from airflow_provider_dingtalk.cli.arguments import COMMANDS, EXITS, Command
 
 PROGRAM = "python -m airflow_provider_dingtalk"
 
@@ -24,27 +24,27 @@ def run(command: Command, options: Namespace) -> int:
 
     :param options: Values of the options by name.
     """
-    from airflow_provider_dingtalk.cli import talk
+    from airflow_provider_dingtalk.cli import output
 
-    with talk.answers_alone():
+    with output.answers_alone():
         return _run(command, options)
 
 
 def _run(command: Command, options: Namespace) -> int:
-    from airflow_provider_dingtalk.api.errors import DingTalkError
-    from airflow_provider_dingtalk.cli import talk
-    from airflow_provider_dingtalk.cli.exits import Exit, exit_of
+    from airflow_provider_dingtalk.cli import output
+    from airflow_provider_dingtalk.cli.exit_codes import Exit, exit_of
+    from airflow_provider_dingtalk.exceptions import DingTalkError
 
-    talk.log_to_stderr()
+    output.log_to_stderr()
     # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(_work_of(command)(options))
     except DingTalkError as error:
-        talk.tell_error(error, as_json=options.json)
+        output.tell_error(error, as_json=options.json)
         return int(exit_of(error))
     except KeyboardInterrupt:
-        talk.say("Interrupted.")
+        output.say("Interrupted.")
         return int(Exit.INTERRUPTED)
 
 
@@ -54,7 +54,7 @@ def _interrupt(*_: object) -> None:
 
 def _work_of(command: Command) -> Callable[[Namespace], int]:
     """Import and return the function of a command; ``--help`` needs none."""
-    module = importlib.import_module(f"airflow_provider_dingtalk.cli.{command.name}")
+    module = importlib.import_module(f"airflow_provider_dingtalk.cli.commands.{command.name}")
     work: Callable[[Namespace], int] = getattr(module, command.name)
     return work
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.cli.airflow_rest import AirflowRest, XCom
-from airflow_provider_dingtalk.cli.exits import AirflowUnreachableError
-from airflow_provider_dingtalk.execution import RECALLED, REPORT
-from airflow_provider_dingtalk.messaging.receipts import Receipt
-from airflow_provider_dingtalk.run_history import (
+from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, XCom
+from airflow_provider_dingtalk.cli.exit_codes import AirflowUnreachableError
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.task.recall import RECALLED, REPORT
+from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
     clean,
     in_doubt_error,

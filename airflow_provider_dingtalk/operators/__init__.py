@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_dingtalk.operators.block import rollback_on_failure
     from airflow_provider_dingtalk.operators.ding import DingTalkRecallDingOperator, DingTalkSendDingOperator
     from airflow_provider_dingtalk.operators.group import (
         DingTalkRecallGroupMessagesOperator,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         DingTalkSendPrivateChatMessageOperator,
     )
     from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator, DingTalkSweepOperator
+    from airflow_provider_dingtalk.operators.rollback_context import rollback_on_failure
     from airflow_provider_dingtalk.operators.work_notification import (
         DingTalkRecallWorkNotificationOperator,
         DingTalkSendWorkNotificationOperator,
@@ -56,7 +56,7 @@ _HOMES = {
     "DingTalkSendPrivateChatMessageOperator": "private_chat",
     "DingTalkSendWorkNotificationOperator": "work_notification",
     "DingTalkSweepOperator": "rollback",
-    "rollback_on_failure": "block",
+    "rollback_on_failure": "rollback_context",
 }
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from jinja2 import Environment
 
-    from airflow_provider_dingtalk.messaging.receipts import Receipt
-    from airflow_provider_dingtalk.messaging.send import Send
+    from airflow_provider_dingtalk.jobs.send import Send
+    from airflow_provider_dingtalk.messages.receipt import Receipt
 
 #: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
 _FLAGS = ("one_receipt_per_user", "to_all_user")
@@ -138,9 +138,9 @@ class SendOperator(PlainTexts, BaseOperator):
 
         :param event: Event of the trigger that ended the deferral; default None.
         """
-        from airflow_provider_dingtalk.execution import LongWait, airflow_errors
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.sending import Sending, SendPolicy
+        from airflow_provider_dingtalk.task.recall import LongWait, airflow_errors
+        from airflow_provider_dingtalk.task.send import Sending, SendPolicy
         from airflow_provider_dingtalk.triggers import defer_for
 
         policy = SendPolicy(
@@ -169,7 +169,7 @@ class SendOperator(PlainTexts, BaseOperator):
             self._job.stop()
 
     def _arguments(self) -> dict[str, Any]:
-        from airflow_provider_dingtalk.execution import parse_flag
+        from airflow_provider_dingtalk.task.recall import parse_flag
 
         given = {name: getattr(self, name) for name in self.template_fields}
         return given | {name: parse_flag(given[name], name) for name in _FLAGS if name in given}
@@ -257,22 +257,22 @@ class RecallOperator(PlainTexts, BaseOperator):
         """
         from functools import partial
 
-        from airflow_provider_dingtalk import execution
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.rolling_back import leave_word
+        from airflow_provider_dingtalk.task import recall
+        from airflow_provider_dingtalk.task.rollback import leave_word
         from airflow_provider_dingtalk.triggers import defer_for
 
-        with execution.airflow_errors():
+        with recall.airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            with execution.report_even_so(context):
-                fail_on = execution.check_choices(self.on_empty, self.fail_on)
-                self._job = execution.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
+            with recall.report_even_so(context):
+                fail_on = recall.check_choices(self.on_empty, self.fail_on)
+                self._job = recall.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
             try:
                 keep = partial(leave_word, context)
-                return execution.run_recall(
+                return recall.run_recall(
                     hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep
                 )
-            except execution.LongWait as wait:
+            except recall.LongWait as wait:
                 defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
@@ -286,7 +286,7 @@ class RecallOperator(PlainTexts, BaseOperator):
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
         """Add the rollback log to the outlets that a user gives."""
-        from airflow_provider_dingtalk.rollback_log import with_rollback_log
+        from airflow_provider_dingtalk.task.asset_events import with_rollback_log
 
         return with_rollback_log(outlets, dag)
 
@@ -301,13 +301,13 @@ class RecallOneKindOperator(RecallOperator):
     keys_field: ClassVar[str] = "process_query_keys"
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
-        from airflow_provider_dingtalk import execution
-        from airflow_provider_dingtalk.messaging.receipts import SENDER_FIELDS, Kind
-        from airflow_provider_dingtalk.time_zone import parse_receipts
+        from airflow_provider_dingtalk.messages.receipt import SENDER_FIELDS, Kind
+        from airflow_provider_dingtalk.task import recall
+        from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
         kind = Kind(self.kind)
         receipts = parse_receipts(self.receipts)
-        execution.only_of_kind(receipts, kind)
+        recall.only_of_kind(receipts, kind)
         keys = getattr(self, self.keys_field)
         if keys is None:
             return receipts
@@ -315,7 +315,7 @@ class RecallOneKindOperator(RecallOperator):
         for name in SENDER_FIELDS[kind]:
             if sender[name] is None:
                 sender |= {name: hook.defaults().get(name)}
-        return execution.receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
+        return recall.receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
 
 
 class RecallInConversationOperator(RecallOneKindOperator):

@@ -13,10 +13,10 @@ from airflow_provider_dingtalk.operators.base import RecallOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.api.errors import DingTalkError
-    from airflow_provider_dingtalk.guards import Guards
-    from airflow_provider_dingtalk.messaging.receipts import Receipt
-    from airflow_provider_dingtalk.selection import Found
+    from airflow_provider_dingtalk.exceptions import DingTalkError
+    from airflow_provider_dingtalk.messages.receipt import Receipt
+    from airflow_provider_dingtalk.task.rollback_filters import Guards
+    from airflow_provider_dingtalk.task.rollback_source import Found
 
 
 #: Arguments that select the messages, and arguments that limit the selection.
@@ -113,23 +113,23 @@ class DingTalkRollbackOperator(RecallOperator):
 
         :param event: Event of the trigger that ended the deferral; default None.
         """
-        from airflow_provider_dingtalk import execution, rolling_back
         from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.task import recall, rollback
         from airflow_provider_dingtalk.triggers import defer_for
 
-        with execution.airflow_errors():
-            with execution.report_even_so(context):
-                fail_on = execution.check_choices(self.on_empty, self.fail_on)
+        with recall.airflow_errors():
+            with recall.report_even_so(context):
+                fail_on = recall.check_choices(self.on_empty, self.fail_on)
                 guards = self._guards()
-                dry_run = execution.parse_flag(self.dry_run, "dry_run")
-                from_tasks = execution.parse_task_ids(self.from_tasks, "from_tasks")
+                dry_run = recall.parse_flag(self.dry_run, "dry_run")
+                from_tasks = recall.parse_task_ids(self.from_tasks, "from_tasks")
                 if not (self.from_run or self.from_dag):
                     self._check_known(from_tasks)
                 if not self._is_due(context):
-                    return rolling_back.keep_all(context, from_tasks)
+                    return rollback.keep_all(context, from_tasks)
                 problems: list[DingTalkError] = []
                 found, loose = self._found(context, from_tasks, problems)
-                job = self._job = rolling_back.RollingBack(
+                job = self._job = rollback.RollingBack(
                     found, loose, guards, context, is_sweep=self._is_sweep, problems=problems
                 )
             hook = DingTalkHook(self.dingtalk_conn_id)
@@ -138,12 +138,12 @@ class DingTalkRollbackOperator(RecallOperator):
                 return job.plan(self.on_empty)
             try:
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
-            except execution.LongWait as wait:
+            except recall.LongWait as wait:
                 defer_for(self, wait.seconds, event)
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        from airflow_provider_dingtalk.rollback_log import with_rollback_logs
+        from airflow_provider_dingtalk.task.asset_events import with_rollback_logs
 
         return with_rollback_logs(outlets, dag)
 
@@ -152,7 +152,7 @@ class DingTalkRollbackOperator(RecallOperator):
 
         :raises InvalidInputError: If the DAG has no such task.
         """
-        from airflow_provider_dingtalk.api.errors import InvalidInputError
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
 
         known = self.dag.task_dict if self.has_dag() else dict.fromkeys(task_ids)  # type: ignore[no-untyped-call]
         for index, task_id in enumerate(task_ids):
@@ -166,7 +166,7 @@ class DingTalkRollbackOperator(RecallOperator):
 
         It then waits until sends that were cut off have ended.
         """
-        from airflow_provider_dingtalk.runs import Tasks
+        from airflow_provider_dingtalk.task.run_history import Tasks
 
         if not self.only_if_failed:
             return True
@@ -186,26 +186,26 @@ class DingTalkRollbackOperator(RecallOperator):
 
         :param problems: List that collects errors of the search, which must not keep the rest from being recalled.
         """
-        from airflow_provider_dingtalk import execution, selection
-        from airflow_provider_dingtalk.api.errors import InvalidInputError
-        from airflow_provider_dingtalk.time_zone import parse_receipts
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.task import recall, rollback_source
+        from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
         loose = parse_receipts(self.receipts)
-        run_ids = execution.parse_task_ids(self.from_run, "from_run")
-        dag_id = execution.parse_one_id(self.from_dag, "from_dag")
-        since, until = (execution.parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        run_ids = recall.parse_task_ids(self.from_run, "from_run")
+        dag_id = recall.parse_one_id(self.from_dag, "from_dag")
+        since, until = (recall.parse_moment(getattr(self, name), name) for name in ("since", "until"))
         if since is None and (until is not None or (dag_id and not run_ids)):
             raise InvalidInputError("since", "is missing; give it, or from_run")
-        found = [selection.of_run(context, dag_id, run_id, from_tasks, must_be=True) for run_id in run_ids]
+        found = [rollback_source.of_run(context, dag_id, run_id, from_tasks, must_be=True) for run_id in run_ids]
         if from_tasks and not run_ids:
-            found.append(selection.of_tasks(context, from_tasks))
+            found.append(rollback_source.of_tasks(context, from_tasks))
         if since is not None:
-            found += selection.of_window(context, dag_id, since, until)
+            found += rollback_source.of_window(context, dag_id, since, until)
         return found, loose
 
     def _guards(self) -> Guards:
-        from airflow_provider_dingtalk.execution import parse_flag
-        from airflow_provider_dingtalk.guards import guards_of
+        from airflow_provider_dingtalk.task.recall import parse_flag
+        from airflow_provider_dingtalk.task.rollback_filters import guards_of
 
         return guards_of(
             max_messages=self.max_messages,
@@ -244,18 +244,18 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     def _found(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
     ) -> tuple[list[Found], list[Receipt]]:
-        from airflow_provider_dingtalk import execution, selection
-        from airflow_provider_dingtalk.api.errors import InvalidInputError
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.task import recall, rollback_source
 
         for name in _WHICH:
             if getattr(self, name) is not None:
                 raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
-        dag_ids = execution.parse_task_ids(self.dag_ids, "dag_ids")
+        dag_ids = recall.parse_task_ids(self.dag_ids, "dag_ids")
         found: list[Found] = []
         for dag_id in dag_ids:
             try:
-                finished = selection.swept_runs(dag_id)
-                found += selection.of_unfinished(context, dag_id, self.rollbacks, finished)
+                finished = rollback_source.swept_runs(dag_id)
+                found += rollback_source.of_unfinished(context, dag_id, self.rollbacks, finished)
             except InvalidInputError as problem:
                 # An unknown DAG must not keep the others from being swept.
                 problems.append(problem)

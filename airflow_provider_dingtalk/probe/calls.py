@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from airflow_provider_dingtalk.api.endpoints import Endpoint, RecallGroupMessages
-from airflow_provider_dingtalk.api.wire import Wire, request_for, result_of
+from airflow_provider_dingtalk.client.endpoints import Endpoint, RecallGroupMessages
+from airflow_provider_dingtalk.client.protocol import Wire, request_for, result_of
 
 #: Invalid token in the form of DingTalk's tokens.
 NO_TOKEN = "0" * 32
@@ -20,7 +20,7 @@ class RecallTooManyGroupMessages(RecallGroupMessages, kw_only=True, frozen=True)
 
 
 class Transport(Protocol):
-    """HTTP transport; only :mod:`~airflow_provider_dingtalk.api.transport` knows that it is httpx's."""
+    """HTTP transport; only :mod:`~airflow_provider_dingtalk.client.transport` knows that it is httpx's."""
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request and return the response."""

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.clock import Clock, SystemClock
-from airflow_provider_dingtalk.api.endpoints import (
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.client.content import robot_message
+from airflow_provider_dingtalk.client.endpoints import (
     MAX_KEYS_PER_RECALL,
     Endpoint,
     MessageStatus,
@@ -27,10 +28,9 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendOtoMessages,
     SendResult,
 )
-from airflow_provider_dingtalk.api.errors import AuthenticationError, DingTalkError, ResponseError
-from airflow_provider_dingtalk.api.messages import robot_message
-from airflow_provider_dingtalk.messaging.progress import calls_made
-from airflow_provider_dingtalk.messaging.receipts import iso
+from airflow_provider_dingtalk.exceptions import AuthenticationError, DingTalkError, ResponseError
+from airflow_provider_dingtalk.jobs.progress import calls_made
+from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.probe.calls import RecallTooManyGroupMessages
 from airflow_provider_dingtalk.probe.observed import MAX_WORD, Observed, Question, Seen
 

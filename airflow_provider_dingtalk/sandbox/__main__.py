@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_dingtalk.api.hosts import is_loopback
+from airflow_provider_dingtalk.client.hosts import is_loopback
 from airflow_provider_dingtalk.probe.observed import read_observed
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour, parse_switch
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_world

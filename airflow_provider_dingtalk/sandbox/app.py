@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_dingtalk.api import endpoints as e
+from airflow_provider_dingtalk.client import endpoints as e
 from airflow_provider_dingtalk.sandbox import (
     ding,
     mischief,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
 
 Seconds = Annotated[float, Meta(ge=0)]
 Code = Annotated[str, Meta(min_length=1, max_length=80)]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from airflow_provider_dingtalk.api.endpoints import Effect, Endpoint, Host, name_of
+from airflow_provider_dingtalk.client.endpoints import Effect, Endpoint, Host, name_of
 from airflow_provider_dingtalk.sandbox.faults import FailKeys, OmitKeys, Partial, PoisonKeys, Rule, actions
 from airflow_provider_dingtalk.sandbox.refusals import PARAM_INVALID, OldRefusal, Refusal
 from airflow_provider_dingtalk.sandbox.state import App, World

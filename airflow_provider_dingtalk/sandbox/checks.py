@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.api import endpoints as e
+from airflow_provider_dingtalk.client import endpoints as e
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.refusals import PARAM_INVALID, OldRefusal, Refusal
 

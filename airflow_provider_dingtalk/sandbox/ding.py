@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_dingtalk.api.endpoints import MAX_USERS_PER_PHONE_DING
+from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_PHONE_DING
 from airflow_provider_dingtalk.sandbox import robots
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.refusals import Refusal

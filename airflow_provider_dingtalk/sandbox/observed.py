@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
 from airflow_provider_dingtalk.probe.observed import Observed, Question, Seen
 
 _NOT_ALL = "notRevoke.all.messages"

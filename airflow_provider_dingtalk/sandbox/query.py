@@ -8,7 +8,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from airflow_provider_dingtalk.api.endpoints import MAX_RESULTS_PER_PAGE, RECALL_WINDOW_HOURS
+from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE, RECALL_WINDOW_HOURS
 from airflow_provider_dingtalk.sandbox import robots
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.refusals import Refusal

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_dingtalk.api.endpoints import RECALL_WINDOW_HOURS
+from airflow_provider_dingtalk.client.endpoints import RECALL_WINDOW_HOURS
 from airflow_provider_dingtalk.sandbox import robots
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.refusals import Refusal

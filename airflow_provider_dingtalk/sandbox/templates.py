@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.api.endpoints import MAX_MSG_PARAM_BYTES
+from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES
 from airflow_provider_dingtalk.sandbox.refusals import Refusal
 
 _CARD = {"title": "miss.param.actionCardTotitle", "text": "miss.param.actionCardTotext"}

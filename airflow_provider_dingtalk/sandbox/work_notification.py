@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.api.endpoints import (
+from airflow_provider_dingtalk.client.endpoints import (
     MAX_DEPTS_PER_WORK_NOTIFICATION,
     MAX_USERS_PER_WORK_NOTIFICATION,
     MAX_WORK_NOTIFICATION_BYTES,

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_dingtalk.messaging.ledger import SupersededError
-from airflow_provider_dingtalk.messaging.send import Send
-from airflow_provider_dingtalk.messaging.send_calls import Letter
+from airflow_provider_dingtalk.jobs.checkpoint import SupersededError
+from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.send_request import Letter
 from airflow_provider_dingtalk.task.registry import SendRegistry
 from airflow_provider_dingtalk.task.running_task import current_registry
 
 if TYPE_CHECKING:
-    from airflow_provider_dingtalk.api.client import DingTalkClient
+    from airflow_provider_dingtalk.client.client import DingTalkClient
 
 
 class Runner(Protocol):

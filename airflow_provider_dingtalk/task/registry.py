@@ -23,10 +23,12 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.messaging.delivery import FIRST_PAUSE, LONGEST_PAUSE
-from airflow_provider_dingtalk.messaging.ledger import SentLetter
-from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
-from airflow_provider_dingtalk.messaging.send import CUT_OFF, Letter, Send, Unsent
+from airflow_provider_dingtalk.jobs.checkpoint import SentLetter
+from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
+from airflow_provider_dingtalk.jobs.send import CUT_OFF, Letter, Send, Unsent
+from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.task.checkpoint.send import HookSends, TaskSends
+from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, use
 from airflow_provider_dingtalk.task.xcoms import (
     ALERT_RECEIPTS,
     DROPPED,
@@ -38,8 +40,6 @@ from airflow_provider_dingtalk.task.xcoms import (
     SENDING,
     UNKNOWN,
 )
-from airflow_provider_dingtalk.task_ledger.sends import HookSends, TaskSends
-from airflow_provider_dingtalk.task_ledger.store import fingerprint, use
 from airflow_provider_dingtalk.version_compat import ask_supervisor
 
 if TYPE_CHECKING:

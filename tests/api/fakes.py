@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from airflow_provider_dingtalk.api.auth import App, InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.endpoints import (
+from airflow_provider_dingtalk.client.auth import App, InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.endpoints import (
     Endpoint,
     GetWorkNotificationResult,
     QueryGroupMessage,
@@ -23,8 +23,8 @@ from airflow_provider_dingtalk.api.endpoints import (
     SendGroupMessage,
     SendWorkNotification,
 )
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region
-from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE
 
 T = TypeVar("T")

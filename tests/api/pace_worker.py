@@ -12,9 +12,9 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from airflow_provider_dingtalk.api.clock import Clock
-from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage
-from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.client.endpoints import QueryGroupMessage
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from tests.api.fakes import QUERY, open_client
 
 APP = "the app"

@@ -13,11 +13,11 @@ import certifi
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.certificates import tls_context
-from airflow_provider_dingtalk.api.client import Patience
-from airflow_provider_dingtalk.api.errors import ConfigurationError, NotSentError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.client.certificates import tls_context
+from airflow_provider_dingtalk.client.client import Patience
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.exceptions import ConfigurationError, NotSentError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.api.fakes import RECALL, open_client
 from tests.clock import VirtualClock
@@ -125,7 +125,7 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch
 def test_the_systems_store_is_trusted_and_certifis_where_it_is_empty(tmp_path: Path) -> None:
     """OpenSSL's own places are fixed when it is loaded; so in a process for each, with other places."""
     script = (
-        "import ssl, sys; from airflow_provider_dingtalk.api.certificates import tls_context\n"
+        "import ssl, sys; from airflow_provider_dingtalk.client.certificates import tls_context\n"
         "import certifi; where = ssl.get_default_verify_paths()\n"
         "expected = ssl.create_default_context(cafile=certifi.where()).get_ca_certs()\n"
         "own = ssl.create_default_context()\n"

@@ -12,10 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.auth import InternalApp, ThirdPartyApp
-from airflow_provider_dingtalk.api.client import MAX_THROTTLED_TRIES, Patience
-from airflow_provider_dingtalk.api.endpoints import Endpoint, QueryOtoMessage, SendOtoMessages
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.client.auth import InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.client.client import MAX_THROTTLED_TRIES, Patience
+from airflow_provider_dingtalk.client.endpoints import Endpoint, QueryOtoMessage, SendOtoMessages
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.protocol import MAX_BODY_BYTES
+from airflow_provider_dingtalk.client.rate_limit.limiter import IN_FLIGHT, Limiter
+from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS
+from airflow_provider_dingtalk.exceptions import (
     AmbiguousError,
     AuthenticationError,
     BannedError,
@@ -29,10 +33,6 @@ from airflow_provider_dingtalk.api.errors import (
     ThrottlingError,
     UnexpectedResponseError,
 )
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import IN_FLIGHT, Limiter
-from airflow_provider_dingtalk.api.transport import MAX_CONNECTIONS
-from airflow_provider_dingtalk.api.wire import MAX_BODY_BYTES
 from airflow_provider_dingtalk.sandbox.default import (
     CLIENT_ID,
     CORP_ID,

@@ -9,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api import error_codes, errors
-from airflow_provider_dingtalk.api.error_codes import CODES, FAMILIES, Retry, Scope, error_for, is_known, rule_for
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk import exceptions
+from airflow_provider_dingtalk.client import error_codes
+from airflow_provider_dingtalk.client.error_codes import (
+    CODES,
+    FAMILIES,
+    Retry,
+    Scope,
+    error_for,
+    is_known,
+    rule_for,
+)
+from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     BannedError,
     DingTalkError,
@@ -37,7 +46,7 @@ SEED_ROWS = [(page, code, status) for page, text in pages().items() for code, st
 RESEARCH_CODES = [
     code.replace("*", "someField") for code in research.COPY.read_text(encoding="utf-8").splitlines() if code
 ]
-TREE = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, DingTalkError)]
+TREE = [cls for _, cls in inspect.getmembers(exceptions, inspect.isclass) if issubclass(cls, DingTalkError)]
 
 
 # ── Every documented code ────────────────────────────────────────────────────────────────────────────
@@ -232,7 +241,7 @@ def _drawn() -> dict[str, str]:
     """Parent by name, as the module's docstring draws them."""
     drawn: dict[str, str] = {}
     path: list[tuple[int, str]] = []
-    for line in (errors.__doc__ or "").splitlines():
+    for line in (exceptions.__doc__ or "").splitlines():
         found = re.match(r"    ((?:[│├└─ ]*))([A-Z]\w+Error)\b", line)
         if not found:
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_dingtalk.api.endpoints import Host
-from airflow_provider_dingtalk.api.errors import ConfigurationError
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at, hosts_of_region
+from airflow_provider_dingtalk.client.endpoints import Host
+from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region
+from airflow_provider_dingtalk.exceptions import ConfigurationError
 
 ALLOWED = frozenset({"dingtalk.corp.example"})
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_dingtalk.api.clock import Clock
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.pace_book import AT_ONCE, EVEN, SURE
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.state import AT_ONCE, EVEN, SURE
 from tests.api.fakes import TimeLine
 from tests.clock import VirtualClock
 

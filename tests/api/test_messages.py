@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.api.messages import MSG_PARAMS, robot_message, work_notification_message
+from airflow_provider_dingtalk.client.content import MSG_PARAMS, robot_message, work_notification_message
+from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
+from airflow_provider_dingtalk.exceptions import InvalidInputError
 
 #: As listed on DingTalk's page robot-message-type.
 TEMPLATES = {

@@ -9,8 +9,8 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.pace_book import (
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.state import (
     AT_ONCE,
     AT_ONCE_SHARE,
     CAREFUL,

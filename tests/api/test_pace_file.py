@@ -205,7 +205,7 @@ def test_without_locks_on_files_it_is_said(folder: Path) -> None:
 import asyncio, sys
 sys.modules["fcntl"] = None
 from pathlib import Path
-from airflow_provider_dingtalk.api.limits import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 async def main():
     async with Limiter(2, folder=Path({str(folder)!r})).slot("api"):
         print("called")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
-from airflow_provider_dingtalk.api.errors import LostAnswerError, NotSentError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.proxy import parse_proxy
-from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.proxy import parse_proxy
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.exceptions import LostAnswerError, NotSentError
 from airflow_provider_dingtalk.sandbox.default import default_world
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.api.fakes import APP, SEND

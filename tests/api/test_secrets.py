@@ -14,10 +14,10 @@ import httpx
 import pytest
 from rich.pretty import pretty_repr
 
-from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp, Tokens
-from airflow_provider_dingtalk.api.client import Patience
-from airflow_provider_dingtalk.api.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyApp, Tokens
+from airflow_provider_dingtalk.client.client import Patience
+from airflow_provider_dingtalk.client.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
+from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     DingTalkError,
     NotSentError,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from msgspec.json import decode
 
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.pace_book import LEASE, Book
-from airflow_provider_dingtalk.api.shared_pace import LATEST
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.state import LEASE, Book
+from airflow_provider_dingtalk.client.rate_limit.store import LATEST
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.api.fakes import QUERY, TimeLine

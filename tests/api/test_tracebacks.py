@@ -19,16 +19,16 @@ from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 import airflow_provider_dingtalk
-from airflow_provider_dingtalk.api.auth import App, Tokens
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.endpoints import AccessToken, Endpoint
-from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.proxy import environment_proxy, parse_proxy
-from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.client.auth import App, Tokens
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.endpoints import AccessToken, Endpoint
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.proxy import environment_proxy, parse_proxy
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.connection.settings import settings_of
+from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.settings import settings_of
 from tests.api.fakes import CALLS, OLD_RECALL, RECALL, Answering, open_client, raw_server
 from tests.api.test_secrets import (
     FAILURES,

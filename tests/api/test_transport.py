@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.transport import _url, transport_for
+from airflow_provider_dingtalk.client.transport import _url, transport_for
 from tests.faults.connect_proxy import reset
 from tests.faults.tls_rows import Authority, authorities
 

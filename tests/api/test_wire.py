@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api import endpoints as e
-from airflow_provider_dingtalk.api.endpoints import Endpoint
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.client import endpoints as e
+from airflow_provider_dingtalk.client.endpoints import Endpoint
+from airflow_provider_dingtalk.client.hosts import hosts_of_region
+from airflow_provider_dingtalk.client.protocol import MAX_RETRY_AFTER, Wire, request_for, result_of
+from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     BannedError,
     ForeignPageError,
@@ -25,8 +27,6 @@ from airflow_provider_dingtalk.api.errors import (
     ThrottlingError,
     UnexpectedResponseError,
 )
-from airflow_provider_dingtalk.api.hosts import hosts_of_region
-from airflow_provider_dingtalk.api.wire import MAX_RETRY_AFTER, Wire, request_for, result_of
 from tests.api.fakes import CALLS, GOOD, OLD_QUERY, OLD_RECALL, OLD_SEND, QUERY, RECALL, SEND
 
 CN = hosts_of_region("cn")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_dingtalk.cli.file_ledger import FileLedger, ledger_for
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.cli.file_checkpoint import FileLedger, ledger_for
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 
 INTENT = Verdict(State.INTENT, final=False)
 KEYS = ("a", "b", "c")

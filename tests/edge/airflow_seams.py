@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, Kind, iso
+from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, iso
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer

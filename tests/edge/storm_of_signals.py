@@ -11,7 +11,7 @@ import signal
 import sys
 from types import FrameType
 
-from airflow_provider_dingtalk import runtime
+from airflow_provider_dingtalk.connection import event_loop
 
 ROUNDS = 5_000
 #: Maximum seconds before a round is interrupted; the work takes about as long.
@@ -37,7 +37,7 @@ def a_round(seconds: float) -> bool:
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            assert runtime.run(work) == "done"
+            assert event_loop.run(work) == "done"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except Interrupted:
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGALRM, interrupt)
     chance = random.Random(sys.argv[1])
     interruptions = sum(a_round(chance.uniform(LONGEST / 50, LONGEST)) for _ in range(ROUNDS))
-    print(interruptions, runtime.run(work))
+    print(interruptions, event_loop.run(work))

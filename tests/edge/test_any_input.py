@@ -13,20 +13,20 @@ from airflow.sdk import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.api.proxy import parse_proxy
-from airflow_provider_dingtalk.api.wire import request_for
-from airflow_provider_dingtalk.execution import (
+from airflow_provider_dingtalk.client.protocol import request_for
+from airflow_provider_dingtalk.client.proxy import parse_proxy
+from airflow_provider_dingtalk.connection.settings import EXTRAS, settings_of
+from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.messages.receipt import Kind, parse_keys, parse_receipts
+from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.task.recall import (
     check_choices,
     parse_flag,
     parse_moment,
     parse_one_id,
     parse_task_ids,
 )
-from airflow_provider_dingtalk.guards import guards_of
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.receipts import Kind, parse_keys, parse_receipts
-from airflow_provider_dingtalk.settings import EXTRAS, settings_of
+from airflow_provider_dingtalk.task.rollback_filters import guards_of
 
 #: More digits than Python prints.
 HUGE = 10**5000

@@ -15,9 +15,9 @@ from weakref import ref
 import pytest
 import uvloop
 
-from airflow_provider_dingtalk.api.transport import transport_for
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.connection.event_loop import _states
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.runtime import _states
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 

@@ -10,11 +10,11 @@ import pytest
 from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_provider_dingtalk.connection.cache import held_connections
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.lookups import held_connections
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.trigger_arguments import KEYS_IN_PAYLOAD
+from airflow_provider_dingtalk.task.trigger_arguments import KEYS_IN_PAYLOAD
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
 from tests.clock import VirtualClock
 from tests.edge.airflow_names import import_string

@@ -11,8 +11,8 @@ from airflow.serialization.encoders import encode_trigger
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseEventTrigger
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
 from tests.edge.airflow_names import import_string
 from tests.messaging.local_dingtalk import receipt_for

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.followed_runs import RunFeed
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.followed_runs import RunFeed
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
 from tests.clock import VirtualClock
 from tests.edge.airflow_seams import calls, key_of, planted

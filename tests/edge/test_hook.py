@@ -18,13 +18,13 @@ from typing import Any
 import anyio
 import pytest
 
-from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.api.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
-from airflow_provider_dingtalk.api.errors import ConfigurationError, InvalidInputError, InvalidKeyError
+from airflow_provider_dingtalk.client.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.exceptions import ConfigurationError, InvalidInputError, InvalidKeyError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import parse_receipts
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError
+from airflow_provider_dingtalk.messages.receipt import parse_receipts
 from airflow_provider_dingtalk.sandbox.default import (
     CLIENT_SECRET,
     CORP_ID,
@@ -384,7 +384,7 @@ def test_an_odd_answer_is_told_by_its_code(
 
 def _in_child(pipe: Pipe, receipt: dict[str, Any], parents_loop: int) -> None:
     report = DingTalkHook().recall(receipt)
-    own = runtime.run(_thread_of_loop)
+    own = event_loop.run(_thread_of_loop)
     pipe.send((report["recalled"], own != parents_loop, os.getpid()))
     pipe.close()
 
@@ -399,7 +399,7 @@ def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: Din
     assert hook.recall(ours)["counts"]["recalled"] == 1
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=_in_child, args=(there, childs, runtime.run(_thread_of_loop)))
+    child = fork.Process(target=_in_child, args=(there, childs, event_loop.run(_thread_of_loop)))
     child.start()
     there.close()
     try:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import ConfigurationError
+from airflow_provider_dingtalk.connection.cache import LIFETIME, SharedLookup, held_connections
+from airflow_provider_dingtalk.connection.settings import Settings
+from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.lookups import LIFETIME, SharedLookup, held_connections
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.settings import Settings
+from airflow_provider_dingtalk.task.wait_spec import watch_of_receipts
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
-from airflow_provider_dingtalk.watching import watch_of_receipts
 from tests.clock import VirtualClock
 from tests.edge.airflow_seams import calls, planted
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallGroupMessagesOperator,
     DingTalkRecallPrivateChatMessagesOperator,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError
 from airflow_provider_dingtalk.notifications import DingTalkNotifier, send_dingtalk_notification
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.execution import IncompleteRecallError
-from airflow_provider_dingtalk.messaging.letters import MAX_USERS_PER_OTO_SEND
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError
+from airflow_provider_dingtalk.messages.receipt import Kind
+from airflow_provider_dingtalk.messages.send_requests import MAX_USERS_PER_OTO_SEND
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallDingOperator,
     DingTalkRecallGroupMessagesOperator,
@@ -29,8 +28,9 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.sending import DroppedReceiversError
-from airflow_provider_dingtalk.task_ledger.store import SupersededError
+from airflow_provider_dingtalk.task.checkpoint.store import SupersededError
+from airflow_provider_dingtalk.task.recall import IncompleteRecallError
+from airflow_provider_dingtalk.task.send import DroppedReceiversError
 from airflow_provider_dingtalk.triggers import DingTalkMomentTrigger
 from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from tests.edge.airflow_names import TaskDeferred

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import ConfigurationError
+from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 from airflow_provider_dingtalk.sandbox.default import (

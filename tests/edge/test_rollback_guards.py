@@ -9,16 +9,16 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.ledger import LedgerError
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallOTOMessagesOperator,
     DingTalkRollbackOperator,
     rollback_on_failure,
 )
-from airflow_provider_dingtalk.runs import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.run_history import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
 

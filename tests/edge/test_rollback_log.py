@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkRecallGroupMessagesOperator,
     DingTalkRollbackOperator,
 )
-from airflow_provider_dingtalk.rollback_log import ALIAS, rollback_log, with_rollback_logs
+from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log, with_rollback_logs
 
 TABLE = Asset("table")
 

@@ -10,13 +10,13 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, AssetAlias, TaskGroup, TriggerRule, task, task_group
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
+from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.operators import (
     DingTalkRollbackOperator,
     DingTalkSendGroupMessageOperator,
     rollback_on_failure,
 )
-from airflow_provider_dingtalk.rollback_log import ALIAS, rollback_log
+from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log
 from airflow_provider_dingtalk.task.registry import rollbacks_of
 from tests.edge.airflow_seams import TaskInstance
 

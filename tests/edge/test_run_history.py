@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.cli.airflow_rest import AirflowRest
-from airflow_provider_dingtalk.cli.exits import AirflowUnreachableError
+from airflow_provider_dingtalk.cli.airflow_api import AirflowRest
+from airflow_provider_dingtalk.cli.exit_codes import AirflowUnreachableError
 from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run
-from airflow_provider_dingtalk.run_history import MissingReceiptsError
-from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
-from airflow_provider_dingtalk.selection import of_run
+from airflow_provider_dingtalk.task.rollback_source import of_run
+from airflow_provider_dingtalk.task.run_history import Tasks, tasks_of_run
+from airflow_provider_dingtalk.task.sent_messages import MissingReceiptsError
 from tests.cli.fake_airflow import FakeAirflow, running_airflow
 from tests.edge.test_selection import DAG, Runs
 

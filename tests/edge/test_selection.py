@@ -10,10 +10,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.receipts import iso
-from airflow_provider_dingtalk.runs import Tasks, tasks_of_run
-from airflow_provider_dingtalk.selection import of_run, of_unfinished, of_window
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.receipt import iso
+from airflow_provider_dingtalk.task.rollback_source import of_run, of_unfinished, of_window
+from airflow_provider_dingtalk.task.run_history import Tasks, tasks_of_run
 
 DAG = "revenue"
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.ledger import LedgerError, SupersededError
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError, SupersededError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.sending import Sending, SendPolicy
+from airflow_provider_dingtalk.task.send import Sending, SendPolicy
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context
 from tests.edge.test_hook import raising_on_alarm

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task_ledger.old_sends import fingerprint_of
+from airflow_provider_dingtalk.task.checkpoint.send_version_1 import fingerprint_of
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.edge.airflow_seams import TaskInstance, TaskStateStore, calls, context
 from tests.edge.conftest import Connect

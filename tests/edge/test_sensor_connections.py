@@ -9,9 +9,9 @@ import pytest
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, OTHER_ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task_ledger.store import fingerprint
+from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
+from airflow_provider_dingtalk.task.wait_spec import Watch, watch_of_receipts
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from airflow_provider_dingtalk.watching import Watch, watch_of_receipts
 from tests.edge.airflow_seams import connection, key_of, planted
 from tests.edge.test_sensor_modes import MODES, end_of, not_at_first, sensor_of
 

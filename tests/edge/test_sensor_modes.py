@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.wait_state import NoRecipientsError
+from airflow_provider_dingtalk.jobs.wait_state import NoRecipientsError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor, DingTalkWorkNotificationSensor
 from airflow_provider_dingtalk.version_compat import (

@@ -14,13 +14,13 @@ from airflow.configuration import get_airflow_home
 from airflow.sdk import Connection
 from rich.pretty import pretty_repr
 
-from airflow_provider_dingtalk.api.auth import InternalApp, ThirdPartyApp
-from airflow_provider_dingtalk.api.endpoints import GetCorpAccessToken
-from airflow_provider_dingtalk.api.errors import ConfigurationError
-from airflow_provider_dingtalk.api.hosts import Hosts
-from airflow_provider_dingtalk.api.proxy import environment_proxy
+from airflow_provider_dingtalk.client.auth import InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.client.endpoints import GetCorpAccessToken
+from airflow_provider_dingtalk.client.hosts import Hosts
+from airflow_provider_dingtalk.client.proxy import environment_proxy
+from airflow_provider_dingtalk.connection.settings import Settings, settings_of
+from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import BaseHook, DingTalkHook
-from airflow_provider_dingtalk.settings import Settings, settings_of
 from airflow_provider_dingtalk.version_compat import conf
 from tests.edge.airflow_seams import everything_said
 

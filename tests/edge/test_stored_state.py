@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator, DingTalkSendGroupMessageOperator
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer

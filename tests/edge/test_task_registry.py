@@ -15,7 +15,7 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.send import DroppedReceiversError, IncompleteSendError
+from airflow_provider_dingtalk.jobs.send import DroppedReceiversError, IncompleteSendError
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.operators import (
     DingTalkRollbackOperator,

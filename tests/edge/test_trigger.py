@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.wait_spec import MessageRecalledError, result_of_event, watch_of
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger, DingTalkMomentTrigger
 from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
-from airflow_provider_dingtalk.watching import MessageRecalledError, result_of_event, watch_of
 from tests.clock import VirtualClock
 from tests.edge.airflow_names import import_string
 from tests.edge.airflow_seams import calls, key_of, planted

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
-from airflow_provider_dingtalk.api.endpoints import (
+from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.endpoints import (
     DingResult,
     Effect,
     RecallDing,
@@ -26,25 +26,25 @@ from airflow_provider_dingtalk.api.endpoints import (
     RecallWorkNotification,
     WorkNotificationRecalled,
 )
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.delivery import Places
-from airflow_provider_dingtalk.messaging.ledger import (
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.batching import batches, unique
+from airflow_provider_dingtalk.jobs.checkpoint import (
     Ledger,
     LedgerError,
     MemoryLedger,
     MemorySendLedger,
     SentLetter,
 )
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.plan import batches, unique
-from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS, Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.send import Send
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS, Recall
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.receipt_delivery import Places
+from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger, in_canonical_order
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger, in_canonical_order
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
 from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides

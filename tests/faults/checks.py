@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_dingtalk.api.endpoints import MAX_KEYS_PER_RECALL
-from airflow_provider_dingtalk.messaging.plan import ASKABLE, batches, unique
-from airflow_provider_dingtalk.messaging.recall import MAX_TRIES_LOST, WORKERS
-from airflow_provider_dingtalk.messaging.receipts import Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.jobs.batching import ASKABLE, batches, unique
+from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.receipt import Receipt
 from tests.faults.stage import Stage
 from tests.messaging.local_dingtalk import RECALL_API, TOKEN_API
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.task.checkpoint.store import Store
 
 
 class Point(StrEnum):

@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import ConfigurationError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messaging.plan import batches
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.jobs.batching import batches
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallGroupMessagesOperator,
     DingTalkRecallOTOMessagesOperator,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from cryptography import x509
 
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at
+from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at
 from tests.faults.connect_proxy import HOST
 from tests.faults.seams import environment
 from tests.faults.tls_rows import authorities

@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from airflow_provider_dingtalk.messaging.recall import WORKERS
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.jobs.recall import WORKERS
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.faults.crash_points import Point, marks_of
 from tests.faults.kill_faults import RECALL, Fault
 from tests.faults.kill_sandbox import RECALL_API, SandboxProcess

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
 
 STARTUP_SECONDS = 30.0

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.receipts import Receipt, parse_receipts
-from airflow_provider_dingtalk.messaging.send import Letter
+from airflow_provider_dingtalk.jobs.send import Letter
+from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point

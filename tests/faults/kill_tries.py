@@ -16,21 +16,21 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.api.transport import transport_for
-from airflow_provider_dingtalk.execution import LongWait, epoch_of, receipts_of_keys, run_recall
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome
-from airflow_provider_dingtalk.messaging.send import Letter
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.jobs.send import Letter
+from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET
-from airflow_provider_dingtalk.sending import Sending, SendPolicy
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
-from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
+from airflow_provider_dingtalk.task.checkpoint.store import Store
+from airflow_provider_dingtalk.task.recall import LongWait, epoch_of, receipts_of_keys, run_recall
+from airflow_provider_dingtalk.task.send import Sending, SendPolicy
 from tests.faults.crash_points import (
     ForgetfulStore,
     Gauge,
@@ -86,7 +86,7 @@ class Surroundings:
         async def with_client() -> T:
             return await work(self._client())
 
-        return runtime.run(with_client, stop)
+        return event_loop.run(with_client, stop)
 
     def run_recall(self, job: Any) -> Any:
         """Run a recall, as the hook does."""

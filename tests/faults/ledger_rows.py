@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.plan import batches, unique
-from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.jobs.batching import batches, unique
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
+from airflow_provider_dingtalk.jobs.recall import WORKERS, Recall
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task_ledger.recalls import MESSAGES_PER_ROW, RecallTaskLedger, in_canonical_order
-from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.task.checkpoint.recall import MESSAGES_PER_ROW, RecallTaskLedger, in_canonical_order
+from airflow_provider_dingtalk.task.checkpoint.store import Store
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import NEVER, Happened, classes
@@ -283,11 +283,11 @@ class _Recalling:
         job = Recall(self._receipts, ledger=ledger_of(self._store, self._receipts))
 
         async def work() -> Any:
-            return await job.run(runtime.client_for(self._settings, nothing_to_mask))
+            return await job.run(event_loop.client_for(self._settings, nothing_to_mask))
 
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
-            runtime.run(work, job.stop)
+            event_loop.run(work, job.stop)
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.finished = True
         except AirflowTaskTimeout as timeout:
@@ -376,11 +376,11 @@ def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[
     job = Recall(receipts, ledger=ledger_of(store, receipts), workers=FEW_WORKERS)
 
     async def work() -> Any:
-        return await job.run(runtime.client_for(settings, nothing_to_mask))
+        return await job.run(event_loop.client_for(settings, nothing_to_mask))
 
     before = signal.signal(signal.SIGTERM, lambda *_: job.stop())
     try:
-        runtime.run(work, job.stop)
+        event_loop.run(work, job.stop)
     finally:
         signal.signal(signal.SIGTERM, before)
     return job

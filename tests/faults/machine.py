@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.plan import BATCH_SIZE
-from airflow_provider_dingtalk.messaging.recall import WORKERS, Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome, Report
-from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
-from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.jobs.batching import BATCH_SIZE
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
+from airflow_provider_dingtalk.jobs.recall import WORKERS, Recall
+from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
+from airflow_provider_dingtalk.task.checkpoint.store import Store
 from tests.faults.file_store import SupersededError
 from tests.messaging.local_dingtalk import (
     HOUR,

@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.sandbox.faults import Rule
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task_ledger.recalls import RecallTaskLedger
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
 from tests.edge.airflow_seams import TaskStateStore
 from tests.faults.checks import Happened, account_of, classes
 from tests.faults.prepared import Unhurried

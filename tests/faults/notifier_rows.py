@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.notifications import DEADLINE, DingTalkNotifier
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.faults.input_rows import connected, connection_json, environment

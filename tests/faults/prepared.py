@@ -9,8 +9,8 @@ from collections.abc import Callable
 import httpx
 from msgspec.structs import replace
 
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.default import OTHER_ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.faults import PoisonKeys, Rule
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant

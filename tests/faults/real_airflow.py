@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
-from airflow_provider_dingtalk.messaging.recall import WORKERS
+from airflow_provider_dingtalk.jobs.recall import WORKERS
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PRIVATE_CHAT
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from demo.airflow_stack import AirflowStack

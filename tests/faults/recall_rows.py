@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_dingtalk.messaging.recall import WORKERS
+from airflow_provider_dingtalk.jobs.recall import WORKERS
 from tests.faults.checks import at_most_calls_a_bad_key, only_the_bad_are_left, stops_after_the_first_refusal
 from tests.faults.prepared import (
     DeadTokens,

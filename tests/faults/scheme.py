@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.faults import Rule
 from tests.faults.stage import Stage
 

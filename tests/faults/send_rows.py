@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError, Letter, Send
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendLedger
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError, Letter, Send
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.orders import PeopleOrder, make_people
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox

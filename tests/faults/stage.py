@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 from structlog.testing import capture_logs
 
-from airflow_provider_dingtalk.api.auth import App as ClientApp
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient, Patience
-from airflow_provider_dingtalk.api.clock import Clock
-from airflow_provider_dingtalk.api.hosts import Hosts, hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.client.auth import App as ClientApp
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox import default
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.state import App, Key, MessageKind, World

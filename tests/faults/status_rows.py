@@ -6,19 +6,18 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import DingTalkError, StatusUnavailableError, UnexpectedResponseError
-from airflow_provider_dingtalk.messaging.conditions import Condition, Judgement, Reading, evaluate, target_of
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome
-from airflow_provider_dingtalk.messaging.spacing import Spacing
-from airflow_provider_dingtalk.messaging.status import MAX_PAGES, read
-from airflow_provider_dingtalk.messaging.wait_state import Terms
-from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError, UnexpectedResponseError
+from airflow_provider_dingtalk.jobs.poll_schedule import Spacing
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.jobs.wait_state import Terms
+from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, Reading, evaluate, target_of
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, read
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.task.wait_spec import Watch
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
-from airflow_provider_dingtalk.watching import Watch
 from tests.clock import VirtualClock
 from tests.faults.matrix import Run
 from tests.faults.seams import connection_json, environment

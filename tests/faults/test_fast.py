@@ -54,7 +54,7 @@ FORMS = list(dict.fromkeys(forms(SECRET)))
 
 def into_logs(sinks: Sinks, text: str) -> None:
     with recording(sinks):
-        logging.getLogger("airflow_provider_dingtalk.api").debug("got %s", text)
+        logging.getLogger("airflow_provider_dingtalk.client").debug("got %s", text)
 
 
 def into_the_log_of_httpx(sinks: Sinks, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from airflow_provider_dingtalk.messaging.receipts import Kind
+from airflow_provider_dingtalk.messages.receipt import Kind
 from tests.faults.crash_points import ForgetfulStore
 from tests.faults.machine import DAY, Recalls
 

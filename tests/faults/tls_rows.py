@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_dingtalk.api.errors import NotSentError
-from airflow_provider_dingtalk.api.hosts import hosts_at, hosts_of_region
-from airflow_provider_dingtalk.api.transport import transport_for
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.client.hosts import hosts_at, hosts_of_region
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.exceptions import NotSentError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from tests.api.fakes import QUERY, RECALL, raw_server
 from tests.faults.canaries import leaks_in, windows

@@ -7,16 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from airflow_provider_dingtalk import runtime
-from airflow_provider_dingtalk.api.auth import ThirdPartyApp
-from airflow_provider_dingtalk.api.errors import AuthenticationError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.client.auth import ThirdPartyApp
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.connection.settings import Settings
+from airflow_provider_dingtalk.exceptions import AuthenticationError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.settings import Settings
 from tests.faults.matrix import Run
 from tests.faults.scheme import MIXED
 from tests.faults.stage import Stage
@@ -136,9 +136,9 @@ def _threads(run: Run) -> None:
 
         def recall(receipts: Any) -> Any:
             async def work() -> Any:
-                return await Recall(receipts).run(runtime.client_for(settings, nothing_to_mask))
+                return await Recall(receipts).run(event_loop.client_for(settings, nothing_to_mask))
 
-            return runtime.run(work)
+            return event_loop.run(work)
 
         reports = list(pool.map(recall, shares))
     assert all(report.counts()["recalled"] == 20 for report in reports)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.task_ledger.store import Store
+from airflow_provider_dingtalk.task.checkpoint.store import Store
 
 #: Probability of a failure at the write of a receipt, at any other write, and of a stall.
 FAILS, FAILS_ELSE, STALLS = 0.25, 0.02, 0.004

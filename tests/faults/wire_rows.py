@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from airflow_provider_dingtalk.api.errors import DingTalkError, LostAnswerError, UnexpectedResponseError
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.transport import transport_for
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.transport import transport_for
+from airflow_provider_dingtalk.exceptions import DingTalkError, LostAnswerError, UnexpectedResponseError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from tests.api.fakes import RECALL, raw_server
 from tests.faults.checks import account_of

@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 
-from airflow_provider_dingtalk.api.auth import InternalApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.ledger import Ledger
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import KEY_FIELD, Kind, Receipt, iso
-from airflow_provider_dingtalk.messaging.report import Outcome, Report
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.jobs.checkpoint import Ledger
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import (
     AGENT_ID,

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.error_codes import CODES, Scope
-from airflow_provider_dingtalk.messaging.breaker import MAX_STUMBLES
-from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
-from airflow_provider_dingtalk.messaging.recall import PROBES, WORKERS
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome
-from airflow_provider_dingtalk.messaging.verdicts import State, Verdict
+from airflow_provider_dingtalk.client.error_codes import CODES, Scope
+from airflow_provider_dingtalk.jobs.checkpoint import MemoryLedger
+from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_STUMBLES
+from airflow_provider_dingtalk.jobs.recall import PROBES, WORKERS
+from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.messaging.local_dingtalk import RECALL_API, ROBOT_KINDS, LocalDingTalk, codes_of, keys_of
 

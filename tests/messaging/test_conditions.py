@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.conditions import (
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Judgement,
     Reading,
@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.messaging.conditions import (
     evaluate_all,
     target_of,
 )
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.messaging.local_dingtalk import receipt_for
 
 MET, NOT_YET, NEVER = Judgement.MET, Judgement.NOT_YET, Judgement.NEVER

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.journal import LONGEST_HELD_BACK, LOOK, MOMENT, SHORT, Journal
-from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.checkpoint import MemoryLedger
+from airflow_provider_dingtalk.jobs.checkpoint_writer import LONGEST_HELD_BACK, LOOK, MOMENT, SHORT, Journal
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
 from tests.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio

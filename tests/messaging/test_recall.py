@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import GROUPS, OTHER_ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from tests.messaging.local_dingtalk import (

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.messaging.plan import BATCH_SIZE, GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.jobs.batching import BATCH_SIZE
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.messaging.local_dingtalk import (
     ALL_KINDS,

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.messaging.ledger import LedgerError
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, parse_keys
-from airflow_provider_dingtalk.messaging.report import Outcome, Reason, Report
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
-from airflow_provider_dingtalk.task_ledger.recalls import KEYS_PER_ROW, Before, RecalledKeys, RecallTaskLedger
-from airflow_provider_dingtalk.task_ledger.store import fingerprint
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, parse_keys
+from airflow_provider_dingtalk.task.checkpoint.recall import KEYS_PER_ROW, Before, RecalledKeys, RecallTaskLedger
+from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from tests.edge.airflow_seams import TaskStateStore
 from tests.messaging.local_dingtalk import LocalDingTalk, check_account, keys_of
 from tests.strategies import ANY_JSON, ANY_STORED, FUZZ, near

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.messaging.ledger import MemoryLedger
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome, Reason
-from airflow_provider_dingtalk.messaging.verdicts import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.checkpoint import MemoryLedger
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.messaging.local_dingtalk import (

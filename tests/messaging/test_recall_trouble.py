@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.clock import Clock
-from airflow_provider_dingtalk.messaging.recall import Recall
-from airflow_provider_dingtalk.messaging.receipts import Kind
-from airflow_provider_dingtalk.messaging.report import Outcome
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox

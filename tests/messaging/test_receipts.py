@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.messaging.receipts import (
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.receipt import (
     KEY_FIELD,
     SENDER_FIELDS,
     Kind,

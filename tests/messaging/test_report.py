@@ -6,16 +6,10 @@ import json
 
 import pytest
 
-from airflow_provider_dingtalk.api.error_codes import error_for
-from airflow_provider_dingtalk.api.errors import NotSentError
-from airflow_provider_dingtalk.messaging.report import (
-    MAX_LISTED,
-    Outcome,
-    Reason,
-    Report,
-    Settled,
-    empty_report,
-)
+from airflow_provider_dingtalk.client.error_codes import error_for
+from airflow_provider_dingtalk.exceptions import NotSentError
+from airflow_provider_dingtalk.jobs.report import MAX_LISTED, Outcome, Report, Settled, empty_report
+from airflow_provider_dingtalk.messages.reason import Reason
 
 WHY = Reason("some.code", "DingTalk: some.code.", "Do something.")
 OTHER = Reason("other.code", "DingTalk: other.code.", "Do something else.")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import InvalidInputError
-from airflow_provider_dingtalk.api.limits import Limiter
-from airflow_provider_dingtalk.messaging.ledger import MemorySendLedger
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt, iso, parse_receipts
-from airflow_provider_dingtalk.messaging.report import Outcome
-from airflow_provider_dingtalk.messaging.send import IncompleteSendError, Letter, Send
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendLedger
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.jobs.send import IncompleteSendError, Letter, Send
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso, parse_receipts
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from tests.messaging.local_dingtalk import ALL_KINDS, LocalDingTalk, keys_of
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_dingtalk.messaging.spacing import MAX_GAP, Spacing, spacing_of
+from airflow_provider_dingtalk.jobs.poll_schedule import MAX_GAP, Spacing, spacing_of
 
 DAY = 86_400.0
 KEYS = [f"key{number}" for number in range(500)]

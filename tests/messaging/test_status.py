@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.exceptions import (
     InvalidInputError,
     InvalidKeyError,
     InvalidRequestError,
     StatusUnavailableError,
     UnexpectedResponseError,
 )
-from airflow_provider_dingtalk.messaging.conditions import Condition, Judgement, Reading, condition_of, evaluate
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.status import MAX_PAGES, read
+from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, Reading, condition_of, evaluate
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, read
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.messaging.local_dingtalk import ROBOT_KINDS, STATUS_API, LocalDingTalk, receipt_for
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     ConfigurationError,
     DingTalkError,
@@ -21,15 +21,15 @@ from airflow_provider_dingtalk.api.errors import (
     ServerError,
     ThrottlingError,
 )
-from airflow_provider_dingtalk.messaging.breaker import MAX_OUTAGES
-from airflow_provider_dingtalk.messaging.conditions import Reading
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.status_reader import (
+from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
+from airflow_provider_dingtalk.jobs.status_reader import (
     GIVE_UP_AFTER_FAILURES,
     IN_FLIGHT,
     Clients,
     StatusReader,
 )
+from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.messaging.local_dingtalk import HOUR, LocalDingTalk

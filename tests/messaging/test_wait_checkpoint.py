@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.api.errors import DingTalkError
-from airflow_provider_dingtalk.messaging.conditions import Condition, target_of
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.spacing import Spacing
-from airflow_provider_dingtalk.messaging.wait_state import Seen, State, Terms, state_of
-from airflow_provider_dingtalk.messaging.waiting import Wait
-from airflow_provider_dingtalk.task_ledger.waits import MESSAGES_PER_ROW, WaitTaskLedger
-from airflow_provider_dingtalk.watching import Pacing, Watch, wait_of
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.poll_schedule import Spacing
+from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.jobs.wait_state import Seen, State, Terms, state_of
+from airflow_provider_dingtalk.messages.conditions import Condition, target_of
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.task.checkpoint.wait import MESSAGES_PER_ROW, WaitTaskLedger
+from airflow_provider_dingtalk.task.wait_spec import Pacing, Watch, wait_of
 from tests.edge.airflow_seams import TaskStateStore
 from tests.messaging.local_dingtalk import LocalDingTalk, keys_of
 from tests.strategies import ANY_STORED, FUZZ, near

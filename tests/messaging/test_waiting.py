@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.errors import (
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     DingTalkError,
     InvalidKeyError,
@@ -22,11 +22,9 @@ from airflow_provider_dingtalk.api.errors import (
     QuotaExhaustedError,
     StatusUnavailableError,
 )
-from airflow_provider_dingtalk.messaging.conditions import Condition, target_of
-from airflow_provider_dingtalk.messaging.plan import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messaging.receipts import Kind, Receipt
-from airflow_provider_dingtalk.messaging.spacing import Spacing, spacing_of
-from airflow_provider_dingtalk.messaging.wait_state import (
+from airflow_provider_dingtalk.jobs.poll_schedule import Spacing, spacing_of
+from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.jobs.wait_state import (
     ConditionUnreachableError,
     MessageRecalledError,
     NoRecipientsError,
@@ -35,7 +33,9 @@ from airflow_provider_dingtalk.messaging.wait_state import (
     TooManyCallsError,
     state_of,
 )
-from airflow_provider_dingtalk.messaging.waiting import Wait
+from airflow_provider_dingtalk.messages.conditions import Condition, target_of
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.messaging.local_dingtalk import HOUR, ROBOT_KINDS, LocalDingTalk, keys_of, receipt_for
 
 pytestmark = pytest.mark.anyio
@@ -167,9 +167,9 @@ async def test_what_a_wait_keeps_of_a_message_fits_into_a_kilobyte(dingtalk: Loc
         await wait.look(client)
         gc.collect()
         ours = tracemalloc.take_snapshot().filter_traces([
-            tracemalloc.Filter(True, "*/messaging/waiting.py"),
-            tracemalloc.Filter(True, "*/messaging/conditions.py"),
-            tracemalloc.Filter(True, "*/messaging/receipts.py"),
+            tracemalloc.Filter(True, "*/jobs/wait.py"),
+            tracemalloc.Filter(True, "*/messages/conditions.py"),
+            tracemalloc.Filter(True, "*/messages/receipt.py"),
         ])  # fmt: skip
     finally:
         tracemalloc.stop()

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.api.errors import AuthenticationError, DingTalkError
+from airflow_provider_dingtalk.exceptions import AuthenticationError, DingTalkError
 from airflow_provider_dingtalk.probe.calls import call_with_no_token
 from airflow_provider_dingtalk.probe.observed import Observed, Question, read_observed
 from airflow_provider_dingtalk.probe.probe import Probe

@@ -9,9 +9,9 @@ from typing import Any
 
 import airflow
 
-from airflow_provider_dingtalk.rollback_log import rollback_log
 from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.asset_events import rollback_log
 from demo.airflow_api import AirflowApi
 from demo.airflow_stack import AirflowStack
 

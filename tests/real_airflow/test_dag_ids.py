@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_dingtalk.rollback_log import rollback_log
+from airflow_provider_dingtalk.task.asset_events import rollback_log
 from tests.real_airflow.stage import Run, Stage, classes, wait_until
 
 CHINESE = "每日营收"

@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.api.endpoints import ENDPOINTS, Endpoint, Host
+from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Endpoint, Host
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.default import default_world

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.api.endpoints import ENDPOINTS
+from airflow_provider_dingtalk.client.endpoints import ENDPOINTS
 from airflow_provider_dingtalk.sandbox.__main__ import main
 from airflow_provider_dingtalk.sandbox.app import HANDLERS
 from airflow_provider_dingtalk.sandbox.journal import JOURNAL_SIZE, Entry, Journal

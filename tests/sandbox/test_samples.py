@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.api.endpoints import ENDPOINTS, Host, name_of
+from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Host, name_of
 from tests.sandbox.sandbox_dialogue import Dialogue
 
 SAMPLES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))}

@@ -16,19 +16,20 @@ import anyio
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.api.auth import App, InternalApp, ThirdPartyApp
-from airflow_provider_dingtalk.api.client import DingTalkClient
-from airflow_provider_dingtalk.api.endpoints import (
+from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.endpoints import (
     ENDPOINTS,
     Endpoint,
     GetWorkNotificationResult,
     Host,
     fields_of,
 )
-from airflow_provider_dingtalk.api.hosts import hosts_at
-from airflow_provider_dingtalk.messaging.letters import letters_for
-from airflow_provider_dingtalk.messaging.plan import Batch, recall_call, status_call
-from airflow_provider_dingtalk.messaging.receipts import Group, Kind
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.jobs.batching import Batch, recall_call
+from airflow_provider_dingtalk.messages.read_status import status_call
+from airflow_provider_dingtalk.messages.receipt import Group, Kind
+from airflow_provider_dingtalk.messages.send_requests import letters_for
 from tests.sandbox.seed_pages import pages
 from tests.witness.recorder import TOKEN, Recorded, Recorder, recording
 

@@ -6,7 +6,7 @@ import logging
 
 from airflow.sdk import dag, task
 
-from airflow_provider_dingtalk.api.endpoints import GetAccessToken
+from airflow_provider_dingtalk.client.endpoints import GetAccessToken
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 

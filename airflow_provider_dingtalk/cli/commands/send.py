@@ -1,0 +1,70 @@
+"""Command ``send``, for example to announce that messages were recalled."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from airflow_provider_dingtalk.cli import output
+from airflow_provider_dingtalk.cli.exit_codes import Exit, exit_of
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.jobs.send import Send
+
+
+def send(options: Namespace) -> Exit:
+    """Send the message of the options and print its receipts on stdout.
+
+    :raises DingTalkError: If the message is invalid; nothing was sent.
+    """
+    if bool(options.text) == bool(options.markdown):
+        raise InvalidInputError("--text, --markdown", "exactly one of them must be given")
+    if not (options.group or options.user):
+        raise InvalidInputError("--group, --user", "at least one of them must be given")
+    # Airflow takes about 1 s to import, so invalid input is reported before.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+    hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
+    body = _body(options)
+    letters = hook.letters("group", open_conversation_id=options.group, **body) if options.group else []
+    letters += hook.letters("oto", user_ids=options.user, **body) if options.user else []
+    job = Send(letters)
+    try:
+        hook.run(job.run, job.stop)
+    finally:
+        _tell(job, as_json=options.json)
+    if job.first_error and not job.receipts:
+        return exit_of(job.first_error)
+    complete = not (job.refused or job.failed or job.unknown or job.dropped or job.not_attempted)
+    return Exit.DONE if complete else Exit.LEFT
+
+
+def _body(options: Namespace) -> dict[str, str]:
+    name = "text" if options.text else "markdown"
+    said = options.text or options.markdown
+    body = {name: sys.stdin.read().strip() if said == "-" else said}
+    if options.title and name == "text":
+        raise InvalidInputError("--title", "goes with --markdown only")
+    return {**body, "title": options.title} if options.title else body
+
+
+def _tell(job: Send, *, as_json: bool) -> None:
+    receipts = [receipt.to_json() for receipt in job.receipts]
+    failed = [*job.refused, *job.failed]
+    if not as_json:
+        output.answer_json(receipts)
+    else:
+        output.answer_json(
+            {
+                "receipts": receipts,
+                "failed": [unsent.to_json() for unsent in failed],
+                "unknown": [unsent.to_json() for unsent in job.unknown],
+                "not_attempted": job.not_attempted,
+                "dropped": job.dropped,
+            }
+        )
+    output.say(
+        f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
+        f"not begun {job.not_attempted}, people left out {len(job.dropped)}."
+    )
+    for unsent in (*failed, *job.unknown):
+        output.say(f"{', '.join(unsent.to[:5])}: {unsent.reason.message} {unsent.reason.next_step}")

@@ -1,0 +1,67 @@
+"""Command ``status``, which shows the state and the readers of messages."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from airflow_provider_dingtalk.cli import output
+from airflow_provider_dingtalk.cli.exit_codes import Exit
+from airflow_provider_dingtalk.cli.message_selection import Selection
+from airflow_provider_dingtalk.jobs import batching
+from airflow_provider_dingtalk.jobs.status_reader import StatusReader
+from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.receipt import Receipt
+
+
+def status(options: Namespace) -> Exit:
+    """Show the state of the messages that the options select.
+
+    :raises DingTalkError: If they cannot be found, or DingTalk refuses the app or cannot be reached.
+    """
+    selection = Selection(options)
+    # Airflow takes about 1 s to import, so invalid input is reported before.
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+    hook = DingTalkHook(options.conn_id)
+    hook.settings()
+    receipts = list(batching.unique(selection.receipts(hook)).values())
+    job = StatusReader(receipts, readers=not options.no_readers)
+    hook.run_by_connection(job.run, job.connections, job.stop)
+    states = [_state(receipt, reading) for receipt in receipts if (reading := job.of(receipt))]
+    used = job.used
+    if options.json:
+        calls = {name: number for name, number in sorted(used.items()) if number}
+        output.answer_json({"messages": states, "api_calls": calls})
+    elif states:
+        output.answer(
+            output.table(("state", "readers", "sent to", "sent (UTC)", "kind", "key"), list(map(_row, states)))
+        )
+    else:
+        output.say("There are no messages.")
+    return Exit.LEFT if any("error" in state for state in states) else Exit.DONE
+
+
+def _state(receipt: Receipt, reading: Reading) -> dict[str, Any]:
+    """Return the state of a message; an error is part of it, not raised."""
+    state: dict[str, Any] = {"key": receipt.key, "kind": receipt.kind, "sent_at": receipt.sent_at}
+    if reading.error:
+        return {**state, "error": reading.error.to_json()}
+    return {
+        **state,
+        "send_status": reading.send_status,
+        "readers": None if reading.readers is None else list(reading.readers),
+        "recipients": reading.recipients or receipt.recipients,
+    }
+
+
+def _row(state: dict[str, Any]) -> tuple[object, ...]:
+    readers, recipients = state.get("readers"), state.get("recipients")
+    return (
+        state["error"]["code"] if "error" in state else state["send_status"] or "not known yet",
+        "" if readers is None else len(readers),
+        "" if recipients is None else recipients,
+        (state["sent_at"] or "unknown")[:16],
+        state["kind"],
+        state["key"],
+    )

@@ -1,0 +1,72 @@
+"""Exit statuses of the commands, and the status of each error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from airflow_provider_dingtalk.client.error_codes import rule_for
+from airflow_provider_dingtalk.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    DingTalkError,
+    InvalidInputError,
+    NotSentError,
+    PermissionDeniedError,
+)
+
+
+class Exit(IntEnum):
+    """Exit statuses, also listed by ``--help``."""
+
+    DONE = 0
+    LEFT = 1
+    INPUT = 2
+    REFUSED = 3
+    UNREACHABLE = 4
+    DECLINED = 5
+    INTERRUPTED = 130
+
+
+class AirflowRefusedError(DingTalkError):
+    """Error for a login or permission that Airflow's REST API refuses."""
+
+    permanent = True
+
+
+class AirflowUnreachableError(DingTalkError):
+    """Error for an Airflow REST API that is unreachable or answers unexpectedly."""
+
+
+class DeclinedError(DingTalkError):
+    """Error for a question to which the user did not agree."""
+
+
+_EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
+    (InvalidInputError, Exit.INPUT),
+    (ConfigurationError, Exit.REFUSED),
+    (AuthenticationError, Exit.REFUSED),
+    (PermissionDeniedError, Exit.REFUSED),
+    (AirflowRefusedError, Exit.REFUSED),
+    (AirflowUnreachableError, Exit.UNREACHABLE),
+    (NotSentError, Exit.UNREACHABLE),
+    (DeclinedError, Exit.DECLINED),
+)
+
+
+def exit_of(error: DingTalkError) -> Exit:
+    """Return the exit status of a command that ended with an error."""
+    return next((status for kind, status in _EXITS if isinstance(error, kind)), Exit.LEFT)
+
+
+def exit_of_codes(codes: Iterable[str]) -> Exit:
+    """Return the exit status for DingTalk's error codes if nothing was done."""
+    statuses = {_exit_of_code(code) for code in codes}
+    return statuses.pop() if len(statuses) == 1 else Exit.LEFT
+
+
+def _exit_of_code(code: str) -> Exit:
+    if code == "not_sent":
+        return Exit.UNREACHABLE
+    refusals = (AuthenticationError, PermissionDeniedError)
+    return Exit.REFUSED if issubclass(rule_for(code).error, refusals) else Exit.LEFT

@@ -1,0 +1,99 @@
+"""Checkpoint of a recall in a file.
+
+A killed command resumes from it when run again. Each write is one line of JSON. The next run takes over only
+messages that are recalled or in doubt. It does not take over a refusal, because a user who runs the command again
+has fixed something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
+from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.messages.receipt import Receipt
+
+#: States that the next run takes over, and whether they are final.
+_TAKEN_UP = {State.RECALLED: True, State.INTENT: False}
+
+
+class FileLedger:
+    """Checkpoint of the recall of some messages.
+
+    :param path: Path of the file. The first write creates it, in a folder that only its owner can read.
+    :param keys: Message keys. All are in doubt if a line of the file cannot be read; default none.
+    """
+
+    def __init__(self, path: Path, keys: Collection[str] = ()) -> None:
+        self._path = path
+        self._keys = keys
+
+    async def load(self) -> Mapping[str, Verdict]:
+        """Read the results that an earlier command wrote.
+
+        :returns: Result by message key.
+        :raises LedgerError: If the file cannot be read.
+        """
+        try:
+            lines = await asyncio.to_thread(self._lines)
+        except OSError as error:
+            raise self._trouble(error) from None
+        states: dict[str, State] = {}
+        for line in filter(None, lines):
+            try:
+                states |= msgspec.json.decode(line, type=dict[str, State])
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
+                states = {**dict.fromkeys(self._keys, State.INTENT), **_certain(states)}
+        return {key: Verdict(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Append the results to the file.
+
+        :raises LedgerError: If the file cannot be written.
+        """
+        line = msgspec.json.encode({key: verdict.state for key, verdict in verdicts.items()})
+        try:
+            await asyncio.to_thread(self._append, line)
+        except OSError as error:
+            raise self._trouble(error) from None
+
+    def forget(self) -> None:
+        """Delete the file once all messages are recalled."""
+        self._path.unlink(missing_ok=True)
+
+    def _lines(self) -> list[bytes]:
+        return self._path.read_bytes().splitlines() if self._path.exists() else []
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._path.open("ab", buffering=0) as file:
+            # A killed command may have left an unfinished line, so this one starts with a line break.
+            file.write(b"\n" + line + b"\n")
+
+    def _trouble(self, error: OSError) -> LedgerError:
+        return LedgerError(
+            f"{self._path}: {error.strerror or type(error).__name__}.",
+            code="ledger",
+            next_step="Set AIRFLOW_HOME to a folder that can be written.",
+        )
+
+
+def _certain(states: Mapping[str, State]) -> dict[str, State]:
+    """Select the states that no later line can change."""
+    return {key: state for key, state in states.items() if state is State.RECALLED}
+
+
+def ledger_for(receipts: Sequence[Receipt]) -> FileLedger:
+    """Return the checkpoint that all commands for exactly these messages share."""
+    keys = "\n".join(sorted({f"{receipt.kind} {receipt.key}" for receipt in receipts}))
+    name = hashlib.sha256(keys.encode()).hexdigest()[:32]
+    # Airflow expands it like this: "~" stays a folder name if the user has no home.
+    home = Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
+    return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl", {receipt.key for receipt in receipts})

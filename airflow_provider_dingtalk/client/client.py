@@ -1,0 +1,326 @@
+"""Client for DingTalk's API; the only module that sends requests to DingTalk.
+
+``await client.call(endpoint)`` gets the token, applies the rate limit, sends the request and reads the answer
+within a timeout. It returns the endpoint's result or raises an error of
+:mod:`~airflow_provider_dingtalk.exceptions`.
+
+It retries calls that only read, and calls that were not carried out (throttled, dead token, connection failed).
+The caller decides about a send or recall in doubt, because only the caller knows the consequences of a retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from airflow_provider_dingtalk.client.auth import App, InThread, Tokens
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.client.endpoints import AccessToken, Auth, Effect, Endpoint
+from airflow_provider_dingtalk.client.error_codes import Retry, error_for, rule_for
+from airflow_provider_dingtalk.client.hosts import Hosts
+from airflow_provider_dingtalk.client.protocol import (
+    MAX_BODY_BYTES,
+    Wire,
+    announced_length,
+    request_for,
+    result_of,
+    unexpected_answer,
+)
+from airflow_provider_dingtalk.client.proxy import Proxy
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS, transport_for
+from airflow_provider_dingtalk.client.unreachable import address_of, not_sent
+from airflow_provider_dingtalk.exceptions import (
+    AmbiguousError,
+    BannedError,
+    DingTalkError,
+    ForeignPageError,
+    InvalidInputError,
+    LostAnswerError,
+    NotSentError,
+    ResponseError,
+    ServerError,
+    ThrottlingError,
+    without_frames,
+)
+
+Result = TypeVar("Result")
+
+#: Timeout of one request in seconds, from the connection to the last byte read.
+REQUEST_DEADLINE = 30.0
+#: Timeout of making a connection, in seconds.
+CONNECT_DEADLINE = 10.0
+#: Maximum tries of a call whose retry is harmless.
+MAX_TRIES = 3
+#: Longest wait between two tries of a call, in seconds. The caller decides about longer ones.
+LONG_WAIT = 60.0
+#: Maximum tries of a throttled call, about 1 second apart.
+MAX_THROTTLED_TRIES = 60
+
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """Timeout and retry limits of a client.
+
+    :param request_deadline: Timeout of one request in seconds, including its whole answer; default 30.
+    :param tries: Maximum tries of a call whose retry is harmless; default 3.
+    :param throttled_tries: Maximum tries of a throttled call; default 60.
+    """
+
+    request_deadline: float = REQUEST_DEADLINE
+    tries: int = MAX_TRIES
+    throttled_tries: int = MAX_THROTTLED_TRIES
+
+
+class DingTalkClient:
+    """Client of one app, for one event loop.
+
+    :param app: Credentials of the app.
+    :param hosts: Base URLs of DingTalk or of the sandbox.
+    :param limiter: Rate limiter, shared by all clients of this app; default one of its own with 20 calls a second.
+    :param ca_file: PEM file to trust instead of the usual certificates.
+    :param proxy: HTTP proxy; default the environment's.
+    :param transport: HTTP transport; default pooled connections to the hosts.
+    :param clock: Source of time; default the system's.
+    :param patience: Timeout and retry limits.
+    :param on_token: Receives each new token before its first use, to mask it in logs.
+    :param in_thread: Runs sync code that may block; default ``asyncio.to_thread``.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        hosts: Hosts,
+        *,
+        limiter: Limiter | None = None,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        on_token: Callable[[str], Awaitable[Any]] | None = None,
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        self._app = app
+        self._in_thread = in_thread
+        self._hosts = hosts
+        self._clock = clock or SystemClock()
+        self._limiter = limiter or Limiter(clock=self._clock)
+        self._patience = patience or Patience()
+        self._transports = {
+            base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}
+        }
+        # A call beyond the limit would open a further connection, so it waits here.
+        self._gate = asyncio.Semaphore(self.in_flight)
+        self._tokens = Tokens(self._get_token, self._clock, on_token)
+        self._banned_until = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"DingTalkClient({self._app!r}, {self._hosts.api})"
+
+    async def call(self, endpoint: Endpoint[Result], used: Counter[str] | None = None, why: str = "") -> Result:
+        """Call DingTalk, with retries.
+
+        :param used: Counts the requests of this call under ``why``, and throttles under ``throttled``.
+        :param why: Purpose of the call; default the name of the API.
+        :raises DingTalkError: If the call failed or is in doubt; see the tree of errors.
+        """
+        tally = used if used is not None else Counter()
+        tries = Tries(endpoint, self._patience)
+        dead: AccessToken | None = None
+        while True:
+            # The request for a token has tries of its own, so it does not count here.
+            token = await self._token_for(endpoint, tally, dead)
+            try:
+                return await self._send(endpoint, token, tally, why or endpoint.name)
+            except DingTalkError as error:
+                if not tries.again(error):
+                    raise
+                dead = token if _is_dead_token(error) else None
+                seconds = tries.wait(error)
+            await self._clock.sleep(seconds)
+
+    @property
+    def in_flight(self) -> int:
+        """Maximum number of calls in flight; further calls wait."""
+        return min(self._limiter.in_flight or MAX_CONNECTIONS, MAX_CONNECTIONS)
+
+    async def authenticate(self) -> None:
+        """Get a token, unless a valid one is cached.
+
+        :raises AuthenticationError: If DingTalk refuses the credentials.
+        :raises DingTalkError: If the request fails for another reason.
+        """
+        await self._tokens.get(Counter())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+
+    # ── one call, several tries ──────────────────────────────────────────────────────────────────────
+
+    async def _token_for(
+        self, endpoint: Endpoint[Any], used: Counter[str], dead: AccessToken | None
+    ) -> AccessToken | None:
+        if endpoint.http.auth is Auth.NONE:
+            return None
+        try:
+            return await self._tokens.get(used, dead)
+        except (AmbiguousError, ServerError) as error:
+            failed = error
+        # The call was not sent, whatever the outcome of the request for a token.
+        raise NotSentError(
+            f"{endpoint.name}: no access token. {failed.message}",
+            code="not_sent",
+            next_step=failed.next_step,
+            next_step_zh=failed.next_step_zh,
+        )
+
+    async def _send(
+        self, endpoint: Endpoint[Result], token: AccessToken | None, used: Counter[str], why: str
+    ) -> Result:
+        async with self._limiter.slot(endpoint.name), self._gate:
+            self._raise_if_banned(endpoint)
+            used[why] += 1
+            answer = await self._exchange(endpoint, token)
+        if not isinstance(answer, DingTalkError):
+            return answer
+        used[why] -= isinstance(answer, NotSentError | InvalidInputError)
+        self._take_to_heart(endpoint, answer, used)
+        raise answer
+
+    def _take_to_heart(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
+        """Apply an error's delay to later calls, and count throttles."""
+        if isinstance(error, BannedError | ForeignPageError):
+            self._banned_until = self._clock.monotonic() + error.retry_after
+        elif isinstance(error, ThrottlingError):
+            self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
+        if isinstance(error, ThrottlingError):
+            used["throttled"] += 1
+
+    def _raise_if_banned(self, endpoint: Endpoint[Any]) -> None:
+        """Raise an error during a ban, because it covers all APIs."""
+        left = self._banned_until - self._clock.monotonic()
+        if left > 0:
+            raise error_for("1111", "not sent: this address is shut out", endpoint=endpoint.name, retry_after=left)
+
+    async def _get_token(self, used: Counter[str]) -> AccessToken:
+        return await self.call(await self._app.token_request(self._in_thread), used, "token")
+
+    # ── one request ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _exchange(self, endpoint: Endpoint[Result], token: AccessToken | None) -> Result | DingTalkError:
+        """Send one request and return its result or its error.
+
+        The frames below hold the token, so they must not be part of the error's traceback.
+        """
+        base_url, text = self._hosts.base_url(endpoint.http.host), token.access_token if token else ""
+        try:
+            wire = await self._answer(endpoint, request_for(endpoint, base_url, text))
+            return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), text))
+        except DingTalkError as error:
+            return without_frames(error)
+
+    async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+        seconds = self._patience.request_deadline
+        # The connect timeout is shorter than the timeout of the request. Otherwise a failed connection would look
+        # like a call without a response.
+        request.extensions = {"timeout": {"connect": min(CONNECT_DEADLINE, seconds / 2)}}
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(endpoint, request)
+        except DingTalkError:
+            raise
+        except _UNSENT as error:
+            raise not_sent(endpoint.name, request.url, error) from None
+        except Exception as error:  # of any library; without an answer the call is in doubt
+            raise _lost(endpoint, request.url, type(error).__name__, seconds) from None
+
+    async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+        base = self._hosts.base_url(endpoint.http.host)
+        response = await self._transports[base].handle_async_request(request)
+        body = bytearray()
+        try:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise unexpected_answer(endpoint, "a compressed answer, which was not asked for")
+            if announced_length(response.headers) > MAX_BODY_BYTES:
+                raise _too_long(endpoint)
+            async for chunk in response.stream:  # type: ignore[union-attr]
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_long(endpoint)
+        finally:
+            await response.aclose()
+        return Wire(response.status_code, response.headers, body)
+
+
+def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> LostAnswerError:
+    return LostAnswerError(
+        f"{endpoint.name}: the answer of {address_of(url)} was lost ({problem}, limit {seconds:g} s).",
+        code="no_answer",
+        next_step="Ask for the status of the message, or run the recall again.",
+        next_step_zh="请查询消息状态或重新执行撤回。",
+    )
+
+
+def _too_long(endpoint: Endpoint[Any]) -> Exception:
+    return unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
+
+
+class Tries:
+    """Retry state of one call."""
+
+    def __init__(self, endpoint: Endpoint[Any], patience: Patience) -> None:
+        self._repeatable = endpoint.http.effect is Effect.READ
+        self._patience = patience
+        self._failed: Counter[str] = Counter()
+
+    def again(self, error: DingTalkError) -> bool:
+        """Count an error and return True if the call should be retried."""
+        if _is_dead_token(error):
+            self._failed["dead token"] += 1
+            return self._failed["dead token"] == 1
+        if isinstance(error, ThrottlingError):
+            # A ban or a long wait would hold a worker slot, so the caller decides and may defer the task.
+            if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
+                return False
+            self._failed["throttled"] += 1
+            return self._failed["throttled"] < self._patience.throttled_tries
+        harmless = isinstance(error, NotSentError) or (self._repeatable and _may_pass(error))
+        self._failed["other"] += harmless
+        return harmless and self._failed["other"] < self._patience.tries
+
+    def wait(self, error: DingTalkError) -> float:
+        """Return the seconds until the retry.
+
+        These are DingTalk's ``retry_after`` for throttles, 0 for a dead token, otherwise 0.5, doubled at each
+        failure.
+        """
+        if isinstance(error, ThrottlingError):
+            return error.retry_after
+        if _is_dead_token(error):
+            return 0.0
+        return float(0.5 * 2 ** (self._failed["other"] - 1))
+
+
+def _is_dead_token(error: DingTalkError) -> bool:
+    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.REFRESH
+
+
+def _may_pass(error: DingTalkError) -> bool:
+    if isinstance(error, AmbiguousError):
+        return not isinstance(error, ForeignPageError)
+    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

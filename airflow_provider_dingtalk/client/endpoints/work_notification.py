@@ -1,0 +1,134 @@
+"""Endpoints of work notifications on the old host."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.endpoints.base import (
+    DOCS,
+    Auth,
+    Effect,
+    Host,
+    Http,
+    OldAnswer,
+    OldEndpoint,
+    Text,
+)
+
+#: DingTalk's limit on ``userid_list`` in one work notification.
+MAX_USERS_PER_WORK_NOTIFICATION = 100
+#: DingTalk's limit on ``dept_id_list`` in one work notification.
+MAX_DEPTS_PER_WORK_NOTIFICATION = 20
+#: DingTalk's limit on ``msg`` of a work notification, in bytes of JSON.
+MAX_WORK_NOTIFICATION_BYTES = 2048
+
+
+class WorkNotificationRecalled(OldAnswer, kw_only=True, frozen=True):
+    """Answer to the recall of a whole task. There is no result by person."""
+
+
+class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True, frozen=True):
+    """Request to recall a work notification from all receivers, within 24 hours."""
+
+    http: ClassVar = Http(
+        path="/topapi/message/corpconversation/recall",
+        doc=DOCS + "notification-of-work-withdrawal",
+        host=Host.OAPI,
+        auth=Auth.QUERY,
+        effect=Effect.RECALL,
+    )
+    result: ClassVar = WorkNotificationRecalled
+
+    agent_id: int
+    msg_task_id: int
+
+
+class SendProgress(Struct, kw_only=True, frozen=True):
+    """Progress of a work notification. ``status`` is 0 for not begun, 1 for in progress, 2 for done."""
+
+    progress_in_percent: int
+    status: int
+
+
+class WorkNotificationProgress(OldAnswer, kw_only=True, frozen=True):
+    """Answer with the progress of a work notification."""
+
+    progress: SendProgress
+
+
+class GetWorkNotificationProgress(OldEndpoint[WorkNotificationProgress], kw_only=True, frozen=True):
+    """Request for the progress of a work notification."""
+
+    http: ClassVar = Http(
+        path="/topapi/message/corpconversation/getsendprogress",
+        doc=DOCS + "obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session",
+        host=Host.OAPI,
+        auth=Auth.QUERY,
+    )
+    result: ClassVar = WorkNotificationProgress
+
+    agent_id: int
+    task_id: int
+
+
+class WorkNotificationReaders(Struct, kw_only=True, frozen=True):
+    """Receivers of a work notification: read, unread, and left out by reason."""
+
+    read_user_id_list: list[str] | None = None
+    unread_user_id_list: list[str] | None = None
+    failed_user_id_list: list[str] | None = None
+    invalid_user_id_list: list[str] | None = None
+    forbidden_user_id_list: list[str] | None = None
+    forbidden_list: Any = None
+    invalid_dept_id_list: list[int | str] | None = None
+
+
+class WorkNotificationOutcome(OldAnswer, kw_only=True, frozen=True):
+    """Answer with the receivers of a work notification."""
+
+    send_result: WorkNotificationReaders
+
+
+class GetWorkNotificationResult(OldEndpoint[WorkNotificationOutcome], kw_only=True, frozen=True):
+    """Request for a work notification's readers. It works for 24 hours and up to 100 receivers."""
+
+    http: ClassVar = Http(
+        path="/topapi/message/corpconversation/getsendresult",
+        doc=DOCS + "gets-the-result-of-sending-messages-asynchronously-to-the-enterprise",
+        host=Host.OAPI,
+        auth=Auth.QUERY,
+    )
+    result: ClassVar = WorkNotificationOutcome
+
+    agent_id: int
+    task_id: int
+
+
+class WorkNotificationSent(OldAnswer, kw_only=True, frozen=True):
+    """Answer with the task that sends a work notification asynchronously."""
+
+    task_id: int
+
+
+class SendWorkNotification(OldEndpoint[WorkNotificationSent], kw_only=True, frozen=True):
+    """Request to send a work notification asynchronously.
+
+    ``userid_list`` and ``dept_id_list`` are comma-separated.
+    """
+
+    http: ClassVar = Http(
+        path="/topapi/message/corpconversation/asyncsend_v2",
+        doc=DOCS + "asynchronous-sending-of-enterprise-session-messages",
+        host=Host.OAPI,
+        auth=Auth.QUERY,
+        effect=Effect.SEND,
+    )
+    result: ClassVar = WorkNotificationSent
+
+    agent_id: int
+    msg: dict[str, Any]
+    userid_list: Text | None = None
+    dept_id_list: Text | None = None
+    to_all_user: bool | None = None

@@ -1,0 +1,270 @@
+"""Encoding of requests and decoding of answers.
+
+Nothing here waits or uses a socket. Only :func:`request_for` writes the token of the old host into the URL, as
+DingTalk requires. Its request is never logged.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+import msgspec
+
+from airflow_provider_dingtalk.client.endpoints import Auth, Endpoint, Host, fields_of
+from airflow_provider_dingtalk.client.error_codes import CODES, error_for
+from airflow_provider_dingtalk.exceptions import (
+    ForeignPageError,
+    InvalidInputError,
+    ResponseError,
+    UnexpectedResponseError,
+)
+
+Result = TypeVar("Result")
+
+#: Maximum size of an answer, in bytes. DingTalk's longest, a page of 200 readers, has a few kilobytes.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+#: Duration of a ban if the answer names none, in seconds.
+BAN_SECONDS = 300.0
+#: Longest accepted wait of an answer, in seconds.
+MAX_RETRY_AFTER = 300.0
+#: Maximum length of DingTalk's text in an error, in characters.
+_MAX_MESSAGE = 200
+
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "airflow-provider-dingtalk"}
+_BAN = re.compile(rb"punish\W{1,20}deny|\"status\"\s*:\s*1111\b")
+_BAN_MINUTES = re.compile(rb'"wait"\s*:\s*"?(\d{1,3})\b')
+_CONTENT_TYPE = re.compile(r"[a-z]{1,20}/[a-z.+-]{1,40}\b")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_SUBCODE = re.compile(r"subcode=(-?\d+)")
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """Undecoded answer.
+
+    :param status_code: HTTP status.
+    :param body: At most :data:`MAX_BODY_BYTES`.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes | bytearray
+
+
+def announced_length(headers: Mapping[str, str]) -> int:
+    """Return ``Content-Length`` in bytes; 0 if missing or invalid."""
+    length = headers.get("content-length", "")
+    return int(length) if _LENGTH.fullmatch(length) else 0
+
+
+def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Request:
+    """Build the HTTP request of a call.
+
+    :param base_url: Scheme and host, without a trailing slash.
+    :param token: Access token; empty for calls without one.
+    :raises InvalidInputError: If a field is missing, has a wrong type, or exceeds DingTalk's limit.
+    """
+    try:
+        return _request(endpoint, base_url, token, fields_of(endpoint))
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    except TypeError:
+        problem = "holds something that JSON has no form for"
+    except UnicodeEncodeError:
+        problem = "holds half a surrogate pair; expected text"
+    # Inside the handler, the error's context would hold the text that could not be encoded, so it is raised here.
+    raise InvalidInputError(endpoint.name, problem)
+
+
+def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[str, Any]) -> httpx.Request:
+    http = endpoint.http
+    headers = dict(_HEADERS)
+    query: dict[str, str] = {}
+    if http.auth is Auth.HEADER:
+        headers["x-acs-dingtalk-access-token"] = token
+    if http.auth is Auth.QUERY:
+        query["access_token"] = token
+    if http.method == "GET":
+        query |= {name: _as_text(value) for name, value in fields.items()}
+    url = httpx.URL(f"{base_url}{http.path}?{urlencode(query)}") if query else _url(base_url + http.path)
+    if http.method == "GET":
+        return httpx.Request("GET", url, headers=headers)
+    if http.host is Host.OAPI:
+        form = {name: _as_text(value) for name, value in fields.items()}
+        return httpx.Request("POST", url, headers=headers, data=form)
+    headers["content-type"] = "application/json; charset=utf-8"
+    return httpx.Request("POST", url, headers=headers, content=msgspec.json.encode(fields))
+
+
+@functools.lru_cache(maxsize=64)
+def _url(text: str) -> httpx.URL:
+    """Parse a URL without a query.
+
+    There is one for each API, and parsing takes a tenth of a call, so they are cached.
+    """
+    return httpx.URL(text)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = ()) -> Result:
+    """Decode an answer.
+
+    :param secrets: Texts to mask in errors, because DingTalk or a proxy may repeat them; default none.
+    :raises ResponseError: If DingTalk answered with an error code; the code decides the class.
+    :raises UnexpectedResponseError: If DingTalk does not document such an answer.
+    """
+    _raise_if_shut_out(endpoint, wire)
+    body = _json_object(endpoint, wire)
+    if error := _error(endpoint, wire, body, tuple(secrets)):
+        raise error
+    if 300 <= wire.status_code < 400:
+        raise _unexpected(endpoint, wire, "redirects are not followed")
+    if not 200 <= wire.status_code < 300:
+        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
+    try:
+        result: Result = msgspec.convert(body, endpoint.result)
+    except msgspec.ValidationError as problem:
+        raise _unexpected(endpoint, wire, f"its JSON has another shape ({problem})") from None
+    return result
+
+
+def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
+    """Raise an error for a ban or an HTML page.
+
+    DingTalk bans an address with HTML, or with special JSON under HTTP 200:
+    https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
+
+    :raises BannedError: If the answer holds DingTalk's ban.
+    :raises ForeignPageError: If the answer is another HTML page.
+    """
+    head = wire.body[:8192]
+    minutes = _BAN_MINUTES.search(head)
+    seconds = min(float(minutes.group(1)) * 60 if minutes else BAN_SECONDS, MAX_RETRY_AFTER)
+    where: dict[str, Any] = {"status_code": wire.status_code, "endpoint": endpoint.name}
+    if _BAN.search(head):
+        raise error_for("1111", "this address is shut out", retry_after=seconds, **where)
+    if head.lstrip()[:1] == b"<" and wire.status_code < 500 and wire.status_code != 429:
+        rule = CODES["html_page"]
+        raise ForeignPageError(
+            f"{endpoint.name}: HTTP {wire.status_code} with a page for people.",
+            code="html_page",
+            next_step=rule.next_step,
+            next_step_zh=rule.next_step_zh,
+            retry_after=seconds,
+        )
+
+
+def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(wire.body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        body = None
+    if isinstance(body, dict):
+        return body
+    if wire.status_code == 429 or 500 <= wire.status_code < 600:
+        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
+    raise _unexpected(endpoint, wire, "not a JSON object")
+
+
+def _error(
+    endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any], secrets: tuple[str, ...]
+) -> ResponseError | None:
+    code, *texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
+    if not code:
+        return None
+    if code not in CODES:  # a known code may contain a very short secret, and masking would corrupt it
+        code = _masked(code, secrets)
+    message, request_id = (_masked(text, secrets) for text in texts)
+    return error_for(
+        code,
+        message,
+        status_code=wire.status_code,
+        endpoint=endpoint.name,
+        request_id=request_id,
+        **_retry_after(wire),
+    )
+
+
+def _new_error(wire: Wire, body: dict[str, Any]) -> tuple[str, str, str]:
+    if 200 <= wire.status_code < 300:
+        return "", "", ""
+    return _text(body.get("code")), _text(body.get("message")), _text(body.get("requestid"))
+
+
+def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
+    """Return code, text and request id of an old host's error.
+
+    The old host wraps the cause in code 88 and ``sub_code``. If ``sub_code`` is missing, the text holds the cause,
+    e.g. ``ding talk error[subcode=90002,…]``.
+
+    :returns: Three empty texts if ``errcode`` is 0.
+    """
+    code, message = _text(body.get("errcode")), _text(body.get("errmsg"))
+    if code == "0":
+        return "", "", ""
+    if inner := _text(body.get("sub_code")):
+        code, message = inner, _text(body.get("sub_msg")) or message
+    elif code == "88" and (found := _SUBCODE.search(message)):
+        code = found.group(1)
+    return code, message, _text(body.get("request_id"))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return ""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    """Mask the secrets in a text and shorten it to 200 characters.
+
+    Each character of a secret may be quoted as in a URL.
+    """
+    for secret in filter(None, secrets):
+        anyhow = "".join(f"(?:{re.escape(char)}|{re.escape(quote(char, safe=''))})" for char in secret)
+        text = re.sub(anyhow, "***", text, flags=re.IGNORECASE)
+    # Shortened last, because a cut secret would not be found.
+    return text[:_MAX_MESSAGE]
+
+
+def _retry_after(wire: Wire) -> dict[str, float]:
+    """Return ``Retry-After`` within 1 and 300 seconds, if numeric.
+
+    DingTalk does not document this header.
+
+    :returns: ``{"retry_after": seconds}``, or an empty dict.
+    """
+    text = wire.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", text):
+        return {"retry_after": min(max(float(text), 1.0), MAX_RETRY_AFTER)}
+    return {}
+
+
+def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> UnexpectedResponseError:
+    # The answer is untrusted text, so the message holds nothing of it except a well-formed content type.
+    found = _CONTENT_TYPE.match(wire.headers.get("content-type", ""))
+    content_type = found.group() if found else "no known type"
+    return unexpected_answer(
+        endpoint, f"HTTP {wire.status_code} with {len(wire.body)} bytes of {content_type}: {problem}"
+    )
+
+
+def unexpected_answer(endpoint: Endpoint[Any], problem: str) -> UnexpectedResponseError:
+    """Return the error for an answer that DingTalk does not document."""
+    return UnexpectedResponseError(
+        f"{endpoint.name}: {problem}.",
+        code="unexpected_answer",
+        next_step="See whether a proxy stands between this machine and DingTalk.",
+        next_step_zh="请检查本机与钉钉之间是否有代理。",
+    )

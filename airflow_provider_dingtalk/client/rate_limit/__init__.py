@@ -1,0 +1,1 @@
+"""Rate limiter that all processes of a host share."""

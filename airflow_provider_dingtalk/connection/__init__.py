@@ -1,0 +1,1 @@
+"""Client of an Airflow connection: its settings, their cache, and the event loop."""

@@ -1,0 +1,369 @@
+"""Settings of an Airflow connection of type ``dingtalk``, parsed and validated.
+
+======================  ===============================================================================
+field of connection     meaning
+======================  ===============================================================================
+login                   Client ID (AppKey; SuiteKey of a third-party app)
+password                Client Secret (AppSecret; SuiteSecret of a third-party app)
+host, port, schema      empty for DingTalk; loopback address of the sandbox
+extra ``region``        ``international`` (default) or ``cn``
+extra ``app_type``      ``internal`` (default) or ``third_party``
+extra ``corp_id``       CorpId of the organisation; required for a third-party app
+extra ``suite_ticket_secret``  ticket of a third-party app, or ``variable:NAME``, or
+                        ``callable:package.module.function``. The old name ``suite_ticket`` still works, but
+                        Airflow shows its value to every user who may see connections
+extra ``robot_code``    default robot of operators
+extra ``agent_id``      default app of work notifications
+extra ``calls_per_second``  rate limit per API; default 20, 0 disables it
+extra ``ca_file``       PEM file to trust. By default the first that is set of ``SSL_CERT_FILE``, ``SSL_CERT_DIR``,
+                        ``REQUESTS_CA_BUNDLE`` and the system's certificates
+extra ``proxy``         HTTP proxy as ``host:port`` or ``http://user:password@host:port``. By default the one
+                        of ``HTTPS_PROXY`` or ``ALL_PROXY``, unless ``NO_PROXY`` excludes DingTalk's host. The
+                        sandbox on loopback with ``http`` uses none
+======================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region, is_address
+from airflow_provider_dingtalk.client.proxy import Proxy, environment_proxy, parse_proxy
+from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PER_SECOND
+from airflow_provider_dingtalk.exceptions import ConfigurationError, without_frames
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+#: Names of the extras of a connection.
+EXTRAS = (
+    "region",
+    "app_type",
+    "corp_id",
+    "suite_ticket_secret",
+    "robot_code",
+    "agent_id",
+    "calls_per_second",
+    "ca_file",
+    "proxy",
+)
+#: Old names of extras, and their current names.
+RENAMED = {"suite_ticket": "suite_ticket_secret"}
+APP_TYPES = ("internal", "third_party")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Settings of a connection.
+
+    :param ca_file: PEM file to trust; None means the default sources.
+    :param proxy: Proxy of the connection; None means the environment's, if there is one.
+    :param pace_dir: Folder in which the processes of this host share the rate limit, an option of airflow.cfg.
+        None gives each process its own.
+    :param fingerprint: Hash that distinguishes connections which must not share a client. It holds no secret in
+        clear.
+    """
+
+    app: App
+    hosts: Hosts
+    region: str
+    robot_code: str | None
+    agent_id: str | None
+    calls_per_second: float
+    ca_file: str | None
+    proxy: Proxy | None = None
+    pace_dir: Path | None = None
+    fingerprint: int
+
+    @property
+    def where(self) -> str:
+        """Name of the region, or base URL of the connection's own host."""
+        return self.region if self.hosts == hosts_of_region(self.region) else self.hosts.api
+
+    def __repr__(self) -> str:
+        return f"Settings({self.app!r}, {self.hosts.api})"
+
+
+def settings_of(connection: Connection) -> Settings:
+    """Read and validate a connection.
+
+    :raises ConfigurationError: If it is invalid. The message names the field and holds no secret.
+    """
+    read = read_settings(connection)
+    # This frame is part of the error's traceback, and a connection shows its password, so it is dropped.
+    del connection
+    if isinstance(read, ConfigurationError):
+        raise read
+    return read
+
+
+def read_settings(connection: Connection) -> Settings | ConfigurationError:
+    """Read a connection; return an error instead of raising it.
+
+    The returned error has no frames, because their locals hold secrets.
+    """
+    try:
+        return _settings(connection)
+    except ConfigurationError as error:
+        return without_frames(error)
+
+
+def _settings(connection: Connection) -> Settings:
+    # A receipt names its connection, so a forged XCom could otherwise send another system's secret to DingTalk.
+    if connection.conn_type and connection.conn_type != "dingtalk":
+        raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
+    extra = _extra(connection.extra)
+    _tell_of_misspelt(extra)
+    region = _text(extra, "region") or "international"
+    hosts = _hosts(connection, region)
+    return Settings(
+        app=_app(connection, extra),
+        hosts=hosts,
+        region=region,
+        robot_code=_text(extra, "robot_code"),
+        agent_id=_agent_id(_text(extra, "agent_id")),
+        calls_per_second=_calls_per_second(extra.get("calls_per_second")),
+        ca_file=_ca_file(_text(extra, "ca_file")),
+        proxy=_proxy(_text(extra, "proxy"), hosts),
+        pace_dir=_pace_dir(),
+        fingerprint=_fingerprint(connection, extra, hosts),
+    )
+
+
+def _proxy(text: str | None, hosts: Hosts) -> Proxy | None:
+    """Parse the connection's proxy; without one, validate the environment's."""
+    if text:
+        return parse_proxy(text, "extra proxy")
+    for base_url in (hosts.api, hosts.oapi):
+        environment_proxy(base_url)
+    return None
+
+
+def _fingerprint(connection: Connection, extra: dict[str, Any], hosts: Hosts) -> int:
+    try:
+        text = str(sorted(map(str, extra.items())))
+    except ValueError:  # an integer of more digits than Python prints
+        raise ConfigurationError("Invalid extra: not a JSON object.") from None
+    return hash((connection.login, connection.password, text, hosts))
+
+
+def _agent_id(value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isdigit()):
+        raise ConfigurationError("extra agent_id: must be a number, as the developer console shows it.")
+    return value
+
+
+def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
+    """Log a warning for extras with misspelt names.
+
+    An extra whose name is wrong only in case, underscores or hyphens is ignored.
+    """
+    ours = {name.replace("_", ""): name for name in (*RENAMED, *EXTRAS)}
+    for name in extra:
+        meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
+        if meant not in (None, name):
+            log.warning("Ignoring unknown connection extra %r; did you mean %r?", str(name)[:40], meant)
+
+
+def _extra(extra: Any) -> dict[str, Any]:
+    if not extra:
+        return {}
+    try:
+        decoded = msgspec.json.decode(extra) if isinstance(extra, str | bytes) else extra
+    except (msgspec.DecodeError, RecursionError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise ConfigurationError("Invalid extra: not a JSON object.")
+    return decoded
+
+
+def _text(extra: dict[str, Any], name: str) -> str | None:
+    value = extra.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or not _is_short(value):
+        raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
+    return str(value).strip() or None
+
+
+def _is_short(value: str | int) -> bool:
+    """Return False for integers of 128 bits or more.
+
+    Python refuses to print an integer of 5,000 digits.
+    """
+    return isinstance(value, str) or value.bit_length() < 128
+
+
+def _hosts(connection: Connection, region: str) -> Hosts:
+    by_region = hosts_of_region(region)
+    if not connection.host:
+        return by_region
+    # Airflow removes the brackets of an IPv6 address in a connection's URI, so they are added again.
+    host = f"[{connection.host}]" if is_address(connection.host, 6) else connection.host
+    url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
+    if connection.port and not 0 < connection.port < 2**16:
+        raise ConfigurationError("host: must have a port from 1 to 65535.")
+    if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
+        url = f"{url.rstrip('/')}:{connection.port}"
+    return hosts_at(url, _listed("allowed_hosts"))
+
+
+def _listed(option: str) -> frozenset[str]:
+    """Return the items of a comma-separated option of airflow.cfg."""
+    return frozenset(item.strip() for item in _option(option).split(",") if item.strip())
+
+
+def _option(name: str) -> str:
+    """Return an option of ``[dingtalk]`` in airflow.cfg; default empty."""
+    from airflow_provider_dingtalk.version_compat import conf
+
+    value: str = conf.get("dingtalk", name, fallback="")
+    return value.strip()
+
+
+def _pace_dir() -> Path | None:
+    value = _option("pace_dir")
+    if value.lower() == "none":
+        return None
+    if not value:
+        return _airflow_home() / "dingtalk" / "pace"
+    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- pathlib's raises if there is no home
+    if path.startswith("~") or not path.isprintable():
+        raise ConfigurationError(
+            "Invalid option pace_dir in airflow.cfg, section [dingtalk]; expected a folder, or none.",
+            next_step="Write the whole path: the home of its user is not known.",
+        )
+    return Path(path)
+
+
+def _airflow_home() -> Path:
+    """Return Airflow's home, computed as Airflow does.
+
+    For a user without a home, ``~`` is a folder then.
+    """
+    return Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
+
+
+def _calls_per_second(value: Any) -> float:
+    if value is None or value == "":
+        return DEFAULT_CALLS_PER_SECOND
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 10_000:
+        raise ConfigurationError("extra calls_per_second: must be a number from 0 (no limit) to 10000.")
+    return number
+
+
+def _ca_file(path: str | None) -> str | None:
+    try:
+        is_there = path is None or Path(path).is_file()
+    except OSError:  # a path that is too long, or a folder without access
+        is_there = False
+    if not is_there:
+        raise ConfigurationError("extra ca_file: there is no such file.")
+    return path
+
+
+def _app(connection: Connection, extra: dict[str, Any]) -> App:
+    app_type = _text(extra, "app_type") or "internal"
+    if app_type not in APP_TYPES:
+        raise ConfigurationError(f"Invalid extra app_type {app_type!r}; expected one of: {', '.join(APP_TYPES)}.")
+    key = (connection.login or "").strip()
+    secret = (connection.password or "").strip()
+    if not key:
+        raise ConfigurationError("login: is empty; it must be the app's Client ID.")
+    if not secret:
+        raise ConfigurationError("password: is empty; it must be the app's Client Secret.")
+    if app_type == "internal":
+        return InternalApp(client_id=key, client_secret=secret)
+    corp_id, ticket = _text(extra, "corp_id"), _ticket(extra)
+    if not corp_id:
+        raise ConfigurationError("extra corp_id: is empty; a third-party app needs the organisation's CorpId.")
+    if not ticket:
+        raise ConfigurationError(
+            "extra suite_ticket_secret: is empty; give the ticket, variable:NAME, or "
+            "callable:package.module.function."
+        )
+    return ThirdPartyApp(suite_key=key, suite_secret=secret, corp_id=corp_id, suite_ticket=_suite_ticket(ticket))
+
+
+def _ticket(extra: dict[str, Any]) -> str | None:
+    old = _text(extra, "suite_ticket")
+    if old and not old.startswith(("variable:", "callable:")):
+        log.warning(
+            "Rename the connection's extra 'suite_ticket' to 'suite_ticket_secret'; Airflow hides the values of "
+            "names that say secret, and shows this one in its API and its connection form."
+        )
+    return _text(extra, "suite_ticket_secret") or old
+
+
+def _suite_ticket(source: str) -> Callable[[], str]:
+    """Return the function that gets the newest ticket.
+
+    DingTalk pushes tickets, and Airflow cannot receive the push.
+
+    :raises ConfigurationError: If airflow.cfg does not allow the callable.
+    """
+    if source.startswith("variable:"):
+        return lambda: _from_variable(source.removeprefix("variable:"))
+    if source.startswith("callable:"):
+        path = source.removeprefix("callable:")
+        # A user who edits connections must not run arbitrary functions, so airflow.cfg lists the allowed ones.
+        if path not in _listed("suite_ticket_callables"):
+            raise ConfigurationError(
+                f"extra suite_ticket_secret: {path!r} is not allowed.",
+                next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
+            )
+        return lambda: _from_callable(path)
+    return lambda: _masked(source)
+
+
+def _masked(ticket: str) -> str:
+    """Mask a ticket in logs.
+
+    Airflow does not treat the name "ticket" as a secret.
+    """
+    from airflow.sdk.log import mask_secret
+
+    from airflow_provider_dingtalk.version_compat import ask_supervisor
+
+    ask_supervisor(mask_secret, ticket)
+    return ticket
+
+
+def _from_variable(name: str) -> str:
+    from airflow.sdk import Variable
+
+    from airflow_provider_dingtalk.version_compat import ask_supervisor
+
+    ticket = ask_supervisor(Variable.get, name, default=None)
+    if not isinstance(ticket, str) or not ticket:
+        raise ConfigurationError(f"extra suite_ticket_secret: the Variable {name!r} is not set.")
+    return _masked(ticket)
+
+
+def _from_callable(path: str) -> str:
+    module, _, function = path.rpartition(".")
+    try:
+        ticket = getattr(importlib.import_module(module), function)()
+    except Exception as error:
+        problem = type(error).__name__
+    else:
+        if isinstance(ticket, str) and ticket:
+            return _masked(ticket)
+        raise ConfigurationError(f"extra suite_ticket_secret: {path} gave no text.")
+    # The error of foreign code may be temporary, so it is not permanent. Inside the handler, the error's context
+    # would hold its text, so it is raised here.
+    raise ConfigurationError(f"extra suite_ticket_secret: {path} failed ({problem}).", permanent=False)

@@ -1,0 +1,256 @@
+"""Exception classes of the package, as a tree.
+
+::
+
+    DingTalkError
+    ├─ ConfigurationError            invalid connection or option; nothing was sent
+    ├─ InvalidInputError             invalid argument; nothing was sent (also a ValueError)
+    ├─ NotSentError                  connection failed; nothing reached DingTalk
+    ├─ AmbiguousError                in doubt: the call may have been carried out
+    │  ├─ LostAnswerError            no whole answer in time, or the connection broke
+    │  └─ UnexpectedResponseError    undocumented answer: cut or foreign JSON, a redirect
+    │     └─ ForeignPageError        HTML page of a ban or of a proxy
+    └─ ResponseError                 DingTalk answered with an error code
+       ├─ AuthenticationError        key, secret, ticket or token refused
+       ├─ PermissionDeniedError      permission missing
+       ├─ ThrottlingError            too many calls; refused before acting
+       │  └─ BannedError             this machine's address is banned for minutes
+       ├─ QuotaExhaustedError        the organisation's calls of this month are used up
+       ├─ RecallExpiredError         message too old to be recalled
+       ├─ StatusUnavailableError     no status yet, or no longer; DingTalk does not say which
+       ├─ PartialRecallError         recall failed, but some of its messages may be recalled
+       ├─ InvalidKeyError            wrong message key, or a key of another robot
+       ├─ InvalidRequestError        other error in the request
+       └─ ServerError                failure at DingTalk; the call may have been carried out
+
+:mod:`airflow_provider_dingtalk.client.error_codes` maps DingTalk's codes to these classes. An Airflow
+``ExceptionRetryPolicy`` rule can use every name, also those of errors of a whole task::
+
+    DingTalkError
+    ├─ execution.IncompleteRecallError         some messages are not recalled
+    ├─ run_history.MissingReceiptsError        registered receipts cannot be read
+    ├─ run_history.SendsInDoubtError           sends in doubt have no receipt
+    ├─ guards.TooManyMessagesError             more than max_messages; nothing was recalled
+    ├─ sending.SendNotRepeatedError            sent before, or in doubt; nothing was sent again
+    ├─ messaging.send.IncompleteSendError      some calls did not send, or are in doubt
+    ├─ messaging.send.DroppedReceiversError    DingTalk left out receivers
+    ├─ messaging.wait_state.MessageRecalledError   recalled during a wait for another condition
+    ├─ messaging.wait_state.NoRecipientsError   no recipient got the message
+    ├─ messaging.wait_state.ConditionUnreachableError   the condition asks for more readers than recipients
+    ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
+    └─ messaging.ledger.LedgerError            the checkpoint cannot be read or written
+       └─ messaging.ledger.SupersededError     a later try has begun
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self, TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+class DingTalkError(Exception):
+    """Base class of all errors of this package.
+
+    :param message: Description of the failure, without secrets.
+    :param code: DingTalk's code; without one, a snake_case code of this package.
+    :param next_step: Next step for the user, in English.
+    :param next_step_zh: Next step in Chinese.
+    :param permanent: True if an unchanged retry cannot succeed; default the attribute of the class.
+    """
+
+    #: True if a retry of the same task cannot succeed.
+    permanent: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        next_step: str = "",
+        next_step_zh: str = "",
+        permanent: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.next_step = next_step
+        self.next_step_zh = next_step_zh
+        if permanent is not None:
+            self.permanent = permanent
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.message, self.next_step, self.next_step_zh) if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.
+        return _rebuilt, (type(self), self.message, self.__dict__)
+
+    @classmethod
+    def _blank(cls, message: str) -> Self:
+        error = cls.__new__(cls, message)
+        Exception.__init__(error, message)
+        return error
+
+
+def _rebuilt(cls: type[DingTalkError], message: str, attributes: dict[str, Any]) -> DingTalkError:
+    error = cls._blank(message)
+    error.__dict__.update(attributes)
+    return error
+
+
+def without_frames(error: Error) -> Error:
+    """Remove an error's frames, cause and context, because their locals hold secrets.
+
+    Error trackers and Airflow's developer tracebacks show locals. Raise the error again outside the handler.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def shown(value: Any) -> str:
+    """Return the first 40 characters of any value, for an error's text."""
+    try:
+        text = str(value)
+    except Exception:  # an integer of more digits than Python prints, or an object of the caller
+        return f"of type {type(value).__name__}"
+    return repr(text[:40])
+
+
+class ConfigurationError(DingTalkError):
+    """Error in the connection or in airflow.cfg. Nothing was sent."""
+
+    permanent = True
+
+
+class InvalidInputError(DingTalkError, ValueError):
+    """Error for an invalid argument. Nothing was sent.
+
+    :param field: Name of the argument.
+    :param problem: Description of the error.
+    """
+
+    permanent = True
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}", code="invalid_input")
+        self.field = field
+
+
+class NotSentError(DingTalkError):
+    """Error for a failed connection. DingTalk did not carry out the call."""
+
+
+class AmbiguousError(DingTalkError):
+    """Error for a call in doubt. It was sent, and its effect is unknown."""
+
+
+class LostAnswerError(AmbiguousError):
+    """Error for a broken connection or a timeout without whole answer."""
+
+
+class UnexpectedResponseError(AmbiguousError):
+    """Error for an undocumented answer.
+
+    Examples are another content type, cut or foreign JSON, and a redirect.
+    """
+
+
+class ForeignPageError(UnexpectedResponseError):
+    """Error for an HTML page in place of an answer.
+
+    DingTalk bans an address that calls too often with such a page. A proxy may also send one, even after DingTalk
+    carried out the call.
+
+    :param retry_after: Seconds to wait before the next call; default 300.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 300.0, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.retry_after = retry_after
+
+
+class ResponseError(DingTalkError):
+    """Error code in an answer of DingTalk.
+
+    :param endpoint: Name of the API, e.g. ``robot/groupMessages/recall``.
+    :param status_code: HTTP status. The old host answers failures with 200.
+    :param request_id: DingTalk's id of the request; DingTalk's support asks for it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: str = "",
+        status_code: int = 0,
+        request_id: str = "",
+        **common: Any,
+    ) -> None:
+        super().__init__(message, **common)
+        self.endpoint = endpoint
+        self.status_code = status_code
+        self.request_id = request_id
+
+
+class AuthenticationError(ResponseError):
+    """Refusal of key, secret, suite ticket or token."""
+
+    permanent = True
+
+
+class PermissionDeniedError(ResponseError):
+    """Missing permission of the app, the robot or this machine's address."""
+
+    permanent = True
+
+
+class ThrottlingError(ResponseError):
+    """Throttled call. DingTalk refused before acting, so the call can be repeated.
+
+    :param retry_after: Seconds to wait before the next call; default 1.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.retry_after = retry_after
+
+
+class BannedError(ThrottlingError):
+    """Ban of this machine's address from all APIs, for minutes."""
+
+
+class QuotaExhaustedError(ResponseError):
+    """Exhausted quota of the organisation's API calls of this month."""
+
+    permanent = True
+
+
+class RecallExpiredError(ResponseError):
+    """Refusal of a recall because the message is too old."""
+
+    permanent = True
+
+
+class StatusUnavailableError(ResponseError):
+    """Missing status of a message: not yet, or no longer. DingTalk has one code for both."""
+
+
+class PartialRecallError(ResponseError):
+    """Failure of a recall call that may have recalled some messages."""
+
+
+class InvalidKeyError(ResponseError):
+    """Wrong message key, or key of a message of another robot."""
+
+    permanent = True
+
+
+class InvalidRequestError(ResponseError):
+    """Refusal of an invalid request."""
+
+    permanent = True
+
+
+class ServerError(ResponseError):
+    """Failure at DingTalk. The call may have been carried out."""

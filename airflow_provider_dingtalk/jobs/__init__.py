@@ -1,0 +1,1 @@
+"""Crash-safe sends, waits and recalls, without imports of Airflow."""

@@ -1,0 +1,126 @@
+"""Plan of a recall as pure functions: batches, their order, and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.endpoints import (
+    MAX_KEYS_PER_RECALL,
+    Endpoint,
+    RecallDing,
+    RecallGroupMessages,
+    RecallOtoMessages,
+    RecallPrivateChatMessages,
+    RecallWorkNotification,
+)
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, WINDOWED
+from airflow_provider_dingtalk.messages.receipt import Group, Kind, Receipt
+
+#: Maximum messages in one recall call.
+BATCH_SIZE = {
+    Kind.GROUP: MAX_KEYS_PER_RECALL,
+    Kind.OTO: MAX_KEYS_PER_RECALL,
+    Kind.PRIVATE_CHAT: MAX_KEYS_PER_RECALL,
+    Kind.WORK_NOTIFICATION: 1,
+    Kind.DING: 1,
+}
+#: Kinds whose status tells if a message is recalled.
+ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
+
+
+class Batch(Struct, frozen=True, gc=False):
+    """Batch of messages for one recall call."""
+
+    group: Group
+    keys: tuple[str, ...]
+
+
+def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
+    """Return receipts by key, one for each message.
+
+    Of two receipts of one message, the one that names its connection is kept.
+
+    :raises InvalidInputError: If a key comes with two different senders or conversations.
+    """
+    by_key: dict[str, Receipt] = {}
+    for receipt in receipts:
+        known = by_key.setdefault(receipt.key, receipt)
+        if known.conn_id is None and receipt.conn_id is not None:
+            by_key[receipt.key] = receipt
+        if known.group != receipt.group:
+            problem = f"{receipt.key[:80]!r} comes with two different kinds, robots, agents or conversations"
+            raise InvalidInputError("receipts", problem)
+    return by_key
+
+
+def gives_up(receipt: Receipt, now: float) -> bool:
+    """Return True if a message's ``sent_at`` is older than ``GIVE_UP_AFTER``.
+
+    :param now: Unix time in seconds.
+    """
+    sent = receipt.sent()
+    return receipt.kind in WINDOWED and sent is not None and now - sent > GIVE_UP_AFTER
+
+
+def batches(receipts: Iterable[Receipt]) -> list[Batch]:
+    """Return the batches to recall, the most urgent first."""
+    groups: dict[Group, list[Receipt]] = {}
+    for receipt in by_urgency(receipts):
+        groups.setdefault(receipt.group, []).append(receipt)
+    planned = [
+        (_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk)))
+        for group, members in groups.items()
+        for chunk in chunks(members, BATCH_SIZE[group.kind])
+    ]
+    return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
+
+
+def by_urgency(receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Sort messages by the end of their recall window, the earliest first."""
+    return sorted(receipts, key=_urgency)
+
+
+def _urgency(receipt: Receipt) -> float:
+    """Return the sort key of a message, which is its send time.
+
+    Messages of unknown age sort first, those without a recall window last.
+    """
+    if receipt.kind not in WINDOWED:
+        return float("inf")
+    sent = receipt.sent()
+    return float("-inf") if sent is None else sent
+
+
+def chunks(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
+    """Split a sequence into pieces of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """Split a refused batch in two, to find the refused key."""
+    middle = len(batch.keys) // 2
+    return Batch(batch.group, batch.keys[:middle]), Batch(batch.group, batch.keys[middle:])
+
+
+def recall_call(batch: Batch) -> Endpoint[object]:
+    """Build the call that recalls a batch."""
+    group, keys = batch.group, list(batch.keys)
+    robot, conversation = group.robot_code or "", group.open_conversation_id or ""
+    match group.kind:
+        case Kind.GROUP:
+            return RecallGroupMessages(
+                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
+            )
+        case Kind.OTO:
+            return RecallOtoMessages(robot_code=robot, process_query_keys=keys)
+        case Kind.PRIVATE_CHAT:
+            return RecallPrivateChatMessages(
+                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
+            )
+        case Kind.WORK_NOTIFICATION:
+            return RecallWorkNotification(agent_id=int(group.agent_id or 0), msg_task_id=int(keys[0]))
+        case Kind.DING:
+            return RecallDing(robot_code=robot, open_ding_id=keys[0])

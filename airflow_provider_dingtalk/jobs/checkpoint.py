@@ -1,0 +1,141 @@
+"""Checkpoints of a recall or send, from which a killed task resumes.
+
+The intent is written *before* the call goes out, the outcome after it. If the intent cannot be written, the call
+is not made. A call of which a crash left only the intent may or may not have been carried out. A recall is then
+repeated, a send is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.recall_results import Verdict
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.send_request import Address
+
+
+class LedgerError(DingTalkError):
+    """Error of reading or writing a checkpoint."""
+
+
+class Ledger(Protocol):
+    """Checkpoint of a recall that outlives its task."""
+
+    async def load(self) -> Mapping[str, Verdict]:
+        """Return the verdicts of earlier tries, by message key.
+
+        :raises LedgerError: If the checkpoint cannot be read, or holds data that this package did not write.
+        """
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Store verdicts.
+
+        :raises LedgerError: If they are not stored. The recall stops before its next call.
+        """
+
+
+class MemoryLedger:
+    """Checkpoint in the memory of its process, for scripts and tests."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, Verdict] = {}
+
+    async def load(self) -> Mapping[str, Verdict]:
+        """Return the verdicts of earlier runs in this process."""
+        return dict(self.verdicts)
+
+    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Store verdicts."""
+        self.verdicts.update(verdicts)
+
+
+class SupersededError(LedgerError):
+    """Error of a try that may not write, since another try began."""
+
+
+class SentLetter(Struct, frozen=True):
+    """Send request that DingTalk accepted.
+
+    :param address: Content and receivers of the call.
+    :param dropped: Reason for each person that DingTalk left out, by user id.
+    """
+
+    receipt: Receipt
+    address: Address
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+class Sendings(Struct, frozen=True):
+    """Progress of the earlier tries of a send.
+
+    :param sent: Calls that DingTalk accepted, in their order.
+    :param in_doubt: Calls in flight when a try died. DingTalk may or may not have carried them out.
+    """
+
+    sent: Sequence[SentLetter] = ()
+    in_doubt: Sequence[Address] = ()
+
+
+class SendLedger(Protocol):
+    """Checkpoint of a send that outlives its task.
+
+    Each method raises :class:`LedgerError` if it fails.
+    """
+
+    async def load(self) -> Sendings:
+        """Return the progress of earlier tries."""
+
+    async def intend(self, address: Address) -> None:
+        """Record the intent of a call, which is in doubt until settled."""
+
+    async def accepted(self, letter: SentLetter) -> None:
+        """Record that DingTalk accepted the call in flight. The method is idempotent."""
+
+    def accept_now(self, letter: SentLetter) -> None:
+        """Record an accepted call from the calling thread, without an event loop."""
+
+    async def refused(self, address: Address) -> None:
+        """Record that DingTalk refused the call in flight. It was not sent."""
+
+    async def clear_doubts(self) -> None:
+        """Remove the calls in doubt of earlier tries before they are repeated."""
+
+
+class MemorySendLedger:
+    """Checkpoint of a send in the process's memory, for scripts and tests."""
+
+    def __init__(self) -> None:
+        self.sent: list[SentLetter] = []
+        self.in_doubt: list[Address] = []
+
+    async def load(self) -> Sendings:
+        """Return the progress of earlier runs in this process."""
+        return Sendings(tuple(self.sent), tuple(self.in_doubt))
+
+    async def intend(self, address: Address) -> None:
+        """Record the intent of a call."""
+        self.in_doubt.append(address)
+
+    async def accepted(self, letter: SentLetter) -> None:
+        """Record that DingTalk accepted the call in flight."""
+        self.accept_now(letter)
+
+    def accept_now(self, letter: SentLetter) -> None:
+        """Record an accepted call from the calling thread."""
+        if letter not in self.sent:
+            self.sent.append(letter)
+        if letter.address in self.in_doubt:
+            self.in_doubt.remove(letter.address)
+
+    async def refused(self, address: Address) -> None:
+        """Record that DingTalk refused the call in flight."""
+        if address in self.in_doubt:
+            self.in_doubt.remove(address)
+
+    async def clear_doubts(self) -> None:
+        """Remove the calls in doubt of earlier runs."""
+        self.in_doubt.clear()

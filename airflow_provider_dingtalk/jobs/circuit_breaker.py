@@ -1,0 +1,138 @@
+"""Circuit breaker of a recall.
+
+It learns from failed calls. It stops the recall, skips a sender, or lowers the number of messages in a call.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_dingtalk.client.client import LONG_WAIT
+from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.exceptions import DingTalkError, PartialRecallError
+from airflow_provider_dingtalk.jobs.batching import Batch
+from airflow_provider_dingtalk.jobs.recall_results import (
+    NOT_ATTEMPTED,
+    State,
+    Verdict,
+    asks_to_wait,
+    is_outage,
+    leaves_doubt,
+    may_concern_all,
+    of_error,
+    stops_everything,
+    stops_the_group,
+)
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Group
+
+#: Consecutive calls that do not reach DingTalk, after which no further call is made.
+MAX_OUTAGES = 3
+#: Consecutive calls without a clear answer, after which no further call is made: twice the 10 that are in flight
+#: at most under a rate limit.
+MAX_STUMBLES = 20
+
+
+class Breaker:
+    """Circuit breaker that observes the calls of one recall.
+
+    :ivar halted: Reason for making no further call; None while calls are made.
+    :ivar is_hopeless: True if the reason will hold for another try, too.
+    :ivar wait: Seconds until the recall may resume; 0 if DingTalk requires no pause.
+    :ivar max_keys: Maximum messages in one call.
+    """
+
+    def __init__(self) -> None:
+        self.halted: Reason | None = None
+        self.is_hopeless = False
+        self.wait = 0.0
+        self.max_keys = MAX_KEYS_PER_RECALL
+        self._outages = 0
+        self._stumbles = 0
+        self._refused: dict[Group, Verdict] = {}
+        #: Senders for which probes were made, or are not needed, since a call of theirs was answered.
+        self._judged: set[Group] = set()
+        self._refused_one_by_one: dict[Group, str] = {}
+
+    def stop(self) -> None:
+        """Stop further calls."""
+        self.halted = self.halted or NOT_ATTEMPTED
+
+    def give_up(self, error: DingTalkError) -> None:
+        """Stop further calls, with an error as the reason."""
+        self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
+        self.halted = self.halted or Reason.of(error)
+
+    def passed(self, group: Group | None = None) -> None:
+        """Record an answered call.
+
+        :param group: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
+        """
+        self._outages = self._stumbles = 0
+        if group:
+            self._judged.add(group)
+
+    def failed(self, error: DingTalkError, group: Group) -> None:
+        """Record a failed call."""
+        self._outages = self._outages + 1 if is_outage(error) else 0
+        # "Not all are recalled" is a clear answer, so it does not count.
+        stumbled = leaves_doubt(error) and not isinstance(error, PartialRecallError)
+        self._stumbles = self._stumbles + 1 if stumbled else 0
+        if stops_everything(error) or self._outages >= MAX_OUTAGES or self._stumbles >= MAX_STUMBLES:
+            self.give_up(error)
+        if wait := asks_to_wait(error):
+            self.wait = max(LONG_WAIT, wait)
+        if stops_the_group(error):
+            self._refused[group] = of_error(error)
+
+    def refused(self, group: Group) -> Verdict | None:
+        """Return the verdict for all messages of a refused sender and conversation.
+
+        :returns: None if the sender was not refused.
+        """
+        return self._refused.get(group)
+
+    def takes_up(self, group: Group, error: DingTalkError) -> bool:
+        """Claim the probes of a sender that may be refused entirely.
+
+        :returns: True at most once for a sender and conversation.
+        """
+        if group in self._judged or not may_concern_all(error):
+            return False
+        self._judged.add(group)
+        return True
+
+    def refuse(self, group: Group, error: DingTalkError, alone: int) -> None:
+        """Stop further calls for a sender and conversation.
+
+        :param alone: Number of messages that were refused alone for the reason of the first call.
+        """
+        text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
+        self._refused[group] = Verdict(State.FAILED, Reason(error.code, text, error.next_step))
+
+    def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
+        """Record the bisection of a refused batch.
+
+        :param in_vain: True if each of its messages was refused alone, too.
+        """
+        if in_vain:
+            self._refused_one_by_one[batch.group] = error.code
+        else:
+            self._refused_one_by_one.pop(batch.group, None)
+
+    def was_refused_to_the_last(self, batch: Batch, error: DingTalkError) -> bool:
+        """Return True if an earlier batch of the sender was refused entirely.
+
+        Each message of that batch was refused alone, and the batch with the code of this error.
+        """
+        return self._refused_one_by_one.get(batch.group) == error.code
+
+
+def refused_with_others(error: DingTalkError, *, by_age: bool) -> Verdict:
+    """Return the verdict for messages refused together and not tried alone.
+
+    Bisecting every refused batch would take two calls per message.
+
+    :param by_age: True if all ages are known, so that a younger message of the batch was refused alone.
+    """
+    text = "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were."
+    state = of_error(error).state if by_age else State.FAILED
+    return Verdict(state, Reason(error.code, text, error.next_step))

@@ -1,0 +1,64 @@
+"""Progress lines in the log, at the start and every 5 s."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from airflow_provider_dingtalk.client.clock import Clock
+
+#: Minimum seconds between two lines.
+INTERVAL = 5.0
+
+
+def calls_made(used: Mapping[str, int]) -> int:
+    """Return the number of requests in counts by purpose.
+
+    A throttled request is counted under its purpose too, so ``throttled`` is not added.
+    """
+    return sum(number for name, number in used.items() if name != "throttled")
+
+
+class Progress:
+    """Logger of a job's progress: counts, rate, calls used, time left.
+
+    :param what: Name of the job, e.g. ``Recall``.
+    :param total: Number of messages in the job.
+    """
+
+    def __init__(self, log: logging.Logger, what: str, total: int, clock: Clock) -> None:
+        self._log = log
+        self._what = what
+        self._total = total
+        self._clock = clock
+        self._began = self._said = clock.monotonic()
+
+    def begin(self, calls: int) -> None:
+        """Log the size of the job.
+
+        :param calls: Expected number of API calls.
+        """
+        self._log.info("%s of %s messages in about %s API calls.", self._what, f"{self._total:,}", f"{calls:,}")
+
+    @property
+    def is_due(self) -> bool:
+        """True if the next line is due."""
+        return self._clock.monotonic() - self._said >= INTERVAL
+
+    def tell(self, done: int, used: Mapping[str, int]) -> None:
+        """Log the progress.
+
+        :param done: Number of messages that are done.
+        :param used: API calls by purpose.
+        """
+        self._said = self._clock.monotonic()
+        self._log.info("%s: %s", self._what, self._line(done, used))
+
+    def _line(self, done: int, used: Mapping[str, int]) -> str:
+        seconds = max(self._clock.monotonic() - self._began, 1e-6)
+        calls = calls_made(used)
+        left = f"about {(self._total - done) * seconds / done:.0f} s left" if done else "time left unknown"
+        return (
+            f"{done:,} of {self._total:,} messages ({done / max(self._total, 1):.0%}), {done / seconds:.1f}/s, "
+            f"{calls:,} calls ({calls / seconds:.1f}/s, {used.get('throttled', 0)} throttled), {left}."
+        )

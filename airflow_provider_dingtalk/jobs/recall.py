@@ -1,0 +1,430 @@
+"""Recall of messages, with an exact outcome for each.
+
+It has three rounds, each run by up to 20 workers under the client's rate limit:
+
+1. Every message is recalled once, in batches of up to 20, the most urgent first. Messages that an earlier try had
+   in flight go before all others. The first call of each robot and conversation goes before its other calls, so
+   that a refusal of all of them costs one call.
+2. Messages in doubt are recalled again, up to 3 calls each, or 2 if the answer is not understood. They had no
+   answer, an unknown reason, or were named in neither or both lists.
+3. The status of messages that are still in doubt is polled, for kinds with a status.
+
+A message that no round settles is ``unknown``. A clear answer is never checked again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidKeyError
+from airflow_provider_dingtalk.jobs import batching
+from airflow_provider_dingtalk.jobs.batching import Batch
+from airflow_provider_dingtalk.jobs.checkpoint import Ledger, MemoryLedger
+from airflow_provider_dingtalk.jobs.checkpoint_writer import Journal
+from airflow_provider_dingtalk.jobs.circuit_breaker import Breaker, refused_with_others
+from airflow_provider_dingtalk.jobs.progress import Progress
+from airflow_provider_dingtalk.jobs.recall_results import (
+    NOT_ATTEMPTED,
+    RECALLED,
+    TOO_OLD,
+    State,
+    Verdict,
+    in_doubt,
+    is_about_one_key,
+    is_outage,
+    is_over_limit,
+    leaves_doubt,
+    of_error,
+    of_result,
+)
+from airflow_provider_dingtalk.jobs.report import Outcome, Report, Settled
+from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.messages.read_status import status_call
+from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
+from airflow_provider_dingtalk.messages.receipt import Group, Receipt
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+#: Maximum calls in flight; fewer if the client's limit is lower.
+WORKERS = 20
+#: Maximum calls for a message whose answers get lost, and for one whose answer is not understood.
+MAX_TRIES_LOST = 3
+MAX_TRIES_ODD = 2
+#: Messages of a sender that are tried alone if its first call is refused for a reason that may concern all.
+PROBES = 3
+#: Seconds before the first retry of a message in doubt; the second pause is twice as long.
+PAUSE = 1.0
+
+_OUTCOMES = {State.RECALLED: Outcome.RECALLED, State.FAILED: Outcome.FAILED, State.EXPIRED: Outcome.EXPIRED}
+_INTENT = Verdict(State.INTENT, final=False)
+#: Reason codes of doubts that a later call may settle.
+LOST = frozenset(
+    {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
+)
+_UNREAD = Reason(
+    "ledger_not_read",
+    "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.",
+    "Run the recall again.",
+)
+_UNANSWERED = Reason(
+    "no_answer",
+    "The recall was under way when the task stopped; its answer is not known.",
+    "Run the recall again.",
+)
+
+
+class Recall:
+    """Recall job for messages of any mixture of kinds.
+
+    :param receipts: Receipts of the messages; a message that several of them name is recalled once.
+    :param ledger: Checkpoint of the job; default: in memory.
+    :param clock: Source of time; default: the system's.
+    :param workers: Maximum calls in flight; default 20.
+    :raises InvalidInputError: If a key comes with two different senders.
+    """
+
+    def __init__(
+        self,
+        receipts: Sequence[Receipt],
+        *,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        self._client: DingTalkClient
+        self._receipts = batching.unique(receipts)
+        self._duplicates = len(receipts) - len(self._receipts)
+        self._clock = clock or SystemClock()
+        self._ledger = ledger or MemoryLedger()
+        #: True after the checkpoint is loaded; until then, no message's state is known.
+        self._is_up_to_date = ledger is None
+        self._journal = Journal(self._ledger, self._clock)
+        self._workers = workers
+        self._verdicts = dict.fromkeys(self._receipts, Verdict(State.PENDING))
+        self._tries: Counter[str] = Counter()
+        #: Messages that an earlier call may have recalled, so a later refusal may mean "recalled already".
+        self._touched: set[str] = set()
+        self._used: Counter[str] = Counter()
+        self._breaker = Breaker()
+        self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
+
+    async def run(self, client: DingTalkClient) -> Report:
+        """Recall the messages and return the report.
+
+        If the run fails or is cancelled, :meth:`report` still returns the report.
+        """
+        self._client = client
+        self._workers = min(self._workers, client.in_flight)
+        await self._resume()
+        self._give_up_the_old()
+        doubts, fresh = self._batches(self._in(State.INTENT)), self._batches(self._in(State.PENDING))
+        if doubts or fresh:
+            self._progress.begin(len(doubts) + len(fresh))
+        # Messages that an earlier try had in flight are the most urgent. Their calls count as "again".
+        await self._recall_all(doubts, "again")
+        await self._recall_all(fresh, "recall")
+        for pause in (PAUSE, 2 * PAUSE):
+            doubts = self._batches(key for key in self._in(State.INTENT) if self._worth_another_try(key))
+            if not doubts or self._breaker.halted:
+                break
+            await self._clock.sleep(pause)
+            await self._recall_all(doubts, "again")
+        await self._ask_about_doubts()
+        await self._journal.write({})
+        return self.report()
+
+    async def run_without_calls(self) -> Report:
+        """Return the report of earlier tries, without a client.
+
+        The caller has to call :meth:`give_up` before.
+        """
+        await self._resume()
+        self._give_up_the_old()
+        await self._journal.write({})
+        return self.report()
+
+    def give_up(self, error: DingTalkError) -> None:
+        """Stop further calls, with an error as the reason."""
+        self._breaker.give_up(error)
+
+    def stop(self) -> None:
+        """Begin no further call. Safe to call from threads and signal handlers."""
+        self._breaker.stop()
+
+    def report(self) -> Report:
+        """Return the report as of now, with each message in one class."""
+        settled = {key: self._settled(verdict) for key, verdict in self._verdicts.items()}
+        return Report(settled, dict(self._used), self._duplicates)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the job may resume; 0 if DingTalk requires no pause."""
+        # If there are few calls, all may have been throttled, so failures that are not final count as open.
+        is_open = any(not said.final or said.state is State.PENDING for said in self._verdicts.values())
+        return self._breaker.wait if is_open else 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is nothing to recall."""
+        return not self._receipts
+
+    @property
+    def is_final(self) -> bool:
+        """True if recalling the rest again, unchanged, is pointless."""
+        settled = {*_OUTCOMES, State.PENDING} if self._breaker.is_hopeless else _OUTCOMES
+        return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
+
+    def _settled(self, verdict: Verdict) -> Settled:
+        if not self._is_up_to_date:
+            return Settled(Outcome.UNKNOWN, _UNREAD)
+        if verdict.state is State.PENDING:
+            return Settled(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
+        if verdict.state is State.INTENT:
+            return Settled(Outcome.UNKNOWN, verdict.reason or _UNANSWERED)
+        return Settled(_OUTCOMES[verdict.state], verdict.reason)
+
+    def _in(self, state: State) -> list[str]:
+        return [key for key, verdict in self._verdicts.items() if verdict.state is state]
+
+    # ── before the first call ────────────────────────────────────────────────────────────────────────
+
+    async def _resume(self) -> None:
+        for key, verdict in (await self._ledger.load()).items():
+            if key not in self._verdicts or not (verdict.final or verdict.state is State.INTENT):
+                continue
+            self._verdicts[key] = verdict
+            if verdict.state is State.INTENT:
+                self._touched.add(key)
+        self._is_up_to_date = True
+
+    def _give_up_the_old(self) -> None:
+        now = self._clock.now()
+        old = [key for key in self._in(State.PENDING) if batching.gives_up(self._receipts[key], now)]
+        self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
+
+    # ── recalling ────────────────────────────────────────────────────────────────────────────────────
+
+    def _batches(self, keys: Iterable[str]) -> list[Batch]:
+        return batching.batches(self._receipts[key] for key in keys)
+
+    async def _recall_all(self, batches: Sequence[Batch], why: str) -> None:
+        ahead: dict[Group, Batch] = {}
+        for batch in batches:
+            ahead.setdefault(batch.group, batch)
+        rest = [batch for batch in batches if ahead[batch.group] is not batch]
+        await self._side_by_side(lambda batch: self._recall(batch, why), ahead.values())
+        await self._side_by_side(lambda batch: self._recall(batch, why), rest)
+
+    async def _recall(self, batch: Batch, why: str) -> bool:
+        """Recall a batch with one call, or several if it is refused.
+
+        :returns: True if DingTalk answered the call for the whole batch without an error.
+        """
+        batch = Batch(batch.group, self._still_to_recall(batch))
+        if not batch.keys:
+            return False
+        if len(batch.keys) > self._breaker.max_keys:
+            return all([await self._recall(half, why) for half in batching.halves(batch)])
+        if why != "bisect":
+            self._tries.update(batch.keys)
+        before = {key: self._verdicts[key] for key in batch.keys}
+        batch = await self._intend(batch)
+        if not batch.keys:
+            return False
+        try:
+            result = await self._client.call(batching.recall_call(batch), self._used, why)
+        except DingTalkError as error:
+            if len(batch.keys) > 1 and is_about_one_key(error):
+                self._verdicts.update({key: before[key] for key in batch.keys})
+                await self._find_out_whom_it_concerns(batch, error)
+                await self._take_apart(batch, error, why)
+            else:
+                self._fail(batch, error)
+                await self._find_out_whom_it_concerns(batch, error)
+            return False
+        self._breaker.passed(batch.group)
+        self._settle(of_result(batch.keys, result))
+        if self._progress.is_due:
+            self._progress.tell(len(self._verdicts) - len(self._in(State.PENDING)), self._used)
+        return True
+
+    async def _intend(self, batch: Batch) -> Batch:
+        """Write the intent to recall a batch to the checkpoint.
+
+        :returns: The messages that still need a call after the write.
+        """
+        await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
+        left = Batch(batch.group, self._still_to_recall(batch))
+        if not left.keys:
+            # During the write, the recall was stopped, or another call was refused for all of these messages.
+            self._journal.note({key: self._verdicts[key] for key in batch.keys})
+        self._verdicts.update(dict.fromkeys(left.keys, _INTENT))
+        return left
+
+    def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
+        """Return the keys of a batch that still need a call.
+
+        Refused and expired messages are settled without a call.
+        """
+        if self._breaker.halted:
+            return ()
+        # Another worker may have tried some of them alone.
+        left = [key for key in batch.keys if self._is_open(key)]
+        if refused := self._breaker.refused(batch.group):
+            self._settle(dict.fromkeys(left, refused))
+            return ()
+        now = self._clock.now()
+        old = [key for key in left if batching.gives_up(self._receipts[key], now)]
+        self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
+        return tuple(key for key in left if key not in old)
+
+    def _is_open(self, key: str) -> bool:
+        return self._verdicts[key].state in (State.PENDING, State.INTENT)
+
+    async def _find_out_whom_it_concerns(self, batch: Batch, error: DingTalkError) -> None:
+        """Probe a refused sender, if the refusal may concern all its messages.
+
+        Up to 3 messages are tried alone. If one is not refused with the same code, the refusal concerns single
+        messages, which bisection finds. If all are refused, the sender gets no further calls.
+        """
+        if not self._breaker.takes_up(batch.group, error):
+            return
+        probes = self._probes(batch)
+        for key in probes:
+            await self._recall(Batch(batch.group, (key,)), "bisect")
+            reason = self._verdicts[key].reason
+            if reason is None or reason.code != error.code:
+                return
+        if probes:
+            self._breaker.refuse(batch.group, error, len(probes))
+
+    def _probes(self, batch: Batch) -> list[str]:
+        """Choose messages of a sender that are far apart in the list.
+
+        The keys of two senders mostly come one list after the other, so distant messages cover both.
+        """
+        group = [key for key, receipt in self._receipts.items() if receipt.group == batch.group]
+        group = [key for key in group if self._is_open(key)]
+        places = (len(group) * number // (PROBES - 1) for number in range(PROBES))
+        return list(dict.fromkeys(group[min(place, len(group) - 1)] for place in places)) if group else []
+
+    async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
+        """Bisect a refused batch to find the message it was refused for."""
+        left = Batch(batch.group, self._still_to_recall(batch))
+        if len(left.keys) < len(batch.keys):
+            # Some were tried alone meanwhile, and the cause of the refusal may be one of them.
+            await self._recall(left, "bisect")
+            return
+        if self._breaker.was_refused_to_the_last(batch, error):
+            batch = await self._try_the_youngest(batch, error)
+            if not batch.keys:
+                return
+        first, second = batching.halves(batch)
+        if is_over_limit(error):
+            self._breaker.max_keys = len(first.keys)
+        passed = await self._recall(first, "bisect")
+        if passed and len(second.keys) > 1 and not is_over_limit(error):
+            # The cause is in the second half, so a call for all of that half would be refused again.
+            await self._take_apart(second, error, "bisect")
+        else:
+            await self._recall(second, "bisect")
+        if why != "bisect":
+            states = {self._verdicts[key].state for key in batch.keys}
+            self._breaker.bisected(batch, error, in_vain=states <= {State.FAILED, State.EXPIRED})
+
+    async def _try_the_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
+        """Try the youngest message of a refused batch alone.
+
+        It has the best chance. If it is refused too, the others are settled without a call.
+
+        :returns: The messages left to try.
+        """
+        *others, youngest = batch.keys
+        await self._recall(Batch(batch.group, (youngest,)), "bisect")
+        verdict = self._verdicts[youngest]
+        if verdict.reason is None or verdict.reason.code != error.code:
+            return Batch(batch.group, tuple(others))
+        by_age = all(self._receipts[key].sent_at for key in batch.keys)
+        self._settle(dict.fromkeys(others, refused_with_others(error, by_age=by_age)))
+        return Batch(batch.group, ())
+
+    def _fail(self, batch: Batch, error: DingTalkError) -> None:
+        log.warning("%s", error)
+        self._breaker.failed(error, batch.group)
+        self._settle(dict.fromkeys(batch.keys, of_error(error)))
+
+    def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Record verdicts, and keep touched messages in doubt after a refusal."""
+        settled = {key: self._unless_touched(key, said) for key, said in verdicts.items()}
+        self._touched.update(key for key, verdict in settled.items() if verdict.state is State.INTENT)
+        self._verdicts.update(settled)
+        self._journal.note(settled)
+
+    def _unless_touched(self, key: str, said: Verdict) -> Verdict:
+        doubtful = said.state in (State.FAILED, State.EXPIRED) and key in self._touched
+        return in_doubt(said.reason or _UNANSWERED) if doubtful else said
+
+    # ── doubts ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _worth_another_try(self, key: str) -> bool:
+        reason = self._verdicts[key].reason
+        lost = reason is None or reason.code in LOST
+        return self._tries[key] < (MAX_TRIES_LOST if lost else MAX_TRIES_ODD)
+
+    async def _ask_about_doubts(self) -> None:
+        """Poll the status of messages in doubt, up to three times.
+
+        Only messages without an answer are polled again, after 1 s and then 2 s.
+        """
+        doubts = [key for key in self._in(State.INTENT) if self._receipts[key].kind in batching.ASKABLE]
+        for pause in (0.0, PAUSE, 2 * PAUSE):
+            if not doubts or self._breaker.halted:
+                break
+            if pause:
+                await self._clock.sleep(pause)
+            answered: set[str] = set()
+            await self._side_by_side(partial(self._ask, answered), doubts)
+            doubts = [key for key in doubts if key not in answered]
+
+    async def _ask(self, answered: set[str], key: str) -> None:
+        """Settle a message in doubt by its status."""
+        if self._breaker.halted:
+            return
+        group, reason = self._receipts[key].group, self._verdicts[key].reason or _UNANSWERED
+        try:
+            status = await self._client.call(status_call(group, key), self._used, "status")
+        except InvalidKeyError as error:
+            verdict = Verdict(State.FAILED, Reason.of(error))
+        except DingTalkError as error:
+            log.warning("%s", error)
+            self._breaker.failed(error, group)
+            if not leaves_doubt(error) and not is_outage(error):
+                answered.add(key)
+            return
+        else:
+            self._breaker.passed()
+            verdict = _of_status(getattr(status, "send_status", None), reason)
+        if verdict.state is not State.INTENT:
+            answered.add(key)
+        self._verdicts[key] = verdict
+        self._journal.note({key: verdict})
+
+    async def _side_by_side(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
+        await work_through(items, work, workers=self._workers, around=self._journal.writer)
+
+
+def _of_status(send_status: str | None, reason: Reason) -> Verdict:
+    """Return the verdict for the status of a message in doubt."""
+    if send_status == "RECALLED":
+        return RECALLED
+    if send_status in ("SUCCESS", "PROCESSING"):
+        return Verdict(State.FAILED, reason, final=False)
+    return in_doubt(reason)

@@ -1,0 +1,201 @@
+"""Verdicts on messages from DingTalk's answers to a recall, as pure functions.
+
+DingTalk does not document a second recall of a message. ``notRevoke.all.messages`` is a failure with a partial
+effect, and a broken connection gives no answer. So a message can be in doubt after an answer. Doubts are settled
+by recalling again, then by polling the status (:mod:`~airflow_provider_dingtalk.jobs.recall`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.endpoints import DingResult, RecallResult
+from airflow_provider_dingtalk.client.error_codes import Retry, Scope, is_known, rule_for
+from airflow_provider_dingtalk.exceptions import (
+    AmbiguousError,
+    AuthenticationError,
+    ConfigurationError,
+    DingTalkError,
+    ForeignPageError,
+    InvalidInputError,
+    NotSentError,
+    PartialRecallError,
+    PermissionDeniedError,
+    QuotaExhaustedError,
+    RecallExpiredError,
+    ResponseError,
+    ServerError,
+    ThrottlingError,
+)
+from airflow_provider_dingtalk.messages.reason import Reason
+
+
+class State(StrEnum):
+    """State of a message in a recall."""
+
+    PENDING = "pending"
+    """Message for which no recall was sent yet."""
+    INTENT = "intent"
+    """Message whose recall is in flight, or whose answer is not known here."""
+    RECALLED = "recalled"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class Verdict(Struct, frozen=True, gc=False):
+    """Result of one answer for one message.
+
+    :param state: State of the message; ``INTENT`` means in doubt.
+    :param final: True (default) if recalling it again, unchanged, is pointless.
+    """
+
+    state: State
+    reason: Reason | None = None
+    final: bool = True
+
+
+RECALLED = Verdict(State.RECALLED)
+NOT_ATTEMPTED = Reason(
+    "not_attempted",
+    "The recall stopped before this message's turn; nothing was sent for it.",
+    "Run the recall again.",
+)
+NOT_REPORTED = Reason(
+    "not_reported", "DingTalk's answer names this message in neither list.", "Run the recall again."
+)
+CONTRADICTION = Reason(
+    "contradiction", "DingTalk's answer names this message as recalled and as failed.", "Run the recall again."
+)
+#: Codes of the old host that concern one work notification (unknown, too old, recalled already) as likely as the
+#: agent of all of them.
+AGENT_OR_TASK = frozenset({"400002", "40035"})
+#: Codes of a missing permission that DingTalk's pages list with those of one robot and conversation.
+ABOUT_ROBOT = frozenset({"auth.error", "unauthorized"})
+TOO_OLD = Reason(
+    "robot.processQueryKey.expired",
+    "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.",
+    rule_for("robot.processQueryKey.expired").next_step,
+)
+
+
+def of_result(keys: Sequence[str], result: object) -> dict[str, Verdict]:
+    """Return the verdict of a successful answer for each requested message.
+
+    Other messages that it names are ignored.
+    """
+    if isinstance(result, RecallResult):
+        recalled, reasons = set(result.success_result or ()), result.reasons()
+        return {key: _of_lists(key in recalled, reasons.get(key)) for key in keys}
+    if isinstance(result, DingResult) and result.open_ding_id not in keys:
+        return dict.fromkeys(keys, in_doubt(NOT_REPORTED))
+    return dict.fromkeys(keys, RECALLED)
+
+
+def _of_lists(recalled: bool, why_not: str | None) -> Verdict:
+    if recalled and why_not is None:
+        return RECALLED
+    if recalled:
+        return in_doubt(CONTRADICTION)
+    return in_doubt(NOT_REPORTED) if why_not is None else of_reason(why_not)
+
+
+def of_reason(text: str) -> Verdict:
+    """Return the verdict for a reason in ``failedResult``.
+
+    DingTalk has no list of reasons, so an unknown one leaves the message in doubt.
+    """
+    rule = rule_for(text)
+    code = "".join(char for char in text if char.isprintable())[:80] or "no_reason"
+    reason = Reason(code, f"DingTalk: {code}.", rule.next_step)
+    if issubclass(rule.error, RecallExpiredError):
+        return Verdict(State.EXPIRED, reason)
+    if is_known(text) and rule.retry is Retry.NEVER:
+        return Verdict(State.FAILED, reason)
+    return in_doubt(reason)
+
+
+def of_error(error: DingTalkError) -> Verdict:
+    """Return the verdict of a failed call for each of its messages."""
+    reason = Reason.of(error)
+    if isinstance(error, RecallExpiredError):
+        return Verdict(State.EXPIRED, reason)
+    if leaves_doubt(error):
+        return in_doubt(reason)
+    return Verdict(State.FAILED, reason, final=error.permanent)
+
+
+def leaves_doubt(error: DingTalkError) -> bool:
+    """Return True if a failed call may have had an effect."""
+    return isinstance(error, AmbiguousError | ServerError | PartialRecallError)
+
+
+def in_doubt(reason: Reason) -> Verdict:
+    """Return the verdict of a message in doubt."""
+    return Verdict(State.INTENT, reason, final=False)
+
+
+def is_about_one_key(error: DingTalkError) -> bool:
+    """Return True if single messages, or their number, caused a refusal."""
+    if is_over_limit(error):
+        return True
+    about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is not Scope.CALL
+    return about_key and not isinstance(error, PartialRecallError)
+
+
+def may_concern_all(error: DingTalkError) -> bool:
+    """Return True if a refusal may concern one message or its sender.
+
+    The codes of ``AGENT_OR_TASK`` are excluded. DingTalk refuses a work notification with them if an earlier try
+    recalled it. A few of those in a row must not leave the others in the chats.
+    """
+    return isinstance(error, ResponseError) and rule_for(error.code).scope is Scope.KEY_OR_CALL
+
+
+def is_over_limit(error: DingTalkError) -> bool:
+    """Return True if a call was refused for too many messages."""
+    return error.code == "invalidParameter.processQueryKeys.overMax"
+
+
+def stops_everything(error: DingTalkError) -> bool:
+    """Return True if no call of this app can succeed now."""
+    return isinstance(error, AuthenticationError | QuotaExhaustedError) or asks_to_wait(error) > 0
+
+
+def asks_to_wait(error: DingTalkError) -> float:
+    """Return the seconds during which no call of this app can succeed.
+
+    :returns: 0 if the error requires no pause.
+    """
+    return error.retry_after if isinstance(error, ThrottlingError | ForeignPageError) else 0.0
+
+
+def is_about_the_app(error: DingTalkError) -> bool:
+    """Return True if an error concerns all messages of a connection.
+
+    That holds for a refused app, a connection that cannot work, and an exhausted quota. Any other error concerns
+    one message, or its kind (see :func:`is_about_the_kind`).
+    """
+    return isinstance(error, AuthenticationError | ConfigurationError | QuotaExhaustedError)
+
+
+def is_about_the_kind(error: DingTalkError) -> bool:
+    """Return True if an error concerns all messages of a kind.
+
+    The app lacks a permission for all messages of that connection and kind.
+    """
+    return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
+
+
+def stops_the_group(error: DingTalkError) -> bool:
+    """Return True if the sender's other messages in the conversation would fail."""
+    if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
+        return False
+    return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
+
+
+def is_outage(error: DingTalkError) -> bool:
+    """Return True if DingTalk could not be reached."""
+    return isinstance(error, NotSentError)

@@ -1,0 +1,134 @@
+"""Storage of the receipts of accepted messages in checkpoint and XComs.
+
+A message that DingTalk accepted cannot be unsent without its receipt. So the receipt goes to every available
+destination, a failure of one does not affect the others, and each is retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError, SendLedger, SentLetter, SupersededError
+from airflow_provider_dingtalk.messages.receipt import Receipt
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which a failing destination is retried.
+PATIENCE = {"ledger": 60.0, "receipts": 600.0}
+#: First and longest pause before a retry, in seconds; each pause is twice the one before.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+#: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
+FENCE = 1.0
+
+
+class Places:
+    """Destinations of the receipts of one send job.
+
+    :param ledger: Checkpoint of the job.
+    :param keep: Function that stores all receipts of the job. None disables it.
+    :param keep_late: Function that stores the receipt of a message that was accepted after another try of the
+        task began. None disables it.
+    """
+
+    def __init__(
+        self,
+        ledger: SendLedger,
+        keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None,
+        keep_late: Callable[[Receipt], Awaitable[None]] | None,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._keep = keep
+        self._keep_late = keep_late
+        self._clock = clock
+        #: True if no further call may begin; a failing destination is then not retried.
+        self.stopped = False
+        #: Accepted message that is not in the checkpoint yet, else None.
+        self.unwritten: SentLetter | None = None
+
+    async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
+        """Store the receipt of an accepted message in every destination.
+
+        :param receipts: All receipts of the job, including this one.
+        :raises SupersededError: If another try of the task has begun. The receipt was stored as a late one.
+        :raises LedgerError: If the checkpoint cannot be written. The receipts were stored, if possible.
+        """
+        self.unwritten = sent
+        writing = asyncio.ensure_future(self._write(sent))
+        try:
+            await asyncio.wait({writing}, timeout=FENCE)
+            if not _is_superseded(writing):
+                await self.keep_all(receipts)
+            await writing
+        except SupersededError:
+            await self._keep_as_late(sent.receipt)
+            raise
+        finally:
+            if not writing.done():
+                writing.cancel()
+            elif not writing.cancelled():
+                writing.exception()  # else asyncio logs an error that was raised already
+
+    def write_now(self, sent: SentLetter) -> None:
+        """Write an accepted message to the checkpoint from the calling thread."""
+        self._ledger.accept_now(sent)
+        self.unwritten = None
+
+    async def keep_all(self, receipts: Sequence[Receipt]) -> None:
+        """Store all receipts of the job, with retries."""
+        if self._keep is not None:
+            keep = self._keep
+            await self.persistently(lambda: keep(receipts), "receipts", PATIENCE["receipts"])
+
+    async def persistently(
+        self, write: Callable[[], Awaitable[None]], what: str, patience: float = PATIENCE["ledger"]
+    ) -> None:
+        """Write, and retry until ``patience`` ends or the job is stopped.
+
+        :param what: Name of the written data, for the log.
+        :param patience: Timeout of the retries in seconds; default 60.
+        """
+        pause, until = FIRST_PAUSE, self._clock.monotonic() + patience
+        while True:
+            try:
+                await write()
+            except SupersededError:
+                raise
+            except Exception as error:
+                log.warning("Cannot keep %s (%s: %s).", what, type(error).__name__, error)
+                if self.stopped or self._clock.monotonic() >= until:
+                    raise
+            else:
+                return
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _write(self, sent: SentLetter) -> None:
+        try:
+            await self.persistently(lambda: self._ledger.accepted(sent), "the progress of a send")
+        except SupersededError:
+            raise
+        except LedgerError:
+            raise LedgerError(
+                f"DingTalk accepted the message {sent.receipt.key}, and the task state store does not take its "
+                "receipt. It is in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
+                code="ledger",
+                next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
+                # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so
+                # there must be no retry.
+                permanent=True,
+            ) from None
+        self.unwritten = None
+
+    async def _keep_as_late(self, receipt: Receipt) -> None:
+        log.warning("Another try of this task has begun; the receipt of the last message is %s", receipt.to_json())
+        if self._keep_late is not None:
+            keep_late = self._keep_late
+            await self.persistently(lambda: keep_late(receipt), "a late receipt")
+
+
+def _is_superseded(writing: asyncio.Future[None]) -> bool:
+    return writing.done() and not writing.cancelled() and isinstance(writing.exception(), SupersededError)

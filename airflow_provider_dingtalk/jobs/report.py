@@ -1,0 +1,110 @@
+"""Reports of recalls, with each message in exactly one of four classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.jobs.progress import calls_made
+from airflow_provider_dingtalk.messages.reason import Reason
+
+#: Version of the report's format.
+REPORT_VERSION = 1
+#: Maximum keys listed in each class; ``counts`` is always complete. 10,000 recalled keys would take 600 kB.
+MAX_LISTED = {"recalled": 100, "failed": 1000, "expired": 1000, "unknown": 1000}
+
+
+class Outcome(StrEnum):
+    """Outcome of a recall for one message."""
+
+    RECALLED = "recalled"
+    """Message that DingTalk reports as recalled."""
+    FAILED = "failed"
+    """Message that is still in the chat, for a reason that DingTalk or this package gives."""
+    EXPIRED = "expired"
+    """Message that is too old to be recalled."""
+    UNKNOWN = "unknown"
+    """Message in doubt: a recall went out, and its effect is not known."""
+
+
+class Settled(Struct, frozen=True, gc=False):
+    """Outcome of one message, with its reason."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+
+
+class Report(Struct, frozen=True):
+    """Report of a recall, with the outcome of each message.
+
+    :param settled: Outcomes by message key.
+    :param api_calls: Requests by purpose: ``recall``, ``again``, ``bisect``, ``status``, ``token``. ``throttled``
+        counts those of them that DingTalk throttled and does not charge.
+    :param duplicates: Number of receipts for a message that an earlier receipt named; default 0.
+    """
+
+    settled: Mapping[str, Settled]
+    api_calls: Mapping[str, int]
+    duplicates: int = 0
+
+    def keys(self, outcome: Outcome) -> list[str]:
+        """List the message keys of one outcome."""
+        return [key for key, settled in self.settled.items() if settled.outcome is outcome]
+
+    def counts(self) -> dict[str, int]:
+        """Count the messages by outcome, and in total."""
+        by_class = Counter(settled.outcome for settled in self.settled.values())
+        return {**{outcome.value: by_class[outcome] for outcome in Outcome}, "total": len(self.settled)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON, with long lists capped.
+
+        ``omitted`` counts the keys that a cap left out.
+        """
+        counts = self.counts()
+        omitted = {name: counts[name] - most for name, most in MAX_LISTED.items() if counts[name] > most}
+        return {
+            "version": REPORT_VERSION,
+            "recalled": self.keys(Outcome.RECALLED)[: MAX_LISTED["recalled"]],
+            **{outcome.value: self._reasons(outcome) for outcome in Outcome if outcome is not Outcome.RECALLED},
+            "counts": counts | {"duplicates": self.duplicates},
+            "api_calls": _total(self.api_calls),
+            **({"omitted": omitted} if omitted else {}),
+        }
+
+    def _reasons(self, outcome: Outcome) -> dict[str, dict[str, str]]:
+        listed = self.keys(outcome)[: MAX_LISTED[outcome]]
+        reasons = ((key, self.settled[key].reason) for key in listed)
+        return {key: reason.to_json() if reason else {} for key, reason in reasons}
+
+    def table(self) -> str:
+        """Format the report for people.
+
+        The lines are the counts, the 10 most frequent reasons of messages not recalled, and the API calls.
+        """
+        counts = self.counts()
+        lines = ["   ".join(f"{name} {counts[name]}" for name in (*Outcome, "total"))]
+        by_reason: Counter[tuple[Outcome, Reason | None]] = Counter(
+            (settled.outcome, settled.reason)
+            for settled in self.settled.values()
+            if settled.outcome is not Outcome.RECALLED
+        )
+        for (outcome, reason), number in by_reason.most_common(10):
+            lines.append(f"  {number} {outcome}: " + (f"{reason.code}. {reason.next_step}" if reason else ""))
+        calls = _total(self.api_calls)
+        lines.append("api calls " + "   ".join(f"{name} {number}" for name, number in calls.items()))
+        return "\n".join(lines)
+
+
+def _total(api_calls: Mapping[str, int]) -> dict[str, int]:
+    shown = {name: number for name, number in sorted(api_calls.items()) if number}
+    return {**shown, "total": calls_made(shown)}
+
+
+def empty_report() -> Report:
+    """Return the report of a recall without messages."""
+    return Report({}, {})

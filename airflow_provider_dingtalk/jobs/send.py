@@ -1,0 +1,336 @@
+"""Send job that stores each receipt as soon as DingTalk answers.
+
+DingTalk has no idempotency key. A send without an answer is ``unknown``, since its message may be in the chat.
+That message has no key and cannot be recalled. It is listed, and sent again only with ``on_unknown="resend"``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from airflow_provider_dingtalk.client.client import LONG_WAIT, DingTalkClient
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.exceptions import DingTalkError, NotSentError
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendLedger, Sendings, SendLedger, SentLetter
+from airflow_provider_dingtalk.jobs.progress import Progress
+from airflow_provider_dingtalk.jobs.recall_results import asks_to_wait, leaves_doubt
+from airflow_provider_dingtalk.jobs.receipt_delivery import Places
+from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.send_request import (
+    Letter,
+    Unsent,
+    dropped_of,
+    is_about_a_receiver,
+    pages,
+    receipt_of,
+    shown,
+)
+
+__all__ = [
+    "CUT_OFF",
+    "DroppedReceiversError",
+    "IncompleteSendError",
+    "Letter",
+    "Send",
+    "Unsent",
+    "pages",
+    "receipt_of",
+]
+
+log = logging.getLogger(__name__)
+
+
+class IncompleteSendError(DingTalkError):
+    """Error of a send that is incomplete or in doubt.
+
+    :param job: Send job.
+    :ivar receipts: Receipts of the messages that were sent, which can be recalled.
+    """
+
+    def __init__(self, job: Send) -> None:
+        first = job.first_error
+        refused = [*job.refused, *job.failed]
+        named = f"Refused: {shown(str(unsent) for unsent in refused)}. " if refused else ""
+        super().__init__(
+            f"Sent {len(job.receipts)}, refused {len(refused)}, unknown {len(job.unknown)}, "
+            f"not begun {job.not_attempted}. " + named + (first.message if first else ""),
+            code=first.code if first else "not_attempted",
+            next_step=first.next_step if first else "",
+            next_step_zh=first.next_step_zh if first else "",
+            permanent=job.is_final,
+        )
+        self.receipts = list(job.receipts)
+
+
+class DroppedReceiversError(DingTalkError):
+    """Error of an accepted send for which DingTalk left people out.
+
+    The XCom ``dropped`` lists them with the reason.
+    """
+
+    permanent = True
+
+
+class Send:
+    """Send job.
+
+    :param letters: Send requests, made one after the other.
+    :param ledger: Checkpoint; default: in memory. With one, a second run sends only what is missing.
+    :param keep: Function that is awaited with all receipts so far: first with those of earlier runs, then after
+        each new one, before the next call. None disables it.
+    :param keep_late: Function that is awaited with the receipt of a message that was accepted after another try
+        of the task began. None disables it.
+    :param on_unknown: Treatment of a call in doubt. ``fail`` (default) lists it and counts as a failure, ``skip``
+        only lists it, and ``resend`` repeats it in the next run.
+    :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. In either case, the others are
+        served.
+    :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
+    :param carried: Receipts of an earlier job of the same task, which are kept with those of this one.
+    :param clock: Source of time; default: the system's.
+    """
+
+    def __init__(
+        self,
+        letters: Sequence[Letter],
+        *,
+        ledger: SendLedger | None = None,
+        keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
+        keep_late: Callable[[Receipt], Awaitable[None]] | None = None,
+        on_unknown: str = "fail",
+        fail_on_refused: bool = True,
+        fail_on_unreached: bool = True,
+        carried: Sequence[Receipt] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._letters = letters
+        self._is_durable = ledger is not None
+        self._ledger = ledger or MemorySendLedger()
+        self._clock = clock or SystemClock()
+        self.places = Places(self._ledger, keep, keep_late, self._clock)
+        self._on_unknown = on_unknown
+        self._fail_on_refused = fail_on_refused
+        self._fail_on_unreached = fail_on_unreached
+        self._queue = deque(letters)
+        self._under_way: Letter | None = None
+        self._own: list[Receipt] = []
+        self._unknown: list[Unsent] = []
+        self._stopping_error: DingTalkError | None = None
+        self.receipts: list[Receipt] = list(carried)
+        self.dropped: dict[str, str] = {}
+        #: Receivers that DingTalk refused one by one; the job continued.
+        self.refused: list[Unsent] = []
+        #: Call whose refusal ended the job.
+        self.failed: list[Unsent] = []
+        self.first_error: DingTalkError | None = None
+        self.used: Counter[str] = Counter()
+        #: Seconds until the job may resume; 0 if DingTalk requires no pause.
+        self.wait = 0.0
+
+    async def run(self, client: DingTalkClient) -> list[Receipt]:
+        """Make the calls and return the receipts.
+
+        A refusal of one receiver or a lost answer does not end the job; any other refusal does. The results are in
+        :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`refused` and :attr:`failed`.
+
+        :raises LedgerError: If the checkpoint cannot be read or written.
+        """
+        await self._resume()
+        progress = Progress(log, "Send", len(self._letters), self._clock)
+        progress.begin(len(self._queue))
+        while self._queue and not self.places.stopped:
+            await self._send(client, self._queue.popleft())
+            if progress.is_due:
+                progress.tell(max(0, len(self._letters) - len(self._queue)), self.used)
+        return self.receipts
+
+    async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
+        """Run with a timeout, after which a call in flight is unknown.
+
+        :param seconds: Timeout in seconds.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.run(client)
+        except TimeoutError:
+            log.warning("Time is up after %g s.", seconds)
+            return self.receipts
+
+    def stop(self) -> None:
+        """Begin no further call. Safe to call from threads and signal handlers."""
+        self.places.stopped = True
+
+    @property
+    def unknown(self) -> list[Unsent]:
+        """Calls in doubt, including one that was cut off in flight."""
+        cut_off = [Unsent(self._under_way.to, CUT_OFF)] if self._under_way else []
+        return self._unknown + cut_off
+
+    @property
+    def not_attempted(self) -> int:
+        """Number of calls that were not begun."""
+        return len(self._queue)
+
+    @property
+    def is_final(self) -> bool:
+        """True if another run is pointless or harmful."""
+        # Without a checkpoint, another run would repeat sends that were accepted or are in doubt.
+        if not self._is_durable and (self._own or self.unknown):
+            return True
+        if self._stopping_error:
+            return self._stopping_error.permanent
+        # The next run can serve the other receivers in spite of a call in doubt.
+        is_left = self.not_attempted or (self.unknown and self._on_unknown == "resend")
+        return not is_left and bool(self.refused or self.unknown)
+
+    @property
+    def reached_nobody(self) -> bool:
+        """True if DingTalk left out all people of all accepted calls."""
+        return bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
+
+    def raise_if_incomplete(self) -> None:
+        """Raise if the send is incomplete, in doubt, or reached no receiver.
+
+        :raises IncompleteSendError: If a call failed, was refused, was not begun, or is in doubt. The error holds
+            the receipts of the messages that were sent.
+        :raises DroppedReceiversError: If DingTalk left out all people.
+        """
+        refused = self.refused and (self._fail_on_refused or not self._own)
+        if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
+            raise IncompleteSendError(self)
+        if self._fail_on_unreached and self.reached_nobody and not self.unknown:
+            raise DroppedReceiversError(
+                f"The send reached no recipient: DingTalk left out {_few(self.dropped)}.",
+                code="dropped_receivers",
+                next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
+            )
+
+    async def _resume(self) -> None:
+        """Load the progress of earlier runs, and queue only missing calls."""
+        earlier = await self._ledger.load()
+        for sent in earlier.sent:
+            self._note_sent(sent)
+        if self._on_unknown == "resend" and earlier.in_doubt:
+            await self._ledger.clear_doubts()
+            earlier = Sendings(earlier.sent, ())
+        self._unknown = [Unsent(address.to, CUT_OFF) for address in earlier.in_doubt]
+        self._queue = deque(missing(self._letters, earlier))
+        if earlier.sent or earlier.in_doubt:
+            log.info(
+                "Earlier tries made %d calls; %d unknown; %d are missing.",
+                len(earlier.sent),
+                len(self._unknown),
+                len(self._queue),
+            )
+        if self.receipts:
+            await self.places.keep_all(self.receipts)
+
+    async def _send(self, client: DingTalkClient, letter: Letter) -> None:
+        try:
+            await self._ledger.intend(letter.address)
+        except BaseException:
+            self._queue.appendleft(letter)
+            raise
+        self._under_way, requests = letter, self.used["send"]
+        try:
+            result = await client.call(letter.call, self.used, "send")
+        except DingTalkError as error:
+            self._under_way = None
+            await self._failed(letter, error)
+        except Exception as error:  # of any library
+            if self.used["send"] > requests:
+                raise
+            # The client counts a request before its first byte goes out, so this call was not sent.
+            self._under_way = None
+            await self._failed(letter, _not_sent(error))
+        else:
+            dropped = dropped_of(result)
+            receipt = receipt_of(letter, result, self._clock.now(), len(dropped))
+            log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(letter.to))
+            sent = SentLetter(receipt, letter.address, dropped)
+            self._note_sent(sent)
+            self._under_way = None
+            await self.places.keep(sent, self.receipts)
+
+    async def _failed(self, letter: Letter, error: DingTalkError) -> None:
+        log.warning("%s", error)
+        if leaves_doubt(error):
+            # The intent stays in the checkpoint, so the next run knows of the doubt.
+            self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
+        elif is_about_a_receiver(error):
+            self._refuse(letter, error)
+        else:
+            self.failed.append(Unsent(letter.to, Reason.of(error)))
+            self._stop_for(error)
+        if wait := asks_to_wait(error):
+            self._stop_for(error)
+            self.wait = max(LONG_WAIT, wait)
+        self.first_error = self.first_error or error
+        if not leaves_doubt(error):
+            await self.places.persistently(lambda: self._ledger.refused(letter.address), "the refusal of a call")
+
+    def _refuse(self, letter: Letter, error: DingTalkError) -> None:
+        """Record a refused receiver, or bisect a call with several receivers.
+
+        A refused call sent nothing, so its halves may be sent.
+        """
+        if len(letter.to) > 1:
+            self._queue.extendleft(reversed(letter.halves()))
+        else:
+            self.refused.append(Unsent(letter.to, Reason.of(error)))
+
+    def _stop_for(self, error: DingTalkError) -> None:
+        self._stopping_error = error
+        self.stop()
+
+    def _note_sent(self, letter: SentLetter) -> None:
+        self._own.append(letter.receipt)
+        self.receipts.append(letter.receipt)
+        if letter.dropped:
+            self.dropped |= letter.dropped
+            log.warning("DingTalk left out %d people: %s.", len(letter.dropped), _few(letter.dropped))
+
+
+def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
+    """Select the requests that earlier runs neither sent nor left in doubt.
+
+    They are matched by content and receiver, not by index.
+    """
+    addresses = [*(sent.address for sent in earlier.sent), *earlier.in_doubt]
+    settled = Counter((address.content, name) for address in addresses for name in address.to)
+    found = []
+    for letter in letters:
+        content = letter.content if settled else ""
+        left = []
+        for name in letter.to:
+            if settled and settled[content, name]:
+                settled[content, name] -= 1
+            else:
+                left.append(name)
+        if left:
+            found.append(letter if len(left) == len(letter.to) else letter.narrowed(left))
+    return found
+
+
+def _not_sent(error: Exception) -> NotSentError:
+    """Build the error of a call that failed before its request.
+
+    It names only the exception's type, since its text may hold a secret.
+    """
+    return NotSentError(
+        f"Not sent: {type(error).__name__} before the request.",
+        code="not_sent",
+        next_step="Check the connection's settings and the proxy of the environment; then run the task again.",
+    )
+
+
+def _few(people: dict[str, str]) -> str:
+    return shown(f"{user} ({why})" for user, why in people.items())
+
+
+_LOOK = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
+#: Reason for the doubt of a call that was in flight when its try ended.
+CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)

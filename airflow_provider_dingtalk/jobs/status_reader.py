@@ -1,0 +1,149 @@
+"""Concurrent polls of many messages, the most urgent first."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
+
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError
+from airflow_provider_dingtalk.jobs import batching
+from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
+from airflow_provider_dingtalk.jobs.recall_results import (
+    asks_to_wait,
+    is_about_the_app,
+    is_about_the_kind,
+    is_outage,
+    stops_the_group,
+)
+from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.read_status import read
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Group, Receipt
+
+log = logging.getLogger(__name__)
+
+#: Function from a connection's id, or None, to its client.
+Clients: TypeAlias = Callable[[str | None], Awaitable[DingTalkClient]]
+#: Maximum messages polled at once. Under a rate limit, the client allows no more.
+IN_FLIGHT = 10
+#: Consecutive failures of a connection after which it gets no further calls, since none would succeed now.
+GIVE_UP_AFTER_FAILURES = 10
+
+_Identity: TypeAlias = tuple[str | None, Group, str]
+
+
+class StatusReader:
+    """Status reader for many messages.
+
+    An error of one message is the outcome of that message. An error that concerns its chat, kind or connection is
+    the outcome of all their messages, without further calls.
+
+    :param receipts: Receipts of the messages; duplicates are polled once.
+    :param readers: True to fetch the readers.
+    :param now: Current Unix time in seconds, to compute ages; default: that of ``clock``.
+    :param clock: Source of time; default: the system's.
+    :ivar used: Counter of the API calls by purpose.
+    """
+
+    def __init__(
+        self, receipts: Iterable[Receipt], *, readers: bool, now: float | None = None, clock: Clock | None = None
+    ) -> None:
+        self._receipts = {_identity(receipt): receipt for receipt in receipts}
+        self._readers = readers
+        self._now = (clock or SystemClock()).now() if now is None else now
+        self._readings: dict[_Identity, Reading] = {}
+        self._errors: dict[_Identity, DingTalkError] = {}
+        self._refused: dict[object, DingTalkError] = {}
+        self._failures: Counter[str | None] = Counter()
+        self.is_stopped = False
+        self.used: Counter[str] = Counter()
+
+    @property
+    def connections(self) -> tuple[str | None, ...]:
+        """Connection ids of the messages; None means that of the task."""
+        return tuple(dict.fromkeys(receipt.conn_id for receipt in self._receipts.values()))
+
+    async def run(self, clients: Clients) -> None:
+        """Poll all messages.
+
+        :raises DingTalkError: If no connection works, if a connection failed temporarily, or if all messages
+            failed and one of them temporarily.
+        """
+        todo = batching.by_urgency(self._receipts.values())
+        await work_through(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
+        self._raise_if_nothing_came_through()
+        self._tell()
+
+    def stop(self) -> None:
+        """Begin no further call."""
+        self.is_stopped = True
+
+    def of(self, receipt: Receipt) -> Reading | None:
+        """Return the status of a message; None if it was not polled."""
+        return self._readings.get(_identity(receipt))
+
+    async def _read(self, receipt: Receipt, clients: Clients) -> None:
+        if self.is_stopped:
+            return
+        error = self._known(receipt)
+        if error is None:
+            try:
+                client = await clients(receipt.conn_id)
+                reading = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
+            except DingTalkError as caught:
+                error = caught
+                self._learn(receipt, caught)
+            else:
+                self._failures[receipt.conn_id] = 0
+                self._readings[_identity(receipt)] = reading
+                return
+        self._errors[_identity(receipt)] = error
+        self._readings[_identity(receipt)] = Reading(
+            key=receipt.key, send_status=None, recipients=receipt.recipients, error=Reason.of(error)
+        )
+
+    def _known(self, receipt: Receipt) -> DingTalkError | None:
+        """Return the error of all messages like this one, if any."""
+        conn_id, group = receipt.conn_id, receipt.group
+        for like in (conn_id, (conn_id, group.kind), (conn_id, group)):
+            if like in self._refused:
+                return self._refused[like]
+        return None
+
+    def _learn(self, receipt: Receipt, error: DingTalkError) -> None:
+        """Record the other messages that an error concerns."""
+        conn_id, group = receipt.conn_id, receipt.group
+        if not (error.permanent or isinstance(error, StatusUnavailableError)):
+            self._failures[conn_id] += 1
+        most = MAX_OUTAGES if is_outage(error) else GIVE_UP_AFTER_FAILURES
+        if is_about_the_app(error) or asks_to_wait(error) or self._failures[conn_id] >= most:
+            self._refused.setdefault(conn_id, error)
+        elif is_about_the_kind(error):
+            self._refused.setdefault((conn_id, group.kind), error)
+        elif stops_the_group(error):
+            self._refused.setdefault((conn_id, group), error)
+
+    def _raise_if_nothing_came_through(self) -> None:
+        refused = [self._refused[conn_id] for conn_id in self.connections if conn_id in self._refused]
+        unread = list(self._errors.values()) if len(self._errors) == len(self._readings) else []
+        # After a temporary failure (a ban, an outage) all messages can be read later, so it is not an outcome.
+        for error in (*refused, *unread):
+            if not error.permanent and not isinstance(error, StatusUnavailableError):
+                raise error
+        if refused and len(refused) == len(self.connections):
+            raise refused[0]
+
+    def _tell(self) -> None:
+        """Log the three most frequent errors, each once with its count."""
+        numbers = Counter(str(error) for error in self._errors.values())
+        for text, number in numbers.most_common(3):
+            log.warning("The state of %d messages is not known: %s", number, text)
+
+
+def _identity(receipt: Receipt) -> _Identity:
+    return receipt.conn_id, receipt.group, receipt.key

@@ -1,0 +1,415 @@
+"""Wait for thousands of messages, with a heap of their poll times.
+
+One :class:`Wait` serves all ways of waiting. A trigger keeps it until the end, and a worker polls with it
+repeatedly. A rescheduled task builds it anew from the state that the previous poll stored (:meth:`Wait.state`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError
+from airflow_provider_dingtalk.jobs.progress import calls_made
+from airflow_provider_dingtalk.jobs.recall_results import is_about_the_app, is_about_the_kind
+from airflow_provider_dingtalk.jobs.status_reader import IN_FLIGHT, Clients
+from airflow_provider_dingtalk.jobs.wait_state import (
+    Seen,
+    State,
+    Terms,
+    TooManyCallsError,
+    entry,
+    error_of,
+    extra_pages,
+)
+from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.messages.conditions import (
+    Condition,
+    Judgement,
+    Reading,
+    Target,
+    evaluate,
+    evaluate_all,
+    hopeless,
+    obstacle,
+)
+from airflow_provider_dingtalk.messages.read_status import Asking, read_target
+from airflow_provider_dingtalk.messages.receipt import Kind
+
+log = logging.getLogger(__name__)
+
+#: Consecutive failures after which a poll is aborted, since no call would succeed now.
+GIVE_UP_LOOK = 10
+#: Minimum seconds until the retry of a message whose poll failed.
+RETRY_AFTER = 30.0
+#: Maximum lost messages, and dropped recipients of one message, that the log names.
+NAMED_IN_LOG = 10
+#: Seconds by which a poll may be early, since clocks and timers round.
+_TICK = 0.001
+
+
+def _only(client: DingTalkClient) -> Clients:
+    """Return a function that gives the same client for all connections."""
+
+    async def give(_conn_id: str | None) -> DingTalkClient:
+        return client
+
+    return give
+
+
+def _between(began: float, looked: float | None, now: float) -> float | None:
+    """Limit a stored Unix time to the range from ``began`` to ``now``.
+
+    Polls outside of this range must be neither planned nor counted.
+
+    :returns: None if the time is missing or not finite.
+    """
+    if looked is None or not math.isfinite(looked):
+        return None
+    return max(min(looked, now), began)
+
+
+class _Places:
+    """Index of messages by key, in the order of this wait.
+
+    :param state: State whose keys are to be found. If it has none, no index of thousands of messages is built.
+    """
+
+    def __init__(self, targets: Sequence[Target], state: State) -> None:
+        is_needed = state.met_by_key or state.lost_keys or state.sent_keys
+        self._by_key = {target.key: at for at, target in enumerate(targets)} if is_needed else {}
+
+    def of(self, keys: Iterable[str]) -> list[int]:
+        """Return the indexes of the keys that are known."""
+        return [self._by_key[key] for key in keys if key in self._by_key]
+
+    def of_mapping(self, seen: Mapping[str, Seen]) -> dict[int, Seen]:
+        """Replace the keys of a mapping by indexes, without unknown keys."""
+        return {self._by_key[key]: value for key, value in seen.items() if key in self._by_key}
+
+
+class Wait:
+    """Wait job for messages that are to meet a condition.
+
+    :param targets: Messages to poll.
+    :param condition: Condition that they are to meet.
+    :param terms: Poll schedule, end, and maximum API calls.
+    :param with_readers: If True, the result holds the user ids of the readers; default False.
+    :param clock: Source of time; default: the system's.
+    :param state: State of an earlier :class:`Wait` for the same messages; default: a new wait.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        condition: Condition,
+        terms: Terms,
+        *,
+        with_readers: bool = False,
+        clock: Clock | None = None,
+        state: State | None = None,
+    ) -> None:
+        self.targets = targets
+        self.condition = condition
+        self.terms = terms
+        self._with_readers = with_readers
+        self._clock = clock or SystemClock()
+        state = state or State()
+        # A stored number below zero would let the wait make calls without an end, so it is ignored.
+        self.used = Counter({name: number for name, number in state.used.items() if number > 0})
+        known = _Places(targets, state)
+        self._met = known.of_mapping(state.met_by_key)
+        self._lost: dict[int, DingTalkError | None] = dict.fromkeys(known.of(state.lost_keys))
+        self._last: dict[int, Seen] = {}
+        self._sent = set(known.of(state.sent_keys))
+        self._told: set[str] = set()
+        self._begun = self.calls - self.used["token"]
+        self._failures = 0
+        self._is_broken_off = self._had_trouble = False
+        self._not_before = float("-inf")
+        now = self._clock.now()
+        self._looked = _between(terms.began, state.looked, now)
+        decided = self._met.keys() | self._lost.keys()
+        self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
+        heapify(self._due)
+
+    # ── result ───────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_met(self) -> bool:
+        """True if all messages, or any (``match``), meet the condition."""
+        judgements = [Judgement.NOT_YET] * (len(self.targets) > len(self._met) + len(self._lost))
+        judgements += [Judgement.MET] * bool(self._met) + [Judgement.NEVER] * bool(self._lost)
+        return evaluate_all(judgements, self.condition) is Judgement.MET
+
+    @property
+    def is_time_up(self) -> bool:
+        """True if the end of the wait has come."""
+        return self.terms.end is not None and self._clock.now() + _TICK >= self.terms.end
+
+    @property
+    def next_due(self) -> float | None:
+        """Unix time in seconds of the next poll; None after the last."""
+        if not self._due or (self._is_broken_off and self.is_time_up):
+            return None
+        return max(self._due[0][0], self._not_before)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the next poll; None after the last."""
+        return None if self.next_due is None else self.next_due - self._clock.now()
+
+    @property
+    def calls(self) -> int:
+        """Number of calls that reached DingTalk; a throttled one counts once."""
+        return calls_made(self.used)
+
+    def result(self) -> list[dict[str, Any]]:
+        """Return the last status of each polled message as plain JSON.
+
+        The readers are personal data, so they are included only with ``with_readers``.
+        """
+        seen = {**self._last, **self._met}
+        places = (at for at in range(len(self.targets)) if at in seen)
+        return [entry(self.targets[at].key, seen[at], self._with_readers) for at in places]
+
+    def state(self) -> State:
+        """Return the progress, from which another :class:`Wait` can resume."""
+        return State(
+            looked=self._looked,
+            used=dict(self.used),
+            met_by_key={self.targets[at].key: seen for at, seen in self._met.items()},
+            lost_keys=sorted(self.targets[at].key for at in self._lost),
+            sent_keys=sorted(self.targets[at].key for at in self._sent),
+        )
+
+    # ── log texts ────────────────────────────────────────────────────────────────────────────────────
+
+    def line(self) -> str:
+        """Describe the progress for the log."""
+        seen = {**self._last, **self._met}.values()
+        states = Counter(each.send_status or "no status yet" for each in seen).items()
+        parts = [f"{number} {state}" for state, number in states]
+        if any(each.readers is not None for each in seen):
+            parts.append(f"{sum(each.readers or 0 for each in seen)} readers")
+        lost = f", {len(self._lost)} can never be" if self._lost else ""
+        known = ", ".join(parts) or "Nothing seen yet"
+        return f"{known}; {len(self._met)} of {len(self.targets)} as wanted{lost}."
+
+    def estimate(self) -> str:
+        """Describe the expected API calls for the log.
+
+        They are polls × (undecided messages + further pages of readers).
+        """
+        now, end = self._clock.now(), self.terms.end
+        pages = sum(extra_pages(seen) for seen in self._last.values())
+        limit = f"it stops after {self.terms.max_api_calls} calls (max_api_calls)"
+        if end is None:
+            return f"Waiting for {len(self._due)} messages without an end; {limit}."
+        oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
+        looks = self.terms.spacing.looks(oldest, oldest + end - now)
+        most = looks * (len(self._due) + pages)
+        return (
+            f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {looks} looks × "
+            f"({len(self._due)} messages + {pages} further pages of readers) = {most} calls at most; {limit}."
+        )
+
+    def bill(self) -> str:
+        """Describe the API calls used for the log."""
+        return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
+
+    # ── polling ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def connections(self) -> set[str | None]:
+        """Connection ids of undecided messages; None means that of the wait."""
+        return {self.targets[at].conn_id for _, at in self._due}
+
+    async def look(self, clients: DingTalkClient | Clients) -> None:
+        """Poll all messages that are due.
+
+        A temporary failure (an outage, a busy DingTalk) means "not yet".
+
+        :param clients: Client for all messages, or function from a connection id (None means that of the wait) to
+            its client. A connection without a client affects only its own messages.
+        :raises MessageRecalledError: If a message was recalled, and the condition cannot be met any more.
+        :raises TooManyCallsError: If the wait has used its maximum of API calls.
+        :raises DingTalkError: If waiting is pointless for another reason.
+        """
+        began = self._clock.now()
+        self._is_broken_off, self._had_trouble, self._failures = False, False, 0
+        client_of = _only(clients) if isinstance(clients, DingTalkClient) else clients
+        if len(self._due) == 1:
+            # Most triggers have one message, which needs no worker pool.
+            while (at := self._pop()) is not None:
+                await self._look_at(client_of, at)
+        else:
+            await self._work_side_by_side(client_of)
+        if not self._had_trouble:
+            self._looked = began
+
+    async def _work_side_by_side(self, clients: Clients) -> None:
+        workers = min(IN_FLIGHT, len(self._due))
+        await work_through(iter(self._pop, None), partial(self._look_at, clients), workers=workers)
+
+    def _pop(self) -> int | None:
+        """Return the index of the next due message, and dequeue it.
+
+        :returns: None if no message is due, or the poll is to end.
+        """
+        enough = self.condition.match == "any" and self._met
+        if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now() + _TICK:
+            return None
+        return heappop(self._due)[1]
+
+    async def _look_at(self, clients: Clients, at: int) -> None:
+        now = self._clock.now()
+        if found := hopeless(self.targets[at], self.condition):
+            self._lose(at, error_of(self.targets[at].key, found))
+            return
+        try:
+            client = await clients(self.targets[at].conn_id)
+            reading = await read_target(client, self.targets[at], self._asking(at, now))
+        except TooManyCallsError:
+            raise
+        except DingTalkError as error:
+            if error.permanent or isinstance(error, StatusUnavailableError):
+                self._lose_all_like(at, error)
+            else:
+                self._postpone(at, error)
+            return
+        self._failures = 0
+        self._judge(at, reading, now)
+
+    def _asking(self, at: int, now: float) -> Asking:
+        return Asking(
+            readers=self.condition.asks_for_readers,
+            now=now,
+            used=self.used,
+            # A caller that requests the names needs all of them, so no page is left out.
+            enough=None if self._with_readers else self.condition,
+            is_sent=at in self._sent,
+            recipients=self.condition.needs_recipients,
+            began=self.terms.began,
+            before_call=self._spend,
+        )
+
+    def _spend(self) -> None:
+        """Count a call before it is made.
+
+        A call in flight is not in :attr:`calls` yet, and a call sent twice is in it twice. So the larger number of
+        calls made and calls begun counts.
+
+        :raises TooManyCallsError: If the wait has used its maximum of API calls.
+        """
+        if max(self.calls, self._begun + self.used["token"]) >= self.terms.max_api_calls:
+            raise TooManyCallsError(
+                f"The wait has used {self.calls} of {self.terms.max_api_calls} API calls.",
+                code="max_api_calls",
+                next_step="Wait for fewer messages, leave poke_interval out so that the gaps grow, "
+                "or raise max_api_calls.",
+            )
+        self._begun += 1
+
+    def _judge(self, at: int, reading: Reading, asked: float) -> None:
+        found = obstacle(reading, self.condition)
+        judgement = Judgement.NEVER if found else evaluate(reading, self.condition)
+        number = None if reading.readers is None else len(reading.readers)
+        who = reading.readers if self._with_readers else None
+        seen = Seen(reading.send_status, number, reading.has_more, who, reading.dropped or None)
+        self._tell_dropped(reading)
+        if reading.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
+            self._sent.add(at)
+        if judgement is Judgement.MET:
+            self._met[at] = seen
+            self._last.pop(at, None)
+            return
+        self._last[at] = seen
+        if found:
+            self._lose(at, error_of(reading.key, found))
+        else:
+            self._push(at, asked, self._planned(at, self._clock.now()))
+
+    def _tell_dropped(self, reading: Reading) -> None:
+        if not reading.dropped or reading.key in self._told:
+            return
+        self._told.add(reading.key)
+        shown = ", ".join(f"{who} ({why})" for who, why in list(reading.dropped.items())[:NAMED_IN_LOG])
+        log.warning("DingTalk left out %d recipients of %s: %s", len(reading.dropped), reading.key, shown)
+
+    def _lose_all_like(self, at: int, error: DingTalkError) -> None:
+        """Lose a message and, without polls, all others that the error concerns."""
+        target = self.targets[at]
+        alike = [each for _, each in self._due if self.targets[each].conn_id == target.conn_id]
+        if is_about_the_kind(error):
+            alike = [each for each in alike if self.targets[each].group.kind is target.group.kind]
+        elif not is_about_the_app(error):
+            error.message = f"The message {target.key} can never be as wanted: {error.message}"
+            alike = []
+        for each in alike:
+            self._lost[each] = error
+        if alike:
+            self._due = [(due, each) for due, each in self._due if each not in self._lost]
+            heapify(self._due)
+        self._lose(at, error)
+
+    def _lose(self, at: int, error: DingTalkError) -> None:
+        """Record that a message can never meet the condition.
+
+        It ends the wait, unless another message may still meet the condition and one is enough.
+
+        :raises DingTalkError: If the wait ends.
+        """
+        self._lost[at] = error
+        if self.condition.match == "all" or len(self._lost) == len(self.targets):
+            error.permanent = True
+            raise error
+        if len(self._lost) <= NAMED_IN_LOG:
+            log.warning("Going on without a message: %s", error)
+
+    def _postpone(self, at: int, error: DingTalkError) -> None:
+        """Schedule the retry of a message whose poll failed.
+
+        The retry comes no later than the next planned poll, unless DingTalk requires a longer pause.
+        """
+        now = self._clock.now()
+        pause = float(getattr(error, "retry_after", 0.0))
+        self._failures += 1
+        self._had_trouble = True
+        if self._failures == 1 or pause:
+            log.warning("%s", error)
+        if pause or self._failures >= GIVE_UP_LOOK:
+            self._is_broken_off = True
+            self._not_before = self._bounded(now + max(RETRY_AFTER, pause))
+        gap = self.terms.spacing.gap(now - self._anchor(at, now))
+        soon = now + max(RETRY_AFTER, gap / 4)
+        self._push(at, now, max(min(self._planned(at, now), soon), now + pause))
+
+    # ── poll times ───────────────────────────────────────────────────────────────────────────────────
+
+    def _anchor(self, at: int, now: float) -> float:
+        """Return the Unix time from which a message's polls are counted."""
+        began, sent = self.terms.began, self.targets[at].sent
+        return began if self.terms.spacing.is_beat or sent is None else min(sent, began, now)
+
+    def _planned(self, at: int, after: float) -> float:
+        anchor = self._anchor(at, after)
+        return anchor + self.terms.spacing.next_look(self.targets[at].key, after - anchor + _TICK)
+
+    def _first(self, at: int, now: float) -> float:
+        return now if self._looked is None else self._bounded(self._planned(at, self._looked))
+
+    def _bounded(self, due: float) -> float:
+        return due if self.terms.end is None else min(due, self.terms.end)
+
+    def _push(self, at: int, now: float, due: float) -> None:
+        # A poll at the end of the wait is the last one of a message, so it is not queued again.
+        if self.terms.end is None or now + _TICK < self.terms.end:
+            heappush(self._due, (self._bounded(due), at))

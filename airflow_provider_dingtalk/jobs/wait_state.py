@@ -1,0 +1,137 @@
+"""Waits as data: options, progress, and errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, Spacing
+from airflow_provider_dingtalk.messages.conditions import Obstacle
+
+log = logging.getLogger(__name__)
+
+#: Exceptions from reading a stored value that this package did not write.
+UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
+
+
+class MessageRecalledError(DingTalkError):
+    """Error of a wait for another status whose message was recalled."""
+
+    permanent = True
+
+
+class NoRecipientsError(DingTalkError):
+    """Error of a wait whose message reached no recipient."""
+
+    permanent = True
+
+
+class ConditionUnreachableError(DingTalkError):
+    """Error of a wait whose condition can never hold for the message."""
+
+    permanent = True
+
+
+class TooManyCallsError(DingTalkError):
+    """Error of a wait that has used its maximum of API calls."""
+
+    permanent = True
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """Options of a wait: poll schedule, end, and maximum API calls.
+
+    :param began: Unix time in seconds at which the wait began. A fixed interval starts here, and the age of
+        messages with unknown ``sent_at``.
+    :param end: Unix time in seconds of the last poll. None means no end.
+    :param max_api_calls: Calls after which the wait ends in an error, including those for tokens; default 1000.
+    """
+
+    spacing: Spacing
+    began: float
+    end: float | None = None
+    max_api_calls: int = MAX_API_CALLS
+
+
+class Seen(Struct, frozen=True, array_like=True):
+    """Last status of a message, kept small for thousands of messages.
+
+    :param readers: Number of readers; None if not requested.
+    :param has_more: True if there are more readers, which the condition did not need.
+    :param who: User ids of the readers, if the caller requested them.
+    :param dropped: Reason for each recipient that DingTalk left out, by user id.
+    """
+
+    send_status: str | None
+    readers: int | None = None
+    has_more: bool = False
+    who: tuple[str, ...] | None = None
+    dropped: dict[str, str] | None = None
+
+
+class State(Struct, kw_only=True):
+    """Progress of a wait as plain JSON, for the next poll.
+
+    :param looked: Unix time in seconds at which the last poll began that reached all due messages.
+    :param used: API calls by purpose.
+    :param met_by_key: Status of the messages that meet the condition, by message key.
+    :param lost_keys: Keys of messages that can never meet the condition.
+    :param sent_keys: Keys of work notifications that were sent, so their progress is not polled again.
+    """
+
+    # Version 1 named messages by index, in `met`, `lost` and `sent`. These are not read, so the wait polls again.
+    looked: float | None = None
+    used: dict[str, int] = {}
+    met_by_key: dict[str, Seen] = {}
+    lost_keys: list[str] = []
+    sent_keys: list[str] = []
+
+
+def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
+    """Return the last status of a message as plain JSON."""
+    return {
+        "key": key,
+        "send_status": seen.send_status,
+        "readers": seen.readers,
+        **({"has_more_readers": True} if seen.has_more else {}),
+        **({"read_user_ids": list(seen.who or ())} if with_readers else {}),
+        **({"dropped": seen.dropped} if seen.dropped else {}),
+    }
+
+
+def extra_pages(seen: Seen) -> int:
+    """Return the number of reader pages in a poll beyond the first."""
+    return max(0, (seen.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
+
+
+#: Errors of a wait by code, since a trigger's event holds the code only.
+ERRORS: dict[str, type[DingTalkError]] = {
+    "recalled": MessageRecalledError,
+    "no_recipients": NoRecipientsError,
+    "condition_unreachable": ConditionUnreachableError,
+    "max_api_calls": TooManyCallsError,
+}
+
+
+def error_of(key: str, found: Obstacle) -> DingTalkError:
+    """Build the error of a message that can never meet the condition."""
+    text = f"The message {key} {found.problem}."
+    return ERRORS[found.code](text, code=found.code, next_step=found.next_step)
+
+
+def state_of(value: Mapping[str, Any] | None) -> State:
+    """Parse the state of a wait from plain JSON.
+
+    An invalid state is discarded with a warning, since the wait can poll again.
+    """
+    try:
+        return msgspec.convert(value or {}, State)
+    except UNREADABLE as error:
+        log.warning("The wait begins anew: its state cannot be read (%s).", type(error).__name__)
+        return State()

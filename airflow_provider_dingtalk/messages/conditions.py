@@ -1,0 +1,314 @@
+"""Conditions of a wait as data, and the rule that evaluates them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Literal, get_args
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_WORK_NOTIFICATION
+from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Group, Kind, Receipt
+
+#: Number of messages that must meet the condition.
+Match = Literal["all", "any"]
+#: Values of ``sendStatus`` that DingTalk's pages document.
+SEND_STATUSES = ("SUCCESS", "RECALLED", "PROCESSING")
+#: Kinds for which DingTalk lists the recipients.
+TELLS_RECIPIENTS = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
+# 0.07 * 100 is 7.000000000000001, so math.ceil() without a tolerance would give 8.
+_ROUNDING = 1e-9
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """Condition of a wait; one message must meet all of its fields.
+
+    :param send_statuses: Accepted values of the message's ``sendStatus``; default SUCCESS.
+    :param min_readers: Minimum number of readers; default 0.
+    :param read_by: User ids of people who must have read it; default empty.
+    :param min_read_share: Minimum share of the recipients who have read it, over 0 and up to 1. None disables it.
+    :param audience: Number of recipients, instead of that of DingTalk or the receipt; default None.
+    :param match: ``all`` (default) if each message must meet the condition, ``any`` if one is enough.
+    :param needs_recipients: If True (default), a message without recipients can never meet the condition.
+    """
+
+    send_statuses: frozenset[str] = frozenset({"SUCCESS"})
+    min_readers: int = 0
+    read_by: tuple[str, ...] = ()
+    min_read_share: float | None = None
+    audience: int | None = None
+    match: Match = "all"
+    needs_recipients: bool = True
+
+    @property
+    def asks_for_readers(self) -> bool:
+        """True if a poll must fetch the readers, page by page."""
+        return self.min_readers > 0 or bool(self.read_by) or self.min_read_share is not None
+
+
+class Target(Struct, frozen=True):
+    """Message to poll: the fields of its receipt that polls need.
+
+    It is small, since a wait may have thousands.
+
+    :param sent: Unix time in seconds at which DingTalk accepted it; None if unknown.
+    :param recipients: Number of recipients, if its receipt has it.
+    :param conn_id: Airflow connection that sent it; None means that of the wait.
+    """
+
+    group: Group
+    key: str
+    sent: float | None = None
+    recipients: int | None = None
+    conn_id: str | None = None
+
+
+def target_of(receipt: Receipt) -> Target:
+    """Return the fields of a receipt that polls need."""
+    return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """Status of a message at one poll.
+
+    :param send_status: DingTalk's ``sendStatus``; None while DingTalk has none.
+    :param readers: User ids in DingTalk's order; None if the caller did not request them.
+    :param recipients: Number of recipients; None if unknown or not requested.
+    :param has_more: True if there are more readers, which the condition did not need.
+    :param people: User ids of all recipients, if DingTalk listed them completely; else None.
+    :param dropped: Reason for each recipient that DingTalk left out, by user id or ``dept:`` and department id.
+    :param error: Reason (code, text, next step) why the status could not be read; else None.
+    """
+
+    key: str
+    send_status: str | None
+    readers: tuple[str, ...] | None = None
+    recipients: int | None = None
+    has_more: bool = False
+    people: frozenset[str] | None = None
+    dropped: dict[str, str] = {}
+    error: Reason | None = None
+
+
+class Judgement(StrEnum):
+    """Result of evaluating a condition."""
+
+    MET = "met"
+    NOT_YET = "not_yet"
+    NEVER = "never"
+    """The condition cannot hold any more; :func:`obstacle` returns the reason."""
+
+
+class Obstacle(Struct, frozen=True):
+    """Reason why a message can never meet a condition.
+
+    :param code: ``recalled``, ``no_recipients``, or ``condition_unreachable``.
+    :param problem: End of a sentence that begins with the message.
+    :param next_step: Next step for the user.
+    """
+
+    code: str
+    problem: str
+    next_step: str
+
+
+_FEWER = "Lower min_readers or min_read_share, or name fewer people in read_by."
+
+
+def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
+    """Return the reason why a message can never meet a condition.
+
+    :returns: None if the message still may meet it.
+    """
+    if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
+        advice = "If that is what you wait for, add RECALLED to send_statuses."
+        return Obstacle("recalled", "was recalled", advice)
+    if reading.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
+        return None
+    if condition.needs_recipients and reading.recipients == 0 and reading.dropped:
+        return no_recipients(reading.dropped)
+    if reading.people is None:
+        return None
+    if strangers := sorted(set(condition.read_by) - reading.people):
+        problem = f"did not go to {', '.join(strangers[:5])} of read_by"
+        return Obstacle("condition_unreachable", problem, "Name people in read_by who got the message.")
+    return _too_few(condition, len(reading.people))
+
+
+def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
+    """Return the obstacle of a message that reached no recipient.
+
+    :param dropped: Reason for each recipient that DingTalk left out; empty if only the receipt is known.
+    """
+    reasons = ", ".join(sorted(set(dropped.values()))[:5])
+    problem = (
+        f"reached no recipient: DingTalk left out {len(dropped)} ({reasons})"
+        if dropped
+        else ("reached no recipient, by its own receipt")
+    )
+    advice = "Check the recipients of the send; fail_on_unreached=False takes the send as done all the same."
+    return Obstacle("no_recipients", problem, advice)
+
+
+def hopeless(target: Target, condition: Condition) -> Obstacle | None:
+    """Return the obstacle that is known without a call to DingTalk.
+
+    :returns: None if the condition may hold.
+    """
+    is_work = target.group.kind is Kind.WORK_NOTIFICATION
+    if is_work and condition.send_statuses <= {"RECALLED"}:
+        problem = "is a work notification, and DingTalk never tells that one was recalled"
+        return Obstacle("condition_unreachable", problem, "Wait for SUCCESS or PROCESSING.")
+    if "SUCCESS" not in condition.send_statuses or target.recipients is None:
+        return None
+    if target.recipients == 0 and condition.needs_recipients and target.group.kind in TELLS_RECIPIENTS:
+        return no_recipients({})
+    return _too_few(condition, target.recipients)
+
+
+def _too_few(condition: Condition, recipients: int) -> Obstacle | None:
+    """Return an obstacle if the condition needs more readers than recipients.
+
+    :param recipients: Number of recipients; 0 if unknown.
+    """
+    most = condition.audience or recipients
+    needed = _readers_needed(condition, recipients)
+    if not most or needed <= most:
+        return None
+    return Obstacle("condition_unreachable", f"went to {most} people, and {needed} must have read it", _FEWER)
+
+
+def _readers_needed(condition: Condition, recipients: int) -> int:
+    return max(_needed(condition, recipients) or 0, len(set(condition.read_by)))
+
+
+def evaluate(reading: Reading, condition: Condition) -> Judgement:
+    """Evaluate a condition for one message, for all ways of waiting."""
+    if obstacle(reading, condition) is not None:
+        return Judgement.NEVER
+    if reading.send_status not in condition.send_statuses:
+        return Judgement.NOT_YET
+    readers = set(reading.readers or ())
+    needed = _needed(condition, reading.recipients)
+    enough = needed is not None and len(readers) >= needed and readers >= set(condition.read_by)
+    return Judgement.MET if enough else Judgement.NOT_YET
+
+
+def evaluate_all(judgements: Collection[Judgement], condition: Condition) -> Judgement:
+    """Combine the judgements of all messages into one."""
+    if condition.match == "any":
+        if Judgement.MET in judgements:
+            return Judgement.MET
+        return Judgement.NOT_YET if Judgement.NOT_YET in judgements else Judgement.NEVER
+    if Judgement.NEVER in judgements:
+        return Judgement.NEVER
+    return Judgement.NOT_YET if Judgement.NOT_YET in judgements else Judgement.MET
+
+
+def _needed(condition: Condition, recipients: int | None) -> int | None:
+    """Return the number of readers needed; None if the audience is unknown."""
+    if condition.min_read_share is None:
+        return condition.min_readers
+    audience = condition.audience or recipients
+    if not audience:
+        return None
+    return max(condition.min_readers, math.ceil(condition.min_read_share * audience - _ROUNDING))
+
+
+def condition_of(
+    send_statuses: Collection[str] | None,
+    min_readers: Any = 0,
+    read_by: Collection[str] | None = None,
+    *,
+    min_read_share: Any = None,
+    audience: Any = None,
+    match: Any = "all",
+    needs_recipients: bool = True,
+) -> Condition:
+    """Build a condition from an operator's arguments.
+
+    :raises InvalidInputError: If an argument is invalid, or more readers are required than ``audience``.
+    """
+    if not _is_whole(min_readers, at_least=0):
+        raise InvalidInputError("min_readers", "must be a whole number, 0 or more")
+    if audience is not None and not _is_whole(audience, at_least=1):
+        raise InvalidInputError("audience", "must be a whole number, 1 or more")
+    if min_read_share is not None and not _is_share(min_read_share):
+        raise InvalidInputError("min_read_share", "must be a number over 0 and up to 1, e.g. 0.8")
+    if match not in get_args(Match):
+        raise InvalidInputError("match", f"is {shown(match)}; use all or any")
+    for field, words in (("send_statuses", send_statuses), ("read_by", read_by)):
+        _check_words(field, words)
+    _check_statuses(send_statuses or ())
+    condition = Condition(
+        send_statuses=frozenset(send_statuses or {"SUCCESS"}),
+        min_readers=min_readers,
+        read_by=tuple(read_by or ()),
+        min_read_share=None if min_read_share is None else float(min_read_share),
+        audience=audience,
+        match=match,
+        needs_recipients=needs_recipients,
+    )
+    if audience is not None and _too_few(condition, audience):
+        needed = _readers_needed(condition, audience)
+        raise InvalidInputError("audience", f"Invalid audience: {audience}; {needed} must have read it. {_FEWER}")
+    return condition
+
+
+def _check_statuses(words: Collection[str]) -> None:
+    if unknown := sorted(set(words) - {*SEND_STATUSES}):
+        shown = ", ".join(repr(word[:40]) for word in unknown[:5])
+        problem = f"Invalid send_statuses: {shown}; expected some of: {', '.join(SEND_STATUSES)}"
+        raise InvalidInputError("send_statuses", problem)
+
+
+def _is_whole(value: Any, *, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
+def _check_words(field: str, words: Any) -> None:
+    if words is not None and not (isinstance(words, Collection) and not isinstance(words, str | bytes)):
+        raise InvalidInputError(field, f"must be a list, not {type(words).__name__}")
+    if not all(isinstance(word, str) and word for word in words or ()):
+        raise InvalidInputError(field, "must be a list of texts")
+
+
+def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
+    """Refuse a condition that DingTalk cannot answer or that cannot hold.
+
+    The check makes no call. With ``match="any"``, it refuses a condition only if no message can meet it.
+
+    :raises InvalidInputError: If DingTalk does not give the status, readers or share, or the condition can never
+        hold.
+    """
+    targets = list(targets)
+    _check_knowable(condition, targets)
+    obstacles = [(target, found) for target in targets if (found := hopeless(target, condition))]
+    if obstacles and (condition.match == "all" or len(obstacles) == len(targets)):
+        target, found = obstacles[0]
+        raise InvalidInputError("receipts", f"the message {target.key} {found.problem}. {found.next_step}")
+
+
+def _check_knowable(condition: Condition, targets: Iterable[Target]) -> None:
+    for target in targets:
+        kind, known = target.group.kind, target.recipients
+        if kind is Kind.DING:
+            raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
+        if not condition.asks_for_readers:
+            continue
+        if kind is Kind.WORK_NOTIFICATION and (known or 0) > MAX_USERS_PER_WORK_NOTIFICATION:
+            # https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
+            most = MAX_USERS_PER_WORK_NOTIFICATION
+            problem = f"{target.key} went to {known} people; DingTalk tells who read it for up to {most}"
+            raise InvalidInputError("receipts", problem)
+        if condition.min_read_share and not (condition.audience or known or kind in TELLS_RECIPIENTS):
+            problem = f"the number of recipients of the {kind} message is unknown; give audience"
+            raise InvalidInputError("min_read_share", problem)

@@ -1,0 +1,296 @@
+"""Receipts: JSON that a send returns, and all that a recall needs.
+
+A receipt is plain JSON without secrets, so it is safe in an XCom. A receipt that the user writes for a message of
+another program is equally valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import pendulum
+from msgspec import Struct
+
+from airflow_provider_dingtalk.client.content import plain
+from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+#: Version of the receipt's format; version 1 did not name its connection.
+RECEIPT_VERSION = 2
+#: Versions that this package reads.
+READ_VERSIONS = (1, 2)
+#: Maximum depth of nested lists; a mapped send in a mapped task group has three levels.
+MAX_DEPTH = 8
+#: Texts that a template renders for a missing XCom.
+NOTHING = ("None", "null")
+#: Maximum length of a key, id or code in characters; DingTalk's are under 100.
+MAX_ID_LENGTH = 512
+
+
+class Kind(StrEnum):
+    """Kind of message that DingTalk can recall."""
+
+    GROUP = "group"
+    OTO = "oto"
+    PRIVATE_CHAT = "private_chat"
+    WORK_NOTIFICATION = "work_notification"
+    DING = "ding"
+
+
+#: Field with the message key, by kind.
+KEY_FIELD = {
+    Kind.GROUP: "process_query_key",
+    Kind.OTO: "process_query_key",
+    Kind.PRIVATE_CHAT: "process_query_key",
+    Kind.WORK_NOTIFICATION: "task_id",
+    Kind.DING: "open_ding_id",
+}
+#: Fields that DingTalk returns and accepts as numbers.
+NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id", "dept_ids"})
+#: Fields that a recall needs besides the message key, by kind.
+SENDER_FIELDS = {
+    Kind.GROUP: ("robot_code", "open_conversation_id"),
+    Kind.OTO: ("robot_code",),
+    Kind.PRIVATE_CHAT: ("robot_code", "open_conversation_id"),
+    Kind.WORK_NOTIFICATION: ("agent_id",),
+    Kind.DING: ("robot_code",),
+}
+#: Kinds whose status can be polled by the key alone, since DingTalk's pages call robot and conversation optional.
+#: https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
+ASKED_BY_KEY = frozenset({Kind.GROUP, Kind.PRIVATE_CHAT})
+
+
+class Group(Struct, frozen=True, gc=False):
+    """Sender and conversation that all messages of one recall call share."""
+
+    kind: Kind
+    robot_code: str | None = None
+    agent_id: str | None = None
+    open_conversation_id: str | None = None
+
+
+# Receipts hold texts and numbers only, so gc=False spares the garbage collector thousands of objects.
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
+    """Receipt of one message that can be recalled.
+
+    :param kind: Kind of the message.
+    :param conn_id: Airflow connection that sent it; None means that of the task that handles the receipt.
+    :param robot_code: Robot that sent it; not for work notifications.
+    :param agent_id: App that sent it; work notifications only.
+    :param open_conversation_id: Group or chat of two people that it was sent to.
+    :param process_query_key: Message key of a robot message.
+    :param task_id: Message key of a work notification.
+    :param open_ding_id: Message key of a DING.
+    :param sent_at: Time at which DingTalk accepted it, UTC in ISO 8601; None if unknown.
+    :param recipients: Number of recipients, if known.
+    """
+
+    version: int = RECEIPT_VERSION
+    kind: Kind
+    conn_id: str | None = None
+    robot_code: str | None = None
+    agent_id: str | None = None
+    open_conversation_id: str | None = None
+    process_query_key: str | None = None
+    task_id: str | None = None
+    open_ding_id: str | None = None
+    sent_at: str | None = None
+    recipients: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Message key, by which DingTalk identifies the message."""
+        return str(getattr(self, KEY_FIELD[self.kind]))
+
+    @property
+    def group(self) -> Group:
+        """Sender and conversation, which all messages of a recall call share."""
+        return Group(self.kind, self.robot_code, self.agent_id, self.open_conversation_id)
+
+    def sent(self) -> float | None:
+        """Return the send time as Unix time in seconds; None if unknown."""
+        return moment_of(self.sent_at) if self.sent_at else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the receipt as plain JSON, without empty fields."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def iso(moment: float) -> str:
+    """Format a Unix time in seconds as UTC in ISO 8601."""
+    return (
+        pendulum.from_timestamp(moment).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def parse_receipts(
+    value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC
+) -> list[Receipt]:
+    """Parse the receipts in a value from an XCom or a template.
+
+    :param value: Receipts, JSON of them, or lists of both, nested as mapped tasks nest them. ``None`` and
+        ``"None"``, which a skipped task leaves, are dropped.
+    :param field: Name of the argument, for errors; default ``receipts``.
+    :param to_ask: If True, accept receipts that suffice for a status, but not for a recall; default False.
+    :param zone: Time zone of a ``sent_at`` without one; default UTC.
+    :raises InvalidInputError: If an item is not a receipt.
+    """
+    optional = ASKED_BY_KEY if to_ask else frozenset()
+    return [_receipt(item, path, optional, zone) for path, item in _flat(value, field, 0)]
+
+
+def is_nothing(value: Any) -> bool:
+    """Return True for None and a template's rendering of a missing XCom."""
+    return value is None or (isinstance(value, str) and value in NOTHING)
+
+
+def parse_keys(value: Any, field: str) -> list[str]:
+    """Parse message keys from a list or JSON, keeping order and duplicates.
+
+    :raises InvalidInputError: If the value is not a list, or an item is not a key.
+    """
+    if is_nothing(value):
+        return []
+    if isinstance(value, str):
+        value = _decoded(value, field)
+    if not isinstance(value, Sequence | set | frozenset) or isinstance(value, str | bytes | bytearray):
+        raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
+    return [parse_id(item, f"{field}[{index}]") for index, item in enumerate(value)]
+
+
+def parse_id(value: Any, field: str) -> str:
+    """Parse a key, id or code.
+
+    Ids that DingTalk returns as numbers, such as those of tasks and agents, may be numbers.
+
+    :raises InvalidInputError: If the value is not text, is blank, is too long, or has control characters.
+    """
+    if field.rsplit(".", maxsplit=1)[-1].split("[", maxsplit=1)[0] in NUMERIC_FIELDS:
+        return _number(value, field)
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"must be text, not {type(value).__name__}")
+    if not value.strip() or value != value.strip():
+        raise InvalidInputError(field, "is blank, or has blanks around it")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidInputError(field, f"has {len(value)} characters; at most {MAX_ID_LENGTH} are taken")
+    if not value.isprintable():
+        raise InvalidInputError(field, "has control characters")
+    return plain(value)
+
+
+def _number(value: Any, field: str) -> str:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return str(value)
+    raise InvalidInputError(
+        field, f"must be a number as DingTalk gave it, not {type(value).__name__} of another form"
+    )
+
+
+def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if is_nothing(value):
+        return
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")
+    if isinstance(value, str):
+        value = _decoded(value, path)
+    if isinstance(value, Mapping | Receipt):
+        yield path, value
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{path}[{index}]", depth + 1)
+    else:
+        raise InvalidInputError(path, f"must be a receipt or a list of receipts, not {type(value).__name__}")
+
+
+def _decoded(text: str, field: str) -> Any:
+    try:
+        return msgspec.json.decode(plain(text))
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        hint = "; give a list"
+        if text.lstrip().startswith(("[", "{", "(")):
+            # A template renders an XCom as the repr of a Python object, so the error names the remedy.
+            hint = ", but looks like Python; use the task's .output, or | tojson in the template"
+        raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
+
+
+def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind], zone: tzinfo) -> Receipt:
+    if isinstance(value, Receipt):
+        # A receipt that the caller built may lack fields, so it is checked like JSON.
+        value = msgspec.structs.asdict(value)
+    kind = _kind(value.get("kind"), path)
+    version = value.get("version", RECEIPT_VERSION)
+    if type(version) is not int or version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {known}")
+    fields: dict[str, Any] = {
+        name: _needed(value, name, path)
+        for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])
+        if name == KEY_FIELD[kind] or kind not in by_key or not is_nothing(value.get(name))
+    }
+    recipients = value.get("recipients")
+    return Receipt(
+        kind=kind,
+        conn_id=_conn_id(value.get("conn_id"), f"{path}.conn_id"),
+        sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at", zone),
+        recipients=recipients if type(recipients) is int else None,
+        **fields,
+    )
+
+
+def _kind(value: Any, path: str) -> Kind:
+    try:
+        return Kind(value)
+    except ValueError:
+        shown = "missing" if value is None else _shown(value)
+        raise InvalidInputError(f"{path}.kind", f"is {shown}; use one of {', '.join(Kind)}") from None
+
+
+def _shown(value: Any) -> str:
+    """Format any value briefly for an error text."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    return repr(value) if isinstance(value, int) and abs(value) < 2**63 else f"of type {type(value).__name__}"
+
+
+def _needed(value: Mapping[str, Any], name: str, path: str) -> str:
+    if value.get(name) is None:
+        raise InvalidInputError(f"{path}.{name}", f"is missing; a receipt of kind {value['kind']} needs it")
+    return parse_id(value[name], f"{path}.{name}")
+
+
+def _conn_id(value: Any, field: str) -> str | None:
+    return None if is_nothing(value) else parse_id(value, field)
+
+
+def _sent_at(value: Any, field: str, zone: tzinfo) -> str | None:
+    if value is None:
+        return None
+    try:
+        return iso(moment_of(value, zone))
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidInputError(field, "is not a date and time in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
+
+
+@lru_cache(maxsize=16_384)
+def moment_of(value: str, zone: tzinfo = UTC) -> float:
+    """Parse a time in ISO 8601 into Unix time in seconds.
+
+    Results are cached, since a recall parses the time of each message several times at 10 µs each.
+
+    :param zone: Time zone of a time without one; default UTC.
+    :raises ValueError: If the value is not a time with a date; also ``TypeError``.
+    """
+    if not (isinstance(value, str) and value[:4].isdigit()):
+        # pendulum parses "now" and a time without a date as a time of today, so a year is required.
+        raise ValueError("no date")
+    parsed = pendulum.parse(value, strict=True, tz=zone)
+    if not isinstance(parsed, pendulum.DateTime):
+        raise TypeError(value)
+    return parsed.timestamp()

@@ -1,1 +1,0 @@
-"""Sending, status, and recall of messages, without imports of Airflow."""

@@ -1,0 +1,81 @@
+"""Airflow's task state store, and its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError, SupersededError
+
+__all__ = ["LedgerError", "Store", "SupersededError", "ause", "corrupt", "fingerprint", "slices", "use"]
+
+T = TypeVar("T")
+
+_NOT_FOUND = re.compile(r"\b404\b")
+
+
+class Store(Protocol):
+    """Used part of Airflow's ``context["task_state_store"]``, which is sync."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a value, which must be JSON and not None."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a 32-character hash of a request."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
+
+
+def use(work: Callable[..., T], *arguments: Any) -> T:
+    """Use the store from the task's main thread.
+
+    :raises LedgerError: If the store does not answer.
+    :raises SupersededError: If another try has begun.
+    """
+    try:
+        return work(*arguments)
+    except LedgerError:
+        raise
+    except Exception as error:
+        problem = type(error).__name__
+        # Airflow's only sign that the try was superseded is the 404.
+        superseded = _NOT_FOUND.search(str(error)) is not None
+    if superseded:
+        raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
+    raise LedgerError(
+        f"Airflow's task state store failed ({problem}).",
+        code="ledger",
+        next_step="See whether Airflow's API server is up, and whether this try was superseded by another one.",
+    )
+
+
+async def ause(work: Callable[..., T], *arguments: Any) -> T:
+    """Use the store from an event loop, in another thread.
+
+    :raises LedgerError: If the store does not answer.
+    :raises SupersededError: If another try has begun.
+    """
+    return await asyncio.to_thread(use, work, *arguments)
+
+
+def corrupt(key: str) -> LedgerError:
+    """Return the error for a value that this package did not write."""
+    return LedgerError(
+        f"The task state {key!r} holds what this package did not write; nothing was sent.",
+        code="ledger_corrupt",
+        next_step="Look at the state of the task in Airflow; delete that key to begin anew.",
+        permanent=True,
+    )
+
+
+def slices(total: int, size: int) -> Iterable[range]:
+    """Split the indexes below ``total`` into ranges of at most ``size``."""
+    return (range(start, min(start + size, total)) for start in range(0, total, size))

@@ -1,0 +1,105 @@
+"""Checkpoint of a rescheduled wait in the task state store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
+from airflow_provider_dingtalk.jobs.wait_state import UNREADABLE, Seen, State
+from airflow_provider_dingtalk.messages.conditions import Condition, Target
+from airflow_provider_dingtalk.task.checkpoint.store import Store, fingerprint, use
+
+log = logging.getLogger(__name__)
+
+#: Messages in one row.
+MESSAGES_PER_ROW = 500
+
+
+class _Head(Struct):
+    """Main record, which names the rows.
+
+    :param epoch: Clear count of the task when it was written.
+    :param rows: Numbers of the rows that hold messages.
+    :param state: Progress, except for the messages whose condition is met.
+    """
+
+    epoch: int
+    rows: list[int]
+    state: State
+
+
+class WaitTaskLedger:
+    """Checkpoint of a wait: calls used, and messages whose condition is met.
+
+    State belongs to a message, and its row follows from its position in the canonical order of the messages. Only
+    changed rows are written. A value that cannot be read counts as missing, because polls may be repeated.
+
+    :param store: Airflow's task state store.
+    :param targets: Messages, in any order.
+    :param condition: Condition of the wait; a wait for another condition has other keys.
+    :param epoch: Clear count, because a wait begins anew after a clear.
+    """
+
+    def __init__(self, store: Store, targets: Iterable[Target], condition: Condition, epoch: int) -> None:
+        self._store = store
+        ids = sorted((msgspec.json.encode(target.group), target.key) for target in targets)
+        self._index = {key: index for index, (_, key) in enumerate(ids)}
+        self._name = f"dingtalk-wait-2-{fingerprint(ids, _sorted(condition))}"
+        self._epoch = epoch
+        self._written: dict[int, dict[str, Seen]] = {}
+
+    def load(self) -> State | None:
+        """Return the last poll's progress; None if missing or unreadable."""
+        try:
+            return self._load()
+        except (LedgerError, *UNREADABLE) as error:
+            log.warning("The wait begins anew: its place cannot be read (%s).", type(error).__name__)
+            self._written = {}
+            return None
+
+    def _load(self) -> State | None:
+        stored = use(self._store.get, self._name)
+        if stored is None:
+            return None
+        head = msgspec.convert(stored, _Head)
+        if head.epoch != self._epoch:
+            return None
+        for number in sorted({*head.rows} & {*range(self._row_of(len(self._index)) + 1)}):
+            stored_row = use(self._store.get, f"{self._name}-{number}", {})
+            self._written[number] = msgspec.convert(stored_row, dict[str, Seen])
+        met = {key: seen for row in self._written.values() for key, seen in row.items() if key in self._index}
+        return msgspec.structs.replace(head.state, met_by_key=met)
+
+    def save(self, state: State) -> None:
+        """Store the progress.
+
+        :raises LedgerError: If the store does not answer.
+        """
+        rows: dict[int, dict[str, Seen]] = {}
+        for key, seen in state.met_by_key.items():
+            rows.setdefault(self._row_of(self._index[key]), {})[key] = seen
+        for number, row in rows.items():
+            if row != self._written.get(number):
+                use(self._store.set, f"{self._name}-{number}", msgspec.to_builtins(row))
+                self._written[number] = row
+        # The main record names the rows, so it is last. A poll that is killed before loses only its progress.
+        head = _Head(self._epoch, sorted(rows), msgspec.structs.replace(state, met_by_key={}))
+        use(self._store.set, self._name, msgspec.to_builtins(head))
+
+    @staticmethod
+    def _row_of(index: int) -> int:
+        return index // MESSAGES_PER_ROW
+
+
+def _sorted(condition: Condition) -> Mapping[str, Any]:
+    """Return a condition as plain JSON, the same in each process.
+
+    Its sets are sorted, because a set has no order.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(condition)
+    return {name: sorted(value) if isinstance(value, list | tuple) else value for name, value in plain.items()}

@@ -1,0 +1,193 @@
+"""Execution of a send task: earlier tries, XComs and raised errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.jobs.checkpoint import SupersededError
+from airflow_provider_dingtalk.jobs.send import DroppedReceiversError, Letter, Send
+from airflow_provider_dingtalk.task.checkpoint.send import JobSends
+from airflow_provider_dingtalk.task.recall import LongWait
+from airflow_provider_dingtalk.task.running_task import registry_of
+from airflow_provider_dingtalk.task.xcoms import DROPPED, RECEIPTS_COUNT, REFUSED, UNKNOWN
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_dingtalk.client.clock import Clock
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+__all__ = [
+    "DROPPED",
+    "RECEIPTS_COUNT",
+    "REFUSED",
+    "UNKNOWN",
+    "DroppedReceiversError",
+    "SendNotRepeatedError",
+    "SendPolicy",
+    "Sending",
+]
+
+log = logging.getLogger(__name__)
+
+ON_UNKNOWN_SEND = ("fail", "skip", "resend")
+ON_CLEARED_SEND = ("fail", "resend", "keep")
+
+
+class SendNotRepeatedError(DingTalkError):
+    """Error for a task whose send could repeat messages of earlier tries."""
+
+    permanent = True
+
+
+class SendPolicy(Struct, frozen=True, kw_only=True):
+    """Decisions for cases in which another send is not obviously right.
+
+    :param fail_on_dropped: Fail if DingTalk leaves some people out; default False.
+    :param fail_on_unreached: Fail if DingTalk leaves all people out; default True.
+    :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. The others are served all the same.
+    :param on_unknown_send: Reaction to a call in flight when a try died: ``fail``, ``skip`` or ``resend``; default
+        ``fail``.
+    :param on_cleared_send: Reaction if the task had sent everything when it was cleared: ``fail``, ``resend``, or
+        ``keep`` to succeed with the earlier messages; default ``fail``.
+    :param allow_resend: Let a second try send everything again below Airflow 3.3, which has no record of earlier
+        tries; default False.
+    """
+
+    fail_on_dropped: bool = False
+    fail_on_unreached: bool = True
+    fail_on_refused: bool = True
+    on_unknown_send: str = "fail"
+    on_cleared_send: str = "fail"
+    allow_resend: bool = False
+
+    def check(self) -> None:
+        """Raise an error if a choice is not valid.
+
+        :raises InvalidInputError: If a choice is unknown.
+        """
+        for field, value, choices in (
+            ("on_unknown_send", self.on_unknown_send, ON_UNKNOWN_SEND),
+            ("on_cleared_send", self.on_cleared_send, ON_CLEARED_SEND),
+        ):
+            if value not in choices:
+                raise InvalidInputError(field, f"is {str(value)[:40]!r}; use one of {', '.join(choices)}")
+
+
+class Sending:
+    """Send job of a task.
+
+    :param letters: Send requests of the job.
+    :param context: Airflow context of the task.
+    :param policy: Decisions about repeated sends.
+    :param name: Name of the operator, because a task may call several operators by hand; default ``send``.
+    :param clock: Clock of the job; default None, which means the system's clock.
+    :raises SendNotRepeatedError: If it sent already and the policy forbids another send. Its receipts are pushed.
+    :raises LedgerError: If Airflow's task state store does not answer.
+    """
+
+    def __init__(
+        self,
+        letters: Sequence[Letter],
+        context: Context,
+        policy: SendPolicy,
+        name: str = "send",
+        clock: Clock | None = None,
+    ) -> None:
+        policy.check()
+        self._policy = policy
+        self._registry = registry_of(context)
+        self._sends: JobSends | None = None
+        if (sends := self._registry.sends) is not None:
+            self._sends = sends.job(self._registry.claim(name), letters)
+            self._begin(self._sends)
+        else:
+            _refuse_a_second_try(context, policy)
+        self.job = self._registry.track(
+            Send(
+                letters,
+                ledger=self._sends,
+                keep=self._registry.keep,
+                keep_late=self._registry.keep_late,
+                on_unknown=policy.on_unknown_send,
+                fail_on_refused=policy.fail_on_refused,
+                fail_on_unreached=policy.fail_on_unreached,
+                carried=self._sends.carried() if self._sends is not None else (),
+                clock=clock,
+            )
+        )
+
+    def run(self, hook: DingTalkHook) -> list[dict[str, Any]]:
+        """Send, push the results, and raise an error if needed.
+
+        :returns: Receipts as plain JSON.
+        :raises LongWait: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
+        :raises IncompleteSendError: If a send failed, or is in doubt.
+        :raises DroppedReceiversError: If DingTalk left people out and ``fail_on_dropped`` is set.
+        """
+        job = self.job
+        try:
+            # Inside the try, because an interruption that comes now must reach end_interrupted.
+            self._registry.begin()
+            hook.run(job.run, job.stop)
+        except SupersededError:
+            # Airflow still lets a superseded try push XComs, which would replace those of the later try.
+            raise
+        except BaseException:
+            self._registry.end_interrupted(job)
+            raise
+        self._registry.end(job)
+        if job.wait and self._sends is not None:
+            raise LongWait(job.wait)
+        job.raise_if_incomplete()
+        if self._sends is not None:
+            self._sends.finish()
+        if job.dropped and self._policy.fail_on_dropped:
+            raise DroppedReceiversError(f"DingTalk left out {len(job.dropped)} people.", code="dropped_receivers")
+        return [receipt.to_json() for receipt in job.receipts]
+
+    def _begin(self, sends: JobSends) -> None:
+        """Begin the job, or refuse to repeat it.
+
+        Receipts of earlier tries are registered in either case.
+
+        :raises SendNotRepeatedError: If the policy forbids to send again.
+        """
+        if sends.has_changed:
+            self._refuse(
+                "An earlier try of this task sent something else, or may have; nothing was sent by this one.",
+                "send_changed",
+                "A template that renders differently at each try, a time for instance, does that. "
+                "Clear the task to send what it says now.",
+            )
+        is_cleared = sends.is_cleared
+        sends.begin(anew=is_cleared and self._policy.on_cleared_send == "resend")
+        # A user may have fixed the list before the clear, so the task may have receivers who got nothing yet.
+        if is_cleared and self._policy.on_cleared_send == "fail" and sends.is_all_sent:
+            self._refuse(
+                "The task had sent everything when it was cleared; nothing was sent again.",
+                "send_cleared",
+                "Set on_cleared_send to 'resend' to send again, or 'keep' to let it succeed as it is.",
+            )
+
+    def _refuse(self, problem: str, code: str, next_step: str) -> None:
+        self._registry.publish_persistently()
+        raise SendNotRepeatedError(problem, code=code, next_step=next_step)
+
+
+def _refuse_a_second_try(context: Context, policy: SendPolicy) -> None:
+    if context["ti"].try_number > 1 and not policy.allow_resend:
+        raise SendNotRepeatedError(
+            "An earlier try may have sent already, and this Airflow keeps no record of it (3.3 does).",
+            code="send_repeated",
+            next_step="Set allow_resend=True if sending twice does no harm.",
+        )
+    log.warning(
+        "This Airflow has no task state store (3.3 has): this send is %s.",
+        "sent again by each retry" if policy.allow_resend else "not retried, and refused after a clear",
+    )

@@ -1,0 +1,266 @@
+"""Receipts from a task's XComs, for rollbacks, sweeps and commands alike.
+
+Every send inside a task registers its receipts with that task under ``receipts_0``, ``receipts_1``, …, and
+their number under ``receipts_count``. A task whose instances did not all register receipts may have returned them,
+for instance with an older version of this package. Then receipts in its return value count, in lists and dicts of
+any shape.
+
+A value that is not a receipt is ignored, with a warning that names the task. A registered receipt that cannot be
+read is counted as missing, because its message may be in a chat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.messages.receipt import (
+    KEY_FIELD,
+    MAX_DEPTH,
+    SENDER_FIELDS,
+    Kind,
+    Receipt,
+)
+from airflow_provider_dingtalk.task.time_zone import parse_receipts
+from airflow_provider_dingtalk.task.xcoms import (
+    ALERT_RECEIPTS,
+    RECEIPTS,
+    RECEIPTS_COUNT,
+    RECEIPTS_LATE,
+    SENDING,
+    UNKNOWN,
+)
+
+log = logging.getLogger(__name__)
+
+#: XCom key of a task's return value.
+RETURN_VALUE = "return_value"
+
+
+class MissingReceiptsError(DingTalkError):
+    """Error for registered receipts that cannot be read.
+
+    Messages may be left in chats that no rollback finds.
+    """
+
+    permanent = True
+
+
+class SendsInDoubtError(DingTalkError):
+    """Error for sends that may have sent a message without a receipt.
+
+    A recall cannot reach such a message.
+    """
+
+    permanent = True
+
+
+class TaskXComs(Protocol):
+    """XComs that one task of a run pushed.
+
+    :ivar task_id: Id of the task.
+    :ivar instances: Number of its instances; more than one if it is mapped.
+    :ivar is_running: True if an instance may still push XComs.
+    :ivar hides_values: True if a text may stand for a value that a custom XCom backend keeps elsewhere.
+    """
+
+    task_id: str
+    instances: int
+    is_running: bool
+    hides_values: bool
+
+    def pull(self, key: str) -> list[Any]:
+        """Return the values of all instances under a key, without missing ones."""
+        ...
+
+
+class SentMessages(Struct):
+    """Messages that tasks sent.
+
+    :param receipts: Receipts of messages that can be recalled, each once.
+    :param missing: Number of registered receipts that cannot be read, by task id.
+    :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
+    """
+
+    receipts: list[Receipt] = field(default_factory=list)
+    missing: dict[str, int] = field(default_factory=dict)
+    in_doubt: dict[str, int] = field(default_factory=dict)
+
+    def check_complete(self) -> None:
+        """Raise an error if receipts are missing.
+
+        :raises MissingReceiptsError: If a registered receipt cannot be read.
+        """
+        if self.missing:
+            raise missing_error(self.missing)
+
+
+def _listed(numbers: dict[str, int]) -> str:
+    """Return the first five task ids with their numbers."""
+    return ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(numbers.items())[:5])
+
+
+def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
+    """Return the error that names the tasks whose receipts cannot be read."""
+    return MissingReceiptsError(
+        f"{sum(missing.values())} registered receipts cannot be read: {_listed(missing)}. "
+        "Their messages may be in chats.",
+        code="missing_receipts",
+        next_step="Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a "
+        "custom XCom backend keeps them elsewhere.",
+    )
+
+
+def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
+    """Return the error that names the tasks whose sends are in doubt."""
+    return SendsInDoubtError(
+        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: "
+        f"{_listed(in_doubt)}.",
+        code="send_in_doubt",
+        next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
+        "names the receivers, unless its worker was killed.",
+    )
+
+
+def merge(found: Iterable[SentMessages]) -> SentMessages:
+    """Merge the messages that several tasks sent; each message is kept once."""
+    merged = SentMessages()
+    for one in found:
+        merged.receipts += one.receipts
+        for total, numbers in ((merged.missing, one.missing), (merged.in_doubt, one.in_doubt)):
+            for task_id, number in numbers.items():
+                total[task_id] = total.get(task_id, 0) + number
+    merged.receipts = list({receipt.key: receipt for receipt in reversed(merged.receipts)}.values())[::-1]
+    return merged
+
+
+def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
+    """Return the messages that a task sent.
+
+    :param alerts: True to include messages that report a failure of the task; default False.
+    """
+    registered = _Registered(task)
+    if registered.missing:
+        # A task that is being stopped may have sent between two pulls, so the receipts are read again.
+        registered = _Registered(task)
+    receipts, missing = registered.receipts, registered.missing
+    if registered.instances < task.instances or missing:
+        known = {receipt.key for receipt in receipts}
+        returned = [receipt for receipt in _returned(task) if receipt.key not in known]
+        receipts, missing = receipts + returned, max(missing - len(returned), 0)
+    if alerts:
+        receipts = receipts + [one for chunk in task.pull(ALERT_RECEIPTS) for one in _read(task, chunk)]
+    in_doubt = _in_doubt(task)
+    return SentMessages(
+        receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
+    )
+
+
+def _in_doubt(task: TaskXComs) -> int:
+    """Count a task's calls that may have sent without a receipt."""
+    listed = sum(len(value) for value in task.pull(UNKNOWN) if isinstance(value, list))
+    # A killed worker could not list its call in flight, so each cut-off send counts as one call.
+    cut_off = 0 if task.is_running else sum(is_sending(value) for value in task.pull(SENDING))
+    return listed + cut_off
+
+
+def is_sending(value: Any) -> bool:
+    """Return True if the XCom ``sending`` says that sends are in flight."""
+    return isinstance(value, dict) and value.get("is_over") is False
+
+
+def recalled_by(task: TaskXComs, key: str) -> set[str]:
+    """Return the keys of the messages that a task recalled.
+
+    :param key: XCom key of its lists, with a placeholder for their number.
+    """
+    chunks = [chunk for number in _until_empty(task, key) for chunk in number]
+    return {name for chunk in chunks if isinstance(chunk, list) for name in chunk if isinstance(name, str)}
+
+
+def number_of(values: Iterable[Any]) -> int:
+    """Return the sum of counts; other values add 0."""
+    return sum(value for value in values if isinstance(value, int) and not isinstance(value, bool) and value > 0)
+
+
+def clean(text: Any) -> str:
+    """Return a foreign text fit for a log or terminal.
+
+    At most 300 characters; control characters are replaced.
+    """
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:300])
+
+
+def _until_empty(task: TaskXComs, key: str) -> Iterator[list[Any]]:
+    for number in count():
+        if not (values := task.pull(key.format(number))):
+            return
+        yield values
+
+
+class _Registered:
+    """Receipts that the instances of a task registered.
+
+    :ivar instances: Number of instances that registered receipts.
+    :ivar missing: Number of registered receipts that cannot be read.
+    """
+
+    def __init__(self, task: TaskXComs) -> None:
+        chunks = list(_until_empty(task, RECEIPTS))
+        self.instances = len(chunks[0]) if chunks else 0
+        self.receipts = [receipt for some in chunks for chunk in some for receipt in _read(task, chunk)]
+        registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
+        hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
+        self.missing = max(registered - len(self.receipts), hidden)
+        # Late receipts are not in the chunks, because the chunks belong to the later try.
+        known = {receipt.key for receipt in self.receipts}
+        late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in _read(task, chunk)]
+        self.receipts += [receipt for receipt in late if receipt.key not in known]
+
+
+def _read(task: TaskXComs, chunk: Any) -> Iterator[Receipt]:
+    """Yield the receipts of a chunk, and skip all other items."""
+    try:
+        yield from parse_receipts(chunk)
+    except Exception:
+        for item in chunk if isinstance(chunk, list) else [chunk]:
+            yield from _one(task, item)
+
+
+def _returned(task: TaskXComs) -> Iterator[Receipt]:
+    for value in task.pull(RETURN_VALUE):
+        for item in _look_like_receipts(value):
+            yield from _one(task, item)
+
+
+def _one(task: TaskXComs, item: Any) -> Iterator[Receipt]:
+    try:
+        found = parse_receipts([item])
+    except Exception as error:
+        # Another program may push a value of any shape, so any error is possible.
+        log.warning("Ignoring a value of task %s that is not a receipt (%s).", clean(task.task_id), clean(error))
+        return
+    yield from found
+
+
+def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield the parts of a value that look like receipts."""
+    if _looks_like_receipt(value):
+        yield value
+    elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _look_like_receipts(item, depth + 1)
+
+
+def _looks_like_receipt(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or value["kind"] not in tuple(Kind):
+        return False
+    kind = Kind(value["kind"])
+    if not value.get(KEY_FIELD[kind]):
+        return False
+    return "version" in value or all(value.get(name) for name in SENDER_FIELDS[kind])
