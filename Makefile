@@ -88,7 +88,7 @@ compat:  ## Test on an older Airflow, e.g. `make compat AIRFLOW=3.1.8`: imports,
 	@test -x $(COMPAT)/bin/uv || { $(PYTHON) -m venv $(COMPAT) && $(COMPAT)/bin/pip install --quiet uv; }
 	$(COMPAT)/bin/uv pip install --quiet --python $(COMPAT)/bin/python --exclude-newer $(DAY_$(AIRFLOW)) \
 		--editable '.[test]' 'apache-airflow==$(AIRFLOW)'
-	$(COMPAT)/bin/python -m pytest tests/test_lazy_imports.py tests/edge/test_version_compat.py \
+	$(COMPAT)/bin/python -m pytest tests/test_lazy_imports.py tests/test_version_compat.py \
 		tests/real_airflow/test_rollback_on_failure.py tests/real_airflow/test_sensors.py
 	$(COMPAT)/bin/python -m demo
 

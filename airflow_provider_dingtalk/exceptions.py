@@ -10,6 +10,22 @@
     │  ├─ LostAnswerError            no whole answer in time, or the connection broke
     │  └─ UnexpectedResponseError    undocumented answer: cut or foreign JSON, a redirect
     │     └─ ForeignPageError        HTML page of a ban or of a proxy
+    ├─ IncompleteSendError           some calls did not send, or are in doubt
+    ├─ DroppedReceiversError         DingTalk left out receivers
+    ├─ SendNotRepeatedError          sent before, or in doubt; nothing was sent again
+    ├─ IncompleteRecallError         some messages are not recalled
+    ├─ TooManyMessagesError          more than max_messages; nothing was recalled
+    ├─ MissingReceiptsError          registered receipts cannot be read
+    ├─ SendsInDoubtError             sends in doubt have no receipt
+    ├─ MessageRecalledError          recalled during a wait for another condition
+    ├─ NoRecipientsError             no recipient got the message
+    ├─ ConditionUnreachableError     the condition asks for more readers than recipients
+    ├─ TooManyCallsError             max_api_calls are used up
+    ├─ CheckpointError               the checkpoint cannot be read or written
+    │  └─ SupersededError            a later try has begun
+    ├─ AirflowRefusedError           Airflow's REST API refuses the login or a permission
+    ├─ AirflowUnreachableError       Airflow's REST API does not answer as expected
+    ├─ DeclinedError                 the user did not agree
     └─ ResponseError                 DingTalk answered with an error code
        ├─ AuthenticationError        key, secret, ticket or token refused
        ├─ PermissionDeniedError      permission missing
@@ -24,26 +40,12 @@
        └─ ServerError                failure at DingTalk; the call may have been carried out
 
 :mod:`airflow_provider_dingtalk.client.error_codes` maps DingTalk's codes to these classes. An Airflow
-``ExceptionRetryPolicy`` rule can use every name, also those of errors of a whole task::
-
-    DingTalkError
-    ├─ execution.IncompleteRecallError         some messages are not recalled
-    ├─ run_history.MissingReceiptsError        registered receipts cannot be read
-    ├─ run_history.SendsInDoubtError           sends in doubt have no receipt
-    ├─ guards.TooManyMessagesError             more than max_messages; nothing was recalled
-    ├─ sending.SendNotRepeatedError            sent before, or in doubt; nothing was sent again
-    ├─ messaging.send.IncompleteSendError      some calls did not send, or are in doubt
-    ├─ messaging.send.DroppedReceiversError    DingTalk left out receivers
-    ├─ messaging.wait_state.MessageRecalledError   recalled during a wait for another condition
-    ├─ messaging.wait_state.NoRecipientsError   no recipient got the message
-    ├─ messaging.wait_state.ConditionUnreachableError   the condition asks for more readers than recipients
-    ├─ messaging.wait_state.TooManyCallsError  max_api_calls are used up
-    └─ messaging.ledger.LedgerError            the checkpoint cannot be read or written
-       └─ messaging.ledger.SupersededError     a later try has begun
+``ExceptionRetryPolicy`` rule can use every name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
@@ -137,26 +139,26 @@ class InvalidInputError(DingTalkError, ValueError):
         self.field = field
 
 
-class NotSentError(DingTalkError):
+class ConnectionFailedError(DingTalkError):
     """Error for a failed connection. DingTalk did not carry out the call."""
 
 
-class AmbiguousError(DingTalkError):
+class OutcomeUnknownError(DingTalkError):
     """Error for a call in doubt. It was sent, and its effect is unknown."""
 
 
-class LostAnswerError(AmbiguousError):
+class NoResponseError(OutcomeUnknownError):
     """Error for a broken connection or a timeout without whole answer."""
 
 
-class UnexpectedResponseError(AmbiguousError):
+class UnexpectedResponseError(OutcomeUnknownError):
     """Error for an undocumented answer.
 
     Examples are another content type, cut or foreign JSON, and a redirect.
     """
 
 
-class ForeignPageError(UnexpectedResponseError):
+class UnexpectedHtmlError(UnexpectedResponseError):
     """Error for an HTML page in place of an answer.
 
     DingTalk bans an address that calls too often with such a page. A proxy may also send one, even after DingTalk
@@ -254,3 +256,106 @@ class InvalidRequestError(ResponseError):
 
 class ServerError(ResponseError):
     """Failure at DingTalk. The call may have been carried out."""
+
+
+class IncompleteSendError(DingTalkError):
+    """Error of a send that is incomplete or in doubt.
+
+    :param receipts: Receipts of the messages that were sent, which can be recalled; default none.
+    """
+
+    def __init__(self, message: str, *, receipts: Iterable[Any] = (), **common: Any) -> None:
+        super().__init__(message, **common)
+        self.receipts = list(receipts)
+
+
+class DroppedReceiversError(DingTalkError):
+    """Error of an accepted send for which DingTalk left people out.
+
+    The XCom ``dropped`` lists them with the reason.
+    """
+
+    permanent = True
+
+
+class SendNotRepeatedError(DingTalkError):
+    """Error for a task whose send could repeat messages of earlier tries."""
+
+    permanent = True
+
+
+class IncompleteRecallError(DingTalkError):
+    """Error for messages that were not recalled.
+
+    The XCom ``report`` names each message, the reason, and the next step.
+    """
+
+
+class TooManyMessagesError(DingTalkError):
+    """Error for more messages than ``max_messages`` allows; none was recalled."""
+
+    permanent = True
+
+
+class MissingReceiptsError(DingTalkError):
+    """Error for registered receipts that cannot be read.
+
+    Messages may be left in chats that no rollback finds.
+    """
+
+    permanent = True
+
+
+class SendsInDoubtError(DingTalkError):
+    """Error for sends that may have sent a message without a receipt.
+
+    A recall cannot reach such a message.
+    """
+
+    permanent = True
+
+
+class MessageRecalledError(DingTalkError):
+    """Error of a wait for another status whose message was recalled."""
+
+    permanent = True
+
+
+class NoRecipientsError(DingTalkError):
+    """Error of a wait whose message reached no recipient."""
+
+    permanent = True
+
+
+class ConditionUnreachableError(DingTalkError):
+    """Error of a wait whose condition can never hold for the message."""
+
+    permanent = True
+
+
+class TooManyCallsError(DingTalkError):
+    """Error of a wait that has used its maximum of API calls."""
+
+    permanent = True
+
+
+class CheckpointError(DingTalkError):
+    """Error of reading or writing a checkpoint."""
+
+
+class SupersededError(CheckpointError):
+    """Error of a try that may not write, since another try began."""
+
+
+class AirflowRefusedError(DingTalkError):
+    """Error for a login or permission that Airflow's REST API refuses."""
+
+    permanent = True
+
+
+class AirflowUnreachableError(DingTalkError):
+    """Error for an Airflow REST API that is unreachable or answers unexpectedly."""
+
+
+class DeclinedError(DingTalkError):
+    """Error for a question to which the user did not agree."""

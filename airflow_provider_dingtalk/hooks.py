@@ -11,16 +11,20 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_provider_dingtalk.connection import event_loop
-from airflow_provider_dingtalk.connection.cache import SharedLookup
+from airflow_provider_dingtalk.connection.cache import SharedConnection
 from airflow_provider_dingtalk.connection.settings import Settings, read_settings
-from airflow_provider_dingtalk.exceptions import AuthenticationError, ConfigurationError, DingTalkError
+from airflow_provider_dingtalk.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    DingTalkError,
+)
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
-from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
-from airflow_provider_dingtalk.messages.send_request import Letter
-from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.messages.send_request import SendRequest
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.task import hook_sends as in_task
 from airflow_provider_dingtalk.task.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
@@ -103,7 +107,7 @@ class DingTalkHook(BaseHook):
             self._settings = found
         return self._settings
 
-    async def aclient(self, lookup: SharedLookup | None = None) -> DingTalkClient:
+    async def aclient(self, lookup: SharedConnection | None = None) -> DingTalkClient:
         """Return the client of this connection on the running event loop.
 
         :param lookup: Handle to the cached connection, for triggers; default one look-up per hook.
@@ -113,13 +117,13 @@ class DingTalkHook(BaseHook):
         return event_loop.client_for(settings, _mask_on_loop, call_from_airflow_loop)
 
     @classmethod
-    def shared_lookup(cls, dingtalk_conn_id: str) -> SharedLookup:
+    def shared_lookup(cls, dingtalk_conn_id: str) -> SharedConnection:
         """Return a handle to a cached connection.
 
         The trigger that holds it releases it at its end.
         """
         # A hook keeps the settings that it found, so each look-up uses a new hook.
-        return SharedLookup(dingtalk_conn_id, lambda: cls(dingtalk_conn_id).asettings())
+        return SharedConnection(dingtalk_conn_id, lambda: cls(dingtalk_conn_id).asettings())
 
     def defaults(self) -> dict[str, str | None]:
         """Return ``robot_code`` and ``agent_id`` of the hook, or else of the connection."""
@@ -178,15 +182,15 @@ class DingTalkHook(BaseHook):
         """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`; see :meth:`call`."""
         return await (await self.aclient()).call(endpoint)
 
-    def letters(self, kind: Kind | str, **arguments: Any) -> list[Letter]:
+    def send_requests(self, kind: Kind | str, **arguments: Any) -> list[SendRequest]:
         """Build the send requests of a message.
 
         The hook's or connection's robot or agent is the default.
 
         :raises InvalidInputError: If an argument is missing, invalid, or exceeds DingTalk's limit.
         """
-        letters = letters_for(kind, **_with_defaults(kind, arguments, self.defaults()))
-        return [msgspec.structs.replace(letter, conn_id=self.dingtalk_conn_id) for letter in letters]
+        send_requests = send_requests_for(kind, **_with_defaults(kind, arguments, self.defaults()))
+        return [msgspec.structs.replace(send_request, conn_id=self.dingtalk_conn_id) for send_request in send_requests]
 
     def send(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message.
@@ -200,13 +204,13 @@ class DingTalkHook(BaseHook):
         :raises IncompleteSendError: If a call was refused or is in doubt; it holds the receipts of the others.
         :raises DroppedReceiversError: If DingTalk left out all receivers.
         """
-        return in_task.send(self, self.letters(kind, **arguments))
+        return in_task.send(self, self.send_requests(kind, **arguments))
 
     async def asend(self, kind: Kind | str, **arguments: Any) -> list[dict[str, Any]]:
         """Send a message; see :meth:`send`."""
         client = await self.aclient()
         # aclient has read the connection, so nothing below looks it up on the loop.
-        return await in_task.asend(client, self.letters(kind, **arguments))
+        return await in_task.asend(client, self.send_requests(kind, **arguments))
 
     def recall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any kinds, each with its receipt's connection.
@@ -215,9 +219,7 @@ class DingTalkHook(BaseHook):
         :returns: The report as plain JSON.
         :raises DingTalkError: If no connection works.
         """
-        return self.run_recall(
-            RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
-        ).to_json()
+        return self.run_recall(RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)).to_json()
 
     async def arecall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any kinds; see :meth:`recall`."""
@@ -235,7 +237,7 @@ class DingTalkHook(BaseHook):
         """Return the hook of a connection; this one for None."""
         return self if conn_id in (None, self.dingtalk_conn_id) else type(self)(conn_id)
 
-    def status(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
+    def status(self, receipts: Any, *, readers: bool = True) -> list[MessageStatus]:
         """Poll status and readers of messages, each with its receipt's connection.
 
         A message without an available status has an ``error`` (code, message, next_step) and no state. The others
@@ -252,7 +254,7 @@ class DingTalkHook(BaseHook):
         self.run_by_connection(job.run, job.connections, job.stop)
         return _readings(job, parsed)
 
-    async def astatus(self, receipts: Any, *, readers: bool = True) -> list[Reading]:
+    async def astatus(self, receipts: Any, *, readers: bool = True) -> list[MessageStatus]:
         """Poll status and readers of messages; see :meth:`status`."""
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
@@ -314,8 +316,8 @@ def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str
         raise next(iter(errors.values()))
 
 
-def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[Reading]:
-    return [reading for receipt in receipts if (reading := job.of(receipt)) is not None]
+def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageStatus]:
+    return [message_status for receipt in receipts if (message_status := job.of(receipt)) is not None]
 
 
 def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:

@@ -104,14 +104,14 @@ class DingTalkNotifier(BaseNotifier):
         from airflow_provider_dingtalk.jobs.send import Send
         from airflow_provider_dingtalk.task.running_task import registry_of_callback
 
-        letters = hook.letters(self.kind, **self._arguments(context))
+        send_requests = hook.send_requests(self.kind, **self._arguments(context))
         registry = registry_of_callback(context)
         if registry is None:
-            return Send(letters), None
+            return Send(send_requests), None
         # Airflow passes an exception to callbacks of a failure and of a retry only, so it tells them apart.
         keep = self.keep_on_rollback
         stays = context.get("exception") is not None if keep is None else keep
-        return (registry.alert_job if stays else registry.callback_job)(letters), registry
+        return (registry.alert_job if stays else registry.callback_job)(send_requests), registry
 
     def _arguments(self, context: Context) -> dict[str, Any]:
         if self.text or self.to.keys() & {"markdown", "msg_key", "msg", "content"}:

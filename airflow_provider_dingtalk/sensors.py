@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_dingtalk.operators.base import PlainTexts
+from airflow_provider_dingtalk.operators.base import SkipTemplatingMixin
 
 try:  # version_compat would be one more module to import for every DAG file
     from airflow.sdk.configuration import conf
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.client.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.jobs.wait import Wait
-    from airflow_provider_dingtalk.task.wait_spec import Watch
+    from airflow_provider_dingtalk.task.wait_spec import WaitSpec
 
 #: Seconds that Airflow's deferral timeout leaves the trigger for its last poll, in total and for each message.
 _TRIGGER_MARGIN = 60.0
@@ -37,7 +37,7 @@ _AIRFLOWS_INTERVAL = 60.0
 _PAST_END = 0.05
 
 
-class MessageSensor(PlainTexts, BaseSensorOperator):
+class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     """Base class of the sensors. The conditions are the same in all three modes.
 
     :param receipts: Receipts of one or of thousands of messages. (templated)
@@ -126,15 +126,14 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once all messages that are due."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.task.recall import airflow_errors
+        from airflow_provider_dingtalk.task.errors import NothingToWaitFor, airflow_errors
         from airflow_provider_dingtalk.task.wait import end_of_nothing, look_from_task
-        from airflow_provider_dingtalk.task.wait_spec import NothingToWaitFor
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
             try:
                 wait = look_from_task(
-                    self, self._wait, lambda: self._watch(hook), hook, context=context, clock=self._clock
+                    self, self._wait, lambda: self._wait_spec(hook), hook, context=context, clock=self._clock
                 )
             except NothingToWaitFor:
                 return PokeReturnValue(is_done=True, xcom_value=end_of_nothing(self.on_empty))
@@ -171,7 +170,7 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
     # ── waiting in the triggerer ─────────────────────────────────────────────────────────────────────
 
     def _look_and_defer(self, context: Context) -> Any:
-        from airflow_provider_dingtalk.task.wait import errors_as_in_poke, pacing_for_trigger
+        from airflow_provider_dingtalk.task.wait import errors_as_in_poke, wait_progress_for_trigger
         from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 
         # After a crash the triggerer runs the trigger from its first line, so it needs a time, not a duration.
@@ -179,16 +178,16 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
         with errors_as_in_poke(self):
             if first := self.poke(context):
                 return first.xcom_value
-        watch, pacing = pacing_for_trigger(self, self._wait)
-        margin = _TRIGGER_MARGIN + _MARGIN_PER_MESSAGE * len(watch.targets)
+        wait_spec, wait_progress = wait_progress_for_trigger(self, self._wait)
+        margin = _TRIGGER_MARGIN + _MARGIN_PER_MESSAGE * len(wait_spec.targets)
         return self.defer(
             trigger=DingTalkMessageTrigger(
                 dingtalk_conn_id=self.dingtalk_conn_id,
-                watch=watch.to_json(),
+                wait_spec=wait_spec.to_json(),
                 poke_interval=float(self.poke_interval) if self.is_interval_given else None,
                 end=end,
                 with_readers=self.push_readers,
-                pacing=pacing.to_json(),
+                wait_progress=wait_progress.to_json(),
             ),
             method_name="execute_complete",
             timeout=dt.timedelta(seconds=self.timeout + margin),
@@ -196,16 +195,16 @@ class MessageSensor(PlainTexts, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the trigger's result, or raise the error of the other modes."""
-        from airflow_provider_dingtalk.task.recall import airflow_errors
+        from airflow_provider_dingtalk.task.errors import airflow_errors
         from airflow_provider_dingtalk.task.wait_spec import result_of_event
 
         with airflow_errors():
             return result_of_event(event, timeout=self.timeout)
 
-    def _watch(self, hook: DingTalkHook) -> Watch:
-        from airflow_provider_dingtalk.task.wait_spec import watch_of
+    def _wait_spec(self, hook: DingTalkHook) -> WaitSpec:
+        from airflow_provider_dingtalk.task.wait_spec import wait_spec_of
 
-        return watch_of(
+        return wait_spec_of(
             kind=self.kind,
             receipts=self.receipts,
             send_statuses=self.send_statuses,

@@ -14,29 +14,29 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, spacing_of
+from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import RETRY_AFTER, Wait
+from airflow_provider_dingtalk.task.arguments import parse_task_ids
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from airflow_provider_dingtalk.task.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
-from airflow_provider_dingtalk.task.recall import parse_task_ids
 from airflow_provider_dingtalk.task.trigger_arguments import as_text, payload_of, seconds_of
 from airflow_provider_dingtalk.task.wait_spec import (
-    Pacing,
-    Watch,
+    WaitProgress,
+    WaitSpec,
     check_wanted,
     error_event,
-    fresh_pacing,
     met_event,
+    new_wait_progress,
     timeout_event,
     wait_of,
-    watch_of_receipts,
+    wait_spec_of_receipts,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
     from airflow_provider_dingtalk.client.client import DingTalkClient
-    from airflow_provider_dingtalk.connection.cache import SharedLookup
+    from airflow_provider_dingtalk.connection.cache import SharedConnection
 
 #: Maximum number of deferrals of a task, about an hour of bans.
 MAX_WAITS = 12
@@ -44,7 +44,7 @@ MAX_WAITS = 12
 MARGIN = 600.0
 
 
-class DingTalkMomentTrigger(BaseTrigger):
+class DingTalkDateTimeTrigger(BaseTrigger):
     """Trigger that waits until a point in time, while DingTalk refuses calls.
 
     :param moment: Seconds since 1970, so that it holds across restarts of the triggerer.
@@ -81,7 +81,7 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
     moment = SystemClock().now() + seconds
     operator.log.info("DingTalk wants no calls: going on in %.0f s, without a worker meanwhile.", seconds)
     operator.defer(
-        trigger=DingTalkMomentTrigger(moment=moment, waits=waits),
+        trigger=DingTalkDateTimeTrigger(moment=moment, waits=waits),
         method_name="go_on",
         timeout=dt.timedelta(seconds=seconds + MARGIN),
     )
@@ -94,7 +94,7 @@ class _LookingTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.dingtalk_conn_id = dingtalk_conn_id
         self.clock: Clock = SystemClock()
-        self._lookups: dict[str, SharedLookup] = {}
+        self._lookups: dict[str, SharedConnection] = {}
 
     async def cleanup(self) -> None:
         """Release the connections, however the trigger ended. Nothing is recalled here."""
@@ -138,30 +138,30 @@ class DingTalkMessageTrigger(_LookingTrigger):
     """Trigger that waits until messages meet a sensor's conditions.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
-    :param watch: One or thousands of messages and the conditions, as plain JSON with ids and without secrets.
+    :param wait_spec: One or thousands of messages and the conditions, as plain JSON with ids and without secrets.
     :param poke_interval: Fixed interval between two polls in seconds; None for growing gaps. Ignored with
-        ``pacing``.
+        ``wait_progress``.
     :param end: End of the wait in seconds since 1970, so that it holds across restarts of the triggerer.
     :param with_readers: Include the readers in the event; default False.
-    :param pacing: Poll schedule and the worker's progress so far, as plain JSON; default None.
+    :param wait_progress: Poll schedule and the worker's progress so far, as plain JSON; default None.
     """
 
     def __init__(
         self,
         *,
         dingtalk_conn_id: str,
-        watch: dict[str, Any],
+        wait_spec: dict[str, Any],
         poke_interval: float | None,
         end: float,
         with_readers: bool = False,
-        pacing: dict[str, Any] | None = None,
+        wait_progress: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(dingtalk_conn_id=dingtalk_conn_id)
-        self.watch = watch
+        self.wait_spec = wait_spec
         self.poke_interval = poke_interval
         self.end = end
         self.with_readers = with_readers
-        self.pacing = pacing
+        self.wait_progress = wait_progress
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and arguments that Airflow stores to rebuild the trigger."""
@@ -169,11 +169,11 @@ class DingTalkMessageTrigger(_LookingTrigger):
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
                 "dingtalk_conn_id": self.dingtalk_conn_id,
-                "watch": self.watch,
+                "wait_spec": self.wait_spec,
                 "poke_interval": self.poke_interval,
                 "end": self.end,
                 "with_readers": self.with_readers,
-                **({"pacing": self.pacing} if self.pacing else {}),
+                **({"wait_progress": self.wait_progress} if self.wait_progress else {}),
             },
         )
 
@@ -202,13 +202,13 @@ class DingTalkMessageTrigger(_LookingTrigger):
                 self.log.info("%s", wait.bill())
 
     def _wait_of_arguments(self) -> Wait:
-        pacing = (
-            Pacing.from_json(self.pacing)
-            if self.pacing
-            else fresh_pacing(spacing_of(self.poke_interval), self.clock.now(), MAX_API_CALLS)
+        wait_progress = (
+            WaitProgress.from_json(self.wait_progress)
+            if self.wait_progress
+            else new_wait_progress(poll_schedule_of(self.poke_interval), self.clock.now(), MAX_API_CALLS)
         )
-        watch = Watch.from_json(self.watch)
-        return wait_of(watch, pacing, end=self.end, with_readers=self.with_readers, clock=self.clock)
+        wait_spec = WaitSpec.from_json(self.wait_spec)
+        return wait_of(wait_spec, wait_progress, end=self.end, with_readers=self.with_readers, clock=self.clock)
 
 
 class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
@@ -354,9 +354,9 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         return RunFeed(dag_id, tasks)
 
     def _wait_of(self, receipts: Any, *, end: float | None) -> Wait:
-        spacing = spacing_of(self.poke_interval, longest=self.max_poke_interval)
-        pacing = fresh_pacing(spacing, self.clock.now(), self.max_api_calls)
-        return wait_of(watch_of_receipts(receipts, **self._conditions()), pacing, end=end, clock=self.clock)
+        poll_schedule = poll_schedule_of(self.poke_interval, longest=self.max_poke_interval)
+        wait_progress = new_wait_progress(poll_schedule, self.clock.now(), self.max_api_calls)
+        return wait_of(wait_spec_of_receipts(receipts, **self._conditions()), wait_progress, end=end, clock=self.clock)
 
     def _conditions(self) -> dict[str, Any]:
         """Return the conditions by name.

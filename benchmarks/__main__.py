@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import imports, pace, peers, spacing, tasks, triggerer, waits
+from benchmarks import imports, pace, peers, poll_schedule, tasks, triggerer, waits
 from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
 from benchmarks.table import Book, printed
@@ -22,7 +22,7 @@ ROWS: dict[str, Row] = {
         waits.TRIGGER,
         waits.WAITS,
         triggerer.ROW,
-        spacing.ROW,
+        poll_schedule.ROW,
         tasks.ROW,
         imports.ROW,
     )
@@ -36,15 +36,9 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(ROWS)}")
-    parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the work: to see that it runs, not how fast"
-    )
-    parser.add_argument(
-        "--json", type=Path, help="file of figures; rows that are not measured now stay as they are"
-    )
-    parser.add_argument(
-        "--table", type=Path, help="Markdown file with the table of these figures between two marks"
-    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs, not how fast")
+    parser.add_argument("--json", type=Path, help="file of figures; rows that are not measured now stay as they are")
+    parser.add_argument("--table", type=Path, help="Markdown file with the table of these figures between two marks")
     options = parser.parse_args()
     if unknown := set(options.rows) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")

@@ -183,9 +183,7 @@ def requests_session(task: Task) -> Work:
 
 def _requests(task: Task) -> list[bytes]:
     host = urlsplit(task.url).netloc
-    head = (
-        f"POST {PATH} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n{TOKEN_HEADER}: {task.token}"
-    )
+    head = f"POST {PATH} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n{TOKEN_HEADER}: {task.token}"
     bodies = [json.dumps(body).encode() for body in task.bodies()]
     return [b"%s\r\ncontent-length: %d\r\n\r\n%s" % (head.encode(), len(body), body) for body in bodies]
 

@@ -25,8 +25,7 @@ PEERS = {
         f"from {PACKAGE}.notifications import DingTalkNotifier"
     ),
     "all of ours": (
-        f"from {PACKAGE}.operators import *; from {PACKAGE}.sensors import *; "
-        f"from {PACKAGE}.notifications import *"
+        f"from {PACKAGE}.operators import *; from {PACKAGE}.sensors import *; from {PACKAGE}.notifications import *"
     ),
     "slack": (
         "import airflow.providers.slack.operators.slack, airflow.providers.slack.operators.slack_webhook, "

@@ -76,7 +76,7 @@ class LoopLag:
         self._late: list[float] = []
         self._due = time.monotonic()
 
-    async def watch(self) -> None:
+    async def wait_spec(self) -> None:
         """Sample the lag until cancelled."""
         while True:
             self._due = time.monotonic() + BEAT

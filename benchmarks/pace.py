@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 
 from airflow_provider_dingtalk.client.auth import InternalApp
-from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
 from airflow_provider_dingtalk.client.endpoints import RecallOtoMessages
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
@@ -78,9 +78,7 @@ def measure_stranger(quick: bool) -> Result:
 def _runs(processes: int, *, stranger: bool, quick: bool) -> list[dict[str, Any]]:
     runs = []
     for number in range(1 if quick else max(ROUNDS.values())):
-        for rate in [
-            rate for rate, rounds in ROUNDS.items() if number < rounds and not (quick and rate < max(ROUNDS))
-        ]:
+        for rate in [rate for rate, rounds in ROUNDS.items() if number < rounds and not (quick and rate < max(ROUNDS))]:
             for window in WINDOWS:
                 runs.append(measure(rate, window, processes, DELAY, stranger))
                 print(f"  {runs[-1]}", file=sys.stderr, flush=True)
@@ -160,9 +158,7 @@ def _sandbox(rate: int, window: str) -> Iterator[str]:
         process.communicate()
 
 
-def _run(
-    url: str, rate: int, shares: list[list[str]], stranger: bool
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _run(url: str, rate: int, shares: list[list[str]], stranger: bool) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Run workers that recall their shares at the same time.
 
     :returns: The output of each worker, and the counts of the other client (empty without one).
@@ -198,16 +194,12 @@ async def _work(url: str, rate: str, folder: str) -> None:
     await client.aclose()
     account = report.to_json()
     recalled = account["counts"]["recalled"]
-    print(
-        json.dumps(
-            {"began": began, "ended": ended, "cpu": cpu, "used": account["api_calls"], "recalled": recalled}
-        )
-    )
+    print(json.dumps({"began": began, "ended": ended, "cpu": cpu, "used": account["api_calls"], "recalled": recalled}))
 
 
 async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
     """Call at a fixed interval, unlimited, until standard input has a line."""
-    client = DingTalkClient(APP, hosts_at(url), limiter=Limiter(0), patience=Patience(throttled_tries=1))
+    client = DingTalkClient(APP, hosts_at(url), limiter=Limiter(0), retry_policy=RetryPolicy(throttled_tries=1))
     told: Counter[str] = Counter(went_through=0, throttled=0)
     call = RecallOtoMessages(robot_code=ROBOT_CODE, process_query_keys=["unknown"])
 

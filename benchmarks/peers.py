@@ -93,9 +93,7 @@ def run_client(name: str, given: dict[str, Any], ca_file: str | None) -> dict[st
 
 
 def _figures(runs: list[dict[str, Any]], ceiling: dict[str, Any]) -> list[Figure]:
-    by_client = {
-        name: [run for run in runs if run["client"] == name and run["round"] != "ceiling"] for name in NAMES
-    }
+    by_client = {name: [run for run in runs if run["client"] == name and run["round"] != "ceiling"] for name in NAMES}
     wall = {name: median_of(of, "wall") for name, of in by_client.items()}
     cpu = {name: median_of(of, "cpu_ms_per_call") for name, of in by_client.items()}
     whole = sum(run["recalled"] == run["keys"] for run in by_client["ours"])

@@ -39,7 +39,7 @@ LATENCY = 0.05
 DAY = dt.timedelta(days=1)
 
 
-class Wire:
+class RawResponse:
     """Transport that delays outgoing bytes and keeps their order.
 
     :param transport: The real transport; attributes not defined here are taken from it.
@@ -71,7 +71,7 @@ def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
 
     class SlowProtocol(WiredProtocol):
         def connection_made(self, transport: Any) -> None:
-            wire: Any = Wire(transport, seconds) if seconds else transport
+            wire: Any = RawResponse(transport, seconds) if seconds else transport
             super().connection_made(wire)
 
     return SlowProtocol
@@ -116,9 +116,7 @@ class Server:
 
 
 @contextmanager
-def serving(
-    *, latency: float = LATENCY, tls: bool = True, rate: int = 0, window: str = "fixed"
-) -> Iterator[Server]:
+def serving(*, latency: float = LATENCY, tls: bool = True, rate: int = 0, window: str = "fixed") -> Iterator[Server]:
     """Run a server in its own process until the block ends.
 
     :param latency: Network latency of each answer in seconds; default 0.05.

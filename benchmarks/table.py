@@ -51,9 +51,7 @@ class Book:
     def save(self, path: Path | None) -> None:
         """Write the figures to a JSON file; None writes nothing."""
         if path:
-            path.write_text(
-                json.dumps({"rows": self._rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            path.write_text(json.dumps({"rows": self._rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def write_table(self, path: Path | None, order: Sequence[str]) -> None:
         """Replace the table between the marks in a Markdown file; None writes nothing."""
@@ -77,9 +75,7 @@ def printed(result: Result) -> str:
 
 def _section(name: str, row: dict[str, Any]) -> str:
     where = row["machine"]
-    facts = (
-        f"{where['cores']} cores, {where['memory']}, {where['python']}; {row['measured']}, commit {row['commit']}"
-    )
+    facts = f"{where['cores']} cores, {where['memory']}, {where['python']}; {row['measured']}, commit {row['commit']}"
     quick = " **A quick run: it shows that the row runs, and no more.**" if row["quick"] else ""
     lines = [
         f"### {row['title']}",

@@ -63,9 +63,7 @@ def measure(quick: bool) -> Result:
         runs.append({"round": 1, **_run(airflow, MAPPED)})
         recalled, expected = server.recalled(), keys * (2 * (rounds + 1) + 1)
     by_dag = {dag: [run for run in runs if run["dag"] == dag] for dag in (TRIVIAL, ONE_TASK, NO_LEDGER, MAPPED)}
-    wall, cpu, task = (
-        {dag: median_of(of, what) for dag, of in by_dag.items()} for what in ("wall", "cpu", "task")
-    )
+    wall, cpu, task = ({dag: median_of(of, what) for dag, of in by_dag.items()} for what in ("wall", "cpu", "task"))
     figures = [
         at_most("wall of the run, over that of the mapped tasks", wall[ONE_TASK] / wall[MAPPED], 1 / 50, "×"),
         at_most("CPU of all of Airflow, over that of the mapped tasks", cpu[ONE_TASK] / cpu[MAPPED], 1 / 100, "×"),

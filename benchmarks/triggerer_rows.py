@@ -22,10 +22,10 @@ from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from airflow_provider_dingtalk.jobs.poll_schedule import spacing_of
+from airflow_provider_dingtalk.jobs.poll_schedule import poll_schedule_of
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task.wait_spec import fresh_pacing, watch_of_receipts
+from airflow_provider_dingtalk.task.wait_spec import new_wait_progress, wait_spec_of_receipts
 from benchmarks.triggerer import CONN_ID, HTTP_CONN_ID, POOL
 from benchmarks.triggerer_parts import Each, Shared
 
@@ -82,10 +82,10 @@ def _ours(kind: type[Shared | Each]) -> Callable[[str, dict[str, Any]], Any]:
         interval, now = given["poke_interval"], time.time()
         return kind(
             dingtalk_conn_id=CONN_ID,
-            watch=watch_of_receipts([receipt], min_readers=1).to_json(),
+            wait_spec=wait_spec_of_receipts([receipt], min_readers=1).to_json(),
             poke_interval=interval,
             end=now + 86_400,
-            pacing=fresh_pacing(spacing_of(interval), now, MANY).to_json(),
+            wait_progress=new_wait_progress(poll_schedule_of(interval), now, MANY).to_json(),
         )
 
     return make

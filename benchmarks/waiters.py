@@ -50,9 +50,9 @@ async def _metered(sleep: Sleep, seconds: float) -> dict[str, Any]:
     await sleep(seconds / 2)
     taken = (processor_seconds() - used) / (time.monotonic() - began)
     lag = LoopLag()
-    watch = asyncio.ensure_future(lag.watch())
+    wait_spec = asyncio.ensure_future(lag.wait_spec())
     await sleep(seconds / 2)
-    watch.cancel()
+    wait_spec.cancel()
     return {
         "seconds": round(time.monotonic() - began, 3),
         "cpu_percent": round(100 * taken, 2),
@@ -82,20 +82,20 @@ def _arguments(keys: Sequence[str]) -> str:
 
     The trigger waits for 1,000 readers, so it never ends.
     """
-    from airflow_provider_dingtalk.jobs.poll_schedule import spacing_of
+    from airflow_provider_dingtalk.jobs.poll_schedule import poll_schedule_of
     from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
     from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-    from airflow_provider_dingtalk.task.wait_spec import fresh_pacing, watch_of_receipts
+    from airflow_provider_dingtalk.task.wait_spec import new_wait_progress, wait_spec_of_receipts
 
     receipts = [Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key).to_json() for key in keys]
     now = time.time()
     return json.dumps(
         {
             "dingtalk_conn_id": CONN_ID,
-            "watch": watch_of_receipts(receipts, min_readers=1).to_json(),
+            "wait_spec": wait_spec_of_receipts(receipts, min_readers=1).to_json(),
             "poke_interval": BEAT,
             "end": now + 86_400,
-            "pacing": fresh_pacing(spacing_of(BEAT), now, MANY_CALLS).to_json(),
+            "wait_progress": new_wait_progress(poll_schedule_of(BEAT), now, MANY_CALLS).to_json(),
         }
     )
 
@@ -157,7 +157,7 @@ async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
 
     def begin(key: str) -> Awaitable[None]:
         arguments = json.loads(text.replace("KEY", key))
-        arguments["pacing"]["began"] += time.time() - began
+        arguments["wait_progress"]["began"] += time.time() - began
         return _run(json.dumps(arguments))
 
     tasks = await _staggered(keys, begin)

@@ -68,7 +68,7 @@ class Witness:
         self._url = url
         self.most: dict[str, int] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._wait_spec, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -80,12 +80,10 @@ class Witness:
 
     def truth(self) -> dict[str, Any]:
         """Return the counts by kind and the calls by API."""
-        found: dict[str, Any] = httpx.get(
-            f"{self._url}/_sandbox/truth", params={"brief": 1}, trust_env=False
-        ).json()
+        found: dict[str, Any] = httpx.get(f"{self._url}/_sandbox/truth", params={"brief": 1}, trust_env=False).json()
         return found
 
-    def _watch(self) -> None:
+    def _wait_spec(self) -> None:
         while not self._stop.wait(0.3):
             for kind, counts in self.truth()["counts"].items():
                 self.most[kind] = max(self.most.get(kind, 0), counts["visible"])
@@ -116,8 +114,7 @@ def show_report(report: dict[str, Any], after: dict[str, Any]) -> None:
     """Print the rollback's report and the calls that the sandbox counted."""
     counts = report["counts"]
     print(
-        "\n  report    "
-        + "   ".join(f"{name} {counts[name]}" for name in ("recalled", "failed", "expired", "unknown"))
+        "\n  report    " + "   ".join(f"{name} {counts[name]}" for name in ("recalled", "failed", "expired", "unknown"))
     )
     recalls = {name: calls["total"] for name, calls in after["calls"].items() if "ecall" in name}
     print(f"  API calls {sum(recalls.values())} to recall {counts['total']} messages:")

@@ -153,9 +153,7 @@ class AirflowApi:
         """Return a task's XCom, or None if it does not exist."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         response = self._http.get(path, params={"map_index": map_index, "deserialize": True})
-        return (
-            None if response.status_code == httpx.codes.NOT_FOUND else response.raise_for_status().json()["value"]
-        )
+        return None if response.status_code == httpx.codes.NOT_FOUND else response.raise_for_status().json()["value"]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """Return a task's log as text, with the types and texts of errors."""

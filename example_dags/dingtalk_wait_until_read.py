@@ -21,9 +21,7 @@ def dingtalk_wait_until_read():
         timeout=3600,
         deferrable=True,
     )
-    go = DingTalkSendGroupMessageOperator(
-        task_id="go", open_conversation_id="cidgroup1", text="No objections: we go."
-    )
+    go = DingTalkSendGroupMessageOperator(task_id="go", open_conversation_id="cidgroup1", text="No objections: we go.")
     question >> read >> go
 
 

@@ -26,6 +26,11 @@ os.environ["AIRFLOW_HOME"] = HOME
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+# Airflow is imported by these, after its surroundings are set.
+from tests.support.connections import anyio_backend, connect, hook, sandbox, server  # noqa: E402
+
+__all__ = ["anyio_backend", "connect", "hook", "sandbox", "server"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in real Airflow first, because they take longest."""

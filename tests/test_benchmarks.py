@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import spacing
+from benchmarks import poll_schedule
 from benchmarks.__main__ import ROWS
 from benchmarks.meters import LoopLag
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly
@@ -37,9 +37,7 @@ def test_a_table_shows_what_falls_short_and_keeps_what_stands_around_it(tmp_path
     page, figures = tmp_path / "page.md", tmp_path / "figures.json"
     page.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
     book = Book.load(figures)
-    result = Result(
-        [at_most("wall", 1234.5, 1, "s"), beside("other", 0.0123, "ms")], [{"wall": 1234.5}], ["A note."]
-    )
+    result = Result([at_most("wall", 1234.5, 1, "s"), beside("other", 0.0123, "ms")], [{"wall": 1234.5}], ["A note."])
     book.note(ROW, result, seconds=7.2, quick=False)
     book.save(figures)
     Book.load(figures).write_table(page, ["some", "not measured"])
@@ -66,7 +64,7 @@ def test_the_page_names_every_row() -> None:
 
 
 def test_the_calls_of_a_days_wait_hold() -> None:
-    result = spacing.measure(quick=True)
+    result = poll_schedule.measure(quick=True)
     assert {figure.holds for figure in result.figures} == {True, None}
 
 

@@ -59,9 +59,7 @@ def names_in(nodes: list[ast.stmt]) -> Iterator[Name]:
     for node in (node for top in nodes for node in ast.walk(top)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module is not None, "relative imports are not used here"
-            yield from (
-                Name(node.module, alias.name, node.lineno) for alias in node.names if is_foreign(node.module)
-            )
+            yield from (Name(node.module, alias.name, node.lineno) for alias in node.names if is_foreign(node.module))
         elif isinstance(node, ast.Import):
             yield from (Name(alias.name, None, node.lineno) for alias in node.names if is_foreign(alias.name))
 

@@ -17,9 +17,8 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_dingtalk.cli.exit_codes import AirflowRefusedError, AirflowUnreachableError
 from airflow_provider_dingtalk.client.hosts import is_loopback
-from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.exceptions import AirflowRefusedError, AirflowUnreachableError, InvalidInputError
 from airflow_provider_dingtalk.task.sent_messages import clean
 
 URL_VARIABLE = "AIRFLOW_API_URL"

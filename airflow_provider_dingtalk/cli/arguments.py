@@ -80,9 +80,7 @@ _AGENT = _option("--agent-id", metavar="ID", help="app that sent work notificati
 
 _SELECTION = (
     _option("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="all that a run sent, failed tasks included"),
-    _option(
-        "--task", nargs="+", metavar="ID", default=[], help="with --run or --since: only what these tasks sent"
-    ),
+    _option("--task", nargs="+", metavar="ID", default=[], help="with --run or --since: only what these tasks sent"),
     _option(
         "--since",
         metavar="TIME",
@@ -99,9 +97,7 @@ _SELECTION = (
     _ROBOT,
     _AGENT,
     _option("--open-conversation-id", metavar="CID", help="group or chat that the messages of --keys are in"),
-    _option(
-        "--airflow-url", metavar="URL", help="Airflow's API server; by default AIRFLOW_API_URL, or airflow.cfg"
-    ),
+    _option("--airflow-url", metavar="URL", help="Airflow's API server; by default AIRFLOW_API_URL, or airflow.cfg"),
     _CONN_ID,
     _JSON,
 )

@@ -7,11 +7,14 @@ from enum import IntEnum
 
 from airflow_provider_dingtalk.client.error_codes import rule_for
 from airflow_provider_dingtalk.exceptions import (
+    AirflowRefusedError,
+    AirflowUnreachableError,
     AuthenticationError,
     ConfigurationError,
+    ConnectionFailedError,
+    DeclinedError,
     DingTalkError,
     InvalidInputError,
-    NotSentError,
     PermissionDeniedError,
 )
 
@@ -28,20 +31,6 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class AirflowRefusedError(DingTalkError):
-    """Error for a login or permission that Airflow's REST API refuses."""
-
-    permanent = True
-
-
-class AirflowUnreachableError(DingTalkError):
-    """Error for an Airflow REST API that is unreachable or answers unexpectedly."""
-
-
-class DeclinedError(DingTalkError):
-    """Error for a question to which the user did not agree."""
-
-
 _EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
     (InvalidInputError, Exit.INPUT),
     (ConfigurationError, Exit.REFUSED),
@@ -49,7 +38,7 @@ _EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
     (PermissionDeniedError, Exit.REFUSED),
     (AirflowRefusedError, Exit.REFUSED),
     (AirflowUnreachableError, Exit.UNREACHABLE),
-    (NotSentError, Exit.UNREACHABLE),
+    (ConnectionFailedError, Exit.UNREACHABLE),
     (DeclinedError, Exit.DECLINED),
 )
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
-from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.exceptions import CheckpointError
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 #: States that the next run takes over, and whether they are final.
-_TAKEN_UP = {State.RECALLED: True, State.INTENT: False}
+_TAKEN_UP = {KeyState.RECALLED: True, KeyState.IN_DOUBT: False}
 
 
-class FileLedger:
+class FileCheckpoint:
     """Checkpoint of the recall of some messages.
 
     :param path: Path of the file. The first write creates it, in a folder that only its owner can read.
@@ -34,7 +34,7 @@ class FileLedger:
         self._path = path
         self._keys = keys
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         """Read the results that an earlier command wrote.
 
         :returns: Result by message key.
@@ -44,21 +44,21 @@ class FileLedger:
             lines = await asyncio.to_thread(self._lines)
         except OSError as error:
             raise self._trouble(error) from None
-        states: dict[str, State] = {}
+        states: dict[str, KeyState] = {}
         for line in filter(None, lines):
             try:
-                states |= msgspec.json.decode(line, type=dict[str, State])
+                states |= msgspec.json.decode(line, type=dict[str, KeyState])
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
-                states = {**dict.fromkeys(self._keys, State.INTENT), **_certain(states)}
-        return {key: Verdict(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
+                states = {**dict.fromkeys(self._keys, KeyState.IN_DOUBT), **_certain(states)}
+        return {key: KeyResult(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Append the results to the file.
 
         :raises LedgerError: If the file cannot be written.
         """
-        line = msgspec.json.encode({key: verdict.state for key, verdict in verdicts.items()})
+        line = msgspec.json.encode({key: key_result.state for key, key_result in key_results.items()})
         try:
             await asyncio.to_thread(self._append, line)
         except OSError as error:
@@ -77,23 +77,23 @@ class FileLedger:
             # A killed command may have left an unfinished line, so this one starts with a line break.
             file.write(b"\n" + line + b"\n")
 
-    def _trouble(self, error: OSError) -> LedgerError:
-        return LedgerError(
+    def _trouble(self, error: OSError) -> CheckpointError:
+        return CheckpointError(
             f"{self._path}: {error.strerror or type(error).__name__}.",
-            code="ledger",
+            code="checkpoint",
             next_step="Set AIRFLOW_HOME to a folder that can be written.",
         )
 
 
-def _certain(states: Mapping[str, State]) -> dict[str, State]:
+def _certain(states: Mapping[str, KeyState]) -> dict[str, KeyState]:
     """Select the states that no later line can change."""
-    return {key: state for key, state in states.items() if state is State.RECALLED}
+    return {key: state for key, state in states.items() if state is KeyState.RECALLED}
 
 
-def ledger_for(receipts: Sequence[Receipt]) -> FileLedger:
+def checkpoint_for(receipts: Sequence[Receipt]) -> FileCheckpoint:
     """Return the checkpoint that all commands for exactly these messages share."""
     keys = "\n".join(sorted({f"{receipt.kind} {receipt.key}" for receipt in receipts}))
     name = hashlib.sha256(keys.encode()).hexdigest()[:32]
     # Airflow expands it like this: "~" stays a folder name if the user has no home.
     home = Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
-    return FileLedger(home / "dingtalk" / "rollbacks" / f"{name}.jsonl", {receipt.key for receipt in receipts})
+    return FileCheckpoint(home / "dingtalk" / "rollbacks" / f"{name}.jsonl", {receipt.key for receipt in receipts})

@@ -73,7 +73,7 @@ class Selection:
             return receipts_of_run(airflow, dag_id, run_id, self._options.task)
 
     def _of_keys(self, hook: DingTalkHook) -> list[Receipt]:
-        from airflow_provider_dingtalk.task.recall import receipts_of_keys
+        from airflow_provider_dingtalk.task.arguments import receipts_of_keys
 
         options, kind = self._options, Kind(self._options.kind)
         sender = {

@@ -12,8 +12,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from airflow_provider_dingtalk.cli.exit_codes import DeclinedError
-from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.exceptions import DeclinedError, DingTalkError, InvalidInputError
 
 #: Maximum number of rows of a table; JSON shows all.
 MAX_ROWS = 50
@@ -43,7 +42,8 @@ def plain(text: str) -> str:
     """Replace control characters, so that foreign texts do not control the terminal."""
     kept = "\n\t"
     return "".join(
-        letter if letter.isprintable() or letter in kept else "\N{REPLACEMENT CHARACTER}" for letter in text
+        send_request if send_request.isprintable() or send_request in kept else "\N{REPLACEMENT CHARACTER}"
+        for send_request in text
     )
 
 
@@ -71,11 +71,16 @@ def answer_json(value: Any) -> None:
     """Print the answer as JSON on stdout."""
     # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    _write("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
+    _write(
+        "".join(
+            send_request if send_request.isprintable() or send_request == "\n" else _escaped(send_request)
+            for send_request in text
+        )
+    )
 
 
-def _escaped(letter: str) -> str:
-    pair = letter.encode("utf-16-be").hex()
+def _escaped(send_request: str) -> str:
+    pair = send_request.encode("utf-16-be").hex()
     return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
 
 
@@ -115,9 +120,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Format rows in columns, at most :data:`MAX_ROWS` of them."""
     cells = [[str(cell) for cell in row] for row in (header, *rows[:MAX_ROWS])]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     if len(rows) > MAX_ROWS:
         lines.append(f"… and {len(rows) - MAX_ROWS:,} more; --json shows all.")
     return "\n".join(lines)

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, XCom
-from airflow_provider_dingtalk.cli.exit_codes import AirflowUnreachableError
-from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.recall import RECALLED, REPORT
 from airflow_provider_dingtalk.task.sent_messages import (

@@ -20,12 +20,12 @@ import msgspec
 
 from airflow_provider_dingtalk.client.auth import App, InThread, Tokens
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
-from airflow_provider_dingtalk.client.endpoints import AccessToken, Auth, Effect, Endpoint
+from airflow_provider_dingtalk.client.endpoints import AccessToken, Auth, Endpoint, Idempotency
 from airflow_provider_dingtalk.client.error_codes import Retry, error_for, rule_for
 from airflow_provider_dingtalk.client.hosts import Hosts
 from airflow_provider_dingtalk.client.protocol import (
     MAX_BODY_BYTES,
-    Wire,
+    RawResponse,
     announced_length,
     request_for,
     result_of,
@@ -36,16 +36,16 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS, transport_for
 from airflow_provider_dingtalk.client.unreachable import address_of, not_sent
 from airflow_provider_dingtalk.exceptions import (
-    AmbiguousError,
     BannedError,
+    ConnectionFailedError,
     DingTalkError,
-    ForeignPageError,
     InvalidInputError,
-    LostAnswerError,
-    NotSentError,
+    NoResponseError,
+    OutcomeUnknownError,
     ResponseError,
     ServerError,
     ThrottlingError,
+    UnexpectedHtmlError,
     without_frames,
 )
 
@@ -71,7 +71,7 @@ _UNSENT = (
 )
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Timeout and retry limits of a client.
 
     :param request_deadline: Timeout of one request in seconds, including its whole answer; default 30.
@@ -94,7 +94,7 @@ class DingTalkClient:
     :param proxy: HTTP proxy; default the environment's.
     :param transport: HTTP transport; default pooled connections to the hosts.
     :param clock: Source of time; default the system's.
-    :param patience: Timeout and retry limits.
+    :param retry_policy: Timeout and retry limits.
     :param on_token: Receives each new token before its first use, to mask it in logs.
     :param in_thread: Runs sync code that may block; default ``asyncio.to_thread``.
     """
@@ -109,7 +109,7 @@ class DingTalkClient:
         proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         on_token: Callable[[str], Awaitable[Any]] | None = None,
         in_thread: InThread = asyncio.to_thread,
     ) -> None:
@@ -118,10 +118,8 @@ class DingTalkClient:
         self._hosts = hosts
         self._clock = clock or SystemClock()
         self._limiter = limiter or Limiter(clock=self._clock)
-        self._patience = patience or Patience()
-        self._transports = {
-            base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}
-        }
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._transports = {base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}}
         # A call beyond the limit would open a further connection, so it waits here.
         self._gate = asyncio.Semaphore(self.in_flight)
         self._tokens = Tokens(self._get_token, self._clock, on_token)
@@ -138,7 +136,7 @@ class DingTalkClient:
         :raises DingTalkError: If the call failed or is in doubt; see the tree of errors.
         """
         tally = used if used is not None else Counter()
-        tries = Tries(endpoint, self._patience)
+        tries = RetryState(endpoint, self._retry_policy)
         dead: AccessToken | None = None
         while True:
             # The request for a token has tries of its own, so it does not count here.
@@ -179,10 +177,10 @@ class DingTalkClient:
             return None
         try:
             return await self._tokens.get(used, dead)
-        except (AmbiguousError, ServerError) as error:
+        except (OutcomeUnknownError, ServerError) as error:
             failed = error
         # The call was not sent, whatever the outcome of the request for a token.
-        raise NotSentError(
+        raise ConnectionFailedError(
             f"{endpoint.name}: no access token. {failed.message}",
             code="not_sent",
             next_step=failed.next_step,
@@ -198,13 +196,13 @@ class DingTalkClient:
             answer = await self._exchange(endpoint, token)
         if not isinstance(answer, DingTalkError):
             return answer
-        used[why] -= isinstance(answer, NotSentError | InvalidInputError)
+        used[why] -= isinstance(answer, ConnectionFailedError | InvalidInputError)
         self._take_to_heart(endpoint, answer, used)
         raise answer
 
     def _take_to_heart(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
         """Apply an error's delay to later calls, and count throttles."""
-        if isinstance(error, BannedError | ForeignPageError):
+        if isinstance(error, BannedError | UnexpectedHtmlError):
             self._banned_until = self._clock.monotonic() + error.retry_after
         elif isinstance(error, ThrottlingError):
             self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
@@ -234,8 +232,8 @@ class DingTalkClient:
         except DingTalkError as error:
             return without_frames(error)
 
-    async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
-        seconds = self._patience.request_deadline
+    async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
+        seconds = self._retry_policy.request_deadline
         # The connect timeout is shorter than the timeout of the request. Otherwise a failed connection would look
         # like a call without a response.
         request.extensions = {"timeout": {"connect": min(CONNECT_DEADLINE, seconds / 2)}}
@@ -249,7 +247,7 @@ class DingTalkClient:
         except Exception as error:  # of any library; without an answer the call is in doubt
             raise _lost(endpoint, request.url, type(error).__name__, seconds) from None
 
-    async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> Wire:
+    async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
         base = self._hosts.base_url(endpoint.http.host)
         response = await self._transports[base].handle_async_request(request)
         body = bytearray()
@@ -264,11 +262,11 @@ class DingTalkClient:
                     raise _too_long(endpoint)
         finally:
             await response.aclose()
-        return Wire(response.status_code, response.headers, body)
+        return RawResponse(response.status_code, response.headers, body)
 
 
-def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> LostAnswerError:
-    return LostAnswerError(
+def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> NoResponseError:
+    return NoResponseError(
         f"{endpoint.name}: the answer of {address_of(url)} was lost ({problem}, limit {seconds:g} s).",
         code="no_answer",
         next_step="Ask for the status of the message, or run the recall again.",
@@ -280,12 +278,12 @@ def _too_long(endpoint: Endpoint[Any]) -> Exception:
     return unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
 
 
-class Tries:
+class RetryState:
     """Retry state of one call."""
 
-    def __init__(self, endpoint: Endpoint[Any], patience: Patience) -> None:
-        self._repeatable = endpoint.http.effect is Effect.READ
-        self._patience = patience
+    def __init__(self, endpoint: Endpoint[Any], retry_policy: RetryPolicy) -> None:
+        self._repeatable = endpoint.http.effect is Idempotency.READ
+        self._retry_policy = retry_policy
         self._failed: Counter[str] = Counter()
 
     def again(self, error: DingTalkError) -> bool:
@@ -298,10 +296,10 @@ class Tries:
             if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
                 return False
             self._failed["throttled"] += 1
-            return self._failed["throttled"] < self._patience.throttled_tries
-        harmless = isinstance(error, NotSentError) or (self._repeatable and _may_pass(error))
+            return self._failed["throttled"] < self._retry_policy.throttled_tries
+        harmless = isinstance(error, ConnectionFailedError) or (self._repeatable and _may_pass(error))
         self._failed["other"] += harmless
-        return harmless and self._failed["other"] < self._patience.tries
+        return harmless and self._failed["other"] < self._retry_policy.tries
 
     def wait(self, error: DingTalkError) -> float:
         """Return the seconds until the retry.
@@ -321,6 +319,6 @@ def _is_dead_token(error: DingTalkError) -> bool:
 
 
 def _may_pass(error: DingTalkError) -> bool:
-    if isinstance(error, AmbiguousError):
-        return not isinstance(error, ForeignPageError)
+    if isinstance(error, OutcomeUnknownError):
+        return not isinstance(error, UnexpectedHtmlError)
     return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

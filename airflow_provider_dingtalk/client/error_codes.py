@@ -448,9 +448,7 @@ def is_known(code: str) -> bool:
     return code in CODES or any(code.startswith(prefix) for prefix in FAMILIES)
 
 
-def error_for(
-    code: str, message: str, *, status_code: int = 0, endpoint: str = "", **details: Any
-) -> ResponseError:
+def error_for(code: str, message: str, *, status_code: int = 0, endpoint: str = "", **details: Any) -> ResponseError:
     """Return the exception for an answer with an error code.
 
     :param message: DingTalk's text, with secrets already masked.

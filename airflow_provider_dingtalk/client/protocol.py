@@ -18,9 +18,9 @@ import msgspec
 from airflow_provider_dingtalk.client.endpoints import Auth, Endpoint, Host, fields_of
 from airflow_provider_dingtalk.client.error_codes import CODES, error_for
 from airflow_provider_dingtalk.exceptions import (
-    ForeignPageError,
     InvalidInputError,
     ResponseError,
+    UnexpectedHtmlError,
     UnexpectedResponseError,
 )
 
@@ -43,7 +43,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _SUBCODE = re.compile(r"subcode=(-?\d+)")
 
 
-class Wire(msgspec.Struct, frozen=True):
+class RawResponse(msgspec.Struct, frozen=True):
     """Undecoded answer.
 
     :param status_code: HTTP status.
@@ -113,7 +113,7 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = ()) -> Result:
+def result_of(endpoint: Endpoint[Result], wire: RawResponse, secrets: Iterable[str] = ()) -> Result:
     """Decode an answer.
 
     :param secrets: Texts to mask in errors, because DingTalk or a proxy may repeat them; default none.
@@ -135,7 +135,7 @@ def result_of(endpoint: Endpoint[Result], wire: Wire, secrets: Iterable[str] = (
     return result
 
 
-def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
+def _raise_if_shut_out(endpoint: Endpoint[Any], wire: RawResponse) -> None:
     """Raise an error for a ban or an HTML page.
 
     DingTalk bans an address with HTML, or with special JSON under HTTP 200:
@@ -152,7 +152,7 @@ def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
         raise error_for("1111", "this address is shut out", retry_after=seconds, **where)
     if head.lstrip()[:1] == b"<" and wire.status_code < 500 and wire.status_code != 429:
         rule = CODES["html_page"]
-        raise ForeignPageError(
+        raise UnexpectedHtmlError(
             f"{endpoint.name}: HTTP {wire.status_code} with a page for people.",
             code="html_page",
             next_step=rule.next_step,
@@ -161,7 +161,7 @@ def _raise_if_shut_out(endpoint: Endpoint[Any], wire: Wire) -> None:
         )
 
 
-def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
+def _json_object(endpoint: Endpoint[Any], wire: RawResponse) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(wire.body)
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -174,7 +174,7 @@ def _json_object(endpoint: Endpoint[Any], wire: Wire) -> dict[str, Any]:
 
 
 def _error(
-    endpoint: Endpoint[Any], wire: Wire, body: dict[str, Any], secrets: tuple[str, ...]
+    endpoint: Endpoint[Any], wire: RawResponse, body: dict[str, Any], secrets: tuple[str, ...]
 ) -> ResponseError | None:
     code, *texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
     if not code:
@@ -192,7 +192,7 @@ def _error(
     )
 
 
-def _new_error(wire: Wire, body: dict[str, Any]) -> tuple[str, str, str]:
+def _new_error(wire: RawResponse, body: dict[str, Any]) -> tuple[str, str, str]:
     if 200 <= wire.status_code < 300:
         return "", "", ""
     return _text(body.get("code")), _text(body.get("message")), _text(body.get("requestid"))
@@ -238,7 +238,7 @@ def _masked(text: str, secrets: tuple[str, ...]) -> str:
     return text[:_MAX_MESSAGE]
 
 
-def _retry_after(wire: Wire) -> dict[str, float]:
+def _retry_after(wire: RawResponse) -> dict[str, float]:
     """Return ``Retry-After`` within 1 and 300 seconds, if numeric.
 
     DingTalk does not document this header.
@@ -251,7 +251,7 @@ def _retry_after(wire: Wire) -> dict[str, float]:
     return {}
 
 
-def _unexpected(endpoint: Endpoint[Any], wire: Wire, problem: str) -> UnexpectedResponseError:
+def _unexpected(endpoint: Endpoint[Any], wire: RawResponse, problem: str) -> UnexpectedResponseError:
     # The answer is untrusted text, so the message holds nothing of it except a well-formed content type.
     found = _CONTENT_TYPE.match(wire.headers.get("content-type", ""))
     content_type = found.group() if found else "no known type"

@@ -12,7 +12,7 @@ import httpx
 
 from airflow_provider_dingtalk.client.hosts import is_loopback
 from airflow_provider_dingtalk.client.proxy import Proxy
-from airflow_provider_dingtalk.exceptions import NotSentError
+from airflow_provider_dingtalk.exceptions import ConnectionFailedError
 
 
 class Cause(StrEnum):
@@ -81,13 +81,13 @@ _SANDBOX = _Advice(
 )
 
 
-def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> NotSentError:
+def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> ConnectionFailedError:
     """Return the client's error for a call whose connection failed."""
     known = error if isinstance(error, NoConnectionError) else None
     cause = known.cause if known else Cause.OTHER
     advice = _SANDBOX if cause is Cause.REFUSED and is_loopback(url.host) else _ADVICE[cause]
     detail = known.detail if known else type(error).__name__
-    return NotSentError(
+    return ConnectionFailedError(
         f"{endpoint}: no connection to {address_of(url)} ({detail}).",
         code="not_sent",
         next_step=advice.en,
@@ -121,7 +121,7 @@ def _cause(error: Exception) -> tuple[Cause, str]:
         case TimeoutError():
             return Cause.TIMEOUT, "no answer in time"
         case aiohttp.ClientConnectorCertificateError():
-            return Cause.CERTIFICATE, f"certificate not accepted: {_verdict(error.certificate_error)}"
+            return Cause.CERTIFICATE, f"certificate not accepted: {_key_result(error.certificate_error)}"
         case aiohttp.ClientConnectorSSLError():
             return Cause.TLS, f"TLS failed: {_reason(error)}"
         case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:
@@ -132,7 +132,7 @@ def _cause(error: Exception) -> tuple[Cause, str]:
             return Cause.OTHER, type(error).__name__
 
 
-def _verdict(error: Any) -> str:
+def _key_result(error: Any) -> str:
     return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
 
 

@@ -36,16 +36,14 @@ class _Shared:
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
 
 
-class SharedLookup:
+class SharedConnection:
     """Handle to a cached connection; its holder releases it after use.
 
     :param look_up: Looks the connection up. Any holder's function may be called for all of them.
     :param clock: Source of time; default the system's.
     """
 
-    def __init__(
-        self, conn_id: str, look_up: Callable[[], Awaitable[Settings]], clock: Clock | None = None
-    ) -> None:
+    def __init__(self, conn_id: str, look_up: Callable[[], Awaitable[Settings]], clock: Clock | None = None) -> None:
         self._conn_id = conn_id
         self._look_up = look_up
         self._clock = clock or SystemClock()

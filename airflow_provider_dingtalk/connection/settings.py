@@ -293,8 +293,7 @@ def _app(connection: Connection, extra: dict[str, Any]) -> App:
         raise ConfigurationError("extra corp_id: is empty; a third-party app needs the organisation's CorpId.")
     if not ticket:
         raise ConfigurationError(
-            "extra suite_ticket_secret: is empty; give the ticket, variable:NAME, or "
-            "callable:package.module.function."
+            "extra suite_ticket_secret: is empty; give the ticket, variable:NAME, or callable:package.module.function."
         )
     return ThirdPartyApp(suite_key=key, suite_secret=secret, corp_id=corp_id, suite_ticket=_suite_ticket(ticket))
 

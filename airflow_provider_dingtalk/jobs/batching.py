@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.client.endpoints import (
 )
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, WINDOWED
-from airflow_provider_dingtalk.messages.receipt import Group, Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
 
 #: Maximum messages in one recall call.
 BATCH_SIZE = {
@@ -34,7 +34,7 @@ ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
 class Batch(Struct, frozen=True, gc=False):
     """Batch of messages for one recall call."""
 
-    group: Group
+    group: SenderKey
     keys: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ def gives_up(receipt: Receipt, now: float) -> bool:
 
 def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     """Return the batches to recall, the most urgent first."""
-    groups: dict[Group, list[Receipt]] = {}
+    groups: dict[SenderKey, list[Receipt]] = {}
     for receipt in by_urgency(receipts):
         groups.setdefault(receipt.group, []).append(receipt)
     planned = [
@@ -111,9 +111,7 @@ def recall_call(batch: Batch) -> Endpoint[object]:
     robot, conversation = group.robot_code or "", group.open_conversation_id or ""
     match group.kind:
         case Kind.GROUP:
-            return RecallGroupMessages(
-                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
-            )
+            return RecallGroupMessages(open_conversation_id=conversation, robot_code=robot, process_query_keys=keys)
         case Kind.OTO:
             return RecallOtoMessages(robot_code=robot, process_query_keys=keys)
         case Kind.PRIVATE_CHAT:

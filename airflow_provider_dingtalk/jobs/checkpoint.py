@@ -12,52 +12,43 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from airflow_provider_dingtalk.exceptions import DingTalkError
-from airflow_provider_dingtalk.jobs.recall_results import Verdict
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import Address
 
 
-class LedgerError(DingTalkError):
-    """Error of reading or writing a checkpoint."""
-
-
-class Ledger(Protocol):
+class Checkpoint(Protocol):
     """Checkpoint of a recall that outlives its task."""
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         """Return the verdicts of earlier tries, by message key.
 
         :raises LedgerError: If the checkpoint cannot be read, or holds data that this package did not write.
         """
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Store verdicts.
 
         :raises LedgerError: If they are not stored. The recall stops before its next call.
         """
 
 
-class MemoryLedger:
+class MemoryCheckpoint:
     """Checkpoint in the memory of its process, for scripts and tests."""
 
     def __init__(self) -> None:
-        self.verdicts: dict[str, Verdict] = {}
+        self.key_results: dict[str, KeyResult] = {}
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         """Return the verdicts of earlier runs in this process."""
-        return dict(self.verdicts)
+        return dict(self.key_results)
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Store verdicts."""
-        self.verdicts.update(verdicts)
+        self.key_results.update(key_results)
 
 
-class SupersededError(LedgerError):
-    """Error of a try that may not write, since another try began."""
-
-
-class SentLetter(Struct, frozen=True):
+class AcceptedSend(Struct, frozen=True):
     """Send request that DingTalk accepted.
 
     :param address: Content and receivers of the call.
@@ -69,33 +60,33 @@ class SentLetter(Struct, frozen=True):
     dropped: dict[str, str] = field(default_factory=dict)
 
 
-class Sendings(Struct, frozen=True):
+class SendProgress(Struct, frozen=True):
     """Progress of the earlier tries of a send.
 
     :param sent: Calls that DingTalk accepted, in their order.
     :param in_doubt: Calls in flight when a try died. DingTalk may or may not have carried them out.
     """
 
-    sent: Sequence[SentLetter] = ()
+    sent: Sequence[AcceptedSend] = ()
     in_doubt: Sequence[Address] = ()
 
 
-class SendLedger(Protocol):
+class SendCheckpoint(Protocol):
     """Checkpoint of a send that outlives its task.
 
-    Each method raises :class:`LedgerError` if it fails.
+    Each method raises :class:`CheckpointError` if it fails.
     """
 
-    async def load(self) -> Sendings:
+    async def load(self) -> SendProgress:
         """Return the progress of earlier tries."""
 
     async def intend(self, address: Address) -> None:
         """Record the intent of a call, which is in doubt until settled."""
 
-    async def accepted(self, letter: SentLetter) -> None:
+    async def accepted(self, send_request: AcceptedSend) -> None:
         """Record that DingTalk accepted the call in flight. The method is idempotent."""
 
-    def accept_now(self, letter: SentLetter) -> None:
+    def accept_now(self, send_request: AcceptedSend) -> None:
         """Record an accepted call from the calling thread, without an event loop."""
 
     async def refused(self, address: Address) -> None:
@@ -105,31 +96,31 @@ class SendLedger(Protocol):
         """Remove the calls in doubt of earlier tries before they are repeated."""
 
 
-class MemorySendLedger:
+class MemorySendCheckpoint:
     """Checkpoint of a send in the process's memory, for scripts and tests."""
 
     def __init__(self) -> None:
-        self.sent: list[SentLetter] = []
+        self.sent: list[AcceptedSend] = []
         self.in_doubt: list[Address] = []
 
-    async def load(self) -> Sendings:
+    async def load(self) -> SendProgress:
         """Return the progress of earlier runs in this process."""
-        return Sendings(tuple(self.sent), tuple(self.in_doubt))
+        return SendProgress(tuple(self.sent), tuple(self.in_doubt))
 
     async def intend(self, address: Address) -> None:
         """Record the intent of a call."""
         self.in_doubt.append(address)
 
-    async def accepted(self, letter: SentLetter) -> None:
+    async def accepted(self, send_request: AcceptedSend) -> None:
         """Record that DingTalk accepted the call in flight."""
-        self.accept_now(letter)
+        self.accept_now(send_request)
 
-    def accept_now(self, letter: SentLetter) -> None:
+    def accept_now(self, send_request: AcceptedSend) -> None:
         """Record an accepted call from the calling thread."""
-        if letter not in self.sent:
-            self.sent.append(letter)
-        if letter.address in self.in_doubt:
-            self.in_doubt.remove(letter.address)
+        if send_request not in self.sent:
+            self.sent.append(send_request)
+        if send_request.address in self.in_doubt:
+            self.in_doubt.remove(send_request.address)
 
     async def refused(self, address: Address) -> None:
         """Record that DingTalk refused the call in flight."""

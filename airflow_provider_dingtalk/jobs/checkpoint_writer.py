@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.jobs.checkpoint import Ledger
-from airflow_provider_dingtalk.jobs.recall_results import Verdict
+from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 
 #: Duration of a write in seconds, up to which the next write is not delayed.
 SHORT = 0.002
@@ -18,7 +18,7 @@ LOOK = 0.004
 MOMENT, LONGEST_HELD_BACK = 0.02, 0.5
 
 
-class Journal:
+class CheckpointWriter:
     """Writer to a checkpoint, with one write for all pending updates.
 
     If the last write took over 2 ms, the next one is delayed. The delay ends after 0.5 s, after 20 ms if half of
@@ -27,10 +27,10 @@ class Journal:
     one call of each writer is in doubt.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, checkpoint: Checkpoint, clock: Clock) -> None:
+        self._checkpoint = checkpoint
         self._clock = clock
-        self._unwritten: dict[str, Verdict] = {}
+        self._unwritten: dict[str, KeyResult] = {}
         self._one_at_a_time = asyncio.Lock()
         self._asked = self._done = 0
         self._writers = self._waiting = 0
@@ -45,16 +45,16 @@ class Journal:
         finally:
             self._writers -= 1
 
-    def note(self, verdicts: Mapping[str, Verdict]) -> None:
+    def note(self, key_results: Mapping[str, KeyResult]) -> None:
         """Add verdicts to the next write."""
-        self._unwritten.update(verdicts)
+        self._unwritten.update(key_results)
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Write verdicts, together with all that were noted before.
 
         :raises LedgerError: If they were not written.
         """
-        self.note(verdicts)
+        self.note(key_results)
         self._asked += 1
         number = self._asked
         self._waiting += 1
@@ -73,7 +73,7 @@ class Journal:
         number = self._asked
         try:
             if writing:
-                await self._ledger.write(writing)
+                await self._checkpoint.write(writing)
         except BaseException:
             # The next holder of the lock must write these, so they become pending again.
             self._unwritten = {**writing, **self._unwritten}

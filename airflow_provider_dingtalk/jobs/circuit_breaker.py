@@ -11,8 +11,8 @@ from airflow_provider_dingtalk.exceptions import DingTalkError, PartialRecallErr
 from airflow_provider_dingtalk.jobs.batching import Batch
 from airflow_provider_dingtalk.jobs.recall_results import (
     NOT_ATTEMPTED,
-    State,
-    Verdict,
+    KeyResult,
+    KeyState,
     asks_to_wait,
     is_outage,
     leaves_doubt,
@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     stops_the_group,
 )
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Group
+from airflow_provider_dingtalk.messages.receipt import SenderKey
 
 #: Consecutive calls that do not reach DingTalk, after which no further call is made.
 MAX_OUTAGES = 3
@@ -31,7 +31,7 @@ MAX_OUTAGES = 3
 MAX_STUMBLES = 20
 
 
-class Breaker:
+class CircuitBreaker:
     """Circuit breaker that observes the calls of one recall.
 
     :ivar halted: Reason for making no further call; None while calls are made.
@@ -47,10 +47,10 @@ class Breaker:
         self.max_keys = MAX_KEYS_PER_RECALL
         self._outages = 0
         self._stumbles = 0
-        self._refused: dict[Group, Verdict] = {}
+        self._refused: dict[SenderKey, KeyResult] = {}
         #: Senders for which probes were made, or are not needed, since a call of theirs was answered.
-        self._judged: set[Group] = set()
-        self._refused_one_by_one: dict[Group, str] = {}
+        self._judged: set[SenderKey] = set()
+        self._refused_one_by_one: dict[SenderKey, str] = {}
 
     def stop(self) -> None:
         """Stop further calls."""
@@ -61,7 +61,7 @@ class Breaker:
         self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
         self.halted = self.halted or Reason.of(error)
 
-    def passed(self, group: Group | None = None) -> None:
+    def passed(self, group: SenderKey | None = None) -> None:
         """Record an answered call.
 
         :param group: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
@@ -70,7 +70,7 @@ class Breaker:
         if group:
             self._judged.add(group)
 
-    def failed(self, error: DingTalkError, group: Group) -> None:
+    def failed(self, error: DingTalkError, group: SenderKey) -> None:
         """Record a failed call."""
         self._outages = self._outages + 1 if is_outage(error) else 0
         # "Not all are recalled" is a clear answer, so it does not count.
@@ -83,14 +83,14 @@ class Breaker:
         if stops_the_group(error):
             self._refused[group] = of_error(error)
 
-    def refused(self, group: Group) -> Verdict | None:
+    def refused(self, group: SenderKey) -> KeyResult | None:
         """Return the verdict for all messages of a refused sender and conversation.
 
         :returns: None if the sender was not refused.
         """
         return self._refused.get(group)
 
-    def takes_up(self, group: Group, error: DingTalkError) -> bool:
+    def takes_up(self, group: SenderKey, error: DingTalkError) -> bool:
         """Claim the probes of a sender that may be refused entirely.
 
         :returns: True at most once for a sender and conversation.
@@ -100,13 +100,13 @@ class Breaker:
         self._judged.add(group)
         return True
 
-    def refuse(self, group: Group, error: DingTalkError, alone: int) -> None:
+    def refuse(self, group: SenderKey, error: DingTalkError, alone: int) -> None:
         """Stop further calls for a sender and conversation.
 
         :param alone: Number of messages that were refused alone for the reason of the first call.
         """
         text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
-        self._refused[group] = Verdict(State.FAILED, Reason(error.code, text, error.next_step))
+        self._refused[group] = KeyResult(KeyState.FAILED, Reason(error.code, text, error.next_step))
 
     def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
         """Record the bisection of a refused batch.
@@ -126,7 +126,7 @@ class Breaker:
         return self._refused_one_by_one.get(batch.group) == error.code
 
 
-def refused_with_others(error: DingTalkError, *, by_age: bool) -> Verdict:
+def refused_with_others(error: DingTalkError, *, by_age: bool) -> KeyResult:
     """Return the verdict for messages refused together and not tried alone.
 
     Bisecting every refused batch would take two calls per message.
@@ -134,5 +134,5 @@ def refused_with_others(error: DingTalkError, *, by_age: bool) -> Verdict:
     :param by_age: True if all ages are known, so that a younger message of the batch was refused alone.
     """
     text = "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were."
-    state = of_error(error).state if by_age else State.FAILED
-    return Verdict(state, Reason(error.code, text, error.next_step))
+    state = of_error(error).state if by_age else KeyState.FAILED
+    return KeyResult(state, Reason(error.code, text, error.next_step))

@@ -30,7 +30,7 @@ MIN_GAP = 0.1
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-class Spacing(Struct, frozen=True, kw_only=True):
+class PollSchedule(Struct, frozen=True, kw_only=True):
     """Poll schedule: gaps between the polls of a message, in seconds.
 
     :param base: Gap at age 0; default 56.
@@ -93,7 +93,7 @@ class Spacing(Struct, frozen=True, kw_only=True):
         return looks
 
 
-def spacing_of(poke_interval: float | None, *, grows: bool = False, longest: float = MAX_GAP) -> Spacing:
+def poll_schedule_of(poke_interval: float | None, *, grows: bool = False, longest: float = MAX_GAP) -> PollSchedule:
     """Build the poll schedule for the arguments of a sensor.
 
     :param poke_interval: Fixed interval in seconds, as in Airflow. None means growing gaps.
@@ -102,7 +102,7 @@ def spacing_of(poke_interval: float | None, *, grows: bool = False, longest: flo
     :param longest: Maximum seconds between two polls; default 7200. It does not apply to a fixed interval.
     """
     if poke_interval is None:
-        return Spacing(longest=longest)
+        return PollSchedule(longest=longest)
     if grows:
-        return Spacing(base=poke_interval, longest=max(longest, poke_interval), young=None)
-    return Spacing(base=poke_interval, growth=0.0, longest=max(longest, poke_interval), young=None, jitter=0.0)
+        return PollSchedule(base=poke_interval, longest=max(longest, poke_interval), young=None)
+    return PollSchedule(base=poke_interval, growth=0.0, longest=max(longest, poke_interval), young=None, jitter=0.0)

@@ -25,16 +25,16 @@ from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidKeyError
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.batching import Batch
-from airflow_provider_dingtalk.jobs.checkpoint import Ledger, MemoryLedger
-from airflow_provider_dingtalk.jobs.checkpoint_writer import Journal
-from airflow_provider_dingtalk.jobs.circuit_breaker import Breaker, refused_with_others
+from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint, MemoryCheckpoint
+from airflow_provider_dingtalk.jobs.checkpoint_writer import CheckpointWriter
+from airflow_provider_dingtalk.jobs.circuit_breaker import CircuitBreaker, refused_with_others
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import (
     NOT_ATTEMPTED,
     RECALLED,
     TOO_OLD,
-    State,
-    Verdict,
+    KeyResult,
+    KeyState,
     in_doubt,
     is_about_one_key,
     is_outage,
@@ -43,11 +43,11 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     of_error,
     of_result,
 )
-from airflow_provider_dingtalk.jobs.report import Outcome, Report, Settled
+from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
 from airflow_provider_dingtalk.jobs.worker_pool import work_through
 from airflow_provider_dingtalk.messages.read_status import status_call
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
-from airflow_provider_dingtalk.messages.receipt import Group, Receipt
+from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,18 @@ PROBES = 3
 #: Seconds before the first retry of a message in doubt; the second pause is twice as long.
 PAUSE = 1.0
 
-_OUTCOMES = {State.RECALLED: Outcome.RECALLED, State.FAILED: Outcome.FAILED, State.EXPIRED: Outcome.EXPIRED}
-_INTENT = Verdict(State.INTENT, final=False)
+_OUTCOMES = {
+    KeyState.RECALLED: Outcome.RECALLED,
+    KeyState.FAILED: Outcome.FAILED,
+    KeyState.EXPIRED: Outcome.EXPIRED,
+}
+_IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
 #: Reason codes of doubts that a later call may settle.
 LOST = frozenset(
     {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
 )
 _UNREAD = Reason(
-    "ledger_not_read",
+    "checkpoint_not_read",
     "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.",
     "Run the recall again.",
 )
@@ -85,7 +89,7 @@ class Recall:
     """Recall job for messages of any mixture of kinds.
 
     :param receipts: Receipts of the messages; a message that several of them name is recalled once.
-    :param ledger: Checkpoint of the job; default: in memory.
+    :param checkpoint: Checkpoint of the job; default: in memory.
     :param clock: Source of time; default: the system's.
     :param workers: Maximum calls in flight; default 20.
     :raises InvalidInputError: If a key comes with two different senders.
@@ -95,7 +99,7 @@ class Recall:
         self,
         receipts: Sequence[Receipt],
         *,
-        ledger: Ledger | None = None,
+        checkpoint: Checkpoint | None = None,
         clock: Clock | None = None,
         workers: int = WORKERS,
     ) -> None:
@@ -103,17 +107,17 @@ class Recall:
         self._receipts = batching.unique(receipts)
         self._duplicates = len(receipts) - len(self._receipts)
         self._clock = clock or SystemClock()
-        self._ledger = ledger or MemoryLedger()
+        self._checkpoint = checkpoint or MemoryCheckpoint()
         #: True after the checkpoint is loaded; until then, no message's state is known.
-        self._is_up_to_date = ledger is None
-        self._journal = Journal(self._ledger, self._clock)
+        self._is_up_to_date = checkpoint is None
+        self._checkpoint_writer = CheckpointWriter(self._checkpoint, self._clock)
         self._workers = workers
-        self._verdicts = dict.fromkeys(self._receipts, Verdict(State.PENDING))
+        self._key_results = dict.fromkeys(self._receipts, KeyResult(KeyState.PENDING))
         self._tries: Counter[str] = Counter()
         #: Messages that an earlier call may have recalled, so a later refusal may mean "recalled already".
         self._touched: set[str] = set()
         self._used: Counter[str] = Counter()
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
 
     async def run(self, client: DingTalkClient) -> Report:
@@ -125,20 +129,20 @@ class Recall:
         self._workers = min(self._workers, client.in_flight)
         await self._resume()
         self._give_up_the_old()
-        doubts, fresh = self._batches(self._in(State.INTENT)), self._batches(self._in(State.PENDING))
+        doubts, fresh = self._batches(self._in(KeyState.IN_DOUBT)), self._batches(self._in(KeyState.PENDING))
         if doubts or fresh:
             self._progress.begin(len(doubts) + len(fresh))
         # Messages that an earlier try had in flight are the most urgent. Their calls count as "again".
         await self._recall_all(doubts, "again")
         await self._recall_all(fresh, "recall")
         for pause in (PAUSE, 2 * PAUSE):
-            doubts = self._batches(key for key in self._in(State.INTENT) if self._worth_another_try(key))
+            doubts = self._batches(key for key in self._in(KeyState.IN_DOUBT) if self._worth_another_try(key))
             if not doubts or self._breaker.halted:
                 break
             await self._clock.sleep(pause)
             await self._recall_all(doubts, "again")
         await self._ask_about_doubts()
-        await self._journal.write({})
+        await self._checkpoint_writer.write({})
         return self.report()
 
     async def run_without_calls(self) -> Report:
@@ -148,7 +152,7 @@ class Recall:
         """
         await self._resume()
         self._give_up_the_old()
-        await self._journal.write({})
+        await self._checkpoint_writer.write({})
         return self.report()
 
     def give_up(self, error: DingTalkError) -> None:
@@ -161,14 +165,14 @@ class Recall:
 
     def report(self) -> Report:
         """Return the report as of now, with each message in one class."""
-        settled = {key: self._settled(verdict) for key, verdict in self._verdicts.items()}
+        settled = {key: self._settled(key_result) for key, key_result in self._key_results.items()}
         return Report(settled, dict(self._used), self._duplicates)
 
     @property
     def wait(self) -> float:
         """Seconds until the job may resume; 0 if DingTalk requires no pause."""
         # If there are few calls, all may have been throttled, so failures that are not final count as open.
-        is_open = any(not said.final or said.state is State.PENDING for said in self._verdicts.values())
+        is_open = any(not said.final or said.state is KeyState.PENDING for said in self._key_results.values())
         return self._breaker.wait if is_open else 0.0
 
     @property
@@ -179,36 +183,36 @@ class Recall:
     @property
     def is_final(self) -> bool:
         """True if recalling the rest again, unchanged, is pointless."""
-        settled = {*_OUTCOMES, State.PENDING} if self._breaker.is_hopeless else _OUTCOMES
-        return all(verdict.final and verdict.state in settled for verdict in self._verdicts.values())
+        settled = {*_OUTCOMES, KeyState.PENDING} if self._breaker.is_hopeless else _OUTCOMES
+        return all(key_result.final and key_result.state in settled for key_result in self._key_results.values())
 
-    def _settled(self, verdict: Verdict) -> Settled:
+    def _settled(self, key_result: KeyResult) -> MessageResult:
         if not self._is_up_to_date:
-            return Settled(Outcome.UNKNOWN, _UNREAD)
-        if verdict.state is State.PENDING:
-            return Settled(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
-        if verdict.state is State.INTENT:
-            return Settled(Outcome.UNKNOWN, verdict.reason or _UNANSWERED)
-        return Settled(_OUTCOMES[verdict.state], verdict.reason)
+            return MessageResult(Outcome.UNKNOWN, _UNREAD)
+        if key_result.state is KeyState.PENDING:
+            return MessageResult(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
+        if key_result.state is KeyState.IN_DOUBT:
+            return MessageResult(Outcome.UNKNOWN, key_result.reason or _UNANSWERED)
+        return MessageResult(_OUTCOMES[key_result.state], key_result.reason)
 
-    def _in(self, state: State) -> list[str]:
-        return [key for key, verdict in self._verdicts.items() if verdict.state is state]
+    def _in(self, state: KeyState) -> list[str]:
+        return [key for key, key_result in self._key_results.items() if key_result.state is state]
 
     # ── before the first call ────────────────────────────────────────────────────────────────────────
 
     async def _resume(self) -> None:
-        for key, verdict in (await self._ledger.load()).items():
-            if key not in self._verdicts or not (verdict.final or verdict.state is State.INTENT):
+        for key, key_result in (await self._checkpoint.load()).items():
+            if key not in self._key_results or not (key_result.final or key_result.state is KeyState.IN_DOUBT):
                 continue
-            self._verdicts[key] = verdict
-            if verdict.state is State.INTENT:
+            self._key_results[key] = key_result
+            if key_result.state is KeyState.IN_DOUBT:
                 self._touched.add(key)
         self._is_up_to_date = True
 
     def _give_up_the_old(self) -> None:
         now = self._clock.now()
-        old = [key for key in self._in(State.PENDING) if batching.gives_up(self._receipts[key], now)]
-        self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
+        old = [key for key in self._in(KeyState.PENDING) if batching.gives_up(self._receipts[key], now)]
+        self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
 
     # ── recalling ────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +220,7 @@ class Recall:
         return batching.batches(self._receipts[key] for key in keys)
 
     async def _recall_all(self, batches: Sequence[Batch], why: str) -> None:
-        ahead: dict[Group, Batch] = {}
+        ahead: dict[SenderKey, Batch] = {}
         for batch in batches:
             ahead.setdefault(batch.group, batch)
         rest = [batch for batch in batches if ahead[batch.group] is not batch]
@@ -235,7 +239,7 @@ class Recall:
             return all([await self._recall(half, why) for half in batching.halves(batch)])
         if why != "bisect":
             self._tries.update(batch.keys)
-        before = {key: self._verdicts[key] for key in batch.keys}
+        before = {key: self._key_results[key] for key in batch.keys}
         batch = await self._intend(batch)
         if not batch.keys:
             return False
@@ -243,7 +247,7 @@ class Recall:
             result = await self._client.call(batching.recall_call(batch), self._used, why)
         except DingTalkError as error:
             if len(batch.keys) > 1 and is_about_one_key(error):
-                self._verdicts.update({key: before[key] for key in batch.keys})
+                self._key_results.update({key: before[key] for key in batch.keys})
                 await self._find_out_whom_it_concerns(batch, error)
                 await self._take_apart(batch, error, why)
             else:
@@ -253,7 +257,7 @@ class Recall:
         self._breaker.passed(batch.group)
         self._settle(of_result(batch.keys, result))
         if self._progress.is_due:
-            self._progress.tell(len(self._verdicts) - len(self._in(State.PENDING)), self._used)
+            self._progress.tell(len(self._key_results) - len(self._in(KeyState.PENDING)), self._used)
         return True
 
     async def _intend(self, batch: Batch) -> Batch:
@@ -261,12 +265,12 @@ class Recall:
 
         :returns: The messages that still need a call after the write.
         """
-        await self._journal.write(dict.fromkeys(batch.keys, _INTENT))
+        await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_DOUBT))
         left = Batch(batch.group, self._still_to_recall(batch))
         if not left.keys:
             # During the write, the recall was stopped, or another call was refused for all of these messages.
-            self._journal.note({key: self._verdicts[key] for key in batch.keys})
-        self._verdicts.update(dict.fromkeys(left.keys, _INTENT))
+            self._checkpoint_writer.note({key: self._key_results[key] for key in batch.keys})
+        self._key_results.update(dict.fromkeys(left.keys, _IN_DOUBT))
         return left
 
     def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
@@ -283,11 +287,11 @@ class Recall:
             return ()
         now = self._clock.now()
         old = [key for key in left if batching.gives_up(self._receipts[key], now)]
-        self._settle(dict.fromkeys(old, Verdict(State.EXPIRED, TOO_OLD)))
+        self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
         return tuple(key for key in left if key not in old)
 
     def _is_open(self, key: str) -> bool:
-        return self._verdicts[key].state in (State.PENDING, State.INTENT)
+        return self._key_results[key].state in (KeyState.PENDING, KeyState.IN_DOUBT)
 
     async def _find_out_whom_it_concerns(self, batch: Batch, error: DingTalkError) -> None:
         """Probe a refused sender, if the refusal may concern all its messages.
@@ -300,7 +304,7 @@ class Recall:
         probes = self._probes(batch)
         for key in probes:
             await self._recall(Batch(batch.group, (key,)), "bisect")
-            reason = self._verdicts[key].reason
+            reason = self._key_results[key].reason
             if reason is None or reason.code != error.code:
                 return
         if probes:
@@ -337,8 +341,8 @@ class Recall:
         else:
             await self._recall(second, "bisect")
         if why != "bisect":
-            states = {self._verdicts[key].state for key in batch.keys}
-            self._breaker.bisected(batch, error, in_vain=states <= {State.FAILED, State.EXPIRED})
+            states = {self._key_results[key].state for key in batch.keys}
+            self._breaker.bisected(batch, error, in_vain=states <= {KeyState.FAILED, KeyState.EXPIRED})
 
     async def _try_the_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
         """Try the youngest message of a refused batch alone.
@@ -349,8 +353,8 @@ class Recall:
         """
         *others, youngest = batch.keys
         await self._recall(Batch(batch.group, (youngest,)), "bisect")
-        verdict = self._verdicts[youngest]
-        if verdict.reason is None or verdict.reason.code != error.code:
+        key_result = self._key_results[youngest]
+        if key_result.reason is None or key_result.reason.code != error.code:
             return Batch(batch.group, tuple(others))
         by_age = all(self._receipts[key].sent_at for key in batch.keys)
         self._settle(dict.fromkeys(others, refused_with_others(error, by_age=by_age)))
@@ -361,21 +365,21 @@ class Recall:
         self._breaker.failed(error, batch.group)
         self._settle(dict.fromkeys(batch.keys, of_error(error)))
 
-    def _settle(self, verdicts: Mapping[str, Verdict]) -> None:
+    def _settle(self, key_results: Mapping[str, KeyResult]) -> None:
         """Record verdicts, and keep touched messages in doubt after a refusal."""
-        settled = {key: self._unless_touched(key, said) for key, said in verdicts.items()}
-        self._touched.update(key for key, verdict in settled.items() if verdict.state is State.INTENT)
-        self._verdicts.update(settled)
-        self._journal.note(settled)
+        settled = {key: self._unless_touched(key, said) for key, said in key_results.items()}
+        self._touched.update(key for key, key_result in settled.items() if key_result.state is KeyState.IN_DOUBT)
+        self._key_results.update(settled)
+        self._checkpoint_writer.note(settled)
 
-    def _unless_touched(self, key: str, said: Verdict) -> Verdict:
-        doubtful = said.state in (State.FAILED, State.EXPIRED) and key in self._touched
+    def _unless_touched(self, key: str, said: KeyResult) -> KeyResult:
+        doubtful = said.state in (KeyState.FAILED, KeyState.EXPIRED) and key in self._touched
         return in_doubt(said.reason or _UNANSWERED) if doubtful else said
 
     # ── doubts ───────────────────────────────────────────────────────────────────────────────────────
 
     def _worth_another_try(self, key: str) -> bool:
-        reason = self._verdicts[key].reason
+        reason = self._key_results[key].reason
         lost = reason is None or reason.code in LOST
         return self._tries[key] < (MAX_TRIES_LOST if lost else MAX_TRIES_ODD)
 
@@ -384,7 +388,7 @@ class Recall:
 
         Only messages without an answer are polled again, after 1 s and then 2 s.
         """
-        doubts = [key for key in self._in(State.INTENT) if self._receipts[key].kind in batching.ASKABLE]
+        doubts = [key for key in self._in(KeyState.IN_DOUBT) if self._receipts[key].kind in batching.ASKABLE]
         for pause in (0.0, PAUSE, 2 * PAUSE):
             if not doubts or self._breaker.halted:
                 break
@@ -398,11 +402,11 @@ class Recall:
         """Settle a message in doubt by its status."""
         if self._breaker.halted:
             return
-        group, reason = self._receipts[key].group, self._verdicts[key].reason or _UNANSWERED
+        group, reason = self._receipts[key].group, self._key_results[key].reason or _UNANSWERED
         try:
             status = await self._client.call(status_call(group, key), self._used, "status")
         except InvalidKeyError as error:
-            verdict = Verdict(State.FAILED, Reason.of(error))
+            key_result = KeyResult(KeyState.FAILED, Reason.of(error))
         except DingTalkError as error:
             log.warning("%s", error)
             self._breaker.failed(error, group)
@@ -411,20 +415,20 @@ class Recall:
             return
         else:
             self._breaker.passed()
-            verdict = _of_status(getattr(status, "send_status", None), reason)
-        if verdict.state is not State.INTENT:
+            key_result = _of_status(getattr(status, "send_status", None), reason)
+        if key_result.state is not KeyState.IN_DOUBT:
             answered.add(key)
-        self._verdicts[key] = verdict
-        self._journal.note({key: verdict})
+        self._key_results[key] = key_result
+        self._checkpoint_writer.note({key: key_result})
 
     async def _side_by_side(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        await work_through(items, work, workers=self._workers, around=self._journal.writer)
+        await work_through(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
 
 
-def _of_status(send_status: str | None, reason: Reason) -> Verdict:
+def _of_status(send_status: str | None, reason: Reason) -> KeyResult:
     """Return the verdict for the status of a message in doubt."""
     if send_status == "RECALLED":
         return RECALLED
     if send_status in ("SUCCESS", "PROCESSING"):
-        return Verdict(State.FAILED, reason, final=False)
+        return KeyResult(KeyState.FAILED, reason, final=False)
     return in_doubt(reason)

@@ -10,9 +10,9 @@ from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs import batching
-from airflow_provider_dingtalk.jobs.checkpoint import Ledger
+from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
-from airflow_provider_dingtalk.jobs.recall_results import Verdict
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -26,7 +26,7 @@ class RecallByConnection:
 
     :param receipts: Messages of any mixture of kinds and connections.
     :param default: Connection id of receipts that name none.
-    :param ledger: Checkpoint that outlives the process; default: in memory.
+    :param checkpoint: Checkpoint that outlives the process; default: in memory.
     :param clock: Source of time; default: the system's.
     :raises InvalidInputError: If a key comes with two different senders.
     """
@@ -36,15 +36,15 @@ class RecallByConnection:
         receipts: Sequence[Receipt],
         *,
         default: str,
-        ledger: Ledger | None = None,
+        checkpoint: Checkpoint | None = None,
         clock: Clock | None = None,
     ) -> None:
         distinct = batching.unique(receipts)
         self._order = list(distinct)
         self._duplicates = len(receipts) - len(distinct)
-        shared = _SharedLedger(ledger) if ledger else None
+        shared = _SharedCheckpoint(checkpoint) if checkpoint else None
         self._jobs = {
-            conn_id: Recall(members, ledger=shared, clock=clock)
+            conn_id: Recall(members, checkpoint=shared, clock=clock)
             for conn_id, members in by_connection(distinct.values(), default).items()
         }
         self._given_up: dict[str, DingTalkError] = {}
@@ -127,20 +127,20 @@ def by_connection(receipts: Iterable[Receipt], default: str) -> dict[str, list[R
     return groups
 
 
-class _SharedLedger:
+class _SharedCheckpoint:
     """Checkpoint that several jobs share, each for its own messages."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
         self._one_at_a_time = asyncio.Lock()
-        self._loaded: Mapping[str, Verdict] | None = None
+        self._loaded: Mapping[str, KeyResult] | None = None
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         async with self._one_at_a_time:
             if self._loaded is None:
-                self._loaded = await self._ledger.load()
+                self._loaded = await self._checkpoint.load()
             return self._loaded
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         async with self._one_at_a_time:
-            await self._ledger.write(verdicts)
+            await self._checkpoint.write(key_results)

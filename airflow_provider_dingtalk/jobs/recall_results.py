@@ -15,13 +15,12 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.endpoints import DingResult, RecallResult
 from airflow_provider_dingtalk.client.error_codes import Retry, Scope, is_known, rule_for
 from airflow_provider_dingtalk.exceptions import (
-    AmbiguousError,
     AuthenticationError,
     ConfigurationError,
+    ConnectionFailedError,
     DingTalkError,
-    ForeignPageError,
     InvalidInputError,
-    NotSentError,
+    OutcomeUnknownError,
     PartialRecallError,
     PermissionDeniedError,
     QuotaExhaustedError,
@@ -29,43 +28,42 @@ from airflow_provider_dingtalk.exceptions import (
     ResponseError,
     ServerError,
     ThrottlingError,
+    UnexpectedHtmlError,
 )
 from airflow_provider_dingtalk.messages.reason import Reason
 
 
-class State(StrEnum):
+class KeyState(StrEnum):
     """State of a message in a recall."""
 
     PENDING = "pending"
     """Message for which no recall was sent yet."""
-    INTENT = "intent"
+    IN_DOUBT = "intent"
     """Message whose recall is in flight, or whose answer is not known here."""
     RECALLED = "recalled"
     FAILED = "failed"
     EXPIRED = "expired"
 
 
-class Verdict(Struct, frozen=True, gc=False):
+class KeyResult(Struct, frozen=True, gc=False):
     """Result of one answer for one message.
 
-    :param state: State of the message; ``INTENT`` means in doubt.
+    :param state: State of the message; ``IN_DOUBT`` means in doubt.
     :param final: True (default) if recalling it again, unchanged, is pointless.
     """
 
-    state: State
+    state: KeyState
     reason: Reason | None = None
     final: bool = True
 
 
-RECALLED = Verdict(State.RECALLED)
+RECALLED = KeyResult(KeyState.RECALLED)
 NOT_ATTEMPTED = Reason(
     "not_attempted",
     "The recall stopped before this message's turn; nothing was sent for it.",
     "Run the recall again.",
 )
-NOT_REPORTED = Reason(
-    "not_reported", "DingTalk's answer names this message in neither list.", "Run the recall again."
-)
+NOT_REPORTED = Reason("not_reported", "DingTalk's answer names this message in neither list.", "Run the recall again.")
 CONTRADICTION = Reason(
     "contradiction", "DingTalk's answer names this message as recalled and as failed.", "Run the recall again."
 )
@@ -81,7 +79,7 @@ TOO_OLD = Reason(
 )
 
 
-def of_result(keys: Sequence[str], result: object) -> dict[str, Verdict]:
+def of_result(keys: Sequence[str], result: object) -> dict[str, KeyResult]:
     """Return the verdict of a successful answer for each requested message.
 
     Other messages that it names are ignored.
@@ -94,7 +92,7 @@ def of_result(keys: Sequence[str], result: object) -> dict[str, Verdict]:
     return dict.fromkeys(keys, RECALLED)
 
 
-def _of_lists(recalled: bool, why_not: str | None) -> Verdict:
+def _of_lists(recalled: bool, why_not: str | None) -> KeyResult:
     if recalled and why_not is None:
         return RECALLED
     if recalled:
@@ -102,7 +100,7 @@ def _of_lists(recalled: bool, why_not: str | None) -> Verdict:
     return in_doubt(NOT_REPORTED) if why_not is None else of_reason(why_not)
 
 
-def of_reason(text: str) -> Verdict:
+def of_reason(text: str) -> KeyResult:
     """Return the verdict for a reason in ``failedResult``.
 
     DingTalk has no list of reasons, so an unknown one leaves the message in doubt.
@@ -111,30 +109,30 @@ def of_reason(text: str) -> Verdict:
     code = "".join(char for char in text if char.isprintable())[:80] or "no_reason"
     reason = Reason(code, f"DingTalk: {code}.", rule.next_step)
     if issubclass(rule.error, RecallExpiredError):
-        return Verdict(State.EXPIRED, reason)
+        return KeyResult(KeyState.EXPIRED, reason)
     if is_known(text) and rule.retry is Retry.NEVER:
-        return Verdict(State.FAILED, reason)
+        return KeyResult(KeyState.FAILED, reason)
     return in_doubt(reason)
 
 
-def of_error(error: DingTalkError) -> Verdict:
+def of_error(error: DingTalkError) -> KeyResult:
     """Return the verdict of a failed call for each of its messages."""
     reason = Reason.of(error)
     if isinstance(error, RecallExpiredError):
-        return Verdict(State.EXPIRED, reason)
+        return KeyResult(KeyState.EXPIRED, reason)
     if leaves_doubt(error):
         return in_doubt(reason)
-    return Verdict(State.FAILED, reason, final=error.permanent)
+    return KeyResult(KeyState.FAILED, reason, final=error.permanent)
 
 
 def leaves_doubt(error: DingTalkError) -> bool:
     """Return True if a failed call may have had an effect."""
-    return isinstance(error, AmbiguousError | ServerError | PartialRecallError)
+    return isinstance(error, OutcomeUnknownError | ServerError | PartialRecallError)
 
 
-def in_doubt(reason: Reason) -> Verdict:
+def in_doubt(reason: Reason) -> KeyResult:
     """Return the verdict of a message in doubt."""
-    return Verdict(State.INTENT, reason, final=False)
+    return KeyResult(KeyState.IN_DOUBT, reason, final=False)
 
 
 def is_about_one_key(error: DingTalkError) -> bool:
@@ -169,7 +167,7 @@ def asks_to_wait(error: DingTalkError) -> float:
 
     :returns: 0 if the error requires no pause.
     """
-    return error.retry_after if isinstance(error, ThrottlingError | ForeignPageError) else 0.0
+    return error.retry_after if isinstance(error, ThrottlingError | UnexpectedHtmlError) else 0.0
 
 
 def is_about_the_app(error: DingTalkError) -> bool:
@@ -198,4 +196,4 @@ def stops_the_group(error: DingTalkError) -> bool:
 
 def is_outage(error: DingTalkError) -> bool:
     """Return True if DingTalk could not be reached."""
-    return isinstance(error, NotSentError)
+    return isinstance(error, ConnectionFailedError)

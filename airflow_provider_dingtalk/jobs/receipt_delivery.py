@@ -11,13 +11,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError, SendLedger, SentLetter, SupersededError
+from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendCheckpoint
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 log = logging.getLogger(__name__)
 
 #: Seconds for which a failing destination is retried.
-PATIENCE = {"ledger": 60.0, "receipts": 600.0}
+PATIENCE = {"checkpoint": 60.0, "receipts": 600.0}
 #: First and longest pause before a retry, in seconds; each pause is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 #: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
@@ -27,7 +28,7 @@ FENCE = 1.0
 class Places:
     """Destinations of the receipts of one send job.
 
-    :param ledger: Checkpoint of the job.
+    :param checkpoint: Checkpoint of the job.
     :param keep: Function that stores all receipts of the job. None disables it.
     :param keep_late: Function that stores the receipt of a message that was accepted after another try of the
         task began. None disables it.
@@ -35,21 +36,21 @@ class Places:
 
     def __init__(
         self,
-        ledger: SendLedger,
+        checkpoint: SendCheckpoint,
         keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None,
         keep_late: Callable[[Receipt], Awaitable[None]] | None,
         clock: Clock,
     ) -> None:
-        self._ledger = ledger
+        self._checkpoint = checkpoint
         self._keep = keep
         self._keep_late = keep_late
         self._clock = clock
         #: True if no further call may begin; a failing destination is then not retried.
         self.stopped = False
         #: Accepted message that is not in the checkpoint yet, else None.
-        self.unwritten: SentLetter | None = None
+        self.unwritten: AcceptedSend | None = None
 
-    async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
+    async def keep(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
         """Store the receipt of an accepted message in every destination.
 
         :param receipts: All receipts of the job, including this one.
@@ -72,9 +73,9 @@ class Places:
             elif not writing.cancelled():
                 writing.exception()  # else asyncio logs an error that was raised already
 
-    def write_now(self, sent: SentLetter) -> None:
+    def write_now(self, sent: AcceptedSend) -> None:
         """Write an accepted message to the checkpoint from the calling thread."""
-        self._ledger.accept_now(sent)
+        self._checkpoint.accept_now(sent)
         self.unwritten = None
 
     async def keep_all(self, receipts: Sequence[Receipt]) -> None:
@@ -84,14 +85,14 @@ class Places:
             await self.persistently(lambda: keep(receipts), "receipts", PATIENCE["receipts"])
 
     async def persistently(
-        self, write: Callable[[], Awaitable[None]], what: str, patience: float = PATIENCE["ledger"]
+        self, write: Callable[[], Awaitable[None]], what: str, retry_policy: float = PATIENCE["checkpoint"]
     ) -> None:
-        """Write, and retry until ``patience`` ends or the job is stopped.
+        """Write, and retry until ``retry_policy`` ends or the job is stopped.
 
         :param what: Name of the written data, for the log.
-        :param patience: Timeout of the retries in seconds; default 60.
+        :param retry_policy: Timeout of the retries in seconds; default 60.
         """
-        pause, until = FIRST_PAUSE, self._clock.monotonic() + patience
+        pause, until = FIRST_PAUSE, self._clock.monotonic() + retry_policy
         while True:
             try:
                 await write()
@@ -106,16 +107,16 @@ class Places:
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _write(self, sent: SentLetter) -> None:
+    async def _write(self, sent: AcceptedSend) -> None:
         try:
-            await self.persistently(lambda: self._ledger.accepted(sent), "the progress of a send")
+            await self.persistently(lambda: self._checkpoint.accepted(sent), "the progress of a send")
         except SupersededError:
             raise
-        except LedgerError:
-            raise LedgerError(
+        except CheckpointError:
+            raise CheckpointError(
                 f"DingTalk accepted the message {sent.receipt.key}, and the task state store does not take its "
                 "receipt. It is in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
-                code="ledger",
+                code="checkpoint",
                 next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
                 # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so
                 # there must be no retry.

@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     """Message in doubt: a recall went out, and its effect is not known."""
 
 
-class Settled(Struct, frozen=True, gc=False):
+class MessageResult(Struct, frozen=True, gc=False):
     """Outcome of one message, with its reason."""
 
     outcome: Outcome
@@ -47,7 +47,7 @@ class Report(Struct, frozen=True):
     :param duplicates: Number of receipts for a message that an earlier receipt named; default 0.
     """
 
-    settled: Mapping[str, Settled]
+    settled: Mapping[str, MessageResult]
     api_calls: Mapping[str, int]
     duplicates: int = 0
 

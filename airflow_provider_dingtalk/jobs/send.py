@@ -13,16 +13,26 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from airflow_provider_dingtalk.client.client import LONG_WAIT, DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
-from airflow_provider_dingtalk.exceptions import DingTalkError, NotSentError
-from airflow_provider_dingtalk.jobs.checkpoint import MemorySendLedger, Sendings, SendLedger, SentLetter
+from airflow_provider_dingtalk.exceptions import (
+    ConnectionFailedError,
+    DingTalkError,
+    DroppedReceiversError,
+    IncompleteSendError,
+)
+from airflow_provider_dingtalk.jobs.checkpoint import (
+    AcceptedSend,
+    MemorySendCheckpoint,
+    SendCheckpoint,
+    SendProgress,
+)
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import asks_to_wait, leaves_doubt
 from airflow_provider_dingtalk.jobs.receipt_delivery import Places
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import (
-    Letter,
-    Unsent,
+    FailedSend,
+    SendRequest,
     dropped_of,
     is_about_a_receiver,
     pages,
@@ -33,10 +43,10 @@ from airflow_provider_dingtalk.messages.send_request import (
 __all__ = [
     "CUT_OFF",
     "DroppedReceiversError",
+    "FailedSend",
     "IncompleteSendError",
-    "Letter",
     "Send",
-    "Unsent",
+    "SendRequest",
     "pages",
     "receipt_of",
 ]
@@ -44,42 +54,11 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-class IncompleteSendError(DingTalkError):
-    """Error of a send that is incomplete or in doubt.
-
-    :param job: Send job.
-    :ivar receipts: Receipts of the messages that were sent, which can be recalled.
-    """
-
-    def __init__(self, job: Send) -> None:
-        first = job.first_error
-        refused = [*job.refused, *job.failed]
-        named = f"Refused: {shown(str(unsent) for unsent in refused)}. " if refused else ""
-        super().__init__(
-            f"Sent {len(job.receipts)}, refused {len(refused)}, unknown {len(job.unknown)}, "
-            f"not begun {job.not_attempted}. " + named + (first.message if first else ""),
-            code=first.code if first else "not_attempted",
-            next_step=first.next_step if first else "",
-            next_step_zh=first.next_step_zh if first else "",
-            permanent=job.is_final,
-        )
-        self.receipts = list(job.receipts)
-
-
-class DroppedReceiversError(DingTalkError):
-    """Error of an accepted send for which DingTalk left people out.
-
-    The XCom ``dropped`` lists them with the reason.
-    """
-
-    permanent = True
-
-
 class Send:
     """Send job.
 
-    :param letters: Send requests, made one after the other.
-    :param ledger: Checkpoint; default: in memory. With one, a second run sends only what is missing.
+    :param send_requests: Send requests, made one after the other.
+    :param checkpoint: Checkpoint; default: in memory. With one, a second run sends only what is missing.
     :param keep: Function that is awaited with all receipts so far: first with those of earlier runs, then after
         each new one, before the next call. None disables it.
     :param keep_late: Function that is awaited with the receipt of a message that was accepted after another try
@@ -95,9 +74,9 @@ class Send:
 
     def __init__(
         self,
-        letters: Sequence[Letter],
+        send_requests: Sequence[SendRequest],
         *,
-        ledger: SendLedger | None = None,
+        checkpoint: SendCheckpoint | None = None,
         keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
         keep_late: Callable[[Receipt], Awaitable[None]] | None = None,
         on_unknown: str = "fail",
@@ -106,25 +85,25 @@ class Send:
         carried: Sequence[Receipt] = (),
         clock: Clock | None = None,
     ) -> None:
-        self._letters = letters
-        self._is_durable = ledger is not None
-        self._ledger = ledger or MemorySendLedger()
+        self._send_requests = send_requests
+        self._is_durable = checkpoint is not None
+        self._checkpoint = checkpoint or MemorySendCheckpoint()
         self._clock = clock or SystemClock()
-        self.places = Places(self._ledger, keep, keep_late, self._clock)
+        self.places = Places(self._checkpoint, keep, keep_late, self._clock)
         self._on_unknown = on_unknown
         self._fail_on_refused = fail_on_refused
         self._fail_on_unreached = fail_on_unreached
-        self._queue = deque(letters)
-        self._under_way: Letter | None = None
+        self._queue = deque(send_requests)
+        self._under_way: SendRequest | None = None
         self._own: list[Receipt] = []
-        self._unknown: list[Unsent] = []
+        self._unknown: list[FailedSend] = []
         self._stopping_error: DingTalkError | None = None
         self.receipts: list[Receipt] = list(carried)
         self.dropped: dict[str, str] = {}
         #: Receivers that DingTalk refused one by one; the job continued.
-        self.refused: list[Unsent] = []
+        self.refused: list[FailedSend] = []
         #: Call whose refusal ended the job.
-        self.failed: list[Unsent] = []
+        self.failed: list[FailedSend] = []
         self.first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
         #: Seconds until the job may resume; 0 if DingTalk requires no pause.
@@ -139,12 +118,12 @@ class Send:
         :raises LedgerError: If the checkpoint cannot be read or written.
         """
         await self._resume()
-        progress = Progress(log, "Send", len(self._letters), self._clock)
+        progress = Progress(log, "Send", len(self._send_requests), self._clock)
         progress.begin(len(self._queue))
         while self._queue and not self.places.stopped:
             await self._send(client, self._queue.popleft())
             if progress.is_due:
-                progress.tell(max(0, len(self._letters) - len(self._queue)), self.used)
+                progress.tell(max(0, len(self._send_requests) - len(self._queue)), self.used)
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
@@ -164,9 +143,9 @@ class Send:
         self.places.stopped = True
 
     @property
-    def unknown(self) -> list[Unsent]:
+    def unknown(self) -> list[FailedSend]:
         """Calls in doubt, including one that was cut off in flight."""
-        cut_off = [Unsent(self._under_way.to, CUT_OFF)] if self._under_way else []
+        cut_off = [FailedSend(self._under_way.to, CUT_OFF)] if self._under_way else []
         return self._unknown + cut_off
 
     @property
@@ -200,7 +179,7 @@ class Send:
         """
         refused = self.refused and (self._fail_on_refused or not self._own)
         if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
-            raise IncompleteSendError(self)
+            raise self._incomplete()
         if self._fail_on_unreached and self.reached_nobody and not self.unknown:
             raise DroppedReceiversError(
                 f"The send reached no recipient: DingTalk left out {_few(self.dropped)}.",
@@ -208,16 +187,29 @@ class Send:
                 next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
             )
 
+    def _incomplete(self) -> IncompleteSendError:
+        first, refused = self.first_error, [*self.refused, *self.failed]
+        named = f"Refused: {shown(str(unsent) for unsent in refused)}. " if refused else ""
+        return IncompleteSendError(
+            f"Sent {len(self.receipts)}, refused {len(refused)}, unknown {len(self.unknown)}, "
+            f"not begun {self.not_attempted}. " + named + (first.message if first else ""),
+            receipts=self.receipts,
+            code=first.code if first else "not_attempted",
+            next_step=first.next_step if first else "",
+            next_step_zh=first.next_step_zh if first else "",
+            permanent=self.is_final,
+        )
+
     async def _resume(self) -> None:
         """Load the progress of earlier runs, and queue only missing calls."""
-        earlier = await self._ledger.load()
+        earlier = await self._checkpoint.load()
         for sent in earlier.sent:
             self._note_sent(sent)
         if self._on_unknown == "resend" and earlier.in_doubt:
-            await self._ledger.clear_doubts()
-            earlier = Sendings(earlier.sent, ())
-        self._unknown = [Unsent(address.to, CUT_OFF) for address in earlier.in_doubt]
-        self._queue = deque(missing(self._letters, earlier))
+            await self._checkpoint.clear_doubts()
+            earlier = SendProgress(earlier.sent, ())
+        self._unknown = [FailedSend(address.to, CUT_OFF) for address in earlier.in_doubt]
+        self._queue = deque(missing(self._send_requests, earlier))
         if earlier.sent or earlier.in_doubt:
             log.info(
                 "Earlier tries made %d calls; %d unknown; %d are missing.",
@@ -228,73 +220,75 @@ class Send:
         if self.receipts:
             await self.places.keep_all(self.receipts)
 
-    async def _send(self, client: DingTalkClient, letter: Letter) -> None:
+    async def _send(self, client: DingTalkClient, send_request: SendRequest) -> None:
         try:
-            await self._ledger.intend(letter.address)
+            await self._checkpoint.intend(send_request.address)
         except BaseException:
-            self._queue.appendleft(letter)
+            self._queue.appendleft(send_request)
             raise
-        self._under_way, requests = letter, self.used["send"]
+        self._under_way, requests = send_request, self.used["send"]
         try:
-            result = await client.call(letter.call, self.used, "send")
+            result = await client.call(send_request.call, self.used, "send")
         except DingTalkError as error:
             self._under_way = None
-            await self._failed(letter, error)
+            await self._failed(send_request, error)
         except Exception as error:  # of any library
             if self.used["send"] > requests:
                 raise
             # The client counts a request before its first byte goes out, so this call was not sent.
             self._under_way = None
-            await self._failed(letter, _not_sent(error))
+            await self._failed(send_request, _not_sent(error))
         else:
             dropped = dropped_of(result)
-            receipt = receipt_of(letter, result, self._clock.now(), len(dropped))
-            log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(letter.to))
-            sent = SentLetter(receipt, letter.address, dropped)
+            receipt = receipt_of(send_request, result, self._clock.now(), len(dropped))
+            log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
+            sent = AcceptedSend(receipt, send_request.address, dropped)
             self._note_sent(sent)
             self._under_way = None
             await self.places.keep(sent, self.receipts)
 
-    async def _failed(self, letter: Letter, error: DingTalkError) -> None:
+    async def _failed(self, send_request: SendRequest, error: DingTalkError) -> None:
         log.warning("%s", error)
         if leaves_doubt(error):
             # The intent stays in the checkpoint, so the next run knows of the doubt.
-            self._unknown.append(Unsent(letter.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
+            self._unknown.append(FailedSend(send_request.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
         elif is_about_a_receiver(error):
-            self._refuse(letter, error)
+            self._refuse(send_request, error)
         else:
-            self.failed.append(Unsent(letter.to, Reason.of(error)))
+            self.failed.append(FailedSend(send_request.to, Reason.of(error)))
             self._stop_for(error)
         if wait := asks_to_wait(error):
             self._stop_for(error)
             self.wait = max(LONG_WAIT, wait)
         self.first_error = self.first_error or error
         if not leaves_doubt(error):
-            await self.places.persistently(lambda: self._ledger.refused(letter.address), "the refusal of a call")
+            await self.places.persistently(
+                lambda: self._checkpoint.refused(send_request.address), "the refusal of a call"
+            )
 
-    def _refuse(self, letter: Letter, error: DingTalkError) -> None:
+    def _refuse(self, send_request: SendRequest, error: DingTalkError) -> None:
         """Record a refused receiver, or bisect a call with several receivers.
 
         A refused call sent nothing, so its halves may be sent.
         """
-        if len(letter.to) > 1:
-            self._queue.extendleft(reversed(letter.halves()))
+        if len(send_request.to) > 1:
+            self._queue.extendleft(reversed(send_request.halves()))
         else:
-            self.refused.append(Unsent(letter.to, Reason.of(error)))
+            self.refused.append(FailedSend(send_request.to, Reason.of(error)))
 
     def _stop_for(self, error: DingTalkError) -> None:
         self._stopping_error = error
         self.stop()
 
-    def _note_sent(self, letter: SentLetter) -> None:
-        self._own.append(letter.receipt)
-        self.receipts.append(letter.receipt)
-        if letter.dropped:
-            self.dropped |= letter.dropped
-            log.warning("DingTalk left out %d people: %s.", len(letter.dropped), _few(letter.dropped))
+    def _note_sent(self, send_request: AcceptedSend) -> None:
+        self._own.append(send_request.receipt)
+        self.receipts.append(send_request.receipt)
+        if send_request.dropped:
+            self.dropped |= send_request.dropped
+            log.warning("DingTalk left out %d people: %s.", len(send_request.dropped), _few(send_request.dropped))
 
 
-def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
+def missing(send_requests: Iterable[SendRequest], earlier: SendProgress) -> list[SendRequest]:
     """Select the requests that earlier runs neither sent nor left in doubt.
 
     They are matched by content and receiver, not by index.
@@ -302,25 +296,25 @@ def missing(letters: Iterable[Letter], earlier: Sendings) -> list[Letter]:
     addresses = [*(sent.address for sent in earlier.sent), *earlier.in_doubt]
     settled = Counter((address.content, name) for address in addresses for name in address.to)
     found = []
-    for letter in letters:
-        content = letter.content if settled else ""
+    for send_request in send_requests:
+        content = send_request.content if settled else ""
         left = []
-        for name in letter.to:
+        for name in send_request.to:
             if settled and settled[content, name]:
                 settled[content, name] -= 1
             else:
                 left.append(name)
         if left:
-            found.append(letter if len(left) == len(letter.to) else letter.narrowed(left))
+            found.append(send_request if len(left) == len(send_request.to) else send_request.narrowed(left))
     return found
 
 
-def _not_sent(error: Exception) -> NotSentError:
+def _not_sent(error: Exception) -> ConnectionFailedError:
     """Build the error of a call that failed before its request.
 
     It names only the exception's type, since its text may hold a secret.
     """
-    return NotSentError(
+    return ConnectionFailedError(
         f"Not sent: {type(error).__name__} before the request.",
         code="not_sent",
         next_step="Check the connection's settings and the proxy of the environment; then run the task again.",

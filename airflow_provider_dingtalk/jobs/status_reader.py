@@ -20,10 +20,10 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     stops_the_group,
 )
 from airflow_provider_dingtalk.jobs.worker_pool import work_through
-from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.read_status import read
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Group, Receipt
+from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ IN_FLIGHT = 10
 #: Consecutive failures of a connection after which it gets no further calls, since none would succeed now.
 GIVE_UP_AFTER_FAILURES = 10
 
-_Identity: TypeAlias = tuple[str | None, Group, str]
+_Identity: TypeAlias = tuple[str | None, SenderKey, str]
 
 
 class StatusReader:
@@ -56,7 +56,7 @@ class StatusReader:
         self._receipts = {_identity(receipt): receipt for receipt in receipts}
         self._readers = readers
         self._now = (clock or SystemClock()).now() if now is None else now
-        self._readings: dict[_Identity, Reading] = {}
+        self._readings: dict[_Identity, MessageStatus] = {}
         self._errors: dict[_Identity, DingTalkError] = {}
         self._refused: dict[object, DingTalkError] = {}
         self._failures: Counter[str | None] = Counter()
@@ -83,7 +83,7 @@ class StatusReader:
         """Begin no further call."""
         self.is_stopped = True
 
-    def of(self, receipt: Receipt) -> Reading | None:
+    def of(self, receipt: Receipt) -> MessageStatus | None:
         """Return the status of a message; None if it was not polled."""
         return self._readings.get(_identity(receipt))
 
@@ -94,16 +94,16 @@ class StatusReader:
         if error is None:
             try:
                 client = await clients(receipt.conn_id)
-                reading = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
+                message_status = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
             except DingTalkError as caught:
                 error = caught
                 self._learn(receipt, caught)
             else:
                 self._failures[receipt.conn_id] = 0
-                self._readings[_identity(receipt)] = reading
+                self._readings[_identity(receipt)] = message_status
                 return
         self._errors[_identity(receipt)] = error
-        self._readings[_identity(receipt)] = Reading(
+        self._readings[_identity(receipt)] = MessageStatus(
             key=receipt.key, send_status=None, recipients=receipt.recipients, error=Reason.of(error)
         )
 

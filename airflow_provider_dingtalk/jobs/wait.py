@@ -16,31 +16,27 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
-from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError
+from airflow_provider_dingtalk.exceptions import (
+    DingTalkError,
+    StatusUnavailableError,
+    TooManyCallsError,
+)
 from airflow_provider_dingtalk.jobs.progress import calls_made
 from airflow_provider_dingtalk.jobs.recall_results import is_about_the_app, is_about_the_kind
 from airflow_provider_dingtalk.jobs.status_reader import IN_FLIGHT, Clients
-from airflow_provider_dingtalk.jobs.wait_state import (
-    Seen,
-    State,
-    Terms,
-    TooManyCallsError,
-    entry,
-    error_of,
-    extra_pages,
-)
+from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, WaitState, entry, error_of, extra_pages
 from airflow_provider_dingtalk.jobs.worker_pool import work_through
 from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Judgement,
-    Reading,
+    MessageStatus,
     Target,
     evaluate,
     evaluate_all,
     hopeless,
     obstacle,
 )
-from airflow_provider_dingtalk.messages.read_status import Asking, read_target
+from airflow_provider_dingtalk.messages.read_status import StatusQuery, read_target
 from airflow_provider_dingtalk.messages.receipt import Kind
 
 log = logging.getLogger(__name__)
@@ -82,7 +78,7 @@ class _Places:
     :param state: State whose keys are to be found. If it has none, no index of thousands of messages is built.
     """
 
-    def __init__(self, targets: Sequence[Target], state: State) -> None:
+    def __init__(self, targets: Sequence[Target], state: WaitState) -> None:
         is_needed = state.met_by_key or state.lost_keys or state.sent_keys
         self._by_key = {target.key: at for at, target in enumerate(targets)} if is_needed else {}
 
@@ -90,7 +86,7 @@ class _Places:
         """Return the indexes of the keys that are known."""
         return [self._by_key[key] for key in keys if key in self._by_key]
 
-    def of_mapping(self, seen: Mapping[str, Seen]) -> dict[int, Seen]:
+    def of_mapping(self, seen: Mapping[str, LastStatus]) -> dict[int, LastStatus]:
         """Replace the keys of a mapping by indexes, without unknown keys."""
         return {self._by_key[key]: value for key, value in seen.items() if key in self._by_key}
 
@@ -100,7 +96,7 @@ class Wait:
 
     :param targets: Messages to poll.
     :param condition: Condition that they are to meet.
-    :param terms: Poll schedule, end, and maximum API calls.
+    :param wait_options: Poll schedule, end, and maximum API calls.
     :param with_readers: If True, the result holds the user ids of the readers; default False.
     :param clock: Source of time; default: the system's.
     :param state: State of an earlier :class:`Wait` for the same messages; default: a new wait.
@@ -110,24 +106,24 @@ class Wait:
         self,
         targets: Sequence[Target],
         condition: Condition,
-        terms: Terms,
+        wait_options: WaitOptions,
         *,
         with_readers: bool = False,
         clock: Clock | None = None,
-        state: State | None = None,
+        state: WaitState | None = None,
     ) -> None:
         self.targets = targets
         self.condition = condition
-        self.terms = terms
+        self.wait_options = wait_options
         self._with_readers = with_readers
         self._clock = clock or SystemClock()
-        state = state or State()
+        state = state or WaitState()
         # A stored number below zero would let the wait make calls without an end, so it is ignored.
         self.used = Counter({name: number for name, number in state.used.items() if number > 0})
         known = _Places(targets, state)
         self._met = known.of_mapping(state.met_by_key)
         self._lost: dict[int, DingTalkError | None] = dict.fromkeys(known.of(state.lost_keys))
-        self._last: dict[int, Seen] = {}
+        self._last: dict[int, LastStatus] = {}
         self._sent = set(known.of(state.sent_keys))
         self._told: set[str] = set()
         self._begun = self.calls - self.used["token"]
@@ -135,7 +131,7 @@ class Wait:
         self._is_broken_off = self._had_trouble = False
         self._not_before = float("-inf")
         now = self._clock.now()
-        self._looked = _between(terms.began, state.looked, now)
+        self._looked = _between(wait_options.began, state.looked, now)
         decided = self._met.keys() | self._lost.keys()
         self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
         heapify(self._due)
@@ -152,7 +148,7 @@ class Wait:
     @property
     def is_time_up(self) -> bool:
         """True if the end of the wait has come."""
-        return self.terms.end is not None and self._clock.now() + _TICK >= self.terms.end
+        return self.wait_options.end is not None and self._clock.now() + _TICK >= self.wait_options.end
 
     @property
     def next_due(self) -> float | None:
@@ -180,9 +176,9 @@ class Wait:
         places = (at for at in range(len(self.targets)) if at in seen)
         return [entry(self.targets[at].key, seen[at], self._with_readers) for at in places]
 
-    def state(self) -> State:
+    def state(self) -> WaitState:
         """Return the progress, from which another :class:`Wait` can resume."""
-        return State(
+        return WaitState(
             looked=self._looked,
             used=dict(self.used),
             met_by_key={self.targets[at].key: seen for at, seen in self._met.items()},
@@ -208,13 +204,13 @@ class Wait:
 
         They are polls × (undecided messages + further pages of readers).
         """
-        now, end = self._clock.now(), self.terms.end
+        now, end = self._clock.now(), self.wait_options.end
         pages = sum(extra_pages(seen) for seen in self._last.values())
-        limit = f"it stops after {self.terms.max_api_calls} calls (max_api_calls)"
+        limit = f"it stops after {self.wait_options.max_api_calls} calls (max_api_calls)"
         if end is None:
             return f"Waiting for {len(self._due)} messages without an end; {limit}."
         oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
-        looks = self.terms.spacing.looks(oldest, oldest + end - now)
+        looks = self.wait_options.poll_schedule.looks(oldest, oldest + end - now)
         most = looks * (len(self._due) + pages)
         return (
             f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {looks} looks × "
@@ -276,7 +272,7 @@ class Wait:
             return
         try:
             client = await clients(self.targets[at].conn_id)
-            reading = await read_target(client, self.targets[at], self._asking(at, now))
+            message_status = await read_target(client, self.targets[at], self._asking(at, now))
         except TooManyCallsError:
             raise
         except DingTalkError as error:
@@ -286,10 +282,10 @@ class Wait:
                 self._postpone(at, error)
             return
         self._failures = 0
-        self._judge(at, reading, now)
+        self._judge(at, message_status, now)
 
-    def _asking(self, at: int, now: float) -> Asking:
-        return Asking(
+    def _asking(self, at: int, now: float) -> StatusQuery:
+        return StatusQuery(
             readers=self.condition.asks_for_readers,
             now=now,
             used=self.used,
@@ -297,7 +293,7 @@ class Wait:
             enough=None if self._with_readers else self.condition,
             is_sent=at in self._sent,
             recipients=self.condition.needs_recipients,
-            began=self.terms.began,
+            began=self.wait_options.began,
             before_call=self._spend,
         )
 
@@ -309,23 +305,25 @@ class Wait:
 
         :raises TooManyCallsError: If the wait has used its maximum of API calls.
         """
-        if max(self.calls, self._begun + self.used["token"]) >= self.terms.max_api_calls:
+        if max(self.calls, self._begun + self.used["token"]) >= self.wait_options.max_api_calls:
             raise TooManyCallsError(
-                f"The wait has used {self.calls} of {self.terms.max_api_calls} API calls.",
+                f"The wait has used {self.calls} of {self.wait_options.max_api_calls} API calls.",
                 code="max_api_calls",
                 next_step="Wait for fewer messages, leave poke_interval out so that the gaps grow, "
                 "or raise max_api_calls.",
             )
         self._begun += 1
 
-    def _judge(self, at: int, reading: Reading, asked: float) -> None:
-        found = obstacle(reading, self.condition)
-        judgement = Judgement.NEVER if found else evaluate(reading, self.condition)
-        number = None if reading.readers is None else len(reading.readers)
-        who = reading.readers if self._with_readers else None
-        seen = Seen(reading.send_status, number, reading.has_more, who, reading.dropped or None)
-        self._tell_dropped(reading)
-        if reading.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
+    def _judge(self, at: int, message_status: MessageStatus, asked: float) -> None:
+        found = obstacle(message_status, self.condition)
+        judgement = Judgement.NEVER if found else evaluate(message_status, self.condition)
+        number = None if message_status.readers is None else len(message_status.readers)
+        who = message_status.readers if self._with_readers else None
+        seen = LastStatus(
+            message_status.send_status, number, message_status.has_more, who, message_status.dropped or None
+        )
+        self._tell_dropped(message_status)
+        if message_status.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
             self._sent.add(at)
         if judgement is Judgement.MET:
             self._met[at] = seen
@@ -333,16 +331,16 @@ class Wait:
             return
         self._last[at] = seen
         if found:
-            self._lose(at, error_of(reading.key, found))
+            self._lose(at, error_of(message_status.key, found))
         else:
             self._push(at, asked, self._planned(at, self._clock.now()))
 
-    def _tell_dropped(self, reading: Reading) -> None:
-        if not reading.dropped or reading.key in self._told:
+    def _tell_dropped(self, message_status: MessageStatus) -> None:
+        if not message_status.dropped or message_status.key in self._told:
             return
-        self._told.add(reading.key)
-        shown = ", ".join(f"{who} ({why})" for who, why in list(reading.dropped.items())[:NAMED_IN_LOG])
-        log.warning("DingTalk left out %d recipients of %s: %s", len(reading.dropped), reading.key, shown)
+        self._told.add(message_status.key)
+        shown = ", ".join(f"{who} ({why})" for who, why in list(message_status.dropped.items())[:NAMED_IN_LOG])
+        log.warning("DingTalk left out %d recipients of %s: %s", len(message_status.dropped), message_status.key, shown)
 
     def _lose_all_like(self, at: int, error: DingTalkError) -> None:
         """Lose a message and, without polls, all others that the error concerns."""
@@ -388,7 +386,7 @@ class Wait:
         if pause or self._failures >= GIVE_UP_LOOK:
             self._is_broken_off = True
             self._not_before = self._bounded(now + max(RETRY_AFTER, pause))
-        gap = self.terms.spacing.gap(now - self._anchor(at, now))
+        gap = self.wait_options.poll_schedule.gap(now - self._anchor(at, now))
         soon = now + max(RETRY_AFTER, gap / 4)
         self._push(at, now, max(min(self._planned(at, now), soon), now + pause))
 
@@ -396,20 +394,20 @@ class Wait:
 
     def _anchor(self, at: int, now: float) -> float:
         """Return the Unix time from which a message's polls are counted."""
-        began, sent = self.terms.began, self.targets[at].sent
-        return began if self.terms.spacing.is_beat or sent is None else min(sent, began, now)
+        began, sent = self.wait_options.began, self.targets[at].sent
+        return began if self.wait_options.poll_schedule.is_beat or sent is None else min(sent, began, now)
 
     def _planned(self, at: int, after: float) -> float:
         anchor = self._anchor(at, after)
-        return anchor + self.terms.spacing.next_look(self.targets[at].key, after - anchor + _TICK)
+        return anchor + self.wait_options.poll_schedule.next_look(self.targets[at].key, after - anchor + _TICK)
 
     def _first(self, at: int, now: float) -> float:
         return now if self._looked is None else self._bounded(self._planned(at, self._looked))
 
     def _bounded(self, due: float) -> float:
-        return due if self.terms.end is None else min(due, self.terms.end)
+        return due if self.wait_options.end is None else min(due, self.wait_options.end)
 
     def _push(self, at: int, now: float, due: float) -> None:
         # A poll at the end of the wait is the last one of a message, so it is not queued again.
-        if self.terms.end is None or now + _TICK < self.terms.end:
+        if self.wait_options.end is None or now + _TICK < self.wait_options.end:
             heappush(self._due, (self._bounded(due), at))

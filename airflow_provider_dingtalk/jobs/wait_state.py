@@ -10,8 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE
-from airflow_provider_dingtalk.exceptions import DingTalkError
-from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, Spacing
+from airflow_provider_dingtalk.exceptions import (
+    ConditionUnreachableError,
+    DingTalkError,
+    MessageRecalledError,
+    NoRecipientsError,
+    TooManyCallsError,
+)
+from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, PollSchedule
 from airflow_provider_dingtalk.messages.conditions import Obstacle
 
 log = logging.getLogger(__name__)
@@ -20,31 +26,7 @@ log = logging.getLogger(__name__)
 UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
 
 
-class MessageRecalledError(DingTalkError):
-    """Error of a wait for another status whose message was recalled."""
-
-    permanent = True
-
-
-class NoRecipientsError(DingTalkError):
-    """Error of a wait whose message reached no recipient."""
-
-    permanent = True
-
-
-class ConditionUnreachableError(DingTalkError):
-    """Error of a wait whose condition can never hold for the message."""
-
-    permanent = True
-
-
-class TooManyCallsError(DingTalkError):
-    """Error of a wait that has used its maximum of API calls."""
-
-    permanent = True
-
-
-class Terms(Struct, frozen=True, kw_only=True):
+class WaitOptions(Struct, frozen=True, kw_only=True):
     """Options of a wait: poll schedule, end, and maximum API calls.
 
     :param began: Unix time in seconds at which the wait began. A fixed interval starts here, and the age of
@@ -53,13 +35,13 @@ class Terms(Struct, frozen=True, kw_only=True):
     :param max_api_calls: Calls after which the wait ends in an error, including those for tokens; default 1000.
     """
 
-    spacing: Spacing
+    poll_schedule: PollSchedule
     began: float
     end: float | None = None
     max_api_calls: int = MAX_API_CALLS
 
 
-class Seen(Struct, frozen=True, array_like=True):
+class LastStatus(Struct, frozen=True, array_like=True):
     """Last status of a message, kept small for thousands of messages.
 
     :param readers: Number of readers; None if not requested.
@@ -75,7 +57,7 @@ class Seen(Struct, frozen=True, array_like=True):
     dropped: dict[str, str] | None = None
 
 
-class State(Struct, kw_only=True):
+class WaitState(Struct, kw_only=True):
     """Progress of a wait as plain JSON, for the next poll.
 
     :param looked: Unix time in seconds at which the last poll began that reached all due messages.
@@ -88,12 +70,12 @@ class State(Struct, kw_only=True):
     # Version 1 named messages by index, in `met`, `lost` and `sent`. These are not read, so the wait polls again.
     looked: float | None = None
     used: dict[str, int] = {}
-    met_by_key: dict[str, Seen] = {}
+    met_by_key: dict[str, LastStatus] = {}
     lost_keys: list[str] = []
     sent_keys: list[str] = []
 
 
-def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
+def entry(key: str, seen: LastStatus, with_readers: bool) -> dict[str, Any]:
     """Return the last status of a message as plain JSON."""
     return {
         "key": key,
@@ -105,7 +87,7 @@ def entry(key: str, seen: Seen, with_readers: bool) -> dict[str, Any]:
     }
 
 
-def extra_pages(seen: Seen) -> int:
+def extra_pages(seen: LastStatus) -> int:
     """Return the number of reader pages in a poll beyond the first."""
     return max(0, (seen.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
 
@@ -125,13 +107,13 @@ def error_of(key: str, found: Obstacle) -> DingTalkError:
     return ERRORS[found.code](text, code=found.code, next_step=found.next_step)
 
 
-def state_of(value: Mapping[str, Any] | None) -> State:
+def state_of(value: Mapping[str, Any] | None) -> WaitState:
     """Parse the state of a wait from plain JSON.
 
     An invalid state is discarded with a warning, since the wait can poll again.
     """
     try:
-        return msgspec.convert(value or {}, State)
+        return msgspec.convert(value or {}, WaitState)
     except UNREADABLE as error:
         log.warning("The wait begins anew: its state cannot be read (%s).", type(error).__name__)
-        return State()
+        return WaitState()

@@ -12,7 +12,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_WORK_NOTIFICATION
 from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Group, Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
 
 #: Number of messages that must meet the condition.
 Match = Literal["all", "any"]
@@ -60,7 +60,7 @@ class Target(Struct, frozen=True):
     :param conn_id: Airflow connection that sent it; None means that of the wait.
     """
 
-    group: Group
+    group: SenderKey
     key: str
     sent: float | None = None
     recipients: int | None = None
@@ -72,7 +72,7 @@ def target_of(receipt: Receipt) -> Target:
     return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class MessageStatus(Struct, frozen=True, kw_only=True):
     """Status of a message at one poll.
 
     :param send_status: DingTalk's ``sendStatus``; None while DingTalk has none.
@@ -119,24 +119,24 @@ class Obstacle(Struct, frozen=True):
 _FEWER = "Lower min_readers or min_read_share, or name fewer people in read_by."
 
 
-def obstacle(reading: Reading, condition: Condition) -> Obstacle | None:
+def obstacle(message_status: MessageStatus, condition: Condition) -> Obstacle | None:
     """Return the reason why a message can never meet a condition.
 
     :returns: None if the message still may meet it.
     """
-    if reading.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
+    if message_status.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
         advice = "If that is what you wait for, add RECALLED to send_statuses."
         return Obstacle("recalled", "was recalled", advice)
-    if reading.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
+    if message_status.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
         return None
-    if condition.needs_recipients and reading.recipients == 0 and reading.dropped:
-        return no_recipients(reading.dropped)
-    if reading.people is None:
+    if condition.needs_recipients and message_status.recipients == 0 and message_status.dropped:
+        return no_recipients(message_status.dropped)
+    if message_status.people is None:
         return None
-    if strangers := sorted(set(condition.read_by) - reading.people):
+    if strangers := sorted(set(condition.read_by) - message_status.people):
         problem = f"did not go to {', '.join(strangers[:5])} of read_by"
         return Obstacle("condition_unreachable", problem, "Name people in read_by who got the message.")
-    return _too_few(condition, len(reading.people))
+    return _too_few(condition, len(message_status.people))
 
 
 def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
@@ -186,14 +186,14 @@ def _readers_needed(condition: Condition, recipients: int) -> int:
     return max(_needed(condition, recipients) or 0, len(set(condition.read_by)))
 
 
-def evaluate(reading: Reading, condition: Condition) -> Judgement:
+def evaluate(message_status: MessageStatus, condition: Condition) -> Judgement:
     """Evaluate a condition for one message, for all ways of waiting."""
-    if obstacle(reading, condition) is not None:
+    if obstacle(message_status, condition) is not None:
         return Judgement.NEVER
-    if reading.send_status not in condition.send_statuses:
+    if message_status.send_status not in condition.send_statuses:
         return Judgement.NOT_YET
-    readers = set(reading.readers or ())
-    needed = _needed(condition, reading.recipients)
+    readers = set(message_status.readers or ())
+    needed = _needed(condition, message_status.recipients)
     enough = needed is not None and len(readers) >= needed and readers >= set(condition.read_by)
     return Judgement.MET if enough else Judgement.NOT_YET
 

@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.client.endpoints import (
     Endpoint,
     GetWorkNotificationProgress,
     GetWorkNotificationResult,
-    MessageStatus,
+    MessageReadList,
     OtoStatus,
     QueryGroupMessage,
     QueryOtoMessage,
@@ -24,10 +24,10 @@ from airflow_provider_dingtalk.client.endpoints import (
     WorkNotificationReaders,
 )
 from airflow_provider_dingtalk.exceptions import (
-    AmbiguousError,
     DingTalkError,
     InvalidInputError,
     InvalidRequestError,
+    OutcomeUnknownError,
     ServerError,
     StatusUnavailableError,
     UnexpectedResponseError,
@@ -35,12 +35,12 @@ from airflow_provider_dingtalk.exceptions import (
 from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Judgement,
-    Reading,
+    MessageStatus,
     Target,
     evaluate,
     target_of,
 )
-from airflow_provider_dingtalk.messages.receipt import Group, Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
 
 #: Kinds that DingTalk recalls for 24 hours only. For the others, no limit is documented.
 WINDOWED = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
@@ -55,7 +55,7 @@ _SPELLINGS = {"SUCESS": "SUCCESS"}
 log = logging.getLogger(__name__)
 
 
-class Asking(Struct, kw_only=True):
+class StatusQuery(Struct, kw_only=True):
     """Options for polling the status of one message.
 
     :param readers: True to fetch the readers.
@@ -82,7 +82,7 @@ class Asking(Struct, kw_only=True):
 
 async def read(
     client: DingTalkClient, receipt: Receipt, *, readers: bool, now: float, used: Counter[str]
-) -> Reading:
+) -> MessageStatus:
     """Poll a message's status, with its readers from all pages.
 
     "No status" means "not yet" for a message that is young or of unknown age.
@@ -93,30 +93,32 @@ async def read(
     :raises StatusUnavailableError: If DingTalk has no status and the message is older than a day.
     :raises DingTalkError: If a call fails.
     """
-    return await read_target(client, target_of(receipt), Asking(readers=readers, now=now, used=used))
+    return await read_target(client, target_of(receipt), StatusQuery(readers=readers, now=now, used=used))
 
 
-async def read_target(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
+async def read_target(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
     """Poll a message without its whole receipt; see :func:`read`."""
     kind = target.group.kind
     if kind is Kind.DING:
         raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
-    known = asking.began if target.sent is None else target.sent
-    is_old = known is not None and asking.now - known > GIVE_UP_AFTER
+    known = status_query.began if target.sent is None else target.sent
+    is_old = known is not None and status_query.now - known > GIVE_UP_AFTER
     if kind is Kind.WORK_NOTIFICATION:
-        return await _work_notification(client, target, asking, is_old)
+        return await _work_notification(client, target, status_query, is_old)
     try:
-        return await _all_pages(client, target, asking)
+        return await _all_pages(client, target, status_query)
     except StatusUnavailableError:
         if is_old:
             raise
-        return Reading(key=target.key, send_status=None)
+        return MessageStatus(key=target.key, send_status=None)
 
 
 # ── Work notifications: two calls, since progress and readers are two APIs ───────────────────────────
 
 
-async def _work_notification(client: DingTalkClient, target: Target, asking: Asking, is_old: bool) -> Reading:
+async def _work_notification(
+    client: DingTalkClient, target: Target, status_query: StatusQuery, is_old: bool
+) -> MessageStatus:
     """Poll a work notification, whose status DingTalk gives for 24 hours.
 
     DingTalk gives the readers for up to 100 recipients.
@@ -129,40 +131,40 @@ async def _work_notification(client: DingTalkClient, target: Target, asking: Ask
             f"DingTalk tells of a work notification for 24 hours; {target.key} is older.", code="too_old"
         )
     agent_id, task_id = int(target.group.agent_id or 0), int(target.key)
-    if not asking.is_sent:
-        asking.before_call()
+    if not status_query.is_sent:
+        status_query.before_call()
         progress = GetWorkNotificationProgress(agent_id=agent_id, task_id=task_id)
-        if (await client.call(progress, asking.used, "status")).progress.status != _SENT:
-            return Reading(key=target.key, send_status="PROCESSING", readers=() if asking.readers else None)
-    if not (asking.readers or _tells_recipients(target, asking)):
-        return Reading(key=target.key, send_status="SUCCESS")
-    asking.before_call()
+        if (await client.call(progress, status_query.used, "status")).progress.status != _SENT:
+            return MessageStatus(key=target.key, send_status="PROCESSING", readers=() if status_query.readers else None)
+    if not (status_query.readers or _tells_recipients(target, status_query)):
+        return MessageStatus(key=target.key, send_status="SUCCESS")
+    status_query.before_call()
     result = GetWorkNotificationResult(agent_id=agent_id, task_id=task_id)
     try:
-        sent = (await client.call(result, asking.used, "status")).send_result
-    except (InvalidRequestError, StatusUnavailableError, ServerError, AmbiguousError) as error:
-        if asking.readers:
+        sent = (await client.call(result, status_query.used, "status")).send_result
+    except (InvalidRequestError, StatusUnavailableError, ServerError, OutcomeUnknownError) as error:
+        if status_query.readers:
             raise
         # DingTalk has no result for over 100 recipients. The progress shows that the task is done, so use that.
         log.info("Who got %s is not known: %s", target.key, error)
-        return Reading(key=target.key, send_status="SUCCESS")
-    return _delivered(target, sent, asking)
+        return MessageStatus(key=target.key, send_status="SUCCESS")
+    return _delivered(target, sent, status_query)
 
 
-def _tells_recipients(target: Target, asking: Asking) -> bool:
-    return asking.recipients and (target.recipients or 0) <= MAX_USERS_PER_WORK_NOTIFICATION
+def _tells_recipients(target: Target, status_query: StatusQuery) -> bool:
+    return status_query.recipients and (target.recipients or 0) <= MAX_USERS_PER_WORK_NOTIFICATION
 
 
-def _delivered(target: Target, sent: WorkNotificationReaders, asking: Asking) -> Reading:
+def _delivered(target: Target, sent: WorkNotificationReaders, status_query: StatusQuery) -> MessageStatus:
     dropped = _dropped(sent)
     who = tuple(dict.fromkeys(sent.read_user_id_list or ()))
     got = frozenset(who) | (frozenset(sent.unread_user_id_list or ()) - dropped.keys())
     # If all lists are empty, the recipients are not known.
     is_told = bool(got or dropped)
-    return Reading(
+    return MessageStatus(
         key=target.key,
         send_status="SUCCESS",
-        readers=who if asking.readers else None,
+        readers=who if status_query.readers else None,
         recipients=len(got) if is_told else target.recipients,
         people=_complete(got, target, len(dropped)) if is_told else None,
         dropped=dropped,
@@ -193,32 +195,32 @@ def _dropped(sent: WorkNotificationReaders) -> dict[str, str]:
 # ── Robot messages: one call, or one call for each page of readers ───────────────────────────────────
 
 
-async def _all_pages(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
+async def _all_pages(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
     try:
-        return await _pages(client, target, asking)
+        return await _pages(client, target, status_query)
     except InvalidRequestError as error:
         if error.code != "invalidParameter.cursor.invalid":
             raise
     # The cursor became invalid between two pages, so start again from the first page, once.
-    return await _pages(client, target, asking)
+    return await _pages(client, target, status_query)
 
 
-async def _pages(client: DingTalkClient, target: Target, asking: Asking) -> Reading:
-    size = MAX_RESULTS_PER_PAGE if asking.readers else 1
+async def _pages(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
+    size = MAX_RESULTS_PER_PAGE if status_query.readers else 1
     found: dict[str, None] = {}
     cursors: set[str] = set()
     cursor: str | None = None
     for _ in range(MAX_PAGES):
-        asking.before_call()
-        page = await client.call(status_call(target.group, target.key, size, cursor), asking.used, "status")
+        status_query.before_call()
+        page = await client.call(status_call(target.group, target.key, size, cursor), status_query.used, "status")
         if isinstance(page, OtoStatus):
-            return _oto(target, page, asking)
-        if not isinstance(page, MessageStatus):
+            return _oto(target, page, status_query)
+        if not isinstance(page, MessageReadList):
             raise TypeError(f"no status: {page!r}")
         found.update(dict.fromkeys(page.read_user_ids or ()))
-        reading = _paged(target, page, found, asking)
-        if not reading.has_more or _is_decided(reading, asking.enough):
-            return reading
+        message_status = _paged(target, page, found, status_query)
+        if not message_status.has_more or _is_decided(message_status, status_query.enough):
+            return message_status
         cursor = page.next_token
         if not cursor or cursor in cursors:
             raise _endless("its cursor comes back" if cursor else "it says there is more and gives no cursor")
@@ -226,10 +228,10 @@ async def _pages(client: DingTalkClient, target: Target, asking: Asking) -> Read
     raise _endless(f"more than {MAX_PAGES} pages")
 
 
-def _paged(target: Target, page: MessageStatus, found: dict[str, None], asking: Asking) -> Reading:
-    if not asking.readers:
-        return Reading(key=target.key, send_status=page.send_status)
-    return Reading(
+def _paged(target: Target, page: MessageReadList, found: dict[str, None], status_query: StatusQuery) -> MessageStatus:
+    if not status_query.readers:
+        return MessageStatus(key=target.key, send_status=page.send_status)
+    return MessageStatus(
         key=target.key,
         send_status=page.send_status,
         readers=tuple(found),
@@ -238,23 +240,23 @@ def _paged(target: Target, page: MessageStatus, found: dict[str, None], asking: 
     )
 
 
-def _is_decided(reading: Reading, enough: Condition | None) -> bool:
+def _is_decided(message_status: MessageStatus, enough: Condition | None) -> bool:
     """Return True if more readers make no difference."""
     if enough is None:
         return False
-    if reading.send_status in enough.send_statuses and len(reading.readers or ()) < enough.min_readers:
+    if message_status.send_status in enough.send_statuses and len(message_status.readers or ()) < enough.min_readers:
         return False  # the usual case on all pages but the last, so skip the evaluation
-    return reading.send_status not in enough.send_statuses or evaluate(reading, enough) is Judgement.MET
+    return message_status.send_status not in enough.send_statuses or evaluate(message_status, enough) is Judgement.MET
 
 
-def _oto(target: Target, page: OtoStatus, asking: Asking) -> Reading:
+def _oto(target: Target, page: OtoStatus, status_query: StatusQuery) -> MessageStatus:
     status = _SPELLINGS.get(page.send_status or "", page.send_status)
-    if not asking.readers:
-        return Reading(key=target.key, send_status=status)
+    if not status_query.readers:
+        return MessageStatus(key=target.key, send_status=status)
     people = page.message_read_info_list or ()
     who = dict.fromkeys(person.user_id for person in people if person.read_status == "READ")
     got = frozenset(person.user_id for person in people)
-    return Reading(
+    return MessageStatus(
         key=target.key,
         send_status=status,
         readers=tuple(who),
@@ -267,7 +269,7 @@ def _endless(problem: str) -> DingTalkError:
     return UnexpectedResponseError(f"The list of readers does not end: {problem}.", code="endless_pages")
 
 
-def status_call(group: Group, key: str, max_results: int = 1, next_token: str | None = None) -> Endpoint[object]:
+def status_call(group: SenderKey, key: str, max_results: int = 1, next_token: str | None = None) -> Endpoint[object]:
     """Build the call that polls the status of a message.
 
     :param max_results: Maximum readers on a page, for kinds with pages; default 1.

@@ -64,7 +64,7 @@ SENDER_FIELDS = {
 ASKED_BY_KEY = frozenset({Kind.GROUP, Kind.PRIVATE_CHAT})
 
 
-class Group(Struct, frozen=True, gc=False):
+class SenderKey(Struct, frozen=True, gc=False):
     """Sender and conversation that all messages of one recall call share."""
 
     kind: Kind
@@ -107,9 +107,9 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         return str(getattr(self, KEY_FIELD[self.kind]))
 
     @property
-    def group(self) -> Group:
+    def group(self) -> SenderKey:
         """Sender and conversation, which all messages of a recall call share."""
-        return Group(self.kind, self.robot_code, self.agent_id, self.open_conversation_id)
+        return SenderKey(self.kind, self.robot_code, self.agent_id, self.open_conversation_id)
 
     def sent(self) -> float | None:
         """Return the send time as Unix time in seconds; None if unknown."""
@@ -123,14 +123,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
 
 def iso(moment: float) -> str:
     """Format a Unix time in seconds as UTC in ISO 8601."""
-    return (
-        pendulum.from_timestamp(moment).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return pendulum.from_timestamp(moment).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse_receipts(
-    value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC
-) -> list[Receipt]:
+def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC) -> list[Receipt]:
     """Parse the receipts in a value from an XCom or a template.
 
     :param value: Receipts, JSON of them, or lists of both, nested as mapped tasks nest them. ``None`` and
@@ -188,9 +184,7 @@ def _number(value: Any, field: str) -> str:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return str(value)
-    raise InvalidInputError(
-        field, f"must be a number as DingTalk gave it, not {type(value).__name__} of another form"
-    )
+    raise InvalidInputError(field, f"must be a number as DingTalk gave it, not {type(value).__name__} of another form")
 
 
 def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -52,7 +52,7 @@ class Address(Struct, frozen=True):
     to: tuple[str, ...]
 
 
-class Letter(Struct, frozen=True, kw_only=True):
+class SendRequest(Struct, frozen=True, kw_only=True):
     """Send request: one call that sends.
 
     :param call: API call.
@@ -80,7 +80,7 @@ class Letter(Struct, frozen=True, kw_only=True):
         """Identity of the call: content and receivers."""
         return Address(self.content, self.to)
 
-    def narrowed(self, to: Sequence[str]) -> Letter:
+    def narrowed(self, to: Sequence[str]) -> SendRequest:
         """Copy the request for some of its receivers."""
         name = next(field for field in RECEIVER_FIELDS if getattr(self.call, field, None))
         value: Any = list(to) if isinstance(getattr(self.call, name), list) else ",".join(to)
@@ -88,13 +88,13 @@ class Letter(Struct, frozen=True, kw_only=True):
         recipients = None if self.recipients is None else len(to)
         return msgspec.structs.replace(self, call=call, to=tuple(to), recipients=recipients)
 
-    def halves(self) -> tuple[Letter, Letter]:
+    def halves(self) -> tuple[SendRequest, SendRequest]:
         """Split the request in two, to find the refused receiver."""
         middle = len(self.to) // 2
         return self.narrowed(self.to[:middle]), self.narrowed(self.to[middle:])
 
 
-class Unsent(Struct, frozen=True):
+class FailedSend(Struct, frozen=True):
     """Send request that was not sent or is in doubt."""
 
     to: tuple[str, ...]
@@ -122,13 +122,13 @@ def is_about_a_receiver(error: DingTalkError) -> bool:
     return isinstance(error, ResponseError) and error.code in ABOUT_A_RECEIVER
 
 
-def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> Receipt:
+def receipt_of(send_request: SendRequest, result: object, now: float, dropped: int = 0) -> Receipt:
     """Build the receipt of a call that DingTalk accepted.
 
     :param now: Unix time in seconds at which DingTalk accepted it.
     :param dropped: Number of people that DingTalk left out; default 0.
     """
-    call = letter.call
+    call = send_request.call
     key: dict[str, str] = {}
     if isinstance(result, SendResult):
         key["process_query_key"] = result.process_query_key
@@ -138,8 +138,8 @@ def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> 
         key["task_id"] = str(result.task_id)
     agent_id = getattr(call, "agent_id", None)
     return Receipt(
-        kind=letter.kind,
-        conn_id=letter.conn_id,
+        kind=send_request.kind,
+        conn_id=send_request.conn_id,
         robot_code=getattr(call, "robot_code", None),
         agent_id=None if agent_id is None else str(agent_id),
         open_conversation_id=getattr(call, "open_conversation_id", None),
@@ -147,7 +147,7 @@ def receipt_of(letter: Letter, result: object, now: float, dropped: int = 0) -> 
         open_ding_id=key.get("open_ding_id"),
         task_id=key.get("task_id"),
         sent_at=iso(now),
-        recipients=None if letter.recipients is None else letter.recipients - dropped,
+        recipients=None if send_request.recipients is None else send_request.recipients - dropped,
     )
 
 

@@ -21,13 +21,13 @@ from airflow_provider_dingtalk.client.endpoints import (
 )
 from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
 from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Kind, is_nothing, parse_id, parse_keys
-from airflow_provider_dingtalk.messages.send_request import Letter, pages
+from airflow_provider_dingtalk.messages.send_request import SendRequest, pages
 
 #: ``remind_type`` of a DING by name.
 REMIND_TYPES = {"app": 1, "sms": 2, "phone": 3}
 
 
-def letters_for(kind: Kind | str, **arguments: Any) -> list[Letter]:
+def send_requests_for(kind: Kind | str, **arguments: Any) -> list[SendRequest]:
     """Build the send requests of a message of any kind.
 
     :param arguments: Arguments of :func:`group`, :func:`oto`, :func:`private_chat`, :func:`work_notification` or
@@ -57,7 +57,7 @@ def group(
     markdown: str | None = None,
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
-) -> list[Letter]:
+) -> list[SendRequest]:
     """Build the send requests of a message to one or several groups.
 
     :param open_conversation_id: One group, or a list of groups.
@@ -67,7 +67,7 @@ def group(
     robot = _needed(robot_code, "robot_code")
     app = None if cool_app_code is None else parse_id(cool_app_code, "cool_app_code")
     return [
-        Letter(
+        SendRequest(
             kind=Kind.GROUP,
             to=(conversation,),
             call=SendGroupMessage(
@@ -92,7 +92,7 @@ def oto(
     markdown: str | None = None,
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
-) -> list[Letter]:
+) -> list[SendRequest]:
     """Build the send requests of a message from the robot to people.
 
     :param one_receipt_per_user: If True, make one call per person, so that one person's message can be recalled
@@ -101,7 +101,7 @@ def oto(
     message = robot_message(text=text, title=title, markdown=markdown, msg_key=msg_key, msg_param=msg_param)
     robot = _needed(robot_code, "robot_code")
     return [
-        Letter(
+        SendRequest(
             kind=Kind.OTO,
             to=users,
             recipients=len(users),
@@ -109,9 +109,7 @@ def oto(
                 robot_code=robot, user_ids=list(users), msg_key=message.msg_key, msg_param=message.msg_param
             ),
         )
-        for users in pages(
-            _one_or_more(user_ids, "user_ids"), 1 if one_receipt_per_user else MAX_USERS_PER_OTO_SEND
-        )
+        for users in pages(_one_or_more(user_ids, "user_ids"), 1 if one_receipt_per_user else MAX_USERS_PER_OTO_SEND)
     ]
 
 
@@ -125,12 +123,12 @@ def private_chat(
     markdown: str | None = None,
     msg_key: str | None = None,
     msg_param: Mapping[str, Any] | str | None = None,
-) -> list[Letter]:
+) -> list[SendRequest]:
     """Build the send requests of a message to chats of two people."""
     message = robot_message(text=text, title=title, markdown=markdown, msg_key=msg_key, msg_param=msg_param)
     robot, app = _needed(robot_code, "robot_code"), _needed(cool_app_code, "cool_app_code")
     return [
-        Letter(
+        SendRequest(
             kind=Kind.PRIVATE_CHAT,
             to=(conversation,),
             call=SendPrivateChatMessage(
@@ -155,7 +153,7 @@ def work_notification(
     title: str | None = None,
     markdown: str | None = None,
     msg: Mapping[str, Any] | str | None = None,
-) -> list[Letter]:
+) -> list[SendRequest]:
     """Build the send requests of a work notification.
 
     It goes to people, to departments with all departments below them, or to all users.
@@ -166,11 +164,11 @@ def work_notification(
     depts = _one_or_more(dept_ids, "dept_ids") if dept_ids is not None else []
     if to_all_user and not (users or depts):
         call = SendWorkNotification(agent_id=agent, msg=body, to_all_user=True)
-        return [Letter(kind=Kind.WORK_NOTIFICATION, call=call, to=("all users",))]
+        return [SendRequest(kind=Kind.WORK_NOTIFICATION, call=call, to=("all users",))]
     if to_all_user or not (users or depts):
         raise InvalidInputError("user_ids", "give user_ids or dept_ids, or to_all_user alone")
     to_users = [
-        Letter(
+        SendRequest(
             kind=Kind.WORK_NOTIFICATION,
             to=some,
             recipients=len(some),
@@ -179,7 +177,7 @@ def work_notification(
         for some in pages(users, MAX_USERS_PER_WORK_NOTIFICATION)
     ]
     to_depts = [
-        Letter(
+        SendRequest(
             kind=Kind.WORK_NOTIFICATION,
             to=some,
             call=SendWorkNotification(agent_id=agent, msg=body, dept_id_list=",".join(some)),
@@ -196,7 +194,7 @@ def ding(
     content: str,
     remind_type: str = "app",
     call_voice: str | None = None,
-) -> list[Letter]:
+) -> list[SendRequest]:
     """Build the send requests of a DING to people.
 
     :param remind_type: ``app`` (default), ``sms`` or ``phone``; the latter two cost DING credits.
@@ -210,7 +208,7 @@ def ding(
     robot = _needed(robot_code, "robot_code")
     most = MAX_USERS_PER_APP_DING if remind_type == "app" else MAX_USERS_PER_PHONE_DING
     return [
-        Letter(
+        SendRequest(
             kind=Kind.DING,
             to=users,
             recipients=len(users),
@@ -226,7 +224,7 @@ def ding(
     ]
 
 
-_BUILDERS: dict[Kind, Callable[..., list[Letter]]] = {
+_BUILDERS: dict[Kind, Callable[..., list[SendRequest]]] = {
     Kind.GROUP: group,
     Kind.OTO: oto,
     Kind.PRIVATE_CHAT: private_chat,

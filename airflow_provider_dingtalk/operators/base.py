@@ -23,7 +23,7 @@ _FLAGS = ("one_receipt_per_user", "to_all_user")
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
 
-class PlainTexts:
+class SkipTemplatingMixin:
     """Mixin that skips the rendering of texts without a template.
 
     For operators and sensors whose templated fields may hold thousands of keys or user ids. Airflow compiles a
@@ -71,7 +71,7 @@ def _may_retry(allow_resend: Any) -> bool:
     return KEEPS_TASK_STATE or bool(allow_resend)
 
 
-class SendOperator(PlainTexts, BaseOperator):
+class SendOperator(SkipTemplatingMixin, BaseOperator):
     """Base class of all send operators.
 
     On Airflow 3.3 and later a retry sends only the missing messages, and publishes the receipts of earlier tries.
@@ -139,8 +139,8 @@ class SendOperator(PlainTexts, BaseOperator):
         :param event: Event of the trigger that ended the deferral; default None.
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.task.recall import LongWait, airflow_errors
-        from airflow_provider_dingtalk.task.send import Sending, SendPolicy
+        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
+        from airflow_provider_dingtalk.task.send import SendPolicy, SendTask
         from airflow_provider_dingtalk.triggers import defer_for
 
         policy = SendPolicy(
@@ -153,11 +153,11 @@ class SendOperator(PlainTexts, BaseOperator):
         )
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
-            sending = Sending(hook.letters(self.kind, **self._arguments()), context, policy, self.task_id)
+            sending = SendTask(hook.send_requests(self.kind, **self._arguments()), context, policy, self.task_id)
             self._job = sending.job
             try:
                 return sending.run(hook)
-            except LongWait as wait:
+            except DeferRequested as wait:
                 defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
@@ -169,7 +169,7 @@ class SendOperator(PlainTexts, BaseOperator):
             self._job.stop()
 
     def _arguments(self) -> dict[str, Any]:
-        from airflow_provider_dingtalk.task.recall import parse_flag
+        from airflow_provider_dingtalk.task.arguments import parse_flag
 
         given = {name: getattr(self, name) for name in self.template_fields}
         return given | {name: parse_flag(given[name], name) for name in _FLAGS if name in given}
@@ -212,7 +212,7 @@ class _Links:
         return (DingTalkReportLink(),)
 
 
-class RecallOperator(PlainTexts, BaseOperator):
+class RecallOperator(SkipTemplatingMixin, BaseOperator):
     """Base class of all recall operators.
 
     The report is pushed as the XCom ``report`` before an error is raised, and is logged as a table. If the task
@@ -259,20 +259,20 @@ class RecallOperator(PlainTexts, BaseOperator):
 
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.task import recall
-        from airflow_provider_dingtalk.task.rollback import leave_word
+        from airflow_provider_dingtalk.task.arguments import check_choices
+        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
+        from airflow_provider_dingtalk.task.rollback import publish_result
         from airflow_provider_dingtalk.triggers import defer_for
 
-        with recall.airflow_errors():
+        with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
             with recall.report_even_so(context):
-                fail_on = recall.check_choices(self.on_empty, self.fail_on)
+                fail_on = check_choices(self.on_empty, self.fail_on)
                 self._job = recall.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
             try:
-                keep = partial(leave_word, context)
-                return recall.run_recall(
-                    hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep
-                )
-            except recall.LongWait as wait:
+                keep = partial(publish_result, context)
+                return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep)
+            except DeferRequested as wait:
                 defer_for(self, wait.seconds, event)
 
     def on_kill(self) -> None:
@@ -302,12 +302,12 @@ class RecallOneKindOperator(RecallOperator):
 
     def _messages(self, hook: Any, context: Context) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.receipt import SENDER_FIELDS, Kind
-        from airflow_provider_dingtalk.task import recall
+        from airflow_provider_dingtalk.task.arguments import only_of_kind, receipts_of_keys
         from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
         kind = Kind(self.kind)
         receipts = parse_receipts(self.receipts)
-        recall.only_of_kind(receipts, kind)
+        only_of_kind(receipts, kind)
         keys = getattr(self, self.keys_field)
         if keys is None:
             return receipts
@@ -315,7 +315,7 @@ class RecallOneKindOperator(RecallOperator):
         for name in SENDER_FIELDS[kind]:
             if sender[name] is None:
                 sender |= {name: hook.defaults().get(name)}
-        return recall.receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
+        return receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
 
 
 class RecallInConversationOperator(RecallOneKindOperator):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_dingtalk.exceptions import DingTalkError
     from airflow_provider_dingtalk.messages.receipt import Receipt
-    from airflow_provider_dingtalk.task.rollback_filters import Guards
-    from airflow_provider_dingtalk.task.rollback_source import Found
+    from airflow_provider_dingtalk.task.rollback_filters import RollbackFilters
+    from airflow_provider_dingtalk.task.rollback_source import RunMessages
 
 
 #: Arguments that select the messages, and arguments that limit the selection.
@@ -115,22 +115,24 @@ class DingTalkRollbackOperator(RecallOperator):
         """
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.task import recall, rollback
+        from airflow_provider_dingtalk.task.arguments import check_choices, parse_flag, parse_task_ids
+        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
         from airflow_provider_dingtalk.triggers import defer_for
 
-        with recall.airflow_errors():
+        with airflow_errors():
             with recall.report_even_so(context):
-                fail_on = recall.check_choices(self.on_empty, self.fail_on)
-                guards = self._guards()
-                dry_run = recall.parse_flag(self.dry_run, "dry_run")
-                from_tasks = recall.parse_task_ids(self.from_tasks, "from_tasks")
+                fail_on = check_choices(self.on_empty, self.fail_on)
+                rollback_filters = self._rollback_filters()
+                dry_run = parse_flag(self.dry_run, "dry_run")
+                from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
                 if not (self.from_run or self.from_dag):
                     self._check_known(from_tasks)
                 if not self._is_due(context):
                     return rollback.keep_all(context, from_tasks)
                 problems: list[DingTalkError] = []
                 found, loose = self._found(context, from_tasks, problems)
-                job = self._job = rollback.RollingBack(
-                    found, loose, guards, context, is_sweep=self._is_sweep, problems=problems
+                job = self._job = rollback.RollbackTask(
+                    found, loose, rollback_filters, context, is_sweep=self._is_sweep, problems=problems
                 )
             hook = DingTalkHook(self.dingtalk_conn_id)
             job.choose(hook)
@@ -138,7 +140,7 @@ class DingTalkRollbackOperator(RecallOperator):
                 return job.plan(self.on_empty)
             try:
                 return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
-            except recall.LongWait as wait:
+            except DeferRequested as wait:
                 defer_for(self, wait.seconds, event)
 
     @classmethod
@@ -181,19 +183,20 @@ class DingTalkRollbackOperator(RecallOperator):
 
     def _found(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
-    ) -> tuple[list[Found], list[Receipt]]:
+    ) -> tuple[list[RunMessages], list[Receipt]]:
         """Return the messages of runs, and receipts without a run.
 
         :param problems: List that collects errors of the search, which must not keep the rest from being recalled.
         """
         from airflow_provider_dingtalk.exceptions import InvalidInputError
-        from airflow_provider_dingtalk.task import recall, rollback_source
+        from airflow_provider_dingtalk.task import rollback_source
+        from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_task_ids
         from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
         loose = parse_receipts(self.receipts)
-        run_ids = recall.parse_task_ids(self.from_run, "from_run")
-        dag_id = recall.parse_one_id(self.from_dag, "from_dag")
-        since, until = (recall.parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        run_ids = parse_task_ids(self.from_run, "from_run")
+        dag_id = parse_one_id(self.from_dag, "from_dag")
+        since, until = (parse_moment(getattr(self, name), name) for name in ("since", "until"))
         if since is None and (until is not None or (dag_id and not run_ids)):
             raise InvalidInputError("since", "is missing; give it, or from_run")
         found = [rollback_source.of_run(context, dag_id, run_id, from_tasks, must_be=True) for run_id in run_ids]
@@ -203,11 +206,11 @@ class DingTalkRollbackOperator(RecallOperator):
             found += rollback_source.of_window(context, dag_id, since, until)
         return found, loose
 
-    def _guards(self) -> Guards:
-        from airflow_provider_dingtalk.task.recall import parse_flag
-        from airflow_provider_dingtalk.task.rollback_filters import guards_of
+    def _rollback_filters(self) -> RollbackFilters:
+        from airflow_provider_dingtalk.task.arguments import parse_flag
+        from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
 
-        return guards_of(
+        return rollback_filters_of(
             max_messages=self.max_messages,
             only_unread=parse_flag(self.only_unread, "only_unread"),
             max_readers=self.max_readers,
@@ -235,23 +238,22 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     template_fields: Sequence[str] = ("dag_ids", *DingTalkRollbackOperator.template_fields)
     _is_sweep: ClassVar[bool] = True
 
-    def __init__(
-        self, *, dag_ids: Sequence[str] | str, fail_on: Collection[str] = frozenset(), **kwargs: Any
-    ) -> None:
+    def __init__(self, *, dag_ids: Sequence[str] | str, fail_on: Collection[str] = frozenset(), **kwargs: Any) -> None:
         super().__init__(fail_on=fail_on, **kwargs)
         self.dag_ids = dag_ids
 
     def _found(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
-    ) -> tuple[list[Found], list[Receipt]]:
+    ) -> tuple[list[RunMessages], list[Receipt]]:
         from airflow_provider_dingtalk.exceptions import InvalidInputError
-        from airflow_provider_dingtalk.task import recall, rollback_source
+        from airflow_provider_dingtalk.task import rollback_source
+        from airflow_provider_dingtalk.task.arguments import parse_task_ids
 
         for name in _WHICH:
             if getattr(self, name) is not None:
                 raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
-        dag_ids = recall.parse_task_ids(self.dag_ids, "dag_ids")
-        found: list[Found] = []
+        dag_ids = parse_task_ids(self.dag_ids, "dag_ids")
+        found: list[RunMessages] = []
         for dag_id in dag_ids:
             try:
                 finished = rollback_source.swept_runs(dag_id)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Protocol
 
 from airflow_provider_dingtalk.client.endpoints import Endpoint, RecallGroupMessages
-from airflow_provider_dingtalk.client.protocol import Wire, request_for, result_of
+from airflow_provider_dingtalk.client.protocol import RawResponse, request_for, result_of
 
 #: Invalid token in the form of DingTalk's tokens.
 NO_TOKEN = "0" * 32
@@ -39,5 +39,5 @@ async def call_with_no_token(transport: Transport, base_url: str, endpoint: Endp
         response = await transport.handle_async_request(request)
         body = await response.aread()
         await response.aclose()
-    result: object = result_of(endpoint, Wire(response.status_code, response.headers, body), (NO_TOKEN,))
+    result: object = result_of(endpoint, RawResponse(response.status_code, response.headers, body), (NO_TOKEN,))
     return result

@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.client.content import robot_message
 from airflow_provider_dingtalk.client.endpoints import (
     MAX_KEYS_PER_RECALL,
     Endpoint,
-    MessageStatus,
+    MessageReadList,
     OtoStatus,
     QueryGroupMessage,
     QueryOtoMessage,
@@ -165,9 +165,7 @@ class Probe:
 
     async def _let_ripen(self) -> None:
         """Wait for the delay after which recalls and queries worked before."""
-        known = [
-            self.seen[question].after for question in (Question.RECALL, Question.STATUS) if question in self.seen
-        ]
+        known = [self.seen[question].after for question in (Question.RECALL, Question.STATUS) if question in self.seen]
         await self._clock.sleep(max(known, default=0.0))
 
     async def _read_and_recall(self) -> None:
@@ -272,7 +270,7 @@ class Probe:
         if isinstance(result, OtoStatus):
             readers = sum(one.read_status == "READ" for one in result.message_read_info_list or ())
         else:
-            readers = len(result.read_user_ids or ()) if isinstance(result, MessageStatus) else 0
+            readers = len(result.read_user_ids or ()) if isinstance(result, MessageReadList) else 0
         status = self._word(getattr(result, "send_status", None) or "")
         return Seen(status=200, send_status=status, readers=readers, after=after)
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from airflow_provider_dingtalk.client.endpoints import Effect, Endpoint, Host, name_of
+from airflow_provider_dingtalk.client.endpoints import Endpoint, Host, Idempotency, name_of
 from airflow_provider_dingtalk.sandbox.faults import FailKeys, OmitKeys, Partial, PoisonKeys, Rule, actions
 from airflow_provider_dingtalk.sandbox.refusals import PARAM_INVALID, OldRefusal, Refusal
 from airflow_provider_dingtalk.sandbox.state import App, World
@@ -118,7 +118,7 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
         return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except _UNREADABLE as error:
         # The pages of the sends name a different code for it.
-        sends_template = call.endpoint.http.effect is Effect.SEND and "Messages" in call.api
+        sends_template = call.endpoint.http.effect is Idempotency.SEND and "Messages" in call.api
         code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
         raise Refusal(code, "the body is not a JSON object") from error
 

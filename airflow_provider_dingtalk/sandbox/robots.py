@@ -57,9 +57,7 @@ def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
     return robot
 
 
-def conversation_of(
-    call: Call, open_conversation_id: str, kind: str, robot: Robot, codes: RobotCodes
-) -> Conversation:
+def conversation_of(call: Call, open_conversation_id: str, kind: str, robot: Robot, codes: RobotCodes) -> Conversation:
     """Return a conversation in which the robot can act.
 
     :raises Refusal: If it is unknown, has another kind or organisation, or the robot is absent or stopped.

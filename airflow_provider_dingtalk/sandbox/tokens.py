@@ -68,9 +68,7 @@ def app_of(call: Call) -> App:
     grant = world.tokens.get(call.token)
     if grant is None or grant.expires_at <= world.time() or grant.client_id not in world.apps:
         behaviour = world.behaviour
-        raise dead_token(
-            old_host=call.old_host, code=behaviour.dead_token_code, status=behaviour.dead_token_status
-        )
+        raise dead_token(old_host=call.old_host, code=behaviour.dead_token_code, status=behaviour.dead_token_status)
     return world.apps[grant.client_id]
 
 

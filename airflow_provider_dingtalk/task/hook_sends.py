@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_dingtalk.jobs.checkpoint import SupersededError
+from airflow_provider_dingtalk.exceptions import SupersededError
 from airflow_provider_dingtalk.jobs.send import Send
-from airflow_provider_dingtalk.messages.send_request import Letter
+from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.registry import SendRegistry
 from airflow_provider_dingtalk.task.running_task import current_registry
 
@@ -26,7 +26,7 @@ class Runner(Protocol):
         """
 
 
-def send(runner: Runner, letters: Sequence[Letter]) -> list[dict[str, Any]]:
+def send(runner: Runner, send_requests: Sequence[SendRequest]) -> list[dict[str, Any]]:
     """Send from sync code.
 
     :returns: Receipts as plain JSON.
@@ -35,10 +35,10 @@ def send(runner: Runner, letters: Sequence[Letter]) -> list[dict[str, Any]]:
     """
     registry = current_registry()
     if registry is None:
-        job = Send(letters)
+        job = Send(send_requests)
         runner.run(job.run, job.stop)
     else:
-        job = registry.hook_job(letters)
+        job = registry.hook_job(send_requests)
         try:
             registry.begin()
             runner.run(job.run, job.stop)
@@ -51,20 +51,20 @@ def send(runner: Runner, letters: Sequence[Letter]) -> list[dict[str, Any]]:
     return _result(job)
 
 
-async def asend(client: DingTalkClient, letters: Sequence[Letter]) -> list[dict[str, Any]]:
+async def asend(client: DingTalkClient, send_requests: Sequence[SendRequest]) -> list[dict[str, Any]]:
     """Send from an event loop; see :func:`send`."""
     registry = current_registry()
     if registry is None:
-        job = Send(letters)
+        job = Send(send_requests)
         await job.run(client)
     else:
-        job = await _run_in_task(client, letters, registry)
+        job = await _run_in_task(client, send_requests, registry)
     return _result(job)
 
 
-async def _run_in_task(client: DingTalkClient, letters: Sequence[Letter], registry: SendRegistry) -> Send:
+async def _run_in_task(client: DingTalkClient, send_requests: Sequence[SendRequest], registry: SendRegistry) -> Send:
     # Each call may wait for Airflow's supervisor, so it runs in a thread and does not block the task's event loop.
-    job = await asyncio.to_thread(registry.hook_job, letters)
+    job = await asyncio.to_thread(registry.hook_job, send_requests)
     try:
         await asyncio.to_thread(registry.begin)
         await job.run(client)

@@ -23,9 +23,9 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.jobs.checkpoint import SentLetter
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
-from airflow_provider_dingtalk.jobs.send import CUT_OFF, Letter, Send, Unsent
+from airflow_provider_dingtalk.jobs.send import CUT_OFF, FailedSend, Send, SendRequest
 from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
 from airflow_provider_dingtalk.task.checkpoint.send import HookSends, TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, use
@@ -121,37 +121,37 @@ class SendRegistry:
             self._names[name] += 1
             return f"{name}:{self._names[name] - 1}"
 
-    def hook_job(self, letters: Sequence[Letter]) -> Send:
+    def hook_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a send by the hook.
 
         The job is registered, and not compared with earlier tries.
 
         :raises LedgerError: If the store does not answer.
         """
-        ledger = None
+        checkpoint = None
         if self.sends is not None:
             # A retry of a user's code sends again, so no two calls of the hook are the same job.
-            ledger = HookSends(self.sends)
+            checkpoint = HookSends(self.sends)
         elif not self._jobs and int(self._ti.max_tries) > 0:
             log.warning(
                 "This Airflow has no task state store (3.3 has). When a retry of this task starts, it deletes "
                 "the receipts of this try, and no rollback finds them: set retries to 0 in tasks that send."
             )
-        return self.track(Send(letters, ledger=ledger, keep=self.keep, keep_late=self.keep_late))
+        return self.track(Send(send_requests, checkpoint=checkpoint, keep=self.keep, keep_late=self.keep_late))
 
-    def callback_job(self, letters: Sequence[Letter]) -> Send:
+    def callback_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback.
 
         Receipts that cannot be registered in the callback's short time are in the log.
         """
-        return self.track(Send(letters, keep=self._keep_if_possible))
+        return self.track(Send(send_requests, keep=self._keep_if_possible))
 
-    def alert_job(self, letters: Sequence[Letter]) -> Send:
+    def alert_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback that reports a failure.
 
         The rollback of the task's block does not recall its message.
         """
-        return self.track(Send(letters, keep=self._keep_alert))
+        return self.track(Send(send_requests, keep=self._keep_alert))
 
     def track(self, job: Send) -> Send:
         """Add a job whose unknown, dropped and refused receivers are published too.
@@ -288,7 +288,7 @@ class SendRegistry:
     def _unknown(self, jobs: Sequence[Send]) -> list[dict[str, Any]]:
         left = self._sends.left_in_doubt() if self._sends is not None else []
         unsent = [
-            *(Unsent(address.to, CUT_OFF) for address in left),
+            *(FailedSend(address.to, CUT_OFF) for address in left),
             *(one for job in jobs for one in job.unknown),
         ]
         return [one.to_json() for one in unsent]
@@ -371,7 +371,7 @@ def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:
     return [*known, *(one for one in more if one not in known)]
 
 
-def _quietly(write: Callable[..., None], *arguments: SentLetter) -> None:
+def _quietly(write: Callable[..., None], *arguments: AcceptedSend) -> None:
     try:
         ask_supervisor(write, *arguments)
     except Exception as error:

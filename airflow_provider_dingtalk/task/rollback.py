@@ -12,14 +12,20 @@ from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs.batching import batches, gives_up, unique
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED
-from airflow_provider_dingtalk.jobs.report import Outcome, Report, Settled
+from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events
 from airflow_provider_dingtalk.task.checkpoint.recall import RecalledKeys
 from airflow_provider_dingtalk.task.recall import RECALLED, obey_on_empty, push_report, recall_job, run_recall
-from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, Guards, Kept, ReaderGuard, by_age
-from airflow_provider_dingtalk.task.rollback_source import Found
+from airflow_provider_dingtalk.task.rollback_filters import (
+    MAX_LISTED,
+    ReaderFilter,
+    RollbackFilters,
+    SkippedMessages,
+    by_age,
+)
+from airflow_provider_dingtalk.task.rollback_source import RunMessages
 from airflow_provider_dingtalk.task.run_history import Tasks
 from airflow_provider_dingtalk.task.sent_messages import SentMessages, clean, in_doubt_error, merge, missing_error
 
@@ -49,7 +55,7 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     return {"kept": kept}
 
 
-def leave_word(context: Context, report: Report) -> None:
+def publish_result(context: Context, report: Report) -> None:
     """Push the recalled keys, and note the outcomes in the rollback log."""
     _push_recalled(context, report)
     _note_own(context, report)
@@ -59,9 +65,7 @@ def _push_recalled(context: Context, report: Report) -> None:
     """Push the recalled keys, so that other tasks leave them out."""
     recalled = report.keys(Outcome.RECALLED)
     for number in range(0, len(recalled), KEYS_PER_XCOM):
-        context["ti"].xcom_push(
-            RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM]
-        )
+        context["ti"].xcom_push(RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM])
 
 
 def _note_own(context: Context, report: Report) -> None:
@@ -75,21 +79,21 @@ def _noted(counts: Counter[str], total: int) -> dict[str, int]:
     return {"recalled": counts["recalled"], **counts, "left": left}
 
 
-class RollingBack:
+class RollbackTask:
     """Rollback job of one task.
 
     :param found: Messages to recall, by run.
     :param loose: Receipts that belong to no run.
-    :param guards: Limits of the rollback.
+    :param rollback_filters: Limits of the rollback.
     :param is_sweep: True if the messages are those that a run's own rollback left; default False.
     :param problems: Errors of the search; the task recalls all other messages and fails then.
     """
 
     def __init__(
         self,
-        found: Sequence[Found],
+        found: Sequence[RunMessages],
         loose: Sequence[Receipt],
-        guards: Guards,
+        rollback_filters: RollbackFilters,
         context: Context,
         *,
         is_sweep: bool = False,
@@ -99,17 +103,17 @@ class RollingBack:
         self._missing = _missing(found)
         self._in_doubt = _in_doubt(found)
         self._problems = [*problems, *([missing_error(self._missing)] if self._missing else [])]
-        self._guards = guards
+        self._rollback_filters = rollback_filters
         self._context = context
         self._is_sweep = is_sweep
         self._now = SystemClock().now()
-        self._kept = Kept(Counter())
+        self._kept = SkippedMessages(Counter())
         self._more: dict[str, Any] = {}
-        self._asking: ReaderGuard | None = None
+        self._asking: ReaderFilter | None = None
         self._job: RecallByConnection | None = None
         self._recalled_keys: RecalledKeys | None = None
         everything = [*loose, *(receipt for one in found for receipt in one.receipts)]
-        self._receipts = by_age(everything, guards, self._now, self._kept)
+        self._receipts = by_age(everything, rollback_filters, self._now, self._kept)
 
     def choose(self, hook: DingTalkHook) -> None:
         """Apply the guards; ask DingTalk only if readers matter.
@@ -126,17 +130,17 @@ class RollingBack:
             raise
 
     def _push_not_recalled(self, reason: Reason) -> None:
-        settled = dict.fromkeys(unique(self._receipts), Settled(Outcome.FAILED, reason))
+        settled = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
         used = {"status": self._asking.used["status"]} if self._asking else {}
         push_report(self._context, Report(settled, used, len(self._receipts) - len(settled)), self._more)
 
     def _choose(self, hook: DingTalkHook) -> None:
-        if self._guards.ask and self._receipts:
+        if self._rollback_filters.ask and self._receipts:
             self._ask(hook, list(unique(self._receipts).values()))
         if self._kept.why:
             self._more["kept"] = dict(self._kept.why)
             log.info("Kept: %s.", ", ".join(f"{number} {why}" for why, number in self._kept.why.items()))
-        self._guards.check_number(len(unique(self._receipts)))
+        self._rollback_filters.check_number(len(unique(self._receipts)))
 
     def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
         """Return and push the plan, without a recall.
@@ -218,11 +222,11 @@ class RollingBack:
                 job.stop()
 
     def _ask(self, hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
-        self._asking = ReaderGuard(receipts, self._guards, self._now, self._kept)
+        self._asking = ReaderFilter(receipts, self._rollback_filters, self._now, self._kept)
         hook.run_by_connection(self._asking.run, self._asking.connections, self._asking.stop)
         self._receipts = self._asking.fit
         self._more["readers_api_calls"] = self._asking.used["status"]
-        if self._guards.with_readers:
+        if self._rollback_filters.with_readers:
             chosen = {receipt.key for receipt in self._receipts}
             by_key = {key: who for key, who in self._asking.readers.items() if key in chosen}
             self._more["readers"] = {key: by_key[key] for key in list(by_key)[:MAX_LISTED]}
@@ -261,9 +265,9 @@ def _people_in_words(receipts: Sequence[Receipt]) -> str:
     return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")
 
 
-def _missing(found: Sequence[Found]) -> dict[str, int]:
+def _missing(found: Sequence[RunMessages]) -> dict[str, int]:
     return merge(SentMessages(missing=one.missing) for one in found).missing
 
 
-def _in_doubt(found: Sequence[Found]) -> dict[str, int]:
+def _in_doubt(found: Sequence[RunMessages]) -> dict[str, int]:
     return merge(SentMessages(in_doubt=one.in_doubt) for one in found).in_doubt

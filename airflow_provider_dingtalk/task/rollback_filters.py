@@ -10,9 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, TooManyMessagesError
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
-from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing
 
 log = logging.getLogger(__name__)
@@ -21,13 +21,7 @@ log = logging.getLogger(__name__)
 MAX_LISTED = 100
 
 
-class TooManyMessagesError(DingTalkError):
-    """Error for more messages than ``max_messages`` allows; none was recalled."""
-
-    permanent = True
-
-
-class Guards(Struct, kw_only=True, frozen=True):
+class RollbackFilters(Struct, kw_only=True, frozen=True):
     """Limits of a rollback.
 
     :param max_messages: Recall no message if there are more; default None, no limit.
@@ -61,7 +55,7 @@ class Guards(Struct, kw_only=True, frozen=True):
             )
 
 
-class Kept(Struct):
+class SkippedMessages(Struct):
     """Number of messages that are not recalled, by reason.
 
     The reasons are ``too_young``, ``too_old``, ``read`` and ``not_known``.
@@ -76,7 +70,7 @@ class Kept(Struct):
         return is_fit
 
 
-def guards_of(
+def rollback_filters_of(
     *,
     max_messages: Any = None,
     only_unread: bool = False,
@@ -84,7 +78,7 @@ def guards_of(
     older_than: Any = None,
     newer_than: Any = None,
     with_readers: bool = False,
-) -> Guards:
+) -> RollbackFilters:
     """Make guards from an operator's arguments.
 
     :raises InvalidInputError: If a value is not valid, or two contradict each other.
@@ -94,7 +88,7 @@ def guards_of(
         if readers:
             raise InvalidInputError("max_readers", "contradicts only_unread; give one of them")
         readers = 0
-    return Guards(
+    return RollbackFilters(
         max_messages=_count(max_messages, "max_messages", 1),
         max_readers=readers,
         older_than=_seconds(older_than, "older_than"),
@@ -103,7 +97,9 @@ def guards_of(
     )
 
 
-def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> list[Receipt]:
+def by_age(
+    receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, kept: SkippedMessages
+) -> list[Receipt]:
     """Return the receipts whose age is within the limits.
 
     A message of unknown age is kept in the chat if a limit is set.
@@ -112,16 +108,16 @@ def by_age(receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) 
     :param kept: Counter of the messages that are left out.
     """
     fit = list(receipts)
-    if guards.older_than is None and guards.newer_than is None:
+    if rollback_filters.older_than is None and rollback_filters.newer_than is None:
         return fit
     fit = [one for one in fit if kept.unless(one.sent() is not None, "not_known")]
     ages = {one.key: now - (one.sent() or now) for one in fit}
-    low, high = guards.older_than or 0.0, guards.newer_than
+    low, high = rollback_filters.older_than or 0.0, rollback_filters.newer_than
     fit = [one for one in fit if kept.unless(ages[one.key] >= low, "too_young")]
     return [one for one in fit if kept.unless(high is None or ages[one.key] <= high, "too_old")]
 
 
-class ReaderGuard:
+class ReaderFilter:
     """Query for the readers of the messages, before they are recalled.
 
     A message without a known status is kept in the chat if ``max_readers`` is set. It never stops the others.
@@ -130,9 +126,11 @@ class ReaderGuard:
     :ivar fit: Receipts of the messages that may be recalled.
     """
 
-    def __init__(self, receipts: Sequence[Receipt], guards: Guards, now: float, kept: Kept) -> None:
+    def __init__(
+        self, receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, kept: SkippedMessages
+    ) -> None:
         self._receipts = receipts
-        self._guards = guards
+        self._rollback_filters = rollback_filters
         self._kept = kept
         # DingTalk has no status for a DING.
         self._status = StatusReader((one for one in receipts if one.kind is not Kind.DING), readers=True, now=now)
@@ -158,10 +156,10 @@ class ReaderGuard:
         if self._status.is_stopped:
             raise DingTalkError("The task was stopped before anything was recalled.", code="stopped")
         for receipt in self._receipts:
-            reading = self._reading(receipt)
-            if reading is not None:
-                self.readers[receipt.key] = list(reading.readers or ())
-            if self._is_fit(reading):
+            message_status = self._reading(receipt)
+            if message_status is not None:
+                self.readers[receipt.key] = list(message_status.readers or ())
+            if self._is_fit(message_status):
                 self.fit.append(receipt)
         log.info("Asked who has read %d messages: %d calls.", len(self._receipts), self.used["status"])
 
@@ -169,18 +167,18 @@ class ReaderGuard:
         """Begin no further call."""
         self._status.stop()
 
-    def _reading(self, receipt: Receipt) -> Reading | None:
+    def _reading(self, receipt: Receipt) -> MessageStatus | None:
         """Return a message's status; None if DingTalk does not report readers."""
         found = self._status.of(receipt)
         return None if found is None or found.readers is None else found
 
-    def _is_fit(self, reading: Reading | None) -> bool:
-        most = self._guards.max_readers
+    def _is_fit(self, message_status: MessageStatus | None) -> bool:
+        most = self._rollback_filters.max_readers
         if most is None:
             return True
-        if reading is None:
+        if message_status is None:
             return self._kept.unless(False, "not_known")
-        return self._kept.unless(len(set(reading.readers or ())) <= most, "read")
+        return self._kept.unless(len(set(message_status.readers or ())) <= most, "read")
 
 
 def _count(value: Any, field: str, least: int) -> int | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Found(Struct):
+class RunMessages(Struct):
     """Messages that one run sent.
 
     :param receipts: Receipts of messages that are not known to be recalled.
@@ -48,14 +48,14 @@ class Found(Struct):
     already: int = 0
 
 
-def of_tasks(context: Context, task_ids: Sequence[str]) -> Found:
+def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
     """Return the messages that tasks of this run sent."""
     return _left(context, Tasks(context, task_ids))
 
 
 def of_run(
     context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = (), *, must_be: bool = False
-) -> Found:
+) -> RunMessages:
     """Return the messages that a run, or some of its tasks, sent.
 
     Failed and killed tasks count too.
@@ -75,7 +75,7 @@ def of_run(
     return _left(context, tasks, everybody.recalled(), alerts=True)
 
 
-def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[Found]:
+def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[RunMessages]:
     """Return the messages that a DAG's runs sent in a time window.
 
     The DAG needs no rollback. A receipt without a send time counts if its run may have sent in the window.
@@ -108,7 +108,7 @@ def swept_runs(dag_id: str) -> set[str]:
 
 def of_unfinished(
     context: Context, dag_id: str, rollbacks: Sequence[str], finished: Collection[str]
-) -> list[Found]:
+) -> list[RunMessages]:
     """Return the messages of runs whose rollback did not succeed.
 
     A message belongs to a rollback if its send is in that rollback's block.
@@ -120,13 +120,13 @@ def of_unfinished(
     return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
 
 
-def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> Found:
+def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> RunMessages:
     """Return the messages that some blocks sent in a run.
 
     Blocks whose rollback succeeded are left out.
     """
     everybody = tasks_of_run(context, dag_id, run_id)
-    found = Found(dag_id, run_id, [])
+    found = RunMessages(dag_id, run_id, [])
     for rollback in rollbacks:
         # In a mapped task group, the instances of a rollback and of its sends have the same index.
         for map_index in indexes_not_rolled_back(context, dag_id, run_id, rollback):
@@ -145,14 +145,14 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
     return found
 
 
-def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> Found:
+def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> RunMessages:
     sent = tasks.sent(alerts=alerts)
     gone = set(recalled)
     if sent.receipts:
         gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)
     left = [receipt for receipt in sent.receipts if receipt.key not in gone]
     already = len(sent.receipts) - len(left)
-    return Found(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, already)
+    return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, already)
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:

@@ -123,19 +123,19 @@ class Tasks:
         found = self._ti.get_task_states(dag_id=self.dag_id, task_ids=asked, run_ids=[self.run_id])
         return {name: state for name, state in found.get(self.run_id, {}).items() if self._has(name)}
 
-    def wait_for_sends(self, patience: float = LAST_BREATH, sleep: Callable[[float], None] = time.sleep) -> None:
+    def wait_for_sends(self, retry_policy: float = LAST_BREATH, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait until the send tasks among them have ended.
 
         Airflow calls a send failed while its process still sends, if a user stops it or if the run fails fast. A
         killed send never reports its end, so the wait has a timeout.
 
-        :param patience: Timeout in seconds; default 15.
+        :param retry_policy: Timeout in seconds; default 15.
         :param sleep: Function that sleeps for some seconds; default :func:`time.sleep`.
         """
         waited = 0.0
-        while any(is_sending(said) for said in self.pull(SENDING)) and waited < patience:
+        while any(is_sending(said) for said in self.pull(SENDING)) and waited < retry_policy:
             if not waited:
-                log.info("A send was cut off; waiting up to %.0f s for what it may still send.", patience)
+                log.info("A send was cut off; waiting up to %.0f s for what it may still send.", retry_policy)
             sleep(1)
             waited += 1
 
@@ -283,9 +283,7 @@ def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]
     found = ti.get_task_states(dag_id=dag_id, task_ids=list(rollbacks), run_ids=None)
     if not any(found.values()):
         _check_has_rollback(context, dag_id, rollbacks)
-    open_runs = [
-        run_id for run_id, states in found.items() if any(state != "success" for state in states.values())
-    ]
+    open_runs = [run_id for run_id, states in found.items() if any(state != "success" for state in states.values())]
     return [run_id for run_id in sorted(open_runs) if ti.get_dagrun_state(dag_id, run_id) in FINISHED]
 
 

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.jobs.checkpoint import SupersededError
-from airflow_provider_dingtalk.jobs.send import DroppedReceiversError, Letter, Send
+from airflow_provider_dingtalk.exceptions import (
+    DroppedReceiversError,
+    InvalidInputError,
+    SendNotRepeatedError,
+    SupersededError,
+)
+from airflow_provider_dingtalk.jobs.send import Send, SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
-from airflow_provider_dingtalk.task.recall import LongWait
+from airflow_provider_dingtalk.task.errors import DeferRequested
 from airflow_provider_dingtalk.task.running_task import registry_of
 from airflow_provider_dingtalk.task.xcoms import DROPPED, RECEIPTS_COUNT, REFUSED, UNKNOWN
 
@@ -30,19 +34,13 @@ __all__ = [
     "DroppedReceiversError",
     "SendNotRepeatedError",
     "SendPolicy",
-    "Sending",
+    "SendTask",
 ]
 
 log = logging.getLogger(__name__)
 
 ON_UNKNOWN_SEND = ("fail", "skip", "resend")
 ON_CLEARED_SEND = ("fail", "resend", "keep")
-
-
-class SendNotRepeatedError(DingTalkError):
-    """Error for a task whose send could repeat messages of earlier tries."""
-
-    permanent = True
 
 
 class SendPolicy(Struct, frozen=True, kw_only=True):
@@ -79,10 +77,10 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
                 raise InvalidInputError(field, f"is {str(value)[:40]!r}; use one of {', '.join(choices)}")
 
 
-class Sending:
+class SendTask:
     """Send job of a task.
 
-    :param letters: Send requests of the job.
+    :param send_requests: Send requests of the job.
     :param context: Airflow context of the task.
     :param policy: Decisions about repeated sends.
     :param name: Name of the operator, because a task may call several operators by hand; default ``send``.
@@ -93,7 +91,7 @@ class Sending:
 
     def __init__(
         self,
-        letters: Sequence[Letter],
+        send_requests: Sequence[SendRequest],
         context: Context,
         policy: SendPolicy,
         name: str = "send",
@@ -104,14 +102,14 @@ class Sending:
         self._registry = registry_of(context)
         self._sends: JobSends | None = None
         if (sends := self._registry.sends) is not None:
-            self._sends = sends.job(self._registry.claim(name), letters)
+            self._sends = sends.job(self._registry.claim(name), send_requests)
             self._begin(self._sends)
         else:
             _refuse_a_second_try(context, policy)
         self.job = self._registry.track(
             Send(
-                letters,
-                ledger=self._sends,
+                send_requests,
+                checkpoint=self._sends,
                 keep=self._registry.keep,
                 keep_late=self._registry.keep_late,
                 on_unknown=policy.on_unknown_send,
@@ -143,7 +141,7 @@ class Sending:
             raise
         self._registry.end(job)
         if job.wait and self._sends is not None:
-            raise LongWait(job.wait)
+            raise DeferRequested(job.wait)
         job.raise_if_incomplete()
         if self._sends is not None:
             self._sends.finish()

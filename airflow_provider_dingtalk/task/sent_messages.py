@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.exceptions import MissingReceiptsError, SendsInDoubtError
 from airflow_provider_dingtalk.messages.receipt import (
     KEY_FIELD,
     MAX_DEPTH,
@@ -40,24 +40,6 @@ log = logging.getLogger(__name__)
 
 #: XCom key of a task's return value.
 RETURN_VALUE = "return_value"
-
-
-class MissingReceiptsError(DingTalkError):
-    """Error for registered receipts that cannot be read.
-
-    Messages may be left in chats that no rollback finds.
-    """
-
-    permanent = True
-
-
-class SendsInDoubtError(DingTalkError):
-    """Error for sends that may have sent a message without a receipt.
-
-    A recall cannot reach such a message.
-    """
-
-    permanent = True
 
 
 class TaskXComs(Protocol):
@@ -119,8 +101,7 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
 def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
     """Return the error that names the tasks whose sends are in doubt."""
     return SendsInDoubtError(
-        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: "
-        f"{_listed(in_doubt)}.",
+        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: {_listed(in_doubt)}.",
         code="send_in_doubt",
         next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
         "names the receivers, unless its worker was killed.",

@@ -46,9 +46,7 @@ def as_text(value: Any, field: str) -> str | None:
         # Airflow identifies a watcher by its arguments, and sets have no order, so the JSON is sorted.
         return msgspec.json.encode(value, enc_hook=_plain, order="deterministic").decode()
     except (TypeError, ValueError, msgspec.EncodeError):
-        raise InvalidInputError(
-            field, f"Invalid {field}: expected plain JSON, not {type(value).__name__}"
-        ) from None
+        raise InvalidInputError(field, f"Invalid {field}: expected plain JSON, not {type(value).__name__}") from None
 
 
 def _plain(value: Any) -> Any:

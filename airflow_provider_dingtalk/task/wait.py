@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
-from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
-from airflow_provider_dingtalk.jobs.poll_schedule import Spacing, spacing_of
+from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskLedger
-from airflow_provider_dingtalk.task.recall import check_choices, epoch_of
-from airflow_provider_dingtalk.task.wait_spec import Pacing, Watch, fresh_pacing, wait_of
+from airflow_provider_dingtalk.task.arguments import check_choices
+from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskCheckpoint
+from airflow_provider_dingtalk.task.recall import clear_count_of
+from airflow_provider_dingtalk.task.wait_spec import WaitProgress, WaitSpec, new_wait_progress, wait_of
 from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def errors_as_in_poke(sensor: WaitingSensor) -> Iterator[None]:
 def look_from_task(
     sensor: WaitingSensor,
     wait: Wait | None,
-    watch: Callable[[], Watch],
+    wait_spec: Callable[[], WaitSpec],
     hook: DingTalkHook,
     *,
     context: Context,
@@ -84,7 +84,7 @@ def look_from_task(
     """Poll once, with the given wait or the last poll's state.
 
     :param wait: Wait of the poll before, if it ran in this process.
-    :param watch: Function that makes the messages and the condition; called only without a wait.
+    :param wait_spec: Function that makes the messages and the condition; called only without a wait.
     :param clock: Clock of the wait; default None, which means the system's clock.
     :returns: None if the connection is not available now; the first poll raises an error then.
     :raises DingTalkError: If waiting is pointless.
@@ -92,7 +92,7 @@ def look_from_task(
     first = _first_reschedule(sensor, context) if wait is None else None
     try:
         if wait is None:
-            return _first_look(sensor, watch(), hook, context=context, first=first, clock=clock or SystemClock())
+            return _first_look(sensor, wait_spec(), hook, context=context, first=first, clock=clock or SystemClock())
         _look(hook, wait)
     except DingTalkError as error:
         if error.permanent or (wait is None and first is None):
@@ -105,7 +105,7 @@ def look_from_task(
 
 def _first_look(
     sensor: WaitingSensor,
-    watched: Watch,
+    watched: WaitSpec,
     hook: DingTalkHook,
     *,
     context: Context,
@@ -119,16 +119,18 @@ def _first_look(
     :param first: Unix time in seconds of the wait's first poll; None if this is it.
     """
     began = clock.now() if first is None else first
-    ledger = _ledger(sensor, watched, context)
-    if first is None and _needs_ledger(sensor) and ledger is None:
+    checkpoint = _checkpoint(sensor, watched, context)
+    if first is None and _needs_checkpoint(sensor) and checkpoint is None:
         log.warning("This Airflow has no task state store (3.3 has): each look asks again for what is known.")
-    pacing = fresh_pacing(spacing_for(sensor), began, sensor.max_api_calls, ledger.load() if ledger else None)
-    wait = wait_of(watched, pacing, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
+    wait_progress = new_wait_progress(
+        poll_schedule_for(sensor), began, sensor.max_api_calls, checkpoint.load() if checkpoint else None
+    )
+    wait = wait_of(watched, wait_progress, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
     try:
         _look(hook, wait)
     finally:
-        if ledger:
-            _save(ledger, wait)
+        if checkpoint:
+            _save(checkpoint, wait)
     _say(wait)
     if first is None and not wait.is_met:
         log.info("%s", wait.estimate())
@@ -164,19 +166,19 @@ def _say(wait: Wait) -> None:
         log.info("%s", wait.bill())
 
 
-def pacing_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[Watch, Pacing]:
+def wait_progress_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[WaitSpec, WaitProgress]:
     """Return the arguments with which a trigger resumes after the first poll.
 
     :raises DingTalkError: If the first poll failed so early that nothing is known.
     """
     if wait is None:
         raise DingTalkError("There is nothing to hand to a trigger: the first look failed.", code="no_look")
-    return Watch(tuple(wait.targets), wait.condition), fresh_pacing(
-        spacing_for(sensor), wait.terms.began, wait.terms.max_api_calls, wait.state()
+    return WaitSpec(tuple(wait.targets), wait.condition), new_wait_progress(
+        poll_schedule_for(sensor), wait.wait_options.began, wait.wait_options.max_api_calls, wait.state()
     )
 
 
-def spacing_for(sensor: WaitingSensor) -> Spacing:
+def poll_schedule_for(sensor: WaitingSensor) -> PollSchedule:
     """Return the poll schedule of a sensor.
 
     :raises InvalidInputError: If ``max_poke_interval`` or ``max_wait`` is not a duration.
@@ -185,7 +187,7 @@ def spacing_for(sensor: WaitingSensor) -> Spacing:
     if sensor.max_wait is not None:
         longest = min(longest, _seconds(sensor.max_wait, "max_wait"))
     interval = float(sensor.poke_interval) if sensor.is_interval_given else None
-    return spacing_of(interval, grows=bool(sensor.exponential_backoff), longest=longest)
+    return poll_schedule_of(interval, grows=bool(sensor.exponential_backoff), longest=longest)
 
 
 def _seconds(value: Any, field: str) -> float:
@@ -203,7 +205,7 @@ def _first_reschedule(sensor: WaitingSensor, context: Context) -> float | None:
     return None if first is None else float(first.timestamp())
 
 
-def _needs_ledger(sensor: WaitingSensor) -> bool:
+def _needs_checkpoint(sensor: WaitingSensor) -> bool:
     """Return True if a wait needs a checkpoint between its polls.
 
     Each poll is then a process of its own.
@@ -211,17 +213,17 @@ def _needs_ledger(sensor: WaitingSensor) -> bool:
     return sensor.reschedule and not sensor.deferrable
 
 
-def _ledger(sensor: WaitingSensor, watched: Watch, context: Context) -> WaitTaskLedger | None:
+def _checkpoint(sensor: WaitingSensor, watched: WaitSpec, context: Context) -> WaitTaskCheckpoint | None:
     """Return the checkpoint of a rescheduled wait; None before Airflow 3.3."""
     store = context.get("task_state_store")
-    if store is None or not _needs_ledger(sensor):
+    if store is None or not _needs_checkpoint(sensor):
         return None
-    return WaitTaskLedger(store, watched.targets, watched.condition, epoch_of(context))
+    return WaitTaskCheckpoint(store, watched.targets, watched.condition, clear_count_of(context))
 
 
-def _save(ledger: WaitTaskLedger, wait: Wait) -> None:
+def _save(checkpoint: WaitTaskCheckpoint, wait: Wait) -> None:
     try:
-        ledger.save(wait.state())
-    except LedgerError as error:
+        checkpoint.save(wait.state())
+    except CheckpointError as error:
         # Only the progress is lost, so the next poll asks for more messages than it needs to.
         log.warning("%s", error)

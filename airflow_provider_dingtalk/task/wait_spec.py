@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, MessageRecalledError
 from airflow_provider_dingtalk.jobs.batching import unique
-from airflow_provider_dingtalk.jobs.poll_schedule import Spacing
+from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.jobs.wait_state import ERRORS, MessageRecalledError, State, Terms, state_of
+from airflow_provider_dingtalk.jobs.wait_state import ERRORS, WaitOptions, WaitState, state_of
 from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Target,
@@ -24,30 +24,31 @@ from airflow_provider_dingtalk.messages.conditions import (
 )
 from airflow_provider_dingtalk.messages.receipt import (
     KEY_FIELD,
-    Group,
     Kind,
     Receipt,
+    SenderKey,
     is_nothing,
     parse_keys,
 )
-from airflow_provider_dingtalk.task.recall import only_of_kind, parse_flag, receipts_of_keys
+from airflow_provider_dingtalk.task.arguments import only_of_kind, parse_flag, receipts_of_keys
+from airflow_provider_dingtalk.task.errors import NothingToWaitFor
 from airflow_provider_dingtalk.task.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 
-__all__ = ["MessageRecalledError", "Pacing", "Watch", "result_of_event", "watch_of"]
+__all__ = ["MessageRecalledError", "WaitProgress", "WaitSpec", "result_of_event", "wait_spec_of"]
 
 
 class _Run(Struct, frozen=True):
     """Consecutive messages of one sender, connection and conversation, with shared fields once."""
 
-    group: Group
+    group: SenderKey
     keys: list[str]
     sent: list[float | None]
     recipients: list[int | None]
     conn_id: str | None = None
 
 
-class Watch(Struct, frozen=True):
+class WaitSpec(Struct, frozen=True):
     """Messages, and the condition to wait for."""
 
     targets: tuple[Target, ...]
@@ -65,7 +66,7 @@ class Watch(Struct, frozen=True):
         return {"messages": [msgspec.to_builtins(run) for run in self._runs()], "condition": condition}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Watch:
+    def from_json(cls, value: Mapping[str, Any]) -> WaitSpec:
         """Return the watch from the result of :meth:`to_json`."""
         runs = msgspec.convert(value["messages"], list[_Run])
         targets = [
@@ -85,26 +86,19 @@ class Watch(Struct, frozen=True):
         return runs
 
 
-class NothingToWaitFor(Exception):
-    """Signal that a sensor's receipts are empty.
-
-    The send was skipped, or mapped over an empty list.
-    """
-
-
-class Pacing(Struct, frozen=True, kw_only=True):
+class WaitProgress(Struct, frozen=True, kw_only=True):
     """State of a wait that a trigger takes over from a worker.
 
-    :param spacing: Poll schedule.
+    :param poll_schedule: Poll schedule.
     :param began: Unix time in seconds at which the wait began.
     :param max_api_calls: Most API calls of the wait.
     :param state: Progress of the wait.
     """
 
-    spacing: Spacing
+    poll_schedule: PollSchedule
     began: float
     max_api_calls: int
-    state: State
+    state: WaitState
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain JSON, for a trigger's arguments."""
@@ -112,15 +106,20 @@ class Pacing(Struct, frozen=True, kw_only=True):
         return plain
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Pacing:
+    def from_json(cls, value: Mapping[str, Any]) -> WaitProgress:
         """Return the state from the result of :meth:`to_json`."""
         # A progress of an older version, or a corrupt one, is dropped, which costs polls but not the wait.
-        pacing = msgspec.convert({**value, "state": {}}, cls)
-        return msgspec.structs.replace(pacing, state=state_of(value.get("state")))
+        wait_progress = msgspec.convert({**value, "state": {}}, cls)
+        return msgspec.structs.replace(wait_progress, state=state_of(value.get("state")))
 
 
 def wait_of(
-    watch: Watch, pacing: Pacing, *, end: float | None, with_readers: bool = False, clock: Clock | None = None
+    wait_spec: WaitSpec,
+    wait_progress: WaitProgress,
+    *,
+    end: float | None,
+    with_readers: bool = False,
+    clock: Clock | None = None,
 ) -> Wait:
     """Make the wait for a watch.
 
@@ -128,11 +127,23 @@ def wait_of(
     :param with_readers: True to record the readers; default False.
     :param clock: Clock of the wait; default None, which means the system's clock.
     """
-    terms = Terms(spacing=pacing.spacing, began=pacing.began, end=end, max_api_calls=pacing.max_api_calls)
-    return Wait(watch.targets, watch.condition, terms, with_readers=with_readers, clock=clock, state=pacing.state)
+    wait_options = WaitOptions(
+        poll_schedule=wait_progress.poll_schedule,
+        began=wait_progress.began,
+        end=end,
+        max_api_calls=wait_progress.max_api_calls,
+    )
+    return Wait(
+        wait_spec.targets,
+        wait_spec.condition,
+        wait_options,
+        with_readers=with_readers,
+        clock=clock,
+        state=wait_progress.state,
+    )
 
 
-def watch_of(
+def wait_spec_of(
     *,
     kind: str,
     key: Any,
@@ -142,7 +153,7 @@ def watch_of(
     agent_id: Any = None,
     is_named: bool = True,
     **wanted: Any,
-) -> Watch:
+) -> WaitSpec:
     """Make a watch from a sensor's arguments.
 
     :param key: Key of one message; ``process_query_key``, or ``msg_task_id`` of a work notification.
@@ -167,10 +178,10 @@ def watch_of(
         raise InvalidInputError(name, "is missing; give it, or receipts")
     if not parsed:
         raise NothingToWaitFor
-    return _watch(parsed, **wanted)
+    return _wait_spec(parsed, **wanted)
 
 
-def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
+def wait_spec_of_receipts(receipts: Any, **wanted: Any) -> WaitSpec:
     """Make a watch for messages of any mixture of kinds.
 
     :param wanted: Conditions, by their names.
@@ -180,7 +191,7 @@ def watch_of_receipts(receipts: Any, **wanted: Any) -> Watch:
     if not parsed:
         raise InvalidInputError("receipts", "is empty: nothing to wait for")
     check_wanted(wanted)
-    return _watch(parsed, **wanted)
+    return _wait_spec(parsed, **wanted)
 
 
 def check_wanted(wanted: Mapping[str, Any]) -> None:
@@ -205,11 +216,11 @@ _CONDITIONS = {
 }
 
 
-def _watch(receipts: Sequence[Receipt], **wanted: Any) -> Watch:
+def _wait_spec(receipts: Sequence[Receipt], **wanted: Any) -> WaitSpec:
     condition = _condition(**wanted)
     targets = tuple(target_of(receipt) for receipt in unique(receipts).values())
     check_targets(condition, targets)
-    return Watch(targets, condition)
+    return WaitSpec(targets, condition)
 
 
 def _condition(
@@ -266,13 +277,13 @@ def calls_of(value: Any) -> int:
     return value
 
 
-def fresh_pacing(spacing: Spacing, began: float, max_api_calls: int, state: Any = None) -> Pacing:
+def new_wait_progress(poll_schedule: PollSchedule, began: float, max_api_calls: int, state: Any = None) -> WaitProgress:
     """Return the state of a wait that begins, or that resumes."""
-    return Pacing(
-        spacing=spacing,
+    return WaitProgress(
+        poll_schedule=poll_schedule,
         began=began,
         max_api_calls=calls_of(max_api_calls),
-        state=state if isinstance(state, State) else state_of(state),
+        state=state if isinstance(state, WaitState) else state_of(state),
     )
 
 
@@ -321,6 +332,4 @@ def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
         }:
             error = ERRORS.get(code, MessageRecalledError if recalled else DingTalkError)
             raise error(message, code=code, next_step=next_step, permanent=True)
-    raise DingTalkError(
-        "The trigger ended without a word that this package knows.", code="no_event", permanent=True
-    )
+    raise DingTalkError("The trigger ended without a word that this package knows.", code="no_event", permanent=True)

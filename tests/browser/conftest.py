@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from demo.airflow_stack import AirflowStack
 from tests.browser.on_call import OnCall
-from tests.real_airflow.stage import PATIENCE, DingTalk, Stage
+from tests.real_airflow.fixtures import PATIENCE, DingTalk, Stage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

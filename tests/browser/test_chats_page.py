@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.real_airflow.stage import DingTalk
+from tests.real_airflow.fixtures import DingTalk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

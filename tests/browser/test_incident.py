@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.browser.on_call import OnCall
-from tests.real_airflow.stage import Run, Stage, wait_until
+from tests.real_airflow.fixtures import Run, Stage, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -97,9 +97,7 @@ class Terminal:
 
     def gone(self) -> set[str]:
         """Return the keys of recalled messages."""
-        return {
-            str(key) for key, message in self.sandbox.world.messages.items() if message.recalled_at is not None
-        }
+        return {str(key) for key, message in self.sandbox.world.messages.items() if message.recalled_at is not None}
 
     def calls(self) -> int:
         """Return the number of requests that reached DingTalk."""

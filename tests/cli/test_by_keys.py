@@ -52,9 +52,7 @@ def test_keys_of_the_command_line_are_recalled(terminal: Terminal, program: list
         ("ding", ()),
     ],
 )
-def test_each_kind_is_recalled_by_a_file_of_keys(
-    terminal: Terminal, tmp_path: Path, kind: str, more: tuple[str, ...]
-):
+def test_each_kind_is_recalled_by_a_file_of_keys(terminal: Terminal, tmp_path: Path, kind: str, more: tuple[str, ...]):
     keys = terminal.plant(kind, 3)
     file = tmp_path / "keys.txt"
     file.write_text("\n".join(keys) + "\n\n")

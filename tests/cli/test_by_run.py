@@ -16,9 +16,7 @@ LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
 
 def receipts(keys: list[str], sent_at: str | None = None) -> list[dict[str, Any]]:
     more = {"sent_at": sent_at} if sent_at else {}
-    return [
-        {"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, **more} for key in keys
-    ]
+    return [{"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, **more} for key in keys]
 
 
 @pytest.fixture
@@ -51,9 +49,7 @@ def test_only_what_some_tasks_sent(terminal: Terminal, airflow: FakeAirflow, key
     assert terminal.gone() == set(keys[3:])
 
 
-def test_what_the_runs_own_rollback_recalled_costs_no_call(
-    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
-):
+def test_what_the_runs_own_rollback_recalled_costs_no_call(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
     airflow.push(*RUN, "rollback", "report", {"recalled": keys[:7], "counts": {}})
     airflow.push(*RUN, "figures", "report", {"recalled": keys})
     done = terminal.run("status", "--run", *RUN, "--json", env=LOGGED_IN | {"AIRFLOW_API_URL": airflow.url})
@@ -137,9 +133,7 @@ def test_airflow_wants_a_login(
         assert "AirflowRefusedError" in done.err and "AIRFLOW_API_TOKEN" in done.err
 
 
-def test_an_airflow_in_which_everybody_is_admin_needs_none(
-    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
-):
+def test_an_airflow_in_which_everybody_is_admin_needs_none(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
     airflow.needs_login = False
     assert terminal.run("rollback", "--run", *RUN, "--dry-run", "--airflow-url", airflow.url).status == 0
 

@@ -60,9 +60,7 @@ def test_an_airflow_that_answers_otherwise_is_told_as_one(
 @pytest.mark.parametrize("body", [b"{}", b'{"dag_runs": [{}], "total_entries": 1}', b"[]", b"null"])
 def test_so_is_one_that_lists_its_runs_otherwise(terminal: Terminal, airflow: FakeAirflow, body: bytes):
     airflow.odd["dagRuns"] = body
-    done = terminal.run(
-        "rollback", "--since", "2h", "--yes", "--json", "--airflow-url", airflow.url, env=LOGGED_IN
-    )
+    done = terminal.run("rollback", "--since", "2h", "--yes", "--json", "--airflow-url", airflow.url, env=LOGGED_IN)
     assert done.status == 4
     assert done.json["error"]["code"] == "airflow_unexpected"
 
@@ -81,7 +79,7 @@ NAUGHTY = "\x1b]0;pwn\x07\x9b31m\u202etxt"
 
 
 def steers(text: str) -> list[str]:
-    return [letter for letter in text if not letter.isprintable() and letter not in "\n\t"]
+    return [send_request for send_request in text if not send_request.isprintable() and send_request not in "\n\t"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -53,9 +53,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="everything at random comes from it")
     parser.add_argument("--keys", type=int, default=10_000, help="messages a row")
-    parser.add_argument(
-        "--real", type=Path, help="figures of python -m tests.faults.real_airflow, as it wrote them"
-    )
+    parser.add_argument("--real", type=Path, help="figures of python -m tests.faults.real_airflow, as it wrote them")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of rows; no kills and no bad clients then")
     return parser.parse_args(arguments)
 
@@ -147,9 +145,7 @@ def _with_elsewhere(figures: dict[str, Any], options: argparse.Namespace) -> dic
     held = {
         32: killed and all(figures["points"].values()),
         36: killed,
-        37: not real.get("wrong", ["did not run"])
-        and real["seed"] == options.seed
-        and real["triggerer_kills"] > 1,
+        37: not real.get("wrong", ["did not run"]) and real["seed"] == options.seed and real["triggerer_kills"] > 1,
     }
     told = {
         32: ", ".join(f"{point} {count}" for point, count in figures.get("points", {}).items()),

@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from airflow_provider_dingtalk.client.client import DingTalkClient, Patience
+from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
 from airflow_provider_dingtalk.client.endpoints import (
     DingResult,
-    Effect,
+    Idempotency,
     RecallDing,
     RecallResult,
     RecallWorkNotification,
@@ -28,27 +28,21 @@ from airflow_provider_dingtalk.client.endpoints import (
 )
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
-from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError
 from airflow_provider_dingtalk.jobs.batching import batches, unique
-from airflow_provider_dingtalk.jobs.checkpoint import (
-    Ledger,
-    LedgerError,
-    MemoryLedger,
-    MemorySendLedger,
-    SentLetter,
-)
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, Checkpoint, MemoryCheckpoint, MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS, Recall
-from airflow_provider_dingtalk.jobs.recall_results import RECALLED, State, Verdict
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.receipt_delivery import Places
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
-from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger, in_canonical_order
-from tests.edge.airflow_seams import TaskStateStore
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint, in_canonical_order
 from tests.faults.checks import NEVER, Happened, classes
+from tests.faults.fixtures import Stage
 from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides
-from tests.faults.stage import Stage
+from tests.support.airflow_seams import TaskStateStore
 
 KEYS = 1000
 #: The status of many of these cannot be polled, so after a crash only the checkpoint knows their result.
@@ -62,16 +56,16 @@ MOST_TRIES, ENOUGH_TRIES = 3, 50
 class Parts:
     """Parts of a client; default: the shipped ones.
 
-    :param ledger: Function that wraps the shipped checkpoint.
+    :param checkpoint: Function that wraps the shipped checkpoint.
     :param by_order: The same, with the messages in the order in which the try got them.
     :param places: Class that stores the receipts of sends.
     :param broken: Name of the invariant that must catch the client.
     """
 
-    ledger: Callable[[Ledger], Ledger] = lambda shipped: shipped
-    by_order: Callable[[Ledger, Sequence[Receipt]], Ledger] = lambda shipped, _: shipped
+    checkpoint: Callable[[Checkpoint], Checkpoint] = lambda shipped: shipped
+    by_order: Callable[[Checkpoint, Sequence[Receipt]], Checkpoint] = lambda shipped, _: shipped
     client: type[DingTalkClient] = DingTalkClient
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     places: type[Places] = Places
     broken: str = ""
 
@@ -82,7 +76,7 @@ class Parts:
             transport=way,
             clock=stage.clock,
             limiter=Limiter(0),
-            patience=self.patience,
+            retry_policy=self.retry_policy,
         )
 
 
@@ -92,53 +86,53 @@ class Parts:
 class Rewriting:
     """Checkpoint that changes what it writes to another one."""
 
-    def __init__(self, shipped: Ledger) -> None:
+    def __init__(self, shipped: Checkpoint) -> None:
         self._shipped = shipped
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         return await self._shipped.load()
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        if rewritten := self.rewritten(verdicts):
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
+        if rewritten := self.rewritten(key_results):
             await self._shipped.write(rewritten)
 
-    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    def rewritten(self, key_results: Mapping[str, KeyResult]) -> dict[str, KeyResult]:
         raise NotImplementedError
 
 
-def is_intent(verdict: Verdict) -> bool:
+def is_intent(key_result: KeyResult) -> bool:
     """Return True if the entry is an intent."""
-    return verdict.state is State.INTENT and verdict.reason is None
+    return key_result.state is KeyState.IN_DOUBT and key_result.reason is None
 
 
 class ByPosition:
     """Checkpoint that stores state by the position of a message in this try's order."""
 
-    def __init__(self, shipped: Ledger, receipts: Sequence[Receipt]) -> None:
+    def __init__(self, shipped: Checkpoint, receipts: Sequence[Receipt]) -> None:
         self._shipped = shipped
         places = [receipt.key for receipt in in_canonical_order(receipts)]
         self._place_of = dict(zip((receipt.key for receipt in unique(receipts).values()), places, strict=True))
         self._key_at = {place: key for key, place in self._place_of.items()}
 
-    async def load(self) -> Mapping[str, Verdict]:
-        return {self._key_at[place]: verdict for place, verdict in (await self._shipped.load()).items()}
+    async def load(self) -> Mapping[str, KeyResult]:
+        return {self._key_at[place]: key_result for place, key_result in (await self._shipped.load()).items()}
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
-        await self._shipped.write({self._place_of[key]: verdict for key, verdict in verdicts.items()})
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
+        await self._shipped.write({self._place_of[key]: key_result for key, key_result in key_results.items()})
 
 
 class NoIntent(Rewriting):
     """Checkpoint that writes results but no intents."""
 
-    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-        return {key: verdict for key, verdict in verdicts.items() if not is_intent(verdict)}
+    def rewritten(self, key_results: Mapping[str, KeyResult]) -> dict[str, KeyResult]:
+        return {key: key_result for key, key_result in key_results.items() if not is_intent(key_result)}
 
 
 class CommitBeforeAnswer(Rewriting):
     """Checkpoint that writes "recalled" instead of an intent."""
 
-    def rewritten(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-        return {key: RECALLED if is_intent(verdict) else verdict for key, verdict in verdicts.items()}
+    def rewritten(self, key_results: Mapping[str, KeyResult]) -> dict[str, KeyResult]:
+        return {key: RECALLED if is_intent(key_result) else key_result for key, key_result in key_results.items()}
 
 
 class SwallowAll(DingTalkClient):
@@ -148,7 +142,7 @@ class SwallowAll(DingTalkClient):
         try:
             return await super().call(endpoint, used, why)
         except DingTalkError:
-            if endpoint.http.effect is not Effect.RECALL:
+            if endpoint.http.effect is not Idempotency.RECALL:
                 raise
         if isinstance(endpoint, RecallDing):
             return DingResult(open_ding_id=endpoint.open_ding_id)
@@ -160,19 +154,19 @@ class SwallowAll(DingTalkClient):
 class CheckpointFirst(Places):
     """Storage that writes the checkpoint first and pushes receipts only if that worked."""
 
-    async def keep(self, sent: SentLetter, receipts: Sequence[Receipt]) -> None:
+    async def keep(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
         await self._write(sent)
         await self.keep_all(receipts)
 
 
 SHIPPED = Parts()
 BAD_CLIENTS = {
-    "no ledger": Parts(ledger=lambda _: MemoryLedger(), broken="calls"),
-    "no intent": Parts(ledger=NoIntent, broken="false_failed"),
-    "commit before the answer": Parts(ledger=CommitBeforeAnswer, broken="false_recalled"),
+    "no ledger": Parts(checkpoint=lambda _: MemoryCheckpoint(), broken="calls"),
+    "no intent": Parts(checkpoint=NoIntent, broken="false_failed"),
+    "commit before the answer": Parts(checkpoint=CommitBeforeAnswer, broken="false_recalled"),
     "state by position": Parts(by_order=ByPosition, broken="false_recalled"),
     "swallow all errors": Parts(client=SwallowAll, broken="false_recalled"),
-    "retry for ever": Parts(patience=replace(Patience(), tries=10**6), broken="attempts"),
+    "retry for ever": Parts(retry_policy=replace(RetryPolicy(), tries=10**6), broken="attempts"),
     "checkpoint before XCom": Parts(places=CheckpointFirst, broken="forgotten"),
 }
 
@@ -236,9 +230,9 @@ def crashes(parts: Parts, seed: int) -> set[str]:
 async def _until_it_dies(
     parts: Parts, stage: Stage, way: Crashing, receipts: list[Receipt], store: TaskStateStore
 ) -> Any:
-    shipped = RecallTaskLedger(store, receipts, epoch=0)
-    ledger = parts.ledger(parts.by_order(shipped, receipts))
-    job = Recall(receipts, ledger=ledger, clock=stage.clock)
+    shipped = RecallTaskCheckpoint(store, receipts, epoch=0)
+    checkpoint = parts.checkpoint(parts.by_order(shipped, receipts))
+    job = Recall(receipts, checkpoint=checkpoint, clock=stage.clock)
     way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
     await asyncio.gather(way.victim, return_exceptions=True)
     return job.report()
@@ -289,11 +283,11 @@ async def _watched(parts: Parts, stage: Stage, way: Gone, job: Recall) -> None:
     await asyncio.gather(way.victim, return_exceptions=True)
 
 
-class AwayAfterTheEffect(MemorySendLedger):
+class AwayAfterTheEffect(MemorySendCheckpoint):
     """Checkpoint that fails after a message was accepted."""
 
-    async def accepted(self, letter: SentLetter) -> None:
-        raise LedgerError("away", code="ledger")
+    async def accepted(self, send_request: AcceptedSend) -> None:
+        raise CheckpointError("away", code="checkpoint")
 
 
 def sends(parts: Parts, seed: int) -> set[str]:
@@ -303,11 +297,11 @@ def sends(parts: Parts, seed: int) -> set[str]:
     async def keep(receipts: Sequence[Receipt]) -> None:
         kept.update(receipt.key for receipt in receipts)
 
-    letters = letters_for("oto", user_ids=list(stage.world.people)[:5], robot_code=ROBOT_CODE, text="hello")
-    ledger = AwayAfterTheEffect()
-    job = Send(letters, ledger=ledger, keep=keep, clock=stage.clock)
-    job.places = parts.places(ledger, keep, None, stage.clock)
-    with contextlib.suppress(LedgerError):
+    send_requests = send_requests_for("oto", user_ids=list(stage.world.people)[:5], robot_code=ROBOT_CODE, text="hello")
+    checkpoint = AwayAfterTheEffect()
+    job = Send(send_requests, checkpoint=checkpoint, keep=keep, clock=stage.clock)
+    job.places = parts.places(checkpoint, keep, None, stage.clock)
+    with contextlib.suppress(CheckpointError):
         asyncio.run(job.run(parts.open(stage, stage.way())))
     return {"forgotten"} if set(map(str, stage.world.messages)) - kept else set()
 

@@ -12,8 +12,8 @@ from airflow_provider_dingtalk.jobs.batching import ASKABLE, batches, unique
 from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import RECALL_API, TOKEN_API
+from tests.faults.fixtures import Stage
+from tests.support.local_dingtalk import RECALL_API, TOKEN_API
 
 #: Maximum number of calls to bisect one bad key of 20: two halves at each of five levels.
 CALLS_A_BAD_KEY = 10

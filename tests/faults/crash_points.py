@@ -120,9 +120,7 @@ class WatchedStore:
 
 
 def _differ(before: str, after: str, wanted: Callable[[str, str], bool]) -> bool:
-    return any(
-        was != now and wanted(was, now) for was, now in zip(before.ljust(len(after), "P"), after, strict=True)
-    )
+    return any(was != now and wanted(was, now) for was, now in zip(before.ljust(len(after), "P"), after, strict=True))
 
 
 class ForgetfulStore:

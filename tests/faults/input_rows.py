@@ -24,14 +24,14 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.edge.airflow_seams import TaskInstance, context
-from tests.edge.test_settings import BAD as BAD_CONNECTIONS
+from tests.connection.test_settings import BAD as BAD_CONNECTIONS
+from tests.faults.fixtures import Stage
 from tests.faults.matrix import Run
 from tests.faults.scheme import MIXED
-from tests.faults.seams import MEBIBYTE, MOST_GROWTH, connection_json, environment, measured_memory
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import check_account
-from tests.messaging.test_receipts import BAD as BAD_RECEIPTS
+from tests.faults.surroundings import MEBIBYTE, MOST_GROWTH, connection_json, environment, measured_memory
+from tests.messages.test_receipt import BAD as BAD_RECEIPTS
+from tests.support.airflow_seams import TaskInstance, context
+from tests.support.local_dingtalk import check_account
 
 #: Maximum length of an error text about bad input.
 MOST_TEXT = 1000

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.faults.kill_recalls import DEAD_TOKEN, Tally, task_of
 from tests.faults.kill_sandbox import SandboxProcess
@@ -45,7 +45,7 @@ def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Seq
             around.store = UnreliableStore(around.store, rng)  # type: ignore[assignment]
         if "xcom" in places:
             around.task.push_by(lambda push: UnreliableXComs(push, rng))
-        return sending(letters_for("group", open_conversation_id=chosen, robot_code=ROBOT_CODE, text="hello"))(
+        return sending(send_requests_for("group", open_conversation_id=chosen, robot_code=ROBOT_CODE, text="hello"))(
             around
         )
 
@@ -84,15 +84,11 @@ def _to_the_end(task: Task, tally: Tally) -> dict[str, Any]:
     return end
 
 
-def _check(
-    sandbox: SandboxProcess, task: Task, names: Sequence[str], end: Mapping[str, Any], tally: Tally
-) -> None:
+def _check(sandbox: SandboxProcess, task: Task, names: Sequence[str], end: Mapping[str, Any], tally: Tally) -> None:
     unknown, keys, sent = unknown_of(task), {receipt.key for receipt in pushed(task)}, sandbox.messages()
     copies = Counter(one["open_conversation_id"] for one in sent)
     tally.double += sum(number - 1 for number in copies.values())
-    tally.lost += len(
-        [one for one in sent if one["key"] not in keys and one["open_conversation_id"] not in unknown]
-    )
+    tally.lost += len([one for one in sent if one["key"] not in keys and one["open_conversation_id"] not in unknown])
     tally.unknown += len(unknown)
     tally.calls += len(sent)
     tally.must(keys <= {one["key"] for one in sent}, "a receipt of nothing")

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at
 from tests.faults.connect_proxy import HOST
-from tests.faults.seams import environment
+from tests.faults.surroundings import environment
 from tests.faults.tls_rows import authorities
 
 #: Environment variable that is set while tries use the proxy.

@@ -90,9 +90,7 @@ class SandboxProcess:
         """Create group messages of an age in seconds and return their receipts."""
         order = {"kind": "group", "count": count, "age_seconds": age_seconds}
         return [
-            Receipt(
-                kind=Kind.GROUP, robot_code=ROBOT_CODE, open_conversation_id=GROUPS[0], process_query_key=str(key)
-            )
+            Receipt(kind=Kind.GROUP, robot_code=ROBOT_CODE, open_conversation_id=GROUPS[0], process_query_key=str(key))
             for key in self.tell("POST", "/plant", order)["keys"]
         ]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.jobs.send import Letter
+from airflow_provider_dingtalk.jobs.send import SendRequest
 from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
-from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point
@@ -27,12 +27,12 @@ SPREAD = 0.004
 IN_FLIGHT = 1
 
 
-def letters_to(users: int) -> list[Letter]:
+def letters_to(users: int) -> list[SendRequest]:
     """Return send requests to users, each with its own text, by which the sandbox's messages are identified."""
     return [
-        letter
+        send_request
         for number in range(1, users + 1)
-        for letter in letters_for("oto", user_ids=[user(number)], robot_code=ROBOT_CODE, text=user(number))
+        for send_request in send_requests_for("oto", user_ids=[user(number)], robot_code=ROBOT_CODE, text=user(number))
     ]
 
 
@@ -48,7 +48,7 @@ class SendRun:
         self._sandbox = sandbox
         self._rng = rng
         self.fault = fault
-        self.letters = letters_to(users)
+        self.send_requests = letters_to(users)
         sandbox.reset(rng)
         sandbox.tell("POST", "/people", {"count": users})
         sandbox.faults(*fault.rules)
@@ -61,7 +61,7 @@ class SendRun:
         # The segment boundary is at the end of the first row, so it comes early. A try killed before success has
         # sent everything, so that point comes last.
         plan.sort(key=lambda point: (point is Point.BEFORE_SUCCESS, point is not Point.SEGMENT_BOUNDARY))
-        with task_of(self._sandbox, sending(self.letters, **policy), forgetful=forgetful) as task:
+        with task_of(self._sandbox, sending(self.send_requests, **policy), forgetful=forgetful) as task:
             for point, moment in zip(plan, sorted(self._rng.uniform(0.06, 0.85) for _ in plan), strict=True):
                 self._kill(task, point, moment)
             end = self.run_to_the_end(task)
@@ -70,8 +70,8 @@ class SendRun:
         return self.tally
 
     def _kill(self, task: Task, point: Point | None, moment: float) -> None:
-        todo = len(self.letters) - task.spent("begun")
-        calls = max(1, min(int((moment - self.share()) * len(self.letters)), todo // 4))
+        todo = len(self.send_requests) - task.spent("begun")
+        calls = max(1, min(int((moment - self.share()) * len(self.send_requests)), todo // 4))
         if point is None:
             if not task.kill_somewhere(calls, self._rng, SPREAD):
                 return
@@ -95,7 +95,7 @@ class SendRun:
 
     def share(self) -> float:
         """Return the share of sent messages."""
-        return self._sandbox.share("oto", "sent", len(self.letters))
+        return self._sandbox.share("oto", "sent", len(self.send_requests))
 
     def run_to_the_end(self, task: Task) -> dict[str, Any]:
         """Run tries until the task succeeds, or fails with nothing left to begin; clear it if it was stopped."""
@@ -115,7 +115,7 @@ class SendRun:
         copies = Counter(message["text"] for message in sent)
         twice = sum(number - 1 for number in copies.values())
         orphans = [one for one in sent if one["key"] not in keys and one["text"] not in unknown]
-        silent = {letter.to[0] for letter in self.letters} - set(copies) - unknown
+        silent = {send_request.to[0] for send_request in self.send_requests} - set(copies) - unknown
         tally.unknown += len(unknown)
         strikes, seen = self._sandbox.strikes()
         kills = tally.kills + tally.uncounted
@@ -174,7 +174,7 @@ def unknown_of(task: Task) -> set[str]:
 def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
     """Check ``on_unknown_send=skip``: the task lists what is unknown and succeeds."""
     run = SendRun(sandbox, Fault(name="skip"), rng, users)
-    with task_of(sandbox, sending(run.letters, on_unknown_send="skip")) as task:
+    with task_of(sandbox, sending(run.send_requests, on_unknown_send="skip")) as task:
         run._kill(task, Point.AFTER_EFFECT, 0.5)
         end = run.run_to_the_end(task)
         run.tally.must(end["state"] == "success", f"skip ended with {end}")
@@ -190,7 +190,7 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
     """Check ``on_cleared_send``: after a clear of a finished send no receipt is lost."""
     run = SendRun(sandbox, Fault(name=f"cleared, {policy}"), rng, users)
     tally = run.tally
-    with task_of(sandbox, sending(run.letters, on_cleared_send=policy)) as task:
+    with task_of(sandbox, sending(run.send_requests, on_cleared_send=policy)) as task:
         run._kill(task, Point.BEFORE_INTENT, 0.5)
         first, cut = run.run_to_the_end(task), len(unknown_of(task))
         tally.must(first["state"] == ("failed" if cut else "success"), f"the first run ended with {first}")
@@ -214,7 +214,7 @@ def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS)
     """Start a second try while the first lives; the first must begin at most one more call."""
     slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
     run = SendRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, users)
-    with task_of(sandbox, sending(run.letters)) as task:
+    with task_of(sandbox, sending(run.send_requests)) as task:
         loser = task.begin_and_reach(users // 3)
         gauge = task.gauges[-1]
         winner = task.begin()

@@ -24,13 +24,15 @@ from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
-from airflow_provider_dingtalk.jobs.send import Letter
+from airflow_provider_dingtalk.jobs.send import SendRequest
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET
-from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
+from airflow_provider_dingtalk.task.arguments import receipts_of_keys
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint
 from airflow_provider_dingtalk.task.checkpoint.store import Store
-from airflow_provider_dingtalk.task.recall import LongWait, epoch_of, receipts_of_keys, run_recall
-from airflow_provider_dingtalk.task.send import Sending, SendPolicy
+from airflow_provider_dingtalk.task.errors import DeferRequested
+from airflow_provider_dingtalk.task.recall import clear_count_of, run_recall
+from airflow_provider_dingtalk.task.send import SendPolicy, SendTask
 from tests.faults.crash_points import (
     ForgetfulStore,
     Gauge,
@@ -111,15 +113,14 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
     """Return the work of a task that recalls; its result has the outcome of each message."""
 
     def work(around: Surroundings) -> Mapping[str, Any]:
-        ledger = RecallTaskLedger(around.store, receipts, epoch_of(around.context), per_row=PER_ROW)
-        job = Recall(receipts, ledger=ledger, clock=around.clock)
+        checkpoint = RecallTaskCheckpoint(around.store, receipts, clear_count_of(around.context), per_row=PER_ROW)
+        job = Recall(receipts, checkpoint=checkpoint, clock=around.clock)
         around.bill = lambda: job._used
         how = _ended(
             lambda: run_recall(around, job, around.context, on_empty="succeed", fail_on=FAIL_ON)  # type: ignore[arg-type]
         )
         settled = {
-            key: [one.outcome.value, one.reason.code if one.reason else ""]
-            for key, one in job.report().settled.items()
+            key: [one.outcome.value, one.reason.code if one.reason else ""] for key, one in job.report().settled.items()
         }
         return {**how, "settled": settled}
 
@@ -154,12 +155,12 @@ def recalling_keys(receipts: Sequence[Receipt], seed: str, places: Collection[st
     return work
 
 
-def sending(letters: Sequence[Letter], **policy: Any) -> Work:
+def sending(send_requests: Sequence[SendRequest], **policy: Any) -> Work:
     """Return the work of a task that sends."""
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         def send() -> None:
-            sending = Sending(letters, around.context, SendPolicy(**policy), clock=around.clock)
+            sending = SendTask(send_requests, around.context, SendPolicy(**policy), clock=around.clock)
             around.bill = lambda: sending.job.used
             sending.run(around)  # type: ignore[arg-type]
 
@@ -172,7 +173,7 @@ def _ended(work: Callable[[], Any]) -> dict[str, Any]:
     """Run the work and return the task's state in Airflow."""
     try:
         work()
-    except LongWait:
+    except DeferRequested:
         return {"state": "deferred", "code": ""}
     except DingTalkError as error:
         return {"state": "failed" if error.permanent else "up_for_retry", "code": error.code}

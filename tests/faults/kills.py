@@ -216,9 +216,7 @@ def run_all(
     :param say: Called with a line about each part; default prints nothing.
     :param behind: Context manager of a proxy between the tries and the sandbox; default none.
     """
-    return _play(
-        seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say, behind
-    )
+    return _play(seed, lambda sandbox: parts(sandbox, seed, kills_per_fault, KILLS_PER_SEND, MANY_USERS), say, behind)
 
 
 def main(argv: list[str] | None = None) -> int:

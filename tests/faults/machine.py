@@ -13,23 +13,23 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.jobs.batching import BATCH_SIZE
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
 from airflow_provider_dingtalk.jobs.recall import WORKERS, Recall
-from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
-from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint
 from airflow_provider_dingtalk.task.checkpoint.store import Store
 from tests.faults.file_store import SupersededError
-from tests.messaging.local_dingtalk import (
+from tests.jobs.test_recall_at_random import BLIND, DEAD_TOKEN, HONEST
+from tests.support.local_dingtalk import (
     HOUR,
     RECALL_API,
     LocalDingTalk,
     check_account,
     check_calls,
 )
-from tests.messaging.test_recall_at_random import BLIND, DEAD_TOKEN, HONEST
 
 T = TypeVar("T")
 
@@ -199,7 +199,7 @@ class Recalls(RuleBasedStateMachine):
     def a_second_try_at_once(self, turns: int) -> None:
         """Begin a try while another one lives; the older one must begin no more calls."""
         loser, report, after_fence = _run(self._both(turns))
-        assert isinstance(loser, LedgerError | Report)
+        assert isinstance(loser, CheckpointError | Report)
         assert after_fence <= WORKERS, "the loser began calls after it was fenced off"
         check_account(self.local, report, self.named)
 
@@ -231,8 +231,8 @@ class Recalls(RuleBasedStateMachine):
     def _job(self) -> Recall:
         store = self._begin_try()
         self.named = self._named_anew(self.store.newest)
-        ledger = RecallTaskLedger(store, self.named, self.epoch)
-        return Recall(self.named, ledger=ledger, clock=self.local.clock)
+        checkpoint = RecallTaskCheckpoint(store, self.named, self.epoch)
+        return Recall(self.named, checkpoint=checkpoint, clock=self.local.clock)
 
     def _named_anew(self, number: int) -> list[Receipt]:
         """Return the messages in another order for each try, some of them twice."""
@@ -249,9 +249,13 @@ class Recalls(RuleBasedStateMachine):
 
     def _open(self) -> set[str]:
         """Return the messages that are open in the checkpoint as the next try reads it."""
-        looking = RecallTaskLedger(self._begin_try(), self.receipts, self.epoch)
-        verdicts: Mapping[str, Verdict] = _run(looking.load())
-        done = {key for key, verdict in verdicts.items() if verdict.final and verdict.state is not State.INTENT}
+        looking = RecallTaskCheckpoint(self._begin_try(), self.receipts, self.epoch)
+        key_results: Mapping[str, KeyResult] = _run(looking.load())
+        done = {
+            key
+            for key, key_result in key_results.items()
+            if key_result.final and key_result.state is not KeyState.IN_DOUBT
+        }
         return self._keys() - done
 
     def _batches(self, keys: set[str]) -> int:

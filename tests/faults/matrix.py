@@ -16,12 +16,12 @@ from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.sandbox.faults import Rule
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskLedger
-from tests.edge.airflow_seams import TaskStateStore
+from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint
 from tests.faults.checks import Happened, account_of, classes
+from tests.faults.fixtures import Sinks, Stage, recording
 from tests.faults.prepared import Unhurried
 from tests.faults.scheme import Case, Row
-from tests.faults.stage import Sinks, Stage, recording
+from tests.support.airflow_seams import TaskStateStore
 
 #: Minimum number of messages of a case. With fewer there are too few calls for a fault to hit its share.
 LEAST_KEYS = 160
@@ -193,8 +193,8 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
     try:
         while happened.runs < case.runs:
             happened.runs += 1
-            ledger = RecallTaskLedger(store, happened.receipts, epoch=happened.runs if case.cleared else 0)
-            job = Recall(happened.receipts, ledger=ledger, clock=options.get("clock") or stage.clock)
+            checkpoint = RecallTaskCheckpoint(store, happened.receipts, epoch=happened.runs if case.cleared else 0)
+            job = Recall(happened.receipts, checkpoint=checkpoint, clock=options.get("clock") or stage.clock)
             happened.report = await job.run(client)
             happened.used.update(happened.report.api_calls)
             happened.accounts.append(classes(happened, happened.report))
@@ -209,7 +209,7 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
     if happened.report:
         sinks.add("reports", happened.report.to_json(), happened.report.table())
     sinks.add("ledgers", *store._values.values())
-    sinks.add("reprs", repr(client), repr(job), repr(ledger))
+    sinks.add("reprs", repr(client), repr(job), repr(checkpoint))
 
 
 def _left(happened: Happened) -> bool:

@@ -30,9 +30,7 @@ def a_notifier_ends_in_time(run: Run) -> None:
         # A client remembers a ban of its app, so each case has its own connection.
         for number, away in enumerate(AWAY):
             stage.world.faults.replace([{"match": "send", **away}])
-            _fails(
-                run, f"dingtalk_away_{number}", {**good, "extra": {**good["extra"], "agent_id": str(number + 1)}}
-            )
+            _fails(run, f"dingtalk_away_{number}", {**good, "extra": {**good["extra"], "agent_id": str(number + 1)}})
         stage.world.faults.replace([{"match": "send", "action": {"type": "delay", "seconds": SLOW}}])
         _fails(run, "dingtalk_slow", with_agent(good, 99), timeout=0.5)
         stage.world.faults.replace([])

@@ -14,9 +14,9 @@ from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.default import OTHER_ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.faults import PoisonKeys, Rule
 from airflow_provider_dingtalk.sandbox.orders import Plant, plant
+from tests.faults.fixtures import Stage
 from tests.faults.scheme import ONE_IN, RECALLS, ROBOTS
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import HOUR, receipt_for
+from tests.support.local_dingtalk import HOUR, receipt_for
 
 
 def with_poison(code: str, share: float = 0.015) -> Callable[[Stage, int], list[Receipt]]:

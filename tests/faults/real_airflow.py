@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.sandbox.testing import connection_to
 from demo.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import BATCH
 from tests.faults.kill_sandbox import SEND_API, SandboxProcess
-from tests.faults.real_theatre import Run, Theatre
+from tests.faults.real_scenarios import Run, Theatre
 
 DAGS = Path(__file__).parent / "dags"
 MANY_KEYS, MANY_USERS = 10_000, 2_000
@@ -134,9 +134,7 @@ class Scenes(Theatre):
         users, text = int(MANY_USERS * self.scale), "under kills"
         run = Run(self.stack, "fault_send", "send", users=users, text=text)
         # No other scenario sends at this time.
-        kills = self.kill_in_the_middle(
-            run, SEND_KILLS, lambda: self.ask(lambda one: one.share("oto", "sent", users))
-        )
+        kills = self.kill_in_the_middle(run, SEND_KILLS, lambda: self.ask(lambda one: one.share("oto", "sent", users)))
         self.count(worker_kills=kills)
         self.must(kills >= SEND_KILLS, f"{kills} kills of the send landed in the middle")
         run.wait()

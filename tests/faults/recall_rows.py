@@ -36,9 +36,7 @@ RETRY_AFTER = {"seconds": "3", "date": "Wed, 21 Oct 2026 07:28:00 GMT", "negativ
 def refused_group(code: str) -> Case:
     """Return a case in which every recall in a group is refused because of the group."""
     strike = Strike(match="groupMessages", from_call=1, faults=(fault("status", status=400, code=code),))
-    return Case(
-        label=code, strikes=(strike,), failed_codes=frozenset({code}), most=stops_after_the_first_refusal(3)
-    )
+    return Case(label=code, strikes=(strike,), failed_codes=frozenset({code}), most=stops_after_the_first_refusal(3))
 
 
 #: Rows 1 to 28, about recalls.
@@ -210,9 +208,7 @@ RECALL_ROWS = (
         name="token expired mid-batch",
         cases=(
             Case(way=DeadTokens, label="once a call"),
-            struck_by(
-                fault("dead_token"), fault("dead_token", revoke=True), runs=200, cleared=True, label="revoked"
-            ),
+            struck_by(fault("dead_token"), fault("dead_token", revoke=True), runs=200, cleared=True, label="revoked"),
             struck_by(
                 fault("status", status=401, code="no.such.code", errcode=42001, wrapped=True),
                 runs=200,

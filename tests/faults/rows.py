@@ -9,9 +9,7 @@ ROWS = (
     *RECALL_ROWS,
     Row(number=29, name="redirect 30x to another host", specials=("wire_rows:no_redirect_is_followed",)),
     Row(number=30, name="gzip bomb / 1 GB body / deep JSON", specials=("wire_rows:bombs_do_not_go_off",)),
-    Row(
-        number=31, name="TLS: wrong CA, wrong name, expired", specials=("tls_rows:no_byte_goes_to_a_false_server",)
-    ),
+    Row(number=31, name="TLS: wrong CA, wrong name, expired", specials=("tls_rows:no_byte_goes_to_a_false_server",)),
     Row(number=32, name="SIGKILL at each named point", elsewhere="tests.faults.kills"),
     Row(
         number=33,
@@ -74,8 +72,6 @@ ROWS = (
         name='legacy recall: errcode 0 as "0", 400002, 500, missing errcode',
         specials=("status_rows:the_old_host_is_read_with_care",),
     ),
-    Row(
-        number=50, name="send: reset after effect", specials=("send_rows:a_lost_answer_is_unknown_and_not_resent",)
-    ),
+    Row(number=50, name="send: reset after effect", specials=("send_rows:a_lost_answer_is_unknown_and_not_resent",)),
     Row(number=51, name="send: partial lists", specials=("send_rows:people_left_out_are_named",)),
 )

@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.faults import Rule
-from tests.faults.stage import Stage
+from tests.faults.fixtures import Stage
 
 #: A fault hits one of this many calls, by default.
 ONE_IN = 6

@@ -6,17 +6,18 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from airflow_provider_dingtalk.jobs.checkpoint import MemorySendLedger
+from airflow_provider_dingtalk.exceptions import IncompleteSendError
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
-from airflow_provider_dingtalk.jobs.send import IncompleteSendError, Letter, Send
-from airflow_provider_dingtalk.messages.send_requests import letters_for
+from airflow_provider_dingtalk.jobs.send import Send, SendRequest
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.orders import PeopleOrder, make_people
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.faults.fixtures import Stage
 from tests.faults.matrix import Run
 from tests.faults.scheme import Strike, fault
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import check_account
+from tests.support.local_dingtalk import check_account
 
 SEND = "robot/oToMessages/batchSend"
 LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("truncate", bytes=9),
@@ -25,36 +26,36 @@ LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("trunc
 MOST_LETTERS = 2000
 
 
-def one_letter_each(stage: Stage, count: int, text: str) -> list[Letter]:
+def one_letter_each(stage: Stage, count: int, text: str) -> list[SendRequest]:
     """Return send requests to ``count`` users, one call each."""
     make_people(stage.world, PeopleOrder(count=count))
     people = list(stage.world.people)[:count]
-    return letters_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
+    return send_requests_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
 
 
 def a_lost_answer_is_unknown_and_not_resent(run: Run) -> None:
     """Lose answers; expect a receipt or an entry for each message, none twice, and a clean rollback."""
     stage = run.stage()
-    letters = one_letter_each(stage, min(run.keys, MOST_LETTERS), "hello")
+    send_requests = one_letter_each(stage, min(run.keys, MOST_LETTERS), "hello")
     stage.world.faults.add(*Strike(faults=LOST, match=SEND).rules(run.rng))
-    ledger = MemorySendLedger()
+    checkpoint = MemorySendCheckpoint()
     with running_sandbox(stage.world) as server:
         stage.url = server.url
-        jobs = [asyncio.run(_sent(run, stage, letters, ledger)) for _ in range(3)]
+        jobs = [asyncio.run(_sent(run, stage, send_requests, checkpoint)) for _ in range(3)]
     job = jobs[-1]
     struck = {number for rule in stage.world.faults.rules for number in rule.nth or () if number <= rule.seen}
-    run.figures.fired, run.figures.hit_share = len(struck), round(len(struck) / len(letters), 3)
-    run.figures.keys += len(letters)
+    run.figures.fired, run.figures.hit_share = len(struck), round(len(struck) / len(send_requests), 3)
+    run.figures.keys += len(send_requests)
     run.figures.unknown += len(job.unknown)
-    _each_has_a_receipt_or_is_listed(run, stage, letters, job)
-    assert stage.calls()[SEND] == len(letters), f"{stage.calls()[SEND]} sends for {len(letters)} letters"
+    _each_has_a_receipt_or_is_listed(run, stage, send_requests, job)
+    assert stage.calls()[SEND] == len(send_requests), f"{stage.calls()[SEND]} sends for {len(send_requests)} letters"
     _rolled_back(run, stage, job)
     run.done(stage)
 
 
-async def _sent(run: Run, stage: Stage, letters: list[Letter], ledger: MemorySendLedger) -> Send:
+async def _sent(run: Run, stage: Stage, send_requests: list[SendRequest], checkpoint: MemorySendCheckpoint) -> Send:
     """Run one try of the task."""
-    job = Send(letters, ledger=ledger, clock=stage.clock)
+    job = Send(send_requests, checkpoint=checkpoint, clock=stage.clock)
     client = stage.open()
     await job.run(client)
     await client.aclose()
@@ -70,7 +71,7 @@ async def _sent(run: Run, stage: Stage, letters: list[Letter], ledger: MemorySen
     return job
 
 
-def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, letters: list[Letter], job: Send) -> None:
+def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, send_requests: list[SendRequest], job: Send) -> None:
     there = Counter(user for message in stage.world.messages.values() for user in message.receivers)
     run.figures.sent_twice += sum(number - 1 for number in there.values())
     assert max(there.values()) == 1, "a message is there twice"
@@ -79,8 +80,8 @@ def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, letters: list[Lette
     for message in stage.world.messages.values():
         assert message.key in keys or listed >= set(message.receivers), f"{message.receivers} is forgotten"
     accounted = len(keys) + len(job.unknown)
-    assert accounted == len(letters), f"{len(letters) - accounted} letters are in no class"
-    run.figures.lost += len(letters) - accounted
+    assert accounted == len(send_requests), f"{len(send_requests) - accounted} letters are in no class"
+    run.figures.lost += len(send_requests) - accounted
     assert len(listed) <= run.figures.fired, "more unknown than lost answers"
 
 
@@ -91,10 +92,7 @@ def _rolled_back(run: Run, stage: Stage, job: Send) -> None:
     report = asyncio.run(recall.run(stage.open()))
     check_account(stage, report, list(job.receipts))
     left = {
-        user
-        for message in stage.world.messages.values()
-        if message.recalled_at is None
-        for user in message.receivers
+        user for message in stage.world.messages.values() if message.recalled_at is None for user in message.receivers
     }
     assert left <= {user for unsent in job.unknown for user in unsent.to}
 
@@ -110,7 +108,7 @@ def people_left_out_are_named(run: Run) -> None:
     make_people(stage.world, PeopleOrder(flow_controlled=set(flow), filtered=set(filtered)))
     users = people + unknown
     run.rng.shuffle(users)
-    job = Send(letters_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=stage.clock)
+    job = Send(send_requests_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=stage.clock)
     asyncio.run(job.run(stage.open()))
     expected: dict[str, Any] = {
         **dict.fromkeys(flow, "flow_controlled"),

@@ -7,27 +7,27 @@ from collections import Counter
 from typing import Any
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError, UnexpectedResponseError
-from airflow_provider_dingtalk.jobs.poll_schedule import Spacing
+from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.jobs.wait_state import Terms
-from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, Reading, evaluate, target_of
+from airflow_provider_dingtalk.jobs.wait_state import WaitOptions
+from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, evaluate, target_of
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, read
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from airflow_provider_dingtalk.task.wait_spec import Watch
+from airflow_provider_dingtalk.task.wait_spec import WaitSpec
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 from tests.clock import VirtualClock
+from tests.faults.fixtures import Stage
 from tests.faults.matrix import Run
-from tests.faults.seams import connection_json, environment
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import RECALL_API, check_account
+from tests.faults.surroundings import connection_json, environment
+from tests.support.local_dingtalk import RECALL_API, check_account
 
 PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
 
 
-async def reading_of(stage: Stage, receipt: Receipt) -> Reading:
+async def reading_of(stage: Stage, receipt: Receipt) -> MessageStatus:
     """Return a message's status and its readers."""
     client = stage.open()
     try:
@@ -68,8 +68,8 @@ def _a_cursor_after_the_end(run: Run) -> None:
     (receipt,) = stage.plant(Kind.GROUP)
     stage.read_by(receipt, count=30)
     stage.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
-    reading = asyncio.run(reading_of(stage, receipt))
-    assert len(reading.readers or ()) == 30
+    message_status = asyncio.run(reading_of(stage, receipt))
+    assert len(message_status.readers or ()) == 30
     assert stage.status_calls() == 1
     run.done(stage)
 
@@ -82,8 +82,8 @@ def a_dead_cursor_and_no_status_yet(run: Run) -> None:
         (receipt,) = stage.plant(kind)
         stage.read_by(receipt, count=700)
         stage.faults({"match": "query", "nth": [3], "action": invalid})
-        reading = asyncio.run(reading_of(stage, receipt))
-        assert len(reading.readers or ()) == 700
+        message_status = asyncio.run(reading_of(stage, receipt))
+        assert len(message_status.readers or ()) == 700
         assert stage.status_calls() == 3 + 4
         stage.faults({"match": "query", "action": invalid})
         assert failure_of(run, reading_of(stage, receipt)).code == "invalidParameter.cursor.invalid"
@@ -113,8 +113,8 @@ def an_unknown_status_is_not_yet(run: Run) -> None:
             )
         )
         for receipt in receipts:
-            reading = asyncio.run(reading_of(stage, receipt))
-            assert evaluate(reading, Condition()) is Judgement.NOT_YET, word
+            message_status = asyncio.run(reading_of(stage, receipt))
+            assert evaluate(message_status, Condition()) is Judgement.NOT_YET, word
         seen = asyncio.run(_looked(stage, receipts))
         assert not seen.is_met
         run.sinks.add("xcoms", seen.result())
@@ -128,7 +128,9 @@ def an_unknown_status_is_not_yet(run: Run) -> None:
 
 async def _looked(stage: Stage, receipts: list[Receipt]) -> Wait:
     targets = [target_of(receipt) for receipt in receipts]
-    wait = Wait(targets, Condition(), Terms(spacing=Spacing(), began=stage.clock.now()), clock=stage.clock)
+    wait = Wait(
+        targets, Condition(), WaitOptions(poll_schedule=PollSchedule(), began=stage.clock.now()), clock=stage.clock
+    )
     await wait.look(stage.open())
     return wait
 
@@ -137,9 +139,9 @@ def a_wait_ends_at_its_moment(run: Run) -> None:
     """Wait for a message that is never delivered; expect the timeout in spite of restarts."""
     stage = run.stage(processing_seconds=10**9)
     (receipt,) = stage.plant(Kind.GROUP, dated=False)
-    watch = Watch((target_of(receipt),), Condition()).to_json()
+    wait_spec = WaitSpec((target_of(receipt),), Condition()).to_json()
     end = stage.clock.now() + 3600
-    arguments = {"dingtalk_conn_id": "dingtalk_faults", "watch": watch, "poke_interval": 60.0, "end": end}
+    arguments = {"dingtalk_conn_id": "dingtalk_faults", "wait_spec": wait_spec, "poke_interval": 60.0, "end": end}
     run.sinks.add("trigger arguments", arguments)
     with running_sandbox(stage.world) as server:
         conn = connection_json(server.url, stage.secret)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.bad_clients import BAD_CLIENTS, SHIPPED, broken_by, caught
-from tests.faults.canaries import WINDOW, forms, leaks_in, sweep, windows
+from tests.faults.fixtures import Sinks, Stage, recording
 from tests.faults.matrix import run_row
 from tests.faults.rows import ROWS
 from tests.faults.scheme import Row
-from tests.faults.stage import Sinks, Stage, recording
+from tests.faults.secret_scanner import WINDOW, forms, leaks_in, sweep, windows
 
 SEED = 7
 KEYS = 400
@@ -107,7 +107,7 @@ def into_a_ledger(sinks: Sinks, text: str) -> None:
 
 
 def into_a_triggers_arguments(sinks: Sinks, text: str) -> None:
-    sinks.add("trigger arguments", {"watch": {"token": text}})
+    sinks.add("trigger arguments", {"wait_spec": {"token": text}})
 
 
 def into_a_report(sinks: Sinks, text: str) -> None:

@@ -17,16 +17,16 @@ from cryptography.x509.oid import NameOID
 
 from airflow_provider_dingtalk.client.hosts import hosts_at, hosts_of_region
 from airflow_provider_dingtalk.client.transport import transport_for
-from airflow_provider_dingtalk.exceptions import NotSentError
+from airflow_provider_dingtalk.exceptions import ConnectionFailedError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from tests.api.fakes import QUERY, RECALL, raw_server
-from tests.faults.canaries import leaks_in, windows
 from tests.faults.matrix import Run
 from tests.faults.scheme import ROBOTS
-from tests.faults.seams import environment, listening
-from tests.messaging.local_dingtalk import check_account, codes_of
+from tests.faults.secret_scanner import leaks_in, windows
+from tests.faults.surroundings import environment, listening
+from tests.support.fake_servers import QUERY, RECALL, raw_server
+from tests.support.local_dingtalk import check_account, codes_of
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY")
 DAY = dt.timedelta(days=1)
@@ -90,9 +90,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=name is None, path_length=None), critical=True)
             # Python 3.13 and later require key identifiers in a certificate chain.
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if name is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
@@ -185,7 +183,7 @@ async def _to_dingtalk(run: Run) -> None:
     client = run.stage().open(transport=transport_for(hosts.api), hosts=hosts)
     try:
         await client.call(RECALL)
-    except NotSentError as error:
+    except ConnectionFailedError as error:
         run.sinks.add_error(error)
     else:
         raise AssertionError("a proxy that refuses let a call through")

@@ -17,10 +17,10 @@ from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.faults.fixtures import Stage
 from tests.faults.matrix import Run
 from tests.faults.scheme import MIXED
-from tests.faults.stage import Stage
-from tests.messaging.local_dingtalk import TOKEN_API, check_account, check_calls
+from tests.support.local_dingtalk import TOKEN_API, check_account, check_calls
 
 MANY = 20
 #: Faults of a token call by name.

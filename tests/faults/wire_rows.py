@@ -7,17 +7,17 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.transport import transport_for
-from airflow_provider_dingtalk.exceptions import DingTalkError, LostAnswerError, UnexpectedResponseError
+from airflow_provider_dingtalk.exceptions import DingTalkError, NoResponseError, UnexpectedResponseError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from tests.api.fakes import RECALL, raw_server
 from tests.faults.checks import account_of
 from tests.faults.matrix import Run, recall_under
 from tests.faults.scheme import Case, fault, struck_by
-from tests.faults.seams import MEBIBYTE, MOST_GROWTH, Stopwatch, closed_port, listening, measured_memory
-from tests.messaging.local_dingtalk import check_account, codes_of
+from tests.faults.surroundings import MEBIBYTE, MOST_GROWTH, Stopwatch, closed_port, listening, measured_memory
+from tests.support.fake_servers import RECALL, raw_server
+from tests.support.local_dingtalk import check_account, codes_of
 
 #: Seconds after its deadline within which every request must end.
 GRACE = 0.5
@@ -28,9 +28,9 @@ def nobody_listens(run: Run) -> None:
     stage = run.stage()
     receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, run.keys)
     url = f"http://127.0.0.1:{closed_port()}"
-    watch = Stopwatch(transport_for(url))
+    wait_spec = Stopwatch(transport_for(url))
     job = Recall(receipts, clock=stage.clock)
-    report = asyncio.run(job.run(stage.open(transport=watch, hosts=hosts_at(url))))
+    report = asyncio.run(job.run(stage.open(transport=wait_spec, hosts=hosts_at(url))))
     check_account(stage, report, receipts)
     assert set(codes_of(report, Outcome.FAILED).values()) <= {"not_sent", "not_attempted"}
     assert len(report.keys(Outcome.FAILED)) == run.keys
@@ -38,31 +38,29 @@ def nobody_listens(run: Run) -> None:
     assert stage.calls() == {}
     # Token calls are identical, so they are counted together: those of the first batch of each sender, and of the
     # ten workers after them.
-    run.note(f"nobody listens: {sum(watch.tries.values())} tries for {run.keys} keys")
-    assert sum(watch.tries.values()) <= 3 * (2 * 10 + 4)
+    run.note(f"nobody listens: {sum(wait_spec.tries.values())} tries for {run.keys} keys")
+    assert sum(wait_spec.tries.values()) <= 3 * (2 * 10 + 4)
 
 
 def a_total_outage_ends_every_request_in_time(run: Run) -> None:
     """Accept every request and answer none."""
     deadline, stage = 0.3, run.stage()
     receipts = stage.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, min(run.keys, 1000))
-    stage.faults(
-        *({"match": match, "action": {"type": "delay", "seconds": 20}} for match in ("robot/", "topapi/"))
-    )
+    stage.faults(*({"match": match, "action": {"type": "delay", "seconds": 20}} for match in ("robot/", "topapi/")))
     with running_sandbox(stage.world) as server:
         stage.url = server.url
-        watch = Stopwatch(transport_for(server.url))
-        report = asyncio.run(_recalled_once(stage, receipts, watch, deadline))
+        wait_spec = Stopwatch(transport_for(server.url))
+        report = asyncio.run(_recalled_once(stage, receipts, wait_spec, deadline))
     check_account(stage, report, receipts)
-    slowest, most_tries = max(watch.seconds), max(watch.tries.values())
-    run.note(f"outage: {len(watch.seconds)} requests, the slowest {slowest:.2f} s, most tries of one {most_tries}")
+    slowest, most_tries = max(wait_spec.seconds), max(wait_spec.tries.values())
+    run.note(f"outage: {len(wait_spec.seconds)} requests, the slowest {slowest:.2f} s, most tries of one {most_tries}")
     assert slowest <= deadline + GRACE, f"a request took {slowest:.2f} s"
     assert most_tries <= 3, f"a request was tried {most_tries} times"
     run.done(stage)
 
 
-async def _recalled_once(stage: Any, receipts: Any, watch: Stopwatch, deadline: float) -> Any:
-    client = stage.open(transport=watch, deadline=deadline)
+async def _recalled_once(stage: Any, receipts: Any, wait_spec: Stopwatch, deadline: float) -> Any:
+    client = stage.open(transport=wait_spec, deadline=deadline)
     report = await Recall(receipts, clock=stage.clock).run(client)
     await client.aclose()
     return report
@@ -93,18 +91,18 @@ def a_trickling_body_is_cut_at_the_deadline(run: Run) -> None:
 
 async def _one_lost_call(run: Run, serve: Any, deadline: float) -> float:
     async with raw_server(serve) as (url, _):
-        watch = Stopwatch(transport_for(url))
-        client = run.stage().open(transport=watch, hosts=hosts_at(url), deadline=deadline)
+        wait_spec = Stopwatch(transport_for(url))
+        client = run.stage().open(transport=wait_spec, hosts=hosts_at(url), deadline=deadline)
         try:
             await client.call(RECALL)
-        except LostAnswerError as error:
+        except NoResponseError as error:
             run.sinks.add_error(error)
         else:
             raise AssertionError("an answer that never came was taken")
         finally:
             await client.aclose()
     await asyncio.sleep(0.1)  # time for the server to notice that the client has gone
-    return max(watch.seconds)
+    return max(wait_spec.seconds)
 
 
 def no_redirect_is_followed(run: Run) -> None:

@@ -9,10 +9,10 @@ import logging
 import resource
 
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before Airflow is imported
-from tests.faults.canaries import Leak, sweep
+from tests.faults.fixtures import Sinks
 from tests.faults.matrix import Figures, run_row
 from tests.faults.rows import ROWS
-from tests.faults.stage import Sinks
+from tests.faults.secret_scanner import Leak, sweep
 
 
 def run_job(job: tuple[int, int, int]) -> tuple[Figures, list[Leak], int]:

@@ -19,7 +19,7 @@ from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.observed import switches_of
-from tests.messaging.local_dingtalk import LocalDingTalk
+from tests.support.local_dingtalk import LocalDingTalk
 
 PERSON = "user001"
 BASE = "http://127.0.0.1:1"

@@ -25,8 +25,8 @@ from airflow_provider_dingtalk.sandbox.default import (
 )
 from airflow_provider_dingtalk.sandbox.testing import connection_to, running_sandbox
 from demo.airflow_stack import AirflowStack
+from tests.real_airflow.fixtures import VERSION, DingTalk, Stage
 from tests.real_airflow.metrics import Metrics
-from tests.real_airflow.stage import VERSION, DingTalk, Stage
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
 HERE = Path(__file__).parent

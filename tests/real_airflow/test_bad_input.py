@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage
+from tests.real_airflow.fixtures import Run, Stage
 
 #: Text that the log of each task must contain.
 SAYS = {

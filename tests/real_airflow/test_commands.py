@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.stage import VERSION, Run, Stage, keys_of_receipt
+from tests.real_airflow.fixtures import VERSION, Run, Stage, keys_of_receipt
 from tests.real_airflow.vault import SECRET
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes
+from tests.real_airflow.fixtures import Run, Stage, classes
 
 SENDS = ("send_default", "send_other", "send_by_uri")
 

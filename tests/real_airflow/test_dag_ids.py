@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_dingtalk.task.asset_events import rollback_log
-from tests.real_airflow.stage import Run, Stage, classes, wait_until
+from tests.real_airflow.fixtures import Run, Stage, classes, wait_until
 
 CHINESE = "每日营收"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes
+from tests.real_airflow.fixtures import Run, Stage, classes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.real_airflow.stage import RECALL_API, TOKEN_API, Run, Stage, classes, keys_of_receipt
+from tests.real_airflow.fixtures import RECALL_API, TOKEN_API, Run, Stage, classes, keys_of_receipt
 
 ONE_BY_ONE = {kind: f"dingtalk_recall_{kind}" for kind in ("private_chat_messages", "work_notification", "ding")}
 CANTEEN = "dingtalk_canteen_receipts"

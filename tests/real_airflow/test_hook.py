@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.real_airflow.stage import VERSION, Run, Stage, classes, keys_of_receipt
+from tests.real_airflow.fixtures import VERSION, Run, Stage, classes, keys_of_receipt
 from tests.real_airflow.vault import SECRET
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
-from tests.real_airflow.stage import VERSION, Run, Stage, classes
+from tests.real_airflow.fixtures import VERSION, Run, Stage, classes
 
 #: Texts by the task that sends them, with their number of messages.
 SENT = {

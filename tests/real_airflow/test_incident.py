@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.stage import RECALL_API, VERSION, Run, Stage, classes, codes, keys_of_receipt, wait_until
+from tests.real_airflow.fixtures import RECALL_API, VERSION, Run, Stage, classes, codes, keys_of_receipt, wait_until
 
 DAG, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
 WHY = "The figures were those of last year."

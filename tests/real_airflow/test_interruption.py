@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.real_airflow.stage import RECALL_API, Stage, classes, codes
+from tests.real_airflow.fixtures import RECALL_API, Stage, classes, codes
 
 KEYS = 800
 BATCH = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes, keys_of_receipt
+from tests.real_airflow.fixtures import Run, Stage, classes, keys_of_receipt
 
 GROUPS = ["cidgroup1", "cidgroup2", "cidgroup3"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.stage import RECALL_API, Run, Stage, classes, codes
+from tests.real_airflow.fixtures import RECALL_API, Run, Stage, classes, codes
 
 KINDS = ("group", "oto", "private_chat", "work_notification")
 ROBOT_KINDS = ("group", "oto", "private_chat")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pendulum
 import pytest
 
-from tests.real_airflow.stage import VERSION, Run, Stage, classes, wait_until
+from tests.real_airflow.fixtures import VERSION, Run, Stage, classes, wait_until
 
 OTHERS = "real_rollback_of_others"
 
@@ -43,9 +43,7 @@ def test_more_than_allowed_fails_and_takes_nothing_back(good: dict[str, Run], st
     assert (len(failed), {reason["code"] for reason in failed.values()}) == (7, {"too_many_messages"})
 
 
-def test_some_tasks_of_a_run_are_taken_back_then_what_a_dag_sent_since_a_moment(
-    good: dict[str, Run], stage: Stage
-):
+def test_some_tasks_of_a_run_are_taken_back_then_what_a_dag_sent_since_a_moment(good: dict[str, Run], stage: Stage):
     some = stage.play(OTHERS, dag="real_rollback", run=good["second"].run_id, tasks="send")
     gone = stage.dingtalk.gone()
     assert classes(some.report("undo"))["recalled"] == gone == set(good["second"].keys("send"))

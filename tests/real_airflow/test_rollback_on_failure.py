@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
-from tests.real_airflow.stage import Run, Stage, classes, wait_until
+from tests.real_airflow.fixtures import Run, Stage, classes, wait_until
 
 SEND_API = "robot/groupMessages/send"
 NOWHERE = ["cidgroup1", "cidnowhere", "cidgroup3"]

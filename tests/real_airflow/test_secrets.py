@@ -13,9 +13,9 @@ import pytest
 
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
 from demo.airflow_stack import AirflowStack
-from tests.faults.canaries import forms, leaks_in, windows
+from tests.faults.secret_scanner import forms, leaks_in, windows
+from tests.real_airflow.fixtures import Run, Stage
 from tests.real_airflow.metrics import Metrics
-from tests.real_airflow.stage import Run, Stage
 from tests.real_airflow.sweep import logs, rows, tables
 from tests.real_airflow.vault import SECRET
 

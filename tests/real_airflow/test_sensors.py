@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, wait_until
+from tests.real_airflow.fixtures import Run, Stage, wait_until
 
 MODES = ("poke", "reschedule", "deferred")
 PRIVATE_QUERY = "robot/privateChatMessages/query"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pendulum
 import pytest
 
-from tests.real_airflow.stage import Run, Stage, classes
+from tests.real_airflow.fixtures import Run, Stage, classes
 
 OTHERS, PLAIN = "real_rollback_of_others", "real_plain_sends"
 

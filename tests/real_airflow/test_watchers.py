@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.state import Message
-from tests.real_airflow.stage import Run, Stage, wait_until
+from tests.real_airflow.fixtures import Run, Stage, wait_until
 
 KNOWN = ("list", "nested", "one", "text", "texts", "terms", "connection")
 FOLLOWING = ("dag", "tasks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import SystemRandom
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from tests.faults.stage import CanaryWorld, canary, furnished_with
+from tests.faults.fixtures import CanaryWorld, canary, furnished_with
 
 _chance = SystemRandom()
 #: Secret of the app, secret and ticket of the third-party app, and a wrong secret.

@@ -16,11 +16,7 @@ from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.default import default_world
 
 scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=5)
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
 )
 known = st.sampled_from(
     ["dingsandbox", "cidgroup1", "cidprivate1", "sampleText", '{"content": "x"}', "user001", "1000"]

@@ -82,9 +82,7 @@ def test_status_with_and_without_effect(talk: Dialogue, when: str, recalled: boo
 
 
 def test_status_with_headers_and_on_the_old_host(talk: Dialogue) -> None:
-    action = _do(
-        "status", status=429, code="system.busy", errcode=90002, wrapped=True, headers={"Retry-After": "3"}
-    )
+    action = _do("status", status=429, code="system.busy", errcode=90002, wrapped=True, headers={"Retry-After": "3"})
     talk.faults(_fault(action=action))
     answer = talk.query("group", "k")
     assert refused(answer, "system.busy", 429) and answer.headers["retry-after"] == "3"
@@ -133,9 +131,7 @@ def test_redirect_and_bomb(talk: Dialogue) -> None:
 
 def test_keys_that_fail(talk: Dialogue) -> None:
     keys = talk.plant("oto", 4)
-    talk.faults(
-        _fault(action=_do("fail_keys", first=1)), _fault(action=_do("fail_keys", keys=keys[3:], reason="busy"))
-    )
+    talk.faults(_fault(action=_do("fail_keys", first=1)), _fault(action=_do("fail_keys", keys=keys[3:], reason="busy")))
     answer = talk.recall("oto", keys).json()
     assert answer == {"successResult": keys[1:3], "failedResult": {keys[0]: "SYSTEM_ERROR", keys[3]: "busy"}}
     assert [talk.recalled(key) for key in keys] == [False, True, True, False]

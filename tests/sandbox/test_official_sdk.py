@@ -148,8 +148,6 @@ def test_refusals(
 def test_dead_token_and_throttling(sdk: Sdk, talk: Dialogue) -> None:
     asked = {"robot_code": ROBOT, "process_query_key": "k"}
     talk.faults({"action": {"type": "throttle"}, "times": 1})
-    assert (
-        sdk.error("batch_otoquery_", "BatchOTOQuery", **asked) == "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"
-    )
+    assert sdk.error("batch_otoquery_", "BatchOTOQuery", **asked) == "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"
     sdk.token = "dead"
     assert sdk.error("batch_otoquery_", "BatchOTOQuery", **asked) == "InvalidAuthentication"

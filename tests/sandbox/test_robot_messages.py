@@ -85,9 +85,7 @@ def test_query_scope_switch(talk: Dialogue) -> None:
 
 @pytest.mark.parametrize("source", ["card", "scene_group"])
 @pytest.mark.parametrize("kind", ["group", "private_chat"])
-def test_keys_of_cards_and_scene_groups_are_taken_as_those_of_sends(
-    talk: Dialogue, kind: str, source: str
-) -> None:
+def test_keys_of_cards_and_scene_groups_are_taken_as_those_of_sends(talk: Dialogue, kind: str, source: str) -> None:
     keys = talk.plant(kind, count=2, source=source, readers=1)
     assert len(talk.query(kind, keys[0]).json()["readUserIds"]) == 1
     assert sorted(talk.recall(kind, keys).json()["successResult"]) == sorted(keys)
@@ -227,9 +225,7 @@ def test_ding(talk: Dialogue) -> None:
     sent = talk.post("/v1.0/robot/ding/send", body).json()
     assert sent["failedList"] == {"staffId.notExisted": ["nobody"]}
     recall = {"robotCode": "dingsandbox", "openDingId": sent["openDingId"]}
-    assert refused(
-        talk.post("/v1.0/robot/ding/recall", {**recall, "robotCode": "dingother"}), "recall.ding.exception"
-    )
+    assert refused(talk.post("/v1.0/robot/ding/recall", {**recall, "robotCode": "dingother"}), "recall.ding.exception")
     for _ in range(2):
         assert talk.post("/v1.0/robot/ding/recall", recall).json() == {"openDingId": sent["openDingId"]}
     talk.behave(already_recalled="failed")

@@ -86,9 +86,7 @@ def _replay(talk: Dialogue, sample: dict[str, Any]) -> httpx.Response:
     if "x-acs-dingtalk-access-token" in headers:
         headers["x-acs-dingtalk-access-token"] = talk.token
     parts = {
-        place: _adapt(talk, sample["api"], request[place])
-        for place in ("body", "form", "query")
-        if place in request
+        place: _adapt(talk, sample["api"], request[place]) for place in ("body", "form", "query") if place in request
     }
     return talk.http.request(
         request["method"],

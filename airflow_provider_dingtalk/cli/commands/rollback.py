@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.cli.exit_codes import Exit, exit_of_codes
-from airflow_provider_dingtalk.cli.file_checkpoint import ledger_for
+from airflow_provider_dingtalk.cli.file_checkpoint import checkpoint_for
 from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs import batching
@@ -70,8 +70,8 @@ def _check_connections(hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
 
 
 def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -> Exit:
-    ledger = ledger_for(receipts)
-    job = RecallByConnection(receipts, default=hook.dingtalk_conn_id, ledger=ledger)
+    checkpoint = checkpoint_for(receipts)
+    job = RecallByConnection(receipts, default=hook.dingtalk_conn_id, checkpoint=checkpoint)
     try:
         report = hook.run_recall(job)
     except BaseException:
@@ -82,7 +82,7 @@ def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -
         output.say(f"DingTalk wants no calls for {job.wait:.0f} s. Run the command again then: it goes on.")
     status = _tell(report, as_json=as_json)
     if status is Exit.DONE:
-        ledger.forget()
+        checkpoint.forget()
     return status
 
 

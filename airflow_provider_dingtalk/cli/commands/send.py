@@ -25,9 +25,9 @@ def send(options: Namespace) -> Exit:
 
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
     body = _body(options)
-    letters = hook.letters("group", open_conversation_id=options.group, **body) if options.group else []
-    letters += hook.letters("oto", user_ids=options.user, **body) if options.user else []
-    job = Send(letters)
+    send_requests = hook.send_requests("group", open_conversation_id=options.group, **body) if options.group else []
+    send_requests += hook.send_requests("oto", user_ids=options.user, **body) if options.user else []
+    job = Send(send_requests)
     try:
         hook.run(job.run, job.stop)
     finally:

@@ -10,7 +10,7 @@ from airflow_provider_dingtalk.cli.exit_codes import Exit
 from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.status_reader import StatusReader
-from airflow_provider_dingtalk.messages.conditions import Reading
+from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 
@@ -28,7 +28,7 @@ def status(options: Namespace) -> Exit:
     receipts = list(batching.unique(selection.receipts(hook)).values())
     job = StatusReader(receipts, readers=not options.no_readers)
     hook.run_by_connection(job.run, job.connections, job.stop)
-    states = [_state(receipt, reading) for receipt in receipts if (reading := job.of(receipt))]
+    states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.of(receipt))]
     used = job.used
     if options.json:
         calls = {name: number for name, number in sorted(used.items()) if number}
@@ -42,16 +42,16 @@ def status(options: Namespace) -> Exit:
     return Exit.LEFT if any("error" in state for state in states) else Exit.DONE
 
 
-def _state(receipt: Receipt, reading: Reading) -> dict[str, Any]:
+def _state(receipt: Receipt, message_status: MessageStatus) -> dict[str, Any]:
     """Return the state of a message; an error is part of it, not raised."""
     state: dict[str, Any] = {"key": receipt.key, "kind": receipt.kind, "sent_at": receipt.sent_at}
-    if reading.error:
-        return {**state, "error": reading.error.to_json()}
+    if message_status.error:
+        return {**state, "error": message_status.error.to_json()}
     return {
         **state,
-        "send_status": reading.send_status,
-        "readers": None if reading.readers is None else list(reading.readers),
-        "recipients": reading.recipients or receipt.recipients,
+        "send_status": message_status.send_status,
+        "readers": None if message_status.readers is None else list(message_status.readers),
+        "recipients": message_status.recipients or receipt.recipients,
     }
 
 

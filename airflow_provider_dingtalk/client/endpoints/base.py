@@ -30,7 +30,7 @@ class Auth(StrEnum):
     NONE = "none"
 
 
-class Effect(StrEnum):
+class Idempotency(StrEnum):
     """Effect of repeating a call in doubt."""
 
     READ = "read"
@@ -57,7 +57,7 @@ class Http(Struct, frozen=True, kw_only=True):
     method: str = "POST"
     host: Host = Host.API
     auth: Auth = Auth.HEADER
-    effect: Effect = Effect.READ
+    effect: Idempotency = Idempotency.READ
 
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -87,7 +87,7 @@ class Endpoint(
         return ()
 
 
-class OldEndpoint(Endpoint[Result_co], kw_only=True, frozen=True, rename=None):
+class LegacyEndpoint(Endpoint[Result_co], kw_only=True, frozen=True, rename=None):
     """Base struct of calls to the old host, with snake_case fields."""
 
 
@@ -113,7 +113,7 @@ class Answer(Struct, kw_only=True, frozen=True, rename="camel"):
     """Base struct of a success answer of the new host."""
 
 
-class OldAnswer(Struct, kw_only=True, frozen=True):
+class LegacyResponse(Struct, kw_only=True, frozen=True):
     """Base struct of a success answer of the old host. ``errcode`` is 0, otherwise the client raises."""
 
     errcode: int

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Effect, Endpoint, Http, Text
+from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Endpoint, Http, Idempotency, Text
 
 #: DingTalk's limits on receivers of one DING, in the app, and by SMS or telephone.
 MAX_USERS_PER_APP_DING = 200
@@ -26,7 +26,7 @@ class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/ding/recall",
         doc=DOCS + "robot-withdraws-pin-message",
-        effect=Effect.RECALL,
+        effect=Idempotency.RECALL,
     )
     result: ClassVar = DingResult
 
@@ -40,7 +40,7 @@ class SendDing(Endpoint[DingResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/ding/send",
         doc=DOCS + "robot-sends-nail-message",
-        effect=Effect.SEND,
+        effect=Idempotency.SEND,
     )
     result: ClassVar = DingResult
 

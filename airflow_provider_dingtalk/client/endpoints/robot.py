@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Effect, Endpoint, Http, Text
+from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Endpoint, Http, Idempotency, Text
 
 #: DingTalk's limit on message keys in one recall call.
 MAX_KEYS_PER_RECALL = 20
@@ -57,7 +57,7 @@ class RecallGroupMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/groupMessages/recall",
         doc=DOCS + "enterprise-chatbot-withdraws-internal-group-messages",
-        effect=Effect.RECALL,
+        effect=Idempotency.RECALL,
     )
     result: ClassVar = RecallResult
 
@@ -72,7 +72,7 @@ class RecallOtoMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/otoMessages/batchRecall",
         doc=DOCS + "batch-message-recall-chat",
-        effect=Effect.RECALL,
+        effect=Idempotency.RECALL,
     )
     result: ClassVar = RecallResult
 
@@ -86,7 +86,7 @@ class RecallPrivateChatMessages(Endpoint[RecallResult], kw_only=True, frozen=Tru
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/batchRecall",
         doc=DOCS + "batch-withdrawal-of-single-chat-robot-messages-in-person-to-person-conversations",
-        effect=Effect.RECALL,
+        effect=Idempotency.RECALL,
     )
     result: ClassVar = RecallResult
 
@@ -95,7 +95,7 @@ class RecallPrivateChatMessages(Endpoint[RecallResult], kw_only=True, frozen=Tru
     process_query_keys: Keys
 
 
-class MessageStatus(Answer, kw_only=True, frozen=True):
+class MessageReadList(Answer, kw_only=True, frozen=True):
     """Status of a group or private-chat message, with one page of readers.
 
     :param send_status: ``SUCCESS``, ``RECALLED`` or ``PROCESSING``; other values may appear.
@@ -108,7 +108,7 @@ class MessageStatus(Answer, kw_only=True, frozen=True):
     next_token: str | None = None
 
 
-class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
+class QueryGroupMessage(Endpoint[MessageReadList], kw_only=True, frozen=True):
     """Request for a group message's status and a page of readers.
 
     DingTalk documents conversation and robot as optional, but has error codes for both missing. So give both.
@@ -118,7 +118,7 @@ class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
         path="/v1.0/robot/groupMessages/query",
         doc=DOCS + "chatbot-queries-the-read-status-of-a-message",
     )
-    result: ClassVar = MessageStatus
+    result: ClassVar = MessageReadList
 
     process_query_key: Text
     open_conversation_id: Text | None = None
@@ -127,14 +127,14 @@ class QueryGroupMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
     next_token: str | None = None
 
 
-class QueryPrivateChatMessage(Endpoint[MessageStatus], kw_only=True, frozen=True):
+class QueryPrivateChatMessage(Endpoint[MessageReadList], kw_only=True, frozen=True):
     """Request for a private-chat message's status and a page of readers."""
 
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/query",
         doc=DOCS + "query-the-read-list-of-robot-messages-in-person-to-person-conversations",
     )
-    result: ClassVar = MessageStatus
+    result: ClassVar = MessageReadList
 
     process_query_key: Text
     open_conversation_id: Text | None = None
@@ -184,7 +184,7 @@ class SendGroupMessage(Endpoint[SendResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/groupMessages/send",
         doc=DOCS + "the-robot-sends-a-group-message",
-        effect=Effect.SEND,
+        effect=Idempotency.SEND,
     )
     result: ClassVar = SendResult
 
@@ -201,7 +201,7 @@ class SendPrivateChatMessage(Endpoint[SendResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/privateChatMessages/send",
         doc=DOCS + "the-robot-sends-ordinary-messages-in-a-person-to-person-conversation",
-        effect=Effect.SEND,
+        effect=Idempotency.SEND,
     )
     result: ClassVar = SendResult
 
@@ -229,7 +229,7 @@ class SendOtoMessages(Endpoint[OtoSendResult], kw_only=True, frozen=True):
     http: ClassVar = Http(
         path="/v1.0/robot/oToMessages/batchSend",
         doc=DOCS + "chatbots-send-one-on-one-chat-messages-in-batches",
-        effect=Effect.SEND,
+        effect=Idempotency.SEND,
     )
     result: ClassVar = OtoSendResult
 

@@ -9,11 +9,11 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.endpoints.base import (
     DOCS,
     Auth,
-    Effect,
     Host,
     Http,
-    OldAnswer,
-    OldEndpoint,
+    Idempotency,
+    LegacyEndpoint,
+    LegacyResponse,
     Text,
 )
 
@@ -25,11 +25,11 @@ MAX_DEPTS_PER_WORK_NOTIFICATION = 20
 MAX_WORK_NOTIFICATION_BYTES = 2048
 
 
-class WorkNotificationRecalled(OldAnswer, kw_only=True, frozen=True):
+class WorkNotificationRecalled(LegacyResponse, kw_only=True, frozen=True):
     """Answer to the recall of a whole task. There is no result by person."""
 
 
-class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True, frozen=True):
+class RecallWorkNotification(LegacyEndpoint[WorkNotificationRecalled], kw_only=True, frozen=True):
     """Request to recall a work notification from all receivers, within 24 hours."""
 
     http: ClassVar = Http(
@@ -37,7 +37,7 @@ class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True
         doc=DOCS + "notification-of-work-withdrawal",
         host=Host.OAPI,
         auth=Auth.QUERY,
-        effect=Effect.RECALL,
+        effect=Idempotency.RECALL,
     )
     result: ClassVar = WorkNotificationRecalled
 
@@ -45,20 +45,20 @@ class RecallWorkNotification(OldEndpoint[WorkNotificationRecalled], kw_only=True
     msg_task_id: int
 
 
-class SendProgress(Struct, kw_only=True, frozen=True):
+class TaskProgress(Struct, kw_only=True, frozen=True):
     """Progress of a work notification. ``status`` is 0 for not begun, 1 for in progress, 2 for done."""
 
     progress_in_percent: int
     status: int
 
 
-class WorkNotificationProgress(OldAnswer, kw_only=True, frozen=True):
+class WorkNotificationProgress(LegacyResponse, kw_only=True, frozen=True):
     """Answer with the progress of a work notification."""
 
-    progress: SendProgress
+    progress: TaskProgress
 
 
-class GetWorkNotificationProgress(OldEndpoint[WorkNotificationProgress], kw_only=True, frozen=True):
+class GetWorkNotificationProgress(LegacyEndpoint[WorkNotificationProgress], kw_only=True, frozen=True):
     """Request for the progress of a work notification."""
 
     http: ClassVar = Http(
@@ -85,13 +85,13 @@ class WorkNotificationReaders(Struct, kw_only=True, frozen=True):
     invalid_dept_id_list: list[int | str] | None = None
 
 
-class WorkNotificationOutcome(OldAnswer, kw_only=True, frozen=True):
+class WorkNotificationOutcome(LegacyResponse, kw_only=True, frozen=True):
     """Answer with the receivers of a work notification."""
 
     send_result: WorkNotificationReaders
 
 
-class GetWorkNotificationResult(OldEndpoint[WorkNotificationOutcome], kw_only=True, frozen=True):
+class GetWorkNotificationResult(LegacyEndpoint[WorkNotificationOutcome], kw_only=True, frozen=True):
     """Request for a work notification's readers. It works for 24 hours and up to 100 receivers."""
 
     http: ClassVar = Http(
@@ -106,13 +106,13 @@ class GetWorkNotificationResult(OldEndpoint[WorkNotificationOutcome], kw_only=Tr
     task_id: int
 
 
-class WorkNotificationSent(OldAnswer, kw_only=True, frozen=True):
+class WorkNotificationSent(LegacyResponse, kw_only=True, frozen=True):
     """Answer with the task that sends a work notification asynchronously."""
 
     task_id: int
 
 
-class SendWorkNotification(OldEndpoint[WorkNotificationSent], kw_only=True, frozen=True):
+class SendWorkNotification(LegacyEndpoint[WorkNotificationSent], kw_only=True, frozen=True):
     """Request to send a work notification asynchronously.
 
     ``userid_list`` and ``dept_id_list`` are comma-separated.
@@ -123,7 +123,7 @@ class SendWorkNotification(OldEndpoint[WorkNotificationSent], kw_only=True, froz
         doc=DOCS + "asynchronous-sending-of-enterprise-session-messages",
         host=Host.OAPI,
         auth=Auth.QUERY,
-        effect=Effect.SEND,
+        effect=Idempotency.SEND,
     )
     result: ClassVar = WorkNotificationSent
 

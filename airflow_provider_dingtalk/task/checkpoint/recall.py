@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.jobs.batching import unique
-from airflow_provider_dingtalk.jobs.recall_results import State, Verdict
+from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Group, Receipt
+from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, fingerprint, slices, use
 
 log = logging.getLogger(__name__)
@@ -35,16 +35,16 @@ _RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
 _RECALLED, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
 
 _LETTER_OF = {
-    State.PENDING: "P",
-    State.INTENT: "I",
-    State.RECALLED: "R",
-    State.FAILED: "F",
-    State.EXPIRED: "X",
+    KeyState.PENDING: "P",
+    KeyState.IN_DOUBT: "I",
+    KeyState.RECALLED: "R",
+    KeyState.FAILED: "F",
+    KeyState.EXPIRED: "X",
 }
 _STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
 #: States that a clear keeps, because the message is recalled or may be.
 _KEPT_BY_A_CLEAR = frozenset("IR")
-_IN_DOUBT = Verdict(State.INTENT, final=False)
+_IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
 
 
 class Before(Struct, frozen=True):
@@ -104,19 +104,19 @@ class _Row:
         else:
             self.letters = [letter if letter in _KEPT_BY_A_CLEAR else "P" for letter in stored.row]
 
-    def set(self, at: int, verdict: Verdict) -> None:
+    def set(self, at: int, key_result: KeyResult) -> None:
         """Store the result of one message."""
         # A failure that may pass is retried in the next try, so the message is stored as pending.
-        passing = verdict.state is State.FAILED and not verdict.final
-        self.letters[at] = "P" if passing else _LETTER_OF[verdict.state]
+        passing = key_result.state is KeyState.FAILED and not key_result.final
+        self.letters[at] = "P" if passing else _LETTER_OF[key_result.state]
         self._why.pop(at, None)
-        if verdict.reason and verdict.final:
-            self._why[at] = verdict.reason
+        if key_result.reason and key_result.final:
+            self._why[at] = key_result.reason
 
-    def verdict(self, at: int) -> Verdict:
+    def key_result(self, at: int) -> KeyResult:
         """Return the result of one message."""
         state = _STATE_OF[self.letters[at]]
-        return _IN_DOUBT if state is State.INTENT else Verdict(state, self._why.get(at))
+        return _IN_DOUBT if state is KeyState.IN_DOUBT else KeyResult(state, self._why.get(at))
 
     def to_json(self, epoch: int) -> dict[str, Any]:
         """Return the row as plain JSON, as it is stored."""
@@ -130,7 +130,7 @@ class _Row:
         }
 
 
-class RecallTaskLedger:
+class RecallTaskCheckpoint:
     """Checkpoint of a recall, with one character for each message.
 
     Messages that failed have a reason too.
@@ -160,20 +160,20 @@ class RecallTaskLedger:
         self._per_row = per_row
         self._rows = [_Row(len(indexes)) for indexes in slices(len(self._index), per_row)]
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, KeyResult]:
         """Return the results that earlier tries wrote, by message key."""
         return await ause(self._load)
 
-    async def write(self, verdicts: Mapping[str, Verdict]) -> None:
+    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Store results, with one write for each row that they touch."""
-        await ause(self._write, verdicts)
+        await ause(self._write, key_results)
 
-    def _load(self) -> dict[str, Verdict]:
+    def _load(self) -> dict[str, KeyResult]:
         missing = [number for number in range(len(self._rows)) if not self._load_row(number)]
         if missing and self._has_version_1():
             for number in missing:
                 self._rows[number].fill("I")
-        found = {key: self._rows[number].verdict(at) for key, (number, at) in self._places()}
+        found = {key: self._rows[number].key_result(at) for key, (number, at) in self._places()}
         return {key: said for key, was in found.items() if (said := self._with_before(key, was)) is not None}
 
     def _load_row(self, number: int) -> bool:
@@ -206,21 +206,21 @@ class RecallTaskLedger:
     def _places(self) -> Iterator[tuple[str, tuple[int, int]]]:
         return ((key, divmod(index, self._per_row)) for key, index in self._index.items())
 
-    def _with_before(self, key: str, verdict: Verdict) -> Verdict | None:
+    def _with_before(self, key: str, key_result: KeyResult) -> KeyResult | None:
         """Return the result that counts; None if nothing is known."""
         if key in self._before.recalled:
-            return Verdict(State.RECALLED)
-        if verdict.state is not State.PENDING:
-            return verdict
+            return KeyResult(KeyState.RECALLED)
+        if key_result.state is not KeyState.PENDING:
+            return key_result
         return _IN_DOUBT if key in self._before.in_doubt or not self._before.is_whole else None
 
-    def _write(self, verdicts: Mapping[str, Verdict]) -> None:
-        for number in sorted({self._set(key, verdict) for key, verdict in verdicts.items()}):
+    def _write(self, key_results: Mapping[str, KeyResult]) -> None:
+        for number in sorted({self._set(key, key_result) for key, key_result in key_results.items()}):
             self._store.set(f"{self._name}-{number}", self._rows[number].to_json(self._epoch))
 
-    def _set(self, key: str, verdict: Verdict) -> int:
+    def _set(self, key: str, key_result: KeyResult) -> int:
         number, at = divmod(self._index[key], self._per_row)
-        self._rows[number].set(at, verdict)
+        self._rows[number].set(at, key_result)
         return number
 
 
@@ -248,7 +248,7 @@ def _identity(receipt: Receipt) -> list[Any]:
 
 def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
     """Return the request after which version 1 named its rows."""
-    keys: dict[Group, list[str]] = {}
+    keys: dict[SenderKey, list[str]] = {}
     for receipt in receipts:
         keys.setdefault(receipt.group, []).append(receipt.key)
     return sorted(

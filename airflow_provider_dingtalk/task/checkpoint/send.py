@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_dingtalk.jobs.checkpoint import Sendings, SentLetter
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendProgress
 from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
-from airflow_provider_dingtalk.messages.send_request import Address, Letter
+from airflow_provider_dingtalk.messages.send_request import Address, SendRequest
 from airflow_provider_dingtalk.task.checkpoint import send_version_1
 from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, corrupt, fingerprint, use
 
@@ -73,9 +73,9 @@ class Accepted(Begun, kw_only=True):
     receipt: dict[str, Any]
     dropped: dict[str, str] = {}
 
-    def letter(self) -> SentLetter:
+    def send_request(self) -> AcceptedSend:
         """Return the call as the core's structure."""
-        return SentLetter(parse_receipts(self.receipt)[0], self.address, self.dropped)
+        return AcceptedSend(parse_receipts(self.receipt)[0], self.address, self.dropped)
 
 
 class TaskSends:
@@ -101,7 +101,7 @@ class TaskSends:
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts of the task instance's sends, in order."""
-        return [self._accepted[number].letter().receipt for number in sorted(self._accepted)]
+        return [self._accepted[number].send_request().receipt for number in sorted(self._accepted)]
 
     def left_in_doubt(self) -> list[Address]:
         """List the calls of earlier tries that are still in doubt.
@@ -110,14 +110,16 @@ class TaskSends:
         """
         return [self._flight[number].address for number in sorted(self._flight) if number not in self._taken]
 
-    def job(self, name: str, letters: Sequence[Letter]) -> JobSends:
+    def job(self, name: str, send_requests: Sequence[SendRequest]) -> JobSends:
         """Return the progress that earlier tries made with a job.
 
         :param name: Name of the job, the same in each try.
-        :param letters: Send requests of the job.
+        :param send_requests: Send requests of the job.
         """
-        self._name_old(letters)
-        return JobSends(self, name, letters, fingerprint(sorted({letter.content for letter in letters})))
+        self._name_old(send_requests)
+        return JobSends(
+            self, name, send_requests, fingerprint(sorted({send_request.content for send_request in send_requests}))
+        )
 
     # ── what the jobs use ────────────────────────────────────────────────────────────────────────────
 
@@ -129,7 +131,7 @@ class TaskSends:
         """Return True if a job's call was accepted or is in doubt."""
         return any(begun.job == job for begun in (*self._accepted.values(), *self._flight.values()))
 
-    def take(self, letters: Sequence[Letter], since: int) -> tuple[list[int], list[int]]:
+    def take(self, send_requests: Sequence[SendRequest], since: int) -> tuple[list[int], list[int]]:
         """Choose calls, accepted and in doubt, that made these send requests.
 
         Each call is taken once in a try.
@@ -137,7 +139,7 @@ class TaskSends:
         :param since: Clear count since which a call counts.
         :returns: Numbers of the accepted calls, and of the calls in doubt.
         """
-        wanted = Counter((letter.content, name) for letter in letters for name in letter.to)
+        wanted = Counter((send_request.content, name) for send_request in send_requests for name in send_request.to)
         with self._lock:
             accepted = self._take(self._accepted, wanted, since)
             return accepted, self._take(self._flight, wanted, since)
@@ -161,9 +163,9 @@ class TaskSends:
             if self._jobs[self._accepted[number].job].name in names and number not in self._taken
         ]
 
-    def letter(self, number: int) -> SentLetter:
+    def send_request(self, number: int) -> AcceptedSend:
         """Return an accepted call."""
-        return self._accepted[number].letter()
+        return self._accepted[number].send_request()
 
     def in_doubt(self, number: int) -> Address:
         """Return the content and receivers of a call in doubt."""
@@ -199,7 +201,7 @@ class TaskSends:
             self._taken.add(number)
             return number
 
-    def accept(self, number: int, letter: SentLetter) -> None:
+    def accept(self, number: int, send_request: AcceptedSend) -> None:
         """Write that DingTalk accepted a call; a repetition does no harm."""
         with self._lock:
             begun = self._flight.get(number) or self._accepted[number]
@@ -208,8 +210,8 @@ class TaskSends:
                 epoch=begun.epoch,
                 content=begun.content,
                 to=begun.to,
-                receipt=letter.receipt.to_json(),
-                dropped=letter.dropped,
+                receipt=send_request.receipt.to_json(),
+                dropped=send_request.dropped,
             )
             row = self._row_of(number)
             use(self._store.set, _ROW.format(row), [self._row(one) for one in self._rows[row]])
@@ -281,7 +283,7 @@ class TaskSends:
         for number, row in enumerate(self._rows):
             for place in row:
                 try:
-                    self._accepted[place].letter()
+                    self._accepted[place].send_request()
                 except (ValueError, IndexError):
                     raise corrupt(_ROW.format(number)) from None
 
@@ -299,9 +301,7 @@ class TaskSends:
                 self._row_of(self._next)
                 self._next += 1
             for place in sorted(old.in_flight):
-                self._flight[self._next] = Begun(
-                    job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",)
-                )
+                self._flight[self._next] = Begun(job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",))
                 self._next += 1
         if self._jobs:
             for number, row in enumerate(self._rows):
@@ -310,21 +310,21 @@ class TaskSends:
             # The index is written last: while it is missing, the next try imports the old state again.
             self.write_index()
 
-    def _name_old(self, letters: Sequence[Letter]) -> None:
+    def _name_old(self, send_requests: Sequence[SendRequest]) -> None:
         """Name the receivers of version 1's calls, if this request is theirs.
 
         Version 1 stored only the indexes of the calls.
         """
-        request = send_version_1.fingerprint_of(letters)
-        content = fingerprint(sorted({letter.content for letter in letters}))
+        request = send_version_1.fingerprint_of(send_requests)
+        content = fingerprint(sorted({send_request.content for send_request in send_requests}))
         for job in self._jobs:
             if job.content == request:
                 job.content = content
         for calls in (self._accepted, self._flight):
             for begun in calls.values():
                 if begun.content == request:
-                    letter = letters[int(begun.to[0].removeprefix("call "))]
-                    begun.content, begun.to = letter.content, letter.to
+                    send_request = send_requests[int(begun.to[0].removeprefix("call "))]
+                    begun.content, begun.to = send_request.content, send_request.to
 
 
 class JobSends:
@@ -332,14 +332,14 @@ class JobSends:
 
     :param sends: All sends of the task instance.
     :param name: Name of the job.
-    :param letters: Send requests of the job.
+    :param send_requests: Send requests of the job.
     :param content: Fingerprint of the messages, without the receivers.
     """
 
-    def __init__(self, sends: TaskSends, name: str, letters: Sequence[Letter], content: str) -> None:
+    def __init__(self, sends: TaskSends, name: str, send_requests: Sequence[SendRequest], content: str) -> None:
         self._sends = sends
         self._name = name
-        self._letters = letters
+        self._send_requests = send_requests
         self._content = content
         # Version 1 had one job for each task, without a name, so it counts as the first job.
         self._names = (name, "") if name.endswith(":0") else (name,)
@@ -387,19 +387,19 @@ class JobSends:
                 last.name, last.epoch = self._name, epoch
                 self._sends.write_index()
         since = self._sends.job_at(self._place).since
-        self._accepted, self._doubts = self._sends.take(self._letters, since)
+        self._accepted, self._doubts = self._sends.take(self._send_requests, since)
 
     @property
     def is_all_sent(self) -> bool:
         """True if each receiver has a call accepted or in doubt."""
-        calls = [*(self._sends.letter(one).address for one in self._accepted)]
+        calls = [*(self._sends.send_request(one).address for one in self._accepted)]
         calls += [self._sends.in_doubt(one) for one in self._doubts]
         settled = Counter((address.content, name) for address in calls for name in address.to)
-        return not Counter((one.content, name) for one in self._letters for name in one.to) - settled
+        return not Counter((one.content, name) for one in self._send_requests for name in one.to) - settled
 
     def carried(self) -> list[Receipt]:
         """Return this name's earlier receipts that the job does not take up."""
-        return [self._sends.letter(one).receipt for one in self._sends.of_job(*self._names)]
+        return [self._sends.send_request(one).receipt for one in self._sends.of_job(*self._names)]
 
     def finish(self) -> None:
         """Write that the job is done.
@@ -411,24 +411,24 @@ class JobSends:
             job.done = True
             self._sends.write_index()
 
-    def accept_now(self, letter: SentLetter) -> None:
+    def accept_now(self, send_request: AcceptedSend) -> None:
         """Write from the calling thread that DingTalk accepted a call."""
-        self._sends.accept(self._number[letter.address], letter)
+        self._sends.accept(self._number[send_request.address], send_request)
 
     # ── checkpoint of the core ───────────────────────────────────────────────────────────────────────────
 
-    async def load(self) -> Sendings:
+    async def load(self) -> SendProgress:
         """Return the progress that earlier tries made with this job."""
-        sent = [self._sends.letter(one) for one in self._accepted]
-        return Sendings(tuple(sent), tuple(self._sends.in_doubt(one) for one in self._doubts))
+        sent = [self._sends.send_request(one) for one in self._accepted]
+        return SendProgress(tuple(sent), tuple(self._sends.in_doubt(one) for one in self._doubts))
 
     async def intend(self, address: Address) -> None:
         """Write the intent of a call."""
         self._number[address] = await ause(self._sends.intend, self._place, address)
 
-    async def accepted(self, letter: SentLetter) -> None:
+    async def accepted(self, send_request: AcceptedSend) -> None:
         """Write that DingTalk accepted a call."""
-        await ause(self.accept_now, letter)
+        await ause(self.accept_now, send_request)
 
     async def refused(self, address: Address) -> None:
         """Drop the intent of a call that DingTalk refused."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from airflow_provider_dingtalk.messages.receipt import parse_receipts
-from airflow_provider_dingtalk.messages.send_request import Letter
+from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.store import Store, corrupt, fingerprint
 
 _HISTORY = "dingtalk-send-1"
@@ -60,7 +60,7 @@ def read(store: Store) -> list[OldJob]:
     return [_read_job(store, f"{_HISTORY}-{number}-{job.request}", job) for number, job in enumerate(jobs)]
 
 
-def fingerprint_of(letters: Sequence[Letter]) -> str:
+def fingerprint_of(letters: Sequence[SendRequest]) -> str:
     """Return the fingerprint that version 1 gave a request."""
     return fingerprint([[letter.call.name, *msgspec.to_builtins(letter.call).values()] for letter in letters])
 

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError, SupersededError
+from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
 
-__all__ = ["LedgerError", "Store", "SupersededError", "ause", "corrupt", "fingerprint", "slices", "use"]
+__all__ = ["CheckpointError", "Store", "SupersededError", "ause", "corrupt", "fingerprint", "slices", "use"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
     """
     try:
         return work(*arguments)
-    except LedgerError:
+    except CheckpointError:
         raise
     except Exception as error:
         problem = type(error).__name__
@@ -50,9 +50,9 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
         superseded = _NOT_FOUND.search(str(error)) is not None
     if superseded:
         raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
-    raise LedgerError(
+    raise CheckpointError(
         f"Airflow's task state store failed ({problem}).",
-        code="ledger",
+        code="checkpoint",
         next_step="See whether Airflow's API server is up, and whether this try was superseded by another one.",
     )
 
@@ -66,11 +66,11 @@ async def ause(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.to_thread(use, work, *arguments)
 
 
-def corrupt(key: str) -> LedgerError:
+def corrupt(key: str) -> CheckpointError:
     """Return the error for a value that this package did not write."""
-    return LedgerError(
+    return CheckpointError(
         f"The task state {key!r} holds what this package did not write; nothing was sent.",
-        code="ledger_corrupt",
+        code="checkpoint_corrupt",
         next_step="Look at the state of the task in Airflow; delete that key to begin anew.",
         permanent=True,
     )

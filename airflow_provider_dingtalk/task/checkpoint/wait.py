@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_dingtalk.jobs.checkpoint import LedgerError
-from airflow_provider_dingtalk.jobs.wait_state import UNREADABLE, Seen, State
+from airflow_provider_dingtalk.exceptions import CheckpointError
+from airflow_provider_dingtalk.jobs.wait_state import UNREADABLE, LastStatus, WaitState
 from airflow_provider_dingtalk.messages.conditions import Condition, Target
 from airflow_provider_dingtalk.task.checkpoint.store import Store, fingerprint, use
 
@@ -30,10 +30,10 @@ class _Head(Struct):
 
     epoch: int
     rows: list[int]
-    state: State
+    state: WaitState
 
 
-class WaitTaskLedger:
+class WaitTaskCheckpoint:
     """Checkpoint of a wait: calls used, and messages whose condition is met.
 
     State belongs to a message, and its row follows from its position in the canonical order of the messages. Only
@@ -51,18 +51,18 @@ class WaitTaskLedger:
         self._index = {key: index for index, (_, key) in enumerate(ids)}
         self._name = f"dingtalk-wait-2-{fingerprint(ids, _sorted(condition))}"
         self._epoch = epoch
-        self._written: dict[int, dict[str, Seen]] = {}
+        self._written: dict[int, dict[str, LastStatus]] = {}
 
-    def load(self) -> State | None:
+    def load(self) -> WaitState | None:
         """Return the last poll's progress; None if missing or unreadable."""
         try:
             return self._load()
-        except (LedgerError, *UNREADABLE) as error:
+        except (CheckpointError, *UNREADABLE) as error:
             log.warning("The wait begins anew: its place cannot be read (%s).", type(error).__name__)
             self._written = {}
             return None
 
-    def _load(self) -> State | None:
+    def _load(self) -> WaitState | None:
         stored = use(self._store.get, self._name)
         if stored is None:
             return None
@@ -71,16 +71,16 @@ class WaitTaskLedger:
             return None
         for number in sorted({*head.rows} & {*range(self._row_of(len(self._index)) + 1)}):
             stored_row = use(self._store.get, f"{self._name}-{number}", {})
-            self._written[number] = msgspec.convert(stored_row, dict[str, Seen])
+            self._written[number] = msgspec.convert(stored_row, dict[str, LastStatus])
         met = {key: seen for row in self._written.values() for key, seen in row.items() if key in self._index}
         return msgspec.structs.replace(head.state, met_by_key=met)
 
-    def save(self, state: State) -> None:
+    def save(self, state: WaitState) -> None:
         """Store the progress.
 
         :raises LedgerError: If the store does not answer.
         """
-        rows: dict[int, dict[str, Seen]] = {}
+        rows: dict[int, dict[str, LastStatus]] = {}
         for key, seen in state.met_by_key.items():
             rows.setdefault(self._row_of(self._index[key]), {})[key] = seen
         for number, row in rows.items():

@@ -63,9 +63,7 @@ def real_hostile_defaults():
         return None
 
     with rollback_on_failure():
-        send = DingTalkSendOTOMessagesOperator(
-            task_id="send", user_ids=["user001", "user002"], text="wrong", **FIT
-        )
+        send = DingTalkSendOTOMessagesOperator(task_id="send", user_ids=["user001", "user002"], text="wrong", **FIT)
         send >> [work(), last()]
 
 

@@ -24,9 +24,7 @@ def real_secrets():
         process_query_keys=["nobody-knows-it"],
         on_failure_callback=DingTalkNotifier(to=CHAT, text="{{ ti.task_id }} failed."),
     )
-    DingTalkSendGroupMessageOperator(
-        task_id="wrong_secret", dingtalk_conn_id="dingtalk_mistyped", text="x", **CHAT
-    )
+    DingTalkSendGroupMessageOperator(task_id="wrong_secret", dingtalk_conn_id="dingtalk_mistyped", text="x", **CHAT)
     DingTalkGroupMessageSensor(
         task_id="waits",
         process_query_key="{{ params.awaited }}",

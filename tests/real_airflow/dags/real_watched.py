@@ -52,9 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 ASSETS = [
     Asset(
         f"watched_{name}",
-        watchers=[
-            AssetWatcher(name=f"watcher_{name}", trigger=DingTalkReadEventTrigger(poke_interval=1, **arguments))
-        ],
+        watchers=[AssetWatcher(name=f"watcher_{name}", trigger=DingTalkReadEventTrigger(poke_interval=1, **arguments))],
     )
     for name, arguments in SHAPES.items()
 ]

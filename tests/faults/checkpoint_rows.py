@@ -1,0 +1,388 @@
+"""Rows about the checkpoint: failing, corrupt or foreign stores, timeouts and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow_provider_dingtalk.connection import event_loop
+from airflow_provider_dingtalk.exceptions import CheckpointError
+from airflow_provider_dingtalk.jobs.batching import batches, unique
+from airflow_provider_dingtalk.jobs.recall import WORKERS, Recall
+from airflow_provider_dingtalk.jobs.recall_results import RECALLED
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from airflow_provider_dingtalk.task.checkpoint.recall import (
+    MESSAGES_PER_ROW,
+    RecallTaskCheckpoint,
+    in_canonical_order,
+)
+from airflow_provider_dingtalk.task.checkpoint.store import Store
+from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
+from tests.faults.checks import NEVER, Happened, classes
+from tests.faults.crash_points import marks_of
+from tests.faults.fixtures import Stage
+from tests.faults.matrix import Run
+from tests.faults.scheme import MIXED, Case
+from tests.faults.token_rows import nothing_to_mask, settings_to
+from tests.support.airflow_seams import TaskStateStore
+from tests.support.local_dingtalk import check_account
+
+#: Number of store operations that fail, at random times.
+FAILURES = 12
+#: Number of timeouts at random times.
+TIMEOUTS = 40
+#: Number of SIGTERMs inside writes.
+SIGTERMS = 20
+#: Number of the last write of a try that may get the SIGTERM.
+LAST_WRITE = 12
+#: Maximum calls in flight in that row; few, so there are enough writes for all SIGTERMs.
+FEW_WORKERS = 5
+#: Maximum number of recalls under timers.
+MOST_ROUNDS = 30
+
+
+class SupersededError(Exception):
+    """Error of a superseded try; Airflow's store answers HTTP 404."""
+
+
+class FailingStore(TaskStateStore):
+    """Store that fails from an operation on.
+
+    :param error: Factory of the error.
+    :param breaks_at: Number of the first failing operation, from 1.
+    """
+
+    def __init__(self, error: Callable[[], Exception], breaks_at: int) -> None:
+        super().__init__()
+        self._error = error
+        self._breaks_at = breaks_at
+        self.operations = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._count()
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._count()
+        super().set(key, value)
+
+    def mend(self) -> None:
+        self._breaks_at = 10**9
+
+    def _count(self) -> None:
+        self.operations += 1
+        if self.operations >= self._breaks_at:
+            raise self._error()
+
+
+ERRORS: dict[str, Callable[[], Exception]] = {
+    "404": lambda: SupersededError("404 Task instance not found"),
+    "503": lambda: RuntimeError("API_SERVER_ERROR 503"),
+    "timeout": lambda: TimeoutError("timed out"),
+    "connection": lambda: ConnectionResetError(104, "reset by peer"),
+}
+
+
+def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskCheckpoint:
+    """Return the shipped checkpoint as the operators make it."""
+    return RecallTaskCheckpoint(store, receipts, epoch=0)
+
+
+def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
+    """Make the store fail; expect no call without an intent, and an exact next try."""
+    rng, keys = run.rng, max(400, run.keys // FAILURES)
+    # Operations may be combined, so there may be fewer of them; the last third is left out.
+    last = max(5, 2 * _operations_of(run, keys) // 3)
+    moments = [1, 2, 3, *(rng.randrange(4, last) for _ in range(FAILURES - 3))]
+    for number, moment in enumerate(moments):
+        name = list(ERRORS)[number % len(ERRORS)]
+        stage = run.stage()
+        receipts = stage.plant_mixture(dict(MIXED), keys)
+        store = FailingStore(ERRORS[name], moment)
+        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
+        error = _failure_of(job, stage)
+        assert not error.permanent, "a store that is away comes back"
+        run.sinks.add_error(error)
+        run.sinks.add("ledgers", *store._values.values())
+        _nothing_went_out_unwritten(stage, store, receipts)
+        check_account(stage, job.report(), receipts)
+        _goes_on(run, stage, store, receipts)
+        run.figures.fired += 1
+        run.figures.keys += keys
+        run.done(stage)
+
+
+def _operations_of(run: Run, keys: int) -> int:
+    """Return the number of store operations of a recall without failures."""
+    stage = run.stage()
+    receipts = stage.plant_mixture(dict(MIXED), keys)
+    store = FailingStore(ERRORS["404"], 10**9)
+    asyncio.run(Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock).run(stage.open()))
+    return store.operations
+
+
+def _failure_of(job: Recall, stage: Stage) -> CheckpointError:
+    try:
+        asyncio.run(job.run(stage.open()))
+    except CheckpointError as error:
+        return error
+    raise AssertionError("a recall went on without its ledger")
+
+
+def _nothing_went_out_unwritten(stage: Stage, store: TaskStateStore, receipts: Sequence[Receipt]) -> None:
+    written = _states(store, receipts)
+    for receipt in receipts:
+        if stage.is_recalled(receipt):
+            assert written[receipt.key] in "IR", f"{receipt.key} went out and is written down as {written[receipt.key]}"
+
+
+def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str]:
+    """Return the state character of each message in the store."""
+    values = {key: json.loads(value) for key, value in store._values.items()}
+    keys = [receipt.key for receipt in in_canonical_order(receipts)]
+    rows = {int(key.rsplit("-", 1)[1]): value["row"] for key, value in values.items() if "row" in value}
+    return {
+        key: rows[at // MESSAGES_PER_ROW][at % MESSAGES_PER_ROW] if at // MESSAGES_PER_ROW in rows else "P"
+        for at, key in enumerate(keys)
+    }
+
+
+def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Receipt]) -> None:
+    store.mend()
+    job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
+    report = asyncio.run(job.run(stage.open()))
+    check_account(stage, report, receipts)
+    assert report.counts()["recalled"] == len(receipts)
+    planned = len(batches(unique(receipts).values()))
+    groups = len({receipt.group for receipt in receipts})
+    most = planned + WORKERS + groups
+    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+
+
+def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
+    """Store foreign values; expect one warning, nothing read from them, and a true report."""
+    sound = {"epoch": 0, "row": "R" * 40, "why": {}, "reasons": []}
+    corrupt: list[Any] = [
+        7,
+        "R" * 40,
+        [1],
+        {},
+        {**sound, "epoch": "0"},
+        {**sound, "row": "R" * 39},
+        {**sound, "row": "R" * 41},
+        {**sound, "row": "Q" * 40},
+        {**sound, "row": 40},
+        {**sound, "row": "F" * 40, "why": {"0": 0}},
+        {**sound, "row": "F" * 40, "why": {"0": -1}},
+        {**sound, "row": "F" * 40, "why": {"0": 2**62}},
+        {**sound, "row": "F" * 40, "why": {"x": 0}},
+        {**sound, "row": "F" * 40, "why": {"40": 0}, "reasons": [{"code": "", "message": "", "next_step": ""}]},
+        {**sound, "row": "F" * 40, "why": []},
+        {**sound, "reasons": 7},
+        {**sound, "reasons": [{"code": 1}]},
+    ]
+    for value in corrupt:
+        stage, store = run.stage(), TaskStateStore()
+        stage.behave(already_recalled="failed")
+        receipts = stage.plant(Kind.OTO, 40)
+        gone = Recall(receipts[:20], clock=stage.clock)
+        asyncio.run(gone.run(stage.open()))
+        checkpoint = ledger_of(store, receipts)
+        asyncio.run(checkpoint.write({receipts[0].key: RECALLED}))
+        (row,) = store._values
+        store.set(row, value)
+        report = asyncio.run(
+            Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock).run(stage.open())
+        )
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == 40, value
+        run.figures.fired += 1
+        run.done(stage)
+
+
+def another_request_inherits_nothing(run: Run) -> None:
+    """Recall other messages with the same store; expect a new checkpoint, because n or hash differs."""
+    stage, store = run.stage(), TaskStateStore()
+    first = stage.plant(Kind.OTO, 60)
+    asyncio.run(Recall(first, checkpoint=ledger_of(store, first), clock=stage.clock).run(stage.open()))
+    others = stage.plant(Kind.OTO, 60)
+    for receipts in (others, others + first[:1], others[:-1]):
+        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
+        before = stage.recall_calls()
+        report = asyncio.run(job.run(stage.open()))
+        check_account(stage, report, receipts)
+        assert report.counts()["recalled"] == len(receipts)
+        assert stage.recall_calls() - before == -(-len(receipts) // 20)
+    run.done(stage)
+
+
+# ── timeouts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
+    """Raise ``AirflowTaskTimeout`` from a signal at random times of recalls in the main thread."""
+    assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
+    fired, midway = 0, 0
+    before = signal.signal(signal.SIGALRM, _raise_timeout)
+    try:
+        for number in range(MOST_ROUNDS):
+            work = _until_done(run, f"{run.seed} {number}")
+            fired, midway = fired + work.fired, midway + work.midway
+            if fired >= TIMEOUTS:
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    run.figures.fired += fired
+    run.note(f"{fired} timeouts, {midway} of them with 5-95 % recalled")
+    assert fired >= TIMEOUTS, f"only {fired} timeouts came in time"
+    assert midway, "no timeout came in the middle"
+
+
+def _until_done(run: Run, seed: str) -> _Recalling:
+    """Repeat a recall under timers until it is done."""
+    stage = run.stage()
+    receipts = stage.plant(Kind.GROUP, max(4000, run.keys // 2))
+    with running_sandbox(stage.world) as server:
+        work, rng = _Recalling(run, stage, settings_to(stage, server.url), receipts), random.Random(seed)
+        while not work.finished and work.fired < 3 * TIMEOUTS:
+            work.under_a_timer(rng.uniform(0.001, 0.12))
+    assert work.finished, f"not done after {work.fired} timeouts"
+    most = len(batches(receipts)) + (WORKERS + 1) * work.fired
+    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+    run.figures.keys += len(receipts)
+    run.done(stage)
+    return work
+
+
+def _raise_timeout(number: int, frame: Any) -> None:
+    raise AirflowTaskTimeout("Timeout")
+
+
+class _Recalling:
+    """Recall that is repeated with one store.
+
+    :ivar fired: Number of tries that a timer ended.
+    :ivar midway: Number of those that had recalled a part of the messages.
+    """
+
+    def __init__(self, run: Run, stage: Stage, settings: Any, receipts: list[Receipt]) -> None:
+        self._run, self._stage, self._settings, self._receipts = run, stage, settings, receipts
+        self._store = TaskStateStore()
+        self.finished = False
+        self.fired = self.midway = 0
+
+    def under_a_timer(self, seconds: float) -> None:
+        """Run one try under a timer."""
+        job = Recall(self._receipts, checkpoint=ledger_of(self._store, self._receipts))
+
+        async def work() -> Any:
+            return await job.run(event_loop.client_for(self._settings, nothing_to_mask))
+
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            event_loop.run(work, job.stop)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.finished = True
+        except AirflowTaskTimeout as timeout:
+            self.fired += 1
+            share = self._stage.world.recalled["group"] / len(self._receipts)
+            self.midway += 0.05 <= share <= 0.95
+            self._run.sinks.add_error(timeout)
+        self._check(job)
+
+    def _check(self, job: Recall) -> None:
+        """Check the report after each try."""
+        report = job.report()
+        account = classes(Happened(self._stage, Case(), self._receipts), report)
+        figures = self._run.figures
+        for name in NEVER:
+            setattr(figures, name, getattr(figures, name) + getattr(account, name))
+            assert not getattr(account, name), f"{name}: {getattr(account, name)}"
+        if self.finished:
+            assert report.counts()["recalled"] == len(self._receipts), report.counts()
+
+
+# ── 33 ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TerminatedStore(TaskStateStore):
+    """Store whose write gets a SIGTERM, before or after the value is stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = -1
+        self._is_early = False
+        self.struck_at = 0.0
+
+    def strike(self, write: int, *, early: bool) -> None:
+        """Set the write that gets a SIGTERM, counted from now; 0 for none."""
+        self._left, self._is_early, self.struck_at = write, early, 0.0
+
+    def set(self, key: str, value: Any) -> None:
+        self._left -= 1
+        if self._left == 0 and self._is_early:
+            self._kill()
+        super().set(key, value)
+        if self._left == 0 and not self._is_early:
+            self._kill()
+
+    def in_doubt(self) -> int:
+        """Return the number of messages in flight in the checkpoint."""
+        rows = (marks_of(json.loads(value)) for value in self._values.values())
+        return sum(row.count("I") for row in rows if row)
+
+    def _kill(self) -> None:
+        self.struck_at = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
+    """Send SIGTERM inside writes; Airflow's task runner calls ``on_kill``, which only sets a flag."""
+    stage, rng, store = run.stage(), random.Random(run.seed), TerminatedStore()
+    receipts = stage.plant(Kind.GROUP, run.keys)
+    calls = len(batches(receipts))
+    due, last = min(SIGTERMS, calls // 20 + 1), min(LAST_WRITE, calls // 8 + 1)
+    fired, slowest = 0, 0.0
+    with running_sandbox(stage.world) as server:
+        settings = settings_to(stage, server.url)
+        recalled = 0
+        while recalled < len(receipts):
+            # A write may cover many calls, so a late SIGTERM would leave too few writes for the others.
+            writes = calls * (len(receipts) - recalled) // len(receipts) // FEW_WORKERS
+            write = rng.randint(1, max(1, min(last, writes // (due - fired)))) if fired < due else 0
+            store.strike(write, early=fired % 2 == 0)
+            report = _recall_under_sigterm(store, settings, receipts).report()
+            recalled = report.counts()["recalled"]
+            if store.struck_at:
+                fired, slowest = fired + 1, max(slowest, time.monotonic() - store.struck_at)
+            assert store.in_doubt() == 0, f"{store.in_doubt()} messages in doubt after a clean stop"
+    run.note(f"{fired} SIGTERMs, the slowest stop took {slowest * 1000:.0f} ms")
+    assert fired == due, f"only {fired} SIGTERMs came in time"
+    # Calls in flight were answered and written, so no call is made twice.
+    assert stage.recall_calls() == calls, f"{stage.recall_calls()} recalls"
+    run.figures.fired += fired
+    run.figures.keys += len(receipts)
+    run.done(stage)
+
+
+def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[Receipt]) -> Recall:
+    job = Recall(receipts, checkpoint=ledger_of(store, receipts), workers=FEW_WORKERS)
+
+    async def work() -> Any:
+        return await job.run(event_loop.client_for(settings, nothing_to_mask))
+
+    before = signal.signal(signal.SIGTERM, lambda *_: job.stop())
+    try:
+        event_loop.run(work, job.stop)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return job

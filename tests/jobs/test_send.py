@@ -1,0 +1,486 @@
+"""Sends give a receipt for all that DingTalk accepted, and never send twice what it may have."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.exceptions import IncompleteSendError, InvalidInputError
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.jobs.send import Send, SendRequest
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso, parse_receipts
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
+from tests.support.local_dingtalk import ALL_KINDS, LocalDingTalk, keys_of
+
+pytestmark = pytest.mark.anyio
+
+SEND_API = {
+    Kind.GROUP: "robot/groupMessages/send",
+    Kind.OTO: "robot/oToMessages/batchSend",
+    Kind.PRIVATE_CHAT: "robot/privateChatMessages/send",
+    Kind.WORK_NOTIFICATION: "topapi/message/corpconversation/asyncsend_v2",
+    Kind.DING: "robot/ding/send",
+}
+USERS = [f"user{number:03d}" for number in range(1, 46)]
+#: Required arguments of each kind.
+PLAIN: dict[Kind, dict[str, Any]] = {
+    Kind.GROUP: {"open_conversation_id": GROUPS[0], "robot_code": ROBOT_CODE, "text": "hi"},
+    Kind.OTO: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "text": "hi"},
+    Kind.PRIVATE_CHAT: {
+        "open_conversation_id": PRIVATE_CHAT,
+        "robot_code": ROBOT_CODE,
+        "cool_app_code": COOL_APP_CODE,
+        "text": "hi",
+    },
+    Kind.WORK_NOTIFICATION: {"agent_id": AGENT_ID, "user_ids": USERS[:2], "text": "hi"},
+    Kind.DING: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "content": "hi"},
+}
+
+
+def send_requests(kind: Kind, **changes: Any) -> list[SendRequest]:
+    return send_requests_for(kind, **{**PLAIN[kind], **changes})
+
+
+async def sent(dingtalk: LocalDingTalk, some: Sequence[SendRequest], **options: Any) -> Send:
+    job = Send(some, clock=dingtalk.clock, **options)
+    await job.run(dingtalk.client())
+    accounted = len(job.receipts) + len(job.unknown) + len(job.failed) + job.not_attempted
+    assert accounted == len(some), "every call is in one class"
+    return job
+
+
+# ── Receipts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+async def test_the_receipt_of_each_kind_is_all_that_its_recall_needs(dingtalk: LocalDingTalk, kind: Kind) -> None:
+    job = await sent(dingtalk, send_requests(kind))
+    job.raise_if_incomplete()
+    (message,) = dingtalk.world.messages.values()
+    (receipt,) = job.receipts
+    assert receipt.kind is kind
+    assert receipt.key == str(message.key)
+    assert receipt.sent_at == iso(dingtalk.clock.now())
+    assert parse_receipts(json.dumps([receipt.to_json()])) == [receipt]
+    recall = await dingtalk.recall(job.receipts)
+    assert recall.report().keys(Outcome.RECALLED) == [receipt.key]
+
+
+@pytest.mark.parametrize(("kind", "recipients"), [
+    (Kind.GROUP, None),
+    (Kind.PRIVATE_CHAT, None),
+    (Kind.OTO, 2),
+    (Kind.WORK_NOTIFICATION, 2),
+    (Kind.DING, 2),
+])  # fmt: skip
+async def test_recipients_are_counted_where_they_are_known(
+    dingtalk: LocalDingTalk, kind: Kind, recipients: int | None
+) -> None:
+    assert (await sent(dingtalk, send_requests(kind))).receipts[0].recipients == recipients
+
+
+async def test_several_groups_get_a_call_and_a_receipt_each(dingtalk: LocalDingTalk) -> None:
+    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=[*GROUPS, GROUPS[0]]))
+    assert [receipt.open_conversation_id for receipt in job.receipts] == list(GROUPS)
+
+
+@pytest.mark.parametrize(("one_each", "calls", "recipients"), [(False, 3, [20, 20, 5]), (True, 45, [1] * 45)])
+async def test_45_people_are_sent_to_by_twenties_or_one_by_one(
+    dingtalk: LocalDingTalk, one_each: bool, calls: int, recipients: list[int]
+) -> None:
+    job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=USERS, one_receipt_per_user=one_each))
+    assert dingtalk.calls()[SEND_API[Kind.OTO]] == calls
+    assert [receipt.recipients for receipt in job.receipts] == recipients
+    reached = [user for message in dingtalk.world.messages.values() for user in message.receivers]
+    assert reached == USERS
+    assert job.used == {"send": calls, "token": 1}
+
+
+@pytest.mark.parametrize(("remind_type", "people", "calls"), [
+    ("app", 200, 1),
+    ("app", 201, 2),
+    ("sms", 45, 3),
+    ("phone", 45, 3),
+    ("phone", 20, 1),
+])  # fmt: skip
+async def test_dings_are_split_at_the_limit_of_their_way(
+    dingtalk: LocalDingTalk, remind_type: str, people: int, calls: int
+) -> None:
+    users = dingtalk.world.crowd(people)
+    job = await sent(dingtalk, send_requests(Kind.DING, user_ids=users, remind_type=remind_type))
+    assert len(job.receipts) == dingtalk.calls()[SEND_API[Kind.DING]] == calls
+    assert sum(receipt.recipients or 0 for receipt in job.receipts) == people
+
+
+async def test_work_notifications_are_split_by_100_people_and_20_departments(dingtalk: LocalDingTalk) -> None:
+    users, depts = dingtalk.world.crowd(150), list(range(1, 46))
+    job = await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=users, dept_ids=depts))
+    assert dingtalk.calls()[SEND_API[Kind.WORK_NOTIFICATION]] == 2 + 3
+    assert [receipt.recipients for receipt in job.receipts] == [100, 50, None, None, None]
+
+
+@pytest.mark.parametrize("dept_ids", [[1], ["1"], "1", "[1]", '["1"]', (1,)])
+async def test_departments_come_in_any_form_of_a_number(dingtalk: LocalDingTalk, dept_ids: Any) -> None:
+    await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=None, dept_ids=dept_ids))
+    (message,) = dingtalk.world.messages.values()
+    assert len(message.receivers) == len(dingtalk.world.people)
+
+
+async def test_a_work_notification_to_everybody_is_one_call(dingtalk: LocalDingTalk) -> None:
+    job = await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=None, to_all_user=True))
+    (message,) = dingtalk.world.messages.values()
+    assert len(message.receivers) == len(dingtalk.world.people)
+    assert job.receipts[0].recipients is None
+
+
+# ── Users that DingTalk leaves out ───────────────────────────────────────────────────────────────────
+
+
+async def test_people_left_out_are_named_with_the_reason_and_not_counted(dingtalk: LocalDingTalk) -> None:
+    dingtalk.world.flow_controlled = {"user001"}
+    dingtalk.world.filtered = {"user002"}
+    job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=[*USERS[:5], "stranger"]))
+    assert job.dropped == {"user001": "flow_controlled", "user002": "filtered", "stranger": "invalid"}
+    assert job.receipts[0].recipients == 3
+    job.raise_if_incomplete()
+
+
+async def test_people_left_out_of_a_ding_are_named_with_the_reason(dingtalk: LocalDingTalk) -> None:
+    job = await sent(dingtalk, send_requests(Kind.DING, user_ids=["user001", "stranger"]))
+    assert job.dropped == {"stranger": "staffId.notExisted"}
+    assert job.receipts[0].recipients == 1
+
+
+async def test_people_left_out_of_several_calls_are_all_named(dingtalk: LocalDingTalk) -> None:
+    strangers = [f"stranger{number}" for number in range(25)]
+    job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=[*strangers, *USERS[:5]]))
+    assert set(job.dropped) == set(strangers)
+    assert [receipt.recipients for receipt in job.receipts] == [0, 5]
+
+
+# ── Keeping receipts ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_each_receipt_is_kept_before_the_next_call_goes_out(dingtalk: LocalDingTalk) -> None:
+    kept: list[tuple[int, list[str]]] = []
+
+    async def keep(receipts: Sequence[Receipt]) -> None:
+        await asyncio.sleep(0)
+        kept.append((dingtalk.calls()[SEND_API[Kind.GROUP]], keys_of(receipts)))
+
+    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep)
+    all_keys = keys_of(job.receipts)
+    assert kept == [(1, all_keys[:1]), (2, all_keys[:2]), (3, all_keys)]
+
+
+async def test_a_receipt_that_cannot_be_kept_ends_the_job_and_is_still_known(dingtalk: LocalDingTalk) -> None:
+    async def keep(receipts: Sequence[Receipt]) -> None:
+        raise OSError("no room")
+
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep, clock=dingtalk.clock)
+    with pytest.raises(OSError, match="no room"):
+        await job.run(dingtalk.client())
+    assert len(job.receipts) == 1
+    assert job.unknown == []
+    assert job.not_attempted == 2
+    assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 1
+
+
+class NoPermit(Limiter):
+    """A rate limiter that fails before a request, in an untyped way."""
+
+    @asynccontextmanager
+    async def slot(self, api: str) -> AsyncIterator[None]:
+        if "send" in api.lower():
+            raise ValueError("embedded null byte")
+        yield
+
+
+async def test_an_untyped_error_before_the_request_means_not_sent(dingtalk: LocalDingTalk) -> None:
+    checkpoint = MemorySendCheckpoint()
+    job = Send(send_requests(Kind.GROUP), checkpoint=checkpoint, clock=dingtalk.clock)
+    await job.run(dingtalk.client(limiter=NoPermit(0)))
+    assert (job.unknown, len(job.failed), checkpoint.in_doubt) == ([], 1, [])
+    with pytest.raises(IncompleteSendError, match="Not sent: ValueError") as failure:
+        job.raise_if_incomplete()
+    assert not failure.value.permanent
+
+
+@pytest.mark.parametrize("value", [20261128, 4.2, (1, 234), True])
+@pytest.mark.parametrize(("kind", "field"), [
+    (Kind.GROUP, "text"), (Kind.WORK_NOTIFICATION, "text"), (Kind.DING, "content"),
+])  # fmt: skip
+def test_a_text_that_native_rendering_made_a_number_is_told_so(kind: Kind, field: str, value: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: must be text.*render_template_as_native_obj=False"):
+        send_requests(kind, **{field: value})
+
+
+@pytest.mark.parametrize(("kind", "field"), [(Kind.GROUP, "text"), (Kind.OTO, "text"), (Kind.DING, "content")])
+def test_a_blank_text_is_refused(kind: Kind, field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: is blank"):
+        send_requests(kind, **{field: " \n"})
+
+
+def test_one_department_needs_no_list() -> None:
+    (send_request,) = send_requests(Kind.WORK_NOTIFICATION, user_ids=None, dept_ids=1)
+    assert send_request.to == ("1",)
+
+
+# ── Trouble ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("fault", [
+    {"when": "after", "action": {"type": "drop"}},
+    {"when": "before", "action": {"type": "drop"}},
+    {"action": {"type": "truncate", "bytes": 5}},
+    {"when": "after", "action": {"type": "status", "status": 500}},
+    {"when": "after", "action": {"type": "html", "status": 502}},
+    {"when": "after", "action": {"type": "body", "text": "{}"}},
+    {"action": {"type": "mutate", "merge": {"processQueryKey": None, "openDingId": None, "task_id": None}}},
+    {"action": {"type": "mutate", "merge": {"processQueryKey": "", "openDingId": "", "task_id": ""}}},
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [Kind.GROUP, Kind.OTO, Kind.WORK_NOTIFICATION, Kind.DING])
+async def test_a_send_without_a_clear_answer_is_unknown_not_repeated_and_the_next_go_on(
+    dingtalk: LocalDingTalk, kind: Kind, fault: dict[str, Any]
+) -> None:
+    some = [send_request for _ in range(3) for send_request in send_requests(kind)]
+    dingtalk.behave(repeat_filter=False)
+    dingtalk.faults({"match": SEND_API[kind], "nth": [2], **fault})
+    job = await sent(dingtalk, some)
+    assert dingtalk.calls()[SEND_API[kind]] == 3
+    assert len(job.receipts) == 2
+    (unknown,) = job.unknown
+    assert unknown.to == some[1].to
+    assert unknown.reason.code
+    assert "Look into the chat" in unknown.to_json()["next_step"]
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert failure.value.receipts == job.receipts
+    assert failure.value.permanent, "a retry could send twice"
+
+
+async def test_a_call_in_doubt_does_not_keep_the_others_from_the_next_try(dingtalk: LocalDingTalk) -> None:
+    some, checkpoint = send_requests(Kind.GROUP, open_conversation_id=GROUPS), MemorySendCheckpoint()
+    dingtalk.faults(
+        {"match": "send", "nth": [1], "when": "after", "action": {"type": "drop"}},
+        {"match": "send", "nth": [2], "action": {"type": "ban"}},
+    )
+    first = await sent(dingtalk, some, checkpoint=checkpoint)
+    assert (len(first.unknown), len(first.failed), first.not_attempted) == (1, 1, 1)
+    with pytest.raises(IncompleteSendError) as failure:
+        first.raise_if_incomplete()
+    assert not failure.value.permanent, "two groups are still to be told"
+    dingtalk.faults()
+    dingtalk.clock.advance(3600)
+    second = await sent(dingtalk, some, checkpoint=checkpoint)
+    assert [send_request.open_conversation_id for send_request in second.receipts] == list(GROUPS[1:])
+    assert [one.to for one in second.unknown] == [(GROUPS[0],)]
+    with pytest.raises(IncompleteSendError) as failure:
+        second.raise_if_incomplete()
+    assert failure.value.permanent, "nothing is left but the doubt"
+
+
+@pytest.mark.parametrize(("changes", "code"), [
+    ({"robot_code": "nobody"}, "invalidParameter.robotCode.notExsit"),
+    ({"msg_key": "sampleText", "msg_param": {"content": "x"}, "text": None, "robot_code": "dingother"},
+     "invalidParameter.robotCode.auth"),
+])  # fmt: skip
+async def test_a_refusal_stops_the_job_and_the_rest_is_not_begun(
+    dingtalk: LocalDingTalk, changes: dict[str, Any], code: str
+) -> None:
+    some = send_requests(Kind.GROUP) + send_requests(Kind.GROUP, **changes) + send_requests(Kind.GROUP) * 3
+    job = await sent(dingtalk, some)
+    assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 2
+    assert (len(job.receipts), len(job.failed), job.not_attempted) == (1, 1, 3)
+    assert job.failed[0].reason.code == code
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert failure.value.code == code
+    assert failure.value.receipts == job.receipts
+    assert failure.value.permanent
+
+
+async def test_a_passing_refusal_of_the_first_call_may_be_tried_again(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "action": {"type": "ban"}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 2)
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert not failure.value.permanent
+    assert failure.value.receipts == []
+
+
+async def test_a_passing_refusal_after_something_was_sent_is_permanent(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "nth": [2], "action": {"type": "ban"}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 3)
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert failure.value.permanent
+    assert len(failure.value.receipts) == 1
+
+
+async def test_the_failure_of_a_send_survives_the_way_between_processes(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "nth": [2], "action": {"type": "drop"}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 2)
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    copy = pickle.loads(pickle.dumps(failure.value))
+    assert isinstance(copy, IncompleteSendError)
+    assert (copy.receipts, copy.permanent, copy.code, str(copy)) == (
+        job.receipts,
+        failure.value.permanent,
+        "no_answer",
+        str(failure.value),
+    )
+
+
+async def test_a_page_in_place_of_an_answer_leaves_the_send_unknown_and_stops(dingtalk: LocalDingTalk) -> None:
+    # It may be the firewall's, which refuses, or a proxy's, which lost the answer.
+    dingtalk.faults({"match": "send", "nth": [2], "when": "after", "action": {"type": "html", "status": 200}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 4)
+    assert len(dingtalk.world.messages) == 2
+    assert (len(job.receipts), len(job.unknown), len(job.failed), job.not_attempted) == (1, 1, 0, 2)
+
+
+async def test_throttled_sends_are_sent_once_in_the_end(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "times": 3, "action": {"type": "throttle"}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP))
+    job.raise_if_incomplete()
+    assert len(dingtalk.world.messages) == 1
+    assert job.used == {"send": 4, "throttled": 3, "token": 1}
+
+
+async def test_a_dead_token_is_renewed_and_nothing_is_sent_twice(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "nth": [2], "action": {"type": "dead_token", "revoke": True}})
+    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS))
+    job.raise_if_incomplete()
+    assert len(dingtalk.world.messages) == 3
+
+
+async def test_stopped_in_mid_run_no_further_call_goes_out(dingtalk: LocalDingTalk) -> None:
+    async def keep(receipts: Sequence[Receipt]) -> None:
+        job.stop()
+
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep, clock=dingtalk.clock)
+    await job.run(dingtalk.client())
+    assert (len(job.receipts), job.not_attempted) == (1, 2)
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert failure.value.code == "not_attempted"
+    assert failure.value.permanent
+
+
+async def test_cancelled_under_way_the_send_is_unknown(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "nth": [2], "when": "after", "action": {"type": "delay", "seconds": 86_400}})
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), clock=dingtalk.clock)
+    task = asyncio.create_task(job.run(dingtalk.client()))
+    for _ in range(100_000):
+        if len(dingtalk.world.messages) == 2:
+            break
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(job.receipts) == 1
+    assert [unknown.to for unknown in job.unknown] == [(GROUPS[1],)]
+    assert job.not_attempted == 1
+
+
+# ── Send requests ────────────────────────────────────────────────────────────────────────────────────
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("group", {"open_conversation_id": None}, "open_conversation_id"),
+    ("group", {"open_conversation_id": "None"}, "open_conversation_id"),
+    ("group", {"open_conversation_id": []}, "open_conversation_id"),
+    ("group", {"open_conversation_id": "[]"}, "open_conversation_id"),
+    ("group", {"open_conversation_id": ""}, "open_conversation_id[0]"),
+    ("group", {"open_conversation_id": 5}, "open_conversation_id"),
+    ("group", {"open_conversation_id": {"a": 1}}, "open_conversation_id"),
+    ("group", {"open_conversation_id": "[1"}, "open_conversation_id"),
+    ("group", {"open_conversation_id": ["ok", " "]}, "open_conversation_id[1]"),
+    ("group", {"robot_code": None}, "robot_code"),
+    ("group", {"robot_code": 7}, "robot_code"),
+    ("group", {"robot_code": " "}, "robot_code"),
+    ("group", {"cool_app_code": ""}, "cool_app_code"),
+    ("group", {"text": None}, "text"),
+    ("group", {"text": ""}, "text"),
+    ("group", {"markdown": "# both"}, "text"),
+    ("group", {"text": None, "msg_key": "sampleText"}, "msg_param"),
+    ("group", {"text": None, "msg_key": "sampleText", "msg_param": "no JSON"}, "msg_param"),
+    ("group", {"text": None, "msg_key": "sampleText", "msg_param": "[]"}, "msg_param"),
+    ("group", {"text": None, "msg_key": "sampleText", "msg_param": {}}, "msg_param"),
+    ("group", {"text": None, "msg_key": "sampleText", "msg_param": {"content": object()}}, "msg_param"),
+    ("group", {"text": "x" * 20_000}, "msg_param"),
+    ("group", {"colour": "blue"}, "colour"),
+    ("oto", {"user_ids": None}, "user_ids"),
+    ("oto", {"user_ids": "None"}, "user_ids"),
+    ("oto", {"user_ids": [1]}, "user_ids[0]"),
+    ("oto", {"user_ids": ["a,b"]}, "user_ids"),
+    ("oto", {"user_ids": "a,b"}, "user_ids"),
+    ("oto", {"user_ids": ["a\nb"]}, "user_ids[0]"),
+    ("oto", {"user_ids": (user for user in "ab")}, "user_ids"),
+    ("oto", {"robot_code": None}, "robot_code"),
+    ("private_chat", {"cool_app_code": None}, "cool_app_code"),
+    ("private_chat", {"open_conversation_id": None}, "open_conversation_id"),
+    ("work_notification", {"agent_id": None}, "agent_id"),
+    ("work_notification", {"agent_id": "robot"}, "agent_id"),
+    ("work_notification", {"agent_id": True}, "agent_id"),
+    ("work_notification", {"user_ids": None}, "user_ids"),
+    ("work_notification", {"user_ids": []}, "user_ids"),
+    ("work_notification", {"to_all_user": True}, "user_ids"),
+    ("work_notification", {"dept_ids": ["sales"]}, "dept_ids[0]"),
+    ("work_notification", {"dept_ids": [True]}, "dept_ids[0]"),
+    ("work_notification", {"dept_ids": 1.5}, "dept_ids"),
+    ("work_notification", {"text": None, "msg": {"text": {"content": "x"}}}, "msg"),
+    ("work_notification", {"text": None, "msg": {"msgtype": "text"}}, "msg"),
+    ("work_notification", {"text": None, "msg": "{"}, "msg"),
+    ("work_notification", {"text": "x" * 3_000}, "msg"),
+    ("ding", {"content": ""}, "content"),
+    ("ding", {"content": None}, "content"),
+    ("ding", {"content": 5}, "content"),
+    ("ding", {"remind_type": "pigeon"}, "remind_type"),
+    ("ding", {"remind_type": 3}, "remind_type"),
+    ("ding", {"remind_type": ["app"]}, "remind_type"),
+    ("ding", {"user_ids": []}, "user_ids"),
+    ("ding", {"robot_code": None}, "robot_code"),
+    ("ding", {"call_voice": 5}, "call_voice"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "field"), WRONG)
+def test_a_wrong_argument_is_refused_by_its_name(kind: str, changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        send_requests(Kind(kind), **changes)
+    assert refusal.value.field == field
+    assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_a_missing_argument_is_refused_by_its_name(kind: Kind) -> None:
+    needed = {name for name in PLAIN[kind] if name not in ("text", "user_ids") or kind is Kind.OTO} - {"text"}
+    for name in needed:
+        arguments = {given: value for given, value in PLAIN[kind].items() if given != name}
+        with pytest.raises(InvalidInputError) as refusal:
+            send_requests_for(kind, **arguments)
+        assert refusal.value.field == name
+
+
+@pytest.mark.parametrize("kind", ["pigeon", "", None, 5, [], {}])
+def test_an_unknown_kind_is_refused(kind: Any) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        send_requests_for(kind)
+    assert refusal.value.field == "kind"
+
+
+@pytest.mark.parametrize("user_ids", ["user001", ["user001"], ("user001", "user001"), '["user001"]', {"user001"}])
+def test_people_come_as_one_or_many_and_each_once(user_ids: Any) -> None:
+    (send_request,) = send_requests(Kind.OTO, user_ids=user_ids)
+    assert send_request.to == ("user001",)

@@ -1,0 +1,53 @@
+"""One running sandbox for all these tests, emptied before each, and Airflow connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from tests.support.airflow_seams import connection
+
+Connect = Callable[..., DingTalkHook]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The package is written for asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[SandboxServer]:
+    """The shared sandbox."""
+    with running_sandbox(default_world(seed=11)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(server: SandboxServer) -> SandboxServer:
+    """A real server on loopback, empty and without a rate limit."""
+    server.world.reset()
+    server.world.behaviour = server.world.behaviour.changed({"calls_per_second": 0})
+    return server
+
+
+@pytest.fixture
+def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Function that redefines ``dingtalk_default`` as a connection to the sandbox and returns its hook."""
+
+    def define(**changes: Any) -> DingTalkHook:
+        monkeypatch.setenv("AIRFLOW_CONN_DINGTALK_DEFAULT", connection(sandbox, **changes))
+        return DingTalkHook()
+
+    return define
+
+
+@pytest.fixture
+def hook(connect: Connect) -> DingTalkHook:
+    """A hook whose connection leads to the sandbox."""
+    return connect()

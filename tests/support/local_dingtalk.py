@@ -1,0 +1,201 @@
+"""In-process sandbox, and the invariants of every recall from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from airflow_provider_dingtalk.client.auth import InternalApp
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
+from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, Receipt, iso
+from airflow_provider_dingtalk.sandbox.app import create_app
+from airflow_provider_dingtalk.sandbox.default import (
+    AGENT_ID,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    GROUPS,
+    ROBOT_CODE,
+    default_world,
+)
+from airflow_provider_dingtalk.sandbox.default import PRIVATE_CHAT as CHAT
+from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
+from airflow_provider_dingtalk.sandbox.state import Message
+from tests.clock import VirtualClock
+
+HOUR = 3600.0
+RECALL_API = {
+    Kind.GROUP: "robot/groupMessages/recall",
+    Kind.OTO: "robot/otoMessages/batchRecall",
+    Kind.PRIVATE_CHAT: "robot/privateChatMessages/batchRecall",
+    Kind.WORK_NOTIFICATION: "topapi/message/corpconversation/recall",
+    Kind.DING: "robot/ding/recall",
+}
+STATUS_API = {
+    Kind.GROUP: "robot/groupMessages/query",
+    Kind.OTO: "robot/oToMessages/readStatus",
+    Kind.PRIVATE_CHAT: "robot/privateChatMessages/query",
+}
+TOKEN_API = "oauth2/accessToken"
+#: Kinds whose recall takes several keys and whose status can be polled.
+ROBOT_KINDS = (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)
+ALL_KINDS = tuple(Kind)
+HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: CHAT}
+
+
+class LocalDingTalk:
+    """A sandbox and its clock.
+
+    :param url: URL of a running server; default in-process.
+    """
+
+    def __init__(self, *, seed: int = 7, url: str = "") -> None:
+        self.clock = VirtualClock()
+        self.world = default_world(seed=seed, now=self.clock.now)
+        self.url = url
+
+    def client(
+        self,
+        secret: str = CLIENT_SECRET,
+        transport: httpx.AsyncBaseTransport | None = None,
+        limiter: Limiter | None = None,
+    ) -> DingTalkClient:
+        app = InternalApp(client_id=CLIENT_ID, client_secret=secret)
+        if self.url:
+            return DingTalkClient(app, hosts_at(self.url), clock=self.clock)
+        transport = transport or httpx.ASGITransport(app=create_app(self.world))
+        return DingTalkClient(
+            app, hosts_at("http://127.0.0.1:1"), clock=self.clock, transport=transport, limiter=limiter
+        )
+
+    def faults(self, *rules: dict[str, Any]) -> None:
+        """Replace the fault rules, given as plain JSON."""
+        self.world.faults.replace(list(rules))
+
+    def behave(self, **switches: Any) -> None:
+        self.world.behaviour = self.world.behaviour.changed(switches)
+
+    def plant(
+        self, kind: Kind, count: int = 1, *, age: float = 0, dated: bool = True, conversation: str | None = None
+    ) -> list[Receipt]:
+        """Create messages sent ``age`` seconds ago and return their receipts, ``dated`` or not."""
+        order = Plant(kind=kind.value, count=count, age_seconds=age, open_conversation_id=conversation)
+        sent_at = iso(self.world.time() - age) if dated else None
+        keys = plant(self.world, order)["keys"]
+        return [receipt_for(kind, key, sent_at=sent_at, conversation=conversation) for key in keys]
+
+    def read_by(self, receipt: Receipt, *user_ids: str, count: int | None = None) -> None:
+        """Let users read a message."""
+        read(self.world, Read(key=receipt.key, user_ids=list(user_ids), count=count))
+
+    # ── State of the sandbox ──
+
+    def message(self, receipt: Receipt) -> Message | None:
+        key = int(receipt.key) if receipt.kind is Kind.WORK_NOTIFICATION else receipt.key
+        return self.world.messages.get(key)
+
+    def is_recalled(self, receipt: Receipt) -> bool:
+        """Return True if the message is recalled in the sandbox."""
+        message = self.message(receipt)
+        return message is not None and message.recalled_at is not None
+
+    def calls(self) -> Counter[str]:
+        """Return the number of requests that arrived, by API."""
+        return Counter({api: calls.total for api, calls in self.world.journal.calls.items()})
+
+    def called(self, apis: Iterable[str]) -> int:
+        counted = self.calls()
+        return sum(counted[api] for api in apis)
+
+    def recall_calls(self) -> int:
+        return self.called(RECALL_API.values())
+
+    def status_calls(self) -> int:
+        return self.called(STATUS_API.values())
+
+    # ── Recalls ──
+
+    async def recall(
+        self,
+        receipts: Sequence[Receipt],
+        *,
+        checkpoint: Checkpoint | None = None,
+        client: DingTalkClient | None = None,
+        fresh: bool = True,
+        all_arrived: bool = True,
+    ) -> Recall:
+        """Recall, and compare the report with the sandbox's state.
+
+        :param fresh: No message was recalled before by another program; default True.
+        :param all_arrived: No request was lost before it arrived; default True.
+        """
+        before = self.calls()
+        job = Recall(receipts, checkpoint=checkpoint, clock=self.clock)
+        report = await job.run(client or self.client())
+        check_account(self, report, receipts, fresh=fresh)
+        if all_arrived:
+            check_calls(report, self.calls() - before)
+        return job
+
+
+def receipt_for(kind: Kind, key: str | int, *, sent_at: str | None = None, conversation: str | None = None) -> Receipt:
+    """The receipt of a message of the default company."""
+    is_work = kind is Kind.WORK_NOTIFICATION
+    more: dict[str, Any] = {KEY_FIELD[kind]: str(key)}
+    return Receipt(
+        kind=kind,
+        robot_code=None if is_work else ROBOT_CODE,
+        agent_id=str(AGENT_ID) if is_work else None,
+        open_conversation_id=conversation or HOME.get(kind),
+        sent_at=sent_at,
+        **more,
+    )
+
+
+def check_account(local: LocalDingTalk, report: Report, receipts: Sequence[Receipt], *, fresh: bool = True) -> None:
+    """Check that every message has exactly one outcome, and that the sandbox agrees."""
+    asked = {receipt.key: receipt for receipt in receipts}
+    classes = {outcome: report.keys(outcome) for outcome in Outcome}
+    reported = [key for keys in classes.values() for key in keys]
+    assert sorted(reported) == sorted(asked), "the classes must partition exactly the keys that were asked"
+    counts = report.counts()
+    assert counts == {**{name.value: len(keys) for name, keys in classes.items()}, "total": len(asked)}
+    assert report.duplicates == len(receipts) - len(asked)
+    for key in classes[Outcome.RECALLED]:
+        assert local.is_recalled(asked[key]), f"{key} is called recalled and is not"
+    for key in classes[Outcome.FAILED] + classes[Outcome.EXPIRED]:
+        # If another program recalled a message whose status cannot be polled, its outcome is not known.
+        if fresh or asked[key].kind in ROBOT_KINDS:
+            assert not local.is_recalled(asked[key]), f"{key} is called {report.settled[key]} and is recalled"
+    for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
+        for key in classes[outcome]:
+            reason = report.settled[key].reason
+            assert reason is not None
+            assert reason.code and reason.message
+
+
+def check_calls(report: Report, arrived: Mapping[str, int]) -> None:
+    """Check that the report's API calls are those that DingTalk counted."""
+    used = report.api_calls
+    assert sum(used.get(why, 0) for why in ("recall", "again", "bisect")) == sum(
+        arrived.get(api, 0) for api in RECALL_API.values()
+    )
+    assert used.get("status", 0) == sum(arrived.get(api, 0) for api in STATUS_API.values())
+    assert used.get("token", 0) == arrived.get(TOKEN_API, 0)
+    assert report.to_json()["api_calls"]["total"] == sum(arrived.values())
+
+
+def keys_of(receipts: Iterable[Receipt]) -> list[str]:
+    return [receipt.key for receipt in receipts]
+
+
+def codes_of(report: Report, outcome: Outcome) -> dict[str, str]:
+    """Return the reason code of each message with an outcome."""
+    return {key: report.settled[key].reason.code for key in report.keys(outcome)}  # type: ignore[union-attr]

@@ -1,0 +1,280 @@
+"""Refused recipients, corrected lists and retries: progress is stored for each recipient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.exceptions import IncompleteSendError
+from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, DingTalkSendOTOMessagesOperator
+from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.checkpoint.send_version_1 import fingerprint_of
+from airflow_provider_dingtalk.version_compat import AirflowFailException
+from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
+from tests.support.connections import Connect
+
+OTO_SEND = "robot/oToMessages/batchSend"
+GROUP_SEND = "robot/groupMessages/send"
+PEOPLE = ["user001", "left", "user002", "user003"]
+STAYED = ["user001", "user002", "user003"]
+
+pytestmark = pytest.mark.usefixtures("hook")
+
+
+@pytest.fixture
+def sandbox(sandbox: SandboxServer) -> SandboxServer:
+    """Make the sandbox refuse calls with an unknown recipient."""
+    sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "refused"})
+    return sandbox
+
+
+def try_number(number: int, *, clears: int = 0) -> TaskInstance:
+    ti = TaskInstance()
+    ti.try_number, ti.max_tries = number, clears
+    return ti
+
+
+def send(ti: TaskInstance, store: TaskStateStore, users: Any = PEOPLE, **arguments: Any) -> Any:
+    options = {"one_receipt_per_user": True, "text": "hello", **arguments}
+    return DingTalkSendOTOMessagesOperator(task_id="t", user_ids=users, **options).execute(
+        {**context(ti), "task_state_store": store}
+    )
+
+
+def got(sandbox: SandboxServer) -> Counter[str]:
+    """Return the number of messages that each user got."""
+    return Counter(user for message in sandbox.world.messages.values() for user in message.receivers)
+
+
+# ── refused receivers ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_refused_person_is_named_and_the_others_are_served(sandbox: SandboxServer) -> None:
+    ti = try_number(1)
+    with pytest.raises(AirflowFailException, match=r"left \(staffId.notExisted\)") as raised:
+        send(ti, TaskStateStore())
+    assert isinstance(raised.value.__cause__, IncompleteSendError)
+    assert got(sandbox) == Counter(STAYED)
+    (refused,) = ti.pushed("refused")
+    assert (refused["to"], refused["code"]) == (["left"], "staffId.notExisted")
+    assert ti.pushed("receipts_count") == 3
+
+
+def test_refused_people_need_not_fail_the_task(sandbox: SandboxServer) -> None:
+    ti = try_number(1)
+    assert len(send(ti, TaskStateStore(), fail_on_refused=False)) == 3
+    assert [one["to"] for one in ti.pushed("refused")] == [["left"]]
+    with pytest.raises(AirflowFailException):
+        send(try_number(1), TaskStateStore(), ["left"], fail_on_refused=False)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_refused_group_is_named_and_the_others_are_served(sandbox: SandboxServer, fails: bool) -> None:
+    ti = try_number(1)
+    operator = DingTalkSendGroupMessageOperator(
+        task_id="t", open_conversation_id=[GROUPS[0], "cidgone", GROUPS[1]], text="hello", fail_on_refused=fails
+    )
+    if fails:
+        with pytest.raises(AirflowFailException, match="cidgone"):
+            operator.execute(context(ti))
+    else:
+        operator.execute(context(ti))
+    assert [one["to"] for one in ti.pushed("refused")] == [["cidgone"]]
+    assert ti.pushed("receipts_count") == 2
+
+
+def test_a_page_that_is_refused_for_one_of_its_people_is_halved_until_that_one_is_found(
+    sandbox: SandboxServer,
+) -> None:
+    people = sandbox.world.crowd(40)
+    ti = try_number(1)
+    with pytest.raises(AirflowFailException, match=r"gone \("):
+        send(ti, TaskStateStore(), [*people[:7], "gone", *people[7:]], one_receipt_per_user=False)
+    assert got(sandbox) == Counter(people)
+    assert [one["to"] for one in ti.pushed("refused")] == [["gone"]]
+    # 3 pages, and 2 calls more for each halving.
+    assert calls(sandbox)[OTO_SEND] <= 3 + 2 * 5
+
+
+def test_what_concerns_all_receivers_still_stops(sandbox: SandboxServer) -> None:
+    refusal = {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"}
+    sandbox.faults({"match": OTO_SEND, "action": refusal})
+    with pytest.raises(AirflowFailException, match="not begun 3"):
+        send(try_number(1), TaskStateStore())
+    assert calls(sandbox)[OTO_SEND] == 1
+
+
+# ── corrected lists ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("one_each", [True, False])
+@pytest.mark.parametrize("mended", [STAYED, list(reversed(STAYED)), ["user005", *STAYED], [*STAYED, "user005"]])
+def test_a_mended_list_sends_only_what_is_missing(sandbox: SandboxServer, mended: list[str], one_each: bool) -> None:
+    store = TaskStateStore()
+    with pytest.raises(AirflowFailException):
+        send(try_number(1), store, one_receipt_per_user=one_each)
+    ti = try_number(2, clears=1)
+    receipts = send(ti, store, mended, one_receipt_per_user=one_each)
+    assert got(sandbox) == Counter(mended), "each receiver once"
+    assert ti.pushed("receipts_count") == len(receipts) == len(sandbox.world.messages)
+
+
+def test_pages_that_shift_reach_nobody_twice(sandbox: SandboxServer) -> None:
+    people = sandbox.world.crowd(100)
+    store = TaskStateStore()
+    refusal = {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"}
+    sandbox.faults({"match": OTO_SEND, "nth": [3], "action": refusal})
+    with pytest.raises(AirflowFailException, match="not begun 2"):
+        send(try_number(1), store, people[10:], one_receipt_per_user=False)
+    assert sum(got(sandbox).values()) == 40
+    sandbox.faults()
+    assert len(send(try_number(2), store, people, one_receipt_per_user=False)) == 2 + 4
+    assert got(sandbox) == Counter(people)
+
+
+def test_people_who_got_it_and_left_the_list_can_still_be_recalled(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    with pytest.raises(AirflowFailException):
+        send(try_number(1), store)
+    ti = try_number(2, clears=1)
+    send(ti, store, ["user003"])
+    assert ti.pushed("receipts_count") == 3
+    assert got(sandbox) == Counter(STAYED)
+
+
+def test_a_list_that_was_sent_whole_is_not_sent_again_by_a_clear(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    send(try_number(1), store, STAYED)
+    with pytest.raises(AirflowFailException, match="had sent everything"):
+        send(try_number(2, clears=1), store, list(reversed(STAYED)))
+    send(try_number(3, clears=2), store, STAYED, on_cleared_send="resend")
+    assert got(sandbox) == Counter(STAYED * 2)
+    assert len(send(try_number(4, clears=2), store, STAYED, on_cleared_send="resend")) == 6, "a retry of that"
+    assert got(sandbox) == Counter(STAYED * 2)
+
+
+# ── not sent ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_retry_with_another_text_sends_if_nothing_was_sent(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    sandbox.faults({"match": "oauth2/accessToken", "action": {"type": "status", "status": 500}})
+    with pytest.raises(IncompleteSendError) as raised:
+        send(try_number(1), store, STAYED, text="Attempt 1")
+    assert not raised.value.permanent
+    sandbox.faults()
+    assert len(send(try_number(2), store, STAYED, text="Attempt 2")) == 3
+    with pytest.raises(AirflowFailException, match="sent something else"):
+        send(try_number(3), store, STAYED, text="Attempt 3")
+    assert got(sandbox) == Counter(STAYED)
+
+
+def test_a_retry_with_another_text_is_refused_if_something_may_have_been_sent(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    sandbox.faults({"match": OTO_SEND, "when": "after", "action": {"type": "drop"}})
+    with pytest.raises(AirflowFailException, match="unknown 1"):
+        send(try_number(1), store, ["user001"], text="Attempt 1")
+    sandbox.faults()
+    ti = try_number(2)
+    with pytest.raises(AirflowFailException, match="or may have"):
+        send(ti, store, ["user001"], text="Attempt 2")
+    assert [one["to"] for one in ti.pushed("unknown")] == [["user001"]]
+    assert got(sandbox) == Counter(["user001"])
+
+
+# ── no recipients ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_send_that_reached_nobody_fails(sandbox: SandboxServer) -> None:
+    sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "listed"})
+    ti = try_number(1)
+    with pytest.raises(AirflowFailException, match=r"reached no recipient.*张三"):
+        send(ti, TaskStateStore(), ["张三"])
+    assert ti.pushed("dropped") == {"张三": "invalid"}
+    assert ti.pushed("receipts_count") == 1
+    (receipt,) = send(try_number(1), TaskStateStore(), ["张三"], fail_on_unreached=False)
+    assert receipt["recipients"] == 0
+    assert len(send(try_number(1), TaskStateStore(), ["张三", "user001"])) == 2
+
+
+# ── stored state ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def state_of_version_1(store: TaskStateStore, users: list[str], row: str, receipts: dict[str, Any]) -> None:
+    send_requests = send_requests_for(
+        "oto", user_ids=users, robot_code=ROBOT_CODE, text="hello", one_receipt_per_user=True
+    )
+    request = fingerprint_of(send_requests)
+    store.set("dingtalk-send-1", [{"request": request, "letters": len(users), "epoch": 0, "done": False}])
+    store.set(f"dingtalk-send-1-0-{request}-row-0", row)
+    store.set(f"dingtalk-send-1-0-{request}-receipts-0", receipts)
+
+
+def receipt_of_version_1(key: str) -> dict[str, Any]:
+    receipt = {"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, "recipients": 1}
+    return {"receipt": receipt, "dropped": {}}
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_state_of_version_1_is_taken_over(sandbox: SandboxServer, again: int) -> None:
+    store = TaskStateStore()
+    state_of_version_1(store, STAYED, "SIP", {"0": receipt_of_version_1("first")})
+    for _ in range(again):
+        ti = try_number(2)
+        with pytest.raises(AirflowFailException, match="unknown 1"):
+            send(ti, store, STAYED)
+        assert [one["to"] for one in ti.pushed("unknown")] == [["user002"]]
+        assert ti.pushed("receipts_0")[0]["process_query_key"] == "first"
+        assert got(sandbox) == Counter(["user003"]), "only the one that was not begun"
+
+
+def test_state_of_version_1_of_another_list_is_not_misread(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    state_of_version_1(store, STAYED, "SIP", {"0": receipt_of_version_1("first")})
+    ti = try_number(2)
+    with pytest.raises(AirflowFailException, match="sent something else"):
+        send(ti, store, list(reversed(STAYED)))
+    assert [one["process_query_key"] for one in ti.pushed("receipts_0")] == ["first"]
+    assert len(ti.pushed("unknown")) == 1
+    assert got(sandbox) == Counter()
+    cleared = try_number(3, clears=1)
+    send(cleared, store, list(reversed(STAYED)))
+    assert cleared.pushed("receipts_count") == 4
+    assert len(cleared.pushed("unknown")) == 1
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("dingtalk-send-2", []),
+    ("dingtalk-send-2", {"version": 2}),
+    ("dingtalk-send-2", {"version": 2, "jobs": [{"name": 5}]}),
+    ("dingtalk-send-2", "text"),
+    ("dingtalk-send-2-flight", {"7": 2**62}),
+    ("dingtalk-send-2-flight", [{"n": 2**62}]),
+    ("dingtalk-send-2-flight", [{"n": 9, "job": 7, "epoch": 0, "content": "x", "to": ["a"]}]),
+    ("dingtalk-send-2-sent-0", [1]),
+    ("dingtalk-send-2-sent-0", [{"n": 0, "job": 0, "epoch": 0, "content": "x", "to": ["a"], "receipt": {}}]),
+    ("dingtalk-send-1", "text"),
+    ("dingtalk-send-1", [{"request": "x", "letters": 2**62, "epoch": 0}]),
+])  # fmt: skip
+def test_state_that_is_not_ours_stops_the_task_before_any_call(sandbox: SandboxServer, key: str, value: Any) -> None:
+    store = TaskStateStore()
+    if key.startswith("dingtalk-send-2-"):
+        send(try_number(1), store, ["user001"])
+        sandbox.world.reset()
+        sandbox.world.behaviour = sandbox.world.behaviour.changed({"calls_per_second": 0})
+    store.set(key, value)
+    with pytest.raises(AirflowFailException, match="what this package did not write"):
+        send(try_number(2), store, ["user001"])
+    assert got(sandbox) == Counter()
+
+
+def test_a_connection_that_is_refused_is_not_sent(connect: Connect) -> None:
+    connect(host="http://127.0.0.1:1")
+    store = TaskStateStore()
+    with pytest.raises(IncompleteSendError) as raised:
+        send(try_number(1), store)
+    assert not raised.value.permanent
