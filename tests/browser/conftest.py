@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from demo.airflow_stack import AirflowStack
 from tests.browser.on_call import OnCall
-from tests.real_airflow.fixtures import PATIENCE, DingTalk, Stage
+from tests.real_airflow.fixtures import PATIENCE, DingTalk, Environment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -80,9 +80,9 @@ def stack(sandbox: DingTalk) -> Iterator[AirflowStack]:
 
 
 @pytest.fixture
-def stage(stack: AirflowStack, dingtalk: DingTalk) -> Stage:
+def environment(stack: AirflowStack, dingtalk: DingTalk) -> Environment:
     """Airflow, and a DingTalk in which nothing happened yet."""
-    return Stage(stack, dingtalk)
+    return Environment(stack, dingtalk)
 
 
 @pytest.fixture(scope="session")
@@ -124,9 +124,9 @@ def shoot(artefacts: Path, request: pytest.FixtureRequest) -> Shoot:
 
 
 @pytest.fixture
-def on_call(page: Page, stage: Stage) -> OnCall:
+def on_call(page: Page, environment: Environment) -> OnCall:
     """On-call engineer at that browser."""
-    return OnCall(page, stage.stack.url)
+    return OnCall(page, environment.stack.url)
 
 
 @pytest.fixture

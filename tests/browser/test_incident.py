@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from tests.browser.on_call import OnCall
-from tests.real_airflow.fixtures import Run, Stage, wait_until
+from tests.real_airflow.fixtures import DagRun, Environment, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,17 +25,17 @@ SENT = {
 }
 
 
-def approval_is_asked_for(stage: Stage, run_id: str) -> None:
+def approval_is_asked_for(environment: Environment, run_id: str) -> None:
     """Wait for it by asking Airflow: a person would wait for the sign in its pages."""
-    run = Run(stage.stack, INCIDENT, run_id)
+    run = DagRun(environment.stack, INCIDENT, run_id)
     wait_until("the approval is asked for", lambda: run.states().get("approve") == "awaiting_input")
     run.wait_until_noted("approve")
 
 
-def test_approved(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
-    wrong = stage.play(SENDS, revenue=7)
+def test_approved(on_call: OnCall, chats: Page, environment: Environment, shoot: Shoot):
+    wrong = environment.trigger_and_wait(SENDS, revenue=7)
     assert wrong.state == "success"
-    sent = set(stage.dingtalk.messages())
+    sent = set(environment.dingtalk.messages())
     expect(chats.locator("#visible")).to_have_text("51")
     expect(chats.locator("[data-chat=cidgroup1] article")).to_have_count(1)
     shoot(chats, "1_chats_before")
@@ -50,7 +50,7 @@ def test_approved(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
     shoot(on_call.page, "2_form")
     run_id = on_call.send_off(form)
 
-    approval_is_asked_for(stage, run_id)
+    approval_is_asked_for(environment, run_id)
     on_call.open_required_action("Take back 51 DingTalk messages?")
     for kind, number in {**SENT, "in all": 51}.items():
         row = on_call.page.get_by_role("row", name=f"{kind} {number}", exact=True)
@@ -67,11 +67,11 @@ def test_approved(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
     shoot(chats, "4_chats_after")
     on_call.look_at_run(INCIDENT, run_id, "Success")
     shoot(on_call.page, "5_run")
-    assert stage.dingtalk.gone() == sent
+    assert environment.dingtalk.gone() == sent
 
 
-def test_rejected(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
-    keys = stage.dingtalk.plant("oto", 3)
+def test_rejected(on_call: OnCall, chats: Page, environment: Environment, shoot: Shoot):
+    keys = environment.dingtalk.plant("oto", 3)
     expect(chats.locator("[data-key]")).to_have_count(3)
 
     form = on_call.open_form(INCIDENT)
@@ -82,20 +82,20 @@ def test_rejected(on_call: OnCall, chats: Page, stage: Stage, shoot: Shoot):
     shoot(on_call.page, "1_form")
     run_id = on_call.send_off(form)
 
-    approval_is_asked_for(stage, run_id)
+    approval_is_asked_for(environment, run_id)
     on_call.open_required_action("Take back 3 DingTalk messages?")
     on_call.press("Reject")
     on_call.look_at_run(INCIDENT, run_id, "Success")
     expect(on_call.task_row("recall")).to_contain_text("Skipped")
     shoot(on_call.page, "2_run")
     expect(chats.locator("[data-key]")).to_have_count(3)
-    assert stage.dingtalk.gone() == set()
+    assert environment.dingtalk.gone() == set()
 
 
-def test_of_a_time(on_call: OnCall, stage: Stage, shoot: Shoot):
+def test_of_a_time(on_call: OnCall, environment: Environment, shoot: Shoot):
     """Messages of runs before, which are taken back already, do not count."""
     half_an_hour_ago = datetime.now(UTC) - timedelta(minutes=30)
-    stage.play(SENDS, revenue=7)
+    environment.trigger_and_wait(SENDS, revenue=7)
     form = on_call.open_form(INCIDENT)
     on_call.fill(form, "reason", "All of that morning.")
     on_call.unfold(form, "What a DAG sent")
@@ -103,11 +103,11 @@ def test_of_a_time(on_call: OnCall, stage: Stage, shoot: Shoot):
     on_call.pick_moment(form, "Since", half_an_hour_ago)
     shoot(on_call.page, "1_form")
     run_id = on_call.send_off(form)
-    approval_is_asked_for(stage, run_id)
+    approval_is_asked_for(environment, run_id)
     on_call.open_required_action("Take back 51 DingTalk messages?")
     on_call.press("Approve")
     on_call.look_at_run(INCIDENT, run_id, "Success")
-    assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
+    assert environment.dingtalk.gone() == set(environment.dingtalk.messages())
 
 
 def test_the_form_does_not_go_off_without_a_reason(on_call: OnCall):

@@ -1,6 +1,6 @@
-"""The third witness: for the same inputs, DingTalk's official SDK and this package put the same on the wire.
+"""Contract tests: DingTalk's official SDK and this package send the same bytes for the same inputs.
 
-Where the SDK has no API, which is the old host, the tables and samples of DingTalk's pages bear witness.
+The SDK has no API of the legacy host; the tables and samples of DingTalk's pages take its place there.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def test_the_sdk_asks_for_a_token_in_the_same_way(recorder: Recorder, app: str) 
     assert mine.token is None
 
 
-def test_no_api_is_without_a_witness() -> None:
+def test_every_api_has_a_contract_test() -> None:
     seen = {type(call) for call, *_ in CASES} | {type(call) for call, _ in OLD_HOST}
     named = {cls.__name__ for cls in ENDPOINTS} - {cls.__name__ for cls in seen}
     assert named == {"GetAccessToken", "GetCorpAccessToken"}, "these two have a test of their own"

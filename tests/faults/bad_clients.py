@@ -40,8 +40,8 @@ from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint, in_canonical_order
 from tests.faults.checks import NEVER, Happened, classes
-from tests.faults.fixtures import Stage
-from tests.faults.scheme import MIXED, RECALLS, Case, Strike, both_sides
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.scheme import MIXED, RECALLS, Case, Injection, both_sides
 from tests.support.airflow_seams import TaskStateStore
 
 KEYS = 1000
@@ -69,12 +69,12 @@ class Parts:
     places: type[Places] = Places
     broken: str = ""
 
-    def open(self, stage: Stage, way: httpx.AsyncBaseTransport) -> DingTalkClient:
+    def open(self, sandbox: CanarySandbox, way: httpx.AsyncBaseTransport) -> DingTalkClient:
         return self.client(
-            stage.app,
+            sandbox.app,
             hosts_at("http://127.0.0.1:1"),
             transport=way,
-            clock=stage.clock,
+            clock=sandbox.clock,
             limiter=Limiter(0),
             retry_policy=self.retry_policy,
         )
@@ -177,8 +177,8 @@ BAD_CLIENTS = {
 class Crashing(httpx.AsyncBaseTransport):
     """Transport on which the task dies at one recall call, before or after the call."""
 
-    def __init__(self, stage: Stage, at: int, when: str) -> None:
-        self._way = stage.way()
+    def __init__(self, sandbox: CanarySandbox, at: int, when: str) -> None:
+        self._way = sandbox.way()
         self._left = at
         self._when = when
         self.victim: asyncio.Task[Any] | None = None
@@ -203,10 +203,10 @@ class Crashing(httpx.AsyncBaseTransport):
 
 def crashes(parts: Parts, seed: int) -> set[str]:
     """Crash at random times, each followed by a retry; DingTalk refuses repeated recalls."""
-    stage, rng, store = Stage(seed), random.Random(f"crashes {seed}"), TaskStateStore()
-    stage.behave(already_recalled="failed")
-    receipts = stage.plant_mixture(dict(CRASH_MIX), KEYS)
-    happened = Happened(stage, Case(), receipts)
+    sandbox, rng, store = CanarySandbox(seed), random.Random(f"crashes {seed}"), TaskStateStore()
+    sandbox.behave(already_recalled="failed")
+    receipts = sandbox.plant_mixture(dict(CRASH_MIX), KEYS)
+    happened = Happened(sandbox, Case(), receipts)
     planned = len(batches(receipts))
     # Early and late crashes: some soon after the previous one, some when most of the work is done.
     moments = [rng.randrange(2, planned // 6) for _ in range(CRASHES - LATE)]
@@ -214,46 +214,46 @@ def crashes(parts: Parts, seed: int) -> set[str]:
     broken: set[str] = set()
     for number, moment in enumerate([*moments, 0]):
         happened.runs += 1
-        way = Crashing(stage, moment, ("before", "after")[number % 2])
+        way = Crashing(sandbox, moment, ("before", "after")[number % 2])
         named = receipts + rng.sample(receipts, number)
         rng.shuffle(named)
-        report = asyncio.run(_until_it_dies(parts, stage, way, named, store))
+        report = asyncio.run(_until_it_dies(parts, sandbox, way, named, store))
         account = classes(happened, report)
         # The report of a killed try is not read; its checkpoint appears in the report of the last try.
         if not moment:
             broken |= {name for name in NEVER if getattr(account, name)}
-    if stage.recall_calls() > planned + CRASHES * WORKERS * MAX_TRIES_LOST:
+    if sandbox.recall_calls() > planned + CRASHES * WORKERS * MAX_TRIES_LOST:
         broken.add("calls")
     return broken
 
 
 async def _until_it_dies(
-    parts: Parts, stage: Stage, way: Crashing, receipts: list[Receipt], store: TaskStateStore
+    parts: Parts, sandbox: CanarySandbox, way: Crashing, receipts: list[Receipt], store: TaskStateStore
 ) -> Any:
     shipped = RecallTaskCheckpoint(store, receipts, epoch=0)
     checkpoint = parts.checkpoint(parts.by_order(shipped, receipts))
-    job = Recall(receipts, checkpoint=checkpoint, clock=stage.clock)
-    way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
+    job = Recall(receipts, checkpoint=checkpoint, clock=sandbox.clock)
+    way.victim = asyncio.ensure_future(job.run(parts.open(sandbox, way)))
     await asyncio.gather(way.victim, return_exceptions=True)
     return job.report()
 
 
 def faults(parts: Parts, seed: int) -> set[str]:
     """Lose answers before the effect and after it."""
-    stage = Stage(seed)
-    receipts = stage.plant_mixture(dict(MIXED), KEYS)
-    stage.world.faults.add(*Strike(faults=both_sides("status", status=500)).rules(random.Random(seed)))
-    job = Recall(receipts, clock=stage.clock)
-    report = asyncio.run(job.run(parts.open(stage, stage.way())))
-    account = classes(Happened(stage, Case(), receipts, runs=1), report)
+    sandbox = CanarySandbox(seed)
+    receipts = sandbox.plant_mixture(dict(MIXED), KEYS)
+    sandbox.world.faults.add(*Injection(faults=both_sides("status", status=500)).rules(random.Random(seed)))
+    job = Recall(receipts, clock=sandbox.clock)
+    report = asyncio.run(job.run(parts.open(sandbox, sandbox.way())))
+    account = classes(Happened(sandbox, Case(), receipts, runs=1), report)
     return {name for name in NEVER if getattr(account, name)}
 
 
 class Gone(httpx.AsyncBaseTransport):
     """Transport on which no recall gets a connection; it ends the trial after ``ENOUGH_TRIES``."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._way = stage.way()
+    def __init__(self, sandbox: CanarySandbox) -> None:
+        self._way = sandbox.way()
         self.tries: Counter[bytes] = Counter()
         self.victim: asyncio.Task[Any] | None = None
 
@@ -268,18 +268,18 @@ class Gone(httpx.AsyncBaseTransport):
 
 def outage(parts: Parts, seed: int) -> set[str]:
     """Refuse all connections; each request may be tried three times."""
-    stage = Stage(seed)
-    receipts = stage.plant_mixture(dict(MIXED), KEYS // 10)
-    way = Gone(stage)
-    job = Recall(receipts, clock=stage.clock)
-    asyncio.run(_watched(parts, stage, way, job))
-    account = classes(Happened(stage, Case(), receipts, runs=1), job.report())
+    sandbox = CanarySandbox(seed)
+    receipts = sandbox.plant_mixture(dict(MIXED), KEYS // 10)
+    way = Gone(sandbox)
+    job = Recall(receipts, clock=sandbox.clock)
+    asyncio.run(_watched(parts, sandbox, way, job))
+    account = classes(Happened(sandbox, Case(), receipts, runs=1), job.report())
     broken = {name for name in NEVER if getattr(account, name)}
     return broken | ({"attempts"} if max(way.tries.values()) > MOST_TRIES else set())
 
 
-async def _watched(parts: Parts, stage: Stage, way: Gone, job: Recall) -> None:
-    way.victim = asyncio.ensure_future(job.run(parts.open(stage, way)))
+async def _watched(parts: Parts, sandbox: CanarySandbox, way: Gone, job: Recall) -> None:
+    way.victim = asyncio.ensure_future(job.run(parts.open(sandbox, way)))
     await asyncio.gather(way.victim, return_exceptions=True)
 
 
@@ -292,18 +292,20 @@ class AwayAfterTheEffect(MemorySendCheckpoint):
 
 def sends(parts: Parts, seed: int) -> set[str]:
     """Send with a checkpoint that fails after each accepted message; the receipts must be stored."""
-    stage, kept = Stage(seed), set()
+    sandbox, kept = CanarySandbox(seed), set()
 
     async def keep(receipts: Sequence[Receipt]) -> None:
         kept.update(receipt.key for receipt in receipts)
 
-    send_requests = send_requests_for("oto", user_ids=list(stage.world.people)[:5], robot_code=ROBOT_CODE, text="hello")
+    send_requests = send_requests_for(
+        "oto", user_ids=list(sandbox.world.people)[:5], robot_code=ROBOT_CODE, text="hello"
+    )
     checkpoint = AwayAfterTheEffect()
-    job = Send(send_requests, checkpoint=checkpoint, keep=keep, clock=stage.clock)
-    job.places = parts.places(checkpoint, keep, None, stage.clock)
+    job = Send(send_requests, checkpoint=checkpoint, keep=keep, clock=sandbox.clock)
+    job.places = parts.places(checkpoint, keep, None, sandbox.clock)
     with contextlib.suppress(CheckpointError):
-        asyncio.run(job.run(parts.open(stage, stage.way())))
-    return {"forgotten"} if set(map(str, stage.world.messages)) - kept else set()
+        asyncio.run(job.run(parts.open(sandbox, sandbox.way())))
+    return {"forgotten"} if set(map(str, sandbox.world.messages)) - kept else set()
 
 
 def broken_by(parts: Parts, seed: int) -> set[str]:

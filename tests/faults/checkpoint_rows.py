@@ -28,8 +28,8 @@ from airflow_provider_dingtalk.task.checkpoint.store import Store
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.faults.checks import NEVER, Happened, classes
 from tests.faults.crash_points import marks_of
-from tests.faults.fixtures import Stage
-from tests.faults.matrix import Run
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.matrix import RowRun
 from tests.faults.scheme import MIXED, Case
 from tests.faults.token_rows import nothing_to_mask, settings_to
 from tests.support.airflow_seams import TaskStateStore
@@ -96,7 +96,7 @@ def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskCheckpoint
     return RecallTaskCheckpoint(store, receipts, epoch=0)
 
 
-def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
+def a_ledger_that_fails_stops_the_recall(run: RowRun) -> None:
     """Make the store fail; expect no call without an intent, and an exact next try."""
     rng, keys = run.rng, max(400, run.keys // FAILURES)
     # Operations may be combined, so there may be fewer of them; the last third is left out.
@@ -104,43 +104,43 @@ def a_ledger_that_fails_stops_the_recall(run: Run) -> None:
     moments = [1, 2, 3, *(rng.randrange(4, last) for _ in range(FAILURES - 3))]
     for number, moment in enumerate(moments):
         name = list(ERRORS)[number % len(ERRORS)]
-        stage = run.stage()
-        receipts = stage.plant_mixture(dict(MIXED), keys)
+        sandbox = run.sandbox()
+        receipts = sandbox.plant_mixture(dict(MIXED), keys)
         store = FailingStore(ERRORS[name], moment)
-        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
-        error = _failure_of(job, stage)
+        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+        error = _failure_of(job, sandbox)
         assert not error.permanent, "a store that is away comes back"
         run.sinks.add_error(error)
         run.sinks.add("ledgers", *store._values.values())
-        _nothing_went_out_unwritten(stage, store, receipts)
-        check_account(stage, job.report(), receipts)
-        _goes_on(run, stage, store, receipts)
+        _nothing_went_out_unwritten(sandbox, store, receipts)
+        check_account(sandbox, job.report(), receipts)
+        _goes_on(run, sandbox, store, receipts)
         run.figures.fired += 1
         run.figures.keys += keys
-        run.done(stage)
+        run.done(sandbox)
 
 
-def _operations_of(run: Run, keys: int) -> int:
+def _operations_of(run: RowRun, keys: int) -> int:
     """Return the number of store operations of a recall without failures."""
-    stage = run.stage()
-    receipts = stage.plant_mixture(dict(MIXED), keys)
+    sandbox = run.sandbox()
+    receipts = sandbox.plant_mixture(dict(MIXED), keys)
     store = FailingStore(ERRORS["404"], 10**9)
-    asyncio.run(Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock).run(stage.open()))
+    asyncio.run(Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock).run(sandbox.open()))
     return store.operations
 
 
-def _failure_of(job: Recall, stage: Stage) -> CheckpointError:
+def _failure_of(job: Recall, sandbox: CanarySandbox) -> CheckpointError:
     try:
-        asyncio.run(job.run(stage.open()))
+        asyncio.run(job.run(sandbox.open()))
     except CheckpointError as error:
         return error
     raise AssertionError("a recall went on without its ledger")
 
 
-def _nothing_went_out_unwritten(stage: Stage, store: TaskStateStore, receipts: Sequence[Receipt]) -> None:
+def _nothing_went_out_unwritten(sandbox: CanarySandbox, store: TaskStateStore, receipts: Sequence[Receipt]) -> None:
     written = _states(store, receipts)
     for receipt in receipts:
-        if stage.is_recalled(receipt):
+        if sandbox.is_recalled(receipt):
             assert written[receipt.key] in "IR", f"{receipt.key} went out and is written down as {written[receipt.key]}"
 
 
@@ -155,19 +155,19 @@ def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str
     }
 
 
-def _goes_on(run: Run, stage: Stage, store: FailingStore, receipts: Sequence[Receipt]) -> None:
+def _goes_on(run: RowRun, sandbox: CanarySandbox, store: FailingStore, receipts: Sequence[Receipt]) -> None:
     store.mend()
-    job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
-    report = asyncio.run(job.run(stage.open()))
-    check_account(stage, report, receipts)
+    job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+    report = asyncio.run(job.run(sandbox.open()))
+    check_account(sandbox, report, receipts)
     assert report.counts()["recalled"] == len(receipts)
     planned = len(batches(unique(receipts).values()))
     groups = len({receipt.group for receipt in receipts})
     most = planned + WORKERS + groups
-    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+    assert sandbox.recall_calls() <= most, f"{sandbox.recall_calls()} recalls, at most {most}"
 
 
-def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
+def a_corrupt_ledger_leaves_every_message_in_doubt(run: RowRun) -> None:
     """Store foreign values; expect one warning, nothing read from them, and a true report."""
     sound = {"epoch": 0, "row": "R" * 40, "why": {}, "reasons": []}
     corrupt: list[Any] = [
@@ -190,44 +190,44 @@ def a_corrupt_ledger_leaves_every_message_in_doubt(run: Run) -> None:
         {**sound, "reasons": [{"code": 1}]},
     ]
     for value in corrupt:
-        stage, store = run.stage(), TaskStateStore()
-        stage.behave(already_recalled="failed")
-        receipts = stage.plant(Kind.OTO, 40)
-        gone = Recall(receipts[:20], clock=stage.clock)
-        asyncio.run(gone.run(stage.open()))
+        sandbox, store = run.sandbox(), TaskStateStore()
+        sandbox.behave(already_recalled="failed")
+        receipts = sandbox.plant(Kind.OTO, 40)
+        gone = Recall(receipts[:20], clock=sandbox.clock)
+        asyncio.run(gone.run(sandbox.open()))
         checkpoint = ledger_of(store, receipts)
         asyncio.run(checkpoint.write({receipts[0].key: RECALLED}))
         (row,) = store._values
         store.set(row, value)
         report = asyncio.run(
-            Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock).run(stage.open())
+            Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock).run(sandbox.open())
         )
-        check_account(stage, report, receipts)
+        check_account(sandbox, report, receipts)
         assert report.counts()["recalled"] == 40, value
         run.figures.fired += 1
-        run.done(stage)
+        run.done(sandbox)
 
 
-def another_request_inherits_nothing(run: Run) -> None:
+def another_request_inherits_nothing(run: RowRun) -> None:
     """Recall other messages with the same store; expect a new checkpoint, because n or hash differs."""
-    stage, store = run.stage(), TaskStateStore()
-    first = stage.plant(Kind.OTO, 60)
-    asyncio.run(Recall(first, checkpoint=ledger_of(store, first), clock=stage.clock).run(stage.open()))
-    others = stage.plant(Kind.OTO, 60)
+    sandbox, store = run.sandbox(), TaskStateStore()
+    first = sandbox.plant(Kind.OTO, 60)
+    asyncio.run(Recall(first, checkpoint=ledger_of(store, first), clock=sandbox.clock).run(sandbox.open()))
+    others = sandbox.plant(Kind.OTO, 60)
     for receipts in (others, others + first[:1], others[:-1]):
-        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=stage.clock)
-        before = stage.recall_calls()
-        report = asyncio.run(job.run(stage.open()))
-        check_account(stage, report, receipts)
+        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+        before = sandbox.recall_calls()
+        report = asyncio.run(job.run(sandbox.open()))
+        check_account(sandbox, report, receipts)
         assert report.counts()["recalled"] == len(receipts)
-        assert stage.recall_calls() - before == -(-len(receipts) // 20)
-    run.done(stage)
+        assert sandbox.recall_calls() - before == -(-len(receipts) // 20)
+    run.done(sandbox)
 
 
 # ── timeouts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
+def a_timeout_at_any_moment_loses_nothing(run: RowRun) -> None:
     """Raise ``AirflowTaskTimeout`` from a signal at random times of recalls in the main thread."""
     assert threading.current_thread() is threading.main_thread(), "signals go to the main thread"
     fired, midway = 0, 0
@@ -247,19 +247,19 @@ def a_timeout_at_any_moment_loses_nothing(run: Run) -> None:
     assert midway, "no timeout came in the middle"
 
 
-def _until_done(run: Run, seed: str) -> _Recalling:
+def _until_done(run: RowRun, seed: str) -> _Recalling:
     """Repeat a recall under timers until it is done."""
-    stage = run.stage()
-    receipts = stage.plant(Kind.GROUP, max(4000, run.keys // 2))
-    with running_sandbox(stage.world) as server:
-        work, rng = _Recalling(run, stage, settings_to(stage, server.url), receipts), random.Random(seed)
+    sandbox = run.sandbox()
+    receipts = sandbox.plant(Kind.GROUP, max(4000, run.keys // 2))
+    with running_sandbox(sandbox.world) as server:
+        work, rng = _Recalling(run, sandbox, settings_to(sandbox, server.url), receipts), random.Random(seed)
         while not work.finished and work.fired < 3 * TIMEOUTS:
             work.under_a_timer(rng.uniform(0.001, 0.12))
     assert work.finished, f"not done after {work.fired} timeouts"
     most = len(batches(receipts)) + (WORKERS + 1) * work.fired
-    assert stage.recall_calls() <= most, f"{stage.recall_calls()} recalls, at most {most}"
+    assert sandbox.recall_calls() <= most, f"{sandbox.recall_calls()} recalls, at most {most}"
     run.figures.keys += len(receipts)
-    run.done(stage)
+    run.done(sandbox)
     return work
 
 
@@ -274,8 +274,8 @@ class _Recalling:
     :ivar midway: Number of those that had recalled a part of the messages.
     """
 
-    def __init__(self, run: Run, stage: Stage, settings: Any, receipts: list[Receipt]) -> None:
-        self._run, self._stage, self._settings, self._receipts = run, stage, settings, receipts
+    def __init__(self, run: RowRun, sandbox: CanarySandbox, settings: Any, receipts: list[Receipt]) -> None:
+        self._run, self._stage, self._settings, self._receipts = run, sandbox, settings, receipts
         self._store = TaskStateStore()
         self.finished = False
         self.fired = self.midway = 0
@@ -321,11 +321,11 @@ class TerminatedStore(TaskStateStore):
         super().__init__()
         self._left = -1
         self._is_early = False
-        self.struck_at = 0.0
+        self.hit_at = 0.0
 
-    def strike(self, write: int, *, early: bool) -> None:
+    def hit(self, write: int, *, early: bool) -> None:
         """Set the write that gets a SIGTERM, counted from now; 0 for none."""
-        self._left, self._is_early, self.struck_at = write, early, 0.0
+        self._left, self._is_early, self.hit_at = write, early, 0.0
 
     def set(self, key: str, value: Any) -> None:
         self._left -= 1
@@ -341,37 +341,37 @@ class TerminatedStore(TaskStateStore):
         return sum(row.count("I") for row in rows if row)
 
     def _kill(self) -> None:
-        self.struck_at = time.monotonic()
+        self.hit_at = time.monotonic()
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: Run) -> None:
+def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: RowRun) -> None:
     """Send SIGTERM inside writes; Airflow's task runner calls ``on_kill``, which only sets a flag."""
-    stage, rng, store = run.stage(), random.Random(run.seed), TerminatedStore()
-    receipts = stage.plant(Kind.GROUP, run.keys)
+    sandbox, rng, store = run.sandbox(), random.Random(run.seed), TerminatedStore()
+    receipts = sandbox.plant(Kind.GROUP, run.keys)
     calls = len(batches(receipts))
     due, last = min(SIGTERMS, calls // 20 + 1), min(LAST_WRITE, calls // 8 + 1)
     fired, slowest = 0, 0.0
-    with running_sandbox(stage.world) as server:
-        settings = settings_to(stage, server.url)
+    with running_sandbox(sandbox.world) as server:
+        settings = settings_to(sandbox, server.url)
         recalled = 0
         while recalled < len(receipts):
             # A write may cover many calls, so a late SIGTERM would leave too few writes for the others.
             writes = calls * (len(receipts) - recalled) // len(receipts) // FEW_WORKERS
             write = rng.randint(1, max(1, min(last, writes // (due - fired)))) if fired < due else 0
-            store.strike(write, early=fired % 2 == 0)
+            store.hit(write, early=fired % 2 == 0)
             report = _recall_under_sigterm(store, settings, receipts).report()
             recalled = report.counts()["recalled"]
-            if store.struck_at:
-                fired, slowest = fired + 1, max(slowest, time.monotonic() - store.struck_at)
+            if store.hit_at:
+                fired, slowest = fired + 1, max(slowest, time.monotonic() - store.hit_at)
             assert store.in_doubt() == 0, f"{store.in_doubt()} messages in doubt after a clean stop"
     run.note(f"{fired} SIGTERMs, the slowest stop took {slowest * 1000:.0f} ms")
     assert fired == due, f"only {fired} SIGTERMs came in time"
     # Calls in flight were answered and written, so no call is made twice.
-    assert stage.recall_calls() == calls, f"{stage.recall_calls()} recalls"
+    assert sandbox.recall_calls() == calls, f"{sandbox.recall_calls()} recalls"
     run.figures.fired += fired
     run.figures.keys += len(receipts)
-    run.done(stage)
+    run.done(sandbox)
 
 
 def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[Receipt]) -> Recall:

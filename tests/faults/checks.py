@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.jobs.batching import ASKABLE, batches, unique
 from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from tests.faults.fixtures import Stage
+from tests.faults.fixtures import CanarySandbox
 from tests.support.local_dingtalk import RECALL_API, TOKEN_API
 
 #: Maximum number of calls to bisect one bad key of 20: two halves at each of five levels.
@@ -44,11 +44,11 @@ class Happened:
     :param used: API calls in the reports of all runs.
     :param accounts: Keys in wrong outcomes after each run.
     :param error: Error that was raised instead of a report.
-    :param struck: Number of calls (or messages) that the fault hit, of ``seen`` that it could have hit.
+    :param hits: Number of calls (or messages) that the fault hit, of ``seen`` that it could have hit.
     :param intercepted: Recall calls that the transport answered, so they did not reach the sandbox.
     """
 
-    stage: Stage
+    sandbox: CanarySandbox
     case: Any
     receipts: list[Receipt]
     report: Report | None = None
@@ -56,7 +56,7 @@ class Happened:
     runs: int = 0
     accounts: list[Account] = field(default_factory=list)
     error: BaseException | None = None
-    struck: int = 0
+    hits: int = 0
     intercepted: int = 0
     seen: int = 0
     seconds: float = 0.0
@@ -84,7 +84,7 @@ def account_of(happened: Happened) -> Account:
 def classes(happened: Happened, report: Report) -> Account:
     """Compare each key of the report and of its JSON with the sandbox's state."""
     asked = unique(happened.receipts)
-    is_recalled = happened.stage.is_recalled
+    is_recalled = happened.sandbox.is_recalled
     account = Account(lost=len(asked.keys() ^ report.settled.keys()), double=_in_two_lists(report))
     for key, settled in report.settled.items():
         receipt = asked.get(key)
@@ -142,7 +142,7 @@ def _failed(happened: Happened, report: Report, account: Account) -> Iterator[st
 
 def _calls(happened: Happened, report: Report, account: Account) -> Iterator[str]:
     """Check that reported calls match those that arrived, and are at most the bound."""
-    arrived, used = happened.stage.calls(), happened.used
+    arrived, used = happened.sandbox.calls(), happened.used
     recalls = sum(arrived[api] for api in RECALL_API.values())
     billed = sum(used[why] for why in ("recall", "again", "bisect"))
     if (billed - happened.intercepted, used["token"]) != (recalls, arrived[TOKEN_API]):
@@ -150,7 +150,7 @@ def _calls(happened: Happened, report: Report, account: Account) -> Iterator[str
     bound = most_recalls(happened)
     if recalls > bound:
         yield f"calls: {recalls} recalls, at most {bound}"
-    asked, troubled = happened.stage.status_calls(), sum(entry.keys for entry in _troubled(happened))
+    asked, troubled = happened.sandbox.status_calls(), sum(entry.keys for entry in _troubled(happened))
     if asked > TRIES * troubled or asked != used["status"]:
         yield f"calls: {asked} questions for {troubled} keys in doubt, {used['status']} billed"
 
@@ -172,18 +172,18 @@ def _pieces(keys: int, most: int) -> int:
 
 def _troubled(happened: Happened) -> list[Any]:
     """Return the recall calls that a fault hit or that were refused."""
-    return [entry for entry in happened.stage.recall_entries() if entry.faults or entry.code != "ok"]
+    return [entry for entry in happened.sandbox.recall_entries() if entry.faults or entry.code != "ok"]
 
 
 def _batch_size(happened: Happened, report: Report, account: Account) -> Iterator[str]:
-    largest = max((entry.keys for entry in happened.stage.recall_entries()), default=0)
+    largest = max((entry.keys for entry in happened.sandbox.recall_entries()), default=0)
     if largest > 20:
         yield f"calls: a call of {largest} keys"
 
 
 def _share(happened: Happened, report: Report, account: Account) -> Iterator[str]:
-    if happened.struck < 0.1 * happened.seen or not happened.struck:
-        yield f"fault: it struck {happened.struck} of {happened.seen} only"
+    if happened.hits < 0.1 * happened.seen or not happened.hits:
+        yield f"fault: it hit {happened.hits} of {happened.seen} only"
 
 
 def _more(happened: Happened, report: Report, account: Account) -> Iterator[str]:
@@ -209,17 +209,17 @@ def stops_after_the_first_refusal(most: int) -> Callable[[Happened], None]:
 
 def at_most_calls_a_bad_key(happened: Happened) -> None:
     """Check that bisecting costs at most ten calls per bad key, and only bad keys are left."""
-    bad = happened.stage.bad_keys
+    bad = happened.sandbox.bad_keys
     searched = happened.used["bisect"]
     assert searched <= CALLS_A_BAD_KEY * len(bad), f"{searched} calls in the search for {len(bad)} bad keys"
     only_the_bad_are_left(happened)
-    assert happened.stage.status_calls() == 0
+    assert happened.sandbox.status_calls() == 0
 
 
 def only_the_bad_are_left(happened: Happened) -> None:
     """Check that every good message is recalled, even in a batch with bad ones."""
     report = happened.report
     assert report is not None
-    good = {receipt.key for receipt in happened.receipts} - happened.stage.bad_keys
+    good = {receipt.key for receipt in happened.receipts} - happened.sandbox.bad_keys
     left = good - set(report.keys(Outcome.RECALLED))
     assert not left, f"{len(left)} of {len(good)} good messages are not recalled: {report.settled[min(left)]}"

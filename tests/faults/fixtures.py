@@ -76,7 +76,7 @@ def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[Wor
     return furnish
 
 
-class Stage(LocalDingTalk):
+class CanarySandbox(LocalDingTalk):
     """Sandbox with canary secrets, a virtual clock and no rate limit.
 
     :param seed: Seed of all random values.

@@ -25,8 +25,8 @@ from airflow_provider_dingtalk.operators import (
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.connection.test_settings import BAD as BAD_CONNECTIONS
-from tests.faults.fixtures import Stage
-from tests.faults.matrix import Run
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.matrix import RowRun
 from tests.faults.scheme import MIXED
 from tests.faults.surroundings import MEBIBYTE, MOST_GROWTH, connection_json, environment, measured_memory
 from tests.messages.test_receipt import BAD as BAD_RECEIPTS
@@ -39,15 +39,15 @@ TEN_MEGABYTES = "k" * 10_000_000
 
 
 @contextmanager
-def connected(run: Run) -> Iterator[tuple[Stage, SandboxServer]]:
+def connected(run: RowRun) -> Iterator[tuple[CanarySandbox, SandboxServer]]:
     """Run a sandbox behind a socket, with an Airflow connection to it."""
-    stage = run.stage()
+    sandbox = run.sandbox()
     with ExitStack() as stack:
-        server = stack.enter_context(running_sandbox(stage.world))
-        conn = connection_json(server.url, stage.secret)
+        server = stack.enter_context(running_sandbox(sandbox.world))
+        conn = connection_json(server.url, sandbox.secret)
         stack.enter_context(environment(AIRFLOW_CONN_DINGTALK_DEFAULT=conn))
-        yield stage, server
-    run.done(stage)
+        yield sandbox, server
+    run.done(sandbox)
 
 
 # ── bad input ────────────────────────────────────────────────────────────────────────────────────────
@@ -99,20 +99,20 @@ BAD_PLACES: dict[str, Any] = {
 }
 
 
-def bad_input_costs_no_call(run: Run) -> None:
+def bad_input_costs_no_call(run: RowRun) -> None:
     """Give every bad input; expect a typed, short error that names the field, and no call."""
-    with connected(run) as (stage, _):
+    with connected(run) as (sandbox, _):
         _refused(run, "a number", lambda: DingTalkHook().recall(17))  # warm
         with measured_memory() as growth:
             counted = _all_bad(run)
-        assert stage.calls() == {}, stage.calls()
+        assert sandbox.calls() == {}, sandbox.calls()
     run.figures.fired += counted
     run.note(f"{counted} bad inputs, memory grew by {growth.peak / MEBIBYTE:.1f} MiB at most")
     assert counted >= 60
     assert growth.peak <= MOST_GROWTH, f"memory grew by {growth.peak / MEBIBYTE:.0f} MiB"
 
 
-def _all_bad(run: Run) -> int:
+def _all_bad(run: RowRun) -> int:
     cases = [(name, DingTalkRollbackOperator, {"receipts": value}) for name, (value, _) in BAD_RECEIPTS.items()]
     for name, value in BAD_KEYS.items():
         cases.append((name, DingTalkRecallOTOMessagesOperator, {"process_query_keys": value}))
@@ -137,7 +137,7 @@ def _execute(operator: Any, **arguments: Any) -> Any:
     return task.execute(context(TaskInstance()))
 
 
-def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
+def _refused(run: RowRun, name: str, work: Callable[[], Any]) -> None:
     """Expect Airflow's permanent failure caused by our typed error, or that error."""
     try:
         work()
@@ -156,11 +156,11 @@ def _refused(run: Run, name: str, work: Callable[[], Any]) -> None:
 # ── empty, repeated, many ────────────────────────────────────────────────────────────────────────────
 
 
-def nothing_to_recall_costs_nothing(run: Run) -> None:
+def nothing_to_recall_costs_nothing(run: RowRun) -> None:
     """Recall no messages; expect an empty report, a skip or a failure, and no call, not even for a token."""
     from airflow_provider_dingtalk.version_compat import AirflowSkipException
 
-    with connected(run) as (stage, _):
+    with connected(run) as (sandbox, _):
         for empty in (None, [], "[]", "None", [None], [[], [None]]):
             report = _execute(DingTalkRollbackOperator, receipts=empty)
             assert report["counts"]["total"] == 0
@@ -174,63 +174,63 @@ def nothing_to_recall_costs_nothing(run: Run) -> None:
                 run.sinks.add_error(told)
             else:
                 raise AssertionError(f"on_empty={on_empty} did nothing")
-        assert stage.calls() == {}, stage.calls()
-    assert _recalled(run, run.stage(), []).counts()["total"] == 0
+        assert sandbox.calls() == {}, sandbox.calls()
+    assert _recalled(run, run.sandbox(), []).counts()["total"] == 0
 
 
-def a_key_named_a_thousand_times(run: Run) -> None:
+def a_key_named_a_thousand_times(run: RowRun) -> None:
     """Repeat keys; expect each message once in the calls and in the report."""
-    stage = run.stage()
-    receipts = stage.plant_mixture(dict(MIXED), max(400, run.keys // 10))
-    (one,) = stage.plant(Kind.OTO)
+    sandbox = run.sandbox()
+    receipts = sandbox.plant_mixture(dict(MIXED), max(400, run.keys // 10))
+    (one,) = sandbox.plant(Kind.OTO)
     named = receipts * 2 + [one] * 1000
     run.rng.shuffle(named)
-    report = _recalled(run, stage, named)
-    check_account(stage, report, named)
+    report = _recalled(run, sandbox, named)
+    check_account(sandbox, report, named)
     assert report.duplicates == len(named) - len(receipts) - 1
-    messages = stage.world.messages.values()
+    messages = sandbox.world.messages.values()
     assert all(message.recalls == 1 for message in messages)
-    assert stage.recall_calls() == len(batches([*receipts, one]))
+    assert sandbox.recall_calls() == len(batches([*receipts, one]))
     run.figures.keys += len(named)
     run.figures.fired += report.duplicates
     run.figures.hit_share = round(report.duplicates / len(named), 3)
-    run.done(stage)
+    run.done(sandbox)
 
 
-def _recalled(run: Run, stage: Stage, receipts: list[Any]) -> Any:
-    report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
+def _recalled(run: RowRun, sandbox: CanarySandbox, receipts: list[Any]) -> Any:
+    report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))
     run.sinks.add("reports", report.to_json(), report.table())
     return report
 
 
-def a_hundred_thousand_keys(run: Run) -> None:
+def a_hundred_thousand_keys(run: RowRun) -> None:
     """Recall 100,000 keys; expect bounded memory, XCom size and time."""
     for keys in (min(run.keys, 10_000), run.keys * 10):
-        stage = run.stage()
-        receipts = stage.plant(Kind.OTO, keys)
+        sandbox = run.sandbox()
+        receipts = sandbox.plant(Kind.OTO, keys)
         with measured_memory() as growth:
             began = time.monotonic()
-            report = _recalled(run, stage, receipts)
+            report = _recalled(run, sandbox, receipts)
             seconds = time.monotonic() - began
         size = len(json.dumps(report.to_json()))
-        check_account(stage, report, receipts)
+        check_account(sandbox, report, receipts)
         assert report.counts()["recalled"] == keys
-        assert stage.recall_calls() == -(-keys // 20)
+        assert sandbox.recall_calls() == -(-keys // 20)
         assert size < 65_536, f"the report has {size} bytes"
         most = MOST_GROWTH if keys <= 10_000 else 4 * MOST_GROWTH
         assert growth.peak <= most, f"{keys} keys: memory grew by {growth.peak / MEBIBYTE:.0f} MiB"
         run.note(f"{keys} keys: {seconds:.1f} s, memory +{growth.peak / MEBIBYTE:.0f} MiB, report {size} bytes")
         run.figures.keys += keys
-        run.done(stage)
+        run.done(sandbox)
 
 
 # ── connections ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def a_bad_connection_costs_no_call(run: Run) -> None:
+def a_bad_connection_costs_no_call(run: RowRun) -> None:
     """Use missing, broken and foreign connections; expect a typed error without the secret, and no call."""
-    with connected(run) as (stage, server):
-        good = json.loads(connection_json(server.url, stage.secret))
+    with connected(run) as (sandbox, server):
+        good = json.loads(connection_json(server.url, sandbox.secret))
         for changes, _ in BAD_CONNECTIONS:
             if isinstance(changes, str):
                 continue
@@ -240,10 +240,10 @@ def a_bad_connection_costs_no_call(run: Run) -> None:
                 merged["extra"] = {**good["extra"], **changes["extra"]}
             _no_connection(run, json.dumps(merged))
         _no_connection(run, None)
-        assert stage.calls() == {}, stage.calls()
+        assert sandbox.calls() == {}, sandbox.calls()
 
 
-def _no_connection(run: Run, definition: str | None) -> None:
+def _no_connection(run: RowRun, definition: str | None) -> None:
     variables = {} if definition is None else {"AIRFLOW_CONN_DINGTALK_BAD": definition}
     with environment(**variables):
         hook = DingTalkHook("dingtalk_bad")

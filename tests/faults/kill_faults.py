@@ -13,10 +13,10 @@ SEND = "oToMessages/batchSend"
 DAY = 25 * 3600.0
 
 
-class Fault(Struct, frozen=True, kw_only=True):
-    """Fault under which tries are killed.
+class KillFault(Struct, frozen=True, kw_only=True):
+    """KillFault under which tries are killed.
 
-    :param rules: Fault rules of the sandbox.
+    :param rules: KillFault rules of the sandbox.
     :param switches: Behaviour of the sandbox.
     :param poisoned: Number of keys that are refused permanently, together with their batches; default 0.
     :param jump: Seconds that the clock jumps at each kill; default 0.
@@ -29,30 +29,30 @@ class Fault(Struct, frozen=True, kw_only=True):
     jump: float = 0.0
 
 
-def strike(match: str, action: Mapping[str, Any], share: float = 0.2, when: str = "before") -> dict[str, Any]:
+def rule(match: str, action: Mapping[str, Any], share: float = 0.2, when: str = "before") -> dict[str, Any]:
     """Return a rule that hits a random share of the calls."""
     return {"match": match, "probability": share, "when": when, "action": action}
 
 
-def _blind(match: str) -> list[Fault]:
+def _blind(match: str) -> list[KillFault]:
     """Return faults after which the effect is not known."""
     drop, error, page = {"type": "drop"}, {"type": "status", "status": 500}, {"type": "html", "status": 502}
     return [
-        Fault(name="drop before", rules=(strike(match, drop),)),
-        Fault(name="drop after", rules=(strike(match, drop, when="after"),)),
-        Fault(name="500 before", rules=(strike(match, error),)),
-        Fault(name="500 after", rules=(strike(match, error, when="after"),)),
-        Fault(name="html 502 after", rules=(strike(match, page, when="after"),)),
+        KillFault(name="drop before", rules=(rule(match, drop),)),
+        KillFault(name="drop after", rules=(rule(match, drop, when="after"),)),
+        KillFault(name="500 before", rules=(rule(match, error),)),
+        KillFault(name="500 after", rules=(rule(match, error, when="after"),)),
+        KillFault(name="html 502 after", rules=(rule(match, page, when="after"),)),
     ]
 
 
-def _recall(name: str, action: Mapping[str, Any], share: float = 0.2, when: str = "before", **more: Any) -> Fault:
-    return Fault(name=name, rules=(strike(RECALL, action, share, when),), **more)
+def _recall(name: str, action: Mapping[str, Any], share: float = 0.2, when: str = "before", **more: Any) -> KillFault:
+    return KillFault(name=name, rules=(rule(RECALL, action, share, when),), **more)
 
 
-DROP_AFTER = strike(RECALL, {"type": "drop"}, when="after")
+DROP_AFTER = rule(RECALL, {"type": "drop"}, when="after")
 
-RECALL_FAULTS: tuple[Fault, ...] = (
+RECALL_FAULTS: tuple[KillFault, ...] = (
     *_blind(RECALL),
     _recall("truncated", {"type": "truncate", "bytes": 9}),
     _recall("null lists", {"type": "null_lists"}),
@@ -64,15 +64,15 @@ RECALL_FAULTS: tuple[Fault, ...] = (
     _recall("throttled", {"type": "throttle"}),
     _recall("dead token", {"type": "dead_token", "revoke": True}, share=0.16),
     _recall("slow, effect done", {"type": "delay", "seconds": 0.01}, share=0.5, when="after"),
-    Fault(name="poisoned keys", poisoned=8),
-    Fault(name="dropped, twice is failed", rules=(DROP_AFTER,), switches={"already_recalled": "failed"}),
-    Fault(name="the window closes", rules=(DROP_AFTER,), jump=DAY),
+    KillFault(name="poisoned keys", poisoned=8),
+    KillFault(name="dropped, twice is failed", rules=(DROP_AFTER,), switches={"already_recalled": "failed"}),
+    KillFault(name="the window closes", rules=(DROP_AFTER,), jump=DAY),
 )
 
-SEND_FAULTS: tuple[Fault, ...] = (
+SEND_FAULTS: tuple[KillFault, ...] = (
     *_blind(SEND),
-    Fault(name="truncated", rules=(strike(SEND, {"type": "truncate", "bytes": 9}),)),
-    Fault(name="throttled", rules=(strike(SEND, {"type": "throttle"}),)),
-    Fault(name="dead token", rules=(strike(SEND, {"type": "dead_token"}, 0.16),)),
-    Fault(name="slow", rules=(strike(SEND, {"type": "delay", "seconds": 0.005}, 0.5, "after"),)),
+    KillFault(name="truncated", rules=(rule(SEND, {"type": "truncate", "bytes": 9}),)),
+    KillFault(name="throttled", rules=(rule(SEND, {"type": "throttle"}),)),
+    KillFault(name="dead token", rules=(rule(SEND, {"type": "dead_token"}, 0.16),)),
+    KillFault(name="slow", rules=(rule(SEND, {"type": "delay", "seconds": 0.005}, 0.5, "after"),)),
 )

@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.jobs.recall import WORKERS
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.faults.crash_points import Point, marks_of
-from tests.faults.kill_faults import RECALL, Fault
+from tests.faults.kill_faults import RECALL, KillFault
 from tests.faults.kill_sandbox import RECALL_API, SandboxProcess
 from tests.faults.kill_tries import Task, recalling_keys, wait_for
 
@@ -66,7 +66,7 @@ class Tally(Struct, kw_only=True):
     resent: int = 0
     calls: int = 0
     batches: int = 0
-    strikes: int = 0
+    hits: int = 0
     looked_at: int = 0
     wrong: list[str] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
@@ -114,7 +114,7 @@ class RecallRun:
     def __init__(
         self,
         sandbox: SandboxProcess,
-        fault: Fault,
+        fault: KillFault,
         rng: Random,
         *,
         keys: int = KEYS,
@@ -250,7 +250,7 @@ class RecallRun:
         A try recalls again what it finds in doubt; these calls are counted separately, with their own bound.
         """
         tally = self.tally
-        fired, seen = self._sandbox.strikes()
+        fired, seen = self._sandbox.hits()
         if self._fault.poisoned:
             # Poison rules match every call, so the calls with poisoned keys are those of the bisects.
             fired = self._fault.poisoned * len(task.gauges)
@@ -266,7 +266,7 @@ class RecallRun:
         arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")
         tally.must(abs(arrived - sent) <= in_the_air, f"{sent} calls were made and {arrived} arrived")
         tally.calls += calls
-        tally.strikes += fired
+        tally.hits += fired
         tally.looked_at += seen
 
 
@@ -278,7 +278,7 @@ def _poison(poisoned: Sequence[Receipt]) -> list[dict[str, Any]]:
 def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KEYS) -> Tally:
     """Start a second try while the first lives; the first must be superseded."""
     slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.02}}
-    run = RecallRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, keys=keys)
+    run = RecallRun(sandbox, KillFault(name="two at once", rules=(slow,)), rng, keys=keys)
     with run._task() as task:
         run.superseded = 1
         loser = task.begin_and_reach(run.tally.batches // 3)

@@ -81,7 +81,7 @@ class SandboxProcess:
         """Replace the fault rules."""
         self.tell("PUT", "/faults", list(rules))
 
-    def strikes(self) -> tuple[int, int]:
+    def hits(self) -> tuple[int, int]:
         """Return how many calls the rules hit, and how many they matched."""
         rules = self.ask("/faults")["faults"]
         return sum(rule["fired"] for rule in rules), max((rule["seen"] for rule in rules), default=0)

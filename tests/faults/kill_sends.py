@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point
-from tests.faults.kill_faults import SEND, Fault
+from tests.faults.kill_faults import SEND, KillFault
 from tests.faults.kill_proxy import is_behind_proxy
 from tests.faults.kill_recalls import DEAD_TOKEN, MAX_TRIES, Tally, task_of
 from tests.faults.kill_sandbox import SEND_API, SandboxProcess
@@ -44,7 +44,7 @@ def user(number: int) -> str:
 class SendRun:
     """One send under one fault."""
 
-    def __init__(self, sandbox: SandboxProcess, fault: Fault, rng: Random, users: int = USERS) -> None:
+    def __init__(self, sandbox: SandboxProcess, fault: KillFault, rng: Random, users: int = USERS) -> None:
         self._sandbox = sandbox
         self._rng = rng
         self.fault = fault
@@ -117,10 +117,10 @@ class SendRun:
         orphans = [one for one in sent if one["key"] not in keys and one["text"] not in unknown]
         silent = {send_request.to[0] for send_request in self.send_requests} - set(copies) - unknown
         tally.unknown += len(unknown)
-        strikes, seen = self._sandbox.strikes()
+        hits, seen = self._sandbox.hits()
         kills = tally.kills + tally.uncounted
         blind = "throttled" not in self.fault.name and "token" not in self.fault.name
-        doubtful = kills * IN_FLIGHT + (strikes if blind else 0)
+        doubtful = kills * IN_FLIGHT + (hits if blind else 0)
         tally.must(len(keys) == len(pushed(task)), "a receipt is there twice")
         tally.must(keys <= {one["key"] for one in sent}, "a receipt of nothing")
         tally.must(not silent, f"{len(silent)} people were forgotten")
@@ -139,7 +139,7 @@ class SendRun:
         calls = self._sandbox.calls(SEND_API)
         tally.must(calls <= limit, f"{calls} calls to send, of at most {limit}")
         tally.calls += calls
-        tally.strikes += strikes
+        tally.hits += hits
         tally.looked_at += seen
 
     def _roll_back(self, receipts: Sequence[Receipt], unknown: set[str]) -> None:
@@ -173,7 +173,7 @@ def unknown_of(task: Task) -> set[str]:
 
 def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
     """Check ``on_unknown_send=skip``: the task lists what is unknown and succeeds."""
-    run = SendRun(sandbox, Fault(name="skip"), rng, users)
+    run = SendRun(sandbox, KillFault(name="skip"), rng, users)
     with task_of(sandbox, sending(run.send_requests, on_unknown_send="skip")) as task:
         run._kill(task, Point.AFTER_EFFECT, 0.5)
         end = run.run_to_the_end(task)
@@ -188,7 +188,7 @@ def skipping(sandbox: SandboxProcess, rng: Random, users: int = 60) -> Tally:
 
 def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) -> Tally:
     """Check ``on_cleared_send``: after a clear of a finished send no receipt is lost."""
-    run = SendRun(sandbox, Fault(name=f"cleared, {policy}"), rng, users)
+    run = SendRun(sandbox, KillFault(name=f"cleared, {policy}"), rng, users)
     tally = run.tally
     with task_of(sandbox, sending(run.send_requests, on_cleared_send=policy)) as task:
         run._kill(task, Point.BEFORE_INTENT, 0.5)
@@ -213,7 +213,7 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
 def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS) -> Tally:
     """Start a second try while the first lives; the first must begin at most one more call."""
     slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
-    run = SendRun(sandbox, Fault(name="two at once", rules=(slow,)), rng, users)
+    run = SendRun(sandbox, KillFault(name="two at once", rules=(slow,)), rng, users)
     with task_of(sandbox, sending(run.send_requests)) as task:
         loser = task.begin_and_reach(users // 3)
         gauge = task.gauges[-1]

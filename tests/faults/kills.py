@@ -20,7 +20,7 @@ from typing import Any
 
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
 from tests.faults.crash_points import Point
-from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, Fault
+from tests.faults.kill_faults import RECALL_FAULTS, SEND_FAULTS, KillFault
 from tests.faults.kill_places import unreliable_places
 from tests.faults.kill_proxy import bad_proxy
 from tests.faults.kill_recalls import KILLS_PER_RUN, NAMED_RUNS, RecallRun, Tally, recall_twice_at_once
@@ -35,7 +35,7 @@ KILLS = 50
 MANY_USERS = 2000
 #: Maximum number of runs, in multiples of the runs needed. More are not begun, because kills then miss the middle.
 REDRAWS = 3
-CALM = Fault(name="no fault")
+CALM = KillFault(name="no fault")
 #: Figures that must be 0.
 NEVER = ("lost", "double", "false_recalled", "false_failed")
 
@@ -53,7 +53,7 @@ class Rngs:
         return random.Random(f"{self._seed}/{next(self._number)}")
 
 
-def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
+def recalls_under(sandbox: SandboxProcess, fault: KillFault, rngs: Rngs, kills: int) -> Tally:
     """Kill recalls at all named points and ``kills`` random times; repeat those that miss the middle."""
     total = Tally()
     for points in NAMED_RUNS:
@@ -72,22 +72,22 @@ def recalls_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int)
     at_random.must(at_random.kills >= kills, f"only {at_random.kills} random kills landed in the middle")
     total.add(at_random)
     total.must(total.unknown == 0, f"{total.unknown} unknown, although all can be asked")
-    _must_strike(fault, total)
+    _must_hit(fault, total)
     return total
 
 
-def sends_under(sandbox: SandboxProcess, fault: Fault, rngs: Rngs, kills: int) -> Tally:
+def sends_under(sandbox: SandboxProcess, fault: KillFault, rngs: Rngs, kills: int) -> Tally:
     """Kill sends in the same way, also with messages in doubt sent again."""
     total = SendRun(sandbox, fault, rngs()).with_kills(tuple(Point), kills)
     resent = SendRun(sandbox, fault, rngs()).with_kills((), kills // 2, on_unknown_send="resend")
     total.add(resent)
-    _must_strike(fault, total)
+    _must_hit(fault, total)
     return total
 
 
-def _must_strike(fault: Fault, tally: Tally) -> None:
-    often = not fault.rules or tally.strikes * 10 >= tally.looked_at
-    tally.must(often, f"the fault struck {tally.strikes} of {tally.looked_at} calls only")
+def _must_hit(fault: KillFault, tally: Tally) -> None:
+    often = not fault.rules or tally.hits * 10 >= tally.looked_at
+    tally.must(often, f"the fault hit {tally.hits} of {tally.looked_at} calls only")
 
 
 def parts(sandbox: SandboxProcess, seed: int, kills: int, sends: int, users: int) -> Iterator[Part]:
@@ -154,7 +154,7 @@ def figures(done: list[Part], seconds: float, seed: int) -> dict[str, Any]:
     numbers = {name: getattr(total, name) for name in NUMBERS}
     return {
         **numbers,
-        "faults": sum(bool(tally.strikes) for _, tally in done),
+        "faults": sum(bool(tally.hits) for _, tally in done),
         "points": {point.value: total.points.count(point) for point in Point},
         "wrong": [f"{name}: {what}" for name, tally in done for what in problems(tally)],
         "seconds": round(seconds, 1),
@@ -162,7 +162,7 @@ def figures(done: list[Part], seconds: float, seed: int) -> dict[str, Any]:
     }
 
 
-NUMBERS = ("kills", "uncounted", "keys", *NEVER, "unknown", "resent", "calls", "batches", "strikes")
+NUMBERS = ("kills", "uncounted", "keys", *NEVER, "unknown", "resent", "calls", "batches", "hits")
 
 
 def problems(tally: Tally) -> list[str]:
@@ -173,10 +173,10 @@ def problems(tally: Tally) -> list[str]:
 def line(name: str, tally: Tally, seconds: float) -> str:
     """Return a part as a line of text."""
     shares = f"{min(tally.shares):.0%}-{max(tally.shares):.0%}" if tally.shares else "-"
-    struck = f"{tally.strikes / tally.looked_at:.0%}" if tally.looked_at else "-"
+    hit = f"{tally.hits / tally.looked_at:.0%}" if tally.looked_at else "-"
     numbers = "  ".join(f"{what} {getattr(tally, what)}" for what in (*NEVER, "unknown", "resent"))
     return (
-        f"{name:32} {tally.kills:3} kills at {shares:8} struck {struck:4} {numbers}  "
+        f"{name:32} {tally.kills:3} kills at {shares:8} hit {hit:4} {numbers}  "
         f"calls {tally.calls} for {tally.batches}  {seconds:.1f} s"
         + "".join(f"\n    {what}" for what in problems(tally))
     )

@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.sandbox.faults import Rule
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint
 from tests.faults.checks import Happened, account_of, classes
-from tests.faults.fixtures import Sinks, Stage, recording
+from tests.faults.fixtures import CanarySandbox, Sinks, recording
 from tests.faults.prepared import Unhurried
 from tests.faults.scheme import Case, Row
 from tests.support.airflow_seams import TaskStateStore
@@ -72,7 +72,7 @@ class Figures:
 
 
 @dataclass
-class Run:
+class RowRun:
     """Input of a special row: seed, number of keys, and sinks of its texts.
 
     :param figures: Figures of the row, to which the special row adds its own.
@@ -87,16 +87,16 @@ class Run:
     def rng(self) -> random.Random:
         return random.Random(f"{self.figures.row} {self.seed}")
 
-    def stage(self, **switches: Any) -> Stage:
-        """Return a stage whose secrets are searched for afterwards; pass it to :meth:`done` at the end."""
-        stage = Stage(self.seed * 100 + self.figures.row)
-        stage.behave(**switches)
-        self.sinks.secrets.update(stage.secrets())
-        return stage
+    def sandbox(self, **switches: Any) -> CanarySandbox:
+        """Return a sandbox whose secrets are searched for afterwards; pass it to :meth:`done` at the end."""
+        sandbox = CanarySandbox(self.seed * 100 + self.figures.row)
+        sandbox.behave(**switches)
+        self.sinks.secrets.update(sandbox.secrets())
+        return sandbox
 
-    def done(self, stage: Stage) -> None:
-        self.sinks.secrets.update(stage.secrets())
-        self.figures.calls += sum(stage.calls().values())
+    def done(self, sandbox: CanarySandbox) -> None:
+        self.sinks.secrets.update(sandbox.secrets())
+        self.figures.calls += sum(sandbox.calls().values())
 
     def note(self, text: str) -> None:
         self.figures.notes.append(text)
@@ -119,16 +119,16 @@ def run_row(row: Row, *, seed: int, keys: int, sinks: Sinks, fast: bool = False)
             share = keys // (5 if case.slow else 1) // len(cases)
             _run_case(row, case, seed, max(share, LEAST_KEYS), sinks, figures)
         for special in row.specials:
-            _run_special(special, Run(seed, keys, sinks, figures))
+            _run_special(special, RowRun(seed, keys, sinks, figures))
     figures.seconds = round(time.monotonic() - began, 2)
     if figures.problems:
         figures.state = "fell short"
     return figures
 
 
-def _run_special(special: str, run: Run) -> None:
+def _run_special(special: str, run: RowRun) -> None:
     module, _, name = special.partition(":")
-    function: Callable[[Run], None] = getattr(importlib.import_module(f"tests.faults.{module}"), name)
+    function: Callable[[RowRun], None] = getattr(importlib.import_module(f"tests.faults.{module}"), name)
     run.figures.cases += 1
     try:
         function(run)
@@ -145,62 +145,62 @@ def _run_case(row: Row, case: Case, seed: int, keys: int, sinks: Sinks, figures:
     account = account_of(happened)
     figures.cases += 1
     figures.keys += len(happened.receipts)
-    figures.fired += happened.struck
-    share = happened.struck / max(happened.seen, 1)
+    figures.fired += happened.hits
+    share = happened.hits / max(happened.seen, 1)
     figures.hit_share = round(share if figures.hit_share is None else min(share, figures.hit_share), 3)
     for name in ("lost", "double", "false_recalled", "false_failed", "unknown"):
         setattr(figures, name, getattr(figures, name) + getattr(account, name))
-    figures.calls += sum(happened.stage.calls().values())
+    figures.calls += sum(happened.sandbox.calls().values())
     prefix = f"{case.label}: " if case.label else ""
     figures.problems += [prefix + problem for problem in account.problems]
 
 
 def recall_under(case: Case, *, seed: int, keys: int, sinks: Sinks) -> Happened:
     """Recall under a fault."""
-    stage, rng = Stage(seed), random.Random(seed)
-    receipts = case.prepare(stage, keys) if case.prepare else stage.plant_mixture(dict(case.mix), keys)
-    stage.behave(**case.switches)
-    for strike in case.strikes:
-        stage.world.faults.add(*strike.rules(rng))
-    happened = Happened(stage, case, receipts)
+    sandbox, rng = CanarySandbox(seed), random.Random(seed)
+    receipts = case.prepare(sandbox, keys) if case.prepare else sandbox.plant_mixture(dict(case.mix), keys)
+    sandbox.behave(**case.switches)
+    for injection in case.injections:
+        sandbox.world.faults.add(*injection.rules(rng))
+    happened = Happened(sandbox, case, receipts)
     began = time.monotonic()
-    with _way_to(stage, case, rng) as options:
+    with _way_to(sandbox, case, rng) as options:
         asyncio.run(_runs(happened, options, sinks))
     happened.seconds = time.monotonic() - began
-    happened.struck, happened.seen = _hits(happened, options.get("transport"))
-    sinks.secrets.update(stage.secrets())
+    happened.hits, happened.seen = _hits(happened, options.get("transport"))
+    sinks.secrets.update(sandbox.secrets())
     return happened
 
 
 @contextmanager
-def _way_to(stage: Stage, case: Case, rng: random.Random) -> Iterator[dict[str, Any]]:
+def _way_to(sandbox: CanarySandbox, case: Case, rng: random.Random) -> Iterator[dict[str, Any]]:
     options: dict[str, Any] = {"deadline": case.deadline}
     with ExitStack() as stack:
         if case.over_socket:
-            stage.url = stack.enter_context(running_sandbox(stage.world)).url
+            sandbox.url = stack.enter_context(running_sandbox(sandbox.world)).url
         if case.way:
-            options["transport"] = case.way(stage, rng)
+            options["transport"] = case.way(sandbox, rng)
         if case.wall_clock:
-            options["clock"] = Unhurried(stage)
+            options["clock"] = Unhurried(sandbox)
         yield options
 
 
 async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> None:
     """Run with one checkpoint until nothing is left to do, as Airflow does with its retries."""
-    case, stage = happened.case, happened.stage
+    case, sandbox = happened.case, happened.sandbox
     store = TaskStateStore()
-    client = stage.open(**options)
+    client = sandbox.open(**options)
     try:
         while happened.runs < case.runs:
             happened.runs += 1
             checkpoint = RecallTaskCheckpoint(store, happened.receipts, epoch=happened.runs if case.cleared else 0)
-            job = Recall(happened.receipts, checkpoint=checkpoint, clock=options.get("clock") or stage.clock)
+            job = Recall(happened.receipts, checkpoint=checkpoint, clock=options.get("clock") or sandbox.clock)
             happened.report = await job.run(client)
             happened.used.update(happened.report.api_calls)
             happened.accounts.append(classes(happened, happened.report))
             if not _left(happened):
                 break
-            stage.clock.advance(job.wait)
+            sandbox.clock.advance(job.wait)
     except DingTalkError as error:
         sinks.add_error(error)
         happened.error, happened.report = error, None
@@ -225,16 +225,16 @@ def _left(happened: Happened) -> bool:
 
 def _hits(happened: Happened, way: Any) -> tuple[int, int]:
     """Return the number of calls that the fault hit, and of those it could have hit."""
-    case, stage = happened.case, happened.stage
+    case, sandbox = happened.case, happened.sandbox
     if case.way:
         happened.intercepted = way.intercepted
-        return way.struck, way.seen
-    if case.struck_by == "keys":
-        return len(stage.bad_keys), len(happened.receipts)
-    if case.struck_by == "refused":
+        return way.hits, way.seen
+    if case.hits_of == "keys":
+        return len(sandbox.bad_keys), len(happened.receipts)
+    if case.hits_of == "refused":
         most = case.switches.get("max_keys", 0)
-        entries = [entry for entry in stage.recall_entries() if entry.keys > most]
+        entries = [entry for entry in sandbox.recall_entries() if entry.keys > most]
         return sum(entry.code != "ok" for entry in entries), len(entries)
-    rules: list[Rule] = stage.world.faults.rules
+    rules: list[Rule] = sandbox.world.faults.rules
     numbers = {number for rule in rules for number in (rule.nth or ()) if number <= rule.seen}
     return len(numbers), max(rule.seen for rule in rules)

@@ -10,7 +10,7 @@ from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.notifications import DEADLINE, DingTalkNotifier
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.faults.input_rows import connected, connection_json, environment
-from tests.faults.matrix import Run
+from tests.faults.matrix import RowRun
 
 AWAY: tuple[dict[str, Any], ...] = (
     {"action": {"type": "drop"}},
@@ -23,18 +23,18 @@ AWAY: tuple[dict[str, Any], ...] = (
 SLOW = 60.0
 
 
-def a_notifier_ends_in_time(run: Run) -> None:
+def a_notifier_ends_in_time(run: RowRun) -> None:
     """Check that ``notify`` raises a typed error within ten seconds."""
-    with connected(run) as (stage, server):
-        good = json.loads(connection_json(server.url, stage.secret))
+    with connected(run) as (sandbox, server):
+        good = json.loads(connection_json(server.url, sandbox.secret))
         # A client remembers a ban of its app, so each case has its own connection.
         for number, away in enumerate(AWAY):
-            stage.world.faults.replace([{"match": "send", **away}])
+            sandbox.world.faults.replace([{"match": "send", **away}])
             _fails(run, f"dingtalk_away_{number}", {**good, "extra": {**good["extra"], "agent_id": str(number + 1)}})
-        stage.world.faults.replace([{"match": "send", "action": {"type": "delay", "seconds": SLOW}}])
+        sandbox.world.faults.replace([{"match": "send", "action": {"type": "delay", "seconds": SLOW}}])
         _fails(run, "dingtalk_slow", with_agent(good, 99), timeout=0.5)
-        stage.world.faults.replace([])
-        _fails(run, "dingtalk_wrong", {**good, "password": f"not-{stage.secret}"[:6]})
+        sandbox.world.faults.replace([])
+        _fails(run, "dingtalk_wrong", {**good, "password": f"not-{sandbox.secret}"[:6]})
         _fails(run, "dingtalk_closed", {**good, "host": "http://127.0.0.1:9"})
 
 
@@ -43,7 +43,7 @@ def with_agent(connection: dict[str, Any], agent_id: int) -> dict[str, Any]:
     return {**connection, "extra": {**connection["extra"], "agent_id": str(agent_id)}}
 
 
-def _fails(run: Run, conn_id: str, connection: dict[str, Any], timeout: float = DEADLINE) -> None:
+def _fails(run: RowRun, conn_id: str, connection: dict[str, Any], timeout: float = DEADLINE) -> None:
     began = time.monotonic()
     with environment(**{f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(connection)}):
         to = {"open_conversation_id": GROUPS[0]}

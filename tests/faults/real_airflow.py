@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.sandbox.testing import connection_to
 from demo.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import BATCH
 from tests.faults.kill_sandbox import SEND_API, SandboxProcess
-from tests.faults.real_scenarios import Run, Theatre
+from tests.faults.real_scenarios import ScenarioFixtures, TaskRun
 
 DAGS = Path(__file__).parent / "dags"
 MANY_KEYS, MANY_USERS = 10_000, 2_000
@@ -44,12 +44,12 @@ ENV = {
 }
 
 
-class Scenes(Theatre):
+class Scenarios(ScenarioFixtures):
     """Scenarios in real Airflow."""
 
     # ── recalls ──
 
-    def recall_is_exact(self, run: Run, keys: list[str], interruptions: int, api: str, calls: int) -> None:
+    def recall_is_exact(self, run: TaskRun, keys: list[str], interruptions: int, api: str, calls: int) -> None:
         """Check that every outcome is true, and that calls are at most batches plus those in flight."""
         report: Mapping[str, Any] = run.xcom("report")
         counts = report["counts"]
@@ -73,7 +73,7 @@ class Scenes(Theatre):
         """Kill the worker in the middle of 10,000 keys."""
         keys, file = self.plant("group", int(MANY_KEYS * self.scale), GROUPS[0])
         api, before = "robot/groupMessages/recall", self.calls("robot/groupMessages/recall")
-        run = Run(self.stack, "fault_recall", "recall", file=file, group=GROUPS[0])
+        run = TaskRun(self.stack, "fault_recall", "recall", file=file, group=GROUPS[0])
         kills = self.kill_in_the_middle(
             run, WORKER_KILLS, lambda: self.ask(lambda one: one.share("group", "recalled", len(keys)))
         )
@@ -88,7 +88,7 @@ class Scenes(Theatre):
         keys, file = self.plant("group", int(MANY_KEYS * self.scale / 4), GROUPS[1])
         api = "robot/groupMessages/recall"
         before = self.calls(api)
-        run = Run(self.stack, "fault_recall", "recall", file=file, group=GROUPS[1])
+        run = TaskRun(self.stack, "fault_recall", "recall", file=file, group=GROUPS[1])
         some = len(keys) // BATCH // 4
         self.until("calls", lambda: run.living() and self.calls(api) - before > some)
         run.clear()
@@ -100,7 +100,7 @@ class Scenes(Theatre):
         """Run tries with ``execution_timeout`` until the recall is done."""
         keys, file = self.plant("private_chat", 2000, PRIVATE_CHAT)
         api = "robot/privateChatMessages/batchRecall"
-        run = Run(self.stack, "fault_recall_timeout", "recall", file=file)
+        run = TaskRun(self.stack, "fault_recall_timeout", "recall", file=file)
         self.must(run.wait() == "success", f"the recall with a time limit ended {run.task()['state']}")
         tries = run.task()["try_number"]
         self.must(tries > 1, "no try ran into its time limit")
@@ -108,7 +108,7 @@ class Scenes(Theatre):
 
     # ── sends ──
 
-    def send_is_exact(self, run: Run, text: str, users: int, doubtful: int) -> None:
+    def send_is_exact(self, run: TaskRun, text: str, users: int, doubtful: int) -> None:
         """Check that each message has a receipt or is unknown, and a rollback leaves only unknown ones."""
         sent, unknown = self.messages(text=text), run.xcom("unknown") or []
         receipts = [
@@ -132,7 +132,7 @@ class Scenes(Theatre):
     def send_under_kills(self) -> None:
         """Kill the worker in the middle of 2,000 one-on-one sends."""
         users, text = int(MANY_USERS * self.scale), "under kills"
-        run = Run(self.stack, "fault_send", "send", users=users, text=text)
+        run = TaskRun(self.stack, "fault_send", "send", users=users, text=text)
         # No other scenario sends at this time.
         kills = self.kill_in_the_middle(run, SEND_KILLS, lambda: self.ask(lambda one: one.share("oto", "sent", users)))
         self.count(worker_kills=kills)
@@ -144,7 +144,7 @@ class Scenes(Theatre):
         """Send SIGTERM to the task's process; the next try must send the rest."""
         users, text = 200, "under SIGTERM"
         before = self.calls(SEND_API)
-        run = Run(self.stack, "fault_send", "send", users=users, text=text)
+        run = TaskRun(self.stack, "fault_send", "send", users=users, text=text)
         pid, _ = self.until("a send", lambda: self.calls(SEND_API) > before + users // 5 and run.living())
         os.kill(pid, signal.SIGTERM)
         self.must(run.wait() == "success", f"the send after SIGTERM ended {run.task()['state']}")
@@ -157,7 +157,7 @@ class Scenes(Theatre):
         """Kill the triggerer under a waiting sensor; the sensor must still end."""
         keys, _ = self.plant("group", 1, GROUPS[2])
         api = "robot/groupMessages/query"
-        run = Run(self.stack, "fault_sensor", "wait", key=keys[0])
+        run = TaskRun(self.stack, "fault_sensor", "wait", key=keys[0])
         for _ in range(TRIGGERER_KILLS):
             # The first poll is the worker's.
             self._wait_for_looks(api, 2)
@@ -174,7 +174,7 @@ class Scenes(Theatre):
         seen = self.calls(api)
         self.until("a look", lambda: self.calls(api) >= seen + more)
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Run all scenarios: recalls, sends and the sensor in parallel."""
         lanes: list[list[Callable[[], None]]] = [
             [self.recall_under_kills, self.recall_cleared_while_running, self.recall_with_timeouts],
@@ -185,8 +185,8 @@ class Scenes(Theatre):
             list(pool.map(self._play_lane, lanes))
 
     def _play_lane(self, lane: list[Callable[[], None]]) -> None:
-        for play in lane:
-            self.scene(play)
+        for scenario in lane:
+            self.run_scenario(scenario)
 
 
 def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
@@ -205,8 +205,8 @@ def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
             for file in DAGS.glob("*.py"):
                 stack.wait_for_dag(file.stem)
             print(f"ready after {time.monotonic() - begun:.0f} s", flush=True)
-            job = Scenes(stack, sandbox, seed, scale)
-            job.play()
+            job = Scenarios(stack, sandbox, seed, scale)
+            job.run()
     return {**job.figures, "wrong": job.wrong, "seconds": round(time.monotonic() - begun, 1), "seed": seed}
 
 

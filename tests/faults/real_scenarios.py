@@ -25,7 +25,7 @@ DEADLINE = 400.0
 CLEARS = 10
 
 
-class Run:
+class TaskRun:
     """DAG run, and the process of its task."""
 
     def __init__(self, stack: AirflowStack, dag_id: str, task_id: str, **conf: Any) -> None:
@@ -73,7 +73,7 @@ class Run:
                 return
 
 
-class Theatre:
+class ScenarioFixtures:
     """Airflow, the sandbox, and the sum of the figures.
 
     :param scale: Factor of the size of the large scenarios.
@@ -144,21 +144,21 @@ class Theatre:
         """Print a line of progress."""
         print(text, flush=True)
 
-    def scene(self, play: Callable[[], None]) -> None:
+    def run_scenario(self, scenario: Callable[[], None]) -> None:
         """Run one scenario; one that does not end counts as a deadlock."""
         begun = time.monotonic()
         try:
-            play()
+            scenario()
         except TimeoutError as error:
             self.count(deadlocks=1)
-            self.wrong.append(f"{play.__name__}: {error}")
+            self.wrong.append(f"{scenario.__name__}: {error}")
         except Exception:
-            self.wrong.append(f"{play.__name__}: {traceback.format_exc(limit=3)}")
-        self.say(f"{play.__name__}: {time.monotonic() - begun:.0f} s")
+            self.wrong.append(f"{scenario.__name__}: {traceback.format_exc(limit=3)}")
+        self.say(f"{scenario.__name__}: {time.monotonic() - begun:.0f} s")
 
     # ── killing ──
 
-    def kill_in_the_middle(self, run: Run, kills: int, share: Callable[[], float]) -> int:
+    def kill_in_the_middle(self, run: TaskRun, kills: int, share: Callable[[], float]) -> int:
         """Kill the task's process at shares of its progress; return the kills that came in the middle."""
         counted, last_try = 0, 0
         for number in range(kills):
@@ -176,7 +176,7 @@ class Theatre:
         return counted
 
     @staticmethod
-    def _ripe(run: Run, last_try: int, share: Callable[[], float], goal: float) -> Any:
+    def _ripe(run: TaskRun, last_try: int, share: Callable[[], float], goal: float) -> Any:
         """Return the running try once it works and the share ``goal`` is done."""
         if run.is_over():
             return "over"

@@ -14,15 +14,15 @@ from tests.faults.prepared import (
 )
 from tests.faults.scheme import (
     ROBOTS,
+    CallFault,
     Case,
-    Fault,
+    Injection,
     Row,
-    Strike,
     body,
     both_sides,
     fault,
+    hit_by,
     pages,
-    struck_by,
     throttled,
 )
 
@@ -35,8 +35,10 @@ RETRY_AFTER = {"seconds": "3", "date": "Wed, 21 Oct 2026 07:28:00 GMT", "negativ
 
 def refused_group(code: str) -> Case:
     """Return a case in which every recall in a group is refused because of the group."""
-    strike = Strike(match="groupMessages", from_call=1, faults=(fault("status", status=400, code=code),))
-    return Case(label=code, strikes=(strike,), failed_codes=frozenset({code}), most=stops_after_the_first_refusal(3))
+    injection = Injection(match="groupMessages", from_call=1, faults=(fault("status", status=400, code=code),))
+    return Case(
+        label=code, injections=(injection,), failed_codes=frozenset({code}), most=stops_after_the_first_refusal(3)
+    )
 
 
 #: Rows 1 to 28, about recalls.
@@ -50,25 +52,25 @@ RECALL_ROWS = (
     Row(
         number=2,
         name="reset before processing",
-        cases=(struck_by(fault("drop"), fault("drop", reset=True), over_socket=True),),
+        cases=(hit_by(fault("drop"), fault("drop", reset=True), over_socket=True),),
     ),
     Row(
         number=3,
         name="reset after processing, no answer",
-        cases=(struck_by(fault("drop", "after"), fault("drop", "after", reset=True), over_socket=True),),
+        cases=(hit_by(fault("drop", "after"), fault("drop", "after", reset=True), over_socket=True),),
     ),
     Row(
         number=4,
         name="answer cut mid-JSON after effect",
-        cases=(struck_by(fault("truncate", bytes=17), fault("truncate", bytes=1), over_socket=True),),
+        cases=(hit_by(fault("truncate", bytes=17), fault("truncate", bytes=1), over_socket=True),),
     ),
     Row(
         number=5,
         name="read timeout, effect applied / not applied",
         cases=(
-            struck_by(*both_sides("delay", seconds=2), over_socket=True, deadline=1.0),
+            hit_by(*both_sides("delay", seconds=2), over_socket=True, deadline=1.0),
             # Pauses take real time in this case, so it has a fifth of the keys.
-            struck_by(
+            hit_by(
                 fault("delay", seconds=0.3, although_gone=True),
                 over_socket=True,
                 deadline=0.2,
@@ -81,32 +83,32 @@ RECALL_ROWS = (
     Row(
         number=6,
         name="slow-loris body",
-        cases=(struck_by(fault("trickle", bytes_per_second=60), over_socket=True, deadline=1.0),),
+        cases=(hit_by(fault("trickle", bytes_per_second=60), over_socket=True, deadline=1.0),),
         specials=("wire_rows:a_trickling_body_is_cut_at_the_deadline",),
     ),
-    Row(number=7, name="500 system.error, effect not applied", cases=(struck_by(fault("status", status=500)),)),
+    Row(number=7, name="500 system.error, effect not applied", cases=(hit_by(fault("status", status=500)),)),
     Row(
         number=8,
         name="500 system.error, effect applied",
         cases=tuple(
-            struck_by(fault("status", "after"), switches={"already_recalled": again}, label=f"again: {again}")
+            hit_by(fault("status", "after"), switches={"already_recalled": again}, label=f"again: {again}")
             for again in ("success", "failed", "not_revoke_all")
         ),
     ),
-    Row(number=9, name="502/503/504 HTML from a proxy", cases=(struck_by(*pages(502), *pages(503), *pages(504)),)),
+    Row(number=9, name="502/503/504 HTML from a proxy", cases=(hit_by(*pages(502), *pages(503), *pages(504)),)),
     Row(
         number=10,
         name="200 with HTML / empty / wrong Content-Type",
         cases=(
-            struck_by(*body(""), *body("ok"), *body("{}", content_type="text/plain"), *body("[]")),
-            struck_by(*pages(200), runs=200, label="a page may be a ban"),
+            hit_by(*body(""), *body("ok"), *body("{}", content_type="text/plain"), *body("[]")),
+            hit_by(*pages(200), runs=200, label="a page may be a ban"),
         ),
     ),
     Row(
         number=11,
         name="200 {}, null lists, list in place of map, number keys",
         cases=(
-            struck_by(
+            hit_by(
                 *body("{}"),
                 *body('{"successResult":[1],"failedResult":{}}'),
                 *body('{"failedResult":["x"]}'),
@@ -115,8 +117,8 @@ RECALL_ROWS = (
                 *body('{"errcode":{}}'),
                 fault("null_lists"),
             ),
-            struck_by(
-                Fault(({"type": "fail_keys", "first": 3}, {"type": "list_form"})),
+            hit_by(
+                CallFault(({"type": "fail_keys", "first": 3}, {"type": "list_form"})),
                 label="list for map",
                 failed_codes=frozenset({"SYSTEM_ERROR"}),
             ),
@@ -126,7 +128,7 @@ RECALL_ROWS = (
         number=12,
         name="partial failedResult",
         cases=(
-            struck_by(
+            hit_by(
                 *(
                     fault("fail_keys", first=3, reason=reason)
                     for reason in (
@@ -145,26 +147,26 @@ RECALL_ROWS = (
         number=13,
         name="key absent from both lists",
         cases=(
-            struck_by(
+            hit_by(
                 fault("omit_keys", first=4),
                 fault("omit_keys", first=4, recalled=False),
                 failed_codes=frozenset({"not_reported"}),
             ),
         ),
     ),
-    Row(number=14, name="key in both lists", cases=(struck_by(fault("both", first=5), fault("both")),)),
+    Row(number=14, name="key in both lists", cases=(hit_by(fault("both", first=5), fault("both")),)),
     Row(
         number=15,
         name="key never asked for in the answer",
-        cases=(struck_by(fault("extra"), fault("extra", result="failed")),),
+        cases=(hit_by(fault("extra"), fault("extra", result="failed")),),
     ),
     Row(
         number=16,
         name="429 + Retry-After (s, date, negative, 1e9, text)",
         cases=(
-            *(struck_by(throttled(headers={"Retry-After": text}), label=text) for text in RETRY_AFTER),
-            struck_by(throttled(headers={"Retry-After": "999999"}), label="long", runs=300),
-            struck_by(
+            *(hit_by(throttled(headers={"Retry-After": text}), label=text) for text in RETRY_AFTER),
+            hit_by(throttled(headers={"Retry-After": "999999"}), label="long", runs=300),
+            hit_by(
                 throttled(headers={"Retry-After": "50"}),
                 label="beyond 24 h",
                 prepare=that_expire_on_the_way,
@@ -176,20 +178,20 @@ RECALL_ROWS = (
         number=17,
         name="QPS errors",
         cases=(
-            struck_by(
+            hit_by(
                 fault("throttle"),
                 fault("throttle", code="Forbidden.AccessDenied.QpsLimitForApi", errcode=90002),
                 fault("throttle", code="Forbidden.AccessDenied.QpmLimitForAppkeyAndApi", errcode=90019),
             ),
-            Case(label="a real limit", switches={"calls_per_second": 2}, struck_by="refused"),
+            Case(label="a real limit", switches={"calls_per_second": 2}, hits_of="refused"),
         ),
     ),
     Row(
         number=18,
         name="IP ban",
         cases=(
-            struck_by(fault("ban"), fault("ban", wait=30), runs=200, label="JSON"),
-            struck_by(fault("ban", form="html"), runs=200, label="HTML"),
+            hit_by(fault("ban"), fault("ban", wait=30), runs=200, label="JSON"),
+            hit_by(fault("ban", form="html"), runs=200, label="HTML"),
         ),
     ),
     Row(
@@ -197,7 +199,7 @@ RECALL_ROWS = (
         name="monthly quota",
         cases=(
             Case(
-                strikes=(Strike(faults=(fault("throttle", code=QUOTA, errcode=90020),), from_call=8),),
+                injections=(Injection(faults=(fault("throttle", code=QUOTA, errcode=90020),), from_call=8),),
                 failed_codes=frozenset({QUOTA, "90020"}),
                 most=stops_after_the_first_refusal(WORKERS + 2),
             ),
@@ -208,8 +210,8 @@ RECALL_ROWS = (
         name="token expired mid-batch",
         cases=(
             Case(way=DeadTokens, label="once a call"),
-            struck_by(fault("dead_token"), fault("dead_token", revoke=True), runs=200, cleared=True, label="revoked"),
-            struck_by(
+            hit_by(fault("dead_token"), fault("dead_token", revoke=True), runs=200, cleared=True, label="revoked"),
+            hit_by(
                 fault("status", status=401, code="no.such.code", errcode=42001, wrapped=True),
                 runs=200,
                 cleared=True,
@@ -232,7 +234,7 @@ RECALL_ROWS = (
             Case(
                 label=code,
                 prepare=with_poison(code),
-                struck_by="refused",
+                hits_of="refused",
                 failed_codes=frozenset({code}),
                 expired=True,
                 most=at_most_calls_a_bad_key,
@@ -244,7 +246,7 @@ RECALL_ROWS = (
         number=25,
         name="400 notRevoke.all.messages, with partial effect",
         cases=tuple(
-            struck_by(
+            hit_by(
                 fault("partial", first=7),
                 fault("partial", first=0),
                 mix=ROBOTS,
@@ -259,7 +261,7 @@ RECALL_ROWS = (
         number=26,
         name="21 keys -> overMax, or a lower limit",
         cases=tuple(
-            Case(label=f"at most {most}", switches={"max_keys": most}, mix=ROBOTS, struck_by="refused")
+            Case(label=f"at most {most}", switches={"max_keys": most}, mix=ROBOTS, hits_of="refused")
             for most in (10, 7, 1)
         ),
     ),
@@ -272,7 +274,7 @@ RECALL_ROWS = (
                 prepare=of_many_ages(skew),
                 failed_codes=TOO_OLD,
                 expired=True,
-                struck_by="keys",
+                hits_of="keys",
                 most=only_the_bad_are_left,
             )
             for skew in (-600.0, 0.0, 600.0)
@@ -286,7 +288,7 @@ RECALL_ROWS = (
                 label=unfit,
                 prepare=with_strangers(share),
                 switches={"unfit_keys": unfit},
-                struck_by=counted,
+                hits_of=counted,
                 failed_codes=frozenset({"not.allowed.robotCode"}),
                 most=only_the_bad_are_left,
             )

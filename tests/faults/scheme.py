@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.faults import Rule
-from tests.faults.fixtures import Stage
+from tests.faults.fixtures import CanarySandbox
 
 #: A fault hits one of this many calls, by default.
 ONE_IN = 6
@@ -29,40 +29,40 @@ ROBOTS = {Kind.GROUP: 40, Kind.OTO: 30, Kind.PRIVATE_CHAT: 30}
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Fault of one call: actions of the sandbox, applied together, before or after the effect."""
+class CallFault:
+    """CallFault of one call: actions of the sandbox, applied together, before or after the effect."""
 
     actions: tuple[dict[str, Any], ...]
     when: str = "before"
 
 
-def fault(type_: str, when: str = "before", **fields: Any) -> Fault:
+def fault(type_: str, when: str = "before", **fields: Any) -> CallFault:
     """Return a fault of one action."""
-    return Fault(({"type": type_, **fields},), when)
+    return CallFault(({"type": type_, **fields},), when)
 
 
-def both_sides(type_: str, **fields: Any) -> tuple[Fault, Fault]:
+def both_sides(type_: str, **fields: Any) -> tuple[CallFault, CallFault]:
     """Return a fault before the effect, and the same after it."""
     return fault(type_, "before", **fields), fault(type_, "after", **fields)
 
 
-def throttled(**fields: Any) -> Fault:
+def throttled(**fields: Any) -> CallFault:
     """Return a throttling fault: HTTP 429, or the errcode of the legacy host."""
     return fault("status", status=429, code="", errcode=90018, wrapped=True, **fields)
 
 
-def body(text: str, **fields: Any) -> tuple[Fault, Fault]:
+def body(text: str, **fields: Any) -> tuple[CallFault, CallFault]:
     """Return faults that replace the body, before the effect and after it."""
     return both_sides("body", text=text, **fields)
 
 
-def pages(status: int) -> tuple[Fault, Fault]:
+def pages(status: int) -> tuple[CallFault, CallFault]:
     """Return faults that answer with an HTML page whose text must not be logged."""
     return both_sides("html", status=status, html=PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strike:
+class Injection:
     """Selection of calls, each of which is hit by one of several faults.
 
     :param one_in: Hit one random call of each block of this many, so the share holds from the first calls on;
@@ -70,7 +70,7 @@ class Strike:
     :param from_call: Hit every call from this number on instead.
     """
 
-    faults: tuple[Fault, ...]
+    faults: tuple[CallFault, ...]
     match: str = RECALLS
     one_in: int = ONE_IN
     from_call: int | None = None
@@ -85,9 +85,9 @@ class Strike:
         for number in numbers:
             chosen[rng.randrange(len(chosen))].append(number)
         return [
-            Rule(match=self.match, nth=InOrder(nth), when=struck.when, action=action)  # type: ignore[arg-type]
-            for nth, struck in zip(chosen, self.faults, strict=True)
-            for action in (msgspec.convert({"action": one}, Rule).action for one in struck.actions)
+            Rule(match=self.match, nth=InOrder(nth), when=chosen_fault.when, action=action)  # type: ignore[arg-type]
+            for nth, chosen_fault in zip(chosen, self.faults, strict=True)
+            for action in (msgspec.convert({"action": one}, Rule).action for one in chosen_fault.actions)
         ]
 
 
@@ -102,8 +102,8 @@ class InOrder(list[int]):
         return number in self._set
 
 
-Prepare = Callable[[Stage, int], list[Receipt]]
-Way = Callable[[Stage, random.Random], httpx.AsyncBaseTransport]
+Prepare = Callable[[CanarySandbox, int], list[Receipt]]
+Way = Callable[[CanarySandbox, random.Random], httpx.AsyncBaseTransport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +111,11 @@ class Case:
     """A recall under a fault, and its required result.
 
     :param label: Name of the case in its row.
-    :param strikes: Faults of the sandbox.
+    :param injections: Faults of the sandbox.
     :param switches: Behaviour of the sandbox.
     :param mix: Percentages of the kinds of messages.
     :param prepare: Function that makes the messages instead of ``mix``.
-    :param way: Factory of a transport with its own faults; it has ``struck`` and ``seen``.
+    :param way: Factory of a transport with its own faults; it has ``hits`` and ``seen``.
     :param over_socket: Use a real socket, so connections really break.
     :param deadline: Timeout of a request in seconds of the wall clock; default 30.
     :param wall_clock: The client's pauses take real time.
@@ -125,14 +125,14 @@ class Case:
     :param recovers: The server recovers in time, so no message whose status can be polled may stay unknown.
     :param failed_codes: Codes with which messages may fail although their status can be polled.
     :param expired: True if messages may be expired.
-    :param struck_by: Base of the share of hits. ``rules``: calls that match the rules. ``refused``: recall calls
+    :param hits_of: Base of the share of hits. ``rules``: calls that match the rules. ``refused``: recall calls
         that exceed ``max_keys``. ``keys``: messages in ``bad_keys``.
     :param most: Additional assertions about the result.
     :param slow: The case takes more than two seconds for any number of keys.
     """
 
     label: str = ""
-    strikes: tuple[Strike, ...] = ()
+    injections: tuple[Injection, ...] = ()
     switches: Mapping[str, Any] = field(default_factory=dict)
     mix: Mapping[Kind, int] = field(default_factory=lambda: MIXED)
     prepare: Prepare | None = None
@@ -145,7 +145,7 @@ class Case:
     recovers: bool = True
     failed_codes: frozenset[str] = frozenset()
     expired: bool = False
-    struck_by: str = "rules"
+    hits_of: str = "rules"
     most: Callable[[Any], None] | None = None
     slow: bool = False
 
@@ -177,6 +177,6 @@ class Row:
     slow: bool = False
 
 
-def struck_by(*faults: Fault, match: str = RECALLS, one_in: int = ONE_IN, **case: Any) -> Case:
+def hit_by(*faults: CallFault, match: str = RECALLS, one_in: int = ONE_IN, **case: Any) -> Case:
     """Return a case with one selection of calls."""
-    return Case(strikes=(Strike(faults=faults, match=match, one_in=one_in),), **case)
+    return Case(injections=(Injection(faults=faults, match=match, one_in=one_in),), **case)

@@ -14,9 +14,9 @@ from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.orders import PeopleOrder, make_people
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from tests.faults.fixtures import Stage
-from tests.faults.matrix import Run
-from tests.faults.scheme import Strike, fault
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.matrix import RowRun
+from tests.faults.scheme import Injection, fault
 from tests.support.local_dingtalk import check_account
 
 SEND = "robot/oToMessages/batchSend"
@@ -26,37 +26,41 @@ LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("trunc
 MOST_LETTERS = 2000
 
 
-def one_letter_each(stage: Stage, count: int, text: str) -> list[SendRequest]:
+def one_letter_each(sandbox: CanarySandbox, count: int, text: str) -> list[SendRequest]:
     """Return send requests to ``count`` users, one call each."""
-    make_people(stage.world, PeopleOrder(count=count))
-    people = list(stage.world.people)[:count]
+    make_people(sandbox.world, PeopleOrder(count=count))
+    people = list(sandbox.world.people)[:count]
     return send_requests_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
 
 
-def a_lost_answer_is_unknown_and_not_resent(run: Run) -> None:
+def a_lost_answer_is_unknown_and_not_resent(run: RowRun) -> None:
     """Lose answers; expect a receipt or an entry for each message, none twice, and a clean rollback."""
-    stage = run.stage()
-    send_requests = one_letter_each(stage, min(run.keys, MOST_LETTERS), "hello")
-    stage.world.faults.add(*Strike(faults=LOST, match=SEND).rules(run.rng))
+    sandbox = run.sandbox()
+    send_requests = one_letter_each(sandbox, min(run.keys, MOST_LETTERS), "hello")
+    sandbox.world.faults.add(*Injection(faults=LOST, match=SEND).rules(run.rng))
     checkpoint = MemorySendCheckpoint()
-    with running_sandbox(stage.world) as server:
-        stage.url = server.url
-        jobs = [asyncio.run(_sent(run, stage, send_requests, checkpoint)) for _ in range(3)]
+    with running_sandbox(sandbox.world) as server:
+        sandbox.url = server.url
+        jobs = [asyncio.run(_sent(run, sandbox, send_requests, checkpoint)) for _ in range(3)]
     job = jobs[-1]
-    struck = {number for rule in stage.world.faults.rules for number in rule.nth or () if number <= rule.seen}
-    run.figures.fired, run.figures.hit_share = len(struck), round(len(struck) / len(send_requests), 3)
+    hits = {number for rule in sandbox.world.faults.rules for number in rule.nth or () if number <= rule.seen}
+    run.figures.fired, run.figures.hit_share = len(hits), round(len(hits) / len(send_requests), 3)
     run.figures.keys += len(send_requests)
     run.figures.unknown += len(job.unknown)
-    _each_has_a_receipt_or_is_listed(run, stage, send_requests, job)
-    assert stage.calls()[SEND] == len(send_requests), f"{stage.calls()[SEND]} sends for {len(send_requests)} letters"
-    _rolled_back(run, stage, job)
-    run.done(stage)
+    _each_has_a_receipt_or_is_listed(run, sandbox, send_requests, job)
+    assert sandbox.calls()[SEND] == len(send_requests), (
+        f"{sandbox.calls()[SEND]} sends for {len(send_requests)} letters"
+    )
+    _rolled_back(run, sandbox, job)
+    run.done(sandbox)
 
 
-async def _sent(run: Run, stage: Stage, send_requests: list[SendRequest], checkpoint: MemorySendCheckpoint) -> Send:
+async def _sent(
+    run: RowRun, sandbox: CanarySandbox, send_requests: list[SendRequest], checkpoint: MemorySendCheckpoint
+) -> Send:
     """Run one try of the task."""
-    job = Send(send_requests, checkpoint=checkpoint, clock=stage.clock)
-    client = stage.open()
+    job = Send(send_requests, checkpoint=checkpoint, clock=sandbox.clock)
+    client = sandbox.open()
     await job.run(client)
     await client.aclose()
     try:
@@ -71,13 +75,15 @@ async def _sent(run: Run, stage: Stage, send_requests: list[SendRequest], checkp
     return job
 
 
-def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, send_requests: list[SendRequest], job: Send) -> None:
-    there = Counter(user for message in stage.world.messages.values() for user in message.receivers)
+def _each_has_a_receipt_or_is_listed(
+    run: RowRun, sandbox: CanarySandbox, send_requests: list[SendRequest], job: Send
+) -> None:
+    there = Counter(user for message in sandbox.world.messages.values() for user in message.receivers)
     run.figures.sent_twice += sum(number - 1 for number in there.values())
     assert max(there.values()) == 1, "a message is there twice"
     keys = {receipt.key for receipt in job.receipts}
     listed = {user for unsent in job.unknown for user in unsent.to}
-    for message in stage.world.messages.values():
+    for message in sandbox.world.messages.values():
         assert message.key in keys or listed >= set(message.receivers), f"{message.receivers} is forgotten"
     accounted = len(keys) + len(job.unknown)
     assert accounted == len(send_requests), f"{len(send_requests) - accounted} letters are in no class"
@@ -85,42 +91,42 @@ def _each_has_a_receipt_or_is_listed(run: Run, stage: Stage, send_requests: list
     assert len(listed) <= run.figures.fired, "more unknown than lost answers"
 
 
-def _rolled_back(run: Run, stage: Stage, job: Send) -> None:
-    stage.faults()
-    stage.url = ""
-    recall = Recall(job.receipts, clock=stage.clock)
-    report = asyncio.run(recall.run(stage.open()))
-    check_account(stage, report, list(job.receipts))
+def _rolled_back(run: RowRun, sandbox: CanarySandbox, job: Send) -> None:
+    sandbox.faults()
+    sandbox.url = ""
+    recall = Recall(job.receipts, clock=sandbox.clock)
+    report = asyncio.run(recall.run(sandbox.open()))
+    check_account(sandbox, report, list(job.receipts))
     left = {
-        user for message in stage.world.messages.values() if message.recalled_at is None for user in message.receivers
+        user for message in sandbox.world.messages.values() if message.recalled_at is None for user in message.receivers
     }
     assert left <= {user for unsent in job.unknown for user in unsent.to}
 
 
-def people_left_out_are_named(run: Run) -> None:
+def people_left_out_are_named(run: RowRun) -> None:
     """Send to invalid, flow-controlled and filtered users; expect each with its reason."""
-    stage, count = run.stage(), min(run.keys, MOST_LETTERS)
-    make_people(stage.world, PeopleOrder(count=count))
-    people = list(stage.world.people)[:count]
+    sandbox, count = run.sandbox(), min(run.keys, MOST_LETTERS)
+    make_people(sandbox.world, PeopleOrder(count=count))
+    people = list(sandbox.world.people)[:count]
     run.rng.shuffle(people)
     tenth = max(1, count // 10)
     flow, filtered, unknown = people[:tenth], people[tenth : 2 * tenth], [f"nobody{n}" for n in range(tenth)]
-    make_people(stage.world, PeopleOrder(flow_controlled=set(flow), filtered=set(filtered)))
+    make_people(sandbox.world, PeopleOrder(flow_controlled=set(flow), filtered=set(filtered)))
     users = people + unknown
     run.rng.shuffle(users)
-    job = Send(send_requests_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=stage.clock)
-    asyncio.run(job.run(stage.open()))
+    job = Send(send_requests_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=sandbox.clock)
+    asyncio.run(job.run(sandbox.open()))
     expected: dict[str, Any] = {
         **dict.fromkeys(flow, "flow_controlled"),
         **dict.fromkeys(filtered, "filtered"),
         **dict.fromkeys(unknown, "invalid"),
     }
     assert job.dropped == expected
-    got = {user for message in stage.world.messages.values() for user in message.receivers}
+    got = {user for message in sandbox.world.messages.values() for user in message.receivers}
     assert got == set(people) - set(flow) - set(filtered)
     assert sum(receipt.recipients or 0 for receipt in job.receipts) == len(got)
     run.figures.keys += len(users)
     run.figures.fired += len(expected)
     run.figures.hit_share = round(len(expected) / len(users), 3)
     run.sinks.add("xcoms", job.dropped, [receipt.to_json() for receipt in job.receipts])
-    run.done(stage)
+    run.done(sandbox)

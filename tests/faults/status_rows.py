@@ -19,24 +19,24 @@ from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from airflow_provider_dingtalk.task.wait_spec import WaitSpec
 from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 from tests.clock import VirtualClock
-from tests.faults.fixtures import Stage
-from tests.faults.matrix import Run
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.matrix import RowRun
 from tests.faults.surroundings import connection_json, environment
 from tests.support.local_dingtalk import RECALL_API, check_account
 
 PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
 
 
-async def reading_of(stage: Stage, receipt: Receipt) -> MessageStatus:
+async def reading_of(sandbox: CanarySandbox, receipt: Receipt) -> MessageStatus:
     """Return a message's status and its readers."""
-    client = stage.open()
+    client = sandbox.open()
     try:
-        return await read(client, receipt, readers=True, now=stage.clock.now(), used=Counter())
+        return await read(client, receipt, readers=True, now=sandbox.clock.now(), used=Counter())
     finally:
         await client.aclose()
 
 
-def failure_of(run: Run, work: Any) -> DingTalkError:
+def failure_of(run: RowRun, work: Any) -> DingTalkError:
     """Run some work and return its typed error."""
     try:
         asyncio.run(work)
@@ -46,113 +46,113 @@ def failure_of(run: Run, work: Any) -> DingTalkError:
     raise AssertionError("no error came")
 
 
-def readers_without_end_are_an_error(run: Run) -> None:
+def readers_without_end_are_an_error(run: RowRun) -> None:
     """Return repeated cursors, "more" without a cursor, and endless pages; expect an error."""
     for kind in PAGED:
         for mode, most in (("repeat", 3), ("no_token", 1), ("endless", MAX_PAGES)):
-            stage = run.stage()
-            (receipt,) = stage.plant(kind)
-            stage.read_by(receipt, count=500)
-            stage.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
-            error = failure_of(run, reading_of(stage, receipt))
+            sandbox = run.sandbox()
+            (receipt,) = sandbox.plant(kind)
+            sandbox.read_by(receipt, count=500)
+            sandbox.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
+            error = failure_of(run, reading_of(sandbox, receipt))
             assert isinstance(error, UnexpectedResponseError) and error.code == "endless_pages", repr(error)
-            assert stage.status_calls() <= most, f"{mode}: {stage.status_calls()} pages"
-            run.figures.fired += stage.status_calls()
-            run.done(stage)
+            assert sandbox.status_calls() <= most, f"{mode}: {sandbox.status_calls()} pages"
+            run.figures.fired += sandbox.status_calls()
+            run.done(sandbox)
     _a_cursor_after_the_end(run)
 
 
-def _a_cursor_after_the_end(run: Run) -> None:
+def _a_cursor_after_the_end(run: RowRun) -> None:
     """Return ``hasMore`` false with a cursor; expect no further page."""
-    stage = run.stage()
-    (receipt,) = stage.plant(Kind.GROUP)
-    stage.read_by(receipt, count=30)
-    stage.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
-    message_status = asyncio.run(reading_of(stage, receipt))
+    sandbox = run.sandbox()
+    (receipt,) = sandbox.plant(Kind.GROUP)
+    sandbox.read_by(receipt, count=30)
+    sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
+    message_status = asyncio.run(reading_of(sandbox, receipt))
     assert len(message_status.readers or ()) == 30
-    assert stage.status_calls() == 1
-    run.done(stage)
+    assert sandbox.status_calls() == 1
+    run.done(sandbox)
 
 
-def a_dead_cursor_and_no_status_yet(run: Run) -> None:
+def a_dead_cursor_and_no_status_yet(run: RowRun) -> None:
     """Expire a cursor and omit a status; expect one restart, and "not yet" only for young messages."""
     invalid = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     for kind in PAGED:
-        stage = run.stage()
-        (receipt,) = stage.plant(kind)
-        stage.read_by(receipt, count=700)
-        stage.faults({"match": "query", "nth": [3], "action": invalid})
-        message_status = asyncio.run(reading_of(stage, receipt))
+        sandbox = run.sandbox()
+        (receipt,) = sandbox.plant(kind)
+        sandbox.read_by(receipt, count=700)
+        sandbox.faults({"match": "query", "nth": [3], "action": invalid})
+        message_status = asyncio.run(reading_of(sandbox, receipt))
         assert len(message_status.readers or ()) == 700
-        assert stage.status_calls() == 3 + 4
-        stage.faults({"match": "query", "action": invalid})
-        assert failure_of(run, reading_of(stage, receipt)).code == "invalidParameter.cursor.invalid"
-        assert stage.status_calls() == 7 + 2
-        run.done(stage)
+        assert sandbox.status_calls() == 3 + 4
+        sandbox.faults({"match": "query", "action": invalid})
+        assert failure_of(run, reading_of(sandbox, receipt)).code == "invalidParameter.cursor.invalid"
+        assert sandbox.status_calls() == 7 + 2
+        run.done(sandbox)
     for kind in (*PAGED, Kind.OTO):
-        stage = run.stage(status_delay_seconds=10**9)
-        (young,) = stage.plant(kind)
-        (undated,) = stage.plant(kind, dated=False)
-        (old,) = stage.plant(kind, age=GIVE_UP_AFTER + 1)
+        sandbox = run.sandbox(status_delay_seconds=10**9)
+        (young,) = sandbox.plant(kind)
+        (undated,) = sandbox.plant(kind, dated=False)
+        (old,) = sandbox.plant(kind, age=GIVE_UP_AFTER + 1)
         for receipt in (young, undated):
-            assert asyncio.run(reading_of(stage, receipt)).send_status is None
-        assert isinstance(failure_of(run, reading_of(stage, old)), StatusUnavailableError)
+            assert asyncio.run(reading_of(sandbox, receipt)).send_status is None
+        assert isinstance(failure_of(run, reading_of(sandbox, old)), StatusUnavailableError)
         run.figures.fired += 3
-        run.done(stage)
+        run.done(sandbox)
 
 
-def an_unknown_status_is_not_yet(run: Run) -> None:
+def an_unknown_status_is_not_yet(run: RowRun) -> None:
     """Return unknown, missing and mistyped statuses; expect none to count as delivered."""
     for word in ("DELIVERED_MAYBE", "", "success", None):
-        stage = run.stage()
-        receipts = [stage.plant(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
-        stage.faults(
+        sandbox = run.sandbox()
+        receipts = [sandbox.plant(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
+        sandbox.faults(
             *(
                 {"match": match, "action": {"type": "mutate", "merge": {"sendStatus": word}}}
                 for match in ("query", "readStatus")
             )
         )
         for receipt in receipts:
-            message_status = asyncio.run(reading_of(stage, receipt))
+            message_status = asyncio.run(reading_of(sandbox, receipt))
             assert evaluate(message_status, Condition()) is Judgement.NOT_YET, word
-        seen = asyncio.run(_looked(stage, receipts))
+        seen = asyncio.run(_looked(sandbox, receipts))
         assert not seen.is_met
         run.sinks.add("xcoms", seen.result())
         run.figures.fired += 2 * len(receipts)
-        run.done(stage)
-    stage = run.stage()
-    (receipt,) = stage.plant(Kind.GROUP)
-    stage.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": ["SUCCESS"]}}})
-    assert isinstance(failure_of(run, reading_of(stage, receipt)), UnexpectedResponseError)
+        run.done(sandbox)
+    sandbox = run.sandbox()
+    (receipt,) = sandbox.plant(Kind.GROUP)
+    sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": ["SUCCESS"]}}})
+    assert isinstance(failure_of(run, reading_of(sandbox, receipt)), UnexpectedResponseError)
 
 
-async def _looked(stage: Stage, receipts: list[Receipt]) -> Wait:
+async def _looked(sandbox: CanarySandbox, receipts: list[Receipt]) -> Wait:
     targets = [target_of(receipt) for receipt in receipts]
     wait = Wait(
-        targets, Condition(), WaitOptions(poll_schedule=PollSchedule(), began=stage.clock.now()), clock=stage.clock
+        targets, Condition(), WaitOptions(poll_schedule=PollSchedule(), began=sandbox.clock.now()), clock=sandbox.clock
     )
-    await wait.look(stage.open())
+    await wait.look(sandbox.open())
     return wait
 
 
-def a_wait_ends_at_its_moment(run: Run) -> None:
+def a_wait_ends_at_its_moment(run: RowRun) -> None:
     """Wait for a message that is never delivered; expect the timeout in spite of restarts."""
-    stage = run.stage(processing_seconds=10**9)
-    (receipt,) = stage.plant(Kind.GROUP, dated=False)
+    sandbox = run.sandbox(processing_seconds=10**9)
+    (receipt,) = sandbox.plant(Kind.GROUP, dated=False)
     wait_spec = WaitSpec((target_of(receipt),), Condition()).to_json()
-    end = stage.clock.now() + 3600
+    end = sandbox.clock.now() + 3600
     arguments = {"dingtalk_conn_id": "dingtalk_faults", "wait_spec": wait_spec, "poke_interval": 60.0, "end": end}
     run.sinks.add("trigger arguments", arguments)
-    with running_sandbox(stage.world) as server:
-        conn = connection_json(server.url, stage.secret)
+    with running_sandbox(sandbox.world) as server:
+        conn = connection_json(server.url, sandbox.secret)
         with environment(AIRFLOW_CONN_DINGTALK_FAULTS=conn):
-            events = [asyncio.run(_event_after(stage.clock, arguments, restarts)) for restarts in (0, 3)]
+            events = [asyncio.run(_event_after(sandbox.clock, arguments, restarts)) for restarts in (0, 3)]
     for event, ended in events:
         assert event == {"status": "timeout"}, event
         assert end <= ended <= end + 60, f"it ended {ended - end:.0f} s after its moment"
         run.sinks.add("trigger events", event)
-    assert stage.recall_calls() == 0, "a trigger only looks"
-    run.done(stage)
+    assert sandbox.recall_calls() == 0, "a trigger only looks"
+    run.done(sandbox)
 
 
 async def _event_after(clock: VirtualClock, arguments: dict[str, Any], restarts: int) -> tuple[Any, float]:
@@ -190,25 +190,25 @@ OLD_ANSWERS: tuple[tuple[str, str, set[Outcome]], ...] = (
 )
 
 
-def the_old_host_is_read_with_care(run: Run) -> None:
+def the_old_host_is_read_with_care(run: RowRun) -> None:
     """Map each answer; without a numeric ``errcode`` the outcome must be unknown."""
     keys = max(6, run.keys // 100 // len(OLD_ANSWERS))
     for name, text, allowed in OLD_ANSWERS:
         for when in ("before", "after"):
             if when == "after" and Outcome.FAILED in allowed:
                 continue  # no client can detect a refusal after the effect
-            stage = run.stage()
-            receipts = stage.plant(Kind.WORK_NOTIFICATION, keys)
+            sandbox = run.sandbox()
+            receipts = sandbox.plant(Kind.WORK_NOTIFICATION, keys)
             action = {"type": "body", "text": text}
-            stage.faults({"match": RECALL_API[Kind.WORK_NOTIFICATION], "when": when, "action": action})
-            report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
-            check_account(stage, report, receipts)
+            sandbox.faults({"match": RECALL_API[Kind.WORK_NOTIFICATION], "when": when, "action": action})
+            report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))
+            check_account(sandbox, report, receipts)
             found = {settled.outcome for settled in report.settled.values()}
             assert found <= allowed | {Outcome.UNKNOWN}, f"{name}, {when}: {found}"
             run.figures.keys += keys
-            run.figures.fired += stage.recall_calls()
+            run.figures.fired += sandbox.recall_calls()
             run.figures.unknown += len(report.keys(Outcome.UNKNOWN))
             run.sinks.add("reports", report.to_json())
-            run.done(stage)
+            run.done(sandbox)
     run.figures.hit_share = 1.0
-    run.note("every call is struck; each message is a request of its own: smaller for that")
+    run.note("every call is hit; each message is a request of its own: smaller for that")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.bad_clients import BAD_CLIENTS, SHIPPED, broken_by, caught
-from tests.faults.fixtures import Sinks, Stage, recording
+from tests.faults.fixtures import CanarySandbox, Sinks, recording
 from tests.faults.matrix import run_row
 from tests.faults.rows import ROWS
 from tests.faults.scheme import Row
@@ -48,7 +48,7 @@ def test_the_row_holds_and_shows_no_secret(row: Row) -> None:
 
 # ── the secret scanner ───────────────────────────────────────────────────────────────────────────────
 
-SECRET = Stage(SEED).secret
+SECRET = CanarySandbox(SEED).secret
 FORMS = list(dict.fromkeys(forms(SECRET)))
 
 
@@ -143,7 +143,7 @@ def test_any_eight_characters_in_a_row_are_found_and_seven_are_not(form: tuple[s
 
 def test_texts_without_a_secret_are_clean() -> None:
     sinks = Sinks()
-    sinks.secrets.update(Stage(SEED).secrets())
+    sinks.secrets.update(CanarySandbox(SEED).secrets())
     sinks.add("logs", "robot/groupMessages/recall: system.error (HTTP 500): injected fault.", "dingsandbox" * 50)
     sinks.add("ledgers", "R" * 1000)
     assert sweep(sinks) == []

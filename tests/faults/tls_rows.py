@@ -21,7 +21,7 @@ from airflow_provider_dingtalk.exceptions import ConnectionFailedError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from tests.faults.matrix import Run
+from tests.faults.matrix import RowRun
 from tests.faults.scheme import ROBOTS
 from tests.faults.secret_scanner import leaks_in, windows
 from tests.faults.surroundings import environment, listening
@@ -111,7 +111,7 @@ def authorities() -> Iterator[tuple[Authority, Authority]]:
         yield Authority(Path(one), "trusted"), Authority(Path(other), "stranger")
 
 
-def no_byte_goes_to_a_false_server(run: Run) -> None:
+def no_byte_goes_to_a_false_server(run: RowRun) -> None:
     """Serve certificates of a wrong CA or name, or expired ones; expect an error and no request."""
     with authorities() as (ours, theirs):
         false = {
@@ -126,27 +126,27 @@ def no_byte_goes_to_a_false_server(run: Run) -> None:
         _recall_from(run, ours.server(), None, "system's own", trusted=False)
 
 
-def _recall_from(run: Run, certificate: dict[str, str], ca_file: str | None, name: str, *, trusted: bool) -> None:
-    stage = run.stage()
-    receipts = stage.plant_mixture(dict(ROBOTS), max(40, run.keys // 5))
-    with running_sandbox(stage.world, **certificate) as server:
+def _recall_from(run: RowRun, certificate: dict[str, str], ca_file: str | None, name: str, *, trusted: bool) -> None:
+    sandbox = run.sandbox()
+    receipts = sandbox.plant_mixture(dict(ROBOTS), max(40, run.keys // 5))
+    with running_sandbox(sandbox.world, **certificate) as server:
         way = transport_for(server.url, ca_file)
-        client = stage.open(transport=way, hosts=hosts_at(server.url))
-        report = asyncio.run(Recall(receipts, clock=stage.clock).run(client))
-    check_account(stage, report, receipts)
+        client = sandbox.open(transport=way, hosts=hosts_at(server.url))
+        report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(client))
+    check_account(sandbox, report, receipts)
     run.figures.keys += len(receipts)
     run.sinks.add("reports", report.to_json(), report.table())
     if trusted:
         assert report.counts()["recalled"] == len(receipts), name
-        run.done(stage)
+        run.done(sandbox)
         return
-    assert stage.world.journal.seq == 0, f"{name}: {stage.world.journal.seq} requests arrived"
+    assert sandbox.world.journal.seq == 0, f"{name}: {sandbox.world.journal.seq} requests arrived"
     assert set(codes_of(report, Outcome.FAILED).values()) <= {"not_sent", "not_attempted"}, name
     assert len(report.keys(Outcome.FAILED)) == len(receipts), name
     run.figures.fired += 1
 
 
-def the_environment_adds_no_header(run: Run) -> None:
+def the_environment_adds_no_header(run: RowRun) -> None:
     """Set proxies and ``.netrc``; expect a proxy only for https beyond loopback, and no login."""
     with listening(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n") as proxy, authorities() as (ours, _):
         netrc = Path(ours.file).with_name("netrc")
@@ -164,23 +164,23 @@ def the_environment_adds_no_header(run: Run) -> None:
     run.note("loopback goes past the proxy, https through it by CONNECT; no Authorization header anywhere")
 
 
-async def _to_loopback(run: Run) -> list[bytes]:
+async def _to_loopback(run: RowRun) -> list[bytes]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         body = b'{"sendStatus":"SUCCESS"}'
         writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
 
     async with raw_server(answer) as (url, heads):
-        client = run.stage().open(transport=transport_for(url), hosts=hosts_at(url))
+        client = run.sandbox().open(transport=transport_for(url), hosts=hosts_at(url))
         await client.call(QUERY)
         await client.aclose()
     return heads
 
 
-async def _to_dingtalk(run: Run) -> None:
+async def _to_dingtalk(run: RowRun) -> None:
     """Call the real hosts through a proxy on loopback, which forwards nothing."""
     hosts = hosts_of_region("international")
-    client = run.stage().open(transport=transport_for(hosts.api), hosts=hosts)
+    client = run.sandbox().open(transport=transport_for(hosts.api), hosts=hosts)
     try:
         await client.call(RECALL)
     except ConnectionFailedError as error:

@@ -17,8 +17,8 @@ from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from tests.faults.fixtures import Stage
-from tests.faults.matrix import Run
+from tests.faults.fixtures import CanarySandbox
+from tests.faults.matrix import RowRun
 from tests.faults.scheme import MIXED
 from tests.support.local_dingtalk import TOKEN_API, check_account, check_calls
 
@@ -41,86 +41,86 @@ TROUBLE: dict[str, dict[str, Any]] = {
 LONG_LIVES = (10**12, 2**63, 10**300, 10**400)
 
 
-def no_token_means_no_recall(run: Run) -> None:
+def no_token_means_no_recall(run: RowRun) -> None:
     """Refuse tokens; expect all failed, none unknown, and no recall call."""
     keys = max(40, run.keys // len(TROUBLE))
     for name, action in TROUBLE.items():
-        stage = run.stage()
-        receipts = stage.plant_mixture(dict(MIXED), keys)
+        sandbox = run.sandbox()
+        receipts = sandbox.plant_mixture(dict(MIXED), keys)
         if action:
-            stage.faults({"match": "oauth2/", "action": action})
-        client = stage.open() if action else stage.client(secret=f"wrong {stage.secret[::-1]}")
-        job = Recall(receipts, clock=stage.clock)
+            sandbox.faults({"match": "oauth2/", "action": action})
+        client = sandbox.open() if action else sandbox.client(secret=f"wrong {sandbox.secret[::-1]}")
+        job = Recall(receipts, clock=sandbox.clock)
         report = asyncio.run(job.run(client))
-        check_account(stage, report, receipts)
-        check_calls(report, stage.calls())
-        assert stage.recall_calls() == 0, name
+        check_account(sandbox, report, receipts)
+        check_calls(report, sandbox.calls())
+        assert sandbox.recall_calls() == 0, name
         assert len(report.keys(Outcome.FAILED)) == keys, f"{name}: {report.counts()}"
         run.figures.keys += keys
-        run.figures.fired += stage.calls()[TOKEN_API]
+        run.figures.fired += sandbox.calls()[TOKEN_API]
         run.sinks.add("reports", report.to_json(), report.table())
-        run.done(stage)
+        run.done(sandbox)
     run.figures.hit_share = 1.0
     for seconds in LONG_LIVES:
         _a_long_life(run, seconds)
 
 
-def _a_long_life(run: Run, seconds: int) -> None:
-    stage = run.stage()
-    receipts = stage.plant(Kind.OTO, 40)
-    stage.faults({"match": "oauth2/", "action": {"type": "mutate", "merge": {"expireIn": seconds}}})
-    report = asyncio.run(Recall(receipts, clock=stage.clock).run(stage.open()))
-    check_account(stage, report, receipts)
+def _a_long_life(run: RowRun, seconds: int) -> None:
+    sandbox = run.sandbox()
+    receipts = sandbox.plant(Kind.OTO, 40)
+    sandbox.faults({"match": "oauth2/", "action": {"type": "mutate", "merge": {"expireIn": seconds}}})
+    report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))
+    check_account(sandbox, report, receipts)
     assert not report.keys(Outcome.UNKNOWN), f"a life of {seconds:.0e} s"
-    run.done(stage)
+    run.done(sandbox)
 
 
-def a_token_that_stays_dead_is_renewed_once(run: Run) -> None:
+def a_token_that_stays_dead_is_renewed_once(run: RowRun) -> None:
     """Refuse every token; expect one renewal for a call, and then the end of the recall."""
-    stage = run.stage()
-    receipts = stage.plant_mixture(dict(MIXED), 400)
-    stage.faults({"match": "ecall", "action": {"type": "dead_token"}})
-    job = Recall(receipts, clock=stage.clock)
-    report = asyncio.run(job.run(stage.open()))
-    check_account(stage, report, receipts)
+    sandbox = run.sandbox()
+    receipts = sandbox.plant_mixture(dict(MIXED), 400)
+    sandbox.faults({"match": "ecall", "action": {"type": "dead_token"}})
+    job = Recall(receipts, clock=sandbox.clock)
+    report = asyncio.run(job.run(sandbox.open()))
+    check_account(sandbox, report, receipts)
     # The first calls of the six senders run in parallel and share each renewal.
-    assert stage.calls()[TOKEN_API] <= 1 + 7
-    assert max(entry.seq for entry in stage.recall_entries()) <= 40
+    assert sandbox.calls()[TOKEN_API] <= 1 + 7
+    assert max(entry.seq for entry in sandbox.recall_entries()) <= 40
     assert len(report.keys(Outcome.FAILED)) == 400
     assert job.is_final
-    run.done(stage)
+    run.done(sandbox)
 
 
-def twenty_need_one_token(run: Run) -> None:
+def twenty_need_one_token(run: RowRun) -> None:
     """Recall in one event loop and in threads; expect one token call."""
-    stage = run.stage()
-    shares = [stage.plant(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
-    reports = asyncio.run(_side_by_side(stage, shares))
+    sandbox = run.sandbox()
+    shares = [sandbox.plant(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
+    reports = asyncio.run(_side_by_side(sandbox, shares))
     for report, receipts in zip(reports, shares, strict=True):
-        check_account(stage, report, receipts)
+        check_account(sandbox, report, receipts)
         assert report.counts()["recalled"] == len(receipts)
-    assert stage.calls()[TOKEN_API] == 1, f"{stage.calls()[TOKEN_API]} calls for a token in one loop"
+    assert sandbox.calls()[TOKEN_API] == 1, f"{sandbox.calls()[TOKEN_API]} calls for a token in one loop"
     run.figures.keys += sum(map(len, shares))
-    run.done(stage)
+    run.done(sandbox)
     _threads(run)
 
 
-async def _side_by_side(stage: Stage, shares: list[Any]) -> list[Any]:
-    client = stage.open()
-    return await asyncio.gather(*(Recall(share, clock=stage.clock).run(client) for share in shares))
+async def _side_by_side(sandbox: CanarySandbox, shares: list[Any]) -> list[Any]:
+    client = sandbox.open()
+    return await asyncio.gather(*(Recall(share, clock=sandbox.clock).run(client) for share in shares))
 
 
-def settings_to(stage: Stage, url: str) -> Settings:
-    """Return the settings of a connection to the stage."""
+def settings_to(sandbox: CanarySandbox, url: str) -> Settings:
+    """Return the settings of a connection to the sandbox."""
     return Settings(
-        app=stage.app,
+        app=sandbox.app,
         hosts=hosts_at(url),
         region="cn",
         robot_code=None,
         agent_id=None,
         calls_per_second=0,
         ca_file=None,
-        fingerprint=hash((url, stage.secret)),
+        fingerprint=hash((url, sandbox.secret)),
     )
 
 
@@ -128,11 +128,11 @@ async def nothing_to_mask(token: str) -> None:
     """Mask nothing, because there is no Airflow."""
 
 
-def _threads(run: Run) -> None:
-    stage = run.stage()
-    shares = [stage.plant(Kind.GROUP, 20) for _ in range(MANY)]
-    with running_sandbox(stage.world) as server, ThreadPoolExecutor(MANY) as pool:
-        settings = settings_to(stage, server.url)
+def _threads(run: RowRun) -> None:
+    sandbox = run.sandbox()
+    shares = [sandbox.plant(Kind.GROUP, 20) for _ in range(MANY)]
+    with running_sandbox(sandbox.world) as server, ThreadPoolExecutor(MANY) as pool:
+        settings = settings_to(sandbox, server.url)
 
         def recall(receipts: Any) -> Any:
             async def work() -> Any:
@@ -142,24 +142,24 @@ def _threads(run: Run) -> None:
 
         reports = list(pool.map(recall, shares))
     assert all(report.counts()["recalled"] == 20 for report in reports)
-    assert stage.calls()[TOKEN_API] == 1, f"{stage.calls()[TOKEN_API]} calls for a token in twenty threads"
+    assert sandbox.calls()[TOKEN_API] == 1, f"{sandbox.calls()[TOKEN_API]} calls for a token in twenty threads"
     run.sinks.add("reprs", repr(settings))
-    run.done(stage)
+    run.done(sandbox)
 
 
-def a_third_party_app_shows_no_ticket(run: Run) -> None:
+def a_third_party_app_shows_no_ticket(run: RowRun) -> None:
     """Use a third-party app; expect a token, and a refused ticket in no text."""
     for ticket in ("right", "wrong"):
-        stage = run.stage()
-        given = stage.ticket if ticket == "right" else stage.ticket[::-1]
+        sandbox = run.sandbox()
+        given = sandbox.ticket if ticket == "right" else sandbox.ticket[::-1]
         run.sinks.secrets.add(given)
         app = ThirdPartyApp(
             suite_key=SUITE_KEY,
-            suite_secret=stage.suite_secret,
+            suite_secret=sandbox.suite_secret,
             corp_id=CORP_ID,
             suite_ticket=partial(str, given),
         )
-        client = stage.open(app=app)
+        client = sandbox.open(app=app)
         run.sinks.add("reprs", repr(app), repr(client))
         try:
             asyncio.run(client.authenticate())
@@ -168,4 +168,4 @@ def a_third_party_app_shows_no_ticket(run: Run) -> None:
             run.sinks.add_error(error)
         else:
             assert ticket == "right"
-        run.done(stage)
+        run.done(sandbox)

@@ -25,7 +25,7 @@ class Unreliable:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 
-    def strike(self, is_receipt: bool) -> None:
+    def hit(self, is_receipt: bool) -> None:
         """Pass, fail or delay a write."""
         chance = self._rng.random()
         if chance < STALLS:
@@ -47,7 +47,7 @@ class UnreliableStore(Unreliable):
 
     def set(self, key: str, value: Any) -> None:
         """Store a value, or fail."""
-        self.strike("-sent-" in key)
+        self.hit("-sent-" in key)
         self._inner.set(key, value)
 
 
@@ -59,5 +59,5 @@ class UnreliableXComs(Unreliable):
         self._push = push
 
     def __call__(self, key: str, value: Any) -> None:
-        self.strike(key.startswith("receipts"))
+        self.hit(key.startswith("receipts"))
         self._push(key, value)

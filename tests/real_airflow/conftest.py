@@ -25,7 +25,7 @@ from airflow_provider_dingtalk.sandbox.default import (
 )
 from airflow_provider_dingtalk.sandbox.testing import connection_to, running_sandbox
 from demo.airflow_stack import AirflowStack
-from tests.real_airflow.fixtures import VERSION, DingTalk, Stage
+from tests.real_airflow.fixtures import VERSION, DingTalk, Environment
 from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault
 
@@ -124,7 +124,7 @@ def _connections(url: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def stage(stack: AirflowStack, dingtalk: DingTalk) -> Stage:
+def environment(stack: AirflowStack, dingtalk: DingTalk) -> Environment:
     """Airflow and an empty sandbox."""
     dingtalk.empty()
-    return Stage(stack, dingtalk)
+    return Environment(stack, dingtalk)

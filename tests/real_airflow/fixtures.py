@@ -93,7 +93,7 @@ class DingTalk:
 
 
 @dataclass(frozen=True)
-class Run:
+class DagRun:
     """One run of a DAG."""
 
     stack: AirflowStack
@@ -104,7 +104,7 @@ class Run:
     def airflow(self) -> AirflowApi:
         return self.stack.api
 
-    def wait(self, timeout: float = PATIENCE) -> Run:
+    def wait(self, timeout: float = PATIENCE) -> DagRun:
         """Wait until the run is finished."""
         self.airflow.wait_run(self.dag_id, self.run_id, timeout)
         return self
@@ -160,7 +160,7 @@ class Run:
         )
 
 
-class Stage:
+class Environment:
     """Airflow and DingTalk."""
 
     def __init__(self, stack: AirflowStack, dingtalk: DingTalk) -> None:
@@ -168,15 +168,15 @@ class Stage:
         self.airflow = stack.api
         self.dingtalk = dingtalk
 
-    def begin(self, dag_id: str, **conf: Any) -> Run:
+    def trigger(self, dag_id: str, **conf: Any) -> DagRun:
         """Start a run."""
-        return Run(self.stack, dag_id, self.airflow.trigger(dag_id, conf))
+        return DagRun(self.stack, dag_id, self.airflow.trigger(dag_id, conf))
 
-    def play(self, dag_id: str, **conf: Any) -> Run:
+    def trigger_and_wait(self, dag_id: str, **conf: Any) -> DagRun:
         """Start a run and wait until it is finished."""
-        return self.begin(dag_id, **conf).wait()
+        return self.trigger(dag_id, **conf).wait()
 
-    def rollback_log(self, dag_id: str, *runs: Run) -> list[dict[str, Any]]:
+    def rollback_log(self, dag_id: str, *runs: DagRun) -> list[dict[str, Any]]:
         """Return events of a DAG's rollback log by these runs, or by all; none without the asset."""
         name = rollback_log(dag_id).name
         assets = self.airflow.get("/assets", name_pattern=name)["assets"]

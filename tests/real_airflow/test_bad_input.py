@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.fixtures import Run, Stage
+from tests.real_airflow.fixtures import DagRun, Environment
 
 #: Text that the log of each task must contain.
 SAYS = {
@@ -29,23 +29,23 @@ SAYS = {
 
 
 @pytest.fixture(scope="module")
-def run(stage: Stage) -> Run:
-    stage.dingtalk.empty()
-    return stage.play("real_bad_input")
+def run(environment: Environment) -> DagRun:
+    environment.dingtalk.empty()
+    return environment.trigger_and_wait("real_bad_input")
 
 
-def test_every_task_fails_without_a_retry(run: Run):
+def test_every_task_fails_without_a_retry(run: DagRun):
     assert run.state == "failed"
     assert run.states() == dict.fromkeys(SAYS, "failed")
     assert run.tries() == dict.fromkeys(SAYS, 1)
 
 
 @pytest.mark.parametrize("task", SAYS)
-def test_the_log_names_the_argument(run: Run, task: str):
+def test_the_log_names_the_argument(run: DagRun, task: str):
     log = run.log(task)
     assert SAYS[task] in log
     assert not [word for word in ("KeyError", "TypeError", "AttributeError") if word in log]
 
 
-def test_not_one_byte_reaches_dingtalk(run: Run, stage: Stage):
-    assert stage.dingtalk.calls() == {}
+def test_not_one_byte_reaches_dingtalk(run: DagRun, environment: Environment):
+    assert environment.dingtalk.calls() == {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.fixtures import VERSION, Run, Stage, keys_of_receipt
+from tests.real_airflow.fixtures import VERSION, DagRun, Environment, keys_of_receipt
 from tests.real_airflow.vault import SECRET
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
@@ -23,15 +23,17 @@ AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"] if VERSIO
 class Shell:
     """Shell of an on-call engineer: a connection to DingTalk, the URL of Airflow, no database."""
 
-    def __init__(self, stage: Stage, home: Path) -> None:
+    def __init__(self, environment: Environment, home: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._env = {
             **inherited,
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW_API_URL": stage.stack.url,
-            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(stage.dingtalk.server.connection() | {"password": SECRET}),
+            "AIRFLOW_API_URL": environment.stack.url,
+            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(
+                environment.dingtalk.server.connection() | {"password": SECRET}
+            ),
         }
-        self._dingtalk = stage.dingtalk
+        self._dingtalk = environment.dingtalk
 
     def run(self, *arguments: str, program: list[str] = MODULE) -> tuple[int, Any]:
         """Run a command and return its exit status and its JSON output."""
@@ -50,49 +52,49 @@ class Shell:
 
 
 @pytest.fixture
-def shell(stage: Stage, tmp_path: Path) -> Shell:
-    return Shell(stage, tmp_path / "home")
+def shell(environment: Environment, tmp_path: Path) -> Shell:
+    return Shell(environment, tmp_path / "home")
 
 
-def keys_sent(run: Run, task_id: str, *indexes: int) -> set[str]:
+def keys_sent(run: DagRun, task_id: str, *indexes: int) -> set[str]:
     found = [run.xcom(task_id, map_index=index) for index in indexes or (-1,)]
     return {keys_of_receipt(receipt) for receipts in found for receipt in receipts or []}
 
 
-def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(stage: Stage, shell: Shell):
-    stage.dingtalk.empty()
+def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(environment: Environment, shell: Shell):
+    environment.dingtalk.empty()
     # The run's own rollback fails because of DingTalk, so the on-call engineer repeats it later.
     refusal = {"type": "status", "status": 500, "code": "system.error"}
-    stage.dingtalk.server.faults(
+    environment.dingtalk.server.faults(
         {"match": "groupMessages/recall", "action": refusal}, {"match": "groupMessages/query", "action": refusal}
     )
-    run = stage.play("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])
-    stage.dingtalk.server.faults()
+    run = environment.trigger_and_wait("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])
+    environment.dingtalk.server.faults()
     assert run.states()["by_task"] == "failed"
     keys = keys_sent(run, "send", 0, 2)
     assert len(keys) == 2
-    assert stage.dingtalk.gone([*keys]) == set()
+    assert environment.dingtalk.gone([*keys]) == set()
 
     status, plan = shell.run("rollback", "--run", run.dag_id, run.run_id, "--task", "send", "--dry-run")
     assert status == 0
     assert {keys_of_receipt(receipt) for receipt in plan["receipts"]} == keys
-    assert stage.dingtalk.gone([*keys]) == set()
+    assert environment.dingtalk.gone([*keys]) == set()
 
     # send_to_people was recalled in the run; its reports say so, so no call is repeated.
-    before = stage.dingtalk.calls()
+    before = environment.dingtalk.calls()
     status, report = shell.run("rollback", "--run", run.dag_id, run.run_id, "--yes", program=AIRFLOW)
     assert status == 0
-    assert set(report["recalled"]) == keys == stage.dingtalk.gone([*keys])
-    assert stage.dingtalk.calls().get("robot/otoMessages/batchRecall") == before["robot/otoMessages/batchRecall"]
+    assert set(report["recalled"]) == keys == environment.dingtalk.gone([*keys])
+    assert environment.dingtalk.calls().get("robot/otoMessages/batchRecall") == before["robot/otoMessages/batchRecall"]
 
 
-def test_a_send_that_stopped_half_way_and_the_window_since(stage: Stage, shell: Shell):
-    stage.dingtalk.empty()
+def test_a_send_that_stopped_half_way_and_the_window_since(environment: Environment, shell: Shell):
+    environment.dingtalk.empty()
     began = datetime.now(UTC)
     refusal = {"type": "status", "status": 500, "code": "system.error"}
-    stage.dingtalk.server.faults({"match": "recall", "action": refusal}, {"match": "query", "action": refusal})
-    run = stage.play("real_mapped_sends", conversations=["cidgroup2"])
-    stage.dingtalk.server.faults()
+    environment.dingtalk.server.faults({"match": "recall", "action": refusal}, {"match": "query", "action": refusal})
+    run = environment.trigger_and_wait("real_mapped_sends", conversations=["cidgroup2"])
+    environment.dingtalk.server.faults()
     keys = keys_sent(run, "send", 0)
     arguments = ("--since", began.isoformat(), "--dag", run.dag_id, "--task", "send")
     status, states = shell.run("status", *arguments)
@@ -102,7 +104,7 @@ def test_a_send_that_stopped_half_way_and_the_window_since(stage: Stage, shell: 
     assert status == 0
     assert set(report["recalled"]) == keys
     # Only messages since that time, and none twice.
-    assert stage.dingtalk.gone([*keys]) == keys
+    assert environment.dingtalk.gone([*keys]) == keys
 
 
 @pytest.mark.parametrize(

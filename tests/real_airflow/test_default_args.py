@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.fixtures import Run, Stage, classes
+from tests.real_airflow.fixtures import DagRun, Environment, classes
 
 
 @pytest.fixture(scope="module")
-def run(stage: Stage) -> Run:
-    stage.dingtalk.empty()
-    return stage.play("real_hostile_defaults")
+def run(environment: Environment) -> DagRun:
+    environment.dingtalk.empty()
+    return environment.trigger_and_wait("real_hostile_defaults")
 
 
-def texts(stage: Stage) -> dict[str, str]:
-    return {key: message["text"] for key, message in stage.dingtalk.messages().items()}
+def texts(environment: Environment) -> dict[str, str]:
+    return {key: message["text"] for key, message in environment.dingtalk.messages().items()}
 
 
-def test_everything_is_taken_back_with_the_connection_of_the_sends(run: Run, stage: Stage):
+def test_everything_is_taken_back_with_the_connection_of_the_sends(run: DagRun, environment: Environment):
     states = run.states()
     assert (run.state, states["send"], states["work"]) == ("failed", "success", "failed")
     assert (states["rollback"], states["rollback_watcher"]) == ("success", "failed")
-    wrong = {key for key, text in texts(stage).items() if text == "wrong"}
+    wrong = {key for key, text in texts(environment).items() if text == "wrong"}
     assert len(wrong) == 1
-    assert classes(run.report("rollback"))["recalled"] == wrong == stage.dingtalk.gone()
+    assert classes(run.report("rollback"))["recalled"] == wrong == environment.dingtalk.gone()
     assert run.xcom("rollback")["counts"]["recalled"] == 1
     assert run.tries()["rollback"] == 1
 
 
-def test_there_is_one_alert_and_it_names_the_task_that_failed(run: Run, stage: Stage):
-    assert [text for text in texts(stage).values() if text.startswith("Alert")] == ["Alert: work"]
+def test_there_is_one_alert_and_it_names_the_task_that_failed(run: DagRun, environment: Environment):
+    assert [text for text in texts(environment).values() if text.startswith("Alert")] == ["Alert: work"]
 
 
-def test_the_rollback_makes_no_event_of_the_data_of_the_dag(run: Run, stage: Stage):
-    events = stage.airflow.get("/assets/events", source_dag_id=run.dag_id, limit=100)["asset_events"]
+def test_the_rollback_makes_no_event_of_the_data_of_the_dag(run: DagRun, environment: Environment):
+    events = environment.airflow.get("/assets/events", source_dag_id=run.dag_id, limit=100)["asset_events"]
     from_ours = {event["source_task_id"] for event in events if event["uri"] == "real_hostile_table"}
     assert from_ours == {"send", "last"}

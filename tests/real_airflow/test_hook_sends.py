@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
-from tests.real_airflow.fixtures import VERSION, Run, Stage, classes
+from tests.real_airflow.fixtures import VERSION, DagRun, Environment, classes
 
 #: Texts by the task that sends them, with their number of messages.
 SENT = {
@@ -28,46 +28,46 @@ TEXTS = {text: number for texts in SENT.values() for text, number in texts.items
 
 
 @pytest.fixture(scope="module")
-def run(stage: Stage) -> Run:
-    stage.dingtalk.empty()
-    return stage.begin("real_hook_sends").wait(180)
+def run(environment: Environment) -> DagRun:
+    environment.dingtalk.empty()
+    return environment.trigger("real_hook_sends").wait(180)
 
 
-def texts_of(stage: Stage, keys: set[str]) -> dict[str, int]:
+def texts_of(environment: Environment, keys: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for key in keys:
-        text = stage.dingtalk.messages()[key]["text"]
+        text = environment.dingtalk.messages()[key]["text"]
         found[text] = found.get(text, 0) + 1
     return found
 
 
-def registered(run: Run, task: str, map_index: int = -1) -> set[str]:
+def registered(run: DagRun, task: str, map_index: int = -1) -> set[str]:
     return {receipt["process_query_key"] for receipt in run.xcom(task, "receipts_0", map_index) or []}
 
 
 @pytest.mark.parametrize("task", SENT)
-def test_each_form_of_sending_is_registered_with_its_task(run: Run, stage: Stage, task: str):
-    assert texts_of(stage, registered(run, task)) == SENT[task]
+def test_each_form_of_sending_is_registered_with_its_task(run: DagRun, environment: Environment, task: str):
+    assert texts_of(environment, registered(run, task)) == SENT[task]
     assert run.xcom(task, "receipts_count") == sum(SENT[task].values())
 
 
-def test_mapped_tasks_register_with_their_own_instance(run: Run, stage: Stage):
+def test_mapped_tasks_register_with_their_own_instance(run: DagRun, environment: Environment):
     keys = [registered(run, "mapped", index) for index in range(3)]
     assert [len(some) for some in keys] == [1, 1, 1]
     assert len(set.union(*keys)) == 3
 
 
-def test_an_alert_of_the_failure_is_registered_and_stays(run: Run, stage: Stage):
+def test_an_alert_of_the_failure_is_registered_and_stays(run: DagRun, environment: Environment):
     [receipt] = run.xcom("alerting", "alert_receipts")
-    assert texts_of(stage, {receipt["process_query_key"]}) == {"alert": 1}
+    assert texts_of(environment, {receipt["process_query_key"]}) == {"alert": 1}
     assert run.xcom("alerting", "receipts_0") is None
 
 
-def test_all_else_is_taken_back(run: Run, stage: Stage):
+def test_all_else_is_taken_back(run: DagRun, environment: Environment):
     assert run.state == "failed"
     assert run.states()["rollback"] == "success"
-    everything = set(stage.dingtalk.messages())
-    assert texts_of(stage, everything) == TEXTS | LOST | {"alert": 1}
+    everything = set(environment.dingtalk.messages())
+    assert texts_of(environment, everything) == TEXTS | LOST | {"alert": 1}
     stays = [*LOST, "alert"]
-    found = {key for key in everything if stage.dingtalk.messages()[key]["text"] not in stays}
-    assert classes(run.report("rollback"))["recalled"] == found == stage.dingtalk.gone()
+    found = {key for key in everything if environment.dingtalk.messages()[key]["text"] not in stays}
+    assert classes(run.report("rollback"))["recalled"] == found == environment.dingtalk.gone()

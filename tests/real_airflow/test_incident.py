@@ -8,25 +8,34 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.fixtures import RECALL_API, VERSION, Run, Stage, classes, codes, keys_of_receipt, wait_until
+from tests.real_airflow.fixtures import (
+    RECALL_API,
+    VERSION,
+    DagRun,
+    Environment,
+    classes,
+    codes,
+    keys_of_receipt,
+    wait_until,
+)
 
 DAG, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
 WHY = "The figures were those of last year."
 GROUP = {"kind": "group", "open_conversation_id": "cidgroup1"}
 
 
-def begin(stage: Stage, **form: Any) -> Run:
+def submit(environment: Environment, **form: Any) -> DagRun:
     """Submit the form; Airflow adds the defaults of empty fields."""
-    return Run(stage.stack, DAG, stage.airflow.trigger(DAG, {"reason": WHY, **form}))
+    return DagRun(environment.stack, DAG, environment.airflow.trigger(DAG, {"reason": WHY, **form}))
 
 
-def asked(run: Run) -> dict[str, Any]:
+def asked(run: DagRun) -> dict[str, Any]:
     """Wait for the approval request and return it."""
     _wait_for_the_question(run)
     return run.airflow.get(_hitl(run))
 
 
-def answer(run: Run, option: str) -> Run:
+def answer(run: DagRun, option: str) -> DagRun:
     """Approve or reject, as the buttons in Airflow's UI do."""
     _wait_for_the_question(run)
     run.wait_until_noted("approve")
@@ -34,14 +43,14 @@ def answer(run: Run, option: str) -> Run:
     return run
 
 
-def _wait_for_the_question(run: Run) -> None:
+def _wait_for_the_question(run: DagRun) -> None:
     under_way = (None, "scheduled", "queued", "running")
     wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way)
     # Before 3.3 an approval waits in the triggerer.
     assert run.states()["approve"] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
 
 
-def _hitl(run: Run) -> str:
+def _hitl(run: DagRun) -> str:
     return f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/approve/-1/hitlDetails"
 
 
@@ -51,15 +60,15 @@ def numbers(body: str) -> dict[str, int]:
     return {name: int(number) for name, number in rows}
 
 
-def keys_sent(run: Run) -> set[str]:
+def keys_sent(run: DagRun) -> set[str]:
     """Return the keys of all messages of a run of the sends."""
     mapped = [run.xcom("send", map_index=index) or [] for index in range(3)]
     return {keys_of_receipt(receipt) for some in [*mapped, run.xcom("send_to_people")] for receipt in some}
 
 
-def texts_in(stage: Stage, group: str) -> list[str]:
+def texts_in(environment: Environment, group: str) -> list[str]:
     """Return the texts in a group, without those that tests created."""
-    messages = stage.dingtalk.messages().values()
+    messages = environment.dingtalk.messages().values()
     return [m["text"] for m in messages if m["open_conversation_id"] == group and m["recalled_at"] is None]
 
 
@@ -67,101 +76,103 @@ def texts_in(stage: Stage, group: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def sends(stage: Stage) -> list[Run]:
-    stage.dingtalk.empty()
-    begun = [stage.begin("real_incident_sends") for _ in range(2)]
+def sends(environment: Environment) -> list[DagRun]:
+    environment.dingtalk.empty()
+    begun = [environment.trigger("real_incident_sends") for _ in range(2)]
     return [run.wait() for run in begun]
 
 
 @pytest.fixture(scope="module")
-def incident(sends: list[Run], stage: Stage) -> Run:
+def incident(sends: list[DagRun], environment: Environment) -> DagRun:
     bad, _ = sends
     assert bad.state == "failed"
-    return begin(stage, dag_id=bad.dag_id, run_id=bad.run_id, correction_group="cidgroup2")
+    return submit(environment, dag_id=bad.dag_id, run_id=bad.run_id, correction_group="cidgroup2")
 
 
-def test_it_asks_before_anything_is_gone_and_says_how_many(incident: Run, stage: Stage):
+def test_it_asks_before_anything_is_gone_and_says_how_many(incident: DagRun, environment: Environment):
     question = asked(incident)
     assert question["subject"] == "Take back 47 DingTalk messages?"
     assert numbers(question["body"]) == {"group messages": 2, "one-on-one messages": 45, "in all": 47}
     assert WHY in question["body"]
     assert question["options"] == ["Approve", "Reject"]
-    assert stage.dingtalk.gone() == set()
-    assert not set(stage.dingtalk.calls()) & set(RECALL_API.values())
+    assert environment.dingtalk.gone() == set()
+    assert not set(environment.dingtalk.calls()) & set(RECALL_API.values())
 
 
-def test_approved_exactly_the_messages_of_the_run_are_gone(incident: Run, sends: list[Run], stage: Stage):
+def test_approved_exactly_the_messages_of_the_run_are_gone(
+    incident: DagRun, sends: list[DagRun], environment: Environment
+):
     answer(incident, "Approve").wait()
     bad, other = sends
     assert incident.state == "success"
-    assert stage.dingtalk.gone() == keys_sent(bad) == classes(incident.report("recall"))["recalled"]
+    assert environment.dingtalk.gone() == keys_sent(bad) == classes(incident.report("recall"))["recalled"]
     assert len(keys_sent(bad)) == 47 == len(keys_sent(other))
-    assert stage.dingtalk.gone([*keys_sent(other)]) == set()
+    assert environment.dingtalk.gone([*keys_sent(other)]) == set()
 
 
-def test_what_was_recalled_is_what_was_counted(incident: Run):
+def test_what_was_recalled_is_what_was_counted(incident: DagRun):
     counts = incident.report("recall")["counts"]
     assert counts["recalled"] == counts["total"] == incident.xcom("dry_run")["counts"]["total"]
 
 
-def test_the_group_is_told(incident: Run, stage: Stage):
+def test_the_group_is_told(incident: DagRun, environment: Environment):
     assert incident.states()["tell"] == "success"
-    (text,) = texts_in(stage, "cidgroup2")
+    (text,) = texts_in(environment, "cidgroup2")
     assert "47 of 47 messages were taken back" in text
     assert WHY in text
     assert "failed" not in text
 
 
 def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
-    sends: list[Run], incident: Run, stage: Stage
+    sends: list[DagRun], incident: DagRun, environment: Environment
 ):
-    again = begin(stage, dag_id=sends[1].dag_id, run_id=sends[1].run_id, correction_group="cidgroup2")
+    again = submit(environment, dag_id=sends[1].dag_id, run_id=sends[1].run_id, correction_group="cidgroup2")
     answer(again, "Reject").wait()
     states = again.states()
     assert again.state == "success"
     assert {states[name] for name in ("recall", "tell", "all_taken_back")} == {"skipped"}
-    assert stage.dingtalk.gone([*keys_sent(sends[1])]) == set()
-    assert len(texts_in(stage, "cidgroup2")) == 1
+    assert environment.dingtalk.gone([*keys_sent(sends[1])]) == set()
+    assert len(texts_in(environment, "cidgroup2")) == 1
 
 
 # Keys that the user pasted into the form.
 
 
-def test_they_are_taken_back_without_the_blanks_around_them(stage: Stage):
-    stage.dingtalk.empty()
-    keys = stage.dingtalk.plant("group", 25)
-    left = stage.dingtalk.plant("group", 1)
+def test_they_are_taken_back_without_the_blanks_around_them(environment: Environment):
+    environment.dingtalk.empty()
+    keys = environment.dingtalk.plant("group", 25)
+    left = environment.dingtalk.plant("group", 1)
     pasted = [f" {keys[0]}\r", "", *keys[1:], keys[3]]
-    run = begin(stage, keys=pasted, **GROUP)
+    run = submit(environment, keys=pasted, **GROUP)
     assert numbers(asked(run)["body"]) == {"group messages": 25, "in all": 25}
     answer(run, "Approve").wait()
     assert run.state == "success"
-    assert stage.dingtalk.gone() == set(keys)
-    assert stage.dingtalk.gone(left) == set()
+    assert environment.dingtalk.gone() == set(keys)
+    assert environment.dingtalk.gone(left) == set()
     assert run.states()["tell"] == "skipped"
 
 
-def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(stage: Stage):
-    stage.dingtalk.empty()
-    others = stage.dingtalk.plant("oto", 1, robot_code="dingother")
-    notices = stage.dingtalk.plant("work_notification", 2)
-    ours = begin(stage, keys=notices, kind="work_notification")
-    foreign = begin(stage, keys=others, kind="oto", sender="dingother", correction_group="cidgroup3")
+def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(environment: Environment):
+    environment.dingtalk.empty()
+    others = environment.dingtalk.plant("oto", 1, robot_code="dingother")
+    notices = environment.dingtalk.plant("work_notification", 2)
+    ours = submit(environment, keys=notices, kind="work_notification")
+    foreign = submit(environment, keys=others, kind="oto", sender="dingother", correction_group="cidgroup3")
     answer(ours, "Approve")
     answer(foreign, "Approve")
     assert ours.wait().state == "success"
-    assert stage.dingtalk.gone(notices) == set(notices)
+    assert environment.dingtalk.gone(notices) == set(notices)
     # The app of the connection may not use another app's robot, and the error says so.
     assert foreign.wait().state == "failed"
-    assert stage.dingtalk.gone(others) == set()
+    assert environment.dingtalk.gone(others) == set()
     assert set(codes(foreign.report("recall"), "failed")) == set(others)
 
 
-def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(stage: Stage):
-    stage.dingtalk.empty()
-    keys = stage.dingtalk.plant("group", 4)
+def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(environment: Environment):
+    environment.dingtalk.empty()
+    keys = environment.dingtalk.plant("group", 4)
     bad = "bm9ib2R5IHNlbnQgdGhpcw=="
-    run = begin(stage, keys=[*keys[:2], bad, *keys[2:]], correction_group="cidgroup2", **GROUP)
+    run = submit(environment, keys=[*keys[:2], bad, *keys[2:]], correction_group="cidgroup2", **GROUP)
     assert numbers(asked(run)["body"])["in all"] == 5
     answer(run, "Approve").wait()
     assert run.state == "failed"
@@ -169,23 +180,23 @@ def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(stage:
     assert states["recall"] == "failed"
     assert states["all_taken_back"] == "upstream_failed"
     report = run.report("recall")
-    assert classes(report)["recalled"] == set(keys) == stage.dingtalk.gone()
+    assert classes(report)["recalled"] == set(keys) == environment.dingtalk.gone()
     assert set(codes(report, "failed")) == {bad}
-    (text,) = texts_in(stage, "cidgroup2")
+    (text,) = texts_in(environment, "cidgroup2")
     assert "4 of 5 messages were taken back" in text
     assert "failed: 1" in text
 
 
-def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(stage: Stage):
-    stage.dingtalk.empty()
-    keys = stage.dingtalk.plant("group", 2)
-    run = begin(stage, keys=[keys[0], "a\tb", keys[1]], **GROUP).wait()
+def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(environment: Environment):
+    environment.dingtalk.empty()
+    keys = environment.dingtalk.plant("group", 2)
+    run = submit(environment, keys=[keys[0], "a\tb", keys[1]], **GROUP).wait()
     assert run.state == "failed"
     states = run.states()
     assert states["dry_run"] == "failed"
     assert states["approve"] == states["recall"] == "upstream_failed"
     assert "receipts[1].process_query_key" in run.log("dry_run")
-    assert stage.dingtalk.gone() == set()
+    assert environment.dingtalk.gone() == set()
 
 
 # Forms without messages, or with runs that sent none.
@@ -209,22 +220,22 @@ FORMS = {
 
 
 @pytest.fixture(scope="module")
-def of_nothing(stage: Stage) -> dict[str, Run]:
+def of_nothing(environment: Environment) -> dict[str, DagRun]:
     """Runs of forms that name no message, all begun together."""
-    stage.dingtalk.empty()
-    begun = {name: begin(stage, **form) for name, form in FORMS.items()}
-    begun["silent"] = begin(stage, dag_id=DAG, run_id=begun["no group"].wait().run_id)
+    environment.dingtalk.empty()
+    begun = {name: submit(environment, **form) for name, form in FORMS.items()}
+    begun["silent"] = submit(environment, dag_id=DAG, run_id=begun["no group"].wait().run_id)
     return {name: run.wait() for name, run in begun.items()}
 
 
-def test_an_empty_form_is_refused(of_nothing: dict[str, Run]):
+def test_an_empty_form_is_refused(of_nothing: dict[str, DagRun]):
     assert of_nothing["empty"].state == "failed"
     assert "The form names nothing" in of_nothing["empty"].log("pasted")
 
 
 @pytest.mark.parametrize(("name", "looked"), [("blank", "0 runs;"), ("silent", f"1 runs of {DAG};")])
 def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
-    of_nothing: dict[str, Run], name: str, looked: str
+    of_nothing: dict[str, DagRun], name: str, looked: str
 ):
     states = of_nothing[name].states()
     assert of_nothing[name].state == "failed"
@@ -249,49 +260,49 @@ def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
     ],
 )
 def test_a_form_that_cannot_be_right_is_refused_with_the_reason(
-    of_nothing: dict[str, Run], name: str, task: str, reason: str
+    of_nothing: dict[str, DagRun], name: str, task: str, reason: str
 ):
     assert of_nothing[name].state == "failed"
     assert reason in of_nothing[name].log(task)
 
 
-def test_no_message_was_touched(of_nothing: dict[str, Run], stage: Stage):
-    assert not set(stage.dingtalk.calls()) & set(RECALL_API.values())
+def test_no_message_was_touched(of_nothing: dict[str, DagRun], environment: Environment):
+    assert not set(environment.dingtalk.calls()) & set(RECALL_API.values())
 
 
-def test_who_may_approve_can_be_told_on_dingtalk(stage: Stage):
-    stage.dingtalk.empty()
-    run = stage.begin("real_approval_told")
+def test_who_may_approve_can_be_told_on_dingtalk(environment: Environment):
+    environment.dingtalk.empty()
+    run = environment.trigger("real_approval_told")
     answer(run, "Reject").wait()
     assert run.state == "success"
-    assert texts_in(stage, "cidgroup3") == [f"Please approve {run.run_id}."]
+    assert texts_in(environment, "cidgroup3") == [f"Please approve {run.run_id}."]
 
 
-def test_everything_that_a_dag_sent_since_a_moment(stage: Stage):
-    stage.dingtalk.empty()
-    before = stage.play(SENDS, revenue=7)
-    early = set(stage.dingtalk.messages())
+def test_everything_that_a_dag_sent_since_a_moment(environment: Environment):
+    environment.dingtalk.empty()
+    before = environment.trigger_and_wait(SENDS, revenue=7)
+    early = set(environment.dingtalk.messages())
     since = datetime.now(UTC).isoformat()
-    after = stage.play(SENDS, revenue=7)
-    late = set(stage.dingtalk.messages()) - early
+    after = environment.trigger_and_wait(SENDS, revenue=7)
+    late = set(environment.dingtalk.messages()) - early
     assert before.state == after.state == "success"
-    run = begin(stage, dag_id=SENDS, since=since)
+    run = submit(environment, dag_id=SENDS, since=since)
     assert numbers(asked(run)["body"])["in all"] == 51 == len(late)
     answer(run, "Approve").wait()
     assert run.state == "success"
-    assert stage.dingtalk.gone() == late
+    assert environment.dingtalk.gone() == late
 
 
-def test_if_a_run_has_sent_more_than_was_approved_nothing_is_taken_back(stage: Stage):
-    stage.dingtalk.empty()
-    source = stage.begin("real_incident_still_sending")
+def test_if_a_run_has_sent_more_than_was_approved_nothing_is_taken_back(environment: Environment):
+    environment.dingtalk.empty()
+    source = environment.trigger("real_incident_still_sending")
     asked(source)
-    run = begin(stage, dag_id=source.dag_id, run_id=source.run_id, correction_group="cidgroup2")
+    run = submit(environment, dag_id=source.dag_id, run_id=source.run_id, correction_group="cidgroup2")
     assert numbers(asked(run)["body"])["in all"] == 1
     assert answer(source, "Approve").wait().state == "success"
     assert answer(run, "Approve").wait().state == "failed"
     assert "There are 2 messages to recall, max_messages is 1" in run.log("recall")
-    assert stage.dingtalk.gone() == set()
-    (text,) = texts_in(stage, "cidgroup2")
+    assert environment.dingtalk.gone() == set()
+    (text,) = texts_in(environment, "cidgroup2")
     assert "0 of 2 messages were taken back" in text
-    assert len(stage.dingtalk.messages()) == 3
+    assert len(environment.dingtalk.messages()) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.real_airflow.fixtures import RECALL_API, Run, Stage, classes, codes
+from tests.real_airflow.fixtures import RECALL_API, DagRun, Environment, classes, codes
 
 KINDS = ("group", "oto", "private_chat", "work_notification")
 ROBOT_KINDS = ("group", "oto", "private_chat")
@@ -13,37 +13,37 @@ NO_SUCH_KEY = "invalid.processQueryKey"
 REFUSED = {"group": NO_SUCH_KEY, "oto": "not.allowed.robotCode", "private_chat": NO_SUCH_KEY}
 
 
-def test_messages_are_recalled_by_their_keys(stage: Stage):
-    stage.dingtalk.empty()
-    keys = {kind: stage.dingtalk.plant(kind, 23) for kind in ROBOT_KINDS}
-    keys["work_notification"] = stage.dingtalk.plant("work_notification", 2)
-    others = [key for kind in KINDS for key in stage.dingtalk.plant(kind, 2)]
-    run = stage.play("real_recall_keys", **keys)
+def test_messages_are_recalled_by_their_keys(environment: Environment):
+    environment.dingtalk.empty()
+    keys = {kind: environment.dingtalk.plant(kind, 23) for kind in ROBOT_KINDS}
+    keys["work_notification"] = environment.dingtalk.plant("work_notification", 2)
+    others = [key for kind in KINDS for key in environment.dingtalk.plant(kind, 2)]
+    run = environment.trigger_and_wait("real_recall_keys", **keys)
     assert run.state == "success"
     assert run.states() == dict.fromkeys(KINDS, "success")
     for kind in KINDS:
         report = run.report(kind)
-        assert classes(report)["recalled"] == set(keys[kind]) == stage.dingtalk.gone(keys[kind])
+        assert classes(report)["recalled"] == set(keys[kind]) == environment.dingtalk.gone(keys[kind])
         assert report["api_calls"] == {"recall": 2, "token": 1, "total": 3}
-    assert stage.dingtalk.recall_calls() == dict.fromkeys(KINDS, 2)
-    assert stage.dingtalk.gone(others) == set()
+    assert environment.dingtalk.recall_calls() == dict.fromkeys(KINDS, 2)
+    assert environment.dingtalk.gone(others) == set()
 
 
 class Mixture:
     """Messages that can and cannot be recalled, and the results of two DAGs."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.good = {kind: stage.dingtalk.plant(kind, 22) for kind in ROBOT_KINDS}
-        self.good["work_notification"] = stage.dingtalk.plant("work_notification")
+    def __init__(self, environment: Environment) -> None:
+        self.good = {kind: environment.dingtalk.plant(kind, 22) for kind in ROBOT_KINDS}
+        self.good["work_notification"] = environment.dingtalk.plant("work_notification")
         # By a fault: DingTalk names them in failedResult.
-        self.refused = {kind: stage.dingtalk.plant(kind, 3) for kind in ROBOT_KINDS}
+        self.refused = {kind: environment.dingtalk.plant(kind, 3) for kind in ROBOT_KINDS}
         # Without a fault: an unknown key has its whole batch refused, another app's message has a wrong agent.
         self.unknown = {kind: [f"nobody-knows-{kind}"] for kind in ROBOT_KINDS}
-        foreign = stage.dingtalk.plant("work_notification", agent_id=2000)
+        foreign = environment.dingtalk.plant("work_notification", agent_id=2000)
         self.unknown["work_notification"] = [*foreign, "123456789"]
         self.refused["work_notification"] = []
-        self.old = stage.dingtalk.plant("oto", age_seconds=25 * 3600)
-        stage.dingtalk.server.faults(
+        self.old = environment.dingtalk.plant("oto", age_seconds=25 * 3600)
+        environment.dingtalk.server.faults(
             *(
                 {
                     "match": RECALL_API[kind],
@@ -54,16 +54,16 @@ class Mixture:
         )
         conf = {kind: self.good[kind] + self.refused[kind] + self.unknown[kind] for kind in KINDS}
         conf["oto"] = conf["oto"] + self.old
-        begun = stage.begin("real_recall_keys", **conf)
-        self.strict: Run = begun.wait()
-        self.gone_by_strict = stage.dingtalk.gone()
-        self.lenient: Run = stage.play("real_recall_keys_leniently", **conf)
+        begun = environment.trigger("real_recall_keys", **conf)
+        self.strict: DagRun = begun.wait()
+        self.gone_by_strict = environment.dingtalk.gone()
+        self.lenient: DagRun = environment.trigger_and_wait("real_recall_keys_leniently", **conf)
 
 
 @pytest.fixture(scope="module")
-def mixture(stage: Stage) -> Mixture:
-    stage.dingtalk.empty()
-    return Mixture(stage)
+def mixture(environment: Environment) -> Mixture:
+    environment.dingtalk.empty()
+    return Mixture(environment)
 
 
 def test_the_recall_of_a_part_fails_the_task_without_a_retry(mixture: Mixture):
@@ -119,8 +119,8 @@ def test_the_log_shows_the_report_as_a_table(mixture: Mixture):
     assert "3 failed: not.allowed.robotCode." in log
 
 
-def test_each_recall_is_an_event_of_its_dag_s_rollback_log(mixture: Mixture, stage: Stage):
-    events = stage.rollback_log("real_recall_keys_leniently", mixture.lenient)
+def test_each_recall_is_an_event_of_its_dag_s_rollback_log(mixture: Mixture, environment: Environment):
+    events = environment.rollback_log("real_recall_keys_leniently", mixture.lenient)
     noted = {event["source_task_id"]: event["extra"] for event in events}
     assert {kind: extra["recalled"] for kind, extra in noted.items()} == {
         kind: len(mixture.good[kind]) for kind in KINDS

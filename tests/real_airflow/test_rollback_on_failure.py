@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
-from tests.real_airflow.fixtures import Run, Stage, classes, wait_until
+from tests.real_airflow.fixtures import DagRun, Environment, classes, wait_until
 
 SEND_API = "robot/groupMessages/send"
 NOWHERE = ["cidgroup1", "cidnowhere", "cidgroup3"]
@@ -23,17 +23,17 @@ CONF = {
 }
 
 
-def sent(stage: Stage, label: str) -> set[str]:
+def sent(environment: Environment, label: str) -> set[str]:
     """Return the keys of the messages of a run's block."""
-    return {key for key, message in stage.dingtalk.messages().items() if message["text"] == label}
+    return {key for key, message in environment.dingtalk.messages().items() if message["text"] == label}
 
 
-def other(stage: Stage, label: str) -> set[str]:
+def other(environment: Environment, label: str) -> set[str]:
     """Return the keys of the messages that the run sent outside of the block."""
-    return sent(stage, f"{label}, not of the block")
+    return sent(environment, f"{label}, not of the block")
 
 
-def shape(run: Run) -> dict[str, str | None]:
+def shape(run: DagRun) -> dict[str, str | None]:
     """Return the states of the relevant tasks."""
     plain = ("bystander", "more.targets", "targets")
     return {task: state for task, state in run.states().items() if task not in plain}
@@ -43,21 +43,21 @@ MAPPED = {f"more.send[{index}]": "success" for index in range(3)}
 
 
 @pytest.fixture(scope="module")
-def runs(stage: Stage) -> dict[str, Run]:
+def runs(environment: Environment) -> dict[str, DagRun]:
     """All runs, in parallel."""
-    stage.dingtalk.empty()
-    begun = {label: stage.begin("real_rollback", label=label, **conf) for label, conf in CONF.items()}
+    environment.dingtalk.empty()
+    begun = {label: environment.trigger("real_rollback", label=label, **conf) for label, conf in CONF.items()}
     return {label: run.wait() for label, run in begun.items()}
 
 
-def test_when_all_is_well_nothing_happens(runs: dict[str, Run], stage: Stage):
+def test_when_all_is_well_nothing_happens(runs: dict[str, DagRun], environment: Environment):
     run = runs["all well"]
     assert run.state == "success"
     others = dict.fromkeys(("send", "work", "rollback", "rollback_watcher"), "success")
     assert shape(run) == {**MAPPED, **others}
     assert run.xcom("rollback") == {"kept": 6}
-    assert len(sent(stage, "all well")) == 6
-    assert stage.dingtalk.gone() & sent(stage, "all well") == set()
+    assert len(sent(environment, "all well")) == 6
+    assert environment.dingtalk.gone() & sent(environment, "all well") == set()
 
 
 @pytest.mark.parametrize(
@@ -75,64 +75,66 @@ def test_when_all_is_well_nothing_happens(runs: dict[str, Run], stage: Stage):
     ],
 )
 def test_what_the_block_sent_is_gone_and_the_run_is_failed(
-    runs: dict[str, Run], stage: Stage, label: str, states: dict[str, str], numbers: set[int]
+    runs: dict[str, DagRun], environment: Environment, label: str, states: dict[str, str], numbers: set[int]
 ):
     run = runs[label]
     assert run.state == "failed"
     assert shape(run) == {**states, "rollback": "success", "rollback_watcher": "failed"}
-    wrong = sent(stage, label)
+    wrong = sent(environment, label)
     assert len(wrong) in numbers
-    assert classes(run.report("rollback"))["recalled"] == wrong == stage.dingtalk.gone([*wrong])
+    assert classes(run.report("rollback"))["recalled"] == wrong == environment.dingtalk.gone([*wrong])
 
 
-def test_a_second_try_that_succeeds_leaves_the_messages(runs: dict[str, Run], stage: Stage):
+def test_a_second_try_that_succeeds_leaves_the_messages(runs: dict[str, DagRun], environment: Environment):
     run = runs["second try"]
     assert (run.state, run.tries()["work"]) == ("success", 2)
     assert run.xcom("rollback") == {"kept": 6}
-    assert stage.dingtalk.gone() & sent(stage, "second try") == set()
+    assert environment.dingtalk.gone() & sent(environment, "second try") == set()
 
 
-def test_what_the_block_did_not_send_stays(runs: dict[str, Run], stage: Stage):
+def test_what_the_block_did_not_send_stays(runs: dict[str, DagRun], environment: Environment):
     for label in CONF:
-        stays = other(stage, label)
+        stays = other(environment, label)
         assert len(stays) == 1
-        assert stage.dingtalk.gone([*stays]) == set()
+        assert environment.dingtalk.gone([*stays]) == set()
 
 
 # ── branches and mapped groups ──
 
 
-def test_a_branch_does_not_skip_the_rollback(stage: Stage):
-    stage.dingtalk.empty()
-    chosen = stage.begin("real_rollback_branches")
-    nothing = stage.begin("real_rollback_branches", choice=None)
-    well = stage.begin("real_rollback_branches", choice=None, fail=False)
+def test_a_branch_does_not_skip_the_rollback(environment: Environment):
+    environment.dingtalk.empty()
+    chosen = environment.trigger("real_rollback_branches")
+    nothing = environment.trigger("real_rollback_branches", choice=None)
+    well = environment.trigger("real_rollback_branches", choice=None, fail=False)
     for run, arm in ((chosen.wait(), "success"), (nothing.wait(), "skipped")):
         states = run.states()
         assert run.state == "failed"
         assert (states["arm"], states["other"], states["after"]) == (arm, "skipped", "skipped")
         assert (states["work"], states["rollback"]) == ("failed", "success")
-    texts = sorted(message["text"] for message in stage.dingtalk.messages().values())
+    texts = sorted(message["text"] for message in environment.dingtalk.messages().values())
     assert texts == ["arm", "first", "first", "first"]
     well.wait()
     assert (well.state, well.xcom("rollback")) == ("success", {"kept": 1})
     stays = set(well.keys("send"))
-    assert stage.dingtalk.gone() == set(stage.dingtalk.messages()) - stays
+    assert environment.dingtalk.gone() == set(environment.dingtalk.messages()) - stays
 
 
-def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: Stage):
-    stage.dingtalk.empty()
-    run = stage.play("real_rollback_each")
+def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(environment: Environment):
+    environment.dingtalk.empty()
+    run = environment.trigger_and_wait("real_rollback_each")
     assert run.state == "failed"
     states = run.states()
     assert [states[f"each.work[{index}]"] for index in range(3)] == ["success", "failed", "success"]
     assert [run.xcom("each.rollback", map_index=index) for index in (0, 2)] == [{"kept": 1}] * 2
     wrong = {
-        key for key, message in stage.dingtalk.messages().items() if message["open_conversation_id"] == "cidgroup2"
+        key
+        for key, message in environment.dingtalk.messages().items()
+        if message["open_conversation_id"] == "cidgroup2"
     }
-    assert len(stage.dingtalk.messages()) == 3
-    assert classes(run.report("each.rollback", 1))["recalled"] == wrong == stage.dingtalk.gone()
-    noted = {event["source_map_index"]: event["extra"] for event in stage.rollback_log("real_rollback_each", run)}
+    assert len(environment.dingtalk.messages()) == 3
+    assert classes(run.report("each.rollback", 1))["recalled"] == wrong == environment.dingtalk.gone()
+    noted = {event["source_map_index"]: event["extra"] for event in environment.rollback_log("real_rollback_each", run)}
     assert [noted[index].get("kept", 0) for index in range(3)] == [1, 0, 1]
     assert [noted[index]["recalled"] for index in range(3)] == [0, 1, 0]
 
@@ -140,31 +142,31 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(stage: St
 # ── stopped from outside ──
 
 
-def hold(stage: Stage, nth: list[int], seconds: float) -> None:
+def hold(environment: Environment, nth: list[int], seconds: float) -> None:
     """Delay some sends before their effect."""
-    stage.dingtalk.server.faults(
+    environment.dingtalk.server.faults(
         {"match": SEND_API, "nth": nth, "when": "before", "action": {"type": "delay", "seconds": seconds}}
     )
 
 
-def mark_failed(run: Run) -> None:
+def mark_failed(run: DagRun) -> None:
     """Mark a run as failed, as a user does."""
     run.airflow.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
 
 
-def is_in(run: Run, task: str, state: str) -> None:
+def is_in(run: DagRun, task: str, state: str) -> None:
     wait_until(f"{task} is {state}", lambda: run.states().get(task) == state)
 
 
-def pid_of(run: Run, task: str) -> int:
+def pid_of(run: DagRun, task: str) -> int:
     found = run.airflow.task_instances(run.dag_id, run.run_id)
     return int(next(one["pid"] for one in found if one["task_id"] == task))
 
 
-def test_what_a_killed_send_had_sent_is_gone(stage: Stage):
-    stage.dingtalk.empty()
-    hold(stage, [4, 5], 60)
-    run = stage.begin("real_rollback", label="killed", mapped=["cidgroup2"])
+def test_what_a_killed_send_had_sent_is_gone(environment: Environment):
+    environment.dingtalk.empty()
+    hold(environment, [4, 5], 60)
+    run = environment.trigger("real_rollback", label="killed", mapped=["cidgroup2"])
     wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
     os.kill(pid_of(run, "send"), signal.SIGKILL)
     run.wait()
@@ -172,75 +174,75 @@ def test_what_a_killed_send_had_sent_is_gone(stage: Stage):
     # The call that was in flight may have sent: the rollback recalls all else, and says so.
     assert (run.states()["send"], run.states()["rollback"]) == ("failed", "failed")
     assert run.report("rollback")["sends_in_doubt"] == {"send": 1}
-    assert stage.dingtalk.gone() == sent(stage, "killed")
-    assert len(stage.dingtalk.gone()) == 2
+    assert environment.dingtalk.gone() == sent(environment, "killed")
+    assert len(environment.dingtalk.gone()) == 2
 
 
 @pytest.mark.parametrize(("task", "nth", "number"), [("mapped", 2, 1), ("send", 4, 3)])
-def test_what_a_killed_send_with_retries_had_sent_is_gone(stage: Stage, task: str, nth: int, number: int):
+def test_what_a_killed_send_with_retries_had_sent_is_gone(environment: Environment, task: str, nth: int, number: int):
     """Airflow deletes the receipts of a try when the next one starts."""
-    stage.dingtalk.empty()
-    hold(stage, [nth], 60)
-    run = stage.begin("real_send_retried")
+    environment.dingtalk.empty()
+    hold(environment, [nth], 60)
+    run = environment.trigger("real_send_retried")
     index = 0 if task == "mapped" else -1
     wait_until("a receipt is kept", lambda: (run.xcom(task, "receipts_count", index) or 0) >= 1)
     os.kill(pid_of(run, task), signal.SIGKILL)
     run.wait()
     assert run.state == "failed"
-    assert len(stage.dingtalk.messages()) >= number
-    assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
+    assert len(environment.dingtalk.messages()) >= number
+    assert environment.dingtalk.gone() == set(environment.dingtalk.messages())
 
 
-def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(stage: Stage):
-    stage.dingtalk.empty()
-    run = stage.begin("real_rollback", label="marked", work="wait")
+def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(environment: Environment):
+    environment.dingtalk.empty()
+    run = environment.trigger("real_rollback", label="marked", work="wait")
     is_in(run, "work", "running")
     mark_failed(run)
     run.wait()
     assert run.states()["rollback"] == "success"
-    assert stage.dingtalk.gone() == sent(stage, "marked")
-    assert len(stage.dingtalk.gone()) == 6
+    assert environment.dingtalk.gone() == sent(environment, "marked")
+    assert len(environment.dingtalk.gone()) == 6
     assert run.state == "failed"
 
 
-def test_what_a_send_still_sends_after_a_user_stopped_the_run_is_gone_too(stage: Stage):
-    stage.dingtalk.empty()
-    hold(stage, [4, 5], 4)
-    run = stage.begin("real_rollback", label="sending", mapped=["cidgroup2"])
+def test_what_a_send_still_sends_after_a_user_stopped_the_run_is_gone_too(environment: Environment):
+    environment.dingtalk.empty()
+    hold(environment, [4, 5], 4)
+    run = environment.trigger("real_rollback", label="sending", mapped=["cidgroup2"])
     wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
     mark_failed(run)
     run.wait()
     # Airflow calls it failed at once; its process goes on for some seconds.
     assert (run.states()["send"], run.states()["work"]) == ("failed", "skipped")
-    assert stage.dingtalk.gone() == sent(stage, "sending")
-    assert len(stage.dingtalk.gone()) > 2
+    assert environment.dingtalk.gone() == sent(environment, "sending")
+    assert len(environment.dingtalk.gone()) > 2
     assert run.state == "failed"
 
 
-def test_a_run_that_fails_fast_is_taken_back_and_is_failed(stage: Stage):
-    stage.dingtalk.empty()
-    hold(stage, [3], 8)
-    run = stage.play("real_rollback_fail_fast", groups=["cidgroup2", "cidgroup3", "cidgroup1"])
+def test_a_run_that_fails_fast_is_taken_back_and_is_failed(environment: Environment):
+    environment.dingtalk.empty()
+    hold(environment, [3], 8)
+    run = environment.trigger_and_wait("real_rollback_fail_fast", groups=["cidgroup2", "cidgroup3", "cidgroup1"])
     states = run.states()
     assert (states["quick"], states["slow"], states["sending"]) == ("failed",) * 3
     assert (states["never"], states["rollback"]) == ("skipped", "success")
-    assert stage.dingtalk.gone() == set(stage.dingtalk.messages())
+    assert environment.dingtalk.gone() == set(environment.dingtalk.messages())
     assert run.state == "failed"
 
 
-def test_a_cleared_run_sends_again_where_airflow_keeps_state(stage: Stage):
-    stage.dingtalk.empty()
-    run = stage.play("real_rollback", label="cleared", work="fail until cleared")
+def test_a_cleared_run_sends_again_where_airflow_keeps_state(environment: Environment):
+    environment.dingtalk.empty()
+    run = environment.trigger_and_wait("real_rollback", label="cleared", work="fail until cleared")
     assert (run.state, run.states()["rollback"]) == ("failed", "success")
-    wrong = sent(stage, "cleared")
-    assert stage.dingtalk.gone() == wrong
+    wrong = sent(environment, "cleared")
+    assert environment.dingtalk.gone() == wrong
     run.airflow.post(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/clear", {"dry_run": False})
     wait_until("it runs again", lambda: run.state != "failed")
     run.wait()
-    assert stage.dingtalk.gone() == wrong
+    assert environment.dingtalk.gone() == wrong
     if KEEPS_TASK_STATE:
         assert (run.state, run.xcom("rollback")) == ("success", {"kept": 12})
-        assert len(sent(stage, "cleared")) == 12
+        assert len(sent(environment, "cleared")) == 12
     else:
         assert "An earlier try may have sent already" in run.log("bystander")
-        assert (run.state, sent(stage, "cleared")) == ("failed", wrong)
+        assert (run.state, sent(environment, "cleared")) == ("failed", wrong)

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
 from demo.airflow_stack import AirflowStack
 from tests.faults.secret_scanner import forms, leaks_in, windows
-from tests.real_airflow.fixtures import Run, Stage
+from tests.real_airflow.fixtures import DagRun, Environment
 from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.sweep import logs, rows, tables
 from tests.real_airflow.vault import SECRET
@@ -34,27 +34,27 @@ class Written:
     :param waiting: Rows of the database while a sensor waited in the triggerer.
     """
 
-    run: Run
+    run: DagRun
     waiting: list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def written(stage: Stage) -> Written:
+def written(environment: Environment) -> Written:
     """Run tasks that fail, retry, wait and notify, so there are texts to scan."""
-    stage.dingtalk.empty()
-    stage.play("real_hook")
-    (awaited,) = stage.dingtalk.plant("group")
-    run = stage.begin("real_secrets", awaited=awaited)
+    environment.dingtalk.empty()
+    environment.trigger_and_wait("real_hook")
+    (awaited,) = environment.dingtalk.plant("group")
+    run = environment.trigger("real_secrets", awaited=awaited)
     run.wait_until_deferred("waits")
-    waiting = list(rows(stage.stack.home))
-    stage.dingtalk.read_by(awaited, "user001")
+    waiting = list(rows(environment.stack.home))
+    environment.dingtalk.read_by(awaited, "user001")
     return Written(run.wait(), waiting)
 
 
 @pytest.fixture(scope="module")
-def wanted(written: Written, stage: Stage) -> Mapping[str, str]:
+def wanted(written: Written, environment: Environment) -> Mapping[str, str]:
     """Every eight consecutive characters of every encoding of every secret."""
-    secrets = stage.dingtalk.server.world.secrets()
+    secrets = environment.dingtalk.server.world.secrets()
     assert len(secrets) > 4, "tokens are among them"
     return windows(secrets)
 
@@ -74,7 +74,7 @@ def leaks(found: Iterable[tuple[str, str]], wanted: Mapping[str, str]) -> list[o
     return [leak for name, text in found for leak in leaks_in([text], wanted, name)]
 
 
-def test_the_run_did_what_writes_most(written: Written, stage: Stage):
+def test_the_run_did_what_writes_most(written: Written, environment: Environment):
     assert written.run.states() == {
         "third_party": "success",
         "fails_and_tells": "failed",
@@ -83,7 +83,7 @@ def test_the_run_did_what_writes_most(written: Written, stage: Stage):
         "tried_again": "success",
     }
     assert written.run.tries()["tried_again"] == 2
-    assert "fails_and_tells failed." in str(stage.dingtalk.messages())
+    assert "fails_and_tells failed." in str(environment.dingtalk.messages())
 
 
 def test_no_log_holds_a_secret(wanted: Mapping[str, str], stack: AirflowStack):

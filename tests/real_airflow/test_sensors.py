@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.fixtures import Run, Stage, wait_until
+from tests.real_airflow.fixtures import DagRun, Environment, wait_until
 
 MODES = ("poke", "reschedule", "deferred")
 PRIVATE_QUERY = "robot/privateChatMessages/query"
@@ -17,8 +17,8 @@ WAITING = {"poke": "running", "reschedule": "up_for_reschedule", "deferred": "de
 class Waiting:
     """Run with waiting sensors, and their states before the events."""
 
-    def __init__(self, stage: Stage) -> None:
-        dingtalk = stage.dingtalk
+    def __init__(self, environment: Environment) -> None:
+        dingtalk = environment.dingtalk
         # One page holds 200 readers: the one who is missing will be alone on the second.
         (self.crowd,) = dingtalk.plant("private_chat", readers=200)
         (self.recalled,) = dingtalk.plant("private_chat")
@@ -27,7 +27,7 @@ class Waiting:
         (self.oto,) = dingtalk.plant("oto", user_ids=["user001", "user002"])
         (self.work,) = dingtalk.plant("work_notification", user_ids=["user001", "user002"])
         dingtalk.recall_behind_our_back(self.recalled)
-        self.run: Run = stage.begin(
+        self.run: DagRun = environment.trigger(
             "real_sensors",
             crowd=self.crowd,
             recalled=self.recalled,
@@ -53,9 +53,9 @@ class Waiting:
 
 
 @pytest.fixture(scope="module")
-def waiting(stage: Stage) -> Waiting:
-    stage.dingtalk.empty()
-    return Waiting(stage)
+def waiting(environment: Environment) -> Waiting:
+    environment.dingtalk.empty()
+    return Waiting(environment)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -126,8 +126,8 @@ def test_a_wait_says_at_first_what_it_may_cost_and_at_last_what_it_did(waiting: 
     assert "looks × (1 messages + 0 further pages of readers)" in log or mode == "reschedule"
 
 
-def test_waiting_takes_nothing_back(waiting: Waiting, stage: Stage):
+def test_waiting_takes_nothing_back(waiting: Waiting, environment: Environment):
     assert waiting.run.state == "failed"
-    assert stage.dingtalk.recall_calls() == {}
-    assert stage.dingtalk.gone() == {waiting.recalled}
-    assert stage.dingtalk.calls()[PRIVATE_QUERY] > 0
+    assert environment.dingtalk.recall_calls() == {}
+    assert environment.dingtalk.gone() == {waiting.recalled}
+    assert environment.dingtalk.calls()[PRIVATE_QUERY] > 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pendulum
 import pytest
 
-from tests.real_airflow.fixtures import Run, Stage, classes
+from tests.real_airflow.fixtures import DagRun, Environment, classes
 
 OTHERS, PLAIN = "real_rollback_of_others", "real_plain_sends"
 
 
-def sent(stage: Stage, text: str) -> set[str]:
-    return {key for key, message in stage.dingtalk.messages().items() if message["text"] == text}
+def sent(environment: Environment, text: str) -> set[str]:
+    return {key for key, message in environment.dingtalk.messages().items() if message["text"] == text}
 
 
 def in_shanghai(moment: pendulum.DateTime) -> str:
@@ -20,23 +20,23 @@ def in_shanghai(moment: pendulum.DateTime) -> str:
 
 
 @pytest.fixture(scope="module")
-def plain(stage: Stage) -> dict[str, pendulum.DateTime]:
+def plain(environment: Environment) -> dict[str, pendulum.DateTime]:
     """Two runs of a DAG without a rollback, and times around them."""
-    stage.dingtalk.empty()
-    first = stage.play(PLAIN, text="first")
+    environment.dingtalk.empty()
+    first = environment.trigger_and_wait(PLAIN, text="first")
     between = pendulum.now("UTC")
-    second = stage.play(PLAIN, text="second")
+    second = environment.trigger_and_wait(PLAIN, text="second")
     assert (first.state, second.state) == ("success", "success")
-    assert len(sent(stage, "second")) == 1
+    assert len(sent(environment, "second")) == 1
     return {"between": between, "after": pendulum.now("UTC")}
 
 
 def test_a_dry_run_of_a_dag_without_a_rollback_finds_and_counts_messages_people_and_calls(
-    plain: dict[str, pendulum.DateTime], stage: Stage
+    plain: dict[str, pendulum.DateTime], environment: Environment
 ):
-    run = stage.play(OTHERS, dag=PLAIN, since=in_shanghai(plain["between"]), dry_run=True)
+    run = environment.trigger_and_wait(OTHERS, dag=PLAIN, since=in_shanghai(plain["between"]), dry_run=True)
     plan = run.xcom("undo", "plan")
-    assert set(plan["would_recall"]) == sent(stage, "second")
+    assert set(plan["would_recall"]) == sent(environment, "second")
     assert (plan["counts"]["total"], plan["people"], plan["api_calls"]) == (1, 2, 1)
     log = run.log("undo")
     assert "1 messages, to 2 people, would be recalled in about 1 API calls" in log
@@ -45,50 +45,50 @@ def test_a_dry_run_of_a_dag_without_a_rollback_finds_and_counts_messages_people_
     assert f"since: {plain['between'].strftime('%Y-%m-%d %H:%M:%S')} UTC ({written} Asia/Shanghai)" in log
 
 
-def test_it_is_taken_back_by_a_time_without_a_zone(plain: dict[str, pendulum.DateTime], stage: Stage):
-    run = stage.play(OTHERS, dag=PLAIN, since=in_shanghai(plain["between"]))
+def test_it_is_taken_back_by_a_time_without_a_zone(plain: dict[str, pendulum.DateTime], environment: Environment):
+    run = environment.trigger_and_wait(OTHERS, dag=PLAIN, since=in_shanghai(plain["between"]))
     assert run.state == "success"
-    assert classes(run.report("undo"))["recalled"] == sent(stage, "second") == stage.dingtalk.gone()
+    assert classes(run.report("undo"))["recalled"] == sent(environment, "second") == environment.dingtalk.gone()
 
 
-def test_a_dag_that_airflow_does_not_know_is_an_error(stage: Stage):
-    run = stage.play(OTHERS, dag="real_plain_sent", since="2026-11-01")
+def test_a_dag_that_airflow_does_not_know_is_an_error(environment: Environment):
+    run = environment.trigger_and_wait(OTHERS, dag="real_plain_sent", since="2026-11-01")
     assert run.states()["undo"] == "failed"
     assert "from_dag: is 'real_plain_sent'; Airflow knows no DAG" in run.log("undo")
 
 
-def test_a_dag_that_never_ran_sent_nothing(stage: Stage):
-    run = stage.play(OTHERS, dag="real_chinese_ids", since="2026-11-01")
+def test_a_dag_that_never_ran_sent_nothing(environment: Environment):
+    run = environment.trigger_and_wait(OTHERS, dag="real_chinese_ids", since="2026-11-01")
     assert (run.state, run.report("undo")["counts"]["total"]) == ("success", 0)
 
 
-def test_a_task_that_the_run_does_not_have_is_an_error(plain: dict[str, pendulum.DateTime], stage: Stage):
-    source = stage.play(PLAIN, text="third")
-    run = stage.play(OTHERS, dag=PLAIN, run=source.run_id, tasks="sned")
+def test_a_task_that_the_run_does_not_have_is_an_error(plain: dict[str, pendulum.DateTime], environment: Environment):
+    source = environment.trigger_and_wait(PLAIN, text="third")
+    run = environment.trigger_and_wait(OTHERS, dag=PLAIN, run=source.run_id, tasks="sned")
     assert run.states()["undo"] == "failed"
     assert "from_tasks: holds 'sned'" in run.log("undo")
 
 
-def test_a_dry_run_of_nothing_ends_as_on_empty_says(plain: dict[str, pendulum.DateTime], stage: Stage):
-    run = stage.play("real_plan_of_nothing")
+def test_a_dry_run_of_nothing_ends_as_on_empty_says(plain: dict[str, pendulum.DateTime], environment: Environment):
+    run = environment.trigger_and_wait("real_plan_of_nothing")
     assert run.states() == {"succeed": "success", "skip": "skipped", "fail": "failed"}
     assert {run.xcom(task, "plan")["counts"]["total"] for task in run.states()} == {0}
     assert "nothing to recall: looked through" in run.log("fail")
 
 
 def test_a_sweep_fails_for_a_dag_that_is_not_there_and_for_one_without_the_rollback(
-    plain: dict[str, pendulum.DateTime], stage: Stage
+    plain: dict[str, pendulum.DateTime], environment: Environment
 ):
-    nowhere, without = (stage.begin("real_sweep", dags=[dag]) for dag in ("real_nowhere", PLAIN))
+    nowhere, without = (environment.trigger("real_sweep", dags=[dag]) for dag in ("real_nowhere", PLAIN))
     assert nowhere.wait().state == without.wait().state == "failed"
     assert "dag_ids: is 'real_nowhere'; Airflow knows no DAG" in nowhere.log("sweep")
     assert f"rollbacks: is ['rollback']; no run of '{PLAIN}' has a task of such an id" in without.log("sweep")
 
 
-def test_what_tasks_of_a_block_return_in_any_shape_is_taken_back(stage: Stage):
-    stage.dingtalk.empty()
-    keys = stage.dingtalk.plant("group", 3)
-    run: Run = stage.play("real_returned_receipts", keys=keys)
+def test_what_tasks_of_a_block_return_in_any_shape_is_taken_back(environment: Environment):
+    environment.dingtalk.empty()
+    keys = environment.dingtalk.plant("group", 3)
+    run: DagRun = environment.trigger_and_wait("real_returned_receipts", keys=keys)
     assert (run.state, run.states()["rollback"]) == ("failed", "success")
-    assert classes(run.report("rollback"))["recalled"] == set(keys) == stage.dingtalk.gone()
+    assert classes(run.report("rollback"))["recalled"] == set(keys) == environment.dingtalk.gone()
     assert "Ignoring a value of task stranger" in run.log("rollback")

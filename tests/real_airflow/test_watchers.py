@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.state import Message
-from tests.real_airflow.fixtures import Run, Stage, wait_until
+from tests.real_airflow.fixtures import DagRun, Environment, wait_until
 
 KNOWN = ("list", "nested", "one", "text", "texts", "terms", "connection")
 FOLLOWING = ("dag", "tasks")
@@ -21,27 +21,27 @@ TRIGGER = "airflow_provider_dingtalk.triggers.DingTalkReadEventTrigger"
 class Watching:
     """Watchers at work: messages that were read, and the runs they started."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.before = stage.play("real_watched_sends")
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.before = environment.trigger_and_wait("real_watched_sends")
         for name in KNOWN:
             self._deliver(f"watched-{name}")
-        stage.airflow.patch("/dags/real_watched", {"is_paused": False})
-        stage.airflow.read_again("real_watched")
+        environment.airflow.patch("/dags/real_watched", {"is_paused": False})
+        environment.airflow.read_again("real_watched")
         wait_until("all watchers are taken", lambda: len(self.watchers()) == len(KNOWN) + len(FOLLOWING))
         wait_until("runs are followed", lambda: self._followed() == len(FOLLOWING))
         wait_until("all known messages are asked for", lambda: self._asked() > 2 * len(KNOWN))
         for name in KNOWN:
-            stage.dingtalk.read_by(f"watched-{name}", "user001")
-        self.sends = [stage.play("real_watched_sends") for _ in range(2)]
+            environment.dingtalk.read_by(f"watched-{name}", "user001")
+        self.sends = [environment.trigger_and_wait("real_watched_sends") for _ in range(2)]
         for run in (self.before, *self.sends):
             for key in self.keys_of(run):
-                stage.dingtalk.read_by(key, "user001")
+                environment.dingtalk.read_by(key, "user001")
         expected = len(KNOWN) + len(FOLLOWING) * len(self.sends)
         wait_until("all events are made", lambda: len(self.events()) >= expected)
         wait_until("all events start a run", lambda: {name for name, _ in self.told()} == {*KNOWN, *FOLLOWING})
 
-    def keys_of(self, run: Run, *tasks: tuple[str, int]) -> list[str]:
+    def keys_of(self, run: DagRun, *tasks: tuple[str, int]) -> list[str]:
         tasks = tasks or (("send", -1), ("send_each", 0), ("send_each", 1), ("send_1", -1))
         receipts = [run.xcom(task, "return_value", index)[0] for task, index in tasks]
         return [receipt["process_query_key"] for receipt in receipts]
@@ -53,29 +53,29 @@ class Watching:
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Payloads of the events that were made, by asset."""
-        found = self.stage.airflow.get("/assets/events", limit=100, order_by="-timestamp")["asset_events"]
+        found = self.environment.airflow.get("/assets/events", limit=100, order_by="-timestamp")["asset_events"]
         ours = [event for event in found if event["name"].startswith("watched_")]
         return [(event["name"].removeprefix("watched_"), event["extra"]["payload"]) for event in ours]
 
     def told(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the payloads by asset that runs of the DAG received."""
-        runs = self.stage.airflow.get("/dags/real_watched/dagRuns", limit=100)["dag_runs"]
-        found = [self.stage.airflow.xcom("real_watched", run["dag_run_id"], "told") for run in runs]
+        runs = self.environment.airflow.get("/dags/real_watched/dagRuns", limit=100)["dag_runs"]
+        found = [self.environment.airflow.xcom("real_watched", run["dag_run_id"], "told") for run in runs]
         return [(name.removeprefix("watched_"), payload) for each in found for name, payload in each or ()]
 
     def _followed(self) -> int:
         return len(self._ask("select 1 from asset_state_store where key like 'dingtalk-read-runs-1-%'"))
 
     def _asked(self) -> int:
-        return self.stage.dingtalk.calls().get("robot/groupMessages/query", 0)
+        return self.environment.dingtalk.calls().get("robot/groupMessages/query", 0)
 
     def _ask(self, query: str) -> list[Any]:
-        database = self.stage.stack.home / "airflow.db"
+        database = self.environment.stack.home / "airflow.db"
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
             return connection.execute(query).fetchall()
 
     def _deliver(self, key: str) -> None:
-        world = self.stage.dingtalk.server.world
+        world = self.environment.dingtalk.server.world
         world.deliver(
             Message(
                 key=key,
@@ -91,11 +91,11 @@ class Watching:
 
 
 @pytest.fixture(scope="module")
-def watching(stage: Stage) -> Iterator[Watching]:
-    yield Watching(stage)
+def watching(environment: Environment) -> Iterator[Watching]:
+    yield Watching(environment)
     # No watcher may ask while other scenarios count calls.
-    stage.airflow.patch("/dags/real_watched", {"is_paused": True})
-    stage.airflow.read_again("real_watched")
+    environment.airflow.patch("/dags/real_watched", {"is_paused": True})
+    environment.airflow.read_again("real_watched")
 
 
 def test_airflow_takes_the_watchers_in_all_shapes(watching: Watching) -> None:
