@@ -61,7 +61,7 @@ def run(server: Server, name: str, keys: int) -> dict[str, Any]:
     server.reset()
     given = {
         "url": server.url,
-        "keys": server.plant(keys),
+        "keys": server.create_messages(keys),
         "token": server.token(),
         "ca_file": server.ca_file,
         "in_flight": WORKERS,

@@ -21,8 +21,8 @@ from airflow_provider_dingtalk.jobs.wait_state import WaitOptions
 from airflow_provider_dingtalk.messages.conditions import Condition, condition_of, target_of
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE, default_world
-from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE, default_state
 from benchmarks.results import Result, Row, at_most, beside, exactly
 
 DAY = 86_400.0
@@ -87,9 +87,9 @@ def _wait(poll_schedule: PollSchedule, read_at: float, number: int) -> dict[str,
 
 async def _wait_a_day(poll_schedule: PollSchedule, read_at: float, number: int) -> dict[str, Any]:
     clock = JumpingClock()
-    world = default_world(seed=number, now=clock.now)
-    world.behaviour = world.behaviour.changed({"calls_per_second": 0, "status_window_hours": 48})
-    (key,) = plant(world, Plant(kind="group"))["keys"]
+    state = default_state(seed=number, now=clock.now)
+    state.behaviour = state.behaviour.changed({"calls_per_second": 0, "status_window_hours": 48})
+    (key,) = create_messages(state, CreateMessages(kind="group"))["keys"]
     began = clock.now()
     receipt = Receipt(
         kind=Kind.GROUP,
@@ -103,7 +103,7 @@ async def _wait_a_day(poll_schedule: PollSchedule, read_at: float, number: int) 
     client = DingTalkClient(
         InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
         hosts_at("http://127.0.0.1:1"),
-        transport=httpx.ASGITransport(app=create_app(world)),
+        transport=httpx.ASGITransport(app=create_app(state)),
         clock=clock,
     )
     is_read = False
@@ -111,10 +111,10 @@ async def _wait_a_day(poll_schedule: PollSchedule, read_at: float, number: int) 
     while not wait.is_met and (due := wait.next_due) is not None:
         if not is_read and due >= began + read_at:
             # The user reads between two polls, so the next poll finds the reader.
-            is_read = bool(read(world, Read(key=key, count=1)))
+            is_read = bool(mark_read(state, MarkRead(key=key, count=1)))
         await clock.sleep(due - clock.now())
         await wait.look(client)
-    calls = world.journal.calls
+    calls = state.journal.calls
     return {
         "read_at": round(read_at, 1),
         "seen_at": round(clock.now() - began, 1),

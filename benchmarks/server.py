@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, default_world
+from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, default_state
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
 from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
 
@@ -90,16 +90,16 @@ class Server:
         self.ca_file = ca_file
         self.door = httpx.Client(base_url=url, verify=_context(ca_file), trust_env=False, timeout=30)
 
-    def plant(self, count: int, kind: str = "oto") -> list[str]:
+    def create_messages(self, count: int, kind: str = "oto") -> list[str]:
         """Create sent messages and return their keys."""
         order = {"kind": kind, "count": count}
         return list(self.door.post("/_sandbox/plant", json=order).raise_for_status().json()["keys"])
 
     def recalled(self) -> int:
         """Return the number of messages that the server has recalled."""
-        return sum(kind["recalled"] for kind in self.truth()["counts"].values())
+        return sum(kind["recalled"] for kind in self.snapshot()["counts"].values())
 
-    def truth(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return the server's counts of messages and of calls."""
         found: dict[str, Any] = self.door.get("/_sandbox/truth", params={"brief": 1}).json()
         return found
@@ -197,7 +197,7 @@ def main() -> None:
     scheme = "https" if options.certificate else "http"
     tls = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key} if options.certificate else {}
     url = f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
-    server = make_server(default_world(behaviour=behaviour), ready=lambda: print(url, flush=True), **tls)
+    server = make_server(default_state(behaviour=behaviour), ready=lambda: print(url, flush=True), **tls)
     server.config.http = slow_protocol(options.latency)
     server.run([sock])
 

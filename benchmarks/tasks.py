@@ -151,7 +151,7 @@ def _airflow(server: Server, keys: int) -> Iterator[AirflowStack]:
 
 
 def _plant(server: Server, given: Path, keys: int) -> None:
-    each = {name: server.plant(keys) for name in ("one_task", "no_ledger", "mapped")}
+    each = {name: server.create_messages(keys) for name in ("one_task", "no_ledger", "mapped")}
     given.write_text(json.dumps({**each, "url": server.url, "token": server.token(), "robot_code": ROBOT_CODE}))
 
 

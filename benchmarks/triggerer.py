@@ -85,7 +85,7 @@ class _Stage:
         """Run one kind of trigger and return its figures."""
         for name in ("begun", "ready", "lookups"):
             (self.folder / name).write_text("")
-        run_id, keys = self.airflow.api.trigger(DAG), self.server.plant(self.waits)
+        run_id, keys = self.airflow.api.trigger(DAG), self.server.create_messages(self.waits)
         self._until(lambda: self._states(run_id)["states"].get("scheduled", 0) >= self.waits, "tasks")
         began = self.work("defer", run_id=run_id, keys=keys, variant=variant, poke_interval=BEAT)["at"]
         done = {"variant": variant, **(self._wait_until_polled() if variant == "http" else self._ready(began))}
@@ -152,7 +152,7 @@ class _Stage:
         return asked[str(self.airflow.processes["triggerer"].pid)]
 
     def _polls(self) -> int:
-        calls = self.server.truth()["calls"]
+        calls = self.server.snapshot()["calls"]
         return sum(calls.get(api, {"total": 0})["total"] for api in ("robot/oToMessages/readStatus", "?"))
 
     def _is_quiet(self) -> bool:

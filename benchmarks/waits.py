@@ -45,9 +45,9 @@ def measure_trigger(quick: bool) -> Result:
 
 def _one_trigger(seconds: float) -> dict[str, Any]:
     with serving(latency=LATENCY, rate=RATE, window="sliding") as server, tempfile.TemporaryDirectory() as home:
-        given = {"warm_up": WARM_UP, "seconds": seconds, "keys": server.plant(MESSAGES)}
+        given = {"warm_up": WARM_UP, "seconds": seconds, "keys": server.create_messages(MESSAGES)}
         done, calls = _wait(server, "one_trigger", given | {"env": _airflow(server, home, RATE)})
-        throttled = server.truth()["calls"][API]["throttled"]
+        throttled = server.snapshot()["calls"][API]["throttled"]
     return {**done, "calls": calls, "rate": round(calls / done["seconds"], 3), "throttled": throttled}
 
 
@@ -84,7 +84,7 @@ def _beside(theirs: dict[str, Any]) -> list[Figure]:
 
 def _single_waits(name: str, waits: int, beats: int) -> dict[str, Any]:
     with serving(latency=LATENCY) as server, tempfile.TemporaryDirectory() as home:
-        given = {"beats": beats, "keys": server.plant(waits), "url": server.url, "ca_file": server.ca_file}
+        given = {"beats": beats, "keys": server.create_messages(waits), "url": server.url, "ca_file": server.ca_file}
         given |= {"token": server.token(), "env": _airflow(server, home, 0)}
         done, calls = _wait(server, name, given)
     due = waits * (beats + 1)
@@ -114,7 +114,7 @@ def _wait(server: Server, name: str, given: dict[str, Any]) -> tuple[dict[str, A
         for word in ("begin\n", "end\n"):
             if (said := waiter.stdout.readline()) != word:
                 raise RuntimeError(f"{name} did not come to its {word.strip()}: {said}")
-            arrived.append(server.truth()["calls"].get(API, {"total": 0})["total"])
+            arrived.append(server.snapshot()["calls"].get(API, {"total": 0})["total"])
         # Part of the result may be in the reader's buffer, so the same reader reads it.
         done: dict[str, Any] = json.loads(waiter.stdout.readline())
     finally:

@@ -78,14 +78,14 @@ class Witness:
         self._stop.set()
         self._thread.join()
 
-    def truth(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return the counts by kind and the calls by API."""
         found: dict[str, Any] = httpx.get(f"{self._url}/_sandbox/truth", params={"brief": 1}, trust_env=False).json()
         return found
 
     def _wait_spec(self) -> None:
         while not self._stop.wait(0.3):
-            for kind, counts in self.truth()["counts"].items():
+            for kind, counts in self.snapshot()["counts"].items():
                 self.most[kind] = max(self.most.get(kind, 0), counts["visible"])
 
 
@@ -160,7 +160,7 @@ def main() -> int:
             run_id = airflow.api.trigger(DAG_ID)
             state = airflow.api.wait_run(DAG_ID, run_id, progress=Ticker())
             report = airflow.api.xcom(DAG_ID, run_id, "rollback", "report")
-            after = witness.truth()
+            after = witness.snapshot()
             show_messages(witness.most, after)
             if report is None:
                 raise RuntimeError(f"the rollback left no report: {airflow.api.task_states(DAG_ID, run_id)}")

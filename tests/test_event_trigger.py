@@ -99,9 +99,9 @@ async def test_it_is_what_an_asset_watcher_takes_and_is_rebuilt_from_its_argumen
 
 async def test_it_makes_one_event_when_so_many_have_read(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     (receipt,) = planted(sandbox, "private_chat")
-    sandbox.world.read(sandbox.world.messages[key_of(receipt)], ["user001", "user002"])
+    sandbox.state.read(sandbox.state.messages[key_of(receipt)], ["user001", "user002"])
     nobody = {"type": "mutate", "merge": {"readUserIds": []}}
-    sandbox.world.faults.replace([{"match": "query", "nth": [1, 2, 3], "action": nobody}])
+    sandbox.state.faults.replace([{"match": "query", "nth": [1, 2, 3], "action": nobody}])
     events = await played(trigger([receipt]))
     assert events == [{"status": "met", "messages": 1, "keys": [key_of(receipt)], "readers": 2}]
     assert calls(sandbox)[QUERY] == 4
@@ -118,7 +118,7 @@ async def test_what_passes_does_not_end_it(sandbox: SandboxServer, hook: DingTal
     receipts = planted(sandbox, "private_chat")
     outage = {"type": "status", "status": 400, "code": "Throttling"}
     ban = {"type": "ban"}
-    sandbox.world.faults.replace([
+    sandbox.state.faults.replace([
         {"match": "query", "nth": [1], "action": outage}, {"match": "query", "nth": [2], "action": ban},
     ])  # fmt: skip
     made = trigger(receipts, wanted={})
@@ -134,7 +134,7 @@ async def test_what_does_not_pass_makes_no_event_and_no_storm(
     sandbox: SandboxServer, hook: DingTalkHook, wanted: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (receipt,) = planted(sandbox, "private_chat")
-    sandbox.world.recall(sandbox.world.messages[key_of(receipt)])
+    sandbox.state.recall(sandbox.state.messages[key_of(receipt)])
     assert await played(trigger([receipt], wanted=wanted)) == []
     assert calls(sandbox).get(QUERY, 0) <= 1
     assert "No event will be made" in capsys.readouterr().out

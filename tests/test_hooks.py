@@ -58,7 +58,7 @@ def test_send_status_and_recall(sandbox: SandboxServer, hook: DingTalkHook) -> N
     assert (receipt["kind"], receipt["robot_code"], receipt["version"]) == ("group", ROBOT_CODE, 2)
     assert receipt["conn_id"] == "dingtalk_default"
     key = key_of(receipt)
-    sandbox.world.read(sandbox.world.messages[key], ["user007"])
+    sandbox.state.read(sandbox.state.messages[key], ["user007"])
     (message_status,) = hook.status([receipt])
     assert (message_status.send_status, message_status.readers) == ("SUCCESS", ("user007",))
     (message_status,) = hook.status(json.dumps(receipt), readers=False)
@@ -227,7 +227,7 @@ def test_an_incomplete_send_carries_the_receipts_of_what_was_sent(sandbox: Sandb
         hook.send("group", open_conversation_id=[GROUPS[0], GROUPS[1], "cidnowhere", GROUPS[2]], text="hello")
     receipts = [receipt.to_json() for receipt in raised.value.receipts]
     assert [receipt["open_conversation_id"] for receipt in receipts] == list(GROUPS)
-    assert sorted(map(key_of, receipts)) == sorted(map(str, sandbox.world.messages))
+    assert sorted(map(key_of, receipts)) == sorted(map(str, sandbox.state.messages))
     assert raised.value.permanent, "a retry that knows nothing of what was sent would send it twice"
     assert hook.recall(receipts)["counts"]["recalled"] == 3
 
@@ -273,10 +273,10 @@ def told(hook: DingTalkHook, sandbox: SandboxServer, *secrets: str) -> tuple[boo
     """Return the result of ``test_connection``, after checks of what it must not do."""
     works, text = hook.test_connection()
     assert isinstance(works, bool) and isinstance(text, str) and text
-    for secret in (CLIENT_SECRET, SENTINEL, SUITE_SECRET, SUITE_TICKET, *secrets, *sandbox.world.tokens):
+    for secret in (CLIENT_SECRET, SENTINEL, SUITE_SECRET, SUITE_TICKET, *secrets, *sandbox.state.tokens):
         assert secret not in text
     assert set(calls(sandbox)) <= {TOKEN_API, "oauth2/corpAccessToken"}
-    assert not sandbox.world.messages
+    assert not sandbox.state.messages
     return works, text
 
 
@@ -423,7 +423,7 @@ def alarm_at_call(sandbox: SandboxServer, api: str, number: int) -> Iterator[Non
 
     def wait_spec() -> None:
         while not is_over.wait(0.001):
-            arrived = sandbox.world.journal.calls.get(api)
+            arrived = sandbox.state.journal.calls.get(api)
             if arrived and arrived.total >= number:
                 signal.setitimer(signal.ITIMER_REAL, 0.001)
                 return
@@ -492,9 +492,9 @@ def test_a_call_that_hangs_is_cut_off_and_its_messages_are_unknown(sandbox: Sand
 def assert_silent(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     """Check that interrupted work sends nothing more; the next request belongs to another call."""
     sandbox.faults()
-    before = sandbox.world.journal.seq
+    before = sandbox.state.journal.seq
     hook.recall(planted(sandbox, "oto"))
-    assert sandbox.world.journal.seq == before + 1
+    assert sandbox.state.journal.seq == before + 1
     assert calls(sandbox)["robot/otoMessages/batchRecall"] == 1
 
 

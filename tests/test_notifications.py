@@ -29,7 +29,7 @@ def connected(connect: Connect) -> None:
 
 
 def texts(sandbox: SandboxServer) -> list[str]:
-    return [str(message["text"]) for message in sandbox.truth()["messages"]]
+    return [str(message["text"]) for message in sandbox.snapshot()["messages"]]
 
 
 @pytest.mark.parametrize(("context", "expected"), CONTEXTS, ids=["task", "deadline", "nothing"])
@@ -51,7 +51,7 @@ def test_it_says_what_happened_as_far_as_the_callback_knows(
     ],
 )
 def test_sync_and_async_send_the_same(sandbox: SandboxServer, kind: str, to: dict[str, Any], text: str | None) -> None:
-    sandbox.world.behaviour = sandbox.world.behaviour.changed({"repeat_filter": False})
+    sandbox.state.behaviour = sandbox.state.behaviour.changed({"repeat_filter": False})
     notifier = send_dingtalk_notification(kind=kind, to=to, text=text)
     notifier.notify({})
     asyncio.run(notifier.async_notify({}))
@@ -68,7 +68,7 @@ def test_a_callback_renders_its_templates(sandbox: SandboxServer) -> None:
 def test_its_receipt_is_in_the_log(sandbox: SandboxServer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         DingTalkNotifier(to=TO_GROUP, text="hello").notify({})
-    [message] = sandbox.truth()["messages"]
+    [message] = sandbox.snapshot()["messages"]
     assert message["key"] in caplog.text
 
 

@@ -85,7 +85,7 @@ def sensor_of(mode: str, receipts: list[dict[str, Any]], **arguments: Any) -> Di
 def not_at_first(sandbox: SandboxServer) -> None:
     """Let the first poll find nothing; the second sees the real status."""
     merge = {"sendStatus": "PROCESSING", "readUserIds": []}
-    sandbox.world.faults.replace([{"match": "query", "nth": [1], "action": {"type": "mutate", "merge": merge}}])
+    sandbox.state.faults.replace([{"match": "query", "nth": [1], "action": {"type": "mutate", "merge": merge}}])
 
 
 READ = {"min_readers": 2}
@@ -116,12 +116,12 @@ def test_all_modes_come_to_the_same_end(
     arguments, error = FATES[fate]
     ends = []
     for mode in MODES:
-        sandbox.world.faults.replace([])
+        sandbox.state.faults.replace([])
         (receipt,) = planted(sandbox, "private_chat")
-        message = sandbox.world.messages[key_of(receipt)]
-        sandbox.world.read(message, ["user001", "user002"])
+        message = sandbox.state.messages[key_of(receipt)]
+        sandbox.state.read(message, ["user001", "user002"])
         if fate == "recalled":
-            sandbox.world.recall(message)
+            sandbox.state.recall(message)
         if looks == 2:
             not_at_first(sandbox)
         sensor = sensor_of(mode, [receipt], **{**arguments, **MANNERS[manner]})
@@ -141,7 +141,7 @@ def test_all_modes_come_to_the_same_end(
 def test_an_outage_of_dingtalk_means_not_yet(sandbox: SandboxServer, hook: DingTalkHook, mode: str) -> None:
     receipts = planted(sandbox, "private_chat")
     failure = {"type": "status", "status": 400, "code": "Throttling"}
-    sandbox.world.faults.replace([{"match": "query", "times": 1, "action": failure}])
+    sandbox.state.faults.replace([{"match": "query", "times": 1, "action": failure}])
     (found,) = end_of(sensor_of(mode, receipts))
     assert found["send_status"] == "SUCCESS"
 
@@ -164,9 +164,9 @@ def test_a_connection_that_cannot_work_fails_in_all_modes_alike(
 def read_one_by_one(sandbox: SandboxServer, receipts: list[dict[str, Any]]) -> None:
     """Let each poll see one more reader; the pages of the other messages are empty."""
     for receipt in receipts:
-        sandbox.world.read(sandbox.world.messages[key_of(receipt)], ["user001"])
+        sandbox.state.read(sandbox.state.messages[key_of(receipt)], ["user001"])
     hidden = {"type": "mutate", "merge": {"readUserIds": []}}
-    sandbox.world.faults.replace([{"match": "query", "nth": [2, 3, 5], "action": hidden}])
+    sandbox.state.faults.replace([{"match": "query", "nth": [2, 3, 5], "action": hidden}])
 
 
 @pytest.mark.parametrize(("mode", "keeps"), [
@@ -264,8 +264,8 @@ def test_a_work_notification_can_be_waited_for_in_all_modes(
     sandbox: SandboxServer, hook: DingTalkHook, mode: str, by: str
 ) -> None:
     (receipt,) = planted(sandbox, "work_notification", user_ids=["user001", "user002"])
-    message = sandbox.world.messages[int(key_of(receipt))]
-    sandbox.world.read(message, ["user001"])
+    message = sandbox.state.messages[int(key_of(receipt))]
+    sandbox.state.read(message, ["user001"])
     which: dict[str, Any] = {"receipts": [receipt]}
     if by != "receipts":
         which = {"msg_task_id": int(receipt["task_id"]) if by == "number" else receipt["task_id"]}
@@ -289,7 +289,7 @@ def test_a_work_notification_that_no_recipients_ends_all_modes_alike(
     sandbox: SandboxServer, hook: DingTalkHook, mode: str, fail: bool
 ) -> None:
     (receipt,) = planted(sandbox, "work_notification", user_ids=[])
-    message = sandbox.world.messages[int(key_of(receipt))]
+    message = sandbox.state.messages[int(key_of(receipt))]
     message.undelivered = {"forbidden_list": [{"code": "143106", "count": 1, "userid": "user001"}]}
     sensor = DingTalkWorkNotificationSensor(
         task_id="wait", receipts=[receipt], fail_on_unreached=fail, timeout=60, poke_interval=0,

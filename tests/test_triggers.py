@@ -144,9 +144,9 @@ async def test_it_waits_for_readers_and_names_them_only_if_asked(
     sandbox: SandboxServer, hook: DingTalkHook, with_readers: bool
 ) -> None:
     (receipt,) = planted(sandbox, "private_chat")
-    message = sandbox.world.messages[key_of(receipt)]
+    message = sandbox.state.messages[key_of(receipt)]
     made = trigger(wait_spec([receipt], read_by=["user002"]), lasts=3600, with_readers=with_readers)
-    made.clock = EventfulClock(3, lambda: sandbox.world.read(message, ["user001", "user002"]))
+    made.clock = EventfulClock(3, lambda: sandbox.state.read(message, ["user001", "user002"]))
     event = await event_of(made)
     (seen,) = event["messages"]
     assert (event["status"], seen["send_status"], seen["readers"]) == ("met", "SUCCESS", 2)
@@ -157,7 +157,7 @@ async def test_it_waits_for_readers_and_names_them_only_if_asked(
 @pytest.mark.anyio
 async def test_readers_are_counted_across_pages(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     (receipt,) = planted(sandbox, "private_chat")
-    sandbox.world.read(sandbox.world.messages[key_of(receipt)], [f"reader{n:03}" for n in range(201)])
+    sandbox.state.read(sandbox.state.messages[key_of(receipt)], [f"reader{n:03}" for n in range(201)])
     event = await event_of(trigger(wait_spec([receipt], min_readers=201), lasts=-1))
     assert (event["status"], event["messages"][0]["readers"]) == ("met", 201)
     assert calls(sandbox)[QUERY] == 2
@@ -166,9 +166,9 @@ async def test_readers_are_counted_across_pages(sandbox: SandboxServer, hook: Di
 @pytest.mark.anyio
 async def test_a_recall_by_somebody_else_ends_the_wait(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     (receipt,) = planted(sandbox, "private_chat")
-    message = sandbox.world.messages[key_of(receipt)]
+    message = sandbox.state.messages[key_of(receipt)]
     made = trigger(wait_spec([receipt], min_readers=1), lasts=3600)
-    made.clock = EventfulClock(2, lambda: sandbox.world.recall(message))
+    made.clock = EventfulClock(2, lambda: sandbox.state.recall(message))
     event = await event_of(made)
     assert (event["status"], event["recalled"], event["code"]) == ("error", True, "recalled")
     with pytest.raises(MessageRecalledError, match="was recalled"):

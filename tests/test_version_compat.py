@@ -136,7 +136,7 @@ async def test_a_triggerer_reads_a_suite_ticket_beside_other_requests(
         done = asyncio.ensure_future((await DingTalkHook("suite").aclient()).authenticate())
         await asyncio.gather(done, *(read_on() for _ in range(5)))
     assert "MaskSecret" in supervisor.asked
-    assert sandbox.truth()["calls"] != {}
+    assert sandbox.snapshot()["calls"] != {}
 
 
 def test_a_workers_threads_read_each_its_own_answer() -> None:

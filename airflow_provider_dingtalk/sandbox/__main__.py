@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_dingtalk.client.hosts import is_loopback
 from airflow_provider_dingtalk.probe.observed import read_observed
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour, parse_switch
-from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_world
+from airflow_provider_dingtalk.sandbox.default import GROUPS, PEOPLE, PRIVATE_CHAT, default_state
 from airflow_provider_dingtalk.sandbox.observed import switches_of
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
 from airflow_provider_dingtalk.sandbox.testing import connection_to
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         behaviour = _behaviour(options)
     except (msgspec.MsgspecError, ValueError, OSError) as error:
         parser.error(str(error))
-    world = default_world(seed=options.seed, behaviour=behaviour)
+    state = default_state(seed=options.seed, behaviour=behaviour)
     try:
         sock = listen(options.host, options.port)
     except OSError as error:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key} if options.tls_cert else {}
-    make_server(world, ready=lambda: _announce(url, behaviour), **tls).run([sock])
+    make_server(state, ready=lambda: _announce(url, behaviour), **tls).run([sock])
     return 0
 
 

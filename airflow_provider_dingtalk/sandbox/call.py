@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from airflow_provider_dingtalk.client.endpoints import Endpoint, Host, Idempotency, name_of
+from airflow_provider_dingtalk.sandbox.api_errors import PARAM_INVALID, ApiError, LegacyApiError
 from airflow_provider_dingtalk.sandbox.faults import FailKeys, OmitKeys, Partial, PoisonKeys, Rule, actions
-from airflow_provider_dingtalk.sandbox.refusals import PARAM_INVALID, OldRefusal, Refusal
-from airflow_provider_dingtalk.sandbox.state import App, World
+from airflow_provider_dingtalk.sandbox.state import App, ServerState
 
 TOKEN_HEADER = b"x-acs-dingtalk-access-token"
 #: Fields that name one message.
@@ -42,7 +42,7 @@ class Call:
     :param rules: Rules of the faults that apply to this call.
     """
 
-    world: World
+    state: ServerState
     endpoint: type[Endpoint[Any]]
     fields: dict[str, Any] = field(default_factory=dict)
     token: str | None = None
@@ -76,21 +76,21 @@ class Call:
 
     # ── Faults of a recall ──
 
-    def refuse_poisoned(self, keys: list[str]) -> None:
+    def refuse_poisoned_keys(self, keys: list[str]) -> None:
         """Refuse the batch if a fault applies to one of its keys."""
         for action in actions(self.rules, PoisonKeys):
             if action.of(keys):
-                raise Refusal(action.code, "injected fault")
+                raise ApiError(action.code, "injected fault")
 
-    def spared(self, keys: list[str]) -> dict[str, str]:
+    def failed_keys(self, keys: list[str]) -> dict[str, str]:
         """Return the keys that a fault fails, with their reasons."""
         return {key: action.reason for action in actions(self.rules, FailKeys) for key in action.of(keys)}
 
-    def forgotten(self, keys: list[str]) -> set[str]:
+    def omitted_keys(self, keys: list[str]) -> set[str]:
         """Return the keys that a fault neither recalls nor reports."""
         return {key for action in actions(self.rules, OmitKeys) if not action.recalled for key in action.of(keys)}
 
-    def only_first(self) -> int | None:
+    def recalled_first(self) -> int | None:
         """Return the number of keys recalled before a fault fails the call."""
         return min((action.first for action in actions(self.rules, Partial)), default=None)
 
@@ -98,7 +98,7 @@ class Call:
 def read_fields(call: Call, incoming: Incoming) -> None:
     """Set the fields and token of a call from the received request.
 
-    :raises Refusal: If the host does not accept the body.
+    :raises ApiError: If the host does not accept the body.
     """
     query = dict(parse_qsl(incoming.query, keep_blank_values=True))
     if not call.old_host:
@@ -120,7 +120,7 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
         # The pages of the sends name a different code for it.
         sends_template = call.endpoint.http.effect is Idempotency.SEND and "Messages" in call.api
         code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
-        raise Refusal(code, "the body is not a JSON object") from error
+        raise ApiError(code, "the body is not a JSON object") from error
 
 
 def _old_body(incoming: Incoming) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _old_body(incoming: Incoming) -> dict[str, Any]:
         try:
             return msgspec.json.decode(incoming.body, type=dict[str, Any])
         except _UNREADABLE as error:
-            raise OldRefusal(40035, "the body is not a JSON object") from error
+            raise LegacyApiError(40035, "the body is not a JSON object") from error
     fields: dict[str, Any] = dict(parse_qsl(incoming.body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
         # Text that is not valid JSON stays text, so the check of the fields refuses it.

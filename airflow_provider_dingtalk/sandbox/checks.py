@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from airflow_provider_dingtalk.client import endpoints as e
+from airflow_provider_dingtalk.sandbox.api_errors import PARAM_INVALID, ApiError, LegacyApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import PARAM_INVALID, OldRefusal, Refusal
 
 _KEY_MISSING = "invalidParameter.processQueryKey.missing"
 _ROBOT_MISSING = "invalidParameter.robotCode.missing"
@@ -78,7 +78,7 @@ def checked(call: Call) -> e.Endpoint[Any]:
 
     Unknown fields are refused as bad parameters (our choice; DingTalk may accept them).
 
-    :raises Refusal: If a field is missing, too long, unknown, or of the wrong type.
+    :raises ApiError: If a field is missing, too long, unknown, or of the wrong type.
     """
     _refuse_missing(call)
     _refuse_excess(call)
@@ -99,7 +99,7 @@ def checked(call: Call) -> e.Endpoint[Any]:
 
 def _refuse_missing(call: Call) -> None:
     codes = _MISSING.get(call.endpoint, {})
-    scope_required = call.world.behaviour.query_scope == "required" and call.endpoint in _QUERIES
+    scope_required = call.state.behaviour.query_scope == "required" and call.endpoint in _QUERIES
     for name, required in _shape(call.endpoint):
         value = call.fields.get(name)
         if isinstance(value, list) and all(value) and value:
@@ -109,29 +109,29 @@ def _refuse_missing(call: Call) -> None:
         if not required and not (scope_required and name in codes):
             continue
         if name == "robotCode" and value == "" and call.endpoint in _EMPTY_ROBOT:
-            raise Refusal(_ROBOT_EMPTY, "robotCode is empty")
+            raise ApiError(_ROBOT_EMPTY, "robotCode is empty")
         if name in codes:
-            raise Refusal(codes[name], f"{name} is missing")
+            raise ApiError(codes[name], f"{name} is missing")
         raise _bad_parameter(call, f"{name} is missing")
 
 
 def _refuse_excess(call: Call) -> None:
     fields = call.fields
-    if _longer(fields.get("processQueryKeys"), call.world.behaviour.max_keys):
-        raise Refusal("invalidParameter.processQueryKeys.overMax", "too many processQueryKeys")
+    if _longer(fields.get("processQueryKeys"), call.state.behaviour.max_keys):
+        raise ApiError("invalidParameter.processQueryKeys.overMax", "too many processQueryKeys")
     if _longer(fields.get("userIds"), e.MAX_USERS_PER_OTO_SEND):
-        raise Refusal("invalidParameter.userIds.overMax", "too many userIds")
+        raise ApiError("invalidParameter.userIds.overMax", "too many userIds")
     if _longer(fields.get("receiverUserIdList"), e.MAX_USERS_PER_APP_DING):
-        raise Refusal("ding.receivercount.limit", "too many receivers")
+        raise ApiError("ding.receivercount.limit", "too many receivers")
     page = fields.get("maxResults")
     if isinstance(page, int) and not isinstance(page, bool) and not 1 <= page <= e.MAX_RESULTS_PER_PAGE:
-        raise Refusal("invalidParameter.pageSize.invalid", "maxResults is beyond 200")
+        raise ApiError("invalidParameter.pageSize.invalid", "maxResults is beyond 200")
 
 
 def _longer(value: object, limit: int) -> bool:
     return isinstance(value, list) and len(value) > limit
 
 
-def _bad_parameter(call: Call, detail: str) -> Refusal:
+def _bad_parameter(call: Call, detail: str) -> ApiError:
     # No page of these APIs names the old host's code for a missing parameter, so 40035 is our choice.
-    return OldRefusal(40035, f"invalid parameter: {detail}") if call.old_host else Refusal(PARAM_INVALID, detail)
+    return LegacyApiError(40035, f"invalid parameter: {detail}") if call.old_host else ApiError(PARAM_INVALID, detail)

@@ -11,19 +11,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_dingtalk.sandbox import views
-from airflow_provider_dingtalk.sandbox.orders import (
-    ConversationOrder,
-    PeopleOrder,
-    Plant,
-    Read,
-    RobotOrder,
-    make_conversation,
-    make_people,
-    plant,
-    read,
+from airflow_provider_dingtalk.sandbox.control_requests import (
+    CreateMessages,
+    MarkRead,
+    SetConversation,
+    SetPeople,
+    SetRobot,
+    create_messages,
+    mark_read,
+    set_conversation,
+    set_people,
     set_robot,
 )
-from airflow_provider_dingtalk.sandbox.state import World
+from airflow_provider_dingtalk.sandbox.state import ServerState
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
 
@@ -36,13 +36,13 @@ class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     advance: float
 
 
-Work = Callable[[World, Request, bytes], Any]
+Action = Callable[[ServerState, Request, bytes], Any]
 
 
-def control_routes(world: World) -> list[Route]:
+def control_routes(state: ServerState) -> list[Route]:
     """Create the routes of the control API for a sandbox state."""
-    doors: list[tuple[str, str, Work]] = [
-        ("GET", "/truth", lambda w, r, b: views.truth(w, brief=r.query_params.get("brief") in ("1", "true"))),
+    routes: list[tuple[str, str, Action]] = [
+        ("GET", "/truth", lambda w, r, b: views.state_snapshot(w, brief=r.query_params.get("brief") in ("1", "true"))),
         ("GET", "/journal", lambda w, r, b: views.journal(w, int(r.query_params.get("since", "0")))),
         ("POST", "/reset", _reset),
         ("GET", "/faults", lambda w, r, b: {"faults": w.faults.rules}),
@@ -54,49 +54,49 @@ def control_routes(world: World) -> list[Route]:
         ("GET", "/behaviour", lambda w, r, b: w.behaviour),
         ("PUT", "/behaviour", _behave),
         ("POST", "/tokens/revoke", lambda w, r, b: {"revoked": revoke_all(w)}),
-        ("POST", "/read", lambda w, r, b: read(w, msgspec.json.decode(b, type=Read))),
-        ("POST", "/plant", lambda w, r, b: plant(w, msgspec.json.decode(b, type=Plant))),
-        ("POST", "/conversations", lambda w, r, b: make_conversation(w, _decode(b, ConversationOrder))),
-        ("POST", "/people", lambda w, r, b: make_people(w, _decode(b, PeopleOrder))),
-        ("POST", "/robots", lambda w, r, b: set_robot(w, _decode(b, RobotOrder))),
+        ("POST", "/read", lambda w, r, b: mark_read(w, msgspec.json.decode(b, type=MarkRead))),
+        ("POST", "/plant", lambda w, r, b: create_messages(w, msgspec.json.decode(b, type=CreateMessages))),
+        ("POST", "/conversations", lambda w, r, b: set_conversation(w, _decode(b, SetConversation))),
+        ("POST", "/people", lambda w, r, b: set_people(w, _decode(b, SetPeople))),
+        ("POST", "/robots", lambda w, r, b: set_robot(w, _decode(b, SetRobot))),
     ]
-    return [Route(path, _door(world, work), methods=[method]) for method, path, work in doors]
+    return [Route(path, _handler(state, action), methods=[method]) for method, path, action in routes]
 
 
-def _door(world: World, work: Work) -> Callable[[Request], Any]:
-    async def door(request: Request) -> Response:
+def _handler(state: ServerState, action: Action) -> Callable[[Request], Any]:
+    async def handler(request: Request) -> Response:
         try:
-            done, status = work(world, request, await request.body()), 200
+            done, status = action(state, request, await request.body()), 200
         except (msgspec.MsgspecError, ValueError, LookupError) as error:
             done, status = {"error": str(error)}, 400
         return Response(msgspec.json.encode(done), status, media_type="application/json")
 
-    return door
+    return handler
 
 
-def _decode(body: bytes, order: type[Any]) -> Any:
-    return msgspec.json.decode(body, type=order)
+def _decode(body: bytes, type_: type[Any]) -> Any:
+    return msgspec.json.decode(body, type=type_)
 
 
-def _reset(world: World, request: Request, body: bytes) -> dict[str, Any]:
-    world.reset()
-    return views.truth(world, brief=True)
+def _reset(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
+    state.reset()
+    return views.state_snapshot(state, brief=True)
 
 
-def _put_faults(world: World, request: Request, body: bytes) -> dict[str, Any]:
-    world.faults.replace(_rules(body))
-    return {"faults": world.faults.rules}
+def _put_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
+    state.faults.replace(_rules(body))
+    return {"faults": state.faults.rules}
 
 
-def _post_faults(world: World, request: Request, body: bytes) -> dict[str, Any]:
-    world.faults.add(*_rules(body))
-    return {"faults": world.faults.rules}
+def _post_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
+    state.faults.add(*_rules(body))
+    return {"faults": state.faults.rules}
 
 
-def _delete_faults(world: World, request: Request, body: bytes) -> dict[str, Any]:
+def _delete_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
     """Remove all rules and return them with their counts."""
-    rules = world.faults.rules
-    world.faults.replace([])
+    rules = state.faults.rules
+    state.faults.replace([])
     return {"faults": rules}
 
 
@@ -108,15 +108,15 @@ def _rules(body: bytes) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
-def _clock(world: World) -> dict[str, float]:
-    return {"time": world.time(), "offset": world.clock_offset}
+def _clock(state: ServerState) -> dict[str, float]:
+    return {"time": state.time(), "offset": state.clock_offset}
 
 
-def _advance(world: World, request: Request, body: bytes) -> dict[str, float]:
-    world.clock_offset += msgspec.json.decode(body, type=Advance).advance
-    return _clock(world)
+def _advance(state: ServerState, request: Request, body: bytes) -> dict[str, float]:
+    state.clock_offset += msgspec.json.decode(body, type=Advance).advance
+    return _clock(state)
 
 
-def _behave(world: World, request: Request, body: bytes) -> Any:
-    world.behaviour = world.behaviour.changed(msgspec.json.decode(body, type=dict[str, Any]))
-    return world.behaviour
+def _behave(state: ServerState, request: Request, body: bytes) -> Any:
+    state.behaviour = state.behaviour.changed(msgspec.json.decode(body, type=dict[str, Any]))
+    return state.behaviour

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.state import App, Conversation, World
+from airflow_provider_dingtalk.sandbox.state import App, Conversation, ServerState
 
 CLIENT_ID = "dingsandbox"
 CLIENT_SECRET = "sandbox-secret"
@@ -29,20 +29,20 @@ PEOPLE = 60
 ROOT_DEPARTMENT = 1
 
 
-def furnish(world: World) -> None:
+def populate(state: ServerState) -> None:
     """Fill an empty state with the default organisation.
 
     It has two internal apps, a third-party app, three groups, a private chat and 60 people.
     """
-    _add_apps(world)
-    everybody = tuple(world.crowd(PEOPLE))
-    world.departments[ROOT_DEPARTMENT] = everybody
+    _add_apps(state)
+    people = tuple(state.ensure_people(PEOPLE))
+    state.departments[ROOT_DEPARTMENT] = people
     for group in GROUPS:
-        world.add_conversation(
+        state.add_conversation(
             Conversation(
                 open_conversation_id=group,
                 robots={ROBOT_CODE, OTHER_ROBOT_CODE, SUITE_ROBOT_CODE},
-                members=everybody,
+                members=people,
                 cool_apps={COOL_APP_CODE},
             )
         )
@@ -50,17 +50,17 @@ def furnish(world: World) -> None:
         open_conversation_id=PRIVATE_CHAT,
         kind="private_chat",
         robots={ROBOT_CODE, OTHER_ROBOT_CODE},
-        members=everybody[:2],
+        members=people[:2],
         cool_apps={COOL_APP_CODE},
         cool_app_required=True,
     )
-    world.add_conversation(private_chat)
+    state.add_conversation(private_chat)
 
 
-def _add_apps(world: World) -> None:
-    world.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
+def _add_apps(state: ServerState) -> None:
+    state.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
     other = App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID)
-    world.add_app(other, OTHER_ROBOT_CODE)
+    state.add_app(other, OTHER_ROBOT_CODE)
     suite = App(
         client_id=SUITE_KEY,
         client_secret=SUITE_SECRET,
@@ -69,17 +69,17 @@ def _add_apps(world: World) -> None:
         suite_ticket=SUITE_TICKET,
         corp_ids=(CORP_ID,),
     )
-    world.add_app(suite, SUITE_ROBOT_CODE)
-    world.cool_apps[COOL_APP_CODE] = ROBOT_CODE
+    state.add_app(suite, SUITE_ROBOT_CODE)
+    state.cool_apps[COOL_APP_CODE] = ROBOT_CODE
 
 
-def default_world(
+def default_state(
     *, seed: int | None = None, now: Callable[[], float] = time.time, behaviour: Behaviour | None = None
-) -> World:
+) -> ServerState:
     """Create a sandbox state with the default organisation.
 
     :param seed: Seed that makes keys, tokens and random faults repeatable; default None for random ones.
     :param now: Clock below the sandbox's own, in seconds since 1970; default ``time.time``.
     :param behaviour: Switches to start with; default all defaults.
     """
-    return World(furnish, seed=seed, now=now, start_behaviour=behaviour or Behaviour())
+    return ServerState(populate, seed=seed, now=now, start_behaviour=behaviour or Behaviour())

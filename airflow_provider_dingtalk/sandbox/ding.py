@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_PHONE_DING
 from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Message
 
 IN_THE_APP = 1
@@ -18,26 +18,26 @@ def send_ding(call: Call) -> dict[str, Any]:
 
     Unknown receivers are in ``failedList``. If all receivers are unknown, the call is refused.
     """
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     robots.own_robot(call, request.robot_code, robots.DING)
     users = list(dict.fromkeys(request.receiver_user_id_list))
     if request.remind_type != IN_THE_APP:
         _pay(call, len(users))
-    unknown = [user for user in users if user not in world.people]
+    unknown = [user for user in users if user not in state.people]
     if len(unknown) == len(users):
-        raise Refusal("miss.staffId", "there is no such receiver")
+        raise ApiError("miss.staffId", "there is no such receiver")
     message = Message(
-        key=world.new_key("ding"),
+        key=state.new_key("ding"),
         kind="ding",
         client_id=call.client.client_id,
-        sent_at=world.time(),
+        sent_at=state.time(),
         robot_code=request.robot_code,
         msg_key=f"remindType {request.remind_type}",
         text=request.content,
-        receivers=tuple(user for user in users if user in world.people),
+        receivers=tuple(user for user in users if user in state.people),
     )
-    answer: dict[str, Any] = {"openDingId": world.deliver(message)}
-    return answer | ({"failedList": {"staffId.notExisted": unknown}} if unknown else {})
+    response: dict[str, Any] = {"openDingId": state.deliver(message)}
+    return response | ({"failedList": {"staffId.notExisted": unknown}} if unknown else {})
 
 
 def recall_ding(call: Call) -> dict[str, Any]:
@@ -45,14 +45,14 @@ def recall_ding(call: Call) -> dict[str, Any]:
 
     A second recall is refused unless ``already_recalled`` is ``success``.
     """
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     robots.own_robot(call, request.robot_code, robots.RobotCodes(unknown=EXCEPTION, foreign=EXCEPTION))
-    message = world.messages.get(request.open_ding_id)
+    message = state.messages.get(request.open_ding_id)
     if message is None or message.kind != "ding" or message.robot_code != request.robot_code:
-        raise Refusal(EXCEPTION, "this robot sent no such DING")
-    if message.recalled_at is not None and world.behaviour.already_recalled != "success":
-        raise Refusal(EXCEPTION, "the DING is recalled already")
-    world.recall(message)
+        raise ApiError(EXCEPTION, "this robot sent no such DING")
+    if message.recalled_at is not None and state.behaviour.already_recalled != "success":
+        raise ApiError(EXCEPTION, "the DING is recalled already")
+    state.recall(message)
     return {"openDingId": message.key}
 
 
@@ -63,10 +63,10 @@ EXCEPTION = "recall.ding.exception"
 def _pay(call: Call, receivers: int) -> None:
     """Charge DINGs by SMS or telephone, for at most 20 receivers."""
     if receivers > MAX_USERS_PER_PHONE_DING:
-        raise Refusal("ding.receivercount.limit", "too many receivers for SMS or telephone")
-    left = call.world.behaviour.phone_dings_left
+        raise ApiError("ding.receivercount.limit", "too many receivers for SMS or telephone")
+    left = call.state.behaviour.phone_dings_left
     if left is None:
         return
     if left < receivers:
-        raise Refusal("ding.serverquota.insufficient", "not enough paid DINGs left")
-    call.world.behaviour = call.world.behaviour.changed({"phone_dings_left": left - receivers})
+        raise ApiError("ding.serverquota.insufficient", "not enough paid DINGs left")
+    call.state.behaviour = call.state.behaviour.changed({"phone_dings_left": left - receivers})

@@ -281,7 +281,7 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
     seen: int = 0
     fired: int = 0
 
-    def strikes(self, api: str, rng: random.Random) -> bool:
+    def applies_to(self, api: str, rng: random.Random) -> bool:
         """Count a call and return True if the fault applies to it."""
         if self.match not in api:
             return False
@@ -316,9 +316,9 @@ class Faults:
         """Add rules to the active ones."""
         self.replace([*self.rules, *rules])
 
-    def striking(self, api: str, rng: random.Random) -> list[Rule]:
+    def rules_for(self, api: str, rng: random.Random) -> list[Rule]:
         """Count a call and return the rules that apply to it."""
-        return [rule for rule in self.rules if rule.strikes(api, rng)] if self.rules else []
+        return [rule for rule in self.rules if rule.applies_to(api, rng)] if self.rules else []
 
 
 def actions(rules: list[Rule], *types: type[Action]) -> Iterator[Any]:

@@ -23,7 +23,7 @@ class Meter:
         self._month = ""
         self.calls_this_month = 0
 
-    def lets_through(self, behaviour: Behaviour, client_id: str, api: str, now: float) -> bool:
+    def allows_call(self, behaviour: Behaviour, client_id: str, api: str, now: float) -> bool:
         """Count a call and return True if the rate limit allows it.
 
         Refused calls are not counted (our choice).
@@ -49,7 +49,7 @@ class Meter:
         past.append(now)
         return True
 
-    def month_allows(self, behaviour: Behaviour, now: float) -> bool:
+    def allows_month(self, behaviour: Behaviour, now: float) -> bool:
         """Count a call and return True if the monthly quota allows it.
 
         Refused calls are not counted.

@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE, RECALL_WINDOW_HOURS
 from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Key, Message, MessageKind
 
 
@@ -32,7 +32,7 @@ def query_oto(call: Call) -> dict[str, Any]:
     """
     robots.own_robot(call, call.request.robot_code, robots.QUERY)
     message = _find(call, "oto", RECALL_WINDOW_HOURS)
-    people = call.world.people
+    people = call.state.people
     return {
         "sendStatus": _status(call, message),
         "messageReadInfoList": [
@@ -52,40 +52,40 @@ def _query(call: Call, kind: MessageKind) -> dict[str, Any]:
         robot = robots.own_robot(call, request.robot_code, robots.QUERY)
         if request.open_conversation_id is not None:
             robots.conversation_of(call, request.open_conversation_id, kind, robot, robots.QUERY)
-    message = _find(call, kind, call.world.behaviour.status_window_hours)
+    message = _find(call, kind, call.state.behaviour.status_window_hours)
     if request.open_conversation_id not in (None, message.open_conversation_id):
-        raise Refusal("invalid.processQueryKey", "the message is in another conversation")
+        raise ApiError("invalid.processQueryKey", "the message is in another conversation")
     return {"sendStatus": _status(call, message), **_page(call, message)}
 
 
 def _status(call: Call, message: Message) -> str:
-    status = call.world.send_status(message)
-    hidden = status == "RECALLED" and call.world.behaviour.status_after_recall != "recalled"
+    status = call.state.send_status(message)
+    hidden = status == "RECALLED" and call.state.behaviour.status_after_recall != "recalled"
     return "SUCCESS" if hidden else status
 
 
 def _readers(call: Call, message: Message) -> Collection[str]:
-    gone = message.recalled_at is not None and call.world.behaviour.readers_after_recall == "gone"
+    gone = message.recalled_at is not None and call.state.behaviour.readers_after_recall == "gone"
     return () if gone else message.readers
 
 
 def _find(call: Call, kind: MessageKind, hours: float | None) -> Message:
     """Return the queried message.
 
-    :raises Refusal: If there is no such message, or its data are not yet or no longer available. The last two
+    :raises ApiError: If there is no such message, or its data are not yet or no longer available. The last two
         share a code.
     """
-    message = call.world.messages.get(call.request.process_query_key)
+    message = call.state.messages.get(call.request.process_query_key)
     if message is None or message.kind != kind or message.client_id != call.client.client_id:
-        raise Refusal("invalid.processQueryKey", "there is no such message")
+        raise ApiError("invalid.processQueryKey", "there is no such message")
     if call.request.robot_code not in (None, message.robot_code):
-        raise Refusal("invalid.processQueryKey", "the message is another robot's")
-    age = call.world.age(message)
-    too_early = age < call.world.behaviour.status_delay_seconds
-    if message.recalled_at is not None and call.world.behaviour.status_after_recall == "no_status":
+        raise ApiError("invalid.processQueryKey", "the message is another robot's")
+    age = call.state.age(message)
+    too_early = age < call.state.behaviour.status_delay_seconds
+    if message.recalled_at is not None and call.state.behaviour.status_after_recall == "no_status":
         too_early = True
     if too_early or (hours is not None and age > hours * 3600):
-        raise Refusal("processQueryKey.expireTime", "no data about this message yet, or no longer")
+        raise ApiError("processQueryKey.expireTime", "no data about this message yet, or no longer")
     return message
 
 
@@ -118,5 +118,5 @@ def _offset(key: Key, token: str) -> int:
     except ValueError:
         offset = -1
     if offset < 0 or cursor(key, offset) != token:
-        raise Refusal("invalidParameter.cursor.invalid", "nextToken is none of this message")
+        raise ApiError("invalidParameter.cursor.invalid", "nextToken is none of this message")
     return offset

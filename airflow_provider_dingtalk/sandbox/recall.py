@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import RECALL_WINDOW_HOURS
 from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Message, MessageKind
 
 #: Only reason in ``failedResult`` on DingTalk's pages.
@@ -43,18 +43,18 @@ def recall_oto(call: Call) -> dict[str, Any]:
 def _recall(call: Call, kind: MessageKind, open_conversation_id: str | None) -> dict[str, Any]:
     """Recall a batch."""
     keys = _each_once(call)
-    call.refuse_poisoned(keys)
+    call.refuse_poisoned_keys(keys)
     failed = _unfit(call, keys, kind, open_conversation_id)
     _refuse_repetition(call, [key for key in keys if key not in failed])
-    failed |= call.spared(keys)
-    forgotten = call.forgotten(keys)
-    limit = call.only_first()
+    failed |= call.failed_keys(keys)
+    omitted_keys = call.omitted_keys(keys)
+    limit = call.recalled_first()
     succeeded = []
     refused_repetition = False
     for key in keys[:limit]:
-        if key in failed or key in forgotten:
+        if key in failed or key in omitted_keys:
             continue
-        match _recall_one(call, call.world.messages[key]):
+        match _recall_one(call, call.state.messages[key]):
             case None:
                 succeeded.append(key)
             case "repeated":
@@ -64,7 +64,7 @@ def _recall(call: Call, kind: MessageKind, open_conversation_id: str | None) -> 
             case reason:
                 failed[key] = reason
     if refused_repetition or limit is not None:
-        raise Refusal(NOT_ALL, "not all messages were recalled")
+        raise ApiError(NOT_ALL, "not all messages were recalled")
     return _lists(call, succeeded, failed)
 
 
@@ -72,36 +72,36 @@ def _each_once(call: Call) -> list[str]:
     """Remove repeated keys, or refuse them if a switch says so (undocumented)."""
     named: list[str] = call.request.process_query_keys
     keys = list(dict.fromkeys(named))
-    behaviour = call.world.behaviour
+    behaviour = call.state.behaviour
     if len(keys) < len(named) and behaviour.duplicate_keys == "refused":
-        raise Refusal(behaviour.duplicate_keys_code, "a key is named twice")
+        raise ApiError(behaviour.duplicate_keys_code, "a key is named twice")
     return keys
 
 
 def _unfit(call: Call, keys: list[str], kind: MessageKind, open_conversation_id: str | None) -> dict[str, str]:
     """Return the codes of the keys that this call may not recall.
 
-    :raises Refusal: If there is such a key and the whole batch is refused for it.
+    :raises ApiError: If there is such a key and the whole batch is refused for it.
     """
     unfit = {}
     for key in keys:
         if code := _unfitness(call, key, kind, open_conversation_id):
-            if call.world.behaviour.unfit_keys == "whole_batch":
-                raise Refusal(code, f"{key}: {code}")
+            if call.state.behaviour.unfit_keys == "whole_batch":
+                raise ApiError(code, f"{key}: {code}")
             unfit[key] = code
     return unfit
 
 
 def _refuse_repetition(call: Call, keys: list[str]) -> None:
-    behaviour = call.world.behaviour
+    behaviour = call.state.behaviour
     if behaviour.already_recalled != "refused":
         return
-    if any(call.world.messages[key].recalled_at is not None for key in keys):
-        raise Refusal(behaviour.already_recalled_reason, "a message is recalled already")
+    if any(call.state.messages[key].recalled_at is not None for key in keys):
+        raise ApiError(behaviour.already_recalled_reason, "a message is recalled already")
 
 
 def _lists(call: Call, succeeded: list[str], failed: dict[str, str]) -> dict[str, Any]:
-    behaviour = call.world.behaviour
+    behaviour = call.state.behaviour
     if behaviour.duplicate_keys == "twice":
         succeeded = [key for key in call.request.process_query_keys if key in set(succeeded)]
     # Faults change the map and set its form themselves, so with faults it stays a map here.
@@ -113,13 +113,13 @@ def _lists(call: Call, succeeded: list[str], failed: dict[str, str]) -> dict[str
 
 def _unfitness(call: Call, key: str, kind: MessageKind, open_conversation_id: str | None) -> str | None:
     """Return the code for a key that cannot be recalled, or None."""
-    message = call.world.messages.get(key)
+    message = call.state.messages.get(key)
     if message is None or message.kind != kind or message.open_conversation_id != open_conversation_id:
-        return call.world.behaviour.unknown_key_code
+        return call.state.behaviour.unknown_key_code
     if message.robot_code != call.request.robot_code:
         return "not.allowed.robotCode"
-    hours = RECALL_WINDOW_HOURS if kind == "oto" else call.world.behaviour.recall_window_hours
-    if hours is not None and call.world.age(message) > hours * 3600:
+    hours = RECALL_WINDOW_HOURS if kind == "oto" else call.state.behaviour.recall_window_hours
+    if hours is not None and call.state.age(message) > hours * 3600:
         return "robot.processQueryKey.expired"
     return None
 
@@ -129,11 +129,11 @@ def _recall_one(call: Call, message: Message) -> str | None:
 
     :returns: None for success, ``repeated``, ``omitted``, or the reason of the failure.
     """
-    behaviour = call.world.behaviour
+    behaviour = call.state.behaviour
     if message.recalled_at is not None and behaviour.already_recalled != "success":
-        answers = {"failed": behaviour.already_recalled_reason, "omitted": OMITTED, "not_revoke_all": REPEATED}
-        return answers[behaviour.already_recalled]
-    if call.world.age(message) < behaviour.recall_too_early_seconds:
+        responses = {"failed": behaviour.already_recalled_reason, "omitted": OMITTED, "not_revoke_all": REPEATED}
+        return responses[behaviour.already_recalled]
+    if call.state.age(message) < behaviour.recall_too_early_seconds:
         return SYSTEM_ERROR_REASON
-    call.world.recall(message)
+    call.state.recall(message)
     return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Conversation, Robot
 
 
@@ -41,35 +41,35 @@ DING = RobotCodes(unknown="invalid.chatbotId", foreign="invalid.chatbotId")
 def own_robot(call: Call, robot_code: str, codes: RobotCodes) -> Robot:
     """Return a robot of the calling app.
 
-    :raises Refusal: If it is unknown, belongs to another app, or its template is missing or stopped.
+    :raises ApiError: If it is unknown, belongs to another app, or its template is missing or stopped.
     """
-    robot = call.world.robots.get(robot_code)
-    behaviour = call.world.behaviour
+    robot = call.state.robots.get(robot_code)
+    behaviour = call.state.behaviour
     if robot is None:
         unknown = {RECALL: behaviour.unknown_robot_code, QUERY: behaviour.unknown_robot_query_code}
-        raise Refusal(unknown.get(codes, codes.unknown), "there is no such robot")
+        raise ApiError(unknown.get(codes, codes.unknown), "there is no such robot")
     if robot.client_id != call.client.client_id:
         foreign = behaviour.foreign_robot_code if codes in (RECALL, QUERY) else None
-        raise Refusal(foreign or codes.foreign, "the robot belongs to another app")
+        raise ApiError(foreign or codes.foreign, "the robot belongs to another app")
     # The page of one-on-one recalls has no codes for templates, so such a recall needs none (our choice).
     if robot.template != "in_use" and call.endpoint.http.path != "/v1.0/robot/otoMessages/batchRecall":
-        raise Refusal("template.stopped" if robot.template == "stopped" else "template.not.existed")
+        raise ApiError("template.stopped" if robot.template == "stopped" else "template.not.existed")
     return robot
 
 
 def conversation_of(call: Call, open_conversation_id: str, kind: str, robot: Robot, codes: RobotCodes) -> Conversation:
     """Return a conversation in which the robot can act.
 
-    :raises Refusal: If it is unknown, has another kind or organisation, or the robot is absent or stopped.
+    :raises ApiError: If it is unknown, has another kind or organisation, or the robot is absent or stopped.
     """
-    conversation = call.world.conversations.get(open_conversation_id)
+    conversation = call.state.conversations.get(open_conversation_id)
     if conversation is None or conversation.kind != kind:
-        raise Refusal("invalid.openConversationId", "there is no such conversation")
+        raise ApiError("invalid.openConversationId", "there is no such conversation")
     if conversation.corp_id not in call.client.corp_ids:
-        chosen = call.world.behaviour.foreign_conversation_code if codes in (RECALL, QUERY) else None
-        raise Refusal(chosen or codes.other_corp, "the conversation belongs to another organisation")
+        chosen = call.state.behaviour.foreign_conversation_code if codes in (RECALL, QUERY) else None
+        raise ApiError(chosen or codes.other_corp, "the conversation belongs to another organisation")
     if robot.robot_code not in conversation.robots:
-        raise Refusal(codes.absent, "the robot is not in the conversation")
+        raise ApiError(codes.absent, "the robot is not in the conversation")
     if robot.stopped or conversation.stopped:
-        raise Refusal("bot.stopped", "the robot is stopped")
+        raise ApiError("bot.stopped", "the robot is stopped")
     return conversation

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_dingtalk.sandbox import robots
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
 from airflow_provider_dingtalk.sandbox.state import Conversation, Message, MessageKind
 from airflow_provider_dingtalk.sandbox.templates import text_of
 
@@ -28,19 +28,19 @@ def send_oto(call: Call) -> dict[str, Any]:
 
     Without any valid receiver the answer is still a key and the lists (our choice).
     """
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     robot = robots.own_robot(call, request.robot_code, robots.SEND)
     if robot.stopped:
-        raise Refusal("chatbotId.notAllow.sendOTO", "the robot is stopped")
+        raise ApiError("chatbotId.notAllow.sendOTO", "the robot is stopped")
     text = text_of(request.msg_key, request.msg_param)
     users = list(dict.fromkeys(request.user_ids))
-    if world.behaviour.unknown_receivers == "refused" and any(user not in world.people for user in users):
-        raise Refusal("staffId.notExisted", "there is no such receiver")
+    if state.behaviour.unknown_receivers == "refused" and any(user not in state.people for user in users):
+        raise ApiError("staffId.notExisted", "there is no such receiver")
     lists = {
-        "invalidStaffIdList": [user for user in users if user not in world.people],
-        "flowControlledStaffIdList": [user for user in users if user in world.flow_controlled],
+        "invalidStaffIdList": [user for user in users if user not in state.people],
+        "flowControlledStaffIdList": [user for user in users if user in state.flow_controlled],
     }
-    if filtered := [user for user in users if user in world.filtered]:
+    if filtered := [user for user in users if user in state.filtered]:
         # This list is in DingTalk's SDK and on no page, so it is present only if it has entries.
         lists["filteredStaffIdList"] = filtered
     missed = {user for names in lists.values() for user in names}
@@ -53,7 +53,7 @@ def _send_into(call: Call, kind: MessageKind) -> dict[str, Any]:
     robot = robots.own_robot(call, request.robot_code, robots.SEND)
     conversation = robots.conversation_of(call, request.open_conversation_id, kind, robot, robots.SEND)
     if conversation.disbanded:
-        raise Refusal("group.disbanded", "the group is disbanded")
+        raise ApiError("group.disbanded", "the group is disbanded")
     _check_cool_app(call, conversation)
     text = text_of(request.msg_key, request.msg_param)
     return {"processQueryKey": _deliver(call, kind, text, conversation.members)}
@@ -63,23 +63,23 @@ def _check_cool_app(call: Call, conversation: Conversation) -> None:
     code = call.request.cool_app_code
     if code is None:
         if conversation.cool_app_required:
-            raise Refusal(COOL_APP, "the robot came with a cool app: coolAppCode is required here")
+            raise ApiError(COOL_APP, "the robot came with a cool app: coolAppCode is required here")
         return
-    if call.world.cool_apps.get(code) != call.request.robot_code or code not in conversation.cool_apps:
-        raise Refusal(COOL_APP, "the cool app is not this robot's, or not in this conversation")
+    if call.state.cool_apps.get(code) != call.request.robot_code or code not in conversation.cool_apps:
+        raise ApiError(COOL_APP, "the cool app is not this robot's, or not in this conversation")
 
 
 def _deliver(call: Call, kind: MessageKind, text: str, receivers: tuple[str, ...]) -> str:
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     message = Message(
-        key=world.new_key(kind),
+        key=state.new_key(kind),
         kind=kind,
         client_id=call.client.client_id,
-        sent_at=world.time(),
+        sent_at=state.time(),
         robot_code=request.robot_code,
         open_conversation_id=getattr(request, "open_conversation_id", None),
         msg_key=request.msg_key,
         text=text,
         receivers=receivers,
     )
-    return str(world.deliver(message))
+    return str(state.deliver(message))

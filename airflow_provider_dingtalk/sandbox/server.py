@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.state import World
+from airflow_provider_dingtalk.sandbox.state import ServerState
 from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
 
 #: Keep-alive timeout, longer than that of the clients, so that the server never closes a connection in use.
@@ -35,14 +35,14 @@ class Server(uvicorn.Server):
         self.ready()
 
 
-def make_server(world: World, *, ready: Callable[[], None] = lambda: None, **options: Any) -> Server:
+def make_server(state: ServerState, *, ready: Callable[[], None] = lambda: None, **options: Any) -> Server:
     """Create a server for a sandbox state.
 
     :param ready: Function that is called once the server answers requests; default does nothing.
     :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
     """
     config = uvicorn.Config(
-        create_app(world),
+        create_app(state),
         http=WiredProtocol,
         ws="none",
         lifespan="off",

@@ -107,7 +107,7 @@ class Grant:
 
 
 @dataclass(slots=True)
-class World:
+class ServerState:
     """State of one sandbox.
 
     :param furnish: Function that adds apps, robots, conversations and people at the start and after every reset.
@@ -116,7 +116,7 @@ class World:
     :param start_behaviour: Switches at the start and after every reset.
     """
 
-    furnish: Callable[[World], None]
+    populate: Callable[[ServerState], None]
     seed: int | None = None
     now: Callable[[], float] = time.time
     start_behaviour: Behaviour = field(default_factory=Behaviour)
@@ -156,7 +156,7 @@ class World:
         self.notified_today = set()
         self.tokens, self.current_tokens = {}, {}
         self.faults, self.journal, self.meter = Faults(), Journal(), Meter()
-        self.furnish(self)
+        self.populate(self)
 
     # ── Time and chance ──────────────────────────────────────────────────────────────────────────────
 
@@ -193,7 +193,7 @@ class World:
         for user_id in user_ids:
             self.people.setdefault(user_id, f"Name of {user_id}")
 
-    def crowd(self, count: int) -> list[str]:
+    def ensure_people(self, count: int) -> list[str]:
         """Return the ids of ``count`` people, created if there are too few."""
         while len(self.people) < count:
             self.add_people([f"user{len(self.people) + 1:03d}"])

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 
 _CARD = {"title": "miss.param.actionCardTotitle", "text": "miss.param.actionCardTotext"}
 _BUTTON_TITLE, _BUTTON_URL = "miss.param.actionCardTobtnsTotitle", "miss.param.actionCardTobtnsToactionUrl"
@@ -46,20 +46,20 @@ TEMPLATES: dict[str, dict[str, str]] = {
 def text_of(msg_key: str, msg_param: str) -> str:
     """Check a message and return its text for the sandbox's own views.
 
-    :raises Refusal: If there is no such template, or ``msg_param`` is not JSON, too long, or lacks a part.
+    :raises ApiError: If there is no such template, or ``msg_param`` is not JSON, too long, or lacks a part.
     """
     parts = TEMPLATES.get(msg_key)
     if parts is None:
-        raise Refusal("invalidParameter.msgKey.invalid", "there is no such msgKey")
+        raise ApiError("invalidParameter.msgKey.invalid", "there is no such msgKey")
     # DingTalk documents 15,000 bytes for groups only; its other pages have the code without the number.
     if len(msg_param.encode()) > MAX_MSG_PARAM_BYTES:
-        raise Refusal("invalidParameter.msgParam.tooLong", "msgParam is longer than 15000 bytes")
+        raise ApiError("invalidParameter.msgParam.tooLong", "msgParam is longer than 15000 bytes")
     try:
         param = msgspec.json.decode(msg_param, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise Refusal("invalidParameter.msgParam.invalid", "msgParam is not a JSON object") from error
+        raise ApiError("invalidParameter.msgParam.invalid", "msgParam is not a JSON object") from error
     for name, code in parts.items():
         if param.get(name) in (None, ""):
-            raise Refusal(code, f"msgParam has no {name}")
+            raise ApiError(code, f"msgParam has no {name}")
     shown = (param.get(name) for name in ("title", "content", "text", "fileName", "photoURL", "mediaId"))
     return " · ".join(str(part) for part in shown if part)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_dingtalk.sandbox import views
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, ROBOT_CODE, default_world
+from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, ROBOT_CODE, default_state
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
-from airflow_provider_dingtalk.sandbox.state import World
+from airflow_provider_dingtalk.sandbox.state import ServerState
 
 LOOPBACK = "127.0.0.1"
 STARTUP_SECONDS = 10
@@ -22,23 +22,23 @@ class SandboxServer:
     """Running sandbox.
 
     :param url: URL of both DingTalk hosts, as ``http://127.0.0.1:PORT``.
-    :param world: State of the sandbox, which a test may read and change.
+    :param state: State of the sandbox, which a test may read and change.
     """
 
     url: str
-    world: World
+    state: ServerState
 
-    def truth(self, *, brief: bool = False) -> dict[str, Any]:
+    def snapshot(self, *, brief: bool = False) -> dict[str, Any]:
         """Return a state snapshot.
 
         :param brief: Leave out messages, conversations and people; default False.
         :returns: Messages, counts by kind, calls by API, and conversations.
         """
-        return views.truth(self.world, brief=brief)
+        return views.state_snapshot(self.state, brief=brief)
 
     def faults(self, *rules: Any) -> None:
         """Replace the active rules; structs or plain JSON."""
-        self.world.faults.replace(list(rules))
+        self.state.faults.replace(list(rules))
 
     def connection(self) -> dict[str, Any]:
         """Return the Airflow connection to this sandbox, for ``AIRFLOW_CONN_DINGTALK_DEFAULT``."""
@@ -57,17 +57,17 @@ def connection_to(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def running_sandbox(world: World | None = None, *, port: int = 0, **options: Any) -> Iterator[SandboxServer]:
+def running_sandbox(state: ServerState | None = None, *, port: int = 0, **options: Any) -> Iterator[SandboxServer]:
     """Run a sandbox in a thread until the context ends.
 
-    :param world: State of the sandbox; default a new one with the default organisation.
+    :param state: State of the sandbox; default a new one with the default organisation.
     :param port: Loopback port; default 0 for a free one.
     :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
     :raises RuntimeError: If the server does not start within 10 seconds.
     """
-    world = world or default_world()
+    state = state or default_state()
     ready = threading.Event()
-    server = make_server(world, ready=ready.set, **options)
+    server = make_server(state, ready=ready.set, **options)
     with listen(LOOPBACK, port) as sock:
         thread = threading.Thread(target=server.run, args=([sock],), name="dingtalk-sandbox", daemon=True)
         thread.start()
@@ -75,7 +75,7 @@ def running_sandbox(world: World | None = None, *, port: int = 0, **options: Any
             raise RuntimeError("the sandbox did not start")
         scheme = "https" if options.get("ssl_certfile") else "http"
         try:
-            yield SandboxServer(f"{scheme}://{LOOPBACK}:{sock.getsockname()[1]}", world)
+            yield SandboxServer(f"{scheme}://{LOOPBACK}:{sock.getsockname()[1]}", state)
         finally:
             server.should_exit = True
             thread.join(STARTUP_SECONDS)

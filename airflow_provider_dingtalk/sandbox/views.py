@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.sandbox.state import Message, World
+from airflow_provider_dingtalk.sandbox.state import Message, ServerState
 
 
-def truth(world: World, *, brief: bool = False) -> dict[str, Any]:
+def state_snapshot(state: ServerState, *, brief: bool = False) -> dict[str, Any]:
     """Return a state snapshot.
 
     :param brief: Return only time, counts and calls, at a cost that does not grow with the messages; default
@@ -17,26 +17,26 @@ def truth(world: World, *, brief: bool = False) -> dict[str, Any]:
     """
     # Tests read the state from another thread while the server changes it, so this iterates over copies.
     counts = {
-        kind: {"sent": sent, "recalled": world.recalled[kind], "visible": sent - world.recalled[kind]}
-        for kind, sent in list(world.sent.items())
+        kind: {"sent": sent, "recalled": state.recalled[kind], "visible": sent - state.recalled[kind]}
+        for kind, sent in list(state.sent.items())
     }
-    calls = msgspec.to_builtins(dict(world.journal.calls))
-    view: dict[str, Any] = {"time": world.time(), "counts": counts, "calls": calls}
+    calls = msgspec.to_builtins(dict(state.journal.calls))
+    view: dict[str, Any] = {"time": state.time(), "counts": counts, "calls": calls}
     if brief:
         return view
     return view | {
-        "people": len(world.people),
-        "conversations": [msgspec.to_builtins(chat) for chat in list(world.conversations.values())],
-        "messages": [_message(world, message) for message in list(world.messages.values())],
+        "people": len(state.people),
+        "conversations": [msgspec.to_builtins(chat) for chat in list(state.conversations.values())],
+        "messages": [_message(state, message) for message in list(state.messages.values())],
     }
 
 
-def journal(world: World, since: int = 0) -> dict[str, Any]:
+def journal(state: ServerState, since: int = 0) -> dict[str, Any]:
     """Return the journal's requests with a number above ``since``, oldest first."""
-    return {"requests": [entry for entry in list(world.journal.entries) if entry.seq > since]}
+    return {"requests": [entry for entry in list(state.journal.entries) if entry.seq > since]}
 
 
-def _message(world: World, message: Message) -> dict[str, Any]:
+def _message(state: ServerState, message: Message) -> dict[str, Any]:
     return {
         "key": message.key,
         "kind": message.kind,
@@ -48,7 +48,7 @@ def _message(world: World, message: Message) -> dict[str, Any]:
         "sent_at": message.sent_at,
         "recalled_at": message.recalled_at,
         "recalls": message.recalls,
-        "status": world.send_status(message),
+        "status": state.send_status(message),
         "receivers": len(message.receivers),
         "readers": len(message.readers),
     }

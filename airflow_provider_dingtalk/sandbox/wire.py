@@ -44,7 +44,7 @@ class WiredProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
         super().connection_lost(exc)
 
 
-async def client_gone(receive: Receive, within: float) -> bool:
+async def client_disconnected(receive: Receive, within: float) -> bool:
     """Wait until the client closes the connection, or a timeout passes.
 
     Call it only after the whole request was received.

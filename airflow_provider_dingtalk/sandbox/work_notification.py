@@ -15,9 +15,9 @@ from airflow_provider_dingtalk.client.endpoints import (
     MAX_WORK_NOTIFICATION_BYTES,
     RECALL_WINDOW_HOURS,
 )
+from airflow_provider_dingtalk.sandbox.api_errors import LegacyApiError
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.meter import UTC_PLUS_8
-from airflow_provider_dingtalk.sandbox.refusals import OldRefusal
 from airflow_provider_dingtalk.sandbox.state import Key, Message
 
 MESSAGE_TYPES = ("text", "image", "voice", "file", "link", "oa", "markdown", "action_card")
@@ -30,27 +30,27 @@ def send_work_notification(call: Call) -> dict[str, Any]:
 
     People who do not get it are listed in the result only (documented).
     """
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     if request.agent_id != call.client.agent_id:
-        raise OldRefusal(400002, "invalid agent_id")
+        raise LegacyApiError(400002, "invalid agent_id")
     text = _text(request.msg)
     users, undelivered = _receivers(call)
-    if world.behaviour.repeat_filter:
+    if state.behaviour.repeat_filter:
         repeated = [user for user in users if not _first_today(call, user, text)]
         undelivered["forbidden_user_id_list"] = repeated
         users = [user for user in users if user not in set(repeated)]
     message = Message(
-        key=world.new_key("work_notification"),
+        key=state.new_key("work_notification"),
         kind="work_notification",
         client_id=call.client.client_id,
-        sent_at=world.time(),
+        sent_at=state.time(),
         agent_id=request.agent_id,
         msg_key=str(request.msg["msgtype"]),
         text=text,
         receivers=tuple(users),
         undelivered=undelivered,
     )
-    return {**_ok(call), "task_id": world.deliver(message)}
+    return {**_ok(call), "task_id": state.deliver(message)}
 
 
 def recall_work_notification(call: Call) -> dict[str, Any]:
@@ -58,20 +58,20 @@ def recall_work_notification(call: Call) -> dict[str, Any]:
 
     A second recall is refused unless ``already_recalled`` is ``success``.
     """
-    message = _task(call, call.request.msg_task_id, OldRefusal(400002, "invalid agentId or taskId"))
-    again = message.recalled_at is not None and call.world.behaviour.already_recalled != "success"
-    if again or call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
-        raise OldRefusal(400002, "invalid agentId or taskId")
-    call.world.recall(message)
+    message = _task(call, call.request.msg_task_id, LegacyApiError(400002, "invalid agentId or taskId"))
+    again = message.recalled_at is not None and call.state.behaviour.already_recalled != "success"
+    if again or call.state.age(message) > RECALL_WINDOW_HOURS * 3600:
+        raise LegacyApiError(400002, "invalid agentId or taskId")
+    call.state.recall(message)
     return {"errcode": 0, "errmsg": "ok"}
 
 
 def progress(call: Call) -> dict[str, Any]:
     """Return the progress of a task, which is done after ``processing_seconds``."""
-    message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
-    age, seconds = call.world.age(message), call.world.behaviour.processing_seconds
+    message = _task(call, call.request.task_id, LegacyApiError(40035, "invalid parameter"))
+    age, seconds = call.state.age(message), call.state.behaviour.processing_seconds
     if age > PROGRESS_DAYS * 24 * 3600:
-        raise OldRefusal(40035, "invalid parameter")
+        raise LegacyApiError(40035, "invalid parameter")
     done = age >= seconds
     percent = 100 if done else int(100 * age / seconds)
     return {**_ok(call), "progress": {"progress_in_percent": percent, "status": 2 if done else 1}}
@@ -82,11 +82,11 @@ def result(call: Call) -> dict[str, Any]:
 
     With more than 100 receivers DingTalk times out; the error code for that is our choice.
     """
-    message = _task(call, call.request.task_id, OldRefusal(40035, "invalid parameter"))
-    if call.world.age(message) > RECALL_WINDOW_HOURS * 3600:
-        raise OldRefusal(40035, "invalid parameter")
+    message = _task(call, call.request.task_id, LegacyApiError(40035, "invalid parameter"))
+    if call.state.age(message) > RECALL_WINDOW_HOURS * 3600:
+        raise LegacyApiError(40035, "invalid parameter")
     if len(message.receivers) > MAX_USERS_PER_WORK_NOTIFICATION:
-        raise OldRefusal(-1, "call timed out: more than 100 receivers")
+        raise LegacyApiError(-1, "call timed out: more than 100 receivers")
     forbidden = message.undelivered.get("forbidden_user_id_list", [])
     lists: dict[str, Any] = {
         "read_user_id_list": list(message.readers),
@@ -101,33 +101,33 @@ def result(call: Call) -> dict[str, Any]:
 
 
 def _ok(call: Call) -> dict[str, Any]:
-    return {"errcode": 0, "errmsg": "ok", "request_id": call.world.request_id()}
+    return {"errcode": 0, "errmsg": "ok", "request_id": call.state.request_id()}
 
 
 def _text(msg: dict[str, Any]) -> str:
     kind = msg.get("msgtype")
     part = msg.get(kind) if isinstance(kind, str) else None
     if kind not in MESSAGE_TYPES or not isinstance(part, dict):
-        raise OldRefusal(40035, "invalid parameter: msg has no known msgtype, or not its part")
+        raise LegacyApiError(40035, "invalid parameter: msg has no known msgtype, or not its part")
     if len(msgspec.json.encode(msg)) > MAX_WORK_NOTIFICATION_BYTES:
-        raise OldRefusal(40035, "invalid parameter: msg is longer than 2048 bytes")
+        raise LegacyApiError(40035, "invalid parameter: msg is longer than 2048 bytes")
     return str(part.get("content") or part.get("title") or part.get("media_id") or kind)
 
 
 def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
     """Return the receivers, and the unknown people and departments by list."""
-    request, world = call.request, call.world
+    request, state = call.request, call.state
     if request.to_all_user:
-        return list(world.people), {}
+        return list(state.people), {}
     users = _split(request.userid_list, MAX_USERS_PER_WORK_NOTIFICATION, "userid_list")
     departments = _split(request.dept_id_list, MAX_DEPTS_PER_WORK_NOTIFICATION, "dept_id_list")
     if not users and not departments:
-        raise OldRefusal(40035, "invalid parameter: no receivers")
-    known = {str(number): members for number, members in world.departments.items()}
-    chosen = [user for user in users if user in world.people]
+        raise LegacyApiError(40035, "invalid parameter: no receivers")
+    known = {str(number): members for number, members in state.departments.items()}
+    chosen = [user for user in users if user in state.people]
     chosen += [user for number in departments for user in known.get(number, ())]
     undelivered: dict[str, list[Any]] = {
-        "invalid_user_id_list": [user for user in users if user not in world.people],
+        "invalid_user_id_list": [user for user in users if user not in state.people],
         "invalid_dept_id_list": [int(n) if n.isdigit() else n for n in departments if n not in known],
     }
     return list(dict.fromkeys(chosen)), undelivered
@@ -136,23 +136,23 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
 def _split(text: str | None, limit: int, name: str) -> list[str]:
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
     if len(parts) > limit:
-        raise OldRefusal(40035, f"invalid parameter: {name} is longer than {limit}")
+        raise LegacyApiError(40035, f"invalid parameter: {name} is longer than {limit}")
     return parts
 
 
 def _first_today(call: Call, user: str, text: str) -> bool:
     """Record a person's text and return True if it is new today."""
-    day = int((call.world.time() + UTC_PLUS_8) // 86_400)
+    day = int((call.state.time() + UTC_PLUS_8) // 86_400)
     mark = (day, call.request.agent_id, user, text)
-    if mark in call.world.notified_today:
+    if mark in call.state.notified_today:
         return False
-    call.world.notified_today.add(mark)
+    call.state.notified_today.add(mark)
     return True
 
 
-def _task(call: Call, task_id: Key, refusal: OldRefusal) -> Message:
-    message = call.world.messages.get(task_id)
+def _task(call: Call, task_id: Key, error: LegacyApiError) -> Message:
+    message = call.state.messages.get(task_id)
     agent_id = call.request.agent_id
     if message is None or agent_id != call.client.agent_id or message.agent_id != agent_id:
-        raise refusal
+        raise error
     return message

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_life_of_a_message(chats: Page, dingtalk: DingTalk, shoot: Shoot):
     group = chats.locator("[data-chat=cidgroup1]")
     expect(group).to_contain_text("No messages.")
-    first, second = dingtalk.plant("group", 2, text="Lunch is ready.")
+    first, second = dingtalk.create_messages("group", 2, text="Lunch is ready.")
     expect(group.locator("article")).to_have_count(2)
     dingtalk.read_by(first, "user001", "user002")
     message = group.locator(f'[data-key="{first}"]')
@@ -36,7 +36,7 @@ def test_a_message_is_text_whatever_it_says(chats: Page, dingtalk: DingTalk):
     said: list[str] = []
     chats.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     text = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-    dingtalk.plant("oto", 1, text=text)
+    dingtalk.create_messages("oto", 1, text=text)
     expect(chats.locator("article p")).to_have_text(text)
     assert chats.locator("article img, article script").count() == 0
     assert said == []

@@ -71,7 +71,7 @@ def test_approved(on_call: OnCall, chats: Page, environment: Environment, shoot:
 
 
 def test_rejected(on_call: OnCall, chats: Page, environment: Environment, shoot: Shoot):
-    keys = environment.dingtalk.plant("oto", 3)
+    keys = environment.dingtalk.create_messages("oto", 3)
     expect(chats.locator("[data-key]")).to_have_count(3)
 
     form = on_call.open_form(INCIDENT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.cli.fake_airflow import FakeAirflow, running_airflow
 from tests.cli.terminal import Terminal
@@ -16,13 +16,13 @@ from tests.cli.terminal import Terminal
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[SandboxServer]:
-    with running_sandbox(default_world(seed=5, behaviour=Behaviour(calls_per_second=0))) as sandbox:
+    with running_sandbox(default_state(seed=5, behaviour=Behaviour(calls_per_second=0))) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def terminal(server: SandboxServer, tmp_path: Path) -> Terminal:
-    server.world.reset()
+    server.state.reset()
     return Terminal(server, tmp_path / "home")
 
 

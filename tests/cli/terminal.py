@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
-from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
@@ -76,7 +76,7 @@ class Terminal:
             timeout=120,
             check=False,
         )
-        for secret in (CLIENT_SECRET, AIRFLOW_TOKEN, AIRFLOW_PASSWORD, *self.sandbox.world.tokens):
+        for secret in (CLIENT_SECRET, AIRFLOW_TOKEN, AIRFLOW_PASSWORD, *self.sandbox.state.tokens):
             assert secret not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
@@ -90,18 +90,18 @@ class Terminal:
             **more,
         )
 
-    def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
+    def create_messages(self, kind: str, count: int = 1, **more: Any) -> list[str]:
         """Create messages of another program and return their keys."""
-        keys = plant(self.sandbox.world, Plant(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
+        keys = create_messages(self.sandbox.state, CreateMessages(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
         return [str(key) for key in keys]
 
     def gone(self) -> set[str]:
         """Return the keys of recalled messages."""
-        return {str(key) for key, message in self.sandbox.world.messages.items() if message.recalled_at is not None}
+        return {str(key) for key, message in self.sandbox.state.messages.items() if message.recalled_at is not None}
 
     def calls(self) -> int:
         """Return the number of requests that reached DingTalk."""
-        return sum(count["total"] for count in self.sandbox.truth(brief=True)["calls"].values())
+        return sum(count["total"] for count in self.sandbox.snapshot(brief=True)["calls"].values())
 
 
 def _as_in_a_terminal() -> None:

@@ -35,7 +35,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
 def test_keys_of_the_command_line_are_recalled(terminal: Terminal, program: list[str]):
-    keys, others = terminal.plant("group", 2), terminal.plant("group", 2)
+    keys, others = terminal.create_messages("group", 2), terminal.create_messages("group", 2)
     done = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", program=program)
     assert done.status == 0
     assert done.out.startswith("recalled 2   failed 0   expired 0   unknown 0   total 2\n")
@@ -53,7 +53,7 @@ def test_keys_of_the_command_line_are_recalled(terminal: Terminal, program: list
     ],
 )
 def test_each_kind_is_recalled_by_a_file_of_keys(terminal: Terminal, tmp_path: Path, kind: str, more: tuple[str, ...]):
-    keys = terminal.plant(kind, 3)
+    keys = terminal.create_messages(kind, 3)
     file = tmp_path / "keys.txt"
     file.write_text("\n".join(keys) + "\n\n")
     done = terminal.run("rollback", "--keys", str(file), "--kind", kind, *more, "--yes", "--json")
@@ -83,10 +83,10 @@ def test_receipts_of_two_connections_are_recalled_by_each(terminal: Terminal):
 def test_what_send_prints_is_what_status_and_rollback_take(terminal: Terminal):
     sent = terminal.run("send", "--group", *GROUPS[:2], "--user", "user001", "--text", "-", stdin="Wrong figures.")
     assert sent.status == 0
-    assert {message.text for message in terminal.sandbox.world.messages.values()} == {"Wrong figures."}
+    assert {message.text for message in terminal.sandbox.state.messages.values()} == {"Wrong figures."}
     assert [receipt["kind"] for receipt in sent.json] == ["group", "group", "oto"]
     keys = [receipt["process_query_key"] for receipt in sent.json]
-    terminal.sandbox.world.read(terminal.sandbox.world.messages[keys[0]], ["user001", "user002"])
+    terminal.sandbox.state.read(terminal.sandbox.state.messages[keys[0]], ["user001", "user002"])
 
     before = terminal.run("status", "--keys", "-", "--json", stdin=sent.out)
     assert before.status == 0
@@ -113,7 +113,7 @@ def test_a_dry_run_calls_nobody(terminal: Terminal):
 
 
 def test_what_is_left_is_listed_and_told_by_the_exit_status(terminal: Terminal):
-    keys = terminal.plant("group", 3)
+    keys = terminal.create_messages("group", 3)
     action = {"type": "fail_keys", "keys": keys[:1], "reason": "not.allowed.robotCode"}
     terminal.sandbox.faults({"match": "groupMessages/recall", "action": action})
     done = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes")
@@ -127,19 +127,19 @@ def test_what_is_left_is_listed_and_told_by_the_exit_status(terminal: Terminal):
     again = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", "--json")
     assert again.status == 0
     assert terminal.gone() == set(keys)
-    assert [terminal.sandbox.world.messages[key].recalls for key in keys] == [1, 1, 1]
+    assert [terminal.sandbox.state.messages[key].recalls for key in keys] == [1, 1, 1]
     # After success no checkpoint file is left.
     assert list((terminal.home / "dingtalk" / "rollbacks").iterdir()) == []
 
 
 def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
-    keys = terminal.plant("group", 60)
+    keys = terminal.create_messages("group", 60)
     api = "robot/groupMessages/recall"
     terminal.sandbox.faults({"match": api, "nth": [2, 3], "action": {"type": "delay", "seconds": 60}})
     arguments = ["rollback", "--keys", ",".join(keys), *GROUP, "--yes"]
     running = terminal.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: terminal.sandbox.truth(brief=True)["calls"].get(api, {}).get("total") == 3)
+        wait_until(lambda: terminal.sandbox.snapshot(brief=True)["calls"].get(api, {}).get("total") == 3)
     finally:
         running.kill()
         running.wait()
@@ -151,13 +151,13 @@ def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
     assert done.json["counts"]["recalled"] == 60
     # Recalled messages are not called again, calls in flight are.
     assert done.json["api_calls"]["again"] == 2
-    assert {terminal.sandbox.world.messages[key].recalls for key in first} == {1}
+    assert {terminal.sandbox.state.messages[key].recalls for key in first} == {1}
     assert terminal.gone() == set(keys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_tells_what_it_did(terminal: Terminal, number: int):
-    keys = terminal.plant("group", 60)
+    keys = terminal.create_messages("group", 60)
     api = "robot/groupMessages/recall"
     terminal.sandbox.faults({"match": api, "nth": [2, 3], "action": {"type": "delay", "seconds": 60}})
     running = terminal.start(
@@ -170,7 +170,7 @@ def test_interrupted_it_tells_what_it_did(terminal: Terminal, number: int):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: terminal.sandbox.truth(brief=True)["calls"].get(api, {}).get("total") == 3)
+    wait_until(lambda: terminal.sandbox.snapshot(brief=True)["calls"].get(api, {}).get("total") == 3)
     running.send_signal(number)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 130
@@ -181,7 +181,7 @@ def test_interrupted_it_tells_what_it_did(terminal: Terminal, number: int):
 
 @pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 5), ("\n", 5)])
 def test_on_a_terminal_it_asks_first(terminal: Terminal, typed: str, status: int):
-    (key,) = terminal.plant("oto")
+    (key,) = terminal.create_messages("oto")
     master, slave = pty.openpty()
     running = terminal.start(
         "rollback", "--keys", key, "--kind", "oto", stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -197,7 +197,7 @@ def test_on_a_terminal_it_asks_first(terminal: Terminal, typed: str, status: int
 
 
 def test_a_status_that_is_not_to_be_had_does_not_hide_the_others(terminal: Terminal):
-    (key,) = terminal.plant("oto")
+    (key,) = terminal.create_messages("oto")
     done = terminal.run("status", "--keys", f"nobody-knows,{key}", "--kind", "oto", "--json")
     assert done.status == 1
     unknown, known = done.json["messages"]
@@ -214,7 +214,7 @@ def test_a_send_that_stops_half_way_prints_the_receipts_it_got(terminal: Termina
 
 
 def test_whoever_stops_reading_does_not_change_how_it_ends(terminal: Terminal):
-    keys = terminal.plant("oto", 100)
+    keys = terminal.create_messages("oto", 100)
     read, write = os.pipe()
     os.close(read)
     running = terminal.start(

@@ -22,7 +22,7 @@ def receipts(keys: list[str], sent_at: str | None = None) -> list[dict[str, Any]
 @pytest.fixture
 def keys(terminal: Terminal, airflow: FakeAirflow) -> list[str]:
     """Eight messages of one run: of a plain send in two chunks, of a mapped one, of a task that used the hook."""
-    keys = terminal.plant("oto", 8)
+    keys = terminal.create_messages("oto", 8)
     airflow.add_run(*RUN, end_date="2026-11-21T00:10:00+00:00")
     airflow.push(*RUN, "send", "receipts_0", receipts(keys[:2]))
     airflow.push(*RUN, "send", "receipts_1", receipts(keys[2:3]))
@@ -33,7 +33,7 @@ def keys(terminal: Terminal, airflow: FakeAirflow) -> list[str]:
         airflow.push(*RUN, "mapped", "return_value", receipts([keys[3 + index]]), index)
     airflow.push(*RUN, "by_hand", "return_value", [receipts([keys[5]]), receipts(keys[6:])])
     airflow.push(*RUN, "figures", "return_value", {"kind": "group", "rows": [1, 2, 3]})
-    airflow.push("other", "run", "send", "receipts_0", receipts(terminal.plant("oto")))
+    airflow.push("other", "run", "send", "receipts_0", receipts(terminal.create_messages("oto")))
     return keys
 
 
@@ -65,8 +65,8 @@ def test_all_that_a_long_recall_took_back_costs_no_call(terminal: Terminal, airf
 
 
 def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, airflow: FakeAirflow):
-    before, after, running, undated = terminal.plant("oto", 4)
-    (elsewhere,) = terminal.plant("oto")
+    before, after, running, undated = terminal.create_messages("oto", 4)
+    (elsewhere,) = terminal.create_messages("oto")
     airflow.add_run("revenue", "old", end_date="2026-11-20T08:00:00+00:00")
     airflow.push("revenue", "old", "send", "receipts_0", receipts(["not-asked-for"]))
     airflow.add_run("revenue", "ended", end_date="2026-11-21T02:00:00+00:00")

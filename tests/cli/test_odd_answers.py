@@ -95,7 +95,7 @@ def test_ids_of_airflow_do_not_steer_the_terminal(terminal: Terminal, airflow: F
 
 
 def test_a_stranger_s_dict_costs_only_itself_with_a_warning(terminal: Terminal, airflow: FakeAirflow):
-    (key,) = terminal.plant("oto")
+    (key,) = terminal.create_messages("oto")
     airflow.add_run(*RUN)
     airflow.push(*RUN, "send", "receipts_0", [receipt(key)])
     airflow.push(*RUN, "stranger", "return_value", {**receipt("bad\nkey"), "rows": 3})
@@ -114,7 +114,7 @@ def test_a_proxy_setting_that_is_none_is_told_without_its_password(terminal: Ter
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_state_of_dingtalk_s_does_not_steer_the_terminal(terminal: Terminal, as_json: bool):
-    (key,) = terminal.plant("oto")
+    (key,) = terminal.create_messages("oto")
     answer = json.dumps({"sendStatus": NAUGHTY, "messageReadInfoList": []})
     terminal.sandbox.faults({"match": "robot/oToMessages/readStatus", "action": {"type": "body", "text": answer}})
     options = ("--json",) if as_json else ()

@@ -32,13 +32,13 @@ SWITCHES = {
 
 
 def test_a_sandbox_started_with_its_file_behaves_as_what_it_saw(terminal: Terminal, tmp_path: Path):
-    terminal.sandbox.world.behaviour = terminal.sandbox.world.behaviour.changed(SWITCHES)
+    terminal.sandbox.state.behaviour = terminal.sandbox.state.behaviour.changed(SWITCHES)
     file = tmp_path / "observed.json"
     done = terminal.run("probe", *TARGET, *UNATTENDED, "--out", str(file), "--json")
     assert done.status == 0
     assert json.loads(file.read_text()) == done.json
     assert set(done.json["seen"]) == set(Question)
-    assert len(terminal.gone()) == len(terminal.sandbox.world.messages) == 3
+    assert len(terminal.gone()) == len(terminal.sandbox.state.messages) == 3
     for name in (GROUPS[0], "user001", ROBOT_CODE, CLIENT_SECRET, *terminal.gone()):
         assert name not in file.read_text()
 
@@ -129,7 +129,7 @@ def test_a_refused_app_ends_it_before_anything_is_sent(terminal: Terminal, tmp_p
     arguments = (*TARGET, *UNATTENDED, "--out", str(tmp_path / "observed.json"))
     done = terminal.run("probe", *arguments, env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(wrong)})
     assert done.status == 3
-    assert terminal.sandbox.world.messages == {}
+    assert terminal.sandbox.state.messages == {}
     assert not (tmp_path / "observed.json").exists()
 
 
@@ -138,4 +138,4 @@ def test_an_ended_probe_takes_back_what_it_sent(terminal: Terminal, tmp_path: Pa
     terminal.sandbox.faults({"match": "oToMessages/batchSend", "action": action})
     done = terminal.run("probe", *TARGET, *UNATTENDED, "--out", str(tmp_path / "observed.json"))
     assert done.status == 1
-    assert len(terminal.gone()) == len(terminal.sandbox.world.messages) == 2
+    assert len(terminal.gone()) == len(terminal.sandbox.state.messages) == 2

@@ -89,7 +89,7 @@ def test_a_machine_gets_the_error_as_json(terminal: Terminal):
 
 
 def test_without_a_terminal_a_rollback_needs_a_yes(terminal: Terminal):
-    keys = terminal.plant("oto")
+    keys = terminal.create_messages("oto")
     done = terminal.run("rollback", "--keys", keys[0], *SENDER)
     assert done.status == 2
     assert "--yes" in done.err

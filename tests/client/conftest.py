@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.clock import VirtualClock
 
@@ -23,13 +23,13 @@ def clock() -> VirtualClock:
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[SandboxServer]:
-    with running_sandbox(default_world(seed=3)) as sandbox:
+    with running_sandbox(default_state(seed=3)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(_server: SandboxServer) -> SandboxServer:
     """A real server on loopback, empty and without a rate limit by default."""
-    _server.world.reset()
-    _server.world.behaviour = _server.world.behaviour.changed({"calls_per_second": 0})
+    _server.state.reset()
+    _server.state.behaviour = _server.state.behaviour.changed({"calls_per_second": 0})
     return _server

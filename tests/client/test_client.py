@@ -76,7 +76,7 @@ def by_name(endpoint: object) -> str | None:
 def calls(sandbox: SandboxServer, endpoint: Endpoint[Any] | str) -> int:
     """Requests that reached the sandbox."""
     name = endpoint if isinstance(endpoint, str) else endpoint.name
-    return int(sandbox.truth(brief=True)["calls"].get(name, {}).get("total", 0))
+    return int(sandbox.snapshot(brief=True)["calls"].get(name, {}).get("total", 0))
 
 
 # ── Tokens ───────────────────────────────────────────────────────────────────────────────────────────
@@ -96,7 +96,7 @@ async def test_whole_life_of_a_message_over_both_hosts(sandbox: SandboxServer) -
         )
         task = await client.call(OLD_SEND, used)
     assert status.send_status == "SUCCESS"
-    assert task.task_id in sandbox.world.messages
+    assert task.task_id in sandbox.state.messages
     assert used == {"token": 1, "robot/oToMessages/batchSend": 1, "look": 1, OLD_SEND.name: 1}
 
 
@@ -115,11 +115,11 @@ async def test_dead_token_is_renewed_once_and_the_call_goes_through(
     used: Counter[str] = Counter()
     async with open_client(sandbox.url) as client:
         await client.authenticate()
-        revoke_all(sandbox.world)
+        revoke_all(sandbox.state)
         await client.call(endpoint, used)
     assert (calls(sandbox, TOKEN_API), calls(sandbox, endpoint)) == (2, 2)
     assert used == {"token": 1, endpoint.name: 2}
-    assert len(sandbox.world.messages) == 1
+    assert len(sandbox.state.messages) == 1
 
 
 DEAD = {
@@ -160,7 +160,7 @@ async def test_second_dead_token_ends_it(endpoint: Endpoint[Any], dead: httpx.Re
 async def test_twenty_with_a_dead_token_renew_it_once(sandbox: SandboxServer, endpoint: Endpoint[Any]) -> None:
     async with open_client(sandbox.url) as client:
         await client.authenticate()
-        revoke_all(sandbox.world)
+        revoke_all(sandbox.state)
         results = await asyncio.gather(*(client.call(endpoint) for _ in range(20)), return_exceptions=True)
     # Refused because the message does not exist, so the token was accepted.
     assert {getattr(error, "code", None) for error in results} == {
@@ -250,7 +250,7 @@ async def test_third_party_app_asks_for_the_newest_ticket_at_each_renewal(sandbo
             await client.authenticate()
         assert caught.value.code == "invalidSuiteTicket"
         await client.authenticate()
-        revoke_all(sandbox.world)
+        revoke_all(sandbox.state)
         with pytest.raises(ResponseError, match=r"invalid\.processQueryKey|invalidParameter"):
             await client.call(QUERY)
     assert list(tickets) == []
@@ -344,7 +344,7 @@ async def test_sandbox_that_throttles_is_waited_for(sandbox: SandboxServer, cloc
         await client.call(SEND, used)
         await client.call(OLD_SEND, used)
     assert used == {"token": 1, SEND.name: 4, OLD_SEND.name: 1, "throttled": 3}
-    assert len(sandbox.world.messages) == 2
+    assert len(sandbox.state.messages) == 2
 
 
 async def test_wait_that_dingtalk_asks_for_is_kept(clock: VirtualClock) -> None:
@@ -411,7 +411,7 @@ async def test_banned_address_sends_nothing_more(
 
 @pytest.mark.parametrize("endpoint", CALLS, ids=by_name)
 async def test_used_up_month_sends_nothing_more(sandbox: SandboxServer, endpoint: Endpoint[Any]) -> None:
-    sandbox.world.behaviour = sandbox.world.behaviour.changed({"calls_per_month": 0})
+    sandbox.state.behaviour = sandbox.state.behaviour.changed({"calls_per_month": 0})
     async with open_client(sandbox.url) as client:
         with pytest.raises(QuotaExhaustedError, match="month") as caught:
             await client.call(endpoint)
@@ -616,7 +616,7 @@ async def test_answer_cut_in_the_middle_is_lost(sandbox: SandboxServer) -> None:
     async with open_client(sandbox.url) as client:
         with pytest.raises(NoResponseError):
             await client.call(SEND)
-    assert len(sandbox.world.messages) == 1
+    assert len(sandbox.state.messages) == 1
 
 
 async def test_sandbox_that_trickles_is_cut_off(sandbox: SandboxServer) -> None:

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.client.proxy import parse_proxy
 from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError, NoResponseError
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.clock import VirtualClock
 from tests.faults.connect_proxy import BEFORE_THE_REQUEST, HOST, ConnectProxy, Mode
@@ -43,14 +43,14 @@ def authority() -> Iterator[Authority]:
 
 @pytest.fixture(scope="module")
 def _server(authority: Authority) -> Iterator[SandboxServer]:
-    with running_sandbox(default_world(seed=5), **authority.server(x509.DNSName(HOST))) as sandbox:
+    with running_sandbox(default_state(seed=5), **authority.server(x509.DNSName(HOST))) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(_server: SandboxServer) -> SandboxServer:
-    _server.world.reset()
-    _server.world.behaviour = _server.world.behaviour.changed({"calls_per_second": 0})
+    _server.state.reset()
+    _server.state.behaviour = _server.state.behaviour.changed({"calls_per_second": 0})
     return _server
 
 
@@ -83,7 +83,7 @@ async def calling(
 
 def sent(sandbox: SandboxServer) -> int:
     """Messages that arrived."""
-    return len(sandbox.truth()["messages"])
+    return len(sandbox.snapshot()["messages"])
 
 
 @pytest.mark.parametrize("mode", BEFORE_THE_REQUEST)
@@ -114,7 +114,7 @@ async def test_a_tunnel_that_is_cut_with_the_request_is_no_answer(authority: Aut
     files = authority.server(x509.DNSName(HOST))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files["ssl_certfile"], files["ssl_keyfile"])
-    with running_sandbox(default_world(seed=6)) as plain:
+    with running_sandbox(default_state(seed=6)) as plain:
         async with calling(plain, authority, Mode.HONEST, Mode.CUT, context=context) as (client, _):
             await client.authenticate()
             outcomes = await asyncio.gather(outcome(client), outcome(client))
@@ -169,7 +169,7 @@ async def test_credentials_go_to_the_proxy_and_nowhere_else(sandbox: SandboxServ
         assert b"Proxy-Authorization: Basic dXNlcjpwQHNzL3dvcmQ=" in proxy.heads[0]
         assert proxy.heads[0].startswith(f"CONNECT {HOST}:443 HTTP/1.1".encode())
         assert len(proxy.heads) == 1
-    assert "dXNlcjpwQHNzL3dvcmQ" not in repr(sandbox.world.journal.entries)
+    assert "dXNlcjpwQHNzL3dvcmQ" not in repr(sandbox.state.journal.entries)
 
 
 async def test_a_false_certificate_behind_a_proxy_is_named_at_each_try(sandbox: SandboxServer) -> None:
@@ -180,4 +180,4 @@ async def test_a_false_certificate_behind_a_proxy_is_named_at_each_try(sandbox: 
                     await client.call(SEND)
                 assert "certificate not accepted" in str(caught.value)
                 assert proxy.url.removeprefix("http://") in str(caught.value)
-    assert sandbox.world.journal.seq == 0
+    assert sandbox.state.journal.seq == 0

@@ -242,7 +242,7 @@ def faults(parts: Parts, seed: int) -> set[str]:
     """Lose answers before the effect and after it."""
     sandbox = CanarySandbox(seed)
     receipts = sandbox.plant_mixture(dict(MIXED), KEYS)
-    sandbox.world.faults.add(*Injection(faults=both_sides("status", status=500)).rules(random.Random(seed)))
+    sandbox.state.faults.add(*Injection(faults=both_sides("status", status=500)).rules(random.Random(seed)))
     job = Recall(receipts, clock=sandbox.clock)
     report = asyncio.run(job.run(parts.open(sandbox, sandbox.way())))
     account = classes(Happened(sandbox, Case(), receipts, runs=1), report)
@@ -298,14 +298,14 @@ def sends(parts: Parts, seed: int) -> set[str]:
         kept.update(receipt.key for receipt in receipts)
 
     send_requests = send_requests_for(
-        "oto", user_ids=list(sandbox.world.people)[:5], robot_code=ROBOT_CODE, text="hello"
+        "oto", user_ids=list(sandbox.state.people)[:5], robot_code=ROBOT_CODE, text="hello"
     )
     checkpoint = AwayAfterTheEffect()
     job = Send(send_requests, checkpoint=checkpoint, keep=keep, clock=sandbox.clock)
     job.places = parts.places(checkpoint, keep, None, sandbox.clock)
     with contextlib.suppress(CheckpointError):
         asyncio.run(job.run(parts.open(sandbox, sandbox.way())))
-    return {"forgotten"} if set(map(str, sandbox.world.messages)) - kept else set()
+    return {"forgotten"} if set(map(str, sandbox.state.messages)) - kept else set()
 
 
 def broken_by(parts: Parts, seed: int) -> set[str]:

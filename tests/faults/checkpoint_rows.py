@@ -192,7 +192,7 @@ def a_corrupt_ledger_leaves_every_message_in_doubt(run: RowRun) -> None:
     for value in corrupt:
         sandbox, store = run.sandbox(), TaskStateStore()
         sandbox.behave(already_recalled="failed")
-        receipts = sandbox.plant(Kind.OTO, 40)
+        receipts = sandbox.create_messages(Kind.OTO, 40)
         gone = Recall(receipts[:20], clock=sandbox.clock)
         asyncio.run(gone.run(sandbox.open()))
         checkpoint = ledger_of(store, receipts)
@@ -211,9 +211,9 @@ def a_corrupt_ledger_leaves_every_message_in_doubt(run: RowRun) -> None:
 def another_request_inherits_nothing(run: RowRun) -> None:
     """Recall other messages with the same store; expect a new checkpoint, because n or hash differs."""
     sandbox, store = run.sandbox(), TaskStateStore()
-    first = sandbox.plant(Kind.OTO, 60)
+    first = sandbox.create_messages(Kind.OTO, 60)
     asyncio.run(Recall(first, checkpoint=ledger_of(store, first), clock=sandbox.clock).run(sandbox.open()))
-    others = sandbox.plant(Kind.OTO, 60)
+    others = sandbox.create_messages(Kind.OTO, 60)
     for receipts in (others, others + first[:1], others[:-1]):
         job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
         before = sandbox.recall_calls()
@@ -250,8 +250,8 @@ def a_timeout_at_any_moment_loses_nothing(run: RowRun) -> None:
 def _until_done(run: RowRun, seed: str) -> _Recalling:
     """Repeat a recall under timers until it is done."""
     sandbox = run.sandbox()
-    receipts = sandbox.plant(Kind.GROUP, max(4000, run.keys // 2))
-    with running_sandbox(sandbox.world) as server:
+    receipts = sandbox.create_messages(Kind.GROUP, max(4000, run.keys // 2))
+    with running_sandbox(sandbox.state) as server:
         work, rng = _Recalling(run, sandbox, settings_to(sandbox, server.url), receipts), random.Random(seed)
         while not work.finished and work.fired < 3 * TIMEOUTS:
             work.under_a_timer(rng.uniform(0.001, 0.12))
@@ -294,7 +294,7 @@ class _Recalling:
             self.finished = True
         except AirflowTaskTimeout as timeout:
             self.fired += 1
-            share = self._stage.world.recalled["group"] / len(self._receipts)
+            share = self._stage.state.recalled["group"] / len(self._receipts)
             self.midway += 0.05 <= share <= 0.95
             self._run.sinks.add_error(timeout)
         self._check(job)
@@ -348,11 +348,11 @@ class TerminatedStore(TaskStateStore):
 def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: RowRun) -> None:
     """Send SIGTERM inside writes; Airflow's task runner calls ``on_kill``, which only sets a flag."""
     sandbox, rng, store = run.sandbox(), random.Random(run.seed), TerminatedStore()
-    receipts = sandbox.plant(Kind.GROUP, run.keys)
+    receipts = sandbox.create_messages(Kind.GROUP, run.keys)
     calls = len(batches(receipts))
     due, last = min(SIGTERMS, calls // 20 + 1), min(LAST_WRITE, calls // 8 + 1)
     fired, slowest = 0, 0.0
-    with running_sandbox(sandbox.world) as server:
+    with running_sandbox(sandbox.state) as server:
         settings = settings_to(sandbox, server.url)
         recalled = 0
         while recalled < len(receipts):

@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox import default
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.state import App, Key, MessageKind, World
+from airflow_provider_dingtalk.sandbox.state import App, Key, MessageKind, ServerState
 from tests.support.airflow_seams import everything_said
 from tests.support.local_dingtalk import RECALL_API, LocalDingTalk
 
@@ -37,7 +37,7 @@ def canary(rng: random.Random) -> str:
     return "{}/{}+{}={}%{}&{}".format(*words)
 
 
-class CanaryWorld(World):
+class CanaryState(ServerState):
     """Sandbox state whose tokens are canaries; it records every token that it issued."""
 
     def random_hex(self, length: int = 32) -> str:
@@ -56,13 +56,13 @@ class CanaryWorld(World):
         super().reset()
 
 
-def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[World], None]:
+def populate_with(secret: str, suite_secret: str, ticket: str) -> Callable[[ServerState], None]:
     """Return a function that sets up the default organisation with these secrets."""
 
-    def furnish(world: World) -> None:
-        default.furnish(world)
+    def populate(state: ServerState) -> None:
+        default.populate(state)
         own = App(client_id=default.CLIENT_ID, client_secret=secret, agent_id=default.AGENT_ID)
-        world.add_app(own, default.ROBOT_CODE)
+        state.add_app(own, default.ROBOT_CODE)
         suite = App(
             client_id=default.SUITE_KEY,
             client_secret=suite_secret,
@@ -71,9 +71,9 @@ def furnished_with(secret: str, suite_secret: str, ticket: str) -> Callable[[Wor
             suite_ticket=ticket,
             corp_ids=(default.CORP_ID,),
         )
-        world.add_app(suite, default.SUITE_ROBOT_CODE)
+        state.add_app(suite, default.SUITE_ROBOT_CODE)
 
-    return furnish
+    return populate
 
 
 class CanarySandbox(LocalDingTalk):
@@ -86,8 +86,8 @@ class CanarySandbox(LocalDingTalk):
         super().__init__(seed=seed)
         rng = random.Random(f"canaries {seed}")
         self.secret, self.suite_secret, self.ticket = canary(rng), canary(rng), canary(rng)
-        company = furnished_with(self.secret, self.suite_secret, self.ticket)
-        self.world: CanaryWorld = CanaryWorld(company, seed=seed, now=self.clock.now)
+        company = populate_with(self.secret, self.suite_secret, self.ticket)
+        self.state: CanaryState = CanaryState(company, seed=seed, now=self.clock.now)
         self.behave(calls_per_second=0)
         #: Keys of messages that cannot be recalled; set by the function that makes them.
         self.bad_keys: frozenset[str] = frozenset()
@@ -98,11 +98,11 @@ class CanarySandbox(LocalDingTalk):
 
     def secrets(self) -> list[str]:
         """Return all secrets, which must not be in any text."""
-        return [self.secret, self.suite_secret, self.ticket, *self.world.given]
+        return [self.secret, self.suite_secret, self.ticket, *self.state.given]
 
     def way(self) -> httpx.AsyncBaseTransport:
         """Return the transport to the sandbox in this process."""
-        return httpx.ASGITransport(app=create_app(self.world))
+        return httpx.ASGITransport(app=create_app(self.state))
 
     def open(
         self,
@@ -132,15 +132,15 @@ class CanarySandbox(LocalDingTalk):
             homes: tuple[str | None, ...] = default.GROUPS if kind is Kind.GROUP else (None,)
             for number, home in enumerate(homes):
                 part = count // len(homes) + (number < count % len(homes))
-                receipts += self.plant(kind, part, conversation=home) if part else []
-        receipts += self.plant(Kind.OTO, keys - len(receipts)) if len(receipts) < keys else []
-        self.world.rng.shuffle(receipts)
+                receipts += self.create_messages(kind, part, conversation=home) if part else []
+        receipts += self.create_messages(Kind.OTO, keys - len(receipts)) if len(receipts) < keys else []
+        self.state.rng.shuffle(receipts)
         return receipts
 
     def recall_entries(self) -> list[Any]:
         """Return the sandbox's journal entry of each recall call."""
         apis = set(RECALL_API.values())
-        return [entry for entry in self.world.journal.entries if entry.api in apis]
+        return [entry for entry in self.state.journal.entries if entry.api in apis]
 
 
 class Sinks:

@@ -43,7 +43,7 @@ def connected(run: RowRun) -> Iterator[tuple[CanarySandbox, SandboxServer]]:
     """Run a sandbox behind a socket, with an Airflow connection to it."""
     sandbox = run.sandbox()
     with ExitStack() as stack:
-        server = stack.enter_context(running_sandbox(sandbox.world))
+        server = stack.enter_context(running_sandbox(sandbox.state))
         conn = connection_json(server.url, sandbox.secret)
         stack.enter_context(environment(AIRFLOW_CONN_DINGTALK_DEFAULT=conn))
         yield sandbox, server
@@ -182,13 +182,13 @@ def a_key_named_a_thousand_times(run: RowRun) -> None:
     """Repeat keys; expect each message once in the calls and in the report."""
     sandbox = run.sandbox()
     receipts = sandbox.plant_mixture(dict(MIXED), max(400, run.keys // 10))
-    (one,) = sandbox.plant(Kind.OTO)
+    (one,) = sandbox.create_messages(Kind.OTO)
     named = receipts * 2 + [one] * 1000
     run.rng.shuffle(named)
     report = _recalled(run, sandbox, named)
     check_account(sandbox, report, named)
     assert report.duplicates == len(named) - len(receipts) - 1
-    messages = sandbox.world.messages.values()
+    messages = sandbox.state.messages.values()
     assert all(message.recalls == 1 for message in messages)
     assert sandbox.recall_calls() == len(batches([*receipts, one]))
     run.figures.keys += len(named)
@@ -207,7 +207,7 @@ def a_hundred_thousand_keys(run: RowRun) -> None:
     """Recall 100,000 keys; expect bounded memory, XCom size and time."""
     for keys in (min(run.keys, 10_000), run.keys * 10):
         sandbox = run.sandbox()
-        receipts = sandbox.plant(Kind.OTO, keys)
+        receipts = sandbox.create_messages(Kind.OTO, keys)
         with measured_memory() as growth:
             began = time.monotonic()
             report = _recalled(run, sandbox, receipts)

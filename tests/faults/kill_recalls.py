@@ -127,7 +127,8 @@ class RecallRun:
         self._forgetful = forgetful
         self._places = places
         sandbox.reset(rng, **{"unfit_keys": "per_key", "recall_window_hours": 24, **fault.switches})
-        old, young = sandbox.plant(keys // OLD_ONE_IN, age_seconds=OLD), sandbox.plant(keys - keys // OLD_ONE_IN)
+        old = sandbox.create_messages(keys // OLD_ONE_IN, age_seconds=OLD)
+        young = sandbox.create_messages(keys - keys // OLD_ONE_IN)
         poisoned = rng.sample(young, fault.poisoned)
         #: Keys of messages that cannot be recalled.
         self.refused = {receipt.key for receipt in old + poisoned}

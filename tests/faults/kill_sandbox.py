@@ -86,7 +86,7 @@ class SandboxProcess:
         rules = self.ask("/faults")["faults"]
         return sum(rule["fired"] for rule in rules), max((rule["seen"] for rule in rules), default=0)
 
-    def plant(self, count: int, *, age_seconds: float = 0) -> list[Receipt]:
+    def create_messages(self, count: int, *, age_seconds: float = 0) -> list[Receipt]:
         """Create group messages of an age in seconds and return their receipts."""
         order = {"kind": "group", "count": count, "age_seconds": age_seconds}
         return [

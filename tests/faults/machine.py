@@ -134,7 +134,7 @@ class Recalls(RuleBasedStateMachine):
         self.local.behave(calls_per_second=0, **switches)
         self.receipts: list[Receipt] = []
         for kind, count in counts.items():
-            self.receipts += self.local.plant(kind, count, age=AGE, dated=kind is not Kind.OTO)
+            self.receipts += self.local.create_messages(kind, count, age=AGE, dated=kind is not Kind.OTO)
         self.store = SharedStore()
         self.epoch = 0
 
@@ -143,7 +143,7 @@ class Recalls(RuleBasedStateMachine):
     @rule(where=WHERE, which=WHICH, fault=FAULTS)
     def a_fault(self, where: str, which: Mapping[str, Any], fault: Mapping[str, Any]) -> None:
         """Add a fault rule."""
-        self.local.world.faults.add({"match": where, **which, **fault})
+        self.local.state.faults.add({"match": where, **which, **fault})
 
     @rule()
     def all_is_well(self) -> None:
@@ -263,11 +263,11 @@ class Recalls(RuleBasedStateMachine):
         return sum(math.ceil(number / BATCH_SIZE[group.kind]) for group, number in groups.items())
 
     def _recalls_of(self, key: str) -> int:
-        message = self.local.world.messages.get(key) or self.local.world.messages[int(key)]
+        message = self.local.state.messages.get(key) or self.local.state.messages[int(key)]
         return message.recalls
 
     def _dead_tokens(self) -> int:
-        return sum(entry.code in DEAD_TOKEN for entry in self.local.world.journal.entries)
+        return sum(entry.code in DEAD_TOKEN for entry in self.local.state.journal.entries)
 
 
 def _recalls(job: Recall) -> int:

@@ -161,7 +161,7 @@ def recall_under(case: Case, *, seed: int, keys: int, sinks: Sinks) -> Happened:
     receipts = case.prepare(sandbox, keys) if case.prepare else sandbox.plant_mixture(dict(case.mix), keys)
     sandbox.behave(**case.switches)
     for injection in case.injections:
-        sandbox.world.faults.add(*injection.rules(rng))
+        sandbox.state.faults.add(*injection.rules(rng))
     happened = Happened(sandbox, case, receipts)
     began = time.monotonic()
     with _way_to(sandbox, case, rng) as options:
@@ -177,7 +177,7 @@ def _way_to(sandbox: CanarySandbox, case: Case, rng: random.Random) -> Iterator[
     options: dict[str, Any] = {"deadline": case.deadline}
     with ExitStack() as stack:
         if case.over_socket:
-            sandbox.url = stack.enter_context(running_sandbox(sandbox.world)).url
+            sandbox.url = stack.enter_context(running_sandbox(sandbox.state)).url
         if case.way:
             options["transport"] = case.way(sandbox, rng)
         if case.wall_clock:
@@ -235,6 +235,6 @@ def _hits(happened: Happened, way: Any) -> tuple[int, int]:
         most = case.switches.get("max_keys", 0)
         entries = [entry for entry in sandbox.recall_entries() if entry.keys > most]
         return sum(entry.code != "ok" for entry in entries), len(entries)
-    rules: list[Rule] = sandbox.world.faults.rules
+    rules: list[Rule] = sandbox.state.faults.rules
     numbers = {number for rule in rules for number in (rule.nth or ()) if number <= rule.seen}
     return len(numbers), max(rule.seen for rule in rules)

@@ -29,11 +29,11 @@ def a_notifier_ends_in_time(run: RowRun) -> None:
         good = json.loads(connection_json(server.url, sandbox.secret))
         # A client remembers a ban of its app, so each case has its own connection.
         for number, away in enumerate(AWAY):
-            sandbox.world.faults.replace([{"match": "send", **away}])
+            sandbox.state.faults.replace([{"match": "send", **away}])
             _fails(run, f"dingtalk_away_{number}", {**good, "extra": {**good["extra"], "agent_id": str(number + 1)}})
-        sandbox.world.faults.replace([{"match": "send", "action": {"type": "delay", "seconds": SLOW}}])
+        sandbox.state.faults.replace([{"match": "send", "action": {"type": "delay", "seconds": SLOW}}])
         _fails(run, "dingtalk_slow", with_agent(good, 99), timeout=0.5)
-        sandbox.world.faults.replace([])
+        sandbox.state.faults.replace([])
         _fails(run, "dingtalk_wrong", {**good, "password": f"not-{sandbox.secret}"[:6]})
         _fails(run, "dingtalk_closed", {**good, "host": "http://127.0.0.1:9"})
 

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import OTHER_ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.faults import PoisonKeys, Rule
-from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from tests.faults.fixtures import CanarySandbox
 from tests.faults.scheme import ONE_IN, RECALLS, ROBOTS
 from tests.support.local_dingtalk import HOUR, receipt_for
@@ -25,9 +25,9 @@ def with_poison(code: str, share: float = 0.015) -> Callable[[CanarySandbox, int
     def prepare(sandbox: CanarySandbox, keys: int) -> list[Receipt]:
         receipts = sandbox.plant_mixture(dict(ROBOTS), keys)
         bad = [receipt.key for receipt in receipts[: max(1, round(keys * share))]]
-        sandbox.world.rng.shuffle(receipts)
+        sandbox.state.rng.shuffle(receipts)
         sandbox.bad_keys = frozenset(bad)
-        sandbox.world.faults.add(Rule(match=RECALLS, action=PoisonKeys(keys=bad, code=code)))
+        sandbox.state.faults.add(Rule(match=RECALLS, action=PoisonKeys(keys=bad, code=code)))
         return receipts
 
     return prepare
@@ -39,10 +39,11 @@ def with_strangers(share: float) -> Callable[[CanarySandbox, int], list[Receipt]
     def prepare(sandbox: CanarySandbox, keys: int) -> list[Receipt]:
         foreign = max(1, round(keys * share))
         receipts = sandbox.plant_mixture(dict(ROBOTS), keys - foreign)
-        others = plant(sandbox.world, Plant(kind="oto", count=foreign, robot_code=OTHER_ROBOT_CODE))["keys"]
+        request = CreateMessages(kind="oto", count=foreign, robot_code=OTHER_ROBOT_CODE)
+        others = create_messages(sandbox.state, request)["keys"]
         sandbox.bad_keys = frozenset(map(str, others))
         receipts += [receipt_for(Kind.OTO, key) for key in others]
-        sandbox.world.rng.shuffle(receipts)
+        sandbox.state.rng.shuffle(receipts)
         return receipts
 
     return prepare
@@ -53,16 +54,16 @@ def of_many_ages(skew: float) -> Callable[[CanarySandbox, int], list[Receipt]]:
 
     def prepare(sandbox: CanarySandbox, keys: int) -> list[Receipt]:
         few = keys // 20
-        receipts = sandbox.plant(Kind.OTO, few, age=24 * HOUR - 60)
-        receipts += sandbox.plant(Kind.OTO, few, age=24 * HOUR + 300)
-        receipts += sandbox.plant(Kind.OTO, few, age=24 * HOUR + 300, dated=False)
-        receipts += sandbox.plant(Kind.OTO, keys // 4, age=GIVE_UP_AFTER + 700)
-        receipts += sandbox.plant(Kind.WORK_NOTIFICATION, few // 10, age=GIVE_UP_AFTER + 700)
-        receipts += sandbox.plant(Kind.WORK_NOTIFICATION, few // 10, age=24 * HOUR + 300)
-        receipts += sandbox.plant(Kind.GROUP, few, age=1000 * HOUR)
-        receipts += sandbox.plant(Kind.OTO, keys - len(receipts), age=HOUR)
+        receipts = sandbox.create_messages(Kind.OTO, few, age=24 * HOUR - 60)
+        receipts += sandbox.create_messages(Kind.OTO, few, age=24 * HOUR + 300)
+        receipts += sandbox.create_messages(Kind.OTO, few, age=24 * HOUR + 300, dated=False)
+        receipts += sandbox.create_messages(Kind.OTO, keys // 4, age=GIVE_UP_AFTER + 700)
+        receipts += sandbox.create_messages(Kind.WORK_NOTIFICATION, few // 10, age=GIVE_UP_AFTER + 700)
+        receipts += sandbox.create_messages(Kind.WORK_NOTIFICATION, few // 10, age=24 * HOUR + 300)
+        receipts += sandbox.create_messages(Kind.GROUP, few, age=1000 * HOUR)
+        receipts += sandbox.create_messages(Kind.OTO, keys - len(receipts), age=HOUR)
         sandbox.bad_keys = frozenset(receipt.key for receipt in receipts if _age(sandbox, receipt) > 24 * HOUR)
-        sandbox.world.rng.shuffle(receipts)
+        sandbox.state.rng.shuffle(receipts)
         return [_redated(receipt, skew) for receipt in receipts]
 
     return prepare
@@ -70,16 +71,16 @@ def of_many_ages(skew: float) -> Callable[[CanarySandbox, int], list[Receipt]]:
 
 def that_expire_on_the_way(sandbox: CanarySandbox, keys: int) -> list[Receipt]:
     """Make messages, some of which expire while DingTalk throttles all calls."""
-    receipts = sandbox.plant(Kind.OTO, keys // 2, age=24 * HOUR - 20)
-    receipts += sandbox.plant(Kind.OTO, keys - len(receipts), age=HOUR)
-    sandbox.world.rng.shuffle(receipts)
+    receipts = sandbox.create_messages(Kind.OTO, keys // 2, age=24 * HOUR - 20)
+    receipts += sandbox.create_messages(Kind.OTO, keys - len(receipts), age=HOUR)
+    sandbox.state.rng.shuffle(receipts)
     return receipts
 
 
 def _age(sandbox: CanarySandbox, receipt: Receipt) -> float:
     message = sandbox.message(receipt)
     assert message is not None
-    return sandbox.world.age(message) if receipt.kind in (Kind.OTO, Kind.WORK_NOTIFICATION) else 0.0
+    return sandbox.state.age(message) if receipt.kind in (Kind.OTO, Kind.WORK_NOTIFICATION) else 0.0
 
 
 def _redated(receipt: Receipt, skew: float) -> Receipt:

@@ -71,7 +71,7 @@ class Scenarios(ScenarioFixtures):
 
     def recall_under_kills(self) -> None:
         """Kill the worker in the middle of 10,000 keys."""
-        keys, file = self.plant("group", int(MANY_KEYS * self.scale), GROUPS[0])
+        keys, file = self.create_messages("group", int(MANY_KEYS * self.scale), GROUPS[0])
         api, before = "robot/groupMessages/recall", self.calls("robot/groupMessages/recall")
         run = TaskRun(self.stack, "fault_recall", "recall", file=file, group=GROUPS[0])
         kills = self.kill_in_the_middle(
@@ -85,7 +85,7 @@ class Scenarios(ScenarioFixtures):
 
     def recall_cleared_while_running(self) -> None:
         """Clear the task in the middle; the old try is superseded, the new one resumes."""
-        keys, file = self.plant("group", int(MANY_KEYS * self.scale / 4), GROUPS[1])
+        keys, file = self.create_messages("group", int(MANY_KEYS * self.scale / 4), GROUPS[1])
         api = "robot/groupMessages/recall"
         before = self.calls(api)
         run = TaskRun(self.stack, "fault_recall", "recall", file=file, group=GROUPS[1])
@@ -98,7 +98,7 @@ class Scenarios(ScenarioFixtures):
 
     def recall_with_timeouts(self) -> None:
         """Run tries with ``execution_timeout`` until the recall is done."""
-        keys, file = self.plant("private_chat", 2000, PRIVATE_CHAT)
+        keys, file = self.create_messages("private_chat", 2000, PRIVATE_CHAT)
         api = "robot/privateChatMessages/batchRecall"
         run = TaskRun(self.stack, "fault_recall_timeout", "recall", file=file)
         self.must(run.wait() == "success", f"the recall with a time limit ended {run.task()['state']}")
@@ -155,7 +155,7 @@ class Scenarios(ScenarioFixtures):
 
     def sensor_under_kills(self) -> None:
         """Kill the triggerer under a waiting sensor; the sensor must still end."""
-        keys, _ = self.plant("group", 1, GROUPS[2])
+        keys, _ = self.create_messages("group", 1, GROUPS[2])
         api = "robot/groupMessages/query"
         run = TaskRun(self.stack, "fault_sensor", "wait", key=keys[0])
         for _ in range(TRIGGERER_KILLS):

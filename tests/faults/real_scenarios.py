@@ -120,7 +120,7 @@ class ScenarioFixtures:
             if all(one[name] == value for name, value in wanted.items())
         ]
 
-    def plant(self, kind: str, count: int, conversation: str) -> tuple[list[str], str]:
+    def create_messages(self, kind: str, count: int, conversation: str) -> tuple[list[str], str]:
         """Create messages and return their keys and the file that lists them."""
         order = {"kind": kind, "count": count, "open_conversation_id": conversation}
         keys = self.ask(lambda sandbox: sandbox.tell("POST", "/plant", order))["keys"]

@@ -11,8 +11,8 @@ from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.send import Send, SendRequest
 from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.sandbox.control_requests import SetPeople, set_people
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.sandbox.orders import PeopleOrder, make_people
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from tests.faults.fixtures import CanarySandbox
 from tests.faults.matrix import RowRun
@@ -28,8 +28,8 @@ MOST_LETTERS = 2000
 
 def one_letter_each(sandbox: CanarySandbox, count: int, text: str) -> list[SendRequest]:
     """Return send requests to ``count`` users, one call each."""
-    make_people(sandbox.world, PeopleOrder(count=count))
-    people = list(sandbox.world.people)[:count]
+    set_people(sandbox.state, SetPeople(count=count))
+    people = list(sandbox.state.people)[:count]
     return send_requests_for("oto", user_ids=people, robot_code=ROBOT_CODE, text=text, one_receipt_per_user=True)
 
 
@@ -37,13 +37,13 @@ def a_lost_answer_is_unknown_and_not_resent(run: RowRun) -> None:
     """Lose answers; expect a receipt or an entry for each message, none twice, and a clean rollback."""
     sandbox = run.sandbox()
     send_requests = one_letter_each(sandbox, min(run.keys, MOST_LETTERS), "hello")
-    sandbox.world.faults.add(*Injection(faults=LOST, match=SEND).rules(run.rng))
+    sandbox.state.faults.add(*Injection(faults=LOST, match=SEND).rules(run.rng))
     checkpoint = MemorySendCheckpoint()
-    with running_sandbox(sandbox.world) as server:
+    with running_sandbox(sandbox.state) as server:
         sandbox.url = server.url
         jobs = [asyncio.run(_sent(run, sandbox, send_requests, checkpoint)) for _ in range(3)]
     job = jobs[-1]
-    hits = {number for rule in sandbox.world.faults.rules for number in rule.nth or () if number <= rule.seen}
+    hits = {number for rule in sandbox.state.faults.rules for number in rule.nth or () if number <= rule.seen}
     run.figures.fired, run.figures.hit_share = len(hits), round(len(hits) / len(send_requests), 3)
     run.figures.keys += len(send_requests)
     run.figures.unknown += len(job.unknown)
@@ -78,12 +78,12 @@ async def _sent(
 def _each_has_a_receipt_or_is_listed(
     run: RowRun, sandbox: CanarySandbox, send_requests: list[SendRequest], job: Send
 ) -> None:
-    there = Counter(user for message in sandbox.world.messages.values() for user in message.receivers)
+    there = Counter(user for message in sandbox.state.messages.values() for user in message.receivers)
     run.figures.sent_twice += sum(number - 1 for number in there.values())
     assert max(there.values()) == 1, "a message is there twice"
     keys = {receipt.key for receipt in job.receipts}
     listed = {user for unsent in job.unknown for user in unsent.to}
-    for message in sandbox.world.messages.values():
+    for message in sandbox.state.messages.values():
         assert message.key in keys or listed >= set(message.receivers), f"{message.receivers} is forgotten"
     accounted = len(keys) + len(job.unknown)
     assert accounted == len(send_requests), f"{len(send_requests) - accounted} letters are in no class"
@@ -98,7 +98,7 @@ def _rolled_back(run: RowRun, sandbox: CanarySandbox, job: Send) -> None:
     report = asyncio.run(recall.run(sandbox.open()))
     check_account(sandbox, report, list(job.receipts))
     left = {
-        user for message in sandbox.world.messages.values() if message.recalled_at is None for user in message.receivers
+        user for message in sandbox.state.messages.values() if message.recalled_at is None for user in message.receivers
     }
     assert left <= {user for unsent in job.unknown for user in unsent.to}
 
@@ -106,12 +106,12 @@ def _rolled_back(run: RowRun, sandbox: CanarySandbox, job: Send) -> None:
 def people_left_out_are_named(run: RowRun) -> None:
     """Send to invalid, flow-controlled and filtered users; expect each with its reason."""
     sandbox, count = run.sandbox(), min(run.keys, MOST_LETTERS)
-    make_people(sandbox.world, PeopleOrder(count=count))
-    people = list(sandbox.world.people)[:count]
+    set_people(sandbox.state, SetPeople(count=count))
+    people = list(sandbox.state.people)[:count]
     run.rng.shuffle(people)
     tenth = max(1, count // 10)
     flow, filtered, unknown = people[:tenth], people[tenth : 2 * tenth], [f"nobody{n}" for n in range(tenth)]
-    make_people(sandbox.world, PeopleOrder(flow_controlled=set(flow), filtered=set(filtered)))
+    set_people(sandbox.state, SetPeople(flow_controlled=set(flow), filtered=set(filtered)))
     users = people + unknown
     run.rng.shuffle(users)
     job = Send(send_requests_for("oto", user_ids=users, robot_code=ROBOT_CODE, text="hello"), clock=sandbox.clock)
@@ -122,7 +122,7 @@ def people_left_out_are_named(run: RowRun) -> None:
         **dict.fromkeys(unknown, "invalid"),
     }
     assert job.dropped == expected
-    got = {user for message in sandbox.world.messages.values() for user in message.receivers}
+    got = {user for message in sandbox.state.messages.values() for user in message.receivers}
     assert got == set(people) - set(flow) - set(filtered)
     assert sum(receipt.recipients or 0 for receipt in job.receipts) == len(got)
     run.figures.keys += len(users)

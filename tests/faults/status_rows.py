@@ -51,7 +51,7 @@ def readers_without_end_are_an_error(run: RowRun) -> None:
     for kind in PAGED:
         for mode, most in (("repeat", 3), ("no_token", 1), ("endless", MAX_PAGES)):
             sandbox = run.sandbox()
-            (receipt,) = sandbox.plant(kind)
+            (receipt,) = sandbox.create_messages(kind)
             sandbox.read_by(receipt, count=500)
             sandbox.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
             error = failure_of(run, reading_of(sandbox, receipt))
@@ -65,7 +65,7 @@ def readers_without_end_are_an_error(run: RowRun) -> None:
 def _a_cursor_after_the_end(run: RowRun) -> None:
     """Return ``hasMore`` false with a cursor; expect no further page."""
     sandbox = run.sandbox()
-    (receipt,) = sandbox.plant(Kind.GROUP)
+    (receipt,) = sandbox.create_messages(Kind.GROUP)
     sandbox.read_by(receipt, count=30)
     sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
     message_status = asyncio.run(reading_of(sandbox, receipt))
@@ -79,7 +79,7 @@ def a_dead_cursor_and_no_status_yet(run: RowRun) -> None:
     invalid = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     for kind in PAGED:
         sandbox = run.sandbox()
-        (receipt,) = sandbox.plant(kind)
+        (receipt,) = sandbox.create_messages(kind)
         sandbox.read_by(receipt, count=700)
         sandbox.faults({"match": "query", "nth": [3], "action": invalid})
         message_status = asyncio.run(reading_of(sandbox, receipt))
@@ -91,9 +91,9 @@ def a_dead_cursor_and_no_status_yet(run: RowRun) -> None:
         run.done(sandbox)
     for kind in (*PAGED, Kind.OTO):
         sandbox = run.sandbox(status_delay_seconds=10**9)
-        (young,) = sandbox.plant(kind)
-        (undated,) = sandbox.plant(kind, dated=False)
-        (old,) = sandbox.plant(kind, age=GIVE_UP_AFTER + 1)
+        (young,) = sandbox.create_messages(kind)
+        (undated,) = sandbox.create_messages(kind, dated=False)
+        (old,) = sandbox.create_messages(kind, age=GIVE_UP_AFTER + 1)
         for receipt in (young, undated):
             assert asyncio.run(reading_of(sandbox, receipt)).send_status is None
         assert isinstance(failure_of(run, reading_of(sandbox, old)), StatusUnavailableError)
@@ -105,7 +105,7 @@ def an_unknown_status_is_not_yet(run: RowRun) -> None:
     """Return unknown, missing and mistyped statuses; expect none to count as delivered."""
     for word in ("DELIVERED_MAYBE", "", "success", None):
         sandbox = run.sandbox()
-        receipts = [sandbox.plant(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
+        receipts = [sandbox.create_messages(kind)[0] for kind in (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)]
         sandbox.faults(
             *(
                 {"match": match, "action": {"type": "mutate", "merge": {"sendStatus": word}}}
@@ -121,7 +121,7 @@ def an_unknown_status_is_not_yet(run: RowRun) -> None:
         run.figures.fired += 2 * len(receipts)
         run.done(sandbox)
     sandbox = run.sandbox()
-    (receipt,) = sandbox.plant(Kind.GROUP)
+    (receipt,) = sandbox.create_messages(Kind.GROUP)
     sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": ["SUCCESS"]}}})
     assert isinstance(failure_of(run, reading_of(sandbox, receipt)), UnexpectedResponseError)
 
@@ -138,12 +138,12 @@ async def _looked(sandbox: CanarySandbox, receipts: list[Receipt]) -> Wait:
 def a_wait_ends_at_its_moment(run: RowRun) -> None:
     """Wait for a message that is never delivered; expect the timeout in spite of restarts."""
     sandbox = run.sandbox(processing_seconds=10**9)
-    (receipt,) = sandbox.plant(Kind.GROUP, dated=False)
+    (receipt,) = sandbox.create_messages(Kind.GROUP, dated=False)
     wait_spec = WaitSpec((target_of(receipt),), Condition()).to_json()
     end = sandbox.clock.now() + 3600
     arguments = {"dingtalk_conn_id": "dingtalk_faults", "wait_spec": wait_spec, "poke_interval": 60.0, "end": end}
     run.sinks.add("trigger arguments", arguments)
-    with running_sandbox(sandbox.world) as server:
+    with running_sandbox(sandbox.state) as server:
         conn = connection_json(server.url, sandbox.secret)
         with environment(AIRFLOW_CONN_DINGTALK_FAULTS=conn):
             events = [asyncio.run(_event_after(sandbox.clock, arguments, restarts)) for restarts in (0, 3)]
@@ -198,7 +198,7 @@ def the_old_host_is_read_with_care(run: RowRun) -> None:
             if when == "after" and Outcome.FAILED in allowed:
                 continue  # no client can detect a refusal after the effect
             sandbox = run.sandbox()
-            receipts = sandbox.plant(Kind.WORK_NOTIFICATION, keys)
+            receipts = sandbox.create_messages(Kind.WORK_NOTIFICATION, keys)
             action = {"type": "body", "text": text}
             sandbox.faults({"match": RECALL_API[Kind.WORK_NOTIFICATION], "when": when, "action": action})
             report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))

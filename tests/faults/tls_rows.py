@@ -129,7 +129,7 @@ def no_byte_goes_to_a_false_server(run: RowRun) -> None:
 def _recall_from(run: RowRun, certificate: dict[str, str], ca_file: str | None, name: str, *, trusted: bool) -> None:
     sandbox = run.sandbox()
     receipts = sandbox.plant_mixture(dict(ROBOTS), max(40, run.keys // 5))
-    with running_sandbox(sandbox.world, **certificate) as server:
+    with running_sandbox(sandbox.state, **certificate) as server:
         way = transport_for(server.url, ca_file)
         client = sandbox.open(transport=way, hosts=hosts_at(server.url))
         report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(client))
@@ -140,7 +140,7 @@ def _recall_from(run: RowRun, certificate: dict[str, str], ca_file: str | None, 
         assert report.counts()["recalled"] == len(receipts), name
         run.done(sandbox)
         return
-    assert sandbox.world.journal.seq == 0, f"{name}: {sandbox.world.journal.seq} requests arrived"
+    assert sandbox.state.journal.seq == 0, f"{name}: {sandbox.state.journal.seq} requests arrived"
     assert set(codes_of(report, Outcome.FAILED).values()) <= {"not_sent", "not_attempted"}, name
     assert len(report.keys(Outcome.FAILED)) == len(receipts), name
     run.figures.fired += 1

@@ -67,7 +67,7 @@ def no_token_means_no_recall(run: RowRun) -> None:
 
 def _a_long_life(run: RowRun, seconds: int) -> None:
     sandbox = run.sandbox()
-    receipts = sandbox.plant(Kind.OTO, 40)
+    receipts = sandbox.create_messages(Kind.OTO, 40)
     sandbox.faults({"match": "oauth2/", "action": {"type": "mutate", "merge": {"expireIn": seconds}}})
     report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))
     check_account(sandbox, report, receipts)
@@ -94,7 +94,7 @@ def a_token_that_stays_dead_is_renewed_once(run: RowRun) -> None:
 def twenty_need_one_token(run: RowRun) -> None:
     """Recall in one event loop and in threads; expect one token call."""
     sandbox = run.sandbox()
-    shares = [sandbox.plant(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
+    shares = [sandbox.create_messages(Kind.OTO, max(20, run.keys // MANY)) for _ in range(MANY)]
     reports = asyncio.run(_side_by_side(sandbox, shares))
     for report, receipts in zip(reports, shares, strict=True):
         check_account(sandbox, report, receipts)
@@ -130,8 +130,8 @@ async def nothing_to_mask(token: str) -> None:
 
 def _threads(run: RowRun) -> None:
     sandbox = run.sandbox()
-    shares = [sandbox.plant(Kind.GROUP, 20) for _ in range(MANY)]
-    with running_sandbox(sandbox.world) as server, ThreadPoolExecutor(MANY) as pool:
+    shares = [sandbox.create_messages(Kind.GROUP, 20) for _ in range(MANY)]
+    with running_sandbox(sandbox.state) as server, ThreadPoolExecutor(MANY) as pool:
         settings = settings_to(sandbox, server.url)
 
         def recall(receipts: Any) -> Any:

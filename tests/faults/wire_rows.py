@@ -47,7 +47,7 @@ def a_total_outage_ends_every_request_in_time(run: RowRun) -> None:
     deadline, sandbox = 0.3, run.sandbox()
     receipts = sandbox.plant_mixture({Kind.OTO: 50, Kind.GROUP: 50}, min(run.keys, 1000))
     sandbox.faults(*({"match": match, "action": {"type": "delay", "seconds": 20}} for match in ("robot/", "topapi/")))
-    with running_sandbox(sandbox.world) as server:
+    with running_sandbox(sandbox.state) as server:
         sandbox.url = server.url
         wait_spec = Stopwatch(transport_for(server.url))
         report = asyncio.run(_recalled_once(sandbox, receipts, wait_spec, deadline))

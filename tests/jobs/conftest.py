@@ -26,6 +26,6 @@ def dingtalk() -> LocalDingTalk:
 def real_dingtalk() -> Iterator[LocalDingTalk]:
     """The same behind a real socket, where connections really break."""
     local = LocalDingTalk()
-    with running_sandbox(local.world) as server:
+    with running_sandbox(local.state) as server:
         local.url = server.url
         yield local

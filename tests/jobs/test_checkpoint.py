@@ -91,7 +91,7 @@ def write(
 
 def test_state_is_found_by_message_when_keys_come_in_another_order() -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 40)
+    receipts = local.create_messages(Kind.GROUP, 40)
     asyncio.run(Recall(receipts[:20], clock=local.clock).run(local.client()))
     write(store, receipts, dict.fromkeys(keys_of(receipts[:20]), RECALLED))
     assert load(store, receipts[::-1] + receipts[:5]) == dict.fromkeys(keys_of(receipts[:20]), RECALLED)
@@ -121,7 +121,7 @@ def test_any_order_container_and_duplicates_at_each_try_end_in_a_right_account(
 ) -> None:
     local, store, rng = LocalDingTalk(), KillingStore(), random.Random(seed)
     local.behave(unfit_keys="per_key", already_recalled="failed")
-    by_key = {receipt.key: receipt for receipt in local.plant(Kind.GROUP, 70)}
+    by_key = {receipt.key: receipt for receipt in local.create_messages(Kind.GROUP, 70)}
     gone = rng.sample(list(by_key), 10)
     local.faults({"match": "ecall", "action": {"type": "poison_keys", "keys": gone}})
     for number, shape in enumerate(shapes):
@@ -141,7 +141,7 @@ def test_after_a_clear_no_failure_of_the_old_life_comes_back() -> None:
     """Refuse 2,000 messages, clear the task, ban it after some calls, and resume the deferred task."""
     local, store = LocalDingTalk(), TaskStateStore()
     local.behave(calls_per_second=0)
-    receipts = local.plant(Kind.GROUP, 2000)
+    receipts = local.create_messages(Kind.GROUP, 2000)
     write(store, receipts, dict.fromkeys(keys_of(receipts), FAILED))
     assert len(load(store, receipts)) == 2000
     local.faults({"match": "ecall", "nth": list(range(4, 200)), "action": {"type": "html", "status": 403}})
@@ -156,7 +156,7 @@ def test_after_a_clear_no_failure_of_the_old_life_comes_back() -> None:
 @pytest.mark.parametrize("written", [0, 1])
 def test_a_clear_and_a_kill_keep_what_is_gone_and_nothing_else(written: int) -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 5)
+    receipts = local.create_messages(Kind.GROUP, 5)
     one, other, refused, old, fresh = receipts
     states = {one.key: RECALLED, other.key: IN_DOUBT, refused.key: FAILED, old.key: KeyResult(KeyState.EXPIRED)}
     write(store, receipts, states)
@@ -189,7 +189,7 @@ def test_of_a_row_of_version_1_nothing_is_taken_for_certain(
 ) -> None:
     local, store = LocalDingTalk(), TaskStateStore()
     local.behave(already_recalled="failed", unfit_keys="per_key")
-    receipts = local.plant(Kind.GROUP, 40)
+    receipts = local.create_messages(Kind.GROUP, 40)
     asyncio.run(Recall(receipts[:20], clock=local.clock).run(local.client()))
     version_1(store, receipts, row)
     with caplog.at_level(logging.WARNING):
@@ -204,7 +204,7 @@ def test_of_a_row_of_version_1_nothing_is_taken_for_certain(
 
 def test_a_row_of_version_1_stays_in_doubt_when_the_try_that_took_it_over_is_killed() -> None:
     local, store = LocalDingTalk(), KillingStore()
-    receipts = local.plant(Kind.GROUP, 40)
+    receipts = local.create_messages(Kind.GROUP, 40)
     version_1(store, receipts, "R" * 40)
     write(store, receipts, {receipts[0].key: IN_DOUBT})
     assert {said.state for said in load(store, receipts).values()} == {KeyState.IN_DOUBT}
@@ -226,7 +226,7 @@ ROW = {
 @given(value=near(ROW).filter(lambda value: value is not None))
 def test_any_json_in_a_row_is_read_or_leaves_each_message_in_doubt(value: Any) -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 10)
+    receipts = local.create_messages(Kind.GROUP, 10)
     write(store, receipts, {receipts[0].key: IN_DOUBT})
     (name,) = store._values
     store.set(name, value)
@@ -262,7 +262,7 @@ def test_any_json_for_keys_recalled_before_is_read_or_leaves_each_message_in_dou
 def test_if_keys_recalled_before_cannot_be_read_every_message_is_in_doubt() -> None:
     local = LocalDingTalk()
     local.behave(already_recalled="failed", unfit_keys="per_key")
-    receipts = local.plant(Kind.GROUP, 20)
+    receipts = local.create_messages(Kind.GROUP, 20)
     asyncio.run(Recall(receipts[:10], clock=local.clock).run(local.client()))
     report = one_try(local, TaskStateStore(), receipts, before=Before(is_whole=False))
     check_account(local, report, receipts)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("code", ["invalid.processQueryKey"])
 async def test_a_recall_that_is_refused_to_the_last_key_is_taken_apart_once(dingtalk: LocalDingTalk, code: str) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 1000, dated=False)
+    receipts = dingtalk.create_messages(Kind.OTO, 1000, dated=False)
     poison = {"type": "poison_keys", "keys": keys_of(receipts), "code": code}
     dingtalk.faults({"match": RECALL_API[Kind.OTO], "action": poison})
     job = await dingtalk.recall(receipts)
@@ -35,7 +35,7 @@ async def test_a_recall_that_is_refused_to_the_last_key_is_taken_apart_once(ding
 async def test_a_batch_without_a_culprit_passes_after_one_that_was_refused_to_the_last_key(
     dingtalk: LocalDingTalk,
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 60, dated=False)
+    receipts = dingtalk.create_messages(Kind.OTO, 60, dated=False)
     bad = keys_of(receipts[:20])
     poison = {"type": "poison_keys", "keys": bad, "code": "not.allowed.robotCode"}
     dingtalk.faults({"match": RECALL_API[Kind.OTO], "action": poison})
@@ -47,7 +47,7 @@ async def test_a_batch_without_a_culprit_passes_after_one_that_was_refused_to_th
 @pytest.mark.parametrize("at", range(20))
 @pytest.mark.parametrize("code", ["invalid.processQueryKey", "not.allowed.robotCode"])
 async def test_one_bad_key_costs_no_more_than_twice_the_logarithm(dingtalk: LocalDingTalk, at: int, code: str) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 20)
+    receipts = dingtalk.create_messages(Kind.GROUP, 20)
     poison = {"type": "poison_keys", "keys": [receipts[at].key], "code": code}
     dingtalk.faults({"match": RECALL_API[Kind.GROUP], "action": poison})
     report = (await dingtalk.recall(receipts)).report()
@@ -74,7 +74,7 @@ def refuse(dingtalk: LocalDingTalk, kind: Kind, code: str) -> None:
 async def test_a_refusal_of_every_call_costs_three_calls_more_at_most(
     dingtalk: LocalDingTalk, kind: Kind, code: str, number: int
 ) -> None:
-    receipts = dingtalk.plant(kind, number)
+    receipts = dingtalk.create_messages(kind, number)
     refuse(dingtalk, kind, code)
     job = await dingtalk.recall(receipts)
     assert dingtalk.recall_calls() <= 1 + PROBES
@@ -87,7 +87,7 @@ async def test_work_notifications_that_an_earlier_try_recalled_do_not_keep_the_o
 ) -> None:
     """Without a task state store a retry starts over; DingTalk may refuse recalled messages."""
     dingtalk.behave(already_recalled="failed")
-    receipts = dingtalk.plant(Kind.WORK_NOTIFICATION, 30)
+    receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION, 30)
     kept = receipts[7]
     await dingtalk.recall([receipt for receipt in receipts if receipt is not kept])
     report = (await dingtalk.recall(receipts, fresh=False)).report()
@@ -97,7 +97,7 @@ async def test_work_notifications_that_an_earlier_try_recalled_do_not_keep_the_o
 async def test_each_refused_group_costs_three_calls_more_and_the_others_are_recalled(
     dingtalk: LocalDingTalk,
 ) -> None:
-    receipts = [one for group in GROUPS for one in dingtalk.plant(Kind.GROUP, 100, conversation=group)]
+    receipts = [one for group in GROUPS for one in dingtalk.create_messages(Kind.GROUP, 100, conversation=group)]
     foreign = keys_of(one for one in receipts if one.open_conversation_id != GROUPS[0])
     poison = {"type": "poison_keys", "keys": foreign, "code": "not.allowed.robotCode"}
     dingtalk.faults({"match": RECALL_API[Kind.GROUP], "action": poison})
@@ -120,7 +120,7 @@ BAD: dict[str, Callable[[list[str]], list[str]]] = {
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("kind", [Kind.GROUP, Kind.OTO])
 async def test_mixtures_stay_exact(dingtalk: LocalDingTalk, kind: Kind, bad: str) -> None:
-    receipts = dingtalk.plant(kind, 99)
+    receipts = dingtalk.create_messages(kind, 99)
     foreign = BAD[bad](keys_of(receipts))
     poison = {"type": "poison_keys", "keys": foreign, "code": "not.allowed.robotCode"}
     dingtalk.faults({"match": RECALL_API[kind], "action": poison})
@@ -133,7 +133,7 @@ async def test_mixtures_stay_exact(dingtalk: LocalDingTalk, kind: Kind, bad: str
 
 @pytest.mark.parametrize("error", [{"type": "drop"}, {"type": "status", "status": 500}])
 async def test_a_probe_without_a_clear_answer_proves_nothing(dingtalk: LocalDingTalk, error: dict[str, Any]) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 60)
+    receipts = dingtalk.create_messages(Kind.GROUP, 60)
     poison = {"type": "poison_keys", "keys": [receipts[0].key], "code": "not.allowed.robotCode"}
     dingtalk.faults(
         {"match": RECALL_API[Kind.GROUP], "nth": [2], "action": error},
@@ -145,7 +145,7 @@ async def test_a_probe_without_a_clear_answer_proves_nothing(dingtalk: LocalDing
 
 
 async def test_what_an_earlier_try_touched_is_asked_when_the_sender_is_refused(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 40)
+    receipts = dingtalk.create_messages(Kind.GROUP, 40)
     await dingtalk.recall(receipts[:10])
     checkpoint = MemoryCheckpoint()
     await checkpoint.write(dict.fromkeys(keys_of(receipts[:20]), KeyResult(KeyState.IN_DOUBT, final=False)))
@@ -157,7 +157,7 @@ async def test_what_an_earlier_try_touched_is_asked_when_the_sender_is_refused(d
 
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_a_server_that_only_stumbles_is_left_alone(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipts = dingtalk.plant(kind, 10_000)
+    receipts = dingtalk.create_messages(kind, 10_000)
     dingtalk.faults({"match": RECALL_API[kind], "action": {"type": "status", "status": 500}})
     job = await dingtalk.recall(receipts)
     counts = job.report().counts()

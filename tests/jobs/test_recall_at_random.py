@@ -80,9 +80,9 @@ def storm(api: str, share: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ten_thousand_messages_under_random_faults_settle_exactly(seed: int) -> None:
     local = LocalDingTalk(seed=seed)
-    receipts = local.plant(Kind.OTO, 5_000, dated=False) + local.plant(Kind.PRIVATE_CHAT, 2_000)
+    receipts = local.create_messages(Kind.OTO, 5_000, dated=False) + local.create_messages(Kind.PRIVATE_CHAT, 2_000)
     for group in GROUPS:
-        receipts += local.plant(Kind.GROUP, 1_000, conversation=group)
+        receipts += local.create_messages(Kind.GROUP, 1_000, conversation=group)
     apis = [table[kind] for kind in ROBOT_KINDS for table in (RECALL_API, STATUS_API)]
     local.faults(*(rule for api in apis for rule in storm(api, 0.1)))
     report = asyncio.run(local.recall(receipts)).report()
@@ -93,7 +93,7 @@ def test_ten_thousand_messages_under_random_faults_settle_exactly(seed: int) -> 
         "invalid.processQueryKey",  # poisoned when it was alone
         "not.allowed.robotCode",
     } | {"SYSTEM_ERROR", "not_reported", "notRevoke.all.messages"}
-    struck = sum(rule.fired for rule in local.world.faults.rules)
+    struck = sum(rule.fired for rule in local.state.faults.rules)
     assert struck > 40
     assert 500 <= local.recall_calls() < 500 * 1.6
     assert report.api_calls["recall"] <= 500 + report.api_calls["throttled"] + refreshes(local)
@@ -101,7 +101,7 @@ def test_ten_thousand_messages_under_random_faults_settle_exactly(seed: int) -> 
 
 def refreshes(local: LocalDingTalk) -> int:
     """Return the number of calls that were repeated with a new token."""
-    return sum(entry.code in DEAD_TOKEN for entry in local.world.journal.entries)
+    return sum(entry.code in DEAD_TOKEN for entry in local.state.journal.entries)
 
 
 # ── Any mixture ──────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +153,7 @@ def planted(local: LocalDingTalk, batches: list[tuple[Kind, int, float, bool, in
     for kind, count, age, dated, group in batches:
         many = count if kind in ROBOT_KINDS else min(count, 4)
         where = GROUPS[group] if kind is Kind.GROUP else None
-        receipts += local.plant(kind, many, age=age, dated=dated, conversation=where)
+        receipts += local.create_messages(kind, many, age=age, dated=dated, conversation=where)
     return receipts
 
 

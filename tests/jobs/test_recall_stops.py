@@ -88,7 +88,7 @@ async def until_called(local: LocalDingTalk, calls: int) -> None:
 
 
 async def test_stopped_before_it_begins_it_sends_nothing(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 30)
+    receipts = dingtalk.create_messages(Kind.OTO, 30)
     job = Recall(receipts, clock=dingtalk.clock)
     job.stop()
     report = await job.run(dingtalk.client())
@@ -101,7 +101,7 @@ async def test_stopped_before_it_begins_it_sends_nothing(dingtalk: LocalDingTalk
 async def test_stopped_in_mid_run_it_finishes_what_is_under_way_and_begins_nothing_more(
     dingtalk: LocalDingTalk,
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 1000)
+    receipts = dingtalk.create_messages(Kind.OTO, 1000)
 
     class StopAt(WatchedLedger):
         async def at(self, write: int) -> None:
@@ -121,7 +121,7 @@ async def test_stopped_in_mid_run_it_finishes_what_is_under_way_and_begins_nothi
 
 
 async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 100)
+    receipts = dingtalk.create_messages(Kind.OTO, 100)
 
     class StopAtOnce(WatchedLedger):
         async def at(self, write: int) -> None:
@@ -140,7 +140,7 @@ async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(d
 
 
 async def test_workers_that_begin_together_write_together_where_writes_take_long(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 400)
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
 
     class Slow(WatchedLedger):
         async def at(self, write: int) -> None:
@@ -155,7 +155,7 @@ async def test_workers_that_begin_together_write_together_where_writes_take_long
 
 
 async def test_stopped_it_asks_about_no_doubts(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 20)
+    receipts = dingtalk.create_messages(Kind.GROUP, 20)
     dingtalk.faults({"match": "recall", "when": "after", "action": {"type": "drop"}})
 
     class StopAtTheCall(httpx.ASGITransport):
@@ -165,7 +165,7 @@ async def test_stopped_it_asks_about_no_doubts(dingtalk: LocalDingTalk) -> None:
             return await super().handle_async_request(request)
 
     job = Recall(receipts, clock=dingtalk.clock)
-    report = await job.run(dingtalk.client(transport=StopAtTheCall(app=create_app(dingtalk.world))))
+    report = await job.run(dingtalk.client(transport=StopAtTheCall(app=create_app(dingtalk.state))))
     check_account(dingtalk, report, receipts)
     assert report.counts()["unknown"] == 20
     assert dingtalk.recall_calls() == 1
@@ -178,7 +178,7 @@ async def test_stopped_it_asks_about_no_doubts(dingtalk: LocalDingTalk) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_cancelled_in_mid_run_the_account_is_complete(dingtalk: LocalDingTalk, kind: Kind, when: str) -> None:
-    receipts = dingtalk.plant(kind, 400)
+    receipts = dingtalk.create_messages(kind, 400)
     # The first is answered; then all that run side by side wait for an answer that takes a day.
     dingtalk.faults(
         {
@@ -207,7 +207,7 @@ async def test_cancelled_in_mid_run_the_account_is_complete(dingtalk: LocalDingT
 
 
 async def test_a_recall_after_a_cancelled_one_goes_on_where_it_stopped(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 400)
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
     dingtalk.faults(
         {"match": "ecall", "nth": [2], "when": "after", "action": {"type": "delay", "seconds": 86_400}},
     )
@@ -225,7 +225,7 @@ async def test_a_recall_after_a_cancelled_one_goes_on_where_it_stopped(dingtalk:
 
 
 async def test_cancelled_while_an_intent_is_written_the_message_was_not_attempted(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.DING, 1)
+    receipts = dingtalk.create_messages(Kind.DING, 1)
     writing = asyncio.Event()
 
     class Hanging(WatchedLedger):
@@ -247,7 +247,7 @@ async def test_cancelled_while_an_intent_is_written_the_message_was_not_attempte
 
 
 async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 400)
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
 
     class Before(WatchedLedger):
         async def at(self, write: int) -> None:
@@ -264,8 +264,8 @@ async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDin
 
 
 async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalDingTalk) -> None:
-    recalled, old = dingtalk.plant(Kind.OTO, 3), dingtalk.plant(Kind.OTO, 2, age=GIVE_UP_AFTER + 60)
-    bad = dingtalk.plant(Kind.OTO, 1)[0]
+    recalled, old = dingtalk.create_messages(Kind.OTO, 3), dingtalk.create_messages(Kind.OTO, 2, age=GIVE_UP_AFTER + 60)
+    bad = dingtalk.create_messages(Kind.OTO, 1)[0]
     dingtalk.faults({"action": {"type": "fail_keys", "keys": [bad.key], "reason": "invalid.processQueryKey"}})
     checkpoint = MemoryCheckpoint()
     await dingtalk.recall([*recalled, *old, bad], checkpoint=checkpoint)
@@ -279,7 +279,7 @@ async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalD
 
 @pytest.mark.parametrize("breaks_at", [1, 2, 3, 5])
 async def test_what_cannot_be_written_down_is_not_sent(dingtalk: LocalDingTalk, breaks_at: int) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 1000)
+    receipts = dingtalk.create_messages(Kind.OTO, 1000)
     checkpoint = BrokenLedger(breaks_at)
     job = Recall(receipts, checkpoint=checkpoint, clock=dingtalk.clock)
     with pytest.raises(OSError, match="disk is full"):
@@ -293,7 +293,7 @@ async def test_what_cannot_be_written_down_is_not_sent(dingtalk: LocalDingTalk, 
 
 
 async def test_intents_left_by_a_killed_task_are_recalled_again(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 40)
+    receipts = dingtalk.create_messages(Kind.GROUP, 40)
     left = dict.fromkeys(keys_of(receipts[:20]), IN_DOUBT)
     job = await dingtalk.recall(receipts, checkpoint=LoadOnce(left))
     assert job.report().counts()["recalled"] == 40
@@ -304,7 +304,7 @@ async def test_intents_left_by_a_killed_task_are_recalled_again(dingtalk: LocalD
 async def test_intents_that_had_been_carried_out_are_not_taken_for_failures(
     dingtalk: LocalDingTalk, answer: str
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 5)
+    receipts = dingtalk.create_messages(Kind.OTO, 5)
     await dingtalk.recall(receipts)
     dingtalk.behave(already_recalled=answer)
     job = await dingtalk.recall(receipts, checkpoint=LoadOnce(dict.fromkeys(keys_of(receipts), IN_DOUBT)), fresh=False)
@@ -312,7 +312,7 @@ async def test_intents_that_had_been_carried_out_are_not_taken_for_failures(
 
 
 async def test_an_intent_that_cannot_be_asked_about_and_is_refused_now_is_unknown(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.WORK_NOTIFICATION)
+    receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION)
     await dingtalk.recall(receipts)
     dingtalk.behave(already_recalled="failed")
     job = await dingtalk.recall(receipts, checkpoint=LoadOnce({receipts[0].key: IN_DOUBT}), fresh=False)
@@ -320,7 +320,7 @@ async def test_an_intent_that_cannot_be_asked_about_and_is_refused_now_is_unknow
 
 
 async def test_an_intent_too_old_to_recall_again_is_asked_about(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 1, age=GIVE_UP_AFTER + 60)
+    receipts = dingtalk.create_messages(Kind.OTO, 1, age=GIVE_UP_AFTER + 60)
     job = await dingtalk.recall(receipts, checkpoint=LoadOnce({receipts[0].key: IN_DOUBT}))
     assert job.report().keys(Outcome.UNKNOWN) == keys_of(receipts)
     assert dingtalk.recall_calls() == 0
@@ -328,7 +328,7 @@ async def test_an_intent_too_old_to_recall_again_is_asked_about(dingtalk: LocalD
 
 
 async def test_what_is_settled_for_good_is_not_asked_again(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 4)
+    receipts = dingtalk.create_messages(Kind.GROUP, 4)
     await dingtalk.recall(receipts[:1])
     reason = Reason("invalid.processQueryKey", "wrong", "check it")
     checkpoint = LoadOnce(
@@ -349,7 +349,7 @@ async def test_what_is_settled_for_good_is_not_asked_again(dingtalk: LocalDingTa
 
 
 async def test_what_failed_for_now_is_tried_again(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 60)
+    receipts = dingtalk.create_messages(Kind.GROUP, 60)
     checkpoint = MemoryCheckpoint()
     dingtalk.faults({"match": "recall", "nth": [1], "action": {"type": "ban"}})
     await dingtalk.recall(receipts, checkpoint=checkpoint)
@@ -359,7 +359,7 @@ async def test_what_failed_for_now_is_tried_again(dingtalk: LocalDingTalk) -> No
 
 
 async def test_a_second_run_over_a_finished_ledger_costs_nothing(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 30, conversation=GROUPS[2])
+    receipts = dingtalk.create_messages(Kind.GROUP, 30, conversation=GROUPS[2])
     checkpoint = MemoryCheckpoint()
     await dingtalk.recall(receipts, checkpoint=checkpoint)
     before = dingtalk.calls()

@@ -55,7 +55,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 async def test_a_lost_answer_is_followed_by_a_second_recall_that_settles_it(
     dingtalk: LocalDingTalk, kind: Kind, loss: str
 ) -> None:
-    receipts = dingtalk.plant(kind, 25 if kind in ROBOT_KINDS else 2)
+    receipts = dingtalk.create_messages(kind, 25 if kind in ROBOT_KINDS else 2)
     dingtalk.faults({"match": RECALL_API[kind], "times": 1, **LOSSES[loss]})
     job = await dingtalk.recall(receipts)
     assert set(job.report().keys(Outcome.RECALLED)) == set(keys_of(receipts))
@@ -66,7 +66,7 @@ async def test_a_lost_answer_is_followed_by_a_second_recall_that_settles_it(
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES if "cut" in name or "reset" in name])
 async def test_a_connection_that_really_breaks_loses_nothing(real_dingtalk: LocalDingTalk, loss: str) -> None:
-    receipts = real_dingtalk.plant(Kind.OTO, 25) + real_dingtalk.plant(Kind.WORK_NOTIFICATION)
+    receipts = real_dingtalk.create_messages(Kind.OTO, 25) + real_dingtalk.create_messages(Kind.WORK_NOTIFICATION)
     strikes = [{"match": RECALL_API[kind], "times": 1, **LOSSES[loss]} for kind in (Kind.OTO, Kind.WORK_NOTIFICATION)]
     real_dingtalk.faults(*strikes)
     client = real_dingtalk.client()
@@ -83,7 +83,7 @@ async def test_a_connection_that_really_breaks_loses_nothing(real_dingtalk: Loca
 async def test_answers_that_are_always_lost_are_settled_by_the_status(
     dingtalk: LocalDingTalk, kind: Kind, when: str
 ) -> None:
-    receipts = dingtalk.plant(kind, 20)
+    receipts = dingtalk.create_messages(kind, 20)
     dingtalk.faults({"match": RECALL_API[kind], "when": when, "action": {"type": "drop"}})
     job = await dingtalk.recall(receipts)
     assert dingtalk.recall_calls() == 3
@@ -97,7 +97,7 @@ async def test_answers_that_are_always_lost_are_settled_by_the_status(
 
 @pytest.mark.parametrize("kind", [Kind.WORK_NOTIFICATION, Kind.DING])
 async def test_what_cannot_be_asked_about_stays_unknown(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipts = dingtalk.plant(kind, 2)
+    receipts = dingtalk.create_messages(kind, 2)
     dingtalk.faults({"match": RECALL_API[kind], "when": "after", "action": {"type": "drop"}})
     job = await dingtalk.recall(receipts)
     assert codes_of(job.report(), Outcome.UNKNOWN) == dict.fromkeys(keys_of(receipts), "no_answer")
@@ -106,7 +106,7 @@ async def test_what_cannot_be_asked_about_stays_unknown(dingtalk: LocalDingTalk,
 
 
 async def test_a_refusal_after_a_lost_answer_may_mean_that_it_worked(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.DING)
+    receipts = dingtalk.create_messages(Kind.DING)
     dingtalk.behave(already_recalled="failed")
     dingtalk.faults({"match": "ding/recall", "times": 1, "when": "after", "action": {"type": "drop"}})
     report = (await dingtalk.recall(receipts)).report()
@@ -114,7 +114,7 @@ async def test_a_refusal_after_a_lost_answer_may_mean_that_it_worked(dingtalk: L
 
 
 async def test_a_bad_key_is_found_although_the_first_answer_was_lost(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 20)
+    receipts = dingtalk.create_messages(Kind.GROUP, 20)
     bad = receipts[13].key
     dingtalk.faults(
         {"match": "recall", "nth": [1], "when": "after", "action": {"type": "drop"}},
@@ -126,7 +126,7 @@ async def test_a_bad_key_is_found_although_the_first_answer_was_lost(dingtalk: L
 
 
 async def test_an_answer_lost_in_the_search_for_a_bad_key_is_settled_too(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 20)
+    receipts = dingtalk.create_messages(Kind.GROUP, 20)
     bad = receipts[13].key
     dingtalk.faults(
         {"match": "recall", "action": {"type": "poison_keys", "keys": [bad]}},
@@ -142,7 +142,7 @@ async def test_an_answer_lost_in_the_search_for_a_bad_key_is_settled_too(dingtal
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 async def test_throttling_is_no_failure_of_a_message_and_is_counted(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipts = dingtalk.plant(kind, 3)
+    receipts = dingtalk.create_messages(kind, 3)
     dingtalk.faults({"match": RECALL_API[kind], "times": 4, "action": {"type": "throttle"}})
     report = (await dingtalk.recall(receipts)).report()
     assert report.counts()["recalled"] == 3
@@ -152,13 +152,13 @@ async def test_throttling_is_no_failure_of_a_message_and_is_counted(dingtalk: Lo
 
 async def test_a_limit_lower_than_ours_slows_the_recall_and_loses_nothing(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=3)
-    report = (await dingtalk.recall(dingtalk.plant(Kind.OTO, 400))).report()
+    report = (await dingtalk.recall(dingtalk.create_messages(Kind.OTO, 400))).report()
     assert report.counts()["recalled"] == 400
-    assert report.api_calls["throttled"] == dingtalk.world.journal.calls[RECALL_API[Kind.OTO]].throttled > 0
+    assert report.api_calls["throttled"] == dingtalk.state.journal.calls[RECALL_API[Kind.OTO]].throttled > 0
 
 
 async def test_throttling_without_end_stops_and_leaves_the_rest_for_later(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 60)
+    receipts = dingtalk.create_messages(Kind.OTO, 60)
     dingtalk.faults({"match": "batchRecall", "action": {"type": "throttle"}})
     job = await dingtalk.recall(receipts)
     assert set(codes_of(job.report(), Outcome.FAILED).values()) == {"Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"}
@@ -171,7 +171,7 @@ async def test_throttling_without_end_stops_and_leaves_the_rest_for_later(dingta
 async def test_a_ban_stops_everything_at_once_and_the_rest_can_be_tried_later(
     dingtalk: LocalDingTalk, kind: Kind
 ) -> None:
-    receipts = dingtalk.plant(kind, 100 if kind in ROBOT_KINDS else 5)
+    receipts = dingtalk.create_messages(kind, 100 if kind in ROBOT_KINDS else 5)
     dingtalk.faults({"match": RECALL_API[kind], "nth": [1], "action": {"type": "ban"}})
     job = await dingtalk.recall(receipts)
     assert codes_of(job.report(), Outcome.FAILED) == dict.fromkeys(keys_of(receipts), "1111")
@@ -180,7 +180,7 @@ async def test_a_ban_stops_everything_at_once_and_the_rest_can_be_tried_later(
 
 
 async def test_a_ban_in_mid_run_keeps_what_is_recalled(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 400)
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
     dingtalk.faults({"match": RECALL_API[Kind.OTO], "nth": [8], "action": {"type": "ban"}})
     report = (await dingtalk.recall(receipts)).report()
     assert report.counts()["recalled"] == 20 * (dingtalk.recall_calls() - 1)
@@ -195,7 +195,7 @@ async def test_a_page_in_place_of_an_answer_stops_everything_and_says_nothing_of
 ) -> None:
     # It may be the firewall's, which refuses, or a proxy's, which lost the answer.
     batch = 20 if kind in ROBOT_KINDS else 1
-    receipts = dingtalk.plant(kind, 3 * batch)
+    receipts = dingtalk.create_messages(kind, 3 * batch)
     dingtalk.faults({"match": RECALL_API[kind], "nth": [1], "when": when, "action": {"type": "ban", "form": "html"}})
     job = await dingtalk.recall(receipts)
     assert codes_of(job.report(), Outcome.UNKNOWN) == dict.fromkeys(keys_of(receipts[:batch]), "html_page")
@@ -205,7 +205,7 @@ async def test_a_page_in_place_of_an_answer_stops_everything_and_says_nothing_of
 
 
 async def test_doubts_are_not_asked_about_while_banned(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 3)
+    receipts = dingtalk.create_messages(Kind.GROUP, 3)
     dingtalk.faults(
         {"match": "recall", "nth": [1], "when": "after", "action": {"type": "drop"}},
         {"match": "recall", "nth": [2], "action": {"type": "ban"}},
@@ -224,7 +224,7 @@ async def test_a_months_quota_that_is_used_up_fails_the_rest_for_good(
     dingtalk: LocalDingTalk, kind: Kind, code: str
 ) -> None:
     dingtalk.behave(calls_per_month=2)
-    receipts = dingtalk.plant(kind, 400 if kind in ROBOT_KINDS else 20)
+    receipts = dingtalk.create_messages(kind, 400 if kind in ROBOT_KINDS else 20)
     job = await dingtalk.recall(receipts)
     report = job.report()
     assert report.counts()["recalled"] == (40 if kind in ROBOT_KINDS else 2)
@@ -238,7 +238,7 @@ async def test_a_months_quota_that_is_used_up_fails_the_rest_for_good(
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 async def test_a_token_that_dies_in_mid_run_is_renewed_once_for_all(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipts = dingtalk.plant(kind, 200 if kind in ROBOT_KINDS else 10)
+    receipts = dingtalk.create_messages(kind, 200 if kind in ROBOT_KINDS else 10)
     dingtalk.faults({"match": RECALL_API[kind], "nth": [3], "action": {"type": "dead_token", "revoke": True}})
     report = (await dingtalk.recall(receipts)).report()
     assert report.counts()["recalled"] == len(receipts)
@@ -247,7 +247,7 @@ async def test_a_token_that_dies_in_mid_run_is_renewed_once_for_all(dingtalk: Lo
 
 
 async def test_a_token_that_stays_dead_stops_after_one_renewal(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 100)
+    receipts = dingtalk.create_messages(Kind.OTO, 100)
     dingtalk.faults({"match": "batchRecall", "action": {"type": "dead_token", "revoke": True}})
     job = await dingtalk.recall(receipts)
     assert codes_of(job.report(), Outcome.FAILED) == dict.fromkeys(keys_of(receipts), "InvalidAuthentication")
@@ -255,7 +255,7 @@ async def test_a_token_that_stays_dead_stops_after_one_renewal(dingtalk: LocalDi
 
 
 async def test_a_wrong_secret_fails_everything_before_any_recall(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 100)
+    receipts = dingtalk.create_messages(Kind.OTO, 100)
     job = await dingtalk.recall(receipts, client=dingtalk.client(secret="wrong"))
     assert codes_of(job.report(), Outcome.FAILED) == dict.fromkeys(keys_of(receipts), "invalidClientIdOrSecret")
     assert dingtalk.calls() == {TOKEN_API: 1}
@@ -266,7 +266,7 @@ async def test_a_wrong_secret_fails_everything_before_any_recall(dingtalk: Local
 async def test_without_a_token_nothing_went_out_and_nothing_is_unknown(
     dingtalk: LocalDingTalk, action: dict[str, Any]
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 100) + dingtalk.plant(Kind.DING)
+    receipts = dingtalk.create_messages(Kind.OTO, 100) + dingtalk.create_messages(Kind.DING)
     dingtalk.faults({"match": TOKEN_API, "action": action})
     job = await dingtalk.recall(receipts)
     assert dingtalk.recall_calls() == 0
@@ -290,7 +290,7 @@ def settled_as_not_sent(job: Recall, total: int) -> bool:
 
 
 async def test_where_nobody_listens_everything_is_failed_and_can_be_tried_later(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 2000) + dingtalk.plant(Kind.DING, 5)
+    receipts = dingtalk.create_messages(Kind.OTO, 2000) + dingtalk.create_messages(Kind.DING, 5)
     dingtalk.url = f"http://127.0.0.1:{closed_port()}"
     job = await dingtalk.recall(receipts, all_arrived=False)
     assert settled_as_not_sent(job, 2005)
@@ -301,12 +301,12 @@ async def test_where_nobody_listens_everything_is_failed_and_can_be_tried_later(
 
 async def test_a_dingtalk_that_goes_away_is_tried_three_times_a_request_and_then_left_alone() -> None:
     local = LocalDingTalk()
-    with running_sandbox(local.world) as server:
+    with running_sandbox(local.state) as server:
         local.url = server.url
         client = local.client()
         await client.authenticate()
     await client.aclose()  # the connection that is still open
-    receipts = local.plant(Kind.OTO, 2000)
+    receipts = local.create_messages(Kind.OTO, 2000)
     job = await local.recall(receipts, client=client, all_arrived=False)
     await client.aclose()
     assert settled_as_not_sent(job, 2000)
@@ -321,7 +321,7 @@ class Unreachable(httpx.AsyncBaseTransport):
     """A way to DingTalk on which the first requests to one API find no connection."""
 
     def __init__(self, local: LocalDingTalk, api: str, times: int) -> None:
-        self._way = httpx.ASGITransport(app=create_app(local.world))
+        self._way = httpx.ASGITransport(app=create_app(local.state))
         self._api = api
         self._left = times
         self.tried = 0
@@ -337,7 +337,7 @@ class Unreachable(httpx.AsyncBaseTransport):
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_short_outage_costs_a_retry_and_nothing_else(dingtalk: LocalDingTalk, times: int) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 20)
+    receipts = dingtalk.create_messages(Kind.OTO, 20)
     way = Unreachable(dingtalk, "batchRecall", times)
     job = await dingtalk.recall(receipts, client=dingtalk.client(transport=way), all_arrived=False)
     assert job.report().counts()["recalled"] == 20
@@ -345,7 +345,7 @@ async def test_a_short_outage_costs_a_retry_and_nothing_else(dingtalk: LocalDing
 
 
 async def test_outages_that_do_not_follow_each_other_do_not_stop_the_recall(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 20, conversation=GROUPS[0]) + dingtalk.plant(Kind.OTO, 20)
+    receipts = dingtalk.create_messages(Kind.GROUP, 20, conversation=GROUPS[0]) + dingtalk.create_messages(Kind.OTO, 20)
     way = Unreachable(dingtalk, "groupMessages", times=3)
     job = await dingtalk.recall(receipts, client=dingtalk.client(transport=way), all_arrived=False)
     assert codes_of(job.report(), Outcome.FAILED) == dict.fromkeys(keys_of(receipts[:20]), "not_sent")
@@ -354,12 +354,12 @@ async def test_outages_that_do_not_follow_each_other_do_not_stop_the_recall(ding
 
 
 async def test_no_connection_after_a_lost_answer_leaves_the_doubt(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.DING)
+    receipts = dingtalk.create_messages(Kind.DING)
 
     class LostThenGone(httpx.AsyncBaseTransport):
         """Loses the first recall's answer, and finds no connection for the next."""
 
-        way = httpx.ASGITransport(app=create_app(dingtalk.world))
+        way = httpx.ASGITransport(app=create_app(dingtalk.state))
         recalls = 0
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -378,7 +378,7 @@ async def test_no_connection_after_a_lost_answer_leaves_the_doubt(dingtalk: Loca
 async def test_a_server_that_only_stumbles_ends_with_an_account_and_a_bill_within_reason(
     dingtalk: LocalDingTalk,
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 40) + dingtalk.plant(Kind.WORK_NOTIFICATION, 2)
+    receipts = dingtalk.create_messages(Kind.OTO, 40) + dingtalk.create_messages(Kind.WORK_NOTIFICATION, 2)
     dingtalk.faults(
         {"match": "robot/", "action": {"type": "status", "status": 500}},
         {"match": "topapi/", "action": {"type": "status", "status": 500}},
@@ -401,7 +401,7 @@ async def test_the_account_is_right_whatever_the_clock_says(dingtalk: LocalDingT
         sleep = dingtalk.clock.sleep
 
     clock: Clock = Restless()
-    receipts = dingtalk.plant(Kind.OTO, 600)
+    receipts = dingtalk.create_messages(Kind.OTO, 600)
     job = Recall(receipts, clock=clock)
     report = await job.run(dingtalk.client())
     check_account(dingtalk, report, receipts)

@@ -65,7 +65,7 @@ async def sent(dingtalk: LocalDingTalk, some: Sequence[SendRequest], **options: 
 async def test_the_receipt_of_each_kind_is_all_that_its_recall_needs(dingtalk: LocalDingTalk, kind: Kind) -> None:
     job = await sent(dingtalk, send_requests(kind))
     job.raise_if_incomplete()
-    (message,) = dingtalk.world.messages.values()
+    (message,) = dingtalk.state.messages.values()
     (receipt,) = job.receipts
     assert receipt.kind is kind
     assert receipt.key == str(message.key)
@@ -100,7 +100,7 @@ async def test_45_people_are_sent_to_by_twenties_or_one_by_one(
     job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=USERS, one_receipt_per_user=one_each))
     assert dingtalk.calls()[SEND_API[Kind.OTO]] == calls
     assert [receipt.recipients for receipt in job.receipts] == recipients
-    reached = [user for message in dingtalk.world.messages.values() for user in message.receivers]
+    reached = [user for message in dingtalk.state.messages.values() for user in message.receivers]
     assert reached == USERS
     assert job.used == {"send": calls, "token": 1}
 
@@ -115,14 +115,14 @@ async def test_45_people_are_sent_to_by_twenties_or_one_by_one(
 async def test_dings_are_split_at_the_limit_of_their_way(
     dingtalk: LocalDingTalk, remind_type: str, people: int, calls: int
 ) -> None:
-    users = dingtalk.world.crowd(people)
+    users = dingtalk.state.ensure_people(people)
     job = await sent(dingtalk, send_requests(Kind.DING, user_ids=users, remind_type=remind_type))
     assert len(job.receipts) == dingtalk.calls()[SEND_API[Kind.DING]] == calls
     assert sum(receipt.recipients or 0 for receipt in job.receipts) == people
 
 
 async def test_work_notifications_are_split_by_100_people_and_20_departments(dingtalk: LocalDingTalk) -> None:
-    users, depts = dingtalk.world.crowd(150), list(range(1, 46))
+    users, depts = dingtalk.state.ensure_people(150), list(range(1, 46))
     job = await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=users, dept_ids=depts))
     assert dingtalk.calls()[SEND_API[Kind.WORK_NOTIFICATION]] == 2 + 3
     assert [receipt.recipients for receipt in job.receipts] == [100, 50, None, None, None]
@@ -131,14 +131,14 @@ async def test_work_notifications_are_split_by_100_people_and_20_departments(din
 @pytest.mark.parametrize("dept_ids", [[1], ["1"], "1", "[1]", '["1"]', (1,)])
 async def test_departments_come_in_any_form_of_a_number(dingtalk: LocalDingTalk, dept_ids: Any) -> None:
     await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=None, dept_ids=dept_ids))
-    (message,) = dingtalk.world.messages.values()
-    assert len(message.receivers) == len(dingtalk.world.people)
+    (message,) = dingtalk.state.messages.values()
+    assert len(message.receivers) == len(dingtalk.state.people)
 
 
 async def test_a_work_notification_to_everybody_is_one_call(dingtalk: LocalDingTalk) -> None:
     job = await sent(dingtalk, send_requests(Kind.WORK_NOTIFICATION, user_ids=None, to_all_user=True))
-    (message,) = dingtalk.world.messages.values()
-    assert len(message.receivers) == len(dingtalk.world.people)
+    (message,) = dingtalk.state.messages.values()
+    assert len(message.receivers) == len(dingtalk.state.people)
     assert job.receipts[0].recipients is None
 
 
@@ -146,8 +146,8 @@ async def test_a_work_notification_to_everybody_is_one_call(dingtalk: LocalDingT
 
 
 async def test_people_left_out_are_named_with_the_reason_and_not_counted(dingtalk: LocalDingTalk) -> None:
-    dingtalk.world.flow_controlled = {"user001"}
-    dingtalk.world.filtered = {"user002"}
+    dingtalk.state.flow_controlled = {"user001"}
+    dingtalk.state.filtered = {"user002"}
     job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=[*USERS[:5], "stranger"]))
     assert job.dropped == {"user001": "flow_controlled", "user002": "filtered", "stranger": "invalid"}
     assert job.receipts[0].recipients == 3
@@ -346,7 +346,7 @@ async def test_a_page_in_place_of_an_answer_leaves_the_send_unknown_and_stops(di
     # It may be the firewall's, which refuses, or a proxy's, which lost the answer.
     dingtalk.faults({"match": "send", "nth": [2], "when": "after", "action": {"type": "html", "status": 200}})
     job = await sent(dingtalk, send_requests(Kind.GROUP) * 4)
-    assert len(dingtalk.world.messages) == 2
+    assert len(dingtalk.state.messages) == 2
     assert (len(job.receipts), len(job.unknown), len(job.failed), job.not_attempted) == (1, 1, 0, 2)
 
 
@@ -354,7 +354,7 @@ async def test_throttled_sends_are_sent_once_in_the_end(dingtalk: LocalDingTalk)
     dingtalk.faults({"match": "send", "times": 3, "action": {"type": "throttle"}})
     job = await sent(dingtalk, send_requests(Kind.GROUP))
     job.raise_if_incomplete()
-    assert len(dingtalk.world.messages) == 1
+    assert len(dingtalk.state.messages) == 1
     assert job.used == {"send": 4, "throttled": 3, "token": 1}
 
 
@@ -362,7 +362,7 @@ async def test_a_dead_token_is_renewed_and_nothing_is_sent_twice(dingtalk: Local
     dingtalk.faults({"match": "send", "nth": [2], "action": {"type": "dead_token", "revoke": True}})
     job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS))
     job.raise_if_incomplete()
-    assert len(dingtalk.world.messages) == 3
+    assert len(dingtalk.state.messages) == 3
 
 
 async def test_stopped_in_mid_run_no_further_call_goes_out(dingtalk: LocalDingTalk) -> None:
@@ -383,7 +383,7 @@ async def test_cancelled_under_way_the_send_is_unknown(dingtalk: LocalDingTalk) 
     job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), clock=dingtalk.clock)
     task = asyncio.create_task(job.run(dingtalk.client()))
     for _ in range(100_000):
-        if len(dingtalk.world.messages) == 2:
+        if len(dingtalk.state.messages) == 2:
             break
         await asyncio.sleep(0)
     task.cancel()

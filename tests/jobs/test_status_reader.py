@@ -49,7 +49,7 @@ class Way(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, local: LocalDingTalk, refused: dict[str, tuple[int, str]] | None = None) -> None:
-        self._way = httpx.ASGITransport(app=create_app(local.world))
+        self._way = httpx.ASGITransport(app=create_app(local.state))
         self._refused = refused or {}
         self._under_way = 0
         self.peak = 0
@@ -106,8 +106,8 @@ def codes(job: StatusReader, receipts: list[Receipt]) -> list[str | None]:
 
 async def test_messages_are_asked_side_by_side_and_the_most_urgent_first(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=0)
-    young, old = dingtalk.plant(Kind.OTO, 30, age=HOUR), dingtalk.plant(Kind.OTO, 30, age=20 * HOUR)
-    undated = dingtalk.plant(Kind.OTO, 5, dated=False)
+    young, old = dingtalk.create_messages(Kind.OTO, 30, age=HOUR), dingtalk.create_messages(Kind.OTO, 30, age=20 * HOUR)
+    undated = dingtalk.create_messages(Kind.OTO, 5, dated=False)
     way, job = Way(dingtalk), reader(dingtalk, young + old + undated)
     await job.run(clients(dingtalk.client(transport=way)))
     assert way.peak == IN_FLIGHT
@@ -117,7 +117,7 @@ async def test_messages_are_asked_side_by_side_and_the_most_urgent_first(dingtal
 
 
 async def test_a_message_that_is_named_twice_is_asked_for_once(dingtalk: LocalDingTalk) -> None:
-    (receipt,) = dingtalk.plant(Kind.OTO)
+    (receipt,) = dingtalk.create_messages(Kind.OTO)
     job = reader(dingtalk, [receipt, receipt])
     await job.run(clients(dingtalk.client()))
     assert job.used["status"] == 1
@@ -140,8 +140,8 @@ async def test_a_message_that_is_named_twice_is_asked_for_once(dingtalk: LocalDi
 async def test_one_broken_message_does_not_hide_the_others(
     dingtalk: LocalDingTalk, refusal: tuple[int, str], at: int
 ) -> None:
-    receipts = [dingtalk.plant(Kind.GROUP, conversation=GROUPS[0])[0], *dingtalk.plant(Kind.OTO)]
-    receipts += dingtalk.plant(Kind.PRIVATE_CHAT)
+    receipts = [dingtalk.create_messages(Kind.GROUP, conversation=GROUPS[0])[0], *dingtalk.create_messages(Kind.OTO)]
+    receipts += dingtalk.create_messages(Kind.PRIVATE_CHAT)
     way, job = Way(dingtalk, {receipts[at].key: refusal}), reader(dingtalk, receipts)
     await job.run(clients(dingtalk.client(transport=way)))
     assert codes(job, receipts) == [refusal[1] if number == at else None for number in range(3)]
@@ -151,7 +151,7 @@ async def test_one_broken_message_does_not_hide_the_others(
 
 
 async def test_a_ding_is_its_own_outcome(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.DING) + dingtalk.plant(Kind.OTO)
+    receipts = dingtalk.create_messages(Kind.DING) + dingtalk.create_messages(Kind.OTO)
     job = reader(dingtalk, receipts)
     await job.run(clients(dingtalk.client()))
     ding, oto = found(job, receipts)
@@ -164,8 +164,8 @@ async def test_what_concerns_a_chat_or_a_kind_is_not_asked_for_each_message(
     dingtalk: LocalDingTalk, code: str, kinds: tuple[Kind, ...]
 ) -> None:
     dingtalk.behave(calls_per_second=0)
-    broken = [one for kind in kinds for one in dingtalk.plant(kind, 100)]
-    fine = dingtalk.plant(Kind.PRIVATE_CHAT, 3)
+    broken = [one for kind in kinds for one in dingtalk.create_messages(kind, 100)]
+    fine = dingtalk.create_messages(Kind.PRIVATE_CHAT, 3)
     status = 403 if code == PERMISSION else 400
     way = Way(dingtalk, {receipt.key: (status, code) for receipt in broken})
     job = reader(dingtalk, broken + fine)
@@ -190,7 +190,7 @@ async def test_what_concerns_a_chat_or_a_kind_is_not_asked_for_each_message(
 async def test_what_concerns_all_messages_ends_the_job_without_a_call_for_each(
     dingtalk: LocalDingTalk, action: dict[str, Any], error: type[DingTalkError]
 ) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 200)
+    receipts = dingtalk.create_messages(Kind.OTO, 200)
     dingtalk.faults({"match": "readStatus", "action": action})
     job = reader(dingtalk, receipts)
     with pytest.raises(error):
@@ -206,14 +206,14 @@ async def test_without_any_connection_the_job_ends(dingtalk: LocalDingTalk) -> N
             self.tries += 1
             raise httpx.ConnectError("no route", request=request)
 
-    nobody, receipts = Nobody(), dingtalk.plant(Kind.OTO, 200)
+    nobody, receipts = Nobody(), dingtalk.create_messages(Kind.OTO, 200)
     with pytest.raises(ConnectionFailedError):
         await reader(dingtalk, receipts).run(clients(dingtalk.client(transport=nobody)))
     assert nobody.tries <= 3 * (MAX_OUTAGES + IN_FLIGHT)
 
 
 async def test_a_connection_that_is_gone_costs_only_its_own_messages(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 4)
+    receipts = dingtalk.create_messages(Kind.OTO, 4)
     other = [Receipt(kind=Kind.OTO, robot_code="r", process_query_key="k", conn_id="other")]
     gone = ConfigurationError("It is not there.", next_step="Define it.")
     job = reader(dingtalk, receipts + other)
@@ -226,7 +226,7 @@ async def test_a_connection_that_is_gone_costs_only_its_own_messages(dingtalk: L
 
 
 async def test_stopped_it_asks_no_more(dingtalk: LocalDingTalk) -> None:
-    job = reader(dingtalk, dingtalk.plant(Kind.OTO, 5))
+    job = reader(dingtalk, dingtalk.create_messages(Kind.OTO, 5))
     job.stop()
     await job.run(clients(dingtalk.client()))
     assert job.used["status"] == 0

@@ -89,7 +89,7 @@ def status_calls(dingtalk: LocalDingTalk) -> int:
 
 @pytest.mark.parametrize("kind", [*ROBOT_KINDS, Kind.WORK_NOTIFICATION])
 async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    wait = wait_for(dingtalk, dingtalk.plant(kind))
+    wait = wait_for(dingtalk, dingtalk.create_messages(kind))
     began = dingtalk.clock.now()
     looks = await see_through(dingtalk, wait)
     assert not wait.is_met
@@ -103,7 +103,7 @@ async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(dingtal
 
 async def test_a_beat_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=0)
-    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP), poll_schedule=poll_schedule_of(30.0))
+    wait = wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP), poll_schedule=poll_schedule_of(30.0))
     await see_through(dingtalk, wait)
     assert status_calls(dingtalk) == 2881, "one at the begin, and 2,880"
 
@@ -114,7 +114,7 @@ async def test_a_reader_is_never_seen_later_than_a_fifth_of_the_age_and_a_minute
 ) -> None:
     chance = random.Random(seed)
     waited_before = chance.choice([0.0, chance.uniform(0, HOUR)])
-    receipt = dingtalk.plant(Kind.GROUP, age=waited_before)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP, age=waited_before)[0]
     sent = dingtalk.clock.now() - waited_before
     read_at = dingtalk.clock.now() + chance.uniform(0, chance.choice([60, HOUR, DAY - HOUR]))
 
@@ -132,7 +132,7 @@ async def test_a_reader_is_never_seen_later_than_a_fifth_of_the_age_and_a_minute
 async def test_thousands_of_messages_take_one_call_each_and_the_decided_are_never_asked_again(
     dingtalk: LocalDingTalk,
 ) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 2000)
+    receipts = dingtalk.create_messages(Kind.GROUP, 2000)
     unread = list(receipts)
 
     def half_of_the_rest_is_read(look: int) -> None:
@@ -153,7 +153,7 @@ async def test_thousands_of_messages_take_one_call_each_and_the_decided_are_neve
 
 async def test_what_a_wait_keeps_of_a_message_fits_into_a_kilobyte(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=0)
-    receipts = dingtalk.plant(Kind.GROUP, 1000)
+    receipts = dingtalk.create_messages(Kind.GROUP, 1000)
     client = dingtalk.client()
     tracemalloc.start()
     try:
@@ -185,7 +185,7 @@ async def test_what_a_wait_keeps_of_a_message_fits_into_a_kilobyte(dingtalk: Loc
 async def test_pages_are_turned_no_further_than_the_condition_needs(
     dingtalk: LocalDingTalk, condition: Condition, with_readers: bool, pages: int, entry: dict[str, Any]
 ) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=1001)
     wait = wait_for(dingtalk, [receipt], condition, with_readers=with_readers)
     await see_through(dingtalk, wait)
@@ -196,7 +196,7 @@ async def test_pages_are_turned_no_further_than_the_condition_needs(
 
 
 async def test_readers_of_a_message_in_an_unwanted_state_are_not_paged(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=1001)
     condition = Condition(send_statuses=frozenset({"RECALLED"}), min_readers=1001)
     wait = wait_for(dingtalk, [receipt], condition, lasts=0)
@@ -209,14 +209,14 @@ async def test_readers_of_a_message_in_an_unwanted_state_are_not_paged(dingtalk:
 
 async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(processing_seconds=30)
-    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
     message = dingtalk.message(receipt)
     assert message is not None
     message.receivers = ("user001", "user002", "user003", "user004")
 
     def half_read(look: int) -> None:
         if look == 4:
-            dingtalk.world.read(message, ["user001", "user002"])
+            dingtalk.state.read(message, ["user001", "user002"])
 
     wait = wait_for(dingtalk, [receipt], Condition(min_read_share=0.5))
     looks = await see_through(dingtalk, wait, before_look=half_read)
@@ -230,7 +230,7 @@ async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) ->
 async def test_who_got_a_work_notification_costs_one_call_more(dingtalk: LocalDingTalk, needs_recipients: bool) -> None:
     dingtalk.behave(processing_seconds=30)
     condition = Condition(needs_recipients=needs_recipients)
-    wait = wait_for(dingtalk, dingtalk.plant(Kind.WORK_NOTIFICATION), condition)
+    wait = wait_for(dingtalk, dingtalk.create_messages(Kind.WORK_NOTIFICATION), condition)
     looks = await see_through(dingtalk, wait)
     assert wait.is_met
     assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (looks, int(needs_recipients))
@@ -251,7 +251,7 @@ DROPPED = {"user001": "143106", "user002": "failed", "zhang": "invalid", "dept:7
 async def test_a_work_notification_that_no_recipients_is_an_error(
     dingtalk: LocalDingTalk, name: str | None, condition: Condition
 ) -> None:
-    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
     nobody_got(dingtalk, receipt, LISTS if name is None else {name: LISTS[name]})
     wait = wait_for(dingtalk, [receipt], condition)
     with pytest.raises(NoRecipientsError, match=f"{receipt.key} reached no recipient") as ended:
@@ -263,7 +263,7 @@ async def test_a_work_notification_that_no_recipients_is_an_error(
 
 
 async def test_a_task_that_is_done_is_enough_for_who_says_so(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
     nobody_got(dingtalk, receipt, LISTS)
     wait = wait_for(dingtalk, [receipt], Condition(needs_recipients=False))
     await see_through(dingtalk, wait)
@@ -273,7 +273,7 @@ async def test_a_task_that_is_done_is_enough_for_who_says_so(dingtalk: LocalDing
 async def test_people_who_were_left_out_are_in_the_result_and_in_the_log(
     dingtalk: LocalDingTalk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
     nobody_got(dingtalk, receipt, LISTS)
     message = dingtalk.message(receipt)
     assert message is not None
@@ -290,7 +290,7 @@ async def test_people_who_were_left_out_are_in_the_result_and_in_the_log(
 async def test_of_a_work_notification_to_more_than_a_hundred_it_is_enough_that_it_went_out(
     dingtalk: LocalDingTalk, recipients: int | None
 ) -> None:
-    receipt = dingtalk.plant(Kind.WORK_NOTIFICATION)[0]
+    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
     message = dingtalk.message(receipt)
     assert message is not None
     message.receivers = tuple(f"user{number}" for number in range(101))
@@ -310,7 +310,7 @@ def nobody_got(dingtalk: LocalDingTalk, receipt: Receipt, lists: dict[str, list[
 
 
 async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.WORK_NOTIFICATION, age=GIVE_UP_AFTER + 1)
+    receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION, age=GIVE_UP_AFTER + 1)
     with pytest.raises(StatusUnavailableError):
         await wait_for(dingtalk, receipts).look(dingtalk.client())
     assert status_calls(dingtalk) == 0
@@ -320,7 +320,7 @@ async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: 
 
 
 async def test_any_one_message_is_enough_and_ends_the_asking(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 100)
+    receipts = dingtalk.create_messages(Kind.GROUP, 100)
     dingtalk.read_by(receipts[0], "user001")
     wait = wait_for(dingtalk, receipts, Condition(min_readers=1, match="any"))
     await see_through(dingtalk, wait)
@@ -331,7 +331,7 @@ async def test_any_one_message_is_enough_and_ends_the_asking(dingtalk: LocalDing
 
 @pytest.mark.parametrize("match", ["all", "any"])
 async def test_a_recalled_message_ends_a_wait_for_all_and_not_one_for_any(dingtalk: LocalDingTalk, match: Any) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 3)
+    receipts = dingtalk.create_messages(Kind.GROUP, 3)
     await dingtalk.recall(receipts[:2])
     before = status_calls(dingtalk)
     wait = wait_for(dingtalk, receipts, Condition(min_readers=1, match=match), lasts=HOUR)
@@ -349,7 +349,7 @@ async def test_a_recalled_message_ends_a_wait_for_all_and_not_one_for_any(dingta
 
 @pytest.mark.parametrize("match", ["all", "any"])
 async def test_a_key_that_dingtalk_does_not_know_ends_a_wait_for_all_only(dingtalk: LocalDingTalk, match: Any) -> None:
-    receipts = [receipt_for(Kind.GROUP, "unknown"), *dingtalk.plant(Kind.GROUP)]
+    receipts = [receipt_for(Kind.GROUP, "unknown"), *dingtalk.create_messages(Kind.GROUP)]
     wait = wait_for(dingtalk, receipts, Condition(match=match))
     if match == "all":
         with pytest.raises(InvalidKeyError):
@@ -361,10 +361,10 @@ async def test_a_key_that_dingtalk_does_not_know_ends_a_wait_for_all_only(dingta
 
 async def test_no_status_means_not_yet_for_the_young_and_the_end_for_the_old(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(status_delay_seconds=100, status_window_hours=24)
-    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP), Condition())
+    wait = wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP), Condition())
     await see_through(dingtalk, wait)
     assert wait.is_met
-    old = wait_for(dingtalk, dingtalk.plant(Kind.GROUP, age=GIVE_UP_AFTER + 1), Condition())
+    old = wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, age=GIVE_UP_AFTER + 1), Condition())
     with pytest.raises(StatusUnavailableError) as ended:
         await see_through(dingtalk, old)
     assert ended.value.permanent, "no retry makes it younger"
@@ -382,7 +382,7 @@ async def test_no_status_means_not_yet_for_the_young_and_the_end_for_the_old(din
 async def test_one_broken_message_ends_a_wait_for_all_only_and_is_named(
     dingtalk: LocalDingTalk, broken_first: bool, code: str, error: type[DingTalkError]
 ) -> None:
-    broken, fine = dingtalk.plant(Kind.GROUP, 2)
+    broken, fine = dingtalk.create_messages(Kind.GROUP, 2)
     receipts = [broken, fine] if broken_first else [fine, broken]
     refusal = {"type": "status", "status": 400, "code": code}
     rule = {"match": "query", "nth": [1 if broken_first else 2], "action": refusal}
@@ -398,8 +398,8 @@ async def test_one_broken_message_ends_a_wait_for_all_only_and_is_named(
 
 
 async def test_a_wait_for_any_ends_when_all_are_broken(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 3)
-    dingtalk.world.conversations[receipts[0].open_conversation_id or ""].stopped = True
+    receipts = dingtalk.create_messages(Kind.GROUP, 3)
+    dingtalk.state.conversations[receipts[0].open_conversation_id or ""].stopped = True
     with pytest.raises(InvalidRequestError, match=r"bot\.stopped"):
         await see_through(dingtalk, wait_for(dingtalk, receipts, Condition(match="any")))
 
@@ -414,7 +414,7 @@ async def test_what_concerns_all_messages_ends_a_wait_for_any_without_a_call_for
 ) -> None:
     refusal = {"type": "status", "status": 403, "code": code}
     dingtalk.faults({"match": "query", "action": refusal})
-    wait = wait_for(dingtalk, dingtalk.plant(Kind.GROUP, 200), Condition(match="any"))
+    wait = wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, 200), Condition(match="any"))
     with pytest.raises(error):
         await see_through(dingtalk, wait)
     assert status_calls(dingtalk) <= 20, "those that were under way"
@@ -431,7 +431,7 @@ async def test_what_concerns_all_messages_ends_a_wait_for_any_without_a_call_for
 async def test_what_can_never_be_ends_as_soon_as_dingtalk_tells_who_got_it(
     dingtalk: LocalDingTalk, kind: Kind, condition: Condition, problem: str
 ) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     message = dingtalk.message(receipt)
     assert message is not None
     message.receivers = ("user001", "user002")
@@ -444,14 +444,14 @@ async def test_what_can_never_be_ends_as_soon_as_dingtalk_tells_who_got_it(
 
 @pytest.mark.parametrize("kind", [Kind.OTO, Kind.WORK_NOTIFICATION])
 async def test_a_list_that_is_shorter_than_the_receipt_says_proves_nothing(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipt = msgspec.structs.replace(dingtalk.plant(kind)[0], recipients=3)
+    receipt = msgspec.structs.replace(dingtalk.create_messages(kind)[0], recipients=3)
     wait = wait_for(dingtalk, [receipt], Condition(min_readers=2), lasts=60)
     await see_through(dingtalk, wait)
     assert not wait.is_met
 
 
 async def test_what_its_own_receipt_rules_out_is_not_asked_beside_others(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.OTO, 3)
+    receipts = dingtalk.create_messages(Kind.OTO, 3)
     receipts = [msgspec.structs.replace(receipts[0], recipients=0), *receipts[1:]]
     wait = wait_for(dingtalk, receipts, Condition(match="any"))
     await see_through(dingtalk, wait)
@@ -463,7 +463,7 @@ async def test_what_its_own_receipt_rules_out_is_not_asked_beside_others(dingtal
 async def test_a_message_of_unknown_age_is_too_old_a_day_after_the_wait_began(
     dingtalk: LocalDingTalk, kind: Kind
 ) -> None:
-    receipt = dingtalk.plant(kind, age=2 * DAY, dated=False)[0]
+    receipt = dingtalk.create_messages(kind, age=2 * DAY, dated=False)[0]
     dingtalk.behave(status_window_hours=24)
     wait = wait_for(dingtalk, [receipt], Condition(), lasts=7 * DAY)
     began = dingtalk.clock.now()
@@ -478,7 +478,7 @@ async def test_a_message_of_unknown_age_is_too_old_a_day_after_the_wait_began(
 @pytest.mark.parametrize("most", [1, 2, 5, 23])
 @pytest.mark.parametrize("number", [1, 40])
 async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, most: int, number: int) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, number)
+    receipts = dingtalk.create_messages(Kind.GROUP, number)
     # Short gaps: no second token is needed.
     wait = wait_for(dingtalk, receipts, max_api_calls=most + 1, poll_schedule=poll_schedule_of(60.0))
     with pytest.raises(TooManyCallsError) as ended:
@@ -491,7 +491,7 @@ async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, 
 
 
 async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": "endless"}})
     with pytest.raises(TooManyCallsError):
         await wait_for(dingtalk, [receipt], Condition(min_readers=5000), max_api_calls=50).look(dingtalk.client())
@@ -499,7 +499,7 @@ async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
 
 
 async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 3)
+    receipts = dingtalk.create_messages(Kind.GROUP, 3)
     dingtalk.read_by(receipts[0], count=401)
     wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, poll_schedule=poll_schedule_of(60.0))
     await wait.look(dingtalk.client())
@@ -516,7 +516,7 @@ async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTa
 
 async def test_an_outage_means_not_yet_and_costs_no_call_for_each_of_thousands(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=0)
-    receipts = dingtalk.plant(Kind.GROUP, 500)
+    receipts = dingtalk.create_messages(Kind.GROUP, 500)
     client = dingtalk.client()
     await client.authenticate()
     dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
@@ -531,7 +531,7 @@ async def test_an_outage_means_not_yet_and_costs_no_call_for_each_of_thousands(d
 
 
 async def test_a_ban_is_waited_out(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 30)
+    receipts = dingtalk.create_messages(Kind.GROUP, 30)
     client = dingtalk.client()
     await client.authenticate()
     dingtalk.faults({"match": "query", "times": 1, "action": {"type": "ban"}})
@@ -546,7 +546,7 @@ async def test_a_ban_is_waited_out(dingtalk: LocalDingTalk) -> None:
 
 
 async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.plant(Kind.GROUP, 30)
+    receipts = dingtalk.create_messages(Kind.GROUP, 30)
     dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
     wait = wait_for(dingtalk, receipts, Condition(), lasts=300)
     looks = await see_through(dingtalk, wait)
@@ -557,7 +557,7 @@ async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> 
 
 async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> None:
     with pytest.raises(DingTalkError) as ended:
-        await wait_for(dingtalk, dingtalk.plant(Kind.GROUP, 30)).look(dingtalk.client(secret="wrong"))
+        await wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, 30)).look(dingtalk.client(secret="wrong"))
     assert ended.value.permanent
 
 
@@ -569,7 +569,9 @@ class Story:
 
     def __init__(self) -> None:
         self.dingtalk = LocalDingTalk()
-        self.receipts = self.dingtalk.plant(Kind.GROUP, 10) + self.dingtalk.plant(Kind.GROUP, 10, age=5000)
+        self.receipts = self.dingtalk.create_messages(Kind.GROUP, 10) + self.dingtalk.create_messages(
+            Kind.GROUP, 10, age=5000
+        )
         self.began = self.dingtalk.clock.now()
 
     def wait(self, state: WaitState | None = None) -> Wait:

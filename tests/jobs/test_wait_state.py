@@ -51,7 +51,7 @@ def checkpoint(store: TaskStateStore, receipts: list[Receipt], condition: Condit
 
 def test_messages_that_come_in_another_order_keep_their_state() -> None:
     local = LocalDingTalk()
-    receipts = local.plant(Kind.GROUP, 6) + local.plant(Kind.WORK_NOTIFICATION, 2)
+    receipts = local.create_messages(Kind.GROUP, 6) + local.create_messages(Kind.WORK_NOTIFICATION, 2)
     for receipt in receipts[:3]:
         local.read_by(receipt, "user001")
     wait = wait_for(local, receipts)
@@ -65,7 +65,7 @@ def test_messages_that_come_in_another_order_keep_their_state() -> None:
 
 def test_a_stored_wait_is_found_whatever_the_order_and_not_for_another_condition() -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 2 * MESSAGES_PER_ROW + 3)
+    receipts = local.create_messages(Kind.GROUP, 2 * MESSAGES_PER_ROW + 3)
     state = WaitState(looked=5.0, used={"status": 9}, met_by_key=dict.fromkeys(keys_of(receipts[1::2]), SEEN))
     people = Condition(min_readers=1, read_by=("a", "b"), send_statuses=frozenset({"SUCCESS", "PROCESSING"}))
     checkpoint(store, receipts, people).save(state)
@@ -77,7 +77,7 @@ def test_a_stored_wait_is_found_whatever_the_order_and_not_for_another_condition
 
 def test_only_changed_rows_are_written_in_any_order() -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 2 * MESSAGES_PER_ROW)
+    receipts = local.create_messages(Kind.GROUP, 2 * MESSAGES_PER_ROW)
     first = WaitState(met_by_key=dict.fromkeys(keys_of(receipts), SEEN))
     checkpoint(store, receipts).save(first)
     written = dict(store._values)
@@ -89,7 +89,7 @@ def test_only_changed_rows_are_written_in_any_order() -> None:
 @pytest.mark.parametrize("places", [{"met": {"0": ["SUCCESS", 1]}}, {"lost": [0, 1]}, {"sent": [0]}])
 def test_places_of_the_version_before_are_not_taken_for_keys(places: dict[str, Any]) -> None:
     local = LocalDingTalk()
-    receipts = local.plant(Kind.GROUP, 3)
+    receipts = local.create_messages(Kind.GROUP, 3)
     wait_spec = WaitSpec(tuple(target_of(receipt) for receipt in receipts), READ)
     old = {
         "poll_schedule": {},
@@ -110,7 +110,7 @@ def test_places_of_the_version_before_are_not_taken_for_keys(places: dict[str, A
 @given(head=near({"epoch": 0, "rows": [0, 1], "state": STATE}).filter(lambda v: v is not None), row=ANY_STORED)
 def test_any_json_in_the_store_is_read_or_the_wait_begins_anew(head: Any, row: Any) -> None:
     local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.plant(Kind.GROUP, 3)
+    receipts = local.create_messages(Kind.GROUP, 3)
     checkpoint(store, receipts).save(WaitState(met_by_key={receipts[0].key: SEEN}))
     name = min(store._values, key=len)
     store.set(name, head)
@@ -122,7 +122,7 @@ def test_any_json_in_the_store_is_read_or_the_wait_begins_anew(head: Any, row: A
 @given(state=near(STATE), interval=st.sampled_from([None, 0.1, 60.0]))
 def test_any_json_as_a_triggers_state_is_read_or_discarded(state: Any, interval: float | None) -> None:
     local = LocalDingTalk()
-    receipts = local.plant(Kind.GROUP, 3)
+    receipts = local.create_messages(Kind.GROUP, 3)
     wait_progress = WaitProgress.from_json({"poll_schedule": {}, "began": 0.0, "max_api_calls": 9, "state": state})
     _goes_on(local, receipts, wait_progress.state)
 

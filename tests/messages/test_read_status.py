@@ -45,7 +45,7 @@ async def look(dingtalk: LocalDingTalk, receipt: Receipt, *, readers: bool = Tru
 @pytest.mark.parametrize("kind", PAGED)
 @pytest.mark.parametrize(("readers", "pages"), [(0, 1), (1, 1), (200, 1), (201, 2), (400, 2), (1001, 6)])
 async def test_readers_are_read_across_all_pages(dingtalk: LocalDingTalk, kind: Kind, readers: int, pages: int) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     dingtalk.read_by(receipt, count=readers)
     message_status = await look(dingtalk, receipt)
     message = dingtalk.message(receipt)
@@ -57,7 +57,7 @@ async def test_readers_are_read_across_all_pages(dingtalk: LocalDingTalk, kind: 
 
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_without_an_interest_in_readers_one_call_is_enough(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     dingtalk.read_by(receipt, count=500)
     message_status = await look(dingtalk, receipt, readers=False)
     assert message_status == MessageStatus(key=receipt.key, send_status="SUCCESS", readers=None)
@@ -65,7 +65,7 @@ async def test_without_an_interest_in_readers_one_call_is_enough(dingtalk: Local
 
 
 async def test_only_those_who_read_are_readers_of_a_one_on_one_message(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.OTO)[0]
+    receipt = dingtalk.create_messages(Kind.OTO)[0]
     message = dingtalk.message(receipt)
     assert message is not None
     message.receivers = ("user001", "user002", "user003")
@@ -83,7 +83,7 @@ async def test_only_those_who_read_are_readers_of_a_one_on_one_message(dingtalk:
 async def test_the_state_is_dingtalks_word(
     dingtalk: LocalDingTalk, kind: Kind, switch: dict[str, Any], recall: bool, status: str
 ) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     dingtalk.behave(**switch)
     if recall:
         await dingtalk.recall([receipt])
@@ -91,7 +91,7 @@ async def test_the_state_is_dingtalks_word(
 
 
 async def test_somebody_on_two_pages_is_one_reader(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=201)
     dingtalk.faults({"match": "query", "nth": [2], "action": {"type": "mutate", "merge": {"readUserIds": ["user001"]}}})
     assert len((await look(dingtalk, receipt)).readers or ()) == 200
@@ -102,7 +102,7 @@ async def test_somebody_on_two_pages_is_one_reader(dingtalk: LocalDingTalk) -> N
 async def test_a_list_of_readers_without_end_is_an_error_that_says_so(
     dingtalk: LocalDingTalk, kind: Kind, mode: str, most: int
 ) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
     with pytest.raises(UnexpectedResponseError) as failure:
         await look(dingtalk, receipt)
@@ -115,7 +115,7 @@ async def test_a_list_of_readers_without_end_is_an_error_that_says_so(
 async def test_a_cursor_that_died_between_two_pages_costs_one_start_from_the_first(
     dingtalk: LocalDingTalk, nth: int
 ) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=500)
     dead = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     dingtalk.faults({"match": "query", "nth": [nth], "action": dead})
@@ -125,7 +125,7 @@ async def test_a_cursor_that_died_between_two_pages_costs_one_start_from_the_fir
 
 
 async def test_a_cursor_that_always_dies_is_an_error(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=500)
     dead = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     dingtalk.faults({"match": "query", "every": 2, "action": dead})
@@ -140,7 +140,7 @@ async def test_no_status_of_a_young_or_undated_message_means_not_yet(
     dingtalk: LocalDingTalk, kind: Kind, dated: bool
 ) -> None:
     dingtalk.behave(status_delay_seconds=60)
-    receipt = dingtalk.plant(kind, dated=dated)[0]
+    receipt = dingtalk.create_messages(kind, dated=dated)[0]
     assert await look(dingtalk, receipt) == MessageStatus(key=receipt.key, send_status=None)
     dingtalk.clock.advance(61)
     assert (await look(dingtalk, receipt)).send_status == "SUCCESS"
@@ -149,7 +149,7 @@ async def test_no_status_of_a_young_or_undated_message_means_not_yet(
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_no_status_of_an_old_message_means_never(dingtalk: LocalDingTalk, kind: Kind) -> None:
     dingtalk.behave(status_window_hours=24)
-    receipt = dingtalk.plant(kind, age=GIVE_UP_AFTER + 1)[0]
+    receipt = dingtalk.create_messages(kind, age=GIVE_UP_AFTER + 1)[0]
     with pytest.raises(StatusUnavailableError) as failure:
         await look(dingtalk, receipt)
     assert failure.value.code == "processQueryKey.expireTime"
@@ -163,7 +163,7 @@ async def test_the_status_of_no_message_is_an_error(dingtalk: LocalDingTalk, kin
 
 @pytest.mark.parametrize("kind", [Kind.DING])
 async def test_kinds_without_a_status_are_refused_before_any_call(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     with pytest.raises(InvalidInputError) as refusal:
         await look(dingtalk, receipt)
     assert refusal.value.field == "receipts"
@@ -172,14 +172,14 @@ async def test_kinds_without_a_status_are_refused_before_any_call(dingtalk: Loca
 
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_looking_again_after_a_lost_answer_harms_nobody_and_is_done(dingtalk: LocalDingTalk, kind: Kind) -> None:
-    receipt = dingtalk.plant(kind)[0]
+    receipt = dingtalk.create_messages(kind)[0]
     dingtalk.faults({"match": STATUS_API[kind], "times": 2, "action": {"type": "drop"}})
     assert (await look(dingtalk, receipt)).send_status == "SUCCESS"
     assert dingtalk.status_calls() == 3
 
 
 async def test_a_state_nobody_knows_is_handed_on_as_it_is(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": "SOMETHING_NEW"}}})
     message_status = await look(dingtalk, receipt)
     assert message_status.send_status == "SOMETHING_NEW"
@@ -188,7 +188,7 @@ async def test_a_state_nobody_knows_is_handed_on_as_it_is(dingtalk: LocalDingTal
 
 @pytest.mark.parametrize("merge", [{"sendStatus": None}, {"readUserIds": None, "hasMore": None, "sendStatus": None}])
 async def test_an_answer_without_a_state_is_not_yet(dingtalk: LocalDingTalk, merge: dict[str, None]) -> None:
-    receipt = dingtalk.plant(Kind.GROUP)[0]
+    receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "mutate", "merge": merge}})
     message_status = await look(dingtalk, receipt)
     assert message_status.send_status is None

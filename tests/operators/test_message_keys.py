@@ -61,7 +61,7 @@ def test_a_receipt_without_sender_is_enough_to_ask_and_not_to_recall(
 
 
 def test_a_strict_dingtalk_says_what_is_missing(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    sandbox.world.behaviour = sandbox.world.behaviour.changed({"query_scope": "required"})
+    sandbox.state.behaviour = sandbox.state.behaviour.changed({"query_scope": "required"})
     (receipt,) = planted(sandbox, "private_chat")
     with pytest.raises(AirflowFailException, match="openConversationId"):
         end_of(sensor("private_chat", process_query_key=key_of(receipt)))

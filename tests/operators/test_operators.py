@@ -228,7 +228,7 @@ def test_ten_thousand_messages_are_all_counted_and_few_listed(sandbox: SandboxSe
     pieces = [ti.pushed(f"recalled_{number}") for number in range(2)]
     assert [len(piece) for piece in pieces] == [5_000, 5_000]
     assert {*pieces[0], *pieces[1]} == {receipt["process_query_key"] for receipt in receipts}
-    assert sandbox.truth(brief=True)["counts"]["oto"]["visible"] == 0
+    assert sandbox.snapshot(brief=True)["counts"]["oto"]["visible"] == 0
 
 
 def test_receipts_of_send_tasks_are_found_even_of_failed_and_mapped_ones(sandbox: SandboxServer) -> None:
@@ -326,7 +326,7 @@ def test_a_refused_key_fails_for_good_and_names_the_region(sandbox: SandboxServe
     connect(password="wrong")
     with pytest.raises(AirflowFailException, match="region"):
         run(rollback(planted(sandbox, "oto")))
-    assert not any(message.recalled_at for message in sandbox.world.messages.values())
+    assert not any(message.recalled_at for message in sandbox.state.messages.values())
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
@@ -739,7 +739,7 @@ def test_every_send_returns_and_pushes_receipts_that_a_rollback_takes_back(
     assert all(receipt["version"] == 2 and receipt["sent_at"].endswith("Z") for receipt in receipts)
     assert (ti.pushed("receipts_0"), ti.pushed("receipts_count")) == (receipts, number)
     assert set(ti.keys) == {"receipts_0", "receipts_count"}
-    assert len(sandbox.world.messages) == number
+    assert len(sandbox.state.messages) == number
     report = run(rollback(receipts))
     assert report["counts"]["recalled"] == number
     assert all(is_recalled(sandbox, receipt) for receipt in receipts)
@@ -747,7 +747,7 @@ def test_every_send_returns_and_pushes_receipts_that_a_rollback_takes_back(
 
 @pytest.mark.parametrize("store", [True, False], ids=["3.3", "3.1"])
 def test_receipts_are_pushed_before_the_next_call_in_hundreds(sandbox: SandboxServer, store: bool) -> None:
-    people = sandbox.world.crowd(201)
+    people = sandbox.state.ensure_people(201)
     ti = TaskInstance(on_push=lambda: calls(sandbox).get(OTO_SEND, 0))
     receipts = run(send_oto(user_ids=people, one_receipt_per_user=True), ti, store=store)
     assert len(receipts) == 201
@@ -759,8 +759,8 @@ def test_receipts_are_pushed_before_the_next_call_in_hundreds(sandbox: SandboxSe
 
 
 def test_people_left_out_are_pushed_and_fail_the_task_only_if_asked(sandbox: SandboxServer) -> None:
-    sandbox.world.flow_controlled.add("user002")
-    sandbox.world.filtered.add("user003")
+    sandbox.state.flow_controlled.add("user002")
+    sandbox.state.filtered.add("user003")
     people = ["user001", "user002", "user003", "nobody"]
     dropped = {"user002": "flow_controlled", "user003": "filtered", "nobody": "invalid"}
     ti = TaskInstance()
@@ -809,7 +809,7 @@ def test_a_send_that_found_no_connection_may_be_tried_again(connect: Connect) ->
 
 
 def test_twenty_people_share_a_call(sandbox: SandboxServer) -> None:
-    people = sandbox.world.crowd(2 * MAX_USERS_PER_OTO_SEND + 1)
+    people = sandbox.state.ensure_people(2 * MAX_USERS_PER_OTO_SEND + 1)
     receipts = run(send_oto(user_ids=people))
     assert [receipt["recipients"] for receipt in receipts] == [20, 20, 1]
     assert calls(sandbox) == {TOKEN_API: 1, OTO_SEND: 3}

@@ -78,11 +78,11 @@ class Tenant:
 
     def __init__(self, behaviour: Behaviour, *, reads: bool = True, secret: str = CLIENT_SECRET) -> None:
         self.dingtalk = LocalDingTalk()
-        self.world = self.dingtalk.world
-        self.world.behaviour = behaviour
+        self.state = self.dingtalk.state
+        self.state.behaviour = behaviour
         self.said: list[str] = []
         self._reads = reads
-        transport = httpx.ASGITransport(app=create_app(self.world))
+        transport = httpx.ASGITransport(app=create_app(self.state))
         self.job = Probe(
             self.dingtalk.client(secret),
             ask_with_no_token=partial(call_with_no_token, transport, BASE),
@@ -96,14 +96,14 @@ class Tenant:
 
     async def _read(self) -> None:
         if self._reads:
-            message = list(self.world.messages.values())[-1]
-            self.world.read(message, [PERSON])
+            message = list(self.state.messages.values())[-1]
+            self.state.read(message, [PERSON])
 
     async def probe(self) -> Observed:
         return await self.job.run("cn")
 
     def left(self) -> list[str]:
-        return [str(key) for key, message in self.world.messages.items() if message.recalled_at is None]
+        return [str(key) for key, message in self.state.messages.items() if message.recalled_at is None]
 
 
 @pytest.mark.anyio
@@ -118,7 +118,7 @@ async def test_what_it_writes_makes_a_sandbox_behave_the_same(switches: dict[str
     found = switches_of(read_observed(file))
     assert {name: found.get(name) for name in switches} == switches
     # All else is as it is by default, and said so.
-    assert Behaviour().changed(found) == tenant.world.behaviour
+    assert Behaviour().changed(found) == tenant.state.behaviour
 
     again = await Tenant(Behaviour().changed(found)).probe()
     assert again.seen == first.seen
@@ -132,9 +132,9 @@ async def test_what_it_writes_makes_a_sandbox_behave_the_same(switches: dict[str
 async def test_it_takes_back_what_it_sent_and_costs_what_it_says(switches: dict[str, Any]):
     tenant = Tenant(Behaviour().changed(switches))
     observed = await tenant.probe()
-    assert len(tenant.world.messages) == 3
+    assert len(tenant.state.messages) == 3
     assert tenant.left() == []
-    calls = sum(calls.total for calls in tenant.world.journal.calls.values())
+    calls = sum(calls.total for calls in tenant.state.journal.calls.values())
     assert observed.api_calls == calls <= 20
 
 
@@ -157,8 +157,8 @@ async def test_the_file_names_nobody(switches: dict[str, Any]):
         PERSON,
         ROBOT_CODE,
         CLIENT_SECRET,
-        *tenant.world.tokens,
-        *map(str, tenant.world.messages),
+        *tenant.state.tokens,
+        *map(str, tenant.state.messages),
     ):
         assert name not in text
 
@@ -181,7 +181,7 @@ async def test_without_a_reader_nothing_is_claimed_about_readers():
 async def test_an_answer_that_says_nothing_settles_nothing(status: int):
     tenant = Tenant(Behaviour())
     garbage = {"type": "body", "status": status, "text": "garbage"}
-    tenant.world.faults.replace(
+    tenant.state.faults.replace(
         [
             {"match": "groupMessages/recall", "nth": [2, 3, 4, 5], "action": garbage},
             {"match": "groupMessages/query", "nth": [2, 3, 4, 5, 6, 7], "action": garbage},
@@ -210,17 +210,17 @@ async def test_a_refused_app_sends_nothing():
     tenant = Tenant(Behaviour(), secret="another")
     with pytest.raises(AuthenticationError):
         await tenant.probe()
-    assert tenant.world.messages == {}
+    assert tenant.state.messages == {}
 
 
 @pytest.mark.anyio
 async def test_it_stops_and_cleans_up_when_a_send_is_refused():
     tenant = Tenant(Behaviour())
     action = {"type": "status", "status": 400, "code": "send.too.fast"}
-    tenant.world.faults.replace([{"match": "oToMessages/batchSend", "action": action}])
+    tenant.state.faults.replace([{"match": "oToMessages/batchSend", "action": action}])
     with pytest.raises(DingTalkError):
         await tenant.probe()
-    assert len(tenant.world.messages) == 2
+    assert len(tenant.state.messages) == 2
     assert tenant.left() == []
 
 

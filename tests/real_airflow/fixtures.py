@@ -9,7 +9,7 @@ from typing import Any
 
 import airflow
 
-from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.asset_events import rollback_log
 from demo.airflow_api import AirflowApi
@@ -52,24 +52,24 @@ class DingTalk:
 
     def empty(self) -> None:
         """Reset the sandbox: no messages, no faults."""
-        self.server.world.reset()
+        self.server.state.reset()
 
-    def plant(self, kind: str, count: int = 1, **more: Any) -> list[str]:
+    def create_messages(self, kind: str, count: int = 1, **more: Any) -> list[str]:
         """Create messages of another program and return their keys."""
-        keys = plant(self.server.world, Plant(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
+        keys = create_messages(self.server.state, CreateMessages(kind=kind, count=count, **more))["keys"]  # type: ignore[arg-type]
         return [str(key) for key in keys]
 
     def read_by(self, key: str, *user_ids: str, count: int | None = None) -> None:
         """Let users read a message."""
-        read(self.server.world, Read(key=key, user_ids=list(user_ids), count=count))
+        mark_read(self.server.state, MarkRead(key=key, user_ids=list(user_ids), count=count))
 
     def recall_behind_our_back(self, key: str) -> None:
         """Recall a message as another program."""
-        self.server.world.recall(self.server.world.messages[key])
+        self.server.state.recall(self.server.state.messages[key])
 
     def messages(self) -> dict[str, dict[str, Any]]:
         """Return all messages, also recalled ones, by key as text."""
-        return {str(message["key"]): message for message in self.server.truth()["messages"]}
+        return {str(message["key"]): message for message in self.server.snapshot()["messages"]}
 
     def gone(self, keys: list[str] | None = None) -> set[str]:
         """Return the keys of recalled messages."""
@@ -78,12 +78,12 @@ class DingTalk:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the numbers of sent, recalled and visible messages by kind."""
-        counts: dict[str, dict[str, int]] = self.server.truth(brief=True)["counts"]
+        counts: dict[str, dict[str, int]] = self.server.snapshot(brief=True)["counts"]
         return counts
 
     def calls(self) -> dict[str, int]:
         """Return the number of requests that arrived, by API."""
-        calls = self.server.truth(brief=True)["calls"]
+        calls = self.server.snapshot(brief=True)["calls"]
         return {api: count["total"] for api, count in calls.items()}
 
     def recall_calls(self) -> dict[str, int]:

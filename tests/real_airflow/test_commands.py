@@ -45,7 +45,7 @@ class Shell:
             timeout=120,
             check=False,
         )
-        for secret in self._dingtalk.server.world.secrets():
+        for secret in self._dingtalk.server.state.secrets():
             assert secret not in done.stdout + done.stderr
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)

@@ -16,7 +16,7 @@ CANTEEN = "dingtalk_canteen_receipts"
 def runs(environment: Environment) -> dict[str, DagRun]:
     """Runs of all example DAGs except the rollback, in parallel."""
     environment.dingtalk.empty()
-    noon = environment.dingtalk.plant("oto", 3, age_seconds=7 * 3600, text="The canteen is open.")
+    noon = environment.dingtalk.create_messages("oto", 3, age_seconds=7 * 3600, text="The canteen is open.")
     receipts = [{"kind": "oto", "robot_code": "dingsandbox", "process_query_key": key} for key in noon]
     environment.airflow.post("/variables", {"key": CANTEEN, "value": json.dumps(receipts)})
     names = [

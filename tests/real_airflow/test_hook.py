@@ -70,4 +70,4 @@ def test_nothing_to_recall_ends_as_on_empty_says(run: DagRun, choice: str, state
 def test_a_secret_that_somebody_logs_is_masked(run: DagRun, environment: Environment):
     assert run.states()["indiscreet"] == "success"
     assert "The secret is ***, the token is ***." in run.log("indiscreet")
-    assert environment.dingtalk.server.world.tokens
+    assert environment.dingtalk.server.state.tokens

@@ -140,8 +140,8 @@ def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
 
 def test_they_are_taken_back_without_the_blanks_around_them(environment: Environment):
     environment.dingtalk.empty()
-    keys = environment.dingtalk.plant("group", 25)
-    left = environment.dingtalk.plant("group", 1)
+    keys = environment.dingtalk.create_messages("group", 25)
+    left = environment.dingtalk.create_messages("group", 1)
     pasted = [f" {keys[0]}\r", "", *keys[1:], keys[3]]
     run = submit(environment, keys=pasted, **GROUP)
     assert numbers(asked(run)["body"]) == {"group messages": 25, "in all": 25}
@@ -154,8 +154,8 @@ def test_they_are_taken_back_without_the_blanks_around_them(environment: Environ
 
 def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(environment: Environment):
     environment.dingtalk.empty()
-    others = environment.dingtalk.plant("oto", 1, robot_code="dingother")
-    notices = environment.dingtalk.plant("work_notification", 2)
+    others = environment.dingtalk.create_messages("oto", 1, robot_code="dingother")
+    notices = environment.dingtalk.create_messages("work_notification", 2)
     ours = submit(environment, keys=notices, kind="work_notification")
     foreign = submit(environment, keys=others, kind="oto", sender="dingother", correction_group="cidgroup3")
     answer(ours, "Approve")
@@ -170,7 +170,7 @@ def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(environmen
 
 def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(environment: Environment):
     environment.dingtalk.empty()
-    keys = environment.dingtalk.plant("group", 4)
+    keys = environment.dingtalk.create_messages("group", 4)
     bad = "bm9ib2R5IHNlbnQgdGhpcw=="
     run = submit(environment, keys=[*keys[:2], bad, *keys[2:]], correction_group="cidgroup2", **GROUP)
     assert numbers(asked(run)["body"])["in all"] == 5
@@ -189,7 +189,7 @@ def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(enviro
 
 def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(environment: Environment):
     environment.dingtalk.empty()
-    keys = environment.dingtalk.plant("group", 2)
+    keys = environment.dingtalk.create_messages("group", 2)
     run = submit(environment, keys=[keys[0], "a\tb", keys[1]], **GROUP).wait()
     assert run.state == "failed"
     states = run.states()

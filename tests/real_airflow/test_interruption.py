@@ -11,7 +11,7 @@ ANSWERED = 3
 
 def test_a_recall_that_is_cut_off_leaves_an_exact_report(environment: Environment):
     environment.dingtalk.empty()
-    keys = environment.dingtalk.plant("group", KEYS)
+    keys = environment.dingtalk.create_messages("group", KEYS)
     begun = list(range(ANSWERED + 1, KEYS))
     # Three calls are answered. The others hang, some before their effect, some after it.
     hang = {"type": "delay", "seconds": 60}

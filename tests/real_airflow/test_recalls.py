@@ -15,9 +15,9 @@ REFUSED = {"group": NO_SUCH_KEY, "oto": "not.allowed.robotCode", "private_chat":
 
 def test_messages_are_recalled_by_their_keys(environment: Environment):
     environment.dingtalk.empty()
-    keys = {kind: environment.dingtalk.plant(kind, 23) for kind in ROBOT_KINDS}
-    keys["work_notification"] = environment.dingtalk.plant("work_notification", 2)
-    others = [key for kind in KINDS for key in environment.dingtalk.plant(kind, 2)]
+    keys = {kind: environment.dingtalk.create_messages(kind, 23) for kind in ROBOT_KINDS}
+    keys["work_notification"] = environment.dingtalk.create_messages("work_notification", 2)
+    others = [key for kind in KINDS for key in environment.dingtalk.create_messages(kind, 2)]
     run = environment.trigger_and_wait("real_recall_keys", **keys)
     assert run.state == "success"
     assert run.states() == dict.fromkeys(KINDS, "success")
@@ -33,16 +33,16 @@ class Mixture:
     """Messages that can and cannot be recalled, and the results of two DAGs."""
 
     def __init__(self, environment: Environment) -> None:
-        self.good = {kind: environment.dingtalk.plant(kind, 22) for kind in ROBOT_KINDS}
-        self.good["work_notification"] = environment.dingtalk.plant("work_notification")
+        self.good = {kind: environment.dingtalk.create_messages(kind, 22) for kind in ROBOT_KINDS}
+        self.good["work_notification"] = environment.dingtalk.create_messages("work_notification")
         # By a fault: DingTalk names them in failedResult.
-        self.refused = {kind: environment.dingtalk.plant(kind, 3) for kind in ROBOT_KINDS}
+        self.refused = {kind: environment.dingtalk.create_messages(kind, 3) for kind in ROBOT_KINDS}
         # Without a fault: an unknown key has its whole batch refused, another app's message has a wrong agent.
         self.unknown = {kind: [f"nobody-knows-{kind}"] for kind in ROBOT_KINDS}
-        foreign = environment.dingtalk.plant("work_notification", agent_id=2000)
+        foreign = environment.dingtalk.create_messages("work_notification", agent_id=2000)
         self.unknown["work_notification"] = [*foreign, "123456789"]
         self.refused["work_notification"] = []
-        self.old = environment.dingtalk.plant("oto", age_seconds=25 * 3600)
+        self.old = environment.dingtalk.create_messages("oto", age_seconds=25 * 3600)
         environment.dingtalk.server.faults(
             *(
                 {

@@ -79,7 +79,7 @@ def test_a_message_that_cannot_be_asked_for_stays_and_the_others_are_recalled(en
     keys = run.keys("send")
     messages = environment.dingtalk.messages()
     (broken,) = [key for key in keys if messages[key]["open_conversation_id"] == "cidgroup2"]
-    conversation = environment.dingtalk.server.world.conversations["cidgroup2"]
+    conversation = environment.dingtalk.server.state.conversations["cidgroup2"]
     conversation.stopped = True
     try:
         undo = environment.trigger_and_wait(OTHERS, dag="real_rollback", run=run.run_id, tasks="send", readers=1)

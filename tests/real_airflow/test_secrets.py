@@ -43,7 +43,7 @@ def written(environment: Environment) -> Written:
     """Run tasks that fail, retry, wait and notify, so there are texts to scan."""
     environment.dingtalk.empty()
     environment.trigger_and_wait("real_hook")
-    (awaited,) = environment.dingtalk.plant("group")
+    (awaited,) = environment.dingtalk.create_messages("group")
     run = environment.trigger("real_secrets", awaited=awaited)
     run.wait_until_deferred("waits")
     waiting = list(rows(environment.stack.home))
@@ -54,7 +54,7 @@ def written(environment: Environment) -> Written:
 @pytest.fixture(scope="module")
 def wanted(written: Written, environment: Environment) -> Mapping[str, str]:
     """Every eight consecutive characters of every encoding of every secret."""
-    secrets = environment.dingtalk.server.world.secrets()
+    secrets = environment.dingtalk.server.state.secrets()
     assert len(secrets) > 4, "tokens are among them"
     return windows(secrets)
 

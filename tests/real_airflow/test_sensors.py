@@ -20,12 +20,12 @@ class Waiting:
     def __init__(self, environment: Environment) -> None:
         dingtalk = environment.dingtalk
         # One page holds 200 readers: the one who is missing will be alone on the second.
-        (self.crowd,) = dingtalk.plant("private_chat", readers=200)
-        (self.recalled,) = dingtalk.plant("private_chat")
-        (self.unread,) = dingtalk.plant("private_chat")
-        (self.group,) = dingtalk.plant("group")
-        (self.oto,) = dingtalk.plant("oto", user_ids=["user001", "user002"])
-        (self.work,) = dingtalk.plant("work_notification", user_ids=["user001", "user002"])
+        (self.crowd,) = dingtalk.create_messages("private_chat", readers=200)
+        (self.recalled,) = dingtalk.create_messages("private_chat")
+        (self.unread,) = dingtalk.create_messages("private_chat")
+        (self.group,) = dingtalk.create_messages("group")
+        (self.oto,) = dingtalk.create_messages("oto", user_ids=["user001", "user002"])
+        (self.work,) = dingtalk.create_messages("work_notification", user_ids=["user001", "user002"])
         dingtalk.recall_behind_our_back(self.recalled)
         self.run: DagRun = environment.trigger(
             "real_sensors",
@@ -43,8 +43,8 @@ class Waiting:
         dingtalk.read_by(self.crowd, "user999")
         dingtalk.read_by(self.group, "user001", "user002", "user003")
         dingtalk.read_by(self.oto, "user002")
-        message = dingtalk.server.world.messages[int(self.work)]
-        dingtalk.server.world.read(message, ["user002"])
+        message = dingtalk.server.state.messages[int(self.work)]
+        dingtalk.server.state.read(message, ["user002"])
         self.run.wait()
 
     def _look(self) -> set[tuple[str, str]]:

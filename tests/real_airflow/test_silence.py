@@ -87,7 +87,7 @@ def test_a_sweep_fails_for_a_dag_that_is_not_there_and_for_one_without_the_rollb
 
 def test_what_tasks_of_a_block_return_in_any_shape_is_taken_back(environment: Environment):
     environment.dingtalk.empty()
-    keys = environment.dingtalk.plant("group", 3)
+    keys = environment.dingtalk.create_messages("group", 3)
     run: DagRun = environment.trigger_and_wait("real_returned_receipts", keys=keys)
     assert (run.state, run.states()["rollback"]) == ("failed", "success")
     assert classes(run.report("rollback"))["recalled"] == set(keys) == environment.dingtalk.gone()

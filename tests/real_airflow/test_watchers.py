@@ -75,13 +75,13 @@ class Watching:
             return connection.execute(query).fetchall()
 
     def _deliver(self, key: str) -> None:
-        world = self.environment.dingtalk.server.world
-        world.deliver(
+        state = self.environment.dingtalk.server.state
+        state.deliver(
             Message(
                 key=key,
                 kind="group",
                 client_id=CLIENT_ID,
-                sent_at=world.time(),
+                sent_at=state.time(),
                 robot_code=ROBOT_CODE,
                 open_conversation_id=GROUPS[0],
                 text="Known when the file is parsed.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.sandbox.sandbox_dialogue import Clock, Dialogue
 
@@ -21,7 +21,7 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def server(clock: Clock) -> Iterator[SandboxServer]:
     """The shared sandbox. Seeded, so that every run sends the same keys."""
-    with running_sandbox(default_world(seed=7, now=clock)) as sandbox:
+    with running_sandbox(default_state(seed=7, now=clock)) as sandbox:
         yield sandbox
 
 
@@ -29,7 +29,7 @@ def server(clock: Clock) -> Iterator[SandboxServer]:
 def talk(server: SandboxServer, clock: Clock) -> Iterator[Dialogue]:
     """A logged-in client of an empty sandbox in which nothing is throttled."""
     clock.time = Clock.time
-    server.world.reset()
+    server.state.reset()
     with httpx.Client(base_url=server.url, trust_env=False) as http:
         dialogue = Dialogue(server, clock, http)
         dialogue.token = dialogue.login()

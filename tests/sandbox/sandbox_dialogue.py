@@ -90,7 +90,7 @@ class Dialogue:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def plant(self, kind: str, count: int = 1, **more: Any) -> list[Any]:
+    def create_messages(self, kind: str, count: int = 1, **more: Any) -> list[Any]:
         return list(self.control("POST", "plant", {"kind": kind, "count": count, **more})["keys"])
 
     def faults(self, *rules: dict[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Dialogue:
         self.control("PUT", "behaviour", switches)
 
     def recalled(self, key: Any) -> bool:
-        return self.sandbox.world.messages[key].recalled_at is not None
+        return self.sandbox.state.messages[key].recalled_at is not None
 
 
 def refused(answer: httpx.Response, code: str, status: int = 400) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Endpoint, Host
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
@@ -62,8 +62,8 @@ def _check(endpoint: type[Endpoint[Any]], sent: dict[str, Any]) -> None:
 
 
 async def _ask(endpoint: type[Endpoint[Any]], sent: dict[str, Any]) -> httpx.Response:
-    world = default_world(seed=1, behaviour=Behaviour(calls_per_second=0))
-    transport = httpx.ASGITransport(create_app(world))
+    state = default_state(seed=1, behaviour=Behaviour(calls_per_second=0))
+    transport = httpx.ASGITransport(create_app(state))
     async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as http:
         credentials = {"appKey": "dingsandbox", "appSecret": "sandbox-secret"}
         token = (await http.post("/v1.0/oauth2/accessToken", json=credentials)).json()["accessToken"]

@@ -25,7 +25,7 @@ def test_every_endpoint_is_served() -> None:
 
 
 def test_truth(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 3, age_seconds=60, text="planted here")
+    keys = talk.create_messages("oto", 3, age_seconds=60, text="planted here")
     talk.recall("oto", keys[:1])
     talk.recall("oto", ["unknown"])
     truth = talk.control("GET", "truth")
@@ -41,7 +41,7 @@ def test_truth(talk: Dialogue) -> None:
     assert (first["text"], first["recalls"], truth["people"]) == ("planted here", 1, 60)
     assert {chat["open_conversation_id"] for chat in truth["conversations"]} >= {"cidgroup1", "cidprivate1"}
     assert set(talk.control("GET", "truth?brief=1")) == {"time", "counts", "calls"}
-    assert talk.sandbox.truth(brief=True)["counts"] == truth["counts"]
+    assert talk.sandbox.snapshot(brief=True)["counts"] == truth["counts"]
 
 
 def test_journal_has_no_secrets(talk: Dialogue) -> None:
@@ -64,22 +64,22 @@ def test_journal_is_bounded() -> None:
 
 
 def test_reset(talk: Dialogue) -> None:
-    talk.plant("group", 2)
+    talk.create_messages("group", 2)
     talk.faults({"action": {"type": "drop"}})
     talk.control("POST", "clock", {"advance": 99})
     talk.behave(unfit_keys="per_key")
     assert talk.control("POST", "reset")["counts"] == {}
-    world = talk.sandbox.world
-    assert (world.messages, world.faults.rules, world.clock_offset, world.tokens) == ({}, [], 0, {})
-    assert world.behaviour.unfit_keys == "whole_batch"
+    state = talk.sandbox.state
+    assert (state.messages, state.faults.rules, state.clock_offset, state.tokens) == ({}, [], 0, {})
+    assert state.behaviour.unfit_keys == "whole_batch"
 
 
 def test_people_read(talk: Dialogue) -> None:
-    [key] = talk.plant("oto", user_ids=["user005"])
+    [key] = talk.create_messages("oto", user_ids=["user005"])
     assert talk.control("POST", "read", {"key": key, "user_ids": ["user005", "newcomer"]})["readers"] == 2
-    [key] = talk.plant("group")
+    [key] = talk.create_messages("group")
     assert talk.control("POST", "read", {"key": key, "count": 75})["readers"] == 75
-    assert talk.sandbox.truth()["people"] == 75
+    assert talk.sandbox.snapshot()["people"] == 75
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_faults_never_strike_the_control_door(talk: Dialogue) -> None:
 
 def test_two_sandboxes_at_once(talk: Dialogue) -> None:
     with running_sandbox() as other:
-        talk.plant("group")
-        assert other.url != talk.sandbox.url and other.truth()["counts"] == {}
+        talk.create_messages("group")
+        assert other.url != talk.sandbox.url and other.snapshot()["counts"] == {}
         assert other.connection()["host"] == other.url
         assert httpx.get(f"{other.url}/_sandbox/clock", trust_env=False).status_code == 200
 

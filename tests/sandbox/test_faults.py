@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.default import default_world
-from airflow_provider_dingtalk.sandbox.mischief import merged
+from airflow_provider_dingtalk.sandbox.default import default_state
+from airflow_provider_dingtalk.sandbox.fault_injection import merged
 from tests.sandbox.sandbox_dialogue import Clock, Dialogue, refused
 
 
@@ -28,17 +28,17 @@ def _do(kind: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize(("when", "recalled"), [("before", False), ("after", True)])
 def test_drop(talk: Dialogue, when: str, recalled: bool, reset: bool) -> None:
-    [key] = talk.plant("oto")
+    [key] = talk.create_messages("oto")
     talk.faults(_fault(match="batchRecall", when=when, times=1, action=_do("drop", reset=reset)))
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         talk.recall("oto", [key])
     assert talk.recalled(key) is recalled
     assert talk.recall("oto", [key]).json()["successResult"] == [key], "the next connection works"
-    assert talk.sandbox.world.journal.calls["robot/otoMessages/batchRecall"].cut == 1
+    assert talk.sandbox.state.journal.calls["robot/otoMessages/batchRecall"].cut == 1
 
 
 def test_truncate(talk: Dialogue) -> None:
-    [key] = talk.plant("oto")
+    [key] = talk.create_messages("oto")
     talk.faults(_fault(action=_do("truncate", bytes=9)))
     with pytest.raises(httpx.RemoteProtocolError, match="received 9 bytes"):
         talk.recall("oto", [key])
@@ -46,7 +46,7 @@ def test_truncate(talk: Dialogue) -> None:
 
 
 def test_trickle_sends_it_all(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 20)
+    keys = talk.create_messages("oto", 20)
     talk.faults(_fault(action=_do("trickle", bytes_per_second=20_000)))
     assert talk.recall("oto", keys).json()["successResult"] == keys
 
@@ -56,7 +56,7 @@ CASES = [("before", False, False), ("after", False, True), ("before", True, True
 
 @pytest.mark.parametrize(("when", "although_gone", "recalled"), CASES)
 def test_delay_outlasts_a_timeout(talk: Dialogue, when: str, although_gone: bool, recalled: bool) -> None:
-    [key] = talk.plant("oto")
+    [key] = talk.create_messages("oto")
     talk.faults(_fault(when=when, action=_do("delay", seconds=30, although_gone=although_gone)))
     talk.http.timeout = httpx.Timeout(0.1)
     with pytest.raises(httpx.ReadTimeout):
@@ -68,14 +68,14 @@ def test_delay_outlasts_a_timeout(talk: Dialogue, when: str, although_gone: bool
 
 
 def test_delay_goes_on_as_if_nothing_were(talk: Dialogue) -> None:
-    keys = talk.plant("oto")
+    keys = talk.create_messages("oto")
     talk.faults(_fault(action=_do("delay", seconds=0)))
     assert talk.recall("oto", keys).json()["successResult"] == keys
 
 
 @pytest.mark.parametrize(("when", "recalled"), [("before", False), ("after", True)])
 def test_status_with_and_without_effect(talk: Dialogue, when: str, recalled: bool) -> None:
-    [key] = talk.plant("group")
+    [key] = talk.create_messages("group")
     talk.faults(_fault(when=when, action="status"))
     assert refused(talk.recall("group", [key]), "system.error", 500)
     assert talk.recalled(key) is recalled
@@ -130,7 +130,7 @@ def test_redirect_and_bomb(talk: Dialogue) -> None:
 
 
 def test_keys_that_fail(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 4)
+    keys = talk.create_messages("oto", 4)
     talk.faults(_fault(action=_do("fail_keys", first=1)), _fault(action=_do("fail_keys", keys=keys[3:], reason="busy")))
     answer = talk.recall("oto", keys).json()
     assert answer == {"successResult": keys[1:3], "failedResult": {keys[0]: "SYSTEM_ERROR", keys[3]: "busy"}}
@@ -138,7 +138,7 @@ def test_keys_that_fail(talk: Dialogue) -> None:
 
 
 def test_poisoned_keys(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 3)
+    keys = talk.create_messages("oto", 3)
     talk.faults(_fault(action=_do("poison_keys", keys=keys[1:2], code="robot.processQueryKey.expired")))
     assert refused(talk.recall("oto", keys), "robot.processQueryKey.expired")
     assert not any(talk.recalled(key) for key in keys)
@@ -147,14 +147,14 @@ def test_poisoned_keys(talk: Dialogue) -> None:
 
 @pytest.mark.parametrize("recalled", [True, False])
 def test_omitted_keys(talk: Dialogue, recalled: bool) -> None:
-    keys = talk.plant("group", 3)
+    keys = talk.create_messages("group", 3)
     talk.faults(_fault(action=_do("omit_keys", keys=keys[:1], recalled=recalled)))
     assert talk.recall("group", keys).json() == {"successResult": keys[1:], "failedResult": {}}
     assert talk.recalled(keys[0]) is recalled
 
 
 def test_lists_that_lie(talk: Dialogue) -> None:
-    keys = talk.plant("private_chat", 2)
+    keys = talk.create_messages("private_chat", 2)
     talk.faults(_fault(action=_do("both", first=1)), _fault(action=_do("extra", key="ghost")))
     answer = talk.recall("private_chat", keys).json()
     assert answer == {"successResult": [*keys, "ghost"], "failedResult": {keys[0]: "SYSTEM_ERROR"}}
@@ -166,14 +166,14 @@ def test_lists_that_lie(talk: Dialogue) -> None:
 
 
 def test_partial(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 3)
+    keys = talk.create_messages("oto", 3)
     talk.faults(_fault(action=_do("partial", first=2)))
     assert refused(talk.recall("oto", keys), "notRevoke.all.messages")
     assert [talk.recalled(key) for key in keys] == [True, True, False]
 
 
 def test_paging(talk: Dialogue) -> None:
-    [key] = talk.plant("group", readers=3)
+    [key] = talk.create_messages("group", readers=3)
     talk.faults(_fault(action="paging"))
     first = talk.query("group", key).json()
     assert first["hasMore"] and talk.query("group", key, nextToken=first["nextToken"]).json() == first
@@ -190,14 +190,14 @@ def test_paging(talk: Dialogue) -> None:
 
 
 def test_mutate(talk: Dialogue) -> None:
-    [key] = talk.plant("group")
+    [key] = talk.create_messages("group")
     talk.faults(_fault(action=_do("mutate", merge={"sendStatus": "LOST", "hasMore": None, "new": {"a": 1}})))
     assert talk.query("group", key).json() == {"sendStatus": "LOST", "readUserIds": [], "new": {"a": 1}}
     assert merged({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}) == {"a": {"c": 2}}
 
 
 @pytest.mark.parametrize(
-    ("rule", "struck"),
+    ("rule", "selected"),
     [
         ({}, [1, 2, 3, 4, 5, 6]),
         ({"nth": [1, 3]}, [1, 3]),
@@ -210,21 +210,21 @@ def test_mutate(talk: Dialogue) -> None:
         ({"probability": 1}, [1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_which_calls_are_struck(talk: Dialogue, rule: dict[str, Any], struck: list[int]) -> None:
+def test_rule_selects_calls(talk: Dialogue, rule: dict[str, Any], selected: list[int]) -> None:
     talk.faults(_fault(action="status", **rule))
     seen = [n for n in range(1, 7) if talk.query("group", "k").status_code == 500]
-    assert seen == struck
+    assert seen == selected
     [state] = talk.control("GET", "faults")["faults"]
-    assert state["fired"] == len(struck)
+    assert state["fired"] == len(selected)
     talk.control("DELETE", "faults")
     assert talk.query("group", "k").status_code == 400
 
 
 def test_chance_repeats_with_the_seed() -> None:
     def draws(seed: int) -> list[bool]:
-        world = default_world(seed=seed, now=Clock())
-        world.faults.replace([_fault(action="status", probability=0.5)])
-        return [bool(world.faults.striking("any", world.rng)) for _ in range(64)]
+        state = default_state(seed=seed, now=Clock())
+        state.faults.replace([_fault(action="status", probability=0.5)])
+        return [bool(state.faults.rules_for("any", state.rng)) for _ in range(64)]
 
     assert draws(1) == draws(1) != draws(2)
     assert 16 < sum(draws(1)) < 48
@@ -239,11 +239,11 @@ def test_rules_that_are_none(talk: Dialogue, rule: dict[str, Any]) -> None:
 
 
 def test_in_process_a_drop_raises() -> None:
-    world = default_world(now=Clock())
-    world.faults.replace([_fault(action="drop")])
+    state = default_state(now=Clock())
+    state.faults.replace([_fault(action="drop")])
 
     async def call() -> None:
-        transport = httpx.ASGITransport(create_app(world))
+        transport = httpx.ASGITransport(create_app(state))
         async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as http:
             await http.post("/v1.0/oauth2/accessToken", json={})
 

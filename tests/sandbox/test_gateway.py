@@ -93,7 +93,7 @@ def test_fixed_window(talk: Dialogue) -> None:
     talk.token = talk.login()
     talk.clock.time += 0.1
     assert _burst(talk, 4) == [400, 400, 400, 403], "a new second, a new allowance"
-    assert talk.sandbox.world.journal.calls["robot/groupMessages/query"].throttled == 3
+    assert talk.sandbox.state.journal.calls["robot/groupMessages/query"].throttled == 3
 
 
 def test_sliding_window(talk: Dialogue) -> None:

@@ -101,11 +101,11 @@ def test_ding(sdk: Sdk) -> None:
 
 
 def _old_oto(talk: Dialogue) -> dict[str, Any]:
-    return {"robot_code": ROBOT, "process_query_keys": talk.plant("oto", age_seconds=25 * HOUR)}
+    return {"robot_code": ROBOT, "process_query_keys": talk.create_messages("oto", age_seconds=25 * HOUR)}
 
 
 def _foreign_group(talk: Dialogue) -> dict[str, Any]:
-    return {**IN_GROUP, "process_query_keys": talk.plant("group", robot_code="dingother")}
+    return {**IN_GROUP, "process_query_keys": talk.create_messages("group", robot_code="dingother")}
 
 
 REFUSALS: list[tuple[str, str, Callable[[Dialogue], dict[str, Any]], str]] = [

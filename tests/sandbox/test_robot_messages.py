@@ -24,7 +24,7 @@ def test_life_of_a_message(talk: Dialogue, kind: str) -> None:
         status = talk.query(kind, key).json()
         assert status["readUserIds"] == ["user001"], "readers are kept when a message is recalled"
     assert status["sendStatus"] == "RECALLED"
-    [message] = talk.sandbox.truth()["messages"]
+    [message] = talk.sandbox.snapshot()["messages"]
     assert (message["kind"], message["status"], message["readers"], message["text"]) == (
         kind,
         "RECALLED",
@@ -34,7 +34,7 @@ def test_life_of_a_message(talk: Dialogue, kind: str) -> None:
 
 
 def test_keys_look_like_dingtalks(talk: Dialogue) -> None:
-    keys = talk.plant("oto", 50)
+    keys = talk.create_messages("oto", 50)
     assert len(set(keys)) == 50
     assert all(sign in "".join(keys) for sign in "+/=")
     key = next(key for key in keys if "+" in key)
@@ -52,7 +52,9 @@ def test_status_over_time(talk: Dialogue) -> None:
 
 
 def test_oto_status_ends_after_24_hours(talk: Dialogue) -> None:
-    [young, old] = talk.plant("oto", age_seconds=24 * HOUR) + talk.plant("oto", age_seconds=24 * HOUR + 1)
+    [young, old] = talk.create_messages("oto", age_seconds=24 * HOUR) + talk.create_messages(
+        "oto", age_seconds=24 * HOUR + 1
+    )
     assert talk.oto_status(young).status_code == 200
     assert refused(talk.oto_status(old), "processQueryKey.expireTime")
 
@@ -63,19 +65,19 @@ def test_robot_code_absent_and_empty_differ(talk: Dialogue) -> None:
 
 
 def test_201_readers_are_200_and_1(talk: Dialogue) -> None:
-    [key] = talk.plant("group", readers=201)
+    [key] = talk.create_messages("group", readers=201)
     first = talk.query("group", key, maxResults=200).json()
     second = talk.query("group", key, maxResults=200, nextToken=first["nextToken"]).json()
     assert (len(first["readUserIds"]), first["hasMore"]) == (200, True)
     assert (len(second["readUserIds"]), second["hasMore"], "nextToken" in second) == (1, False, False)
     assert len({*first["readUserIds"], *second["readUserIds"]}) == 201
-    [other] = talk.plant("group", readers=201)
+    [other] = talk.create_messages("group", readers=201)
     foreign = talk.query("group", other, nextToken=first["nextToken"])
     assert refused(foreign, "invalidParameter.cursor.invalid"), "a cursor belongs to one message"
 
 
 def test_query_scope_switch(talk: Dialogue) -> None:
-    [key] = talk.plant("group")
+    [key] = talk.create_messages("group")
     assert talk.query("group", key, robotCode=None, openConversationId=None).json()["sendStatus"] == "SUCCESS"
     talk.behave(query_scope="required")
     assert refused(talk.query("group", key, robotCode=None), "invalidParameter.robotCode.missing")
@@ -86,7 +88,7 @@ def test_query_scope_switch(talk: Dialogue) -> None:
 @pytest.mark.parametrize("source", ["card", "scene_group"])
 @pytest.mark.parametrize("kind", ["group", "private_chat"])
 def test_keys_of_cards_and_scene_groups_are_taken_as_those_of_sends(talk: Dialogue, kind: str, source: str) -> None:
-    keys = talk.plant(kind, count=2, source=source, readers=1)
+    keys = talk.create_messages(kind, count=2, source=source, readers=1)
     assert len(talk.query(kind, keys[0]).json()["readUserIds"]) == 1
     assert sorted(talk.recall(kind, keys).json()["successResult"]) == sorted(keys)
     assert talk.query(kind, keys[0]).json()["sendStatus"] == "RECALLED"
@@ -98,7 +100,7 @@ def test_oto_send_says_who_got_nothing(talk: Dialogue) -> None:
     assert answer["invalidStaffIdList"] == ["nobody"]
     assert answer["flowControlledStaffIdList"] == ["user002"]
     assert answer["filteredStaffIdList"] == ["user003"]
-    assert talk.sandbox.world.messages[answer["processQueryKey"]].receivers == ("user001",)
+    assert talk.sandbox.state.messages[answer["processQueryKey"]].receivers == ("user001",)
     assert "processQueryKey" in talk.send("oto", userIds=["nobody"]).json()
 
 
@@ -129,7 +131,7 @@ SEND_REFUSALS = [
 @pytest.mark.parametrize(("kind", "changes", "code"), SEND_REFUSALS)
 def test_refused_sends(talk: Dialogue, kind: str, changes: dict[str, object], code: str) -> None:
     assert refused(talk.send(kind, **changes), code)
-    assert talk.sandbox.truth()["messages"] == []
+    assert talk.sandbox.snapshot()["messages"] == []
 
 
 def test_15000_bytes_are_sent(talk: Dialogue) -> None:
@@ -150,7 +152,7 @@ def test_sends_where_robots_may_not(talk: Dialogue) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_recalled_twice(talk: Dialogue, kind: str) -> None:
-    old, new = talk.plant(kind, 2)
+    old, new = talk.create_messages(kind, 2)
     assert talk.recall(kind, [old, old]).json()["successResult"] == [old], "named twice, reported once"
     assert talk.recall(kind, [old]).json() == {"successResult": [old], "failedResult": {}}
     talk.behave(already_recalled="failed")
@@ -159,7 +161,7 @@ def test_recalled_twice(talk: Dialogue, kind: str) -> None:
 
 def test_recalled_twice_as_refusal_with_partial_effect(talk: Dialogue) -> None:
     talk.behave(already_recalled="not_revoke_all")
-    old, new = talk.plant("oto", 2)
+    old, new = talk.create_messages("oto", 2)
     talk.recall("oto", [old])
     assert refused(talk.recall("oto", [old, new]), "notRevoke.all.messages")
     assert talk.recalled(new)
@@ -167,8 +169,8 @@ def test_recalled_twice_as_refusal_with_partial_effect(talk: Dialogue) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unfit_keys(talk: Dialogue, kind: str) -> None:
-    [good] = talk.plant(kind)
-    [foreign] = talk.plant(kind, robot_code="dingother")
+    [good] = talk.create_messages(kind)
+    [foreign] = talk.create_messages(kind, robot_code="dingother")
     assert refused(talk.recall(kind, [good, "unknown"]), "invalid.processQueryKey")
     assert refused(talk.recall(kind, [good, foreign]), "not.allowed.robotCode")
     assert not talk.recalled(good)
@@ -182,17 +184,19 @@ def test_unfit_keys(talk: Dialogue, kind: str) -> None:
 
 
 def test_key_of_another_conversation(talk: Dialogue) -> None:
-    [key] = talk.plant("group", open_conversation_id="cidgroup2")
+    [key] = talk.create_messages("group", open_conversation_id="cidgroup2")
     assert refused(talk.recall("group", [key]), "invalid.processQueryKey")
     assert refused(talk.recall("oto", [key]), "invalid.processQueryKey")
 
 
 def test_recall_windows(talk: Dialogue) -> None:
-    fresh, stale = talk.plant("oto", age_seconds=24 * HOUR) + talk.plant("oto", age_seconds=24 * HOUR + 1)
+    fresh, stale = talk.create_messages("oto", age_seconds=24 * HOUR) + talk.create_messages(
+        "oto", age_seconds=24 * HOUR + 1
+    )
     assert talk.recall("oto", [fresh]).status_code == 200
     assert refused(talk.recall("oto", [stale]), "robot.processQueryKey.expired")
     for kind in SHARED:
-        keys = talk.plant(kind, 2, age_seconds=25 * HOUR)
+        keys = talk.create_messages(kind, 2, age_seconds=25 * HOUR)
         assert talk.recall(kind, keys[:1]).status_code == 200
         talk.behave(recall_window_hours=24)
         assert refused(talk.recall(kind, keys[1:]), "robot.processQueryKey.expired")
@@ -201,7 +205,7 @@ def test_recall_windows(talk: Dialogue) -> None:
 
 def test_too_early_and_lowered_maximum(talk: Dialogue) -> None:
     talk.behave(recall_too_early_seconds=2, max_keys=10)
-    [key] = talk.plant("group")
+    [key] = talk.create_messages("group")
     assert talk.recall("group", [key]).json()["failedResult"] == {key: "SYSTEM_ERROR"}
     assert refused(talk.recall("group", ["k"] * 11), "invalidParameter.processQueryKeys.overMax")
     talk.clock.time += 2

@@ -25,7 +25,7 @@ QUERIES = {
     "robot/privateChatMessages/query": "private_chat",
     "robot/oToMessages/readStatus": "oto",
 }
-#: What the sandbox's world has in place of the samples' names.
+#: Names of the sandbox's state in place of the samples'.
 NAMES: dict[str, Any] = {
     "robotCode": "dingsandbox",
     "coolAppCode": "COOLAPP-1",
@@ -99,21 +99,21 @@ def _replay(talk: Dialogue, sample: dict[str, Any]) -> httpx.Response:
 
 
 def _adapt(talk: Dialogue, api: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a sample with the names of the sandbox's world."""
+    """The fields of a sample with the names of the sandbox's state."""
     adapted = {name: NAMES.get(name, value) for name, value in fields.items()}
     if "openConversationId" in fields:
         adapted["openConversationId"] = "cidprivate1" if "private" in api else "cidgroup1"
     if api in RECALLS:
-        adapted["processQueryKeys"] = talk.plant(RECALLS[api])
+        adapted["processQueryKeys"] = talk.create_messages(RECALLS[api])
         if api == "robot/privateChatMessages/batchRecall":
-            adapted["processQueryKeys"] += talk.plant("private_chat")
+            adapted["processQueryKeys"] += talk.create_messages("private_chat")
             talk.faults({"action": {"type": "fail_keys", "keys": adapted["processQueryKeys"][1:]}})
     if api in QUERIES:
         _make_readable(talk, api, adapted)
     if "openDingId" in fields:
-        adapted["openDingId"] = talk.plant("ding")[0]
+        adapted["openDingId"] = talk.create_messages("ding")[0]
     for name in {"task_id", "msg_task_id"} & set(fields):
-        adapted[name] = talk.plant("work_notification", user_ids=["user001"], readers=1)[0]
+        adapted[name] = talk.create_messages("work_notification", user_ids=["user001"], readers=1)[0]
     if "access_token" in fields:
         adapted["access_token"] = talk.token
     if "msg" in fields:
@@ -124,7 +124,7 @@ def _adapt(talk: Dialogue, api: str, fields: dict[str, Any]) -> dict[str, Any]:
 def _make_readable(talk: Dialogue, api: str, adapted: dict[str, Any]) -> None:
     """A message with enough readers for the page that the sample asks for, and the cursor of that page."""
     kind = QUERIES[api]
-    [key] = talk.plant(kind, readers=1 if kind == "oto" else 120)
+    [key] = talk.create_messages(kind, readers=1 if kind == "oto" else 120)
     adapted["processQueryKey"] = key
     if "nextToken" in adapted:
         adapted["nextToken"] = talk.query(kind, key, maxResults=50).json()["nextToken"]

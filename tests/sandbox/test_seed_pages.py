@@ -1,6 +1,6 @@
 """Every code in the error tables of DingTalk's five pages comes out of the sandbox, over HTTP.
 
-Codes with a cause in the sandbox's world come by that cause; the rest by a fault. No code is left over.
+Codes with a cause in the sandbox's state come by that cause; the rest by a fault. No code is left over.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ def _chat(talk: Dialogue, chat: str, **order: object) -> None:
 
 
 def _foreign(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.plant(kind, robot_code="dingother")
+    keys = talk.create_messages(kind, robot_code="dingother")
     return talk.recall(kind, keys)
 
 
 def _absent_robot(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.plant(kind)
+    keys = talk.create_messages(kind)
     _chat(talk, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], robots=["dingother"])
     return talk.recall(kind, keys)
 
 
 def _stopped(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.plant(kind)
+    keys = talk.create_messages(kind)
     _chat(talk, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], stopped=True)
     return talk.recall(kind, keys)
 
 
 def _template(talk: Dialogue, kind: str, template: str) -> httpx.Response:
-    keys = talk.plant(kind)
+    keys = talk.create_messages(kind)
     _robot(talk, template=template)
     return talk.recall(kind, keys)
 
 
 def _twice(talk: Dialogue) -> httpx.Response:
     talk.behave(already_recalled="not_revoke_all")
-    keys = talk.plant("oto", 2)
+    keys = talk.create_messages("oto", 2)
     talk.recall("oto", keys[:1])
     return talk.recall("oto", keys)
 
@@ -60,16 +60,18 @@ def _twice(talk: Dialogue) -> httpx.Response:
 def _recall_causes(kind: str) -> dict[str, Cause]:
     """The causes that the recalls in groups and in private chats share."""
     return {
-        "invalid.openConversationId": lambda t: t.recall(kind, t.plant(kind), openConversationId="cidnowhere"),
-        "invalidParameter.robotCode": lambda t: t.recall(kind, t.plant(kind), robotCode="dingnobody"),
+        "invalid.openConversationId": lambda t: t.recall(
+            kind, t.create_messages(kind), openConversationId="cidnowhere"
+        ),
+        "invalidParameter.robotCode": lambda t: t.recall(kind, t.create_messages(kind), robotCode="dingnobody"),
         "invalidParameter.processQueryKeys.overMax": lambda t: t.recall(kind, MANY),
         "not.allowed.robotCode": lambda t: _foreign(t, kind),
         "invalidParameter.param.invalid": lambda t: t.recall(kind, ["k"], colour="blue"),
         "invalidParameter.robotCode.notExsit": lambda t: _absent_robot(t, kind),
-        "miss.chatbotId": lambda t: t.recall(kind, t.plant(kind), robotCode=None),
+        "miss.chatbotId": lambda t: t.recall(kind, t.create_messages(kind), robotCode=None),
         "invalidParameter.processQueryKey.missing": lambda t: t.recall(kind, []),
         "invalid.processQueryKey": lambda t: t.recall(kind, ["nothing"]),
-        "miss.openConversationId": lambda t: t.recall(kind, t.plant(kind), openConversationId=None),
+        "miss.openConversationId": lambda t: t.recall(kind, t.create_messages(kind), openConversationId=None),
         "bot.stopped": lambda t: _stopped(t, kind),
         "template.not.existed": lambda t: _template(t, kind, "missing"),
         "template.stopped": lambda t: _template(t, kind, "stopped"),
@@ -77,23 +79,23 @@ def _recall_causes(kind: str) -> dict[str, Cause]:
 
 
 def _ask(talk: Dialogue, **changes: object) -> httpx.Response:
-    return talk.query("private_chat", talk.plant("private_chat")[0], **changes)
+    return talk.query("private_chat", talk.create_messages("private_chat")[0], **changes)
 
 
 def _query_absent_robot(talk: Dialogue) -> httpx.Response:
-    key = talk.plant("private_chat")[0]
+    key = talk.create_messages("private_chat")[0]
     _chat(talk, "cidprivate1", robots=["dingother"])
     return talk.query("private_chat", key)
 
 
 def _query_changed(talk: Dialogue, **chat: object) -> httpx.Response:
-    key = talk.plant("private_chat")[0]
+    key = talk.create_messages("private_chat")[0]
     _chat(talk, "cidprivate1", **chat)
     return talk.query("private_chat", key)
 
 
 def _query_template(talk: Dialogue, template: str) -> httpx.Response:
-    key = talk.plant("private_chat")[0]
+    key = talk.create_messages("private_chat")[0]
     _robot(talk, template=template)
     return talk.query("private_chat", key)
 
@@ -122,25 +124,25 @@ def _work_recall(talk: Dialogue) -> httpx.Response:
 CAUSES: dict[str, dict[str, Cause]] = {
     "000": _recall_causes("group"),
     "001": {
-        "invalidParameter.robotCode": lambda t: t.recall("oto", t.plant("oto"), robotCode="dingnobody"),
+        "invalidParameter.robotCode": lambda t: t.recall("oto", t.create_messages("oto"), robotCode="dingnobody"),
         "invalidParameter.processQueryKeys.overMax": lambda t: t.recall("oto", MANY),
         "not.allowed.robotCode": lambda t: _foreign(t, "oto"),
-        "invalidParameter.param.invalid": lambda t: t.recall("oto", t.plant("oto"), robotCode=None),
+        "invalidParameter.param.invalid": lambda t: t.recall("oto", t.create_messages("oto"), robotCode=None),
         "invalidParameter.processQueryKey.missing": lambda t: t.recall("oto", None),
         "invalid.processQueryKey": lambda t: t.recall("oto", ["nothing"]),
-        "robot.processQueryKey.expired": lambda t: t.recall("oto", t.plant("oto", age_seconds=25 * HOUR)),
+        "robot.processQueryKey.expired": lambda t: t.recall("oto", t.create_messages("oto", age_seconds=25 * HOUR)),
         "notRevoke.all.messages": _twice,
     },
     "002": {
         **_recall_causes("private_chat"),
         "unauthorized": lambda t: _switched(
             t,
-            lambda t: t.recall("private_chat", t.plant("private_chat"), robotCode="dingother"),
+            lambda t: t.recall("private_chat", t.create_messages("private_chat"), robotCode="dingother"),
             foreign_robot_code="unauthorized",
         ),
         "resource.not.found": lambda t: _switched(
             t,
-            lambda t: t.recall("private_chat", t.plant("private_chat"), robotCode="dingnobody"),
+            lambda t: t.recall("private_chat", t.create_messages("private_chat"), robotCode="dingnobody"),
             unknown_robot_code="resource.not.found",
         ),
     },
@@ -173,7 +175,7 @@ CAUSES: dict[str, dict[str, Cause]] = {
     "004": {"400002": _work_recall},
 }
 
-#: Codes without a cause in the sandbox's world.
+#: Codes without a cause in the sandbox's state.
 INJECTED: dict[str, set[str]] = {
     "000": {"system.error"},
     "001": {"system.error"},

@@ -37,7 +37,7 @@ def test_life_of_a_task(talk: Dialogue) -> None:
 @pytest.mark.parametrize("place", ["query", "form", "json"])
 def test_token_and_bodies_of_the_page(talk: Dialogue, place: str) -> None:
     """DingTalk's page shows a form with the token in it, and says the token goes into the query."""
-    [task] = talk.plant("work_notification")
+    [task] = talk.create_messages("work_notification")
     path = "/topapi/message/corpconversation/recall"
     fields: dict[str, Any] = {"agent_id": 1000, "msg_task_id": task}
     token = {"access_token": talk.token}
@@ -51,7 +51,7 @@ def test_token_and_bodies_of_the_page(talk: Dialogue, place: str) -> None:
 
 
 def test_recalled_twice(talk: Dialogue) -> None:
-    [task] = talk.plant("work_notification")
+    [task] = talk.create_messages("work_notification")
     form = {"agent_id": 1000, "msg_task_id": task}
     assert [talk.work("recall", form)["errcode"] for _ in range(2)] == [0, 0]
     talk.behave(already_recalled="failed")
@@ -59,8 +59,8 @@ def test_recalled_twice(talk: Dialogue) -> None:
 
 
 def test_tasks_that_cannot_be_recalled(talk: Dialogue) -> None:
-    [old] = talk.plant("work_notification", age_seconds=24 * HOUR + 1)
-    [foreign] = talk.plant("work_notification", agent_id=2000)
+    [old] = talk.create_messages("work_notification", age_seconds=24 * HOUR + 1)
+    [foreign] = talk.create_messages("work_notification", agent_id=2000)
     for agent, task in ((1000, old), (1000, foreign), (2000, foreign), (1000, 1), (5, 1)):
         assert talk.work("recall", {"agent_id": agent, "msg_task_id": task})["errcode"] == 400002
     for api in ("getsendprogress", "getsendresult"):
@@ -102,7 +102,7 @@ def test_same_text_reaches_a_person_once_a_day(talk: Dialogue) -> None:
     talk.token = talk.login()
     talk.clock.time += 24 * HOUR
     tasks.append(_send(talk)["task_id"])
-    receivers = [talk.sandbox.world.messages[task].receivers for task in tasks]
+    receivers = [talk.sandbox.state.messages[task].receivers for task in tasks]
     assert receivers == [("user001", "user002"), (), ("user001", "user002")]
     result = talk.work("getsendresult", {"agent_id": 1000, "task_id": tasks[1]})["send_result"]
     assert result["forbidden_user_id_list"] == ["user001", "user002"]

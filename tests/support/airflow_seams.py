@@ -10,8 +10,8 @@ from itertools import count
 from typing import Any
 
 from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, iso
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, PRIVATE_CHAT, ROBOT_CODE
-from airflow_provider_dingtalk.sandbox.orders import Plant, plant
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 
 TOKEN_API = "oauth2/accessToken"
@@ -124,15 +124,15 @@ def context(ti: TaskInstance | None = None, *, store: bool = True) -> Any:
 
 def calls(sandbox: SandboxServer) -> dict[str, int]:
     """Return the number of requests that arrived, by API."""
-    return dict(Counter({api: counted.total for api, counted in sandbox.world.journal.calls.items()}))
+    return dict(Counter({api: counted.total for api, counted in sandbox.state.journal.calls.items()}))
 
 
 def planted(sandbox: SandboxServer, kind: Kind | str, number: int = 1, **more: Any) -> list[dict[str, Any]]:
     """Create messages of the default organisation and return their receipts."""
     kind = Kind(kind)
     conversation = more.get("open_conversation_id")
-    keys = plant(sandbox.world, Plant(kind=kind.value, count=number, **more))["keys"]
-    sent_at = iso(sandbox.world.time() - more.get("age_seconds", 0))
+    keys = create_messages(sandbox.state, CreateMessages(kind=kind.value, count=number, **more))["keys"]
+    sent_at = iso(sandbox.state.time() - more.get("age_seconds", 0))
     sender: dict[str, Any] = {"agent_id": str(AGENT_ID)} if kind is Kind.WORK_NOTIFICATION else {}
     if not sender:
         sender["robot_code"] = ROBOT_CODE
@@ -148,7 +148,7 @@ def key_of(receipt: dict[str, Any]) -> str:
 def is_recalled(sandbox: SandboxServer, receipt: dict[str, Any]) -> bool:
     """Return True if a message is recalled in the sandbox."""
     key = key_of(receipt)
-    found = sandbox.world.messages[int(key) if receipt["kind"] == "work_notification" else key]
+    found = sandbox.state.messages[int(key) if receipt["kind"] == "work_notification" else key]
     return found.recalled_at is not None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.sandbox.default import default_world
+from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.support.airflow_seams import connection
 
@@ -24,15 +24,15 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def server() -> Iterator[SandboxServer]:
     """The shared sandbox."""
-    with running_sandbox(default_world(seed=11)) as sandbox:
+    with running_sandbox(default_state(seed=11)) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(server: SandboxServer) -> SandboxServer:
     """A real server on loopback, empty and without a rate limit."""
-    server.world.reset()
-    server.world.behaviour = server.world.behaviour.changed({"calls_per_second": 0})
+    server.state.reset()
+    server.state.behaviour = server.state.behaviour.changed({"calls_per_second": 0})
     return server
 
 

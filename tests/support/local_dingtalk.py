@@ -17,16 +17,16 @@ from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
 from airflow_provider_dingtalk.sandbox.default import (
     AGENT_ID,
     CLIENT_ID,
     CLIENT_SECRET,
     GROUPS,
     ROBOT_CODE,
-    default_world,
+    default_state,
 )
 from airflow_provider_dingtalk.sandbox.default import PRIVATE_CHAT as CHAT
-from airflow_provider_dingtalk.sandbox.orders import Plant, Read, plant, read
 from airflow_provider_dingtalk.sandbox.state import Message
 from tests.clock import VirtualClock
 
@@ -58,7 +58,7 @@ class LocalDingTalk:
 
     def __init__(self, *, seed: int = 7, url: str = "") -> None:
         self.clock = VirtualClock()
-        self.world = default_world(seed=seed, now=self.clock.now)
+        self.state = default_state(seed=seed, now=self.clock.now)
         self.url = url
 
     def client(
@@ -70,36 +70,36 @@ class LocalDingTalk:
         app = InternalApp(client_id=CLIENT_ID, client_secret=secret)
         if self.url:
             return DingTalkClient(app, hosts_at(self.url), clock=self.clock)
-        transport = transport or httpx.ASGITransport(app=create_app(self.world))
+        transport = transport or httpx.ASGITransport(app=create_app(self.state))
         return DingTalkClient(
             app, hosts_at("http://127.0.0.1:1"), clock=self.clock, transport=transport, limiter=limiter
         )
 
     def faults(self, *rules: dict[str, Any]) -> None:
         """Replace the fault rules, given as plain JSON."""
-        self.world.faults.replace(list(rules))
+        self.state.faults.replace(list(rules))
 
     def behave(self, **switches: Any) -> None:
-        self.world.behaviour = self.world.behaviour.changed(switches)
+        self.state.behaviour = self.state.behaviour.changed(switches)
 
-    def plant(
+    def create_messages(
         self, kind: Kind, count: int = 1, *, age: float = 0, dated: bool = True, conversation: str | None = None
     ) -> list[Receipt]:
         """Create messages sent ``age`` seconds ago and return their receipts, ``dated`` or not."""
-        order = Plant(kind=kind.value, count=count, age_seconds=age, open_conversation_id=conversation)
-        sent_at = iso(self.world.time() - age) if dated else None
-        keys = plant(self.world, order)["keys"]
+        order = CreateMessages(kind=kind.value, count=count, age_seconds=age, open_conversation_id=conversation)
+        sent_at = iso(self.state.time() - age) if dated else None
+        keys = create_messages(self.state, order)["keys"]
         return [receipt_for(kind, key, sent_at=sent_at, conversation=conversation) for key in keys]
 
     def read_by(self, receipt: Receipt, *user_ids: str, count: int | None = None) -> None:
         """Let users read a message."""
-        read(self.world, Read(key=receipt.key, user_ids=list(user_ids), count=count))
+        mark_read(self.state, MarkRead(key=receipt.key, user_ids=list(user_ids), count=count))
 
     # ── State of the sandbox ──
 
     def message(self, receipt: Receipt) -> Message | None:
         key = int(receipt.key) if receipt.kind is Kind.WORK_NOTIFICATION else receipt.key
-        return self.world.messages.get(key)
+        return self.state.messages.get(key)
 
     def is_recalled(self, receipt: Receipt) -> bool:
         """Return True if the message is recalled in the sandbox."""
@@ -108,7 +108,7 @@ class LocalDingTalk:
 
     def calls(self) -> Counter[str]:
         """Return the number of requests that arrived, by API."""
-        return Counter({api: calls.total for api, calls in self.world.journal.calls.items()})
+        return Counter({api: calls.total for api, calls in self.state.journal.calls.items()})
 
     def called(self, apis: Iterable[str]) -> int:
         counted = self.calls()

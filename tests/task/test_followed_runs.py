@@ -124,8 +124,8 @@ async def test_each_run_makes_one_event_that_names_it(sandbox: SandboxServer, ho
     story = {
         100.0: lambda: airflow.ends("first", first),
         130.0: lambda: airflow.ends("second", second),
-        200.0: lambda: sandbox.world.read(sandbox.world.messages[key_of(first[0])], ["user001", "user002"]),
-        300.0: lambda: [sandbox.world.read(sandbox.world.messages[key_of(receipt)], ["user003"]) for receipt in second],
+        200.0: lambda: sandbox.state.read(sandbox.state.messages[key_of(first[0])], ["user001", "user002"]),
+        300.0: lambda: [sandbox.state.read(sandbox.state.messages[key_of(receipt)], ["user003"]) for receipt in second],
     }
     events = await played(airflow, AssetStateStore(), story, lasts=3600)
     assert events == [
@@ -149,7 +149,7 @@ async def test_a_restart_neither_forgets_a_run_nor_tells_of_one_twice(
     airflow.ends("waiting", waiting)
     assert await played(airflow, store) == []
     airflow.ends("meanwhile", planted(sandbox, "group", readers=1))
-    sandbox.world.read(sandbox.world.messages[key_of(waiting[0])], ["user001"])
+    sandbox.state.read(sandbox.state.messages[key_of(waiting[0])], ["user001"])
     told = [event["run_id"] for event in await played(airflow, store)]
     assert sorted(told) == ["meanwhile", "waiting"]
     assert await played(airflow, store) == []
@@ -159,7 +159,7 @@ async def test_runs_that_sent_nothing_or_nothing_that_can_be_asked_are_done_with
     sandbox: SandboxServer, hook: DingTalkHook, capsys: pytest.CaptureFixture[str]
 ) -> None:
     airflow, recalled = Airflow(), planted(sandbox, "group")
-    sandbox.world.recall(sandbox.world.messages[key_of(recalled[0])])
+    sandbox.state.recall(sandbox.state.messages[key_of(recalled[0])])
     story = {
         60.0: lambda: airflow.ends("empty", []),
         61.0: lambda: airflow.ends("odd", [{"kind": "pigeon"}]),
@@ -175,7 +175,7 @@ async def test_messages_are_watched_for_so_long_and_no_longer(sandbox: SandboxSe
     airflow, receipts = Airflow(), planted(sandbox, "group")
     story = {
         60.0: lambda: airflow.ends("late", receipts),
-        900.0: lambda: sandbox.world.read(sandbox.world.messages[key_of(receipts[0])], ["user001"]),
+        900.0: lambda: sandbox.state.read(sandbox.state.messages[key_of(receipts[0])], ["user001"]),
     }
     assert await played(airflow, AssetStateStore(), story, lasts=4000, watch_for=600, poke_interval=60) == []
     assert 10 <= calls(sandbox)[QUERY.replace("privateChat", "group")] <= 13

@@ -39,7 +39,7 @@ def task(ti: TaskInstance, store: TaskStateStore | None = None, **more: Any) -> 
 
 
 def keys_in_chat(sandbox: SandboxServer) -> set[str]:
-    return {str(key) for key in sandbox.world.messages}
+    return {str(key) for key in sandbox.state.messages}
 
 
 def registered(ti: TaskInstance) -> list[str]:
@@ -87,7 +87,7 @@ def test_sends_of_many_threads_are_all_registered(sandbox: SandboxServer, hook: 
 
 
 def test_more_than_a_hundred_are_registered_in_chunks(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    people = sandbox.world.crowd(130)
+    people = sandbox.state.ensure_people(130)
     ti = TaskInstance()
     with task(ti, TaskStateStore()):
         hook.send("oto", user_ids=people, one_receipt_per_user=True, text="hello")

@@ -169,7 +169,7 @@ def test_what_was_recalled_before_a_clear_is_not_recalled_again(sandbox: Sandbox
     ti.max_tries = 1
     report = DingTalkRollbackOperator(task_id="rollback", receipts=old + new).execute(told)
     assert report["counts"]["recalled"] == 5
-    asked = [found.recalls for found in sandbox.world.messages.values()]
+    asked = [found.recalls for found in sandbox.state.messages.values()]
     assert asked == [1] * 5
 
 
@@ -222,10 +222,10 @@ def in_three_healthy_chats_and_one_broken(sandbox: SandboxServer, code: str) -> 
     first = planted(sandbox, "group", readers=1, open_conversation_id=GROUPS[1])
     healthy = [planted(sandbox, kind, readers=1)[0] for kind in ("group", "oto", "private_chat")]
     if code == "bot.stopped":
-        sandbox.world.conversations[GROUPS[1]].stopped = True
+        sandbox.state.conversations[GROUPS[1]].stopped = True
     else:
         refusal = {"type": "status", "status": 403, "code": code}
-        sandbox.world.faults.add({"match": "groupMessages/query", "action": refusal})
+        sandbox.state.faults.add({"match": "groupMessages/query", "action": refusal})
     return first + healthy
 
 
@@ -309,7 +309,7 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
 ) -> None:
     ti = TaskInstance("rollback")
     receipts = planted(sandbox, "oto", 3)
-    sandbox.world.faults.add({"match": "readStatus", "action": fault})
+    sandbox.state.faults.add({"match": "readStatus", "action": fault})
     with pytest.raises(error):
         roll_back(receipts, ti, only_unread=True)
     report = ti.pushed("report")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("hook")
 @pytest.fixture
 def sandbox(sandbox: SandboxServer) -> SandboxServer:
     """Make the sandbox refuse calls with an unknown recipient."""
-    sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "refused"})
+    sandbox.state.behaviour = sandbox.state.behaviour.changed({"unknown_receivers": "refused"})
     return sandbox
 
 
@@ -47,7 +47,7 @@ def send(ti: TaskInstance, store: TaskStateStore, users: Any = PEOPLE, **argumen
 
 def got(sandbox: SandboxServer) -> Counter[str]:
     """Return the number of messages that each user got."""
-    return Counter(user for message in sandbox.world.messages.values() for user in message.receivers)
+    return Counter(user for message in sandbox.state.messages.values() for user in message.receivers)
 
 
 # ── refused receivers ────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +90,7 @@ def test_a_refused_group_is_named_and_the_others_are_served(sandbox: SandboxServ
 def test_a_page_that_is_refused_for_one_of_its_people_is_halved_until_that_one_is_found(
     sandbox: SandboxServer,
 ) -> None:
-    people = sandbox.world.crowd(40)
+    people = sandbox.state.ensure_people(40)
     ti = try_number(1)
     with pytest.raises(AirflowFailException, match=r"gone \("):
         send(ti, TaskStateStore(), [*people[:7], "gone", *people[7:]], one_receipt_per_user=False)
@@ -120,11 +120,11 @@ def test_a_mended_list_sends_only_what_is_missing(sandbox: SandboxServer, mended
     ti = try_number(2, clears=1)
     receipts = send(ti, store, mended, one_receipt_per_user=one_each)
     assert got(sandbox) == Counter(mended), "each receiver once"
-    assert ti.pushed("receipts_count") == len(receipts) == len(sandbox.world.messages)
+    assert ti.pushed("receipts_count") == len(receipts) == len(sandbox.state.messages)
 
 
 def test_pages_that_shift_reach_nobody_twice(sandbox: SandboxServer) -> None:
-    people = sandbox.world.crowd(100)
+    people = sandbox.state.ensure_people(100)
     store = TaskStateStore()
     refusal = {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"}
     sandbox.faults({"match": OTO_SEND, "nth": [3], "action": refusal})
@@ -190,7 +190,7 @@ def test_a_retry_with_another_text_is_refused_if_something_may_have_been_sent(sa
 
 
 def test_a_send_that_reached_nobody_fails(sandbox: SandboxServer) -> None:
-    sandbox.world.behaviour = sandbox.world.behaviour.changed({"unknown_receivers": "listed"})
+    sandbox.state.behaviour = sandbox.state.behaviour.changed({"unknown_receivers": "listed"})
     ti = try_number(1)
     with pytest.raises(AirflowFailException, match=r"reached no recipient.*张三"):
         send(ti, TaskStateStore(), ["张三"])
@@ -264,8 +264,8 @@ def test_state_that_is_not_ours_stops_the_task_before_any_call(sandbox: SandboxS
     store = TaskStateStore()
     if key.startswith("dingtalk-send-2-"):
         send(try_number(1), store, ["user001"])
-        sandbox.world.reset()
-        sandbox.world.behaviour = sandbox.world.behaviour.changed({"calls_per_second": 0})
+        sandbox.state.reset()
+        sandbox.state.behaviour = sandbox.state.behaviour.changed({"calls_per_second": 0})
     store.set(key, value)
     with pytest.raises(AirflowFailException, match="what this package did not write"):
         send(try_number(2), store, ["user001"])

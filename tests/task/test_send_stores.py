@@ -73,7 +73,7 @@ def send(hook: DingTalkHook, ti: TaskInstance, store: TaskStateStore) -> list[di
 
 
 def keys_in_chat(sandbox: SandboxServer) -> list[str]:
-    return [str(key) for key in sandbox.world.messages]
+    return [str(key) for key in sandbox.state.messages]
 
 
 def pushed_keys(ti: TaskInstance) -> list[str]:

@@ -17,7 +17,7 @@ from msgspec.json import decode
 from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.client.rate_limit.state import LEASE, Book
 from airflow_provider_dingtalk.client.rate_limit.store import LATEST
-from airflow_provider_dingtalk.sandbox.orders import Plant, plant
+from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.client.rate_limit.rate_limit_worker import calls, limiter, only_file
 from tests.clock import VirtualClock
@@ -54,15 +54,15 @@ def start(folder: Path) -> Iterator[Start]:
 
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 def test_four_processes_keep_one_pace(sandbox: SandboxServer, folder: Path, start: Start, window: str) -> None:
-    world = sandbox.world
-    world.behaviour = world.behaviour.changed({"calls_per_second": 30, "throttle_window": window})
-    (key,) = plant(world, Plant(kind="group", count=1))["keys"]
+    state = sandbox.state
+    state.behaviour = state.behaviour.changed({"calls_per_second": 30, "throttle_window": window})
+    (key,) = create_messages(state, CreateMessages(kind="group", count=1))["keys"]
     workers = [start(sandbox.url, folder, 30, 30, key) for _ in range(4)]
     for worker in workers:
         assert worker.stdout and worker.stdout.readline() == "ready\n"
     answers = [worker.communicate("go\n", timeout=LONG) for worker in workers]
     assert [(out, err) for out, err in answers] == [("30 0\n", "")] * 4
-    counted = world.journal.calls[API]
+    counted = state.journal.calls[API]
     assert (counted.total, counted.throttled, counted.refused) == (120, 0, 0)
 
 

@@ -8,16 +8,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from airflow_provider_dingtalk.sandbox import default
-from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, MessageKind, World
+from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, MessageKind, ServerState
 
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ControlRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the control requests."""
 
 
-class Read(Order, frozen=True, kw_only=True):
+class MarkRead(ControlRequest, frozen=True, kw_only=True):
     """Control request that lets people read a message.
 
     :param key: Message key.
@@ -30,7 +30,7 @@ class Read(Order, frozen=True, kw_only=True):
     count: Count | None = None
 
 
-class Plant(Order, frozen=True, kw_only=True):
+class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     """Control request that creates messages as if sent ``age_seconds`` ago.
 
     Robot, agent and conversation are by default those of the default organisation.
@@ -58,7 +58,7 @@ class Plant(Order, frozen=True, kw_only=True):
     undelivered: dict[str, list[Any]] = {}
 
 
-class ConversationOrder(Order, frozen=True, kw_only=True):
+class SetConversation(ControlRequest, frozen=True, kw_only=True):
     """Control request that creates or changes a conversation; None keeps a value."""
 
     open_conversation_id: str
@@ -72,7 +72,7 @@ class ConversationOrder(Order, frozen=True, kw_only=True):
     disbanded: bool | None = None
 
 
-class PeopleOrder(Order, frozen=True, kw_only=True):
+class SetPeople(ControlRequest, frozen=True, kw_only=True):
     """Control request that creates people.
 
     :param user_ids: Ids of the people to create.
@@ -87,7 +87,7 @@ class PeopleOrder(Order, frozen=True, kw_only=True):
     filtered: set[str] | None = None
 
 
-class RobotOrder(Order, frozen=True, kw_only=True):
+class SetRobot(ControlRequest, frozen=True, kw_only=True):
     """Control request that stops or restarts a robot, or changes its template."""
 
     robot_code: str
@@ -95,27 +95,27 @@ class RobotOrder(Order, frozen=True, kw_only=True):
     template: Literal["in_use", "stopped", "missing"] | None = None
 
 
-def read(world: World, order: Read) -> dict[str, Any]:
+def mark_read(state: ServerState, request: MarkRead) -> dict[str, Any]:
     """Let people read a message and return the number of its readers.
 
     :raises LookupError: If there is no such message.
     """
-    message = world.messages.get(order.key)
+    message = state.messages.get(request.key)
     if message is None:
-        raise LookupError(f"there is no message {order.key!r}")
-    readers = list(order.user_ids or ())
-    if order.count is not None:
-        readers += _first(world, message, order.count)
-    world.read(message, readers)
+        raise LookupError(f"there is no message {request.key!r}")
+    readers = list(request.user_ids or ())
+    if request.count is not None:
+        readers += _first_readers(state, message, request.count)
+    state.read(message, readers)
     return {"key": message.key, "readers": len(message.readers)}
 
 
-def _first(world: World, message: Message, count: int) -> list[str]:
+def _first_readers(state: ServerState, message: Message, count: int) -> list[str]:
     """Return the first receivers, with other people if there are too few."""
     chosen = dict.fromkeys(message.receivers[:count])
     if len(chosen) < count:
-        strangers = sum(user not in world.people for user in chosen)
-        chosen |= dict.fromkeys(world.crowd(count - strangers))
+        unknown = sum(user not in state.people for user in chosen)
+        chosen |= dict.fromkeys(state.ensure_people(count - unknown))
     return list(chosen)[:count]
 
 
@@ -123,86 +123,86 @@ def _first(world: World, message: Message, count: int) -> list[str]:
 _MSG_KEYS = {"send": "sampleText", "card": "card", "scene_group": "scene group template"}
 
 
-def plant(world: World, order: Plant) -> dict[str, Any]:
+def create_messages(state: ServerState, request: CreateMessages) -> dict[str, Any]:
     """Create messages and return their keys, without API calls and faults."""
-    conversation = _planted_in(world, order)
-    if order.user_ids is not None:
-        receivers = tuple(order.user_ids)
+    conversation = _conversation_of(state, request)
+    if request.user_ids is not None:
+        receivers = tuple(request.user_ids)
     else:
-        receivers = conversation.members if conversation else tuple(world.crowd(1))
-    client_id = _client_of(world, order)
-    is_work = order.kind == "work_notification"
+        receivers = conversation.members if conversation else tuple(state.ensure_people(1))
+    client_id = _client_of(state, request)
+    is_work = request.kind == "work_notification"
     keys = []
-    for _ in range(order.count):
+    for _ in range(request.count):
         message = Message(
-            key=world.new_key(order.kind),
-            kind=order.kind,
+            key=state.new_key(request.kind),
+            kind=request.kind,
             client_id=client_id,
-            sent_at=world.time() - order.age_seconds,
-            robot_code=None if is_work else order.robot_code,
-            agent_id=order.agent_id if is_work else None,
+            sent_at=state.time() - request.age_seconds,
+            robot_code=None if is_work else request.robot_code,
+            agent_id=request.agent_id if is_work else None,
             open_conversation_id=conversation.open_conversation_id if conversation else None,
-            msg_key=_MSG_KEYS[order.source],
-            text=order.text,
+            msg_key=_MSG_KEYS[request.source],
+            text=request.text,
             receivers=receivers,
-            undelivered=dict(order.undelivered),
+            undelivered=dict(request.undelivered),
         )
-        keys.append(world.deliver(message))
-        if order.readers:
-            world.read(message, _first(world, message, order.readers))
+        keys.append(state.deliver(message))
+        if request.readers:
+            state.read(message, _first_readers(state, message, request.readers))
     return {"keys": keys}
 
 
-def _planted_in(world: World, order: Plant) -> Conversation | None:
-    if order.kind not in ("group", "private_chat"):
+def _conversation_of(state: ServerState, request: CreateMessages) -> Conversation | None:
+    if request.kind not in ("group", "private_chat"):
         return None
-    usual = default.GROUPS[0] if order.kind == "group" else default.PRIVATE_CHAT
-    return world.conversations[order.open_conversation_id or usual]
+    usual = default.GROUPS[0] if request.kind == "group" else default.PRIVATE_CHAT
+    return state.conversations[request.open_conversation_id or usual]
 
 
-def _client_of(world: World, order: Plant) -> str:
-    if order.kind != "work_notification":
-        return world.robots[order.robot_code].client_id
-    app = world.app_with_agent(order.agent_id)
+def _client_of(state: ServerState, request: CreateMessages) -> str:
+    if request.kind != "work_notification":
+        return state.robots[request.robot_code].client_id
+    app = state.app_with_agent(request.agent_id)
     if app is None:
-        raise LookupError(f"there is no agent {order.agent_id}")
+        raise LookupError(f"there is no agent {request.agent_id}")
     return app.client_id
 
 
-def make_conversation(world: World, order: ConversationOrder) -> Any:
+def set_conversation(state: ServerState, request: SetConversation) -> Any:
     """Create or change a conversation; a new one has only the default robot."""
-    chat = world.conversations.get(order.open_conversation_id)
+    chat = state.conversations.get(request.open_conversation_id)
     if chat is None:
-        chat = Conversation(open_conversation_id=order.open_conversation_id, robots={default.ROBOT_CODE})
-        world.add_conversation(chat)
-    for name, value in msgspec.structs.asdict(order).items():
+        chat = Conversation(open_conversation_id=request.open_conversation_id, robots={default.ROBOT_CODE})
+        state.add_conversation(chat)
+    for name, value in msgspec.structs.asdict(request).items():
         if value is not None:
             setattr(chat, name, value)
-    world.add_people(chat.members)
+    state.add_people(chat.members)
     return chat
 
 
-def make_people(world: World, order: PeopleOrder) -> dict[str, int]:
+def set_people(state: ServerState, request: SetPeople) -> dict[str, int]:
     """Create people and return the number of all people."""
-    world.add_people(order.user_ids)
-    world.crowd(order.count)
-    if order.flow_controlled is not None:
-        world.flow_controlled = set(order.flow_controlled)
-    if order.filtered is not None:
-        world.filtered = set(order.filtered)
-    return {"people": len(world.people)}
+    state.add_people(request.user_ids)
+    state.ensure_people(request.count)
+    if request.flow_controlled is not None:
+        state.flow_controlled = set(request.flow_controlled)
+    if request.filtered is not None:
+        state.filtered = set(request.filtered)
+    return {"people": len(state.people)}
 
 
-def set_robot(world: World, order: RobotOrder) -> Any:
+def set_robot(state: ServerState, request: SetRobot) -> Any:
     """Change a robot.
 
     :raises LookupError: If there is no such robot.
     """
-    robot = world.robots.get(order.robot_code)
+    robot = state.robots.get(request.robot_code)
     if robot is None:
-        raise LookupError(f"there is no robot {order.robot_code!r}")
-    if order.stopped is not None:
-        robot.stopped = order.stopped
-    if order.template is not None:
-        robot.template = order.template
+        raise LookupError(f"there is no robot {request.robot_code!r}")
+    if request.stopped is not None:
+        robot.stopped = request.stopped
+    if request.template is not None:
+        robot.template = request.template
     return robot

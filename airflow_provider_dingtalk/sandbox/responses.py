@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_dingtalk.sandbox.refusals import Refusal
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError
 
 JSON_TYPE = "application/json;charset=utf-8"
 OK = "ok"
@@ -15,7 +15,7 @@ THROTTLE_CODES = ("QpsLimit", "QpmLimit", "90018", "90002", "90019")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """HTTP answer to a request.
 
     :param code: ``ok``, DingTalk's code, or the type of the fault that made the answer; for the journal.
@@ -36,7 +36,7 @@ class Answer:
         return self.code != OK and any(code in self.code for code in THROTTLE_CODES)
 
 
-class Cut(Exception):
+class DropConnection(Exception):
     """Request that ends with a cut connection and no answer.
 
     :param reset: Cut the connection by a TCP reset.
@@ -47,16 +47,16 @@ class Cut(Exception):
         self.reset = reset
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """Request without an answer, because the client disconnected before."""
 
 
-def good(data: Any) -> Answer:
+def json_response(data: Any) -> ApiResponse:
     """Return an answer of HTTP 200 with JSON."""
-    return Answer(200, msgspec.json.encode(data), data=data)
+    return ApiResponse(200, msgspec.json.encode(data), data=data)
 
 
-def refused(refusal: Refusal, request_id: str, headers: dict[str, str] | None = None) -> Answer:
+def error_response(error: ApiError, request_id: str, headers: dict[str, str] | None = None) -> ApiResponse:
     """Return an API error in the JSON form of its host."""
-    body = msgspec.json.encode(refusal.body(request_id))
-    return Answer(refusal.status, body, refusal.code, headers=tuple((headers or {}).items()))
+    body = msgspec.json.encode(error.body(request_id))
+    return ApiResponse(error.status, body, error.code, headers=tuple((headers or {}).items()))

@@ -15,7 +15,7 @@ DEAD_TOKEN_TEXT = "不合法的access_token"
 WRAPPED = 88
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """API error of the new host.
 
     :param code: DingTalk's error code.
@@ -34,7 +34,7 @@ class Refusal(Exception):
         return {"requestid": request_id, "code": self.code, "message": self.message}
 
 
-class OldRefusal(Refusal):
+class LegacyApiError(ApiError):
     """API error of the old host, in ``errcode`` and with HTTP 200.
 
     :param errcode: DingTalk's error number, or that of the cause if ``wrapped``.
@@ -59,39 +59,39 @@ class OldRefusal(Refusal):
         }
 
 
-def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> Refusal:
+def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> ApiError:
     """Return the error for an unknown, revoked or expired token.
 
     On the new host it is by default HTTP 400, not 401.
     """
     if old_host:
-        return OldRefusal(40014, DEAD_TOKEN_TEXT, wrapped=True)
-    return Refusal(code, DEAD_TOKEN_TEXT, status)
+        return LegacyApiError(40014, DEAD_TOKEN_TEXT, wrapped=True)
+    return ApiError(code, DEAD_TOKEN_TEXT, status)
 
 
-def missing_token(*, old_host: bool) -> Refusal:
+def missing_token(*, old_host: bool) -> ApiError:
     """Return the error for a missing token."""
     if old_host:
-        return OldRefusal(40000, "access_token is blank", wrapped=True)
-    return Refusal("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")
+        return LegacyApiError(40000, "access_token is blank", wrapped=True)
+    return ApiError("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")
 
 
-def throttled(*, old_host: bool) -> Refusal:
+def throttled(*, old_host: bool) -> ApiError:
     """Return the error for an app that exceeds an API's rate limit."""
     if old_host:
-        return OldRefusal(90018, "too many calls of this app to this API within a second", wrapped=True)
-    return Refusal(QPS_LIMIT, "too many calls of this app to this API within a second", 403)
+        return LegacyApiError(90018, "too many calls of this app to this API within a second", wrapped=True)
+    return ApiError(QPS_LIMIT, "too many calls of this app to this API within a second", 403)
 
 
-def month_used_up(*, old_host: bool) -> Refusal:
+def month_used_up(*, old_host: bool) -> ApiError:
     """Return the error for a used-up monthly quota; its HTTP status is our choice."""
     if old_host:
-        return OldRefusal(90020, "the organisation has made all its calls of this month", wrapped=True)
-    return Refusal(MONTHLY_LIMIT, "the organisation has made all its calls of this month", 403)
+        return LegacyApiError(90020, "the organisation has made all its calls of this month", wrapped=True)
+    return ApiError(MONTHLY_LIMIT, "the organisation has made all its calls of this month", 403)
 
 
-def no_such_path(*, old_host: bool) -> Refusal:
+def no_such_path(*, old_host: bool) -> ApiError:
     """Return the error for an unknown path or HTTP method."""
     if old_host:
-        return OldRefusal(22, "no such method")
-    return Refusal("InvalidAction.NotFound", "no such API", 404)
+        return LegacyApiError(22, "no such method")
+    return ApiError("InvalidAction.NotFound", "no such API", 404)

@@ -13,10 +13,16 @@ from starlette.types import Receive
 
 from airflow_provider_dingtalk.sandbox import faults as f
 from airflow_provider_dingtalk.sandbox import wire
-from airflow_provider_dingtalk.sandbox.answers import Answer, Cut, Gone, good, refused
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError, LegacyApiError, dead_token
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.query import cursor
-from airflow_provider_dingtalk.sandbox.refusals import OldRefusal, Refusal, dead_token
+from airflow_provider_dingtalk.sandbox.responses import (
+    ApiResponse,
+    ClientDisconnected,
+    DropConnection,
+    error_response,
+    json_response,
+)
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
 HTML_TYPE = "text/html;charset=utf-8"
@@ -24,66 +30,66 @@ HTML_TYPE = "text/html;charset=utf-8"
 FAR_PAGE = 10**9
 
 
-async def strike(call: Call, when: Literal["before", "after"], receive: Receive) -> Answer | None:
+async def apply(call: Call, when: Literal["before", "after"], receive: Receive) -> ApiResponse | None:
     """Apply the faults of one side of the effect.
 
     :returns: Answer of the first fault that has one, else None.
-    :raises Cut: If a fault cuts the connection.
-    :raises Gone: If the client disconnected during a delay.
+    :raises DropConnection: If a fault cuts the connection.
+    :raises ClientDisconnected: If the client disconnected during a delay.
     """
     for rule in call.rules:
         if rule.when != when:
             continue
         if isinstance(rule.action, f.Delay):
-            if await wire.client_gone(receive, rule.action.seconds) and not rule.action.although_gone:
-                raise Gone
+            if await wire.client_disconnected(receive, rule.action.seconds) and not rule.action.although_gone:
+                raise ClientDisconnected
         elif isinstance(rule.action, f.Drop):
-            raise Cut(reset=rule.action.reset)
+            raise DropConnection(reset=rule.action.reset)
         elif isinstance(rule.action, f.GzipBomb):
             body = await asyncio.to_thread(_bomb, rule.action.megabytes)
-            return Answer(200, body, rule.action.type, headers=(("content-encoding", "gzip"),))
-        elif (answer := _instead(call, rule.action)) is not None:
-            return answer
+            return ApiResponse(200, body, rule.action.type, headers=(("content-encoding", "gzip"),))
+        elif (response := _instead(call, rule.action)) is not None:
+            return response
     return None
 
 
-def _instead(call: Call, action: f.AnyAction) -> Answer | None:
+def _instead(call: Call, action: f.AnyAction) -> ApiResponse | None:
     """Return the answer that replaces the real one; None if the fault has none."""
     match action:
         case f.Status():
-            return refused(_error(call, action), call.world.request_id(), action.headers)
+            return error_response(_error(call, action), call.state.request_id(), action.headers)
         case f.Html():
-            return Answer(action.status, action.html.encode(), action.type, HTML_TYPE)
+            return ApiResponse(action.status, action.html.encode(), action.type, HTML_TYPE)
         case f.Body():
-            return Answer(action.status, action.text.encode(), action.type, action.content_type)
+            return ApiResponse(action.status, action.text.encode(), action.type, action.content_type)
         case f.Throttle():
             text = "too many calls"
-            old = OldRefusal(action.errcode, text, wrapped=True)
-            return refused(old if call.old_host else Refusal(action.code, text, 403), call.world.request_id())
+            old = LegacyApiError(action.errcode, text, wrapped=True)
+            return error_response(old if call.old_host else ApiError(action.code, text, 403), call.state.request_id())
         case f.DeadToken():
             if action.revoke:
-                revoke_all(call.world)
-            return refused(dead_token(old_host=call.old_host), call.world.request_id())
+                revoke_all(call.state)
+            return error_response(dead_token(old_host=call.old_host), call.state.request_id())
         case f.Ban():
             return _ban(call, action)
         case f.Redirect():
-            return Answer(action.status, b"", action.type, HTML_TYPE, (("location", action.url),))
+            return ApiResponse(action.status, b"", action.type, HTML_TYPE, (("location", action.url),))
     return None
 
 
-def _error(call: Call, action: f.Status) -> Refusal:
+def _error(call: Call, action: f.Status) -> ApiError:
     if call.old_host:
-        return OldRefusal(action.errcode, action.message, wrapped=action.wrapped)
-    return Refusal(action.code, action.message, action.status)
+        return LegacyApiError(action.errcode, action.message, wrapped=action.wrapped)
+    return ApiError(action.code, action.message, action.status)
 
 
-def _ban(call: Call, action: f.Ban) -> Answer:
+def _ban(call: Call, action: f.Ban) -> ApiResponse:
     """Return the page of DingTalk's firewall; JSON is documented, HTML made up."""
     if action.form == "html":
         html = "<html><head><title>405</title></head><body>Your IP address is blocked.</body></html>"
-        return Answer(200, html.encode(), action.type, HTML_TYPE)
-    page = {"status": 1111, "wait": action.wait, "source": "x5", "punish": "deny", "uuid": call.world.random_hex()}
-    return Answer(200, msgspec.json.encode(page), action.type)
+        return ApiResponse(200, html.encode(), action.type, HTML_TYPE)
+    page = {"status": 1111, "wait": action.wait, "source": "x5", "punish": "deny", "uuid": call.state.random_hex()}
+    return ApiResponse(200, msgspec.json.encode(page), action.type)
 
 
 @cache
@@ -97,15 +103,15 @@ def _bomb(megabytes: int) -> bytes:
 # ── Changes of a good answer ─────────────────────────────────────────────────────────────────────────
 
 
-def spoil(call: Call, answer: Answer) -> Answer:
+def change_response(call: Call, response: ApiResponse) -> ApiResponse:
     """Apply the faults that change the body of a good answer."""
-    spoilers = [rule.action for rule in call.rules if type(rule.action) in _SPOILERS]
-    if not spoilers or not isinstance(answer.data, dict):
-        return answer
-    data = answer.data
-    for action in spoilers:
-        data = _SPOILERS[type(action)](call, action, data)
-    return good(data)
+    changes = [rule.action for rule in call.rules if type(rule.action) in _CHANGES]
+    if not changes or not isinstance(response.data, dict):
+        return response
+    data = response.data
+    for action in changes:
+        data = _CHANGES[type(action)](call, action, data)
+    return json_response(data)
 
 
 def _batch(call: Call) -> list[str]:
@@ -113,16 +119,16 @@ def _batch(call: Call) -> list[str]:
 
 
 def _omit(call: Call, action: f.OmitKeys, data: dict[str, Any]) -> dict[str, Any]:
-    struck = set(action.of(_batch(call)))
+    selected = set(action.of(_batch(call)))
     return data | {
-        "successResult": [key for key in data["successResult"] if key not in struck],
-        "failedResult": {key: reason for key, reason in data["failedResult"].items() if key not in struck},
+        "successResult": [key for key in data["successResult"] if key not in selected],
+        "failedResult": {key: reason for key, reason in data["failedResult"].items() if key not in selected},
     }
 
 
 def _both(call: Call, action: f.Both, data: dict[str, Any]) -> dict[str, Any]:
-    struck = [key for key in action.of(_batch(call)) if key in data["successResult"]]
-    return data | {"failedResult": data["failedResult"] | dict.fromkeys(struck, action.reason)}
+    selected = [key for key in action.of(_batch(call)) if key in data["successResult"]]
+    return data | {"failedResult": data["failedResult"] | dict.fromkeys(selected, action.reason)}
 
 
 def _extra(call: Call, action: f.Extra, data: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def _paging(call: Call, action: f.Paging, data: dict[str, Any]) -> dict[str, Any
     data.pop("nextToken", None)
     if action.mode == "no_token":
         return data
-    page = 0 if action.mode == "repeat" else FAR_PAGE + call.world.rng.randrange(FAR_PAGE)
+    page = 0 if action.mode == "repeat" else FAR_PAGE + call.state.rng.randrange(FAR_PAGE)
     return data | {"nextToken": cursor(call.request.process_query_key, page)}
 
 
@@ -166,12 +172,12 @@ def merged(data: Any, patch: Any) -> Any:
     return result
 
 
-def _only_with(name: str, spoiler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def _only_with(name: str, change: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Restrict a change to answers that have the field."""
-    return lambda call, action, data: spoiler(call, action, data) if name in data else data
+    return lambda call, action, data: change(call, action, data) if name in data else data
 
 
-_SPOILERS: dict[type[f.Action], Callable[..., dict[str, Any]]] = {
+_CHANGES: dict[type[f.Action], Callable[..., dict[str, Any]]] = {
     f.OmitKeys: _only_with("successResult", _omit),
     f.Both: _only_with("successResult", _both),
     f.Extra: _only_with("successResult", _extra),
