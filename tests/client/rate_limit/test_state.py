@@ -261,7 +261,7 @@ class Contest:
         self.rate, self.throttled = rate, 0
 
     def _arrives(self) -> bool:
-        return self.meter.lets_through(self.behaviour, "app", "api", self.line.now())
+        return self.meter.allows_call(self.behaviour, "app", "api", self.line.now())
 
     async def _call(self) -> None:
         while True:
