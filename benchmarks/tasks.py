@@ -33,7 +33,7 @@ from airflow_provider_dingtalk.sandbox.testing import connection_to
 from benchmarks.meters import processor_seconds_of, unreaped
 from benchmarks.results import Result, Row, at_most, beside, exactly, median_of
 from benchmarks.server import Server, serving
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 
 KEYS = 10_000
 KEYS_PER_TASK = 20

@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.sandbox.testing import connection_to
 from benchmarks.meters import processor_seconds_of, resident_bytes_of
 from benchmarks.results import Result, Row, at_least, beside, exactly
 from benchmarks.server import LATENCY, Server, serving
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 
 WAITS = 2_000
 DAG, POOL = "bench_waits", "unused"

@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import httpx
 
-from demo.airflow_stack import AirflowStack
-from demo.processes import Process, stop_all, tail
+from dev.airflow_stack import AirflowStack
+from dev.processes import Process, stop_all, tail
 
 ROOT = Path(__file__).parents[1]
 DAG_ID = "dingtalk_rollback_on_failure"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 from tests.browser.on_call import OnCall
 from tests.real_airflow.fixtures import PATIENCE, DingTalk, Environment
 

@@ -21,7 +21,7 @@ import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is 
 from airflow_provider_dingtalk.jobs.recall import WORKERS
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PRIVATE_CHAT
 from airflow_provider_dingtalk.sandbox.testing import connection_to
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import BATCH
 from tests.faults.kill_sandbox import SEND_API, SandboxProcess
 from tests.faults.real_scenarios import ScenarioFixtures, TaskRun

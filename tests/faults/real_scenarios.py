@@ -14,8 +14,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from demo.airflow_api import FINISHED
-from demo.airflow_stack import AirflowStack
+from dev.airflow_api import FINISHED
+from dev.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import DONE
 from tests.faults.kill_sandbox import SandboxProcess
 

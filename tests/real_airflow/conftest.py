@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.sandbox.default import (
     SUITE_ROBOT_CODE,
 )
 from airflow_provider_dingtalk.sandbox.testing import connection_to, running_sandbox
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 from tests.real_airflow.fixtures import VERSION, DingTalk, Environment
 from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.vault import MISTYPED, SECRET, SUITE, TICKET, Vault

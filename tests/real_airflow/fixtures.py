@@ -12,8 +12,8 @@ import airflow
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.asset_events import rollback_log
-from demo.airflow_api import AirflowApi
-from demo.airflow_stack import AirflowStack
+from dev.airflow_api import AirflowApi
+from dev.airflow_stack import AirflowStack
 
 #: Major and minor version of Airflow.
 VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])

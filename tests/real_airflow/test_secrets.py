@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
-from demo.airflow_stack import AirflowStack
+from dev.airflow_stack import AirflowStack
 from tests.faults.secret_scanner import forms, leaks_in, windows
 from tests.real_airflow.fixtures import DagRun, Environment
 from tests.real_airflow.metrics import Metrics

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import processes
-from demo.airflow_stack import COMPONENTS, AirflowStack
-from demo.processes import Process, stop_all
+from dev import processes
+from dev.airflow_stack import COMPONENTS, AirflowStack
+from dev.processes import Process, stop_all
 
 ROOT = Path(__file__).parents[2]
 DAG = """
@@ -54,7 +54,7 @@ time.sleep(300)
 #: A program that starts another one, given as text, and does not stop it.
 PARENT = """
 import os, pathlib, sys, time
-from demo.processes import Process
+from dev.processes import Process
 process = Process("stubborn", [sys.executable, "-c", sys.argv[1]], os.environ, pathlib.Path(sys.argv[2]))
 print(process.pid, flush=True)
 time.sleep(300)

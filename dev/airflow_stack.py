@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from demo.airflow_api import AirflowApi
-from demo.processes import Process, free_port, stop_all, tail
+from dev.airflow_api import AirflowApi
+from dev.processes import Process, free_port, stop_all, tail
 
 #: Timeout in seconds until all components are healthy. It takes about 12 s on two cores, twice that without
 #: byte code.
