@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +12,6 @@ import anyio
 import pytest
 
 from airflow_provider_dingtalk.client.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
-from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.exceptions import (
     ConfigurationError,
     IncompleteSendError,
@@ -27,25 +19,11 @@ from airflow_provider_dingtalk.exceptions import (
     InvalidKeyError,
 )
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.jobs.recall import Recall
-from airflow_provider_dingtalk.messages.receipt import parse_receipts
-from airflow_provider_dingtalk.sandbox.default import (
-    CLIENT_SECRET,
-    CORP_ID,
-    GROUPS,
-    ROBOT_CODE,
-    SUITE_KEY,
-    SUITE_SECRET,
-    SUITE_TICKET,
-)
+from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.support.airflow_seams import TOKEN_API, calls, is_recalled, key_of, planted
 from tests.support.connections import Connect
 
-GROUP_RECALL = "robot/groupMessages/recall"
-#: Timeout of waits for other processes and threads in seconds.
-LONG = 30
 ASYNC = pytest.mark.anyio
 
 
@@ -262,249 +240,3 @@ def test_a_message_without_an_end_is_refused_by_name(
     with pytest.raises(InvalidInputError, match=r"^msg_param: "):
         hook.send("oto", user_ids="user001", msg_key="other", msg_param={"deep": value})
     assert calls(sandbox) == {}
-
-
-# ── test_connection ──────────────────────────────────────────────────────────────────────────────────
-
-SENTINEL = "s3cret/+=Sentinel"
-
-
-def told(hook: DingTalkHook, sandbox: SandboxServer, *secrets: str) -> tuple[bool, str]:
-    """Return the result of ``test_connection``, after checks of what it must not do."""
-    works, text = hook.test_connection()
-    assert isinstance(works, bool) and isinstance(text, str) and text
-    for secret in (CLIENT_SECRET, SENTINEL, SUITE_SECRET, SUITE_TICKET, *secrets, *sandbox.state.tokens):
-        assert secret not in text
-    assert set(calls(sandbox)) <= {TOKEN_API, "oauth2/corpAccessToken"}
-    assert not sandbox.state.messages
-    return works, text
-
-
-def test_a_good_connection_is_called_good_for_one_token(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    works, text = told(hook, sandbox)
-    assert works and sandbox.url in text and "Nothing was sent" in text
-    assert calls(sandbox) == {TOKEN_API: 1}
-
-
-def test_a_good_third_party_connection_is_called_good(sandbox: SandboxServer, connect: Connect) -> None:
-    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": SUITE_TICKET, "region": "cn"}
-    works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
-    assert works and sandbox.url in text
-    assert calls(sandbox) == {"oauth2/corpAccessToken": 1}
-
-
-@pytest.mark.parametrize("change", [{"password": SENTINEL}, {"login": "dingnobody"}])
-def test_a_refused_key_is_called_so_and_the_region_named_as_a_cause(
-    sandbox: SandboxServer, connect: Connect, change: dict[str, str]
-) -> None:
-    works, text = told(connect(**change), sandbox)
-    assert not works
-    assert "invalidClientIdOrSecret" in text and "region" in text
-
-
-def test_a_refused_ticket_is_called_so(sandbox: SandboxServer, connect: Connect) -> None:
-    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": SENTINEL}
-    works, text = told(connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra), sandbox)
-    assert (works, "invalidSuiteTicket" in text) == (False, True)
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"password": ""}, "password"),
-        ({"login": ""}, "login"),
-        ({"host": f"http://u:{SENTINEL}@127.0.0.1"}, "host"),
-        ({"host": "https://example.com"}, "allowed_hosts"),
-        ({"extra": {"region": "eu"}}, "region"),
-        ({"extra": {"app_type": "third_party"}}, "corp_id"),
-        ({"extra": {"ca_file": "/no/such/file"}}, "ca_file"),
-        ({"host": "https://127.0.0.1:1", "extra": {"ca_file": __file__}}, "ca_file"),
-        (
-            {
-                "extra": {
-                    "app_type": "third_party",
-                    "corp_id": CORP_ID,
-                    "suite_ticket_secret": "variable:never_set",
-                }
-            },
-            "suite_ticket",
-        ),
-    ],
-)
-def test_a_bad_connection_is_told_by_its_field_without_a_call(
-    sandbox: SandboxServer, connect: Connect, change: dict[str, Any], word: str
-) -> None:
-    works, text = told(connect(**change), sandbox)
-    assert (works, word in text) == (False, True), text
-    assert calls(sandbox) == {}
-
-
-def test_a_missing_connection_is_told_by_its_id(sandbox: SandboxServer) -> None:
-    works, text = told(DingTalkHook("nowhere"), sandbox)
-    assert (works, "nowhere" in text) == (False, True)
-
-
-def test_an_unreachable_dingtalk_is_told_with_what_to_check(sandbox: SandboxServer, connect: Connect) -> None:
-    with socket.socket() as taken:
-        # Bound but not listening, so no other process can listen on the port.
-        taken.bind(("127.0.0.1", 0))
-        works, text = told(connect(host=f"http://127.0.0.1:{taken.getsockname()[1]}"), sandbox)
-    assert (works, "not_sent" in text, "(refused)" in text) == (False, True, True)
-    assert "Is the sandbox running?" in text
-
-
-@pytest.mark.parametrize(
-    ("action", "word"),
-    [
-        (
-            {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"},
-            "Forbidden",
-        ),
-        ({"type": "ban"}, "1111"),
-        ({"type": "body", "text": f'{{"accessToken": "{SENTINEL}\\n", "expireIn": 7200}}'}, "unexpected_answer"),
-        ({"type": "status", "status": 400, "code": "some.code", "message": f"no {CLIENT_SECRET}"}, "some.code"),
-    ],
-)
-def test_an_odd_answer_is_told_by_its_code(
-    sandbox: SandboxServer, hook: DingTalkHook, action: dict[str, Any], word: str
-) -> None:
-    sandbox.faults({"action": action})
-    works, text = told(hook, sandbox)
-    assert (works, word in text) == (False, True), text
-
-
-# ── forks ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _in_child(pipe: Pipe, receipt: dict[str, Any], parents_loop: int) -> None:
-    report = DingTalkHook().recall(receipt)
-    own = event_loop.run(_thread_of_loop)
-    pipe.send((report["recalled"], own != parents_loop, os.getpid()))
-    pipe.close()
-
-
-async def _thread_of_loop() -> int:
-    return threading.get_native_id()
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    ours, childs = planted(sandbox, "oto", 2)
-    assert hook.recall(ours)["counts"]["recalled"] == 1
-    fork = multiprocessing.get_context("fork")
-    here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=_in_child, args=(there, childs, event_loop.run(_thread_of_loop)))
-    child.start()
-    there.close()
-    try:
-        assert here.poll(LONG), "the child hangs: it waits for its parent's loop"
-        recalled, has_its_own, pid = here.recv()
-        child.join(LONG)
-    finally:
-        child.kill()
-        here.close()
-    assert (recalled, has_its_own, pid) == ([key_of(childs)], True, child.pid)
-    assert child.exitcode == 0
-    assert is_recalled(sandbox, childs)
-    assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1, "the parent's loop still works"
-
-
-# ── interruptions ────────────────────────────────────────────────────────────────────────────────────
-
-
-class OwnInterruption(BaseException):
-    """Exception of a foreign signal handler."""
-
-
-@contextmanager
-def alarm_at_call(sandbox: SandboxServer, api: str, number: int) -> Iterator[None]:
-    """Send this process the alarm signal when the ``number``-th call of an API has arrived."""
-    is_over = threading.Event()
-
-    def wait_spec() -> None:
-        while not is_over.wait(0.001):
-            arrived = sandbox.state.journal.calls.get(api)
-            if arrived and arrived.total >= number:
-                signal.setitimer(signal.ITIMER_REAL, 0.001)
-                return
-
-    thread = threading.Thread(target=wait_spec, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
-@contextmanager
-def raising_on_alarm(kind: type[BaseException]) -> Iterator[None]:
-    """Let the alarm signal raise, as Airflow's timeouts do."""
-
-    def handler(number: int, frame: Any) -> None:
-        raise kind("interrupted")
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, AirflowTaskTimeout, OwnInterruption])
-def test_an_interrupted_recall_ends_its_call_begins_no_other_and_has_a_complete_report(
-    sandbox: SandboxServer, hook: DingTalkHook, interruption: type[BaseException]
-) -> None:
-    receipts = planted(sandbox, "group", 200)
-    # Slow enough for the interruption to find the call in flight, within the grace period of calls in flight.
-    sandbox.faults({"action": {"type": "delay", "seconds": 1}, "match": GROUP_RECALL})
-    job = Recall(parse_receipts(receipts))
-    with (
-        raising_on_alarm(interruption),
-        alarm_at_call(sandbox, GROUP_RECALL, 1),
-        pytest.raises(interruption),
-    ):
-        hook.run(job.run, job.stop)
-    counts = job.report().counts()
-    assert counts == {"recalled": 20, "failed": 180, "expired": 0, "unknown": 0, "total": 200}
-    assert {settled.reason.code for settled in job.report().settled.values() if settled.reason} == {"not_attempted"}
-    assert sum(is_recalled(sandbox, receipt) for receipt in receipts) == 20
-    assert_silent(sandbox, hook)
-    assert calls(sandbox)[GROUP_RECALL] == 1
-
-
-def test_a_call_that_hangs_is_cut_off_and_its_messages_are_unknown(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    receipts = planted(sandbox, "group", 60)
-    sandbox.faults({"action": {"type": "delay", "seconds": LONG}, "match": GROUP_RECALL, "nth": [2]})
-    job = Recall(parse_receipts(receipts), workers=1)
-    with (
-        raising_on_alarm(KeyboardInterrupt),
-        alarm_at_call(sandbox, GROUP_RECALL, 2),
-        pytest.raises(KeyboardInterrupt),
-    ):
-        hook.run(job.run, job.stop)
-    assert job.report().counts() == {"recalled": 20, "failed": 20, "expired": 0, "unknown": 20, "total": 60}
-    assert_silent(sandbox, hook)
-    assert calls(sandbox)[GROUP_RECALL] == 2
-
-
-def assert_silent(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    """Check that interrupted work sends nothing more; the next request belongs to another call."""
-    sandbox.faults()
-    before = sandbox.state.journal.seq
-    hook.recall(planted(sandbox, "oto"))
-    assert sandbox.state.journal.seq == before + 1
-    assert calls(sandbox)["robot/otoMessages/batchRecall"] == 1
-
-
-def test_the_loop_works_on_after_an_interruption(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    async def forever(_: Any) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
-        await anyio.sleep_forever()
-
-    for _ in range(2):
-        # Without ``stop`` the work is cancelled at once.
-        with raising_on_alarm(OwnInterruption), pytest.raises(OwnInterruption):
-            hook.run(forever)
-    assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1

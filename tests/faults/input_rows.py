@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.connection.test_settings import BAD as BAD_CONNECTIONS
+from tests.connection.test_settings_refused import BAD as BAD_CONNECTIONS
 from tests.faults.fixtures import CanarySandbox
 from tests.faults.matrix import RowRun
 from tests.faults.scheme import MIXED

@@ -1,289 +1,170 @@
-"""Checkpoint of a recall: stored by message, in any order, and validated when read."""
+"""Checkpoints of recalls: intents, outcomes, and what a killed task left."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import logging
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.exceptions import CheckpointError
+from airflow_provider_dingtalk.jobs.checkpoint import MemoryCheckpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
-from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, parse_keys
-from airflow_provider_dingtalk.task.checkpoint.recall import (
-    KEYS_PER_ROW,
-    Before,
-    RecalledKeys,
-    RecallTaskCheckpoint,
-)
-from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
-from tests.strategies import ANY_JSON, ANY_STORED, FUZZ, near
-from tests.support.airflow_seams import TaskStateStore
-from tests.support.local_dingtalk import LocalDingTalk, check_account, keys_of
+from airflow_provider_dingtalk.messages.receipt import Kind
+from airflow_provider_dingtalk.sandbox.default import GROUPS
+from tests.support.checkpoints import WatchedLedger
+from tests.support.local_dingtalk import LocalDingTalk, check_account, codes_of, keys_of
 
-FAILED = KeyResult(KeyState.FAILED, Reason("invalid.processQueryKey", "no such key", "check it"))
+pytestmark = pytest.mark.anyio
+
+
 IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
 
 
-class Killed(Exception):
-    """End of a killed try; all that it did not write is lost."""
+class BrokenLedger(WatchedLedger):
+    """Checkpoint whose writes fail from a number on."""
 
-
-class KillingStore(TaskStateStore):
-    """Store that kills the try at one of its writes."""
-
-    def __init__(self) -> None:
+    def __init__(self, breaks_at: int) -> None:
         super().__init__()
-        self.left = -1
+        self._breaks_at = breaks_at
 
-    def set(self, key: str, value: Any) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-        super().set(key, value)
-
-
-def one_try(
-    local: LocalDingTalk,
-    store: TaskStateStore,
-    receipts: Sequence[Receipt],
-    *,
-    epoch: int = 0,
-    before: Before | None = None,
-) -> Report:
-    """Run one try of a task and return its report, also if it was killed."""
-    checkpoint = RecallTaskCheckpoint(store, receipts, epoch, before)
-    job = Recall(receipts, checkpoint=checkpoint, clock=local.clock)
-    with contextlib.suppress(CheckpointError):
-        asyncio.run(job.run(local.client()))
-    return job.report()
+    async def at(self, write: int) -> None:
+        if write >= self._breaks_at:
+            await asyncio.sleep(0)
+            raise OSError("the disk is full")
 
 
-def load(store: TaskStateStore, receipts: Sequence[Receipt], epoch: int = 0) -> Mapping[str, KeyResult]:
-    return asyncio.run(RecallTaskCheckpoint(store, receipts, epoch).load())
+class LoadOnce(MemoryCheckpoint):
+    """Checkpoint of an earlier, killed task."""
+
+    def __init__(self, key_results: Mapping[str, KeyResult]) -> None:
+        super().__init__()
+        self.key_results.update(key_results)
 
 
-def write(
-    store: TaskStateStore, receipts: Sequence[Receipt], key_results: Mapping[str, KeyResult], epoch: int = 0
-) -> None:
-    """Write the checkpoint of an earlier try."""
-
-    async def written() -> None:
-        checkpoint = RecallTaskCheckpoint(store, receipts, epoch)
-        await checkpoint.load()
-        await checkpoint.write(key_results)
-
-    asyncio.run(written())
+# ── Checkpoint ───────────────────────────────────────────────────────────────────────────────────────
 
 
-# ── order, duplicates, container ─────────────────────────────────────────────────────────────────────
+async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
+
+    class Before(WatchedLedger):
+        async def at(self, write: int) -> None:
+            intended = sum(
+                key_result.state is KeyState.IN_DOUBT for write in self.writes for key_result in write.values()
+            )
+            assert 20 * dingtalk.recall_calls() <= intended
+
+    checkpoint = Before()
+    await dingtalk.recall(receipts, checkpoint=checkpoint)
+    assert {key: key_result.state for key, key_result in checkpoint.key_results.items()} == dict.fromkeys(
+        keys_of(receipts), KeyState.RECALLED
+    )
 
 
-def test_state_is_found_by_message_when_keys_come_in_another_order() -> None:
-    local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.create_messages(Kind.GROUP, 40)
-    asyncio.run(Recall(receipts[:20], clock=local.clock).run(local.client()))
-    write(store, receipts, dict.fromkeys(keys_of(receipts[:20]), RECALLED))
-    assert load(store, receipts[::-1] + receipts[:5]) == dict.fromkeys(keys_of(receipts[:20]), RECALLED)
-    report = one_try(local, store, receipts[::-1])
-    check_account(local, report, receipts)
-    assert report.counts()["recalled"] == 40
-    assert local.recall_calls() == 2, "what was recalled is not recalled again"
-
-
-CONTAINERS: dict[str, Callable[[list[str]], Any]] = {
-    "list": list,
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "JSON": json.dumps,
-}
-
-
-@settings(FUZZ, max_examples=60)
-@given(
-    shapes=st.lists(st.sampled_from(list(CONTAINERS)), min_size=2, max_size=5),
-    seed=st.integers(0, 2**16),
-    kills=st.lists(st.integers(1, 6), max_size=4),
-)
-def test_any_order_container_and_duplicates_at_each_try_end_in_a_right_account(
-    shapes: list[str], seed: int, kills: list[int]
-) -> None:
-    local, store, rng = LocalDingTalk(), KillingStore(), random.Random(seed)
-    local.behave(unfit_keys="per_key", already_recalled="failed")
-    by_key = {receipt.key: receipt for receipt in local.create_messages(Kind.GROUP, 70)}
-    gone = rng.sample(list(by_key), 10)
-    local.faults({"match": "ecall", "action": {"type": "poison_keys", "keys": gone}})
-    for number, shape in enumerate(shapes):
-        named = list(by_key) + rng.sample(list(by_key), 7)
-        rng.shuffle(named)
-        store.left = kills[number] if number < len(kills) and number < len(shapes) - 1 else -1
-        given = [by_key[key] for key in parse_keys(CONTAINERS[shape](named), "process_query_keys")]
-        report = one_try(local, store, given)
-        check_account(local, report, given)
-    assert set(report.keys(Outcome.RECALLED)) == set(by_key) - set(gone)
-
-
-# ── clears ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_after_a_clear_no_failure_of_the_old_life_comes_back() -> None:
-    """Refuse 2,000 messages, clear the task, ban it after some calls, and resume the deferred task."""
-    local, store = LocalDingTalk(), TaskStateStore()
-    local.behave(calls_per_second=0)
-    receipts = local.create_messages(Kind.GROUP, 2000)
-    write(store, receipts, dict.fromkeys(keys_of(receipts), FAILED))
-    assert len(load(store, receipts)) == 2000
-    local.faults({"match": "ecall", "nth": list(range(4, 200)), "action": {"type": "html", "status": 403}})
-    first = one_try(local, store, receipts, epoch=1)
-    assert 0 < first.counts()["recalled"] < 2000
-    local.faults()
-    local.clock.advance(600)
-    second = one_try(local, store, receipts, epoch=1)
-    assert second.counts()["recalled"] == 2000
-
-
-@pytest.mark.parametrize("written", [0, 1])
-def test_a_clear_and_a_kill_keep_what_is_gone_and_nothing_else(written: int) -> None:
-    local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.create_messages(Kind.GROUP, 5)
-    one, other, refused, old, fresh = receipts
-    states = {one.key: RECALLED, other.key: IN_DOUBT, refused.key: FAILED, old.key: KeyResult(KeyState.EXPIRED)}
-    write(store, receipts, states)
-    if written:
-        write(store, receipts, {fresh.key: IN_DOUBT}, epoch=1)
-    found = load(store, receipts, epoch=1)
-    assert {key: said.state for key, said in found.items()} == {
-        one.key: KeyState.RECALLED,
-        other.key: KeyState.IN_DOUBT,
-        **({fresh.key: KeyState.IN_DOUBT} if written else {}),
+async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalDingTalk) -> None:
+    recalled, old = dingtalk.create_messages(Kind.OTO, 3), dingtalk.create_messages(Kind.OTO, 2, age=GIVE_UP_AFTER + 60)
+    bad = dingtalk.create_messages(Kind.OTO, 1)[0]
+    dingtalk.faults({"action": {"type": "fail_keys", "keys": [bad.key], "reason": "invalid.processQueryKey"}})
+    checkpoint = MemoryCheckpoint()
+    await dingtalk.recall([*recalled, *old, bad], checkpoint=checkpoint)
+    states = {key: key_result.state for key, key_result in checkpoint.key_results.items()}
+    assert states == {
+        **dict.fromkeys(keys_of(recalled), KeyState.RECALLED),
+        **dict.fromkeys(keys_of(old), KeyState.EXPIRED),
+        bad.key: KeyState.FAILED,
     }
 
 
-# ── rows of version 1 ────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("breaks_at", [1, 2, 3, 5])
+async def test_what_cannot_be_written_down_is_not_sent(dingtalk: LocalDingTalk, breaks_at: int) -> None:
+    receipts = dingtalk.create_messages(Kind.OTO, 1000)
+    checkpoint = BrokenLedger(breaks_at)
+    job = Recall(receipts, checkpoint=checkpoint, clock=dingtalk.clock)
+    with pytest.raises(OSError, match="disk is full"):
+        await job.run(dingtalk.client())
+    report = job.report()
+    check_account(dingtalk, report, receipts)
+    touched = {receipt.key for receipt in receipts if dingtalk.is_recalled(receipt)}
+    assert touched <= set(checkpoint.key_results), "a message was recalled whose intent is nowhere"
+    assert set(report.keys(Outcome.FAILED)) >= set(keys_of(receipts)) - set(checkpoint.key_results)
+    assert len(checkpoint.writes) == breaks_at - 1
 
 
-def version_1(store: TaskStateStore, receipts: Sequence[Receipt], row: str, epoch: int = 0) -> None:
-    """Write state of version 1, by positions in the order of the keys."""
-    group = receipts[0].group
-    request = [["group", group.robot_code, None, group.open_conversation_id, sorted(keys_of(receipts))]]
-    name = f"dingtalk-recall-1-{fingerprint(request)}"
-    store.set(name, {"epoch": epoch})
-    store.set(f"{name}-0", {"row": row, "why": {}})
+async def test_intents_left_by_a_killed_task_are_recalled_again(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.GROUP, 40)
+    left = dict.fromkeys(keys_of(receipts[:20]), IN_DOUBT)
+    job = await dingtalk.recall(receipts, checkpoint=LoadOnce(left))
+    assert job.report().counts()["recalled"] == 40
+    assert dingtalk.recall_calls() == 2
 
 
-@pytest.mark.parametrize("row", ["R" * 40, "R" * 20 + "P" * 20, "F" * 20 + "I" * 20])
-@pytest.mark.parametrize("epoch", [0, 3])
-def test_of_a_row_of_version_1_nothing_is_taken_for_certain(
-    row: str, epoch: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("answer", ["success", "failed", "not_revoke_all"])
+async def test_intents_that_had_been_carried_out_are_not_taken_for_failures(
+    dingtalk: LocalDingTalk, answer: str
 ) -> None:
-    local, store = LocalDingTalk(), TaskStateStore()
-    local.behave(already_recalled="failed", unfit_keys="per_key")
-    receipts = local.create_messages(Kind.GROUP, 40)
-    asyncio.run(Recall(receipts[:20], clock=local.clock).run(local.client()))
-    version_1(store, receipts, row)
-    with caplog.at_level(logging.WARNING):
-        report = one_try(local, store, receipts[::-1], epoch=epoch)
-    check_account(local, report, receipts)
-    assert report.counts()["recalled"] == 40
-    assert caplog.text.count("An earlier version of this package began this recall") == 1
-    caplog.clear()
-    one_try(local, store, receipts, epoch=epoch)
-    assert "earlier version" not in caplog.text, "it is taken over once"
+    receipts = dingtalk.create_messages(Kind.OTO, 5)
+    await dingtalk.recall(receipts)
+    dingtalk.behave(already_recalled=answer)
+    job = await dingtalk.recall(receipts, checkpoint=LoadOnce(dict.fromkeys(keys_of(receipts), IN_DOUBT)), fresh=False)
+    assert job.report().counts()["recalled"] == 5
 
 
-def test_a_row_of_version_1_stays_in_doubt_when_the_try_that_took_it_over_is_killed() -> None:
-    local, store = LocalDingTalk(), KillingStore()
-    receipts = local.create_messages(Kind.GROUP, 40)
-    version_1(store, receipts, "R" * 40)
-    write(store, receipts, {receipts[0].key: IN_DOUBT})
-    assert {said.state for said in load(store, receipts).values()} == {KeyState.IN_DOUBT}
-    assert set(load(store, receipts)) == set(keys_of(receipts))
+async def test_an_intent_that_cannot_be_asked_about_and_is_refused_now_is_unknown(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION)
+    await dingtalk.recall(receipts)
+    dingtalk.behave(already_recalled="failed")
+    job = await dingtalk.recall(receipts, checkpoint=LoadOnce({receipts[0].key: IN_DOUBT}), fresh=False)
+    assert codes_of(job.report(), Outcome.UNKNOWN) == {receipts[0].key: "400002"}
 
 
-# ── what cannot be read ──────────────────────────────────────────────────────────────────────────────
+async def test_an_intent_too_old_to_recall_again_is_asked_about(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.OTO, 1, age=GIVE_UP_AFTER + 60)
+    job = await dingtalk.recall(receipts, checkpoint=LoadOnce({receipts[0].key: IN_DOUBT}))
+    assert job.report().keys(Outcome.UNKNOWN) == keys_of(receipts)
+    assert dingtalk.recall_calls() == 0
+    assert dingtalk.status_calls() == 1
 
 
-ROW = {
-    "epoch": 0,
-    "row": "R" * 5 + "F" * 5,
-    "why": {"5": 0},
-    "reasons": [{"code": "c", "message": "m", "next_step": ""}],
-}
+async def test_what_is_settled_for_good_is_not_asked_again(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.GROUP, 4)
+    await dingtalk.recall(receipts[:1])
+    reason = Reason("invalid.processQueryKey", "wrong", "check it")
+    checkpoint = LoadOnce(
+        {
+            receipts[0].key: RECALLED,
+            receipts[1].key: KeyResult(KeyState.FAILED, reason),
+            receipts[2].key: KeyResult(KeyState.EXPIRED, reason),
+            "of another recall": IN_DOUBT,
+        }
+    )
+    before = dingtalk.recall_calls()
+    job = await dingtalk.recall(receipts, checkpoint=checkpoint, fresh=False)
+    assert dingtalk.recall_calls() == before + 1
+    assert set(job.report().keys(Outcome.RECALLED)) == {receipts[0].key, receipts[3].key}
+    assert codes_of(job.report(), Outcome.FAILED) == {receipts[1].key: "invalid.processQueryKey"}
+    assert job.report().keys(Outcome.EXPIRED) == [receipts[2].key]
+    assert not dingtalk.is_recalled(receipts[1])
 
 
-@FUZZ
-@given(value=near(ROW).filter(lambda value: value is not None))
-def test_any_json_in_a_row_is_read_or_leaves_each_message_in_doubt(value: Any) -> None:
-    local, store = LocalDingTalk(), TaskStateStore()
-    receipts = local.create_messages(Kind.GROUP, 10)
-    write(store, receipts, {receipts[0].key: IN_DOUBT})
-    (name,) = store._values
-    store.set(name, value)
-    found = load(store, receipts)
-    assert set(found) <= set(keys_of(receipts))
-    is_ours = isinstance(value, dict) and {"epoch", "row"} <= value.keys()
-    assert is_ours or found == dict.fromkeys(keys_of(receipts), IN_DOUBT)
-    one_try(local, store, receipts)
+async def test_what_failed_for_now_is_tried_again(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.GROUP, 60)
+    checkpoint = MemoryCheckpoint()
+    dingtalk.faults({"match": "recall", "nth": [1], "action": {"type": "ban"}})
+    await dingtalk.recall(receipts, checkpoint=checkpoint)
+    dingtalk.faults()
+    job = await dingtalk.recall(receipts, checkpoint=checkpoint)
+    assert job.report().counts()["recalled"] == 60
 
 
-@FUZZ
-@given(
-    row=ANY_STORED,
-    old=near({"0": 1, "7": 2**62}),
-    old_row=ANY_JSON,
-    number=st.integers(0, 2),
-)
-def test_any_json_for_keys_recalled_before_is_read_or_leaves_each_message_in_doubt(
-    row: Any, old: Any, old_row: Any, number: int
-) -> None:
-    store = TaskStateStore()
-    RecalledKeys(store).keep([f"k{n}" for n in range(2 * KEYS_PER_ROW + 5)])
-    store.set(f"dingtalk-recalled-2-{number}", row)
-    store.set("dingtalk-recalled-1", old)
-    store.set("dingtalk-recalled-1-7-0", old_row)
-    before = RecalledKeys(store).before()
-    assert before.is_whole <= (isinstance(row, list) and (old is None or isinstance(old, dict)))
-    assert len(before.recalled) >= KEYS_PER_ROW + 5
-    RecalledKeys(store).keep(["another"])
-    assert "another" in RecalledKeys(store).before().recalled
-
-
-def test_if_keys_recalled_before_cannot_be_read_every_message_is_in_doubt() -> None:
-    local = LocalDingTalk()
-    local.behave(already_recalled="failed", unfit_keys="per_key")
-    receipts = local.create_messages(Kind.GROUP, 20)
-    asyncio.run(Recall(receipts[:10], clock=local.clock).run(local.client()))
-    report = one_try(local, TaskStateStore(), receipts, before=Before(is_whole=False))
-    check_account(local, report, receipts)
-    assert report.counts()["recalled"] == 20
-
-
-def test_keys_that_version_1_calls_recalled_are_in_doubt() -> None:
-    store = TaskStateStore()
-    store.set("dingtalk-recalled-1", {"0": 2})
-    store.set("dingtalk-recalled-1-0-0", ["a"])
-    store.set("dingtalk-recalled-1-0-1", ["b"])
-    RecalledKeys(store).keep(["a"])
-    assert RecalledKeys(store).before() == Before(frozenset("a"), frozenset("b"))
-
-
-def test_keys_recalled_before_add_up_over_tries_and_jobs() -> None:
-    store = TaskStateStore()
-    first: Iterable[str] = [f"k{number}" for number in range(KEYS_PER_ROW + 1)]
-    RecalledKeys(store).keep(list(first))
-    keys = RecalledKeys(store)
-    assert keys.before().recalled == set(first)
-    keys.keep(["k0", "other"])
-    keys.keep(["third"])
-    assert RecalledKeys(store).before().recalled == {*first, "other", "third"}
+async def test_a_second_run_over_a_finished_ledger_costs_nothing(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.GROUP, 30, conversation=GROUPS[2])
+    checkpoint = MemoryCheckpoint()
+    await dingtalk.recall(receipts, checkpoint=checkpoint)
+    before = dingtalk.calls()
+    job = await dingtalk.recall(receipts, checkpoint=checkpoint, fresh=False)
+    assert job.report().counts()["recalled"] == 30
+    assert dingtalk.calls() == before

@@ -5,57 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
-from airflow_provider_dingtalk.exceptions import IncompleteSendError, InvalidInputError
+from airflow_provider_dingtalk.exceptions import IncompleteSendError
 from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.report import Outcome
-from airflow_provider_dingtalk.jobs.send import Send, SendRequest
+from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso, parse_receipts
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
-from tests.support.local_dingtalk import ALL_KINDS, LocalDingTalk, keys_of
+from airflow_provider_dingtalk.sandbox.default import GROUPS
+from tests.support.local_dingtalk import ALL_KINDS, LocalDingTalk
+from tests.support.sends import SEND_API, USERS, send_requests, sent
 
 pytestmark = pytest.mark.anyio
-
-SEND_API = {
-    Kind.GROUP: "robot/groupMessages/send",
-    Kind.OTO: "robot/oToMessages/batchSend",
-    Kind.PRIVATE_CHAT: "robot/privateChatMessages/send",
-    Kind.WORK_NOTIFICATION: "topapi/message/corpconversation/asyncsend_v2",
-    Kind.DING: "robot/ding/send",
-}
-USERS = [f"user{number:03d}" for number in range(1, 46)]
-#: Required arguments of each kind.
-PLAIN: dict[Kind, dict[str, Any]] = {
-    Kind.GROUP: {"open_conversation_id": GROUPS[0], "robot_code": ROBOT_CODE, "text": "hi"},
-    Kind.OTO: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "text": "hi"},
-    Kind.PRIVATE_CHAT: {
-        "open_conversation_id": PRIVATE_CHAT,
-        "robot_code": ROBOT_CODE,
-        "cool_app_code": COOL_APP_CODE,
-        "text": "hi",
-    },
-    Kind.WORK_NOTIFICATION: {"agent_id": AGENT_ID, "user_ids": USERS[:2], "text": "hi"},
-    Kind.DING: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "content": "hi"},
-}
-
-
-def send_requests(kind: Kind, **changes: Any) -> list[SendRequest]:
-    return send_requests_for(kind, **{**PLAIN[kind], **changes})
-
-
-async def sent(dingtalk: LocalDingTalk, some: Sequence[SendRequest], **options: Any) -> Send:
-    job = Send(some, clock=dingtalk.clock, **options)
-    await job.run(dingtalk.client())
-    accounted = len(job.receipts) + len(job.unknown) + len(job.failed) + job.not_attempted
-    assert accounted == len(some), "every call is in one class"
-    return job
 
 
 # ── Receipts ─────────────────────────────────────────────────────────────────────────────────────────
@@ -165,74 +129,6 @@ async def test_people_left_out_of_several_calls_are_all_named(dingtalk: LocalDin
     job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=[*strangers, *USERS[:5]]))
     assert set(job.dropped) == set(strangers)
     assert [receipt.recipients for receipt in job.receipts] == [0, 5]
-
-
-# ── Keeping receipts ─────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_each_receipt_is_kept_before_the_next_call_goes_out(dingtalk: LocalDingTalk) -> None:
-    kept: list[tuple[int, list[str]]] = []
-
-    async def keep(receipts: Sequence[Receipt]) -> None:
-        await asyncio.sleep(0)
-        kept.append((dingtalk.calls()[SEND_API[Kind.GROUP]], keys_of(receipts)))
-
-    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep)
-    all_keys = keys_of(job.receipts)
-    assert kept == [(1, all_keys[:1]), (2, all_keys[:2]), (3, all_keys)]
-
-
-async def test_a_receipt_that_cannot_be_kept_ends_the_job_and_is_still_known(dingtalk: LocalDingTalk) -> None:
-    async def keep(receipts: Sequence[Receipt]) -> None:
-        raise OSError("no room")
-
-    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep, clock=dingtalk.clock)
-    with pytest.raises(OSError, match="no room"):
-        await job.run(dingtalk.client())
-    assert len(job.receipts) == 1
-    assert job.unknown == []
-    assert job.not_attempted == 2
-    assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 1
-
-
-class NoPermit(Limiter):
-    """A rate limiter that fails before a request, in an untyped way."""
-
-    @asynccontextmanager
-    async def slot(self, api: str) -> AsyncIterator[None]:
-        if "send" in api.lower():
-            raise ValueError("embedded null byte")
-        yield
-
-
-async def test_an_untyped_error_before_the_request_means_not_sent(dingtalk: LocalDingTalk) -> None:
-    checkpoint = MemorySendCheckpoint()
-    job = Send(send_requests(Kind.GROUP), checkpoint=checkpoint, clock=dingtalk.clock)
-    await job.run(dingtalk.client(limiter=NoPermit(0)))
-    assert (job.unknown, len(job.failed), checkpoint.in_doubt) == ([], 1, [])
-    with pytest.raises(IncompleteSendError, match="Not sent: ValueError") as failure:
-        job.raise_if_incomplete()
-    assert not failure.value.permanent
-
-
-@pytest.mark.parametrize("value", [20261128, 4.2, (1, 234), True])
-@pytest.mark.parametrize(("kind", "field"), [
-    (Kind.GROUP, "text"), (Kind.WORK_NOTIFICATION, "text"), (Kind.DING, "content"),
-])  # fmt: skip
-def test_a_text_that_native_rendering_made_a_number_is_told_so(kind: Kind, field: str, value: Any) -> None:
-    with pytest.raises(InvalidInputError, match=f"{field}: must be text.*render_template_as_native_obj=False"):
-        send_requests(kind, **{field: value})
-
-
-@pytest.mark.parametrize(("kind", "field"), [(Kind.GROUP, "text"), (Kind.OTO, "text"), (Kind.DING, "content")])
-def test_a_blank_text_is_refused(kind: Kind, field: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"{field}: is blank"):
-        send_requests(kind, **{field: " \n"})
-
-
-def test_one_department_needs_no_list() -> None:
-    (send_request,) = send_requests(Kind.WORK_NOTIFICATION, user_ids=None, dept_ids=1)
-    assert send_request.to == ("1",)
 
 
 # ── Trouble ──────────────────────────────────────────────────────────────────────────────────────────
@@ -392,95 +288,3 @@ async def test_cancelled_under_way_the_send_is_unknown(dingtalk: LocalDingTalk) 
     assert len(job.receipts) == 1
     assert [unknown.to for unknown in job.unknown] == [(GROUPS[1],)]
     assert job.not_attempted == 1
-
-
-# ── Send requests ────────────────────────────────────────────────────────────────────────────────────
-
-WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("group", {"open_conversation_id": None}, "open_conversation_id"),
-    ("group", {"open_conversation_id": "None"}, "open_conversation_id"),
-    ("group", {"open_conversation_id": []}, "open_conversation_id"),
-    ("group", {"open_conversation_id": "[]"}, "open_conversation_id"),
-    ("group", {"open_conversation_id": ""}, "open_conversation_id[0]"),
-    ("group", {"open_conversation_id": 5}, "open_conversation_id"),
-    ("group", {"open_conversation_id": {"a": 1}}, "open_conversation_id"),
-    ("group", {"open_conversation_id": "[1"}, "open_conversation_id"),
-    ("group", {"open_conversation_id": ["ok", " "]}, "open_conversation_id[1]"),
-    ("group", {"robot_code": None}, "robot_code"),
-    ("group", {"robot_code": 7}, "robot_code"),
-    ("group", {"robot_code": " "}, "robot_code"),
-    ("group", {"cool_app_code": ""}, "cool_app_code"),
-    ("group", {"text": None}, "text"),
-    ("group", {"text": ""}, "text"),
-    ("group", {"markdown": "# both"}, "text"),
-    ("group", {"text": None, "msg_key": "sampleText"}, "msg_param"),
-    ("group", {"text": None, "msg_key": "sampleText", "msg_param": "no JSON"}, "msg_param"),
-    ("group", {"text": None, "msg_key": "sampleText", "msg_param": "[]"}, "msg_param"),
-    ("group", {"text": None, "msg_key": "sampleText", "msg_param": {}}, "msg_param"),
-    ("group", {"text": None, "msg_key": "sampleText", "msg_param": {"content": object()}}, "msg_param"),
-    ("group", {"text": "x" * 20_000}, "msg_param"),
-    ("group", {"colour": "blue"}, "colour"),
-    ("oto", {"user_ids": None}, "user_ids"),
-    ("oto", {"user_ids": "None"}, "user_ids"),
-    ("oto", {"user_ids": [1]}, "user_ids[0]"),
-    ("oto", {"user_ids": ["a,b"]}, "user_ids"),
-    ("oto", {"user_ids": "a,b"}, "user_ids"),
-    ("oto", {"user_ids": ["a\nb"]}, "user_ids[0]"),
-    ("oto", {"user_ids": (user for user in "ab")}, "user_ids"),
-    ("oto", {"robot_code": None}, "robot_code"),
-    ("private_chat", {"cool_app_code": None}, "cool_app_code"),
-    ("private_chat", {"open_conversation_id": None}, "open_conversation_id"),
-    ("work_notification", {"agent_id": None}, "agent_id"),
-    ("work_notification", {"agent_id": "robot"}, "agent_id"),
-    ("work_notification", {"agent_id": True}, "agent_id"),
-    ("work_notification", {"user_ids": None}, "user_ids"),
-    ("work_notification", {"user_ids": []}, "user_ids"),
-    ("work_notification", {"to_all_user": True}, "user_ids"),
-    ("work_notification", {"dept_ids": ["sales"]}, "dept_ids[0]"),
-    ("work_notification", {"dept_ids": [True]}, "dept_ids[0]"),
-    ("work_notification", {"dept_ids": 1.5}, "dept_ids"),
-    ("work_notification", {"text": None, "msg": {"text": {"content": "x"}}}, "msg"),
-    ("work_notification", {"text": None, "msg": {"msgtype": "text"}}, "msg"),
-    ("work_notification", {"text": None, "msg": "{"}, "msg"),
-    ("work_notification", {"text": "x" * 3_000}, "msg"),
-    ("ding", {"content": ""}, "content"),
-    ("ding", {"content": None}, "content"),
-    ("ding", {"content": 5}, "content"),
-    ("ding", {"remind_type": "pigeon"}, "remind_type"),
-    ("ding", {"remind_type": 3}, "remind_type"),
-    ("ding", {"remind_type": ["app"]}, "remind_type"),
-    ("ding", {"user_ids": []}, "user_ids"),
-    ("ding", {"robot_code": None}, "robot_code"),
-    ("ding", {"call_voice": 5}, "call_voice"),
-]
-
-
-@pytest.mark.parametrize(("kind", "changes", "field"), WRONG)
-def test_a_wrong_argument_is_refused_by_its_name(kind: str, changes: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidInputError) as refusal:
-        send_requests(Kind(kind), **changes)
-    assert refusal.value.field == field
-    assert len(str(refusal.value)) < 300
-
-
-@pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_missing_argument_is_refused_by_its_name(kind: Kind) -> None:
-    needed = {name for name in PLAIN[kind] if name not in ("text", "user_ids") or kind is Kind.OTO} - {"text"}
-    for name in needed:
-        arguments = {given: value for given, value in PLAIN[kind].items() if given != name}
-        with pytest.raises(InvalidInputError) as refusal:
-            send_requests_for(kind, **arguments)
-        assert refusal.value.field == name
-
-
-@pytest.mark.parametrize("kind", ["pigeon", "", None, 5, [], {}])
-def test_an_unknown_kind_is_refused(kind: Any) -> None:
-    with pytest.raises(InvalidInputError) as refusal:
-        send_requests_for(kind)
-    assert refusal.value.field == "kind"
-
-
-@pytest.mark.parametrize("user_ids", ["user001", ["user001"], ("user001", "user001"), '["user001"]', {"user001"}])
-def test_people_come_as_one_or_many_and_each_once(user_ids: Any) -> None:
-    (send_request,) = send_requests(Kind.OTO, user_ids=user_ids)
-    assert send_request.to == ("user001",)

@@ -6,13 +6,11 @@ import gc
 import random
 import re
 import tracemalloc
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     ConditionUnreachableError,
@@ -20,68 +18,18 @@ from airflow_provider_dingtalk.exceptions import (
     InvalidKeyError,
     InvalidRequestError,
     MessageRecalledError,
-    NoRecipientsError,
     PermissionDeniedError,
     QuotaExhaustedError,
     StatusUnavailableError,
-    TooManyCallsError,
 )
-from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
-from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.jobs.wait_state import WaitOptions, WaitState, state_of
-from airflow_provider_dingtalk.messages.conditions import Condition, target_of
+from airflow_provider_dingtalk.jobs.poll_schedule import poll_schedule_of
+from airflow_provider_dingtalk.messages.conditions import Condition
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt import Kind
 from tests.support.local_dingtalk import HOUR, ROBOT_KINDS, LocalDingTalk, keys_of, receipt_for
+from tests.support.waits import DAY, see_through, status_calls, wait_for
 
 pytestmark = pytest.mark.anyio
-
-DAY = 24 * HOUR
-ONE_READER = Condition(min_readers=1)
-RESULT = "topapi/message/corpconversation/getsendresult"
-PROGRESS = "topapi/message/corpconversation/getsendprogress"
-NOT_STATUS = {"oauth2/accessToken"}
-
-
-def wait_for(
-    dingtalk: LocalDingTalk,
-    receipts: Sequence[Receipt],
-    condition: Condition = ONE_READER,
-    *,
-    lasts: float | None = DAY,
-    poll_schedule: PollSchedule | None = None,
-    max_api_calls: int = 1_000_000,
-    **more: Any,
-) -> Wait:
-    began = dingtalk.clock.now()
-    wait_options = WaitOptions(
-        poll_schedule=poll_schedule or PollSchedule(),
-        began=began,
-        end=None if lasts is None else began + lasts,
-        max_api_calls=max_api_calls,
-    )
-    return Wait([target_of(receipt) for receipt in receipts], condition, wait_options, clock=dingtalk.clock, **more)
-
-
-async def see_through(
-    dingtalk: LocalDingTalk,
-    wait: Wait,
-    client: DingTalkClient | None = None,
-    before_look: Callable[[int], None] = lambda look: None,
-) -> int:
-    """Poll whenever due until the wait ends, and return the number of polls."""
-    client = client or dingtalk.client()
-    looks = 0
-    while not wait.is_met and (due := wait.next_due) is not None:
-        dingtalk.clock.advance(max(0.0, due - dingtalk.clock.now()))
-        before_look(looks)
-        await wait.look(client)
-        looks += 1
-    return looks
-
-
-def status_calls(dingtalk: LocalDingTalk) -> int:
-    return sum(number for api, number in dingtalk.calls().items() if api not in NOT_STATUS)
 
 
 # ── cost and lateness ────────────────────────────────────────────────────────────────────────────────
@@ -202,118 +150,6 @@ async def test_readers_of_a_message_in_an_unwanted_state_are_not_paged(dingtalk:
     wait = wait_for(dingtalk, [receipt], condition, lasts=0)
     await see_through(dingtalk, wait)
     assert status_calls(dingtalk) == 1
-
-
-# ── work notifications ───────────────────────────────────────────────────────────────────────────────
-
-
-async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) -> None:
-    dingtalk.behave(processing_seconds=30)
-    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
-    message = dingtalk.message(receipt)
-    assert message is not None
-    message.receivers = ("user001", "user002", "user003", "user004")
-
-    def half_read(look: int) -> None:
-        if look == 4:
-            dingtalk.state.read(message, ["user001", "user002"])
-
-    wait = wait_for(dingtalk, [receipt], Condition(min_read_share=0.5))
-    looks = await see_through(dingtalk, wait, before_look=half_read)
-    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": 2}]
-    calls = dingtalk.calls()
-    assert calls[PROGRESS] < looks, "once it went out, that is not asked again"
-    assert calls[RESULT] + calls[PROGRESS] == wait.used["status"]
-
-
-@pytest.mark.parametrize("needs_recipients", [True, False])
-async def test_who_got_a_work_notification_costs_one_call_more(dingtalk: LocalDingTalk, needs_recipients: bool) -> None:
-    dingtalk.behave(processing_seconds=30)
-    condition = Condition(needs_recipients=needs_recipients)
-    wait = wait_for(dingtalk, dingtalk.create_messages(Kind.WORK_NOTIFICATION), condition)
-    looks = await see_through(dingtalk, wait)
-    assert wait.is_met
-    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (looks, int(needs_recipients))
-
-
-LISTS = {
-    "forbidden_user_id_list": ["user001"],
-    "forbidden_list": [{"code": "143106", "count": 1, "userid": "user001"}],
-    "failed_user_id_list": ["user002"],
-    "invalid_user_id_list": ["zhang"],
-    "invalid_dept_id_list": [77],
-}
-DROPPED = {"user001": "143106", "user002": "failed", "zhang": "invalid", "dept:77": "invalid"}
-
-
-@pytest.mark.parametrize("name", [*LISTS, None])
-@pytest.mark.parametrize("condition", [Condition(), ONE_READER, Condition(match="any")])
-async def test_a_work_notification_that_no_recipients_is_an_error(
-    dingtalk: LocalDingTalk, name: str | None, condition: Condition
-) -> None:
-    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
-    nobody_got(dingtalk, receipt, LISTS if name is None else {name: LISTS[name]})
-    wait = wait_for(dingtalk, [receipt], condition)
-    with pytest.raises(NoRecipientsError, match=f"{receipt.key} reached no recipient") as ended:
-        await see_through(dingtalk, wait)
-    assert ended.value.permanent
-    assert dingtalk.calls()[RESULT] == 1
-    (entry,) = wait.result()
-    assert entry["dropped"].items() <= {**DROPPED, "user001": entry["dropped"].get("user001")}.items()
-
-
-async def test_a_task_that_is_done_is_enough_for_who_says_so(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
-    nobody_got(dingtalk, receipt, LISTS)
-    wait = wait_for(dingtalk, [receipt], Condition(needs_recipients=False))
-    await see_through(dingtalk, wait)
-    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": None}]
-
-
-async def test_people_who_were_left_out_are_in_the_result_and_in_the_log(
-    dingtalk: LocalDingTalk, caplog: pytest.LogCaptureFixture
-) -> None:
-    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
-    nobody_got(dingtalk, receipt, LISTS)
-    message = dingtalk.message(receipt)
-    assert message is not None
-    message.receivers = ("user007",)
-    wait = wait_for(dingtalk, [receipt], Condition())
-    await see_through(dingtalk, wait)
-    assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": None, "dropped": DROPPED}]
-    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert len(said) == 1
-    assert "user001 (143106)" in said[0]
-
-
-@pytest.mark.parametrize("recipients", [None, 101])
-async def test_of_a_work_notification_to_more_than_a_hundred_it_is_enough_that_it_went_out(
-    dingtalk: LocalDingTalk, recipients: int | None
-) -> None:
-    receipt = dingtalk.create_messages(Kind.WORK_NOTIFICATION)[0]
-    message = dingtalk.message(receipt)
-    assert message is not None
-    message.receivers = tuple(f"user{number}" for number in range(101))
-    receipt = msgspec.structs.replace(receipt, recipients=recipients)
-    wait = wait_for(dingtalk, [receipt], Condition())
-    await see_through(dingtalk, wait)
-    assert wait.is_met
-    assert (dingtalk.calls()[RESULT] > 0) == (recipients is None), "known to be too many, it is not asked"
-
-
-def nobody_got(dingtalk: LocalDingTalk, receipt: Receipt, lists: dict[str, list[Any]]) -> None:
-    """Make DingTalk drop a work notification."""
-    message = dingtalk.message(receipt)
-    assert message is not None
-    message.receivers = ()
-    message.undelivered = dict(lists)
-
-
-async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION, age=GIVE_UP_AFTER + 1)
-    with pytest.raises(StatusUnavailableError):
-        await wait_for(dingtalk, receipts).look(dingtalk.client())
-    assert status_calls(dingtalk) == 0
 
 
 # ── all, any, never ──────────────────────────────────────────────────────────────────────────────────
@@ -470,136 +306,3 @@ async def test_a_message_of_unknown_age_is_too_old_a_day_after_the_wait_began(
     with pytest.raises(StatusUnavailableError):
         await see_through(dingtalk, wait)
     assert GIVE_UP_AFTER <= dingtalk.clock.now() - began <= GIVE_UP_AFTER + 2 * HOUR
-
-
-# ── API calls ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("most", [1, 2, 5, 23])
-@pytest.mark.parametrize("number", [1, 40])
-async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, most: int, number: int) -> None:
-    receipts = dingtalk.create_messages(Kind.GROUP, number)
-    # Short gaps: no second token is needed.
-    wait = wait_for(dingtalk, receipts, max_api_calls=most + 1, poll_schedule=poll_schedule_of(60.0))
-    with pytest.raises(TooManyCallsError) as ended:
-        await see_through(dingtalk, wait)
-    assert (ended.value.code, ended.value.permanent) == ("max_api_calls", True)
-    # Token calls count, too. Of parallel calls the last ones may be reserved and not made.
-    used = status_calls(dingtalk) + dingtalk.calls()["oauth2/accessToken"]
-    assert (most + 1) // 2 <= used <= most + 1
-    assert f"{used} API calls" in wait.bill()
-
-
-async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
-    receipt = dingtalk.create_messages(Kind.GROUP)[0]
-    dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": "endless"}})
-    with pytest.raises(TooManyCallsError):
-        await wait_for(dingtalk, [receipt], Condition(min_readers=5000), max_api_calls=50).look(dingtalk.client())
-    assert sum(dingtalk.calls().values()) == 50
-
-
-async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.create_messages(Kind.GROUP, 3)
-    dingtalk.read_by(receipts[0], count=401)
-    wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, poll_schedule=poll_schedule_of(60.0))
-    await wait.look(dingtalk.client())
-    said = wait.estimate()
-    assert "about 10 looks × (3 messages + 2 further pages of readers) = 50 calls at most" in said
-    assert "max_api_calls" in said
-    used = wait.used["status"]
-    await see_through(dingtalk, wait)
-    assert wait.used["status"] - used == 50
-
-
-# ── trouble ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_an_outage_means_not_yet_and_costs_no_call_for_each_of_thousands(dingtalk: LocalDingTalk) -> None:
-    dingtalk.behave(calls_per_second=0)
-    receipts = dingtalk.create_messages(Kind.GROUP, 500)
-    client = dingtalk.client()
-    await client.authenticate()
-    dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
-    wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
-    await wait.look(client)
-    assert status_calls(dingtalk) <= 3 * 30, "tries of what was under way"
-    assert wait.next_due is not None
-    assert wait.next_due - dingtalk.clock.now() > 25
-    dingtalk.faults()
-    await see_through(dingtalk, wait, client)
-    assert wait.is_met
-
-
-async def test_a_ban_is_waited_out(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.create_messages(Kind.GROUP, 30)
-    client = dingtalk.client()
-    await client.authenticate()
-    dingtalk.faults({"match": "query", "times": 1, "action": {"type": "ban"}})
-    wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
-    await wait.look(client)
-    asked = status_calls(dingtalk)
-    assert asked <= 10
-    assert wait.next_due is not None
-    assert wait.next_due - dingtalk.clock.now() >= 290
-    await see_through(dingtalk, wait, client)
-    assert wait.is_met
-
-
-async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.create_messages(Kind.GROUP, 30)
-    dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
-    wait = wait_for(dingtalk, receipts, Condition(), lasts=300)
-    looks = await see_through(dingtalk, wait)
-    assert not wait.is_met
-    assert wait.next_due is None
-    assert looks < 30
-
-
-async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> None:
-    with pytest.raises(DingTalkError) as ended:
-        await wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, 30)).look(dingtalk.client(secret="wrong"))
-    assert ended.value.permanent
-
-
-# ── resuming ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Story:
-    """Sandbox in which messages of two sends are read at certain polls."""
-
-    def __init__(self) -> None:
-        self.dingtalk = LocalDingTalk()
-        self.receipts = self.dingtalk.create_messages(Kind.GROUP, 10) + self.dingtalk.create_messages(
-            Kind.GROUP, 10, age=5000
-        )
-        self.began = self.dingtalk.clock.now()
-
-    def wait(self, state: WaitState | None = None) -> Wait:
-        """Return the wait after the last poll, restored from plain JSON."""
-        plain = msgspec.json.decode(msgspec.json.encode(state or WaitState()))
-        wait_options = WaitOptions(poll_schedule=PollSchedule(), began=self.began, end=self.began + HOUR)
-        targets = [target_of(receipt) for receipt in self.receipts]
-        return Wait(targets, ONE_READER, wait_options, clock=self.dingtalk.clock, state=state_of(plain))
-
-    def some_read(self, look: int) -> None:
-        for receipt in self.receipts[look :: 10 - look] if look in (2, 5, 9) else ():
-            self.dingtalk.read_by(receipt, "user001")
-
-    def read_so_far(self, wait: Wait) -> list[dict[str, Any]]:
-        return [entry for entry in wait.result() if entry["readers"]]
-
-
-async def test_a_wait_that_is_rebuilt_before_each_look_asks_and_finds_the_same() -> None:
-    whole, pieces = Story(), Story()
-    wait = whole.wait()
-    looks = await see_through(whole.dingtalk, wait, before_look=whole.some_read)
-    client, piece, number = pieces.dingtalk.client(), pieces.wait(), 0
-    while not piece.is_met and (due := piece.next_due) is not None:
-        pieces.dingtalk.clock.advance(max(0.0, due - pieces.dingtalk.clock.now()))
-        pieces.some_read(number)
-        piece = pieces.wait(piece.state())
-        await piece.look(client)
-        number += 1
-    assert number == looks
-    assert status_calls(pieces.dingtalk) == status_calls(whole.dingtalk)
-    assert pieces.read_so_far(piece) == whole.read_so_far(wait) != []

@@ -6,31 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
 
-from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError
-from airflow_provider_dingtalk.operators import (
-    DingTalkRecallOTOMessagesOperator,
-    DingTalkRollbackOperator,
-    rollback_on_failure,
-)
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.run_history import LAST_BREATH, Tasks
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, key_of, planted
+from tests.support.airflow_seams import TaskInstance, calls, is_recalled, key_of, planted
+from tests.support.rollbacks import roll_back
 
 pytestmark = pytest.mark.usefixtures("hook")
 
+
 STATUS = "robot/oToMessages/readStatus"
 RECALL = "robot/otoMessages/batchRecall"
-
-
-def roll_back(receipts: Any, ti: TaskInstance | None = None, **arguments: Any) -> Any:
-    return DingTalkRollbackOperator(task_id="rollback", receipts=receipts, **arguments).execute(
-        context(ti or TaskInstance("rollback"))
-    )
 
 
 @pytest.mark.parametrize("dry_run", [True, "True"])
@@ -157,63 +145,6 @@ def test_only_unread_and_some_readers_contradict_each_other(sandbox: SandboxServ
         roll_back(planted(sandbox, "oto"), only_unread=True, max_readers=3)
 
 
-# ── across clears ──
-
-
-def test_what_was_recalled_before_a_clear_is_not_recalled_again(sandbox: SandboxServer):
-    """The sends sent again: the rollback has more to do than before, and some of it is done."""
-    store, ti = TaskStateStore(), TaskInstance("rollback")
-    old, new = planted(sandbox, "oto", 3), planted(sandbox, "oto", 2)
-    told = {**context(ti), "task_state_store": store}
-    DingTalkRollbackOperator(task_id="rollback", receipts=old).execute(told)
-    ti.max_tries = 1
-    report = DingTalkRollbackOperator(task_id="rollback", receipts=old + new).execute(told)
-    assert report["counts"]["recalled"] == 5
-    asked = [found.recalls for found in sandbox.state.messages.values()]
-    assert asked == [1] * 5
-
-
-# ── a send that was cut off ──
-
-
-@pytest.mark.parametrize(("over_after", "waited"), [(0, 0), (3, 3), (None, LAST_BREATH)])
-def test_it_waits_until_a_send_that_was_cut_off_has_ended_or_must_have(over_after: int | None, waited: float):
-    xcoms: dict[tuple[str, str], list[Any]] = {("send", "sending"): [{"is_over": over_after == 0, "rollbacks": []}]}
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == over_after:
-            xcoms["send", "sending"] = [{"is_over": True, "rollbacks": []}]
-
-    Tasks(context(TaskInstance("rollback", xcoms=xcoms)), ["send", "check"]).wait_for_sends(sleep=sleep)
-    assert sum(slept) == waited
-
-
-# ── the watcher ──
-
-
-@pytest.mark.parametrize(
-    ("states", "named"),
-    [
-        ({"send": "success", "work": "skipped"}, None),
-        ({"send": "failed", "work": "skipped"}, "send"),
-        ({"send_0": "success", "send_1": "failed", "work": "upstream_failed"}, "send_1, work"),
-        ({"send": "success", "elsewhere": "failed"}, None),
-    ],
-)
-def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[str, str], named: str | None):
-    with DAG("watched", schedule=None) as dag, rollback_on_failure():
-        EmptyOperator(task_id="send") >> EmptyOperator(task_id="work")
-    watcher = dag.get_task("rollback_watcher")
-    told = context(TaskInstance("rollback_watcher", states=states))
-    if named is None:
-        watcher.execute(told)
-    else:
-        with pytest.raises(AirflowFailException, match=f"{named}\\.$"):
-            watcher.execute(told)
-
-
 # ── one broken message ──
 
 
@@ -253,40 +184,6 @@ def test_a_message_that_cannot_be_asked_for_does_not_keep_the_others(
         assert all(is_recalled(sandbox, receipt) for receipt in receipts[1:])
 
 
-# ── a report, even so ──
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        {"max_messages": 0},
-        {"max_readers": -1},
-        {"older_than": "yesterday"},
-        {"fail_on": {"lost"}},
-        {"on_empty": "skipp"},
-        {"from_tasks": 5},
-        {"dry_run": "perhaps"},
-        {"receipts": "nonsense"},
-    ],
-)
-def test_a_rollback_that_fails_before_it_knows_its_messages_reports_nothing(
-    sandbox: SandboxServer, argument: dict[str, Any]
-) -> None:
-    ti = TaskInstance("rollback")
-    with pytest.raises(AirflowFailException):
-        roll_back(**{"receipts": planted(sandbox, "oto"), "ti": ti, **argument})
-    assert ti.pushed("report")["counts"]["total"] == 0
-
-
-@pytest.mark.parametrize("argument", [{"fail_on": {"lost"}}, {"on_empty": "skipp"}])
-def test_so_does_a_recall_of_one_kind(sandbox: SandboxServer, argument: dict[str, Any]) -> None:
-    ti = TaskInstance()
-    operator = DingTalkRecallOTOMessagesOperator(task_id="t", receipts=planted(sandbox, "oto"), **argument)
-    with pytest.raises(AirflowFailException):
-        operator.execute(context(ti))
-    assert ti.pushed("report")["counts"]["total"] == 0
-
-
 def test_too_many_messages_are_reported_each_with_the_reason(sandbox: SandboxServer) -> None:
     ti = TaskInstance("rollback")
     receipts = planted(sandbox, "oto", 3)
@@ -316,68 +213,3 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
     assert report["counts"]["failed"] == report["counts"]["total"] == 3
     assert not any(is_recalled(sandbox, receipt) for receipt in receipts)
     assert report["api_calls"]["total"] > 0
-
-
-# ── places that fail ──
-
-
-class NoXComs(TaskInstance):
-    """Task instance whose XCom pushes fail."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        raise RuntimeError("API_SERVER_ERROR")
-
-
-class NoRecalledKeys(TaskStateStore):
-    """A store that fails when the keys of all recalled messages come, or from its first write on."""
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-
-    def set(self, key: str, value: Any) -> None:
-        if key.startswith(self._prefix):
-            raise RuntimeError("API_SERVER_ERROR")
-        super().set(key, value)
-
-
-def test_xcoms_that_fail_do_not_keep_recalled_keys_from_the_store(sandbox: SandboxServer) -> None:
-    receipts, store = planted(sandbox, "oto", 3), TaskStateStore()
-    operator = DingTalkRollbackOperator(task_id="rollback", receipts=receipts)
-    with pytest.raises(RuntimeError, match="API_SERVER_ERROR"):
-        operator.execute({"ti": NoXComs("rollback"), "task_state_store": store})
-    assert set(store.get("dingtalk-recalled-2-0")) == set(map(key_of, receipts))
-
-
-def test_a_store_that_fails_does_not_keep_recalled_keys_from_the_xcoms(sandbox: SandboxServer) -> None:
-    receipts, ti = planted(sandbox, "oto", 3), TaskInstance("rollback")
-    operator = DingTalkRollbackOperator(task_id="rollback", receipts=receipts)
-    with pytest.raises(CheckpointError):
-        operator.execute({"ti": ti, "task_state_store": NoRecalledKeys("dingtalk-recalled-")})
-    assert set(ti.pushed("recalled_0")) == set(map(key_of, receipts))
-    assert ti.pushed("report")["counts"]["recalled"] == 3
-
-
-def test_the_cause_is_seen_when_all_places_fail(sandbox: SandboxServer) -> None:
-    operator = DingTalkRollbackOperator(task_id="rollback", receipts=planted(sandbox, "oto", 3))
-    with pytest.raises(CheckpointError):
-        operator.execute({"ti": NoXComs("rollback"), "task_state_store": NoRecalledKeys("")})
-
-
-@pytest.mark.parametrize(("fail_on", "fails"), [({"failed", "unknown"}, True), ({"failed"}, False)])
-def test_a_send_in_doubt_is_told_and_fails_the_rollback_after_all_else_is_recalled(
-    sandbox: SandboxServer, fail_on: set[str], fails: bool
-) -> None:
-    [receipt] = planted(sandbox, "oto")
-    doubt = {"to": ["user001"], "code": "no_answer", "message": "", "next_step": ""}
-    xcoms = {("send", "receipts_0"): [[receipt]], ("send", "receipts_count"): [1], ("send", "unknown"): [[doubt]]}
-    ti = TaskInstance("rollback", xcoms=xcoms, states={"send": "failed"})
-    rollback = DingTalkRollbackOperator(task_id="rollback", from_tasks="send", fail_on=fail_on)
-    if fails:
-        with pytest.raises(AirflowFailException, match=r"1 sends may have put a message .* send \(1\)"):
-            rollback.execute(context(ti))
-    else:
-        rollback.execute(context(ti))
-    report = ti.pushed("report")
-    assert (report["counts"]["recalled"], report["sends_in_doubt"]) == (1, {"send": 1})
-    assert is_recalled(sandbox, receipt)

@@ -8,19 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.exceptions import IncompleteSendError
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
-from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, DingTalkSendOTOMessagesOperator
-from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
+from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator
+from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.checkpoint.send_version_1 import fingerprint_of
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
+from tests.support.airflow_seams import TaskStateStore, calls, context
 from tests.support.connections import Connect
-
-OTO_SEND = "robot/oToMessages/batchSend"
-GROUP_SEND = "robot/groupMessages/send"
-PEOPLE = ["user001", "left", "user002", "user003"]
-STAYED = ["user001", "user002", "user003"]
+from tests.support.task_sends import STAYED, got, send, try_number
 
 pytestmark = pytest.mark.usefixtures("hook")
 
@@ -32,22 +26,8 @@ def sandbox(sandbox: SandboxServer) -> SandboxServer:
     return sandbox
 
 
-def try_number(number: int, *, clears: int = 0) -> TaskInstance:
-    ti = TaskInstance()
-    ti.try_number, ti.max_tries = number, clears
-    return ti
-
-
-def send(ti: TaskInstance, store: TaskStateStore, users: Any = PEOPLE, **arguments: Any) -> Any:
-    options = {"one_receipt_per_user": True, "text": "hello", **arguments}
-    return DingTalkSendOTOMessagesOperator(task_id="t", user_ids=users, **options).execute(
-        {**context(ti), "task_state_store": store}
-    )
-
-
-def got(sandbox: SandboxServer) -> Counter[str]:
-    """Return the number of messages that each user got."""
-    return Counter(user for message in sandbox.state.messages.values() for user in message.receivers)
+OTO_SEND = "robot/oToMessages/batchSend"
+GROUP_SEND = "robot/groupMessages/send"
 
 
 # ── refused receivers ────────────────────────────────────────────────────────────────────────────────
@@ -199,52 +179,6 @@ def test_a_send_that_reached_nobody_fails(sandbox: SandboxServer) -> None:
     (receipt,) = send(try_number(1), TaskStateStore(), ["张三"], fail_on_unreached=False)
     assert receipt["recipients"] == 0
     assert len(send(try_number(1), TaskStateStore(), ["张三", "user001"])) == 2
-
-
-# ── stored state ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def state_of_version_1(store: TaskStateStore, users: list[str], row: str, receipts: dict[str, Any]) -> None:
-    send_requests = send_requests_for(
-        "oto", user_ids=users, robot_code=ROBOT_CODE, text="hello", one_receipt_per_user=True
-    )
-    request = fingerprint_of(send_requests)
-    store.set("dingtalk-send-1", [{"request": request, "letters": len(users), "epoch": 0, "done": False}])
-    store.set(f"dingtalk-send-1-0-{request}-row-0", row)
-    store.set(f"dingtalk-send-1-0-{request}-receipts-0", receipts)
-
-
-def receipt_of_version_1(key: str) -> dict[str, Any]:
-    receipt = {"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, "recipients": 1}
-    return {"receipt": receipt, "dropped": {}}
-
-
-@pytest.mark.parametrize("again", [1, 2])
-def test_state_of_version_1_is_taken_over(sandbox: SandboxServer, again: int) -> None:
-    store = TaskStateStore()
-    state_of_version_1(store, STAYED, "SIP", {"0": receipt_of_version_1("first")})
-    for _ in range(again):
-        ti = try_number(2)
-        with pytest.raises(AirflowFailException, match="unknown 1"):
-            send(ti, store, STAYED)
-        assert [one["to"] for one in ti.pushed("unknown")] == [["user002"]]
-        assert ti.pushed("receipts_0")[0]["process_query_key"] == "first"
-        assert got(sandbox) == Counter(["user003"]), "only the one that was not begun"
-
-
-def test_state_of_version_1_of_another_list_is_not_misread(sandbox: SandboxServer) -> None:
-    store = TaskStateStore()
-    state_of_version_1(store, STAYED, "SIP", {"0": receipt_of_version_1("first")})
-    ti = try_number(2)
-    with pytest.raises(AirflowFailException, match="sent something else"):
-        send(ti, store, list(reversed(STAYED)))
-    assert [one["process_query_key"] for one in ti.pushed("receipts_0")] == ["first"]
-    assert len(ti.pushed("unknown")) == 1
-    assert got(sandbox) == Counter()
-    cleared = try_number(3, clears=1)
-    send(cleared, store, list(reversed(STAYED)))
-    assert cleared.pushed("receipts_count") == 4
-    assert len(cleared.pushed("unknown")) == 1
 
 
 @pytest.mark.parametrize(("key", "value"), [

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.task.send import SendPolicy, SendTask
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.faults.crash_points import HastyClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
-from tests.test_hooks import raising_on_alarm
+from tests.support.interruptions import raising_on_alarm
 
 SEND = "robot/oToMessages/batchSend"
 PEOPLE = ["user001", "user002", "user003"]

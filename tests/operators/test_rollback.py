@@ -1,0 +1,193 @@
+"""Rollback and sweep operators: source of the messages, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.version_compat import AirflowFailException
+from tests.support.airflow_seams import TaskInstance, calls, planted
+from tests.support.connections import Connect
+from tests.support.operators import GOOD, GROUP, WORK, BadInput, check_refused, numbered, rollback, run, sweep
+
+pytestmark = pytest.mark.usefixtures("hook")
+
+
+def test_receipts_of_send_tasks_are_found_even_of_failed_and_mapped_ones(sandbox: SandboxServer) -> None:
+    first, second, third, fourth = planted(sandbox, "oto", 4)
+    xcoms: dict[tuple[str, str], list[Any]] = {
+        ("send", "receipts_0"): [[first]],
+        ("mapped", "receipts_0"): [[second], None, [third]],
+        ("mapped", "receipts_1"): [[fourth]],
+    }
+    for tasks in (["send", "mapped", "silent"], '["send", "mapped"]'):
+        report = run(rollback(from_tasks=tasks), TaskInstance("rollback", xcoms=xcoms))
+        assert report["counts"]["total"] == 4
+    assert run(rollback(from_tasks="send"), TaskInstance("rollback", xcoms=xcoms))["counts"]["total"] == 1
+
+
+# ── bad input ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nested(depth: int) -> list[Any]:
+    """Lists in lists."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+BAD_RECEIPTS: list[tuple[Any, str]] = [
+    ("no json", "receipts"),
+    ("{'kind': 'oto'}", "receipts"),
+    ("5", "receipts"),
+    ('"text"', "receipts"),
+    ("[" * 100_000, "receipts"),
+    ("[" * 900 + "]" * 900, "receipts"),
+    ("", "receipts"),
+    (5, "receipts"),
+    (1.5, "receipts"),
+    (True, "receipts"),
+    (b"[]", "receipts"),
+    (bytearray(b"x"), "receipts"),
+    (object(), "receipts"),
+    ({1, 2}, "receipts"),
+    ([5], "receipts[0]"),
+    ([GOOD, [GOOD, 5]], "receipts[1][1]"),
+    ([GOOD, "k"], "receipts[1]"),
+    ([b"k"], "receipts[0]"),
+    (nested(9), "receipts"),
+    ({}, "receipts.kind"),
+    ([{}], "receipts[0].kind"),
+    ([{"process_query_key": "k"}], "receipts[0].kind"),
+    ([{**GOOD, "kind": "sms"}], "receipts[0].kind"),
+    ([{**GOOD, "kind": None}], "receipts[0].kind"),
+    ([{**GOOD, "kind": ["oto"]}], "receipts[0].kind"),
+    ([{**GOOD, "kind": {}}], "receipts[0].kind"),
+    ([{**GOOD, "kind": 1}], "receipts[0].kind"),
+    ([{**GOOD, "kind": "x" * 100_000}], "receipts[0].kind"),
+    ([{**GOOD, "version": 3}], "receipts[0].version"),
+    ([{**GOOD, "version": "1"}], "receipts[0].version"),
+    ([{**GOOD, "version": None}], "receipts[0].version"),
+    ([{**GOOD, "process_query_key": None}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": ""}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": "  "}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": 5}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": ["k"]}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": b"k"}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": "k\n2"}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": "\ud800"}], "receipts[0].process_query_key"),
+    ([{**GOOD, "process_query_key": "k" * 513}], "receipts[0].process_query_key"),
+    ([{"kind": "oto", "process_query_key": "k"}], "receipts[0].robot_code"),
+    ([{**GOOD, "robot_code": " "}], "receipts[0].robot_code"),
+    ([{**GOOD, "robot_code": 7}], "receipts[0].robot_code"),
+    ([{**GOOD, "kind": "group"}], "receipts[0].open_conversation_id"),
+    ([{**GOOD, "kind": "private_chat"}], "receipts[0].open_conversation_id"),
+    ([{**GOOD, "kind": "ding"}], "receipts[0].open_ding_id"),
+    ([{**GOOD, "kind": "work_notification"}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": "five"}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": True}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": -1}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": 10**30}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": 1.5}], "receipts[0].task_id"),
+    ([{**WORK, "task_id": "²"}], "receipts[0].task_id"),
+    ([{**WORK, "agent_id": "mine"}], "receipts[0].agent_id"),
+    ([{"kind": "work_notification", "task_id": 5}], "receipts[0].agent_id"),
+    ([{**GOOD, "sent_at": "yesterday"}], "receipts[0].sent_at"),
+    ([{**GOOD, "sent_at": "2026-13-01T00:00:00Z"}], "receipts[0].sent_at"),
+    ([{**GOOD, "sent_at": "P1D"}], "receipts[0].sent_at"),
+    ([{**GOOD, "sent_at": 1_780_000_000}], "receipts[0].sent_at"),
+    ([{**GOOD, "sent_at": []}], "receipts[0].sent_at"),
+    ([{**GOOD, "sent_at": "9" * 50}], "receipts[0].sent_at"),
+    ([GOOD, {**GOOD, "robot_code": "dingother"}], "receipts"),
+    ([GROUP, {**GROUP, "open_conversation_id": "cid2"}], "receipts"),
+]
+
+
+BAD_ROLLBACK: BadInput = [
+    *[(lambda value=value: rollback(value), field) for value, field in BAD_RECEIPTS],
+    (lambda: rollback([GOOD], on_empty="maybe"), "on_empty"),
+    (lambda: rollback([GOOD], on_empty=None), "on_empty"),
+    (lambda: rollback([GOOD], fail_on={"lost"}), "fail_on"),
+    (lambda: rollback([GOOD], fail_on="recalled"), "fail_on"),
+    (lambda: rollback([GOOD], fail_on=5), "fail_on"),
+    (lambda: rollback([GOOD], fail_on=None), "fail_on"),
+    (lambda: rollback([GOOD], fail_on=[["failed"]]), "fail_on"),
+    (lambda: rollback([GOOD], fail_on={"lost", 5, None}), "fail_on"),
+    (lambda: rollback(from_tasks=5), "from_tasks"),
+    (lambda: rollback(from_tasks=[5]), "from_tasks[0]"),
+    (lambda: rollback(from_tasks=""), "from_tasks"),
+    (lambda: rollback(from_tasks={"send": 1}), "from_tasks"),
+    (lambda: sweep(receipts=[]), "receipts"),
+    (lambda: sweep(from_run="a run"), "from_run"),
+    (lambda: sweep(from_dag="a DAG"), "from_dag"),
+    (lambda: sweep(from_tasks=[]), "from_tasks"),
+    (lambda: sweep(since="2026-11-21T09:00:00Z"), "since"),
+    (lambda: sweep(until="2026-11-21T09:00:00Z"), "until"),
+]
+
+
+@pytest.mark.parametrize(**numbered(BAD_ROLLBACK))
+def test_bad_input_of_rollback_fails_for_good_by_the_name_of_the_field_before_the_first_call(
+    sandbox: SandboxServer, connect: Connect, make: Callable[[], Any], field: str
+) -> None:
+    check_refused(sandbox, connect, make, field)
+
+
+# ── only if something failed ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("send", r"from_tasks\[0\]: is 'send', no task of this DAG; 'group.send' is"),
+        (["group.send", "sent"], r"from_tasks\[1\]: is 'sent', no task of this DAG"),
+    ],
+)
+def test_a_task_that_is_none_of_the_dag_is_refused_although_nothing_failed(
+    sandbox: SandboxServer, named: Any, told: str
+) -> None:
+    from airflow.sdk import DAG, BaseOperator, TaskGroup
+
+    with DAG("dag", schedule=None):
+        with TaskGroup("group"):
+            BaseOperator(task_id="send")
+        undo = rollback(from_tasks=named, only_if_failed=True)
+    with pytest.raises(AirflowFailException, match=told):
+        run(undo)
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize(
+    ("states", "recalls"),
+    [
+        ({"send": "success", "check": "success"}, False),
+        ({"send": "success", "check": "failed"}, True),
+        ({"send": "failed", "check": "upstream_failed"}, True),
+        ({"send": "success", "check": "skipped"}, False),
+        ({"send": "success", "check": "success", "other": "failed"}, False),
+        ({"send": "success", "check_0": "success", "check_1": "failed"}, True),
+        ({"send": "success", "check_list": "failed"}, False),
+        ({}, False),
+    ],
+)
+def test_only_if_failed_looks_at_the_tasks_upstream(
+    sandbox: SandboxServer, states: dict[str, str], recalls: bool
+) -> None:
+    from airflow.sdk import DAG
+
+    receipts = planted(sandbox, "oto")
+    with DAG("rolled_back", schedule=None):
+        send, check = (DingTalkSendOTOMessagesOperator(task_id=name, user_ids=["u"]) for name in ("send", "check"))
+        undo = rollback(receipts, only_if_failed=True)
+        send >> check >> undo
+    ti = TaskInstance("rollback", states=states)
+    if recalls:
+        assert run(undo, ti)["counts"]["recalled"] == 1
+    else:
+        assert run(undo, ti) == {"kept": 0}
+        assert calls(sandbox) == {}

@@ -1,0 +1,106 @@
+"""Sends by the hook inside a task."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_dingtalk.exceptions import DroppedReceiversError, IncompleteSendError
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.operators import (
+    DingTalkRollbackOperator,
+)
+from airflow_provider_dingtalk.sandbox.default import GROUPS
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.support.airflow_seams import TaskInstance, TaskStateStore
+from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
+
+
+@pytest.mark.parametrize("store", [TaskStateStore, lambda: None], ids=["3.3", "3.1"])
+def test_all_sends_of_a_task_are_registered_one_after_the_other(
+    sandbox: SandboxServer, hook: DingTalkHook, store: Any
+) -> None:
+    ti = TaskInstance()
+    with task(ti, store()):
+        to_group(hook)
+        assert len(registered(ti)) == 1, "the moment DingTalk accepts it"
+        DingTalkHook().send("group", open_conversation_id=list(GROUPS), text="again")
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+    assert len(registered(ti)) == 4
+
+
+@pytest.mark.anyio
+async def test_async_sends_side_by_side_are_all_registered(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti = TaskInstance()
+    with task(ti, TaskStateStore()):
+        sends = [hook.asend("group", open_conversation_id=list(GROUPS), text=f"{n}") for n in range(8)]
+        await asyncio.gather(*sends)
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+    assert len(registered(ti)) == 24
+
+
+def test_sends_of_many_threads_are_all_registered(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti = TaskInstance()
+    with task(ti, TaskStateStore()), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: to_group(DingTalkHook(), f"text {n}"), range(40)))
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+    assert len(registered(ti)) == 40
+
+
+def test_more_than_a_hundred_are_registered_in_chunks(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    people = sandbox.state.ensure_people(130)
+    ti = TaskInstance()
+    with task(ti, TaskStateStore()):
+        hook.send("oto", user_ids=people, one_receipt_per_user=True, text="hello")
+        to_group(hook)
+    assert [len(ti.pushed(f"receipts_{number}")) for number in range(2)] == [100, 31]
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+
+
+def test_what_an_earlier_try_sent_by_the_hook_is_registered_again(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    store = TaskStateStore()
+    with task(TaskInstance(), store):
+        to_group(hook)
+    second = TaskInstance()
+    second.try_number = 2
+    with task(second, store):
+        to_group(hook)
+    assert len(registered(second)) == 2, "Airflow deleted the XComs of the first try"
+    assert set(registered(second)) == keys_in_chat(sandbox)
+
+
+def test_a_lost_answer_of_the_hook_is_noted_as_unknown(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    sandbox.faults({"match": GROUP_SEND, "nth": [2], "when": "after", "action": {"type": "drop"}})
+    ti, store = TaskInstance(), TaskStateStore()
+    with task(ti, store), pytest.raises(IncompleteSendError):
+        hook.send("group", open_conversation_id=list(GROUPS), text="hello")
+    (unknown,) = ti.pushed("unknown")
+    assert unknown["to"] == [GROUPS[1]]
+    assert len(registered(ti)) == 2
+    second = TaskInstance()
+    with task(second, store):
+        to_group(hook, "another one")
+    assert [one["to"] for one in second.pushed("unknown")] == [[GROUPS[1]]], "also to the next try"
+
+
+def test_a_hook_send_that_reaches_nobody_fails_and_is_registered(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti = TaskInstance()
+    with task(ti, TaskStateStore()), pytest.raises(DroppedReceiversError, match="张三"):
+        hook.send("oto", user_ids=["张三"], text="hello")
+    assert ti.pushed("dropped") == {"张三": "invalid"}
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+
+
+def test_a_hook_send_tells_the_rollbacks_of_its_block_that_it_sends(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    with DAG("some", schedule=None) as dag:
+        DingTalkRollbackOperator(task_id="rollback", from_tasks=["task", "other"], only_if_failed=True)
+        DingTalkRollbackOperator(task_id="stranger", from_tasks=["other"])
+    ti = TaskInstance()
+    with task(ti, TaskStateStore(), dag=dag):
+        to_group(hook)
+    said = [value for key, value, _ in ti.pushes if key == "sending"]
+    assert said == [{"is_over": over, "rollbacks": ["rollback"]} for over in (False, True)]

@@ -1,0 +1,107 @@
+"""Registry of the running task, of a callback, and of a forked process."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.notifications import DingTalkNotifier
+from airflow_provider_dingtalk.sandbox.default import GROUPS
+from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.faults.file_store import FileStore
+from tests.support.airflow_seams import TaskInstance, context
+from tests.support.registered import keys_in_chat, registered, task, to_group
+
+
+def test_outside_of_a_task_nothing_is_registered(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti = TaskInstance()
+    with task(ti):
+        pass
+    assert len(to_group(hook)) == 1
+    assert ti.keys == []
+
+
+# ── callbacks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_callback_in_the_tasks_own_process_registers_its_receipt(
+    sandbox: SandboxServer, hook: DingTalkHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "task")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "run")
+    ti = TaskInstance()
+    inside = context(ti)
+    DingTalkNotifier(to={"open_conversation_id": GROUPS[0]}, text="failed").notify(inside)
+    asyncio.run(DingTalkNotifier(to={"open_conversation_id": GROUPS[1]}, text="failed").async_notify(inside))
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+    assert len(registered(ti)) == 2
+
+
+def test_a_callback_elsewhere_pushes_nothing(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    # In the DAG processor a push is never answered.
+    ti = TaskInstance()
+    DingTalkNotifier(to={"open_conversation_id": GROUPS[0]}, text="failed").notify(context(ti))
+    assert ti.keys == []
+    assert len(keys_in_chat(sandbox)) == 1
+
+
+# ── forks ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SharedTask(TaskInstance):
+    """A task instance whose XComs and state all processes share."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        FileStore(self._file).xcom_push(key, value)
+
+    def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
+        return [FileStore(self._file).xcom(key)]
+
+
+class SharedState:
+    """A task state store that all processes share."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return FileStore(self._file, 1).get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        FileStore(self._file, 1).set(key, value)
+
+
+def test_forked_processes_register_beside_their_task(
+    sandbox: SandboxServer, hook: DingTalkHook, tmp_path: Path
+) -> None:
+    FileStore(tmp_path / "store", 1).begin_try()
+    ti, store = SharedTask(tmp_path / "store"), SharedState(tmp_path / "store")
+    fork = multiprocessing.get_context("fork")
+    with task(ti, store):
+        to_group(hook, "before")
+        children = [fork.Process(target=to_group, args=(DingTalkHook(), f"child {n}")) for n in range(3)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(30)
+        assert [child.exitcode for child in children] == [0, 0, 0]
+        to_group(hook, "after")
+    xcoms = FileStore(tmp_path / "store")
+    late = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_late")]
+    own = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_0")]
+    assert (len(own), len(late), xcoms.xcom("receipts_count")) == (2, 3, 2)
+    assert {*own, *late} == keys_in_chat(sandbox)
+    second = TaskInstance()
+    second.try_number = 2
+    with task(second, store):
+        to_group(hook, "the next try")
+    assert set(registered(second)) == keys_in_chat(sandbox)
