@@ -31,8 +31,8 @@ from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
     amask_secret,
-    ask_supervisor,
     call_from_airflow_loop,
+    call_supervisor,
 )
 
 if TYPE_CHECKING:
@@ -349,7 +349,7 @@ async def _mask_from_thread(token: str) -> None:
 
     for form in _secret_forms(token):
         # Airflow blocks until its supervisor answers, and the loop must not, so a thread does it.
-        await asyncio.to_thread(ask_supervisor, mask_secret, form)
+        await asyncio.to_thread(call_supervisor, mask_secret, form)
 
 
 async def _mask_on_loop(token: str) -> None:

@@ -69,7 +69,7 @@ class DingTalkDateTimeTrigger(BaseTrigger):
 
 
 def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] | None) -> NoReturn:
-    """Defer the task, which resumes later in the operator's ``go_on``.
+    """Defer the task, which resumes later in the operator's ``resume``.
 
     :param seconds: Time until the task resumes, in seconds.
     :param event: Event of the previous deferral; None for the first.
@@ -82,7 +82,7 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
     operator.log.info("DingTalk wants no calls: going on in %.0f s, without a worker meanwhile.", seconds)
     operator.defer(
         trigger=DingTalkDateTimeTrigger(moment=moment, waits=waits),
-        method_name="go_on",
+        method_name="resume",
         timeout=dt.timedelta(seconds=seconds + MARGIN),
     )
 

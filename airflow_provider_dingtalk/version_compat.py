@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
 __all__ = [
-    "KEEPS_TASK_STATE",
+    "HAS_TASK_STATE_STORE",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
@@ -47,9 +47,9 @@ __all__ = [
     "AirflowTaskTimeout",
     "aget_connection",
     "amask_secret",
-    "ask_supervisor",
     "asset_events",
     "call_from_airflow_loop",
+    "call_supervisor",
     "conf",
     "events_since",
     "run_end",
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 _VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 #: True if Airflow has the task state store, which outlives a try (3.3 and later).
-KEEPS_TASK_STATE = _VERSION >= (3, 3)
+HAS_TASK_STATE_STORE = _VERSION >= (3, 3)
 
 _one_request = threading.RLock()
 
@@ -73,7 +73,7 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
-def ask_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+def call_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call sync code that asks Airflow's supervisor, one thread at a time.
 
     Airflow 3.1: the worker's stream has no lock, and requests of two threads read each other's answers, so a lock

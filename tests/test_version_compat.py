@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY, SUITE_SECRET, SUITE_TICKET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE, amask_secret, ask_supervisor, events_since
+from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE, amask_secret, call_supervisor, events_since
 from tests.support.airflow_seams import connection
 
 pytestmark = pytest.mark.anyio
@@ -152,13 +152,13 @@ def test_a_workers_threads_read_each_its_own_answer() -> None:
             return str(comms.send(GetVariable(key=f"key{number}")).key)
 
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(partial(ask_supervisor, ask), range(2000)))
+            found = list(threads.map(partial(call_supervisor, ask), range(2000)))
         ours.shutdown(socket.SHUT_RDWR)
         supervisor.join()
     assert found == [f"key{number}" for number in range(2000)]
 
 
-@pytest.mark.parametrize(("allow_resend", "retries"), [(False, 2 if KEEPS_TASK_STATE else 0), (True, 2)])
+@pytest.mark.parametrize(("allow_resend", "retries"), [(False, 2 if HAS_TASK_STATE_STORE else 0), (True, 2)])
 def test_a_send_has_no_retries_where_they_would_lose_receipts(allow_resend: bool, retries: int) -> None:
     given: dict[str, Any] = {"text": "hello", "allow_resend": allow_resend}
     with DAG("some", schedule=None, default_args={"retries": 2}):

@@ -336,18 +336,18 @@ def _masked(ticket: str) -> str:
     """
     from airflow.sdk.log import mask_secret
 
-    from airflow_provider_dingtalk.version_compat import ask_supervisor
+    from airflow_provider_dingtalk.version_compat import call_supervisor
 
-    ask_supervisor(mask_secret, ticket)
+    call_supervisor(mask_secret, ticket)
     return ticket
 
 
 def _from_variable(name: str) -> str:
     from airflow.sdk import Variable
 
-    from airflow_provider_dingtalk.version_compat import ask_supervisor
+    from airflow_provider_dingtalk.version_compat import call_supervisor
 
-    ticket = ask_supervisor(Variable.get, name, default=None)
+    ticket = call_supervisor(Variable.get, name, default=None)
     if not isinstance(ticket, str) or not ticket:
         raise ConfigurationError(f"extra suite_ticket_secret: the Variable {name!r} is not set.")
     return _masked(ticket)

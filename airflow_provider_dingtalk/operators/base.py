@@ -66,9 +66,9 @@ class SkipTemplatingMixin:
 
 def _may_retry(allow_resend: Any) -> bool:
     """Return True if a retry of a send would not lose receipts."""
-    from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
+    from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE
 
-    return KEEPS_TASK_STATE or bool(allow_resend)
+    return HAS_TASK_STATE_STORE or bool(allow_resend)
 
 
 class SendOperator(SkipTemplatingMixin, BaseOperator):
@@ -131,9 +131,9 @@ class SendOperator(SkipTemplatingMixin, BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Send the messages, and return their receipts."""
-        return self.go_on(context)
+        return self.resume(context)
 
-    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
         :param event: Event of the trigger that ended the deferral; default None.
@@ -248,9 +248,9 @@ class RecallOperator(SkipTemplatingMixin, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Recall the messages, and return the report."""
-        return self.go_on(context)
+        return self.resume(context)
 
-    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
         :param event: Event of the trigger that ended the deferral; default None.

@@ -108,7 +108,7 @@ class DingTalkRollbackOperator(RecallOperator):
         self.newer_than = newer_than
         self.with_readers = with_readers
 
-    def go_on(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin, or resume from the checkpoint after a deferral in the triggerer.
 
         :param event: Event of the trigger that ended the deferral; default None.

@@ -40,7 +40,7 @@ from airflow_provider_dingtalk.task.xcoms import (
     SENDING,
     UNKNOWN,
 )
-from airflow_provider_dingtalk.version_compat import ask_supervisor
+from airflow_provider_dingtalk.version_compat import call_supervisor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -229,14 +229,14 @@ class SendRegistry:
         """Register receipts and publish them, from an event loop."""
         self._add_last(receipts)
         # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
-        await asyncio.to_thread(ask_supervisor, self.publish_receipts)
+        await asyncio.to_thread(call_supervisor, self.publish_receipts)
 
     async def keep_late(self, receipt: Receipt) -> None:
         """Publish the receipt of a message accepted after the next try began.
 
         The XComs belong to that try, so all late receipts are added to a key of their own.
         """
-        await asyncio.to_thread(ask_supervisor, self._push_late, receipt)
+        await asyncio.to_thread(call_supervisor, self._push_late, receipt)
 
     async def _keep_if_possible(self, receipts: Sequence[Receipt]) -> None:
         with _only_warned():
@@ -318,7 +318,7 @@ class SendRegistry:
             yield
 
     def _push(self, key: str, value: Any) -> None:
-        ask_supervisor(self._ti.xcom_push, key, value)
+        call_supervisor(self._ti.xcom_push, key, value)
 
 
 class ForkedRegistry(SendRegistry):
@@ -373,6 +373,6 @@ def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:
 
 def _quietly(write: Callable[..., None], *arguments: AcceptedSend) -> None:
     try:
-        ask_supervisor(write, *arguments)
+        call_supervisor(write, *arguments)
     except Exception as error:
         log.warning("The last try to keep a receipt failed (%s: %s).", type(error).__name__, error)

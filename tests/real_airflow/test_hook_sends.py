@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
+from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE
 from tests.real_airflow.fixtures import VERSION, DagRun, Environment, classes
 
 #: Texts by the task that sends them, with their number of messages.
@@ -23,7 +23,7 @@ SENT = {
 if VERSION < (3, 2):  # it runs no async task
     del SENT["asynchronous"]
 #: Airflow deletes the receipts of a try when the next one starts; before 3.3 it has no other place for them.
-LOST = {} if KEEPS_TASK_STATE else SENT.pop("second_try_without_a_send")
+LOST = {} if HAS_TASK_STATE_STORE else SENT.pop("second_try_without_a_send")
 TEXTS = {text: number for texts in SENT.values() for text, number in texts.items()} | {"mapped": 3}
 
 

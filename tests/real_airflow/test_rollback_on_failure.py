@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from airflow_provider_dingtalk.version_compat import KEEPS_TASK_STATE
+from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE
 from tests.real_airflow.fixtures import DagRun, Environment, classes, wait_until
 
 SEND_API = "robot/groupMessages/send"
@@ -240,7 +240,7 @@ def test_a_cleared_run_sends_again_where_airflow_keeps_state(environment: Enviro
     wait_until("it runs again", lambda: run.state != "failed")
     run.wait()
     assert environment.dingtalk.gone() == wrong
-    if KEEPS_TASK_STATE:
+    if HAS_TASK_STATE_STORE:
         assert (run.state, run.xcom("rollback")) == ("success", {"kept": 12})
         assert len(sent(environment, "cleared")) == 12
     else:

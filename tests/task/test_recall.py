@@ -97,11 +97,11 @@ def test_a_long_wait_gives_the_worker_back_where_airflow_keeps_the_ledger(
     with pytest.raises(TaskDeferred) as raised:
         operator.execute(task)
     assert isinstance(raised.value.trigger, DingTalkDateTimeTrigger)
-    assert raised.value.method_name == "go_on"
+    assert raised.value.method_name == "resume"
     assert ti.pushed("report")["counts"]["failed"] == 2
     # A new client does not know of the ban, as in another process five minutes later.
     connect(extra={"calls_per_second": 1000})
-    assert operator.go_on(task, {"waits": 1})["counts"]["recalled"] == 2
+    assert operator.resume(task, {"waits": 1})["counts"]["recalled"] == 2
     assert all(is_recalled(sandbox, receipt) for receipt in receipts)
 
 
