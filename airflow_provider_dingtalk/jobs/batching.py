@@ -34,7 +34,7 @@ ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
 class Batch(Struct, frozen=True, gc=False):
     """Batch of messages for one recall call."""
 
-    group: SenderKey
+    sender_key: SenderKey
     keys: tuple[str, ...]
 
 
@@ -50,7 +50,7 @@ def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
         known = by_key.setdefault(receipt.key, receipt)
         if known.conn_id is None and receipt.conn_id is not None:
             by_key[receipt.key] = receipt
-        if known.group != receipt.group:
+        if known.sender_key != receipt.sender_key:
             problem = f"{receipt.key[:80]!r} comes with two different kinds, robots, agents or conversations"
             raise InvalidInputError("receipts", problem)
     return by_key
@@ -67,13 +67,13 @@ def gives_up(receipt: Receipt, now: float) -> bool:
 
 def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     """Return the batches to recall, the most urgent first."""
-    groups: dict[SenderKey, list[Receipt]] = {}
+    by_sender: dict[SenderKey, list[Receipt]] = {}
     for receipt in by_urgency(receipts):
-        groups.setdefault(receipt.group, []).append(receipt)
+        by_sender.setdefault(receipt.sender_key, []).append(receipt)
     planned = [
-        (_urgency(chunk[0]), Batch(group, tuple(receipt.key for receipt in chunk)))
-        for group, members in groups.items()
-        for chunk in chunks(members, BATCH_SIZE[group.kind])
+        (_urgency(chunk[0]), Batch(sender_key, tuple(receipt.key for receipt in chunk)))
+        for sender_key, members in by_sender.items()
+        for chunk in chunks(members, BATCH_SIZE[sender_key.kind])
     ]
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
 
@@ -102,14 +102,14 @@ def chunks(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
 def halves(batch: Batch) -> tuple[Batch, Batch]:
     """Split a refused batch in two, to find the refused key."""
     middle = len(batch.keys) // 2
-    return Batch(batch.group, batch.keys[:middle]), Batch(batch.group, batch.keys[middle:])
+    return Batch(batch.sender_key, batch.keys[:middle]), Batch(batch.sender_key, batch.keys[middle:])
 
 
 def recall_call(batch: Batch) -> Endpoint[object]:
     """Build the call that recalls a batch."""
-    group, keys = batch.group, list(batch.keys)
-    robot, conversation = group.robot_code or "", group.open_conversation_id or ""
-    match group.kind:
+    sender_key, keys = batch.sender_key, list(batch.keys)
+    robot, conversation = sender_key.robot_code or "", sender_key.open_conversation_id or ""
+    match sender_key.kind:
         case Kind.GROUP:
             return RecallGroupMessages(open_conversation_id=conversation, robot_code=robot, process_query_keys=keys)
         case Kind.OTO:
@@ -119,6 +119,6 @@ def recall_call(batch: Batch) -> Endpoint[object]:
                 open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
             )
         case Kind.WORK_NOTIFICATION:
-            return RecallWorkNotification(agent_id=int(group.agent_id or 0), msg_task_id=int(keys[0]))
+            return RecallWorkNotification(agent_id=int(sender_key.agent_id or 0), msg_task_id=int(keys[0]))
         case Kind.DING:
             return RecallDing(robot_code=robot, open_ding_id=keys[0])

@@ -61,16 +61,16 @@ class CircuitBreaker:
         self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
         self.halted = self.halted or Reason.of(error)
 
-    def passed(self, group: SenderKey | None = None) -> None:
+    def passed(self, sender_key: SenderKey | None = None) -> None:
         """Record an answered call.
 
-        :param group: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
+        :param sender_key: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
         """
         self._outages = self._stumbles = 0
-        if group:
-            self._judged.add(group)
+        if sender_key:
+            self._judged.add(sender_key)
 
-    def failed(self, error: DingTalkError, group: SenderKey) -> None:
+    def failed(self, error: DingTalkError, sender_key: SenderKey) -> None:
         """Record a failed call."""
         self._outages = self._outages + 1 if is_outage(error) else 0
         # "Not all are recalled" is a clear answer, so it does not count.
@@ -81,32 +81,32 @@ class CircuitBreaker:
         if wait := asks_to_wait(error):
             self.wait = max(LONG_WAIT, wait)
         if stops_the_group(error):
-            self._refused[group] = of_error(error)
+            self._refused[sender_key] = of_error(error)
 
-    def refused(self, group: SenderKey) -> KeyResult | None:
+    def refused(self, sender_key: SenderKey) -> KeyResult | None:
         """Return the verdict for all messages of a refused sender and conversation.
 
         :returns: None if the sender was not refused.
         """
-        return self._refused.get(group)
+        return self._refused.get(sender_key)
 
-    def takes_up(self, group: SenderKey, error: DingTalkError) -> bool:
+    def takes_up(self, sender_key: SenderKey, error: DingTalkError) -> bool:
         """Claim the probes of a sender that may be refused entirely.
 
         :returns: True at most once for a sender and conversation.
         """
-        if group in self._judged or not may_concern_all(error):
+        if sender_key in self._judged or not may_concern_all(error):
             return False
-        self._judged.add(group)
+        self._judged.add(sender_key)
         return True
 
-    def refuse(self, group: SenderKey, error: DingTalkError, alone: int) -> None:
+    def refuse(self, sender_key: SenderKey, error: DingTalkError, alone: int) -> None:
         """Stop further calls for a sender and conversation.
 
         :param alone: Number of messages that were refused alone for the reason of the first call.
         """
         text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
-        self._refused[group] = KeyResult(KeyState.FAILED, Reason(error.code, text, error.next_step))
+        self._refused[sender_key] = KeyResult(KeyState.FAILED, Reason(error.code, text, error.next_step))
 
     def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
         """Record the bisection of a refused batch.
@@ -114,16 +114,16 @@ class CircuitBreaker:
         :param in_vain: True if each of its messages was refused alone, too.
         """
         if in_vain:
-            self._refused_one_by_one[batch.group] = error.code
+            self._refused_one_by_one[batch.sender_key] = error.code
         else:
-            self._refused_one_by_one.pop(batch.group, None)
+            self._refused_one_by_one.pop(batch.sender_key, None)
 
     def was_refused_to_the_last(self, batch: Batch, error: DingTalkError) -> bool:
         """Return True if an earlier batch of the sender was refused entirely.
 
         Each message of that batch was refused alone, and the batch with the code of this error.
         """
-        return self._refused_one_by_one.get(batch.group) == error.code
+        return self._refused_one_by_one.get(batch.sender_key) == error.code
 
 
 def refused_with_others(error: DingTalkError, *, by_age: bool) -> KeyResult:

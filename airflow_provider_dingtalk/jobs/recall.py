@@ -222,8 +222,8 @@ class Recall:
     async def _recall_all(self, batches: Sequence[Batch], why: str) -> None:
         ahead: dict[SenderKey, Batch] = {}
         for batch in batches:
-            ahead.setdefault(batch.group, batch)
-        rest = [batch for batch in batches if ahead[batch.group] is not batch]
+            ahead.setdefault(batch.sender_key, batch)
+        rest = [batch for batch in batches if ahead[batch.sender_key] is not batch]
         await self._side_by_side(lambda batch: self._recall(batch, why), ahead.values())
         await self._side_by_side(lambda batch: self._recall(batch, why), rest)
 
@@ -232,7 +232,7 @@ class Recall:
 
         :returns: True if DingTalk answered the call for the whole batch without an error.
         """
-        batch = Batch(batch.group, self._still_to_recall(batch))
+        batch = Batch(batch.sender_key, self._still_to_recall(batch))
         if not batch.keys:
             return False
         if len(batch.keys) > self._breaker.max_keys:
@@ -254,7 +254,7 @@ class Recall:
                 self._fail(batch, error)
                 await self._find_out_whom_it_concerns(batch, error)
             return False
-        self._breaker.passed(batch.group)
+        self._breaker.passed(batch.sender_key)
         self._settle(of_result(batch.keys, result))
         if self._progress.is_due:
             self._progress.tell(len(self._key_results) - len(self._in(KeyState.PENDING)), self._used)
@@ -266,7 +266,7 @@ class Recall:
         :returns: The messages that still need a call after the write.
         """
         await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_DOUBT))
-        left = Batch(batch.group, self._still_to_recall(batch))
+        left = Batch(batch.sender_key, self._still_to_recall(batch))
         if not left.keys:
             # During the write, the recall was stopped, or another call was refused for all of these messages.
             self._checkpoint_writer.note({key: self._key_results[key] for key in batch.keys})
@@ -282,7 +282,7 @@ class Recall:
             return ()
         # Another worker may have tried some of them alone.
         left = [key for key in batch.keys if self._is_open(key)]
-        if refused := self._breaker.refused(batch.group):
+        if refused := self._breaker.refused(batch.sender_key):
             self._settle(dict.fromkeys(left, refused))
             return ()
         now = self._clock.now()
@@ -299,30 +299,30 @@ class Recall:
         Up to 3 messages are tried alone. If one is not refused with the same code, the refusal concerns single
         messages, which bisection finds. If all are refused, the sender gets no further calls.
         """
-        if not self._breaker.takes_up(batch.group, error):
+        if not self._breaker.takes_up(batch.sender_key, error):
             return
         probes = self._probes(batch)
         for key in probes:
-            await self._recall(Batch(batch.group, (key,)), "bisect")
+            await self._recall(Batch(batch.sender_key, (key,)), "bisect")
             reason = self._key_results[key].reason
             if reason is None or reason.code != error.code:
                 return
         if probes:
-            self._breaker.refuse(batch.group, error, len(probes))
+            self._breaker.refuse(batch.sender_key, error, len(probes))
 
     def _probes(self, batch: Batch) -> list[str]:
         """Choose messages of a sender that are far apart in the list.
 
         The keys of two senders mostly come one list after the other, so distant messages cover both.
         """
-        group = [key for key, receipt in self._receipts.items() if receipt.group == batch.group]
-        group = [key for key in group if self._is_open(key)]
-        places = (len(group) * number // (PROBES - 1) for number in range(PROBES))
-        return list(dict.fromkeys(group[min(place, len(group) - 1)] for place in places)) if group else []
+        alike = [key for key, receipt in self._receipts.items() if receipt.sender_key == batch.sender_key]
+        alike = [key for key in alike if self._is_open(key)]
+        places = (len(alike) * number // (PROBES - 1) for number in range(PROBES))
+        return list(dict.fromkeys(alike[min(place, len(alike) - 1)] for place in places)) if alike else []
 
     async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
         """Bisect a refused batch to find the message it was refused for."""
-        left = Batch(batch.group, self._still_to_recall(batch))
+        left = Batch(batch.sender_key, self._still_to_recall(batch))
         if len(left.keys) < len(batch.keys):
             # Some were tried alone meanwhile, and the cause of the refusal may be one of them.
             await self._recall(left, "bisect")
@@ -352,17 +352,17 @@ class Recall:
         :returns: The messages left to try.
         """
         *others, youngest = batch.keys
-        await self._recall(Batch(batch.group, (youngest,)), "bisect")
+        await self._recall(Batch(batch.sender_key, (youngest,)), "bisect")
         key_result = self._key_results[youngest]
         if key_result.reason is None or key_result.reason.code != error.code:
-            return Batch(batch.group, tuple(others))
+            return Batch(batch.sender_key, tuple(others))
         by_age = all(self._receipts[key].sent_at for key in batch.keys)
         self._settle(dict.fromkeys(others, refused_with_others(error, by_age=by_age)))
-        return Batch(batch.group, ())
+        return Batch(batch.sender_key, ())
 
     def _fail(self, batch: Batch, error: DingTalkError) -> None:
         log.warning("%s", error)
-        self._breaker.failed(error, batch.group)
+        self._breaker.failed(error, batch.sender_key)
         self._settle(dict.fromkeys(batch.keys, of_error(error)))
 
     def _settle(self, key_results: Mapping[str, KeyResult]) -> None:
@@ -402,14 +402,14 @@ class Recall:
         """Settle a message in doubt by its status."""
         if self._breaker.halted:
             return
-        group, reason = self._receipts[key].group, self._key_results[key].reason or _UNANSWERED
+        sender_key, reason = self._receipts[key].sender_key, self._key_results[key].reason or _UNANSWERED
         try:
-            status = await self._client.call(status_call(group, key), self._used, "status")
+            status = await self._client.call(status_call(sender_key, key), self._used, "status")
         except InvalidKeyError as error:
             key_result = KeyResult(KeyState.FAILED, Reason.of(error))
         except DingTalkError as error:
             log.warning("%s", error)
-            self._breaker.failed(error, group)
+            self._breaker.failed(error, sender_key)
             if not leaves_doubt(error) and not is_outage(error):
                 answered.add(key)
             return

@@ -109,24 +109,24 @@ class StatusReader:
 
     def _known(self, receipt: Receipt) -> DingTalkError | None:
         """Return the error of all messages like this one, if any."""
-        conn_id, group = receipt.conn_id, receipt.group
-        for like in (conn_id, (conn_id, group.kind), (conn_id, group)):
+        conn_id, sender_key = receipt.conn_id, receipt.sender_key
+        for like in (conn_id, (conn_id, sender_key.kind), (conn_id, sender_key)):
             if like in self._refused:
                 return self._refused[like]
         return None
 
     def _learn(self, receipt: Receipt, error: DingTalkError) -> None:
         """Record the other messages that an error concerns."""
-        conn_id, group = receipt.conn_id, receipt.group
+        conn_id, sender_key = receipt.conn_id, receipt.sender_key
         if not (error.permanent or isinstance(error, StatusUnavailableError)):
             self._failures[conn_id] += 1
         most = MAX_OUTAGES if is_outage(error) else GIVE_UP_AFTER_FAILURES
         if is_about_the_app(error) or asks_to_wait(error) or self._failures[conn_id] >= most:
             self._refused.setdefault(conn_id, error)
         elif is_about_the_kind(error):
-            self._refused.setdefault((conn_id, group.kind), error)
+            self._refused.setdefault((conn_id, sender_key.kind), error)
         elif stops_the_group(error):
-            self._refused.setdefault((conn_id, group), error)
+            self._refused.setdefault((conn_id, sender_key), error)
 
     def _raise_if_nothing_came_through(self) -> None:
         refused = [self._refused[conn_id] for conn_id in self.connections if conn_id in self._refused]
@@ -146,4 +146,4 @@ class StatusReader:
 
 
 def _identity(receipt: Receipt) -> _Identity:
-    return receipt.conn_id, receipt.group, receipt.key
+    return receipt.conn_id, receipt.sender_key, receipt.key

@@ -323,7 +323,7 @@ class Wait:
             message_status.send_status, number, message_status.has_more, who, message_status.dropped or None
         )
         self._tell_dropped(message_status)
-        if message_status.send_status == "SUCCESS" and self.targets[at].group.kind is Kind.WORK_NOTIFICATION:
+        if message_status.send_status == "SUCCESS" and self.targets[at].sender_key.kind is Kind.WORK_NOTIFICATION:
             self._sent.add(at)
         if judgement is Judgement.MET:
             self._met[at] = seen
@@ -347,7 +347,7 @@ class Wait:
         target = self.targets[at]
         alike = [each for _, each in self._due if self.targets[each].conn_id == target.conn_id]
         if is_about_the_kind(error):
-            alike = [each for each in alike if self.targets[each].group.kind is target.group.kind]
+            alike = [each for each in alike if self.targets[each].sender_key.kind is target.sender_key.kind]
         elif not is_about_the_app(error):
             error.message = f"The message {target.key} can never be as wanted: {error.message}"
             alike = []

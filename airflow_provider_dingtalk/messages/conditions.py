@@ -60,7 +60,7 @@ class Target(Struct, frozen=True):
     :param conn_id: Airflow connection that sent it; None means that of the wait.
     """
 
-    group: SenderKey
+    sender_key: SenderKey
     key: str
     sent: float | None = None
     recipients: int | None = None
@@ -69,7 +69,7 @@ class Target(Struct, frozen=True):
 
 def target_of(receipt: Receipt) -> Target:
     """Return the fields of a receipt that polls need."""
-    return Target(receipt.group, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
+    return Target(receipt.sender_key, receipt.key, receipt.sent(), receipt.recipients, receipt.conn_id)
 
 
 class MessageStatus(Struct, frozen=True, kw_only=True):
@@ -159,13 +159,13 @@ def hopeless(target: Target, condition: Condition) -> Obstacle | None:
 
     :returns: None if the condition may hold.
     """
-    is_work = target.group.kind is Kind.WORK_NOTIFICATION
+    is_work = target.sender_key.kind is Kind.WORK_NOTIFICATION
     if is_work and condition.send_statuses <= {"RECALLED"}:
         problem = "is a work notification, and DingTalk never tells that one was recalled"
         return Obstacle("condition_unreachable", problem, "Wait for SUCCESS or PROCESSING.")
     if "SUCCESS" not in condition.send_statuses or target.recipients is None:
         return None
-    if target.recipients == 0 and condition.needs_recipients and target.group.kind in TELLS_RECIPIENTS:
+    if target.recipients == 0 and condition.needs_recipients and target.sender_key.kind in TELLS_RECIPIENTS:
         return no_recipients({})
     return _too_few(condition, target.recipients)
 
@@ -299,7 +299,7 @@ def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
 
 def _check_knowable(condition: Condition, targets: Iterable[Target]) -> None:
     for target in targets:
-        kind, known = target.group.kind, target.recipients
+        kind, known = target.sender_key.kind, target.recipients
         if kind is Kind.DING:
             raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
         if not condition.asks_for_readers:

@@ -98,7 +98,7 @@ async def read(
 
 async def read_target(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
     """Poll a message without its whole receipt; see :func:`read`."""
-    kind = target.group.kind
+    kind = target.sender_key.kind
     if kind is Kind.DING:
         raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
     known = status_query.began if target.sent is None else target.sent
@@ -130,7 +130,7 @@ async def _work_notification(
         raise StatusUnavailableError(
             f"DingTalk tells of a work notification for 24 hours; {target.key} is older.", code="too_old"
         )
-    agent_id, task_id = int(target.group.agent_id or 0), int(target.key)
+    agent_id, task_id = int(target.sender_key.agent_id or 0), int(target.key)
     if not status_query.is_sent:
         status_query.before_call()
         progress = GetWorkNotificationProgress(agent_id=agent_id, task_id=task_id)
@@ -212,7 +212,7 @@ async def _pages(client: DingTalkClient, target: Target, status_query: StatusQue
     cursor: str | None = None
     for _ in range(MAX_PAGES):
         status_query.before_call()
-        page = await client.call(status_call(target.group, target.key, size, cursor), status_query.used, "status")
+        page = await client.call(status_call(target.sender_key, target.key, size, cursor), status_query.used, "status")
         if isinstance(page, OtoStatus):
             return _oto(target, page, status_query)
         if not isinstance(page, MessageReadList):
@@ -269,27 +269,29 @@ def _endless(problem: str) -> DingTalkError:
     return UnexpectedResponseError(f"The list of readers does not end: {problem}.", code="endless_pages")
 
 
-def status_call(group: SenderKey, key: str, max_results: int = 1, next_token: str | None = None) -> Endpoint[object]:
+def status_call(
+    sender_key: SenderKey, key: str, max_results: int = 1, next_token: str | None = None
+) -> Endpoint[object]:
     """Build the call that polls the status of a message.
 
     :param max_results: Maximum readers on a page, for kinds with pages; default 1.
     :raises InvalidInputError: If the message is a DING.
     """
-    match group.kind:
+    match sender_key.kind:
         case Kind.GROUP:
             query: type[QueryGroupMessage | QueryPrivateChatMessage] = QueryGroupMessage
         case Kind.PRIVATE_CHAT:
             query = QueryPrivateChatMessage
         case Kind.OTO:
-            return QueryOtoMessage(robot_code=group.robot_code or "", process_query_key=key)
+            return QueryOtoMessage(robot_code=sender_key.robot_code or "", process_query_key=key)
         case Kind.WORK_NOTIFICATION:
-            return GetWorkNotificationProgress(agent_id=int(group.agent_id or 0), task_id=int(key))
+            return GetWorkNotificationProgress(agent_id=int(sender_key.agent_id or 0), task_id=int(key))
         case Kind.DING:
             raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
     return query(
         process_query_key=key,
-        open_conversation_id=group.open_conversation_id,
-        robot_code=group.robot_code,
+        open_conversation_id=sender_key.open_conversation_id,
+        robot_code=sender_key.robot_code,
         max_results=max_results,
         next_token=next_token,
     )

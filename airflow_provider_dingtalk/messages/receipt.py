@@ -107,7 +107,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         return str(getattr(self, KEY_FIELD[self.kind]))
 
     @property
-    def group(self) -> SenderKey:
+    def sender_key(self) -> SenderKey:
         """Sender and conversation, which all messages of a recall call share."""
         return SenderKey(self.kind, self.robot_code, self.agent_id, self.open_conversation_id)
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, MessageRecalledError
@@ -41,7 +41,7 @@ __all__ = ["MessageRecalledError", "WaitProgress", "WaitSpec", "result_of_event"
 class _Run(Struct, frozen=True):
     """Consecutive messages of one sender, connection and conversation, with shared fields once."""
 
-    group: SenderKey
+    sender_key: SenderKey = field(name="group")  # the name in stored triggers
     keys: list[str]
     sent: list[float | None]
     recipients: list[int | None]
@@ -70,7 +70,7 @@ class WaitSpec(Struct, frozen=True):
         """Return the watch from the result of :meth:`to_json`."""
         runs = msgspec.convert(value["messages"], list[_Run])
         targets = [
-            Target(run.group, *each, run.conn_id)
+            Target(run.sender_key, *each, run.conn_id)
             for run in runs
             for each in zip(run.keys, run.sent, run.recipients, strict=True)
         ]
@@ -78,11 +78,13 @@ class WaitSpec(Struct, frozen=True):
 
     def _runs(self) -> list[_Run]:
         runs = []
-        for (group, conn_id), members in groupby(self.targets, key=lambda target: (target.group, target.conn_id)):
+        for (sender_key, conn_id), members in groupby(
+            self.targets, key=lambda target: (target.sender_key, target.conn_id)
+        ):
             run = list(members)
             keys = [target.key for target in run]
             sent, recipients = [each.sent for each in run], [each.recipients for each in run]
-            runs.append(_Run(group, keys, sent, recipients, conn_id))
+            runs.append(_Run(sender_key, keys, sent, recipients, conn_id))
         return runs
 
 

@@ -162,7 +162,7 @@ def _goes_on(run: RowRun, sandbox: CanarySandbox, store: FailingStore, receipts:
     check_account(sandbox, report, receipts)
     assert report.counts()["recalled"] == len(receipts)
     planned = len(batches(unique(receipts).values()))
-    groups = len({receipt.group for receipt in receipts})
+    groups = len({receipt.sender_key for receipt in receipts})
     most = planned + WORKERS + groups
     assert sandbox.recall_calls() <= most, f"{sandbox.recall_calls()} recalls, at most {most}"
 

@@ -159,7 +159,7 @@ def most_recalls(happened: Happened) -> int:
     """Return the bound of calls: batches, two per troubled call, those in flight per retry."""
     most_keys = happened.case.switches.get("max_keys", MAX_KEYS_PER_RECALL)
     planned = sum(_pieces(len(batch.keys), most_keys) for batch in batches(unique(happened.receipts).values()))
-    groups = len({receipt.group for receipt in happened.receipts})
+    groups = len({receipt.sender_key for receipt in happened.receipts})
     more_runs = happened.runs - 1
     rounds = MAX_TRIES_LOST - 1
     return planned + 2 * len(_troubled(happened)) + rounds * groups * happened.runs + WORKERS * more_runs

@@ -259,8 +259,8 @@ class Recalls(RuleBasedStateMachine):
         return self._keys() - done
 
     def _batches(self, keys: set[str]) -> int:
-        groups = Counter(receipt.group for receipt in self.receipts if receipt.key in keys)
-        return sum(math.ceil(number / BATCH_SIZE[group.kind]) for group, number in groups.items())
+        by_sender = Counter(receipt.sender_key for receipt in self.receipts if receipt.key in keys)
+        return sum(math.ceil(number / BATCH_SIZE[sender_key.kind]) for sender_key, number in by_sender.items())
 
     def _recalls_of(self, key: str) -> int:
         message = self.local.state.messages.get(key) or self.local.state.messages[int(key)]

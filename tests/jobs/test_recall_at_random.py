@@ -187,11 +187,11 @@ def test_any_mixture_of_messages_and_faults_ends_in_a_right_account(
     assert job.is_final <= (not report.keys(Outcome.UNKNOWN)), "what is unknown is not final"
     planned = sum(
         # A lower limit of the server is learned, and a call of twenty then goes as several.
-        math.ceil(len(keys) / BATCH_SIZE[group.kind]) * math.ceil(20 / switches.get("max_keys", 20)) * 2
+        math.ceil(len(keys) / BATCH_SIZE[sender_key.kind]) * math.ceil(20 / switches.get("max_keys", 20)) * 2
         if switches.get("max_keys", 20) < 20
-        else math.ceil(len(keys) / BATCH_SIZE[group.kind])
-        for group in {receipt.group for receipt in receipts}
-        for keys in [{receipt.key for receipt in receipts if receipt.group == group}]
+        else math.ceil(len(keys) / BATCH_SIZE[sender_key.kind])
+        for sender_key in {receipt.sender_key for receipt in receipts}
+        for keys in [{receipt.key for receipt in receipts if receipt.sender_key == sender_key}]
     )
     bound = planned + report.api_calls.get("throttled", 0) + refreshes(local)
     assert report.api_calls.get("recall", 0) <= bound

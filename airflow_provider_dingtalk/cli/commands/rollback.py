@@ -138,18 +138,18 @@ def _plan_table(receipts: Sequence[Receipt]) -> str:
     if not receipts:
         return "Nothing to recall."
     planned = _plan_json(receipts)
-    groups: dict[Any, list[Receipt]] = {}
+    by_sender: dict[Any, list[Receipt]] = {}
     for receipt in receipts:
-        groups.setdefault(receipt.group, []).append(receipt)
+        by_sender.setdefault(receipt.sender_key, []).append(receipt)
     rows = [
         (
-            group.kind,
-            group.robot_code or group.agent_id,
-            group.open_conversation_id or "",
+            sender_key.kind,
+            sender_key.robot_code or sender_key.agent_id,
+            sender_key.open_conversation_id or "",
             len(members),
             _first_and_last(members),
         )
-        for group, members in groups.items()
+        for sender_key, members in by_sender.items()
     ]
     table = output.table(("kind", "robot or agent", "conversation", "messages", "sent (UTC)"), rows)
     return (

@@ -243,17 +243,17 @@ def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
 
 def _identity(receipt: Receipt) -> list[Any]:
     """Return the fields that tell a message from all others."""
-    return [*msgspec.structs.astuple(receipt.group), receipt.key]
+    return [*msgspec.structs.astuple(receipt.sender_key), receipt.key]
 
 
 def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
     """Return the request after which version 1 named its rows."""
     keys: dict[SenderKey, list[str]] = {}
     for receipt in receipts:
-        keys.setdefault(receipt.group, []).append(receipt.key)
+        keys.setdefault(receipt.sender_key, []).append(receipt.key)
     return sorted(
-        [str(group.kind), group.robot_code, group.agent_id, group.open_conversation_id, sorted(of)]
-        for group, of in keys.items()
+        [str(sender_key.kind), sender_key.robot_code, sender_key.agent_id, sender_key.open_conversation_id, sorted(of)]
+        for sender_key, of in keys.items()
     )
 
 

@@ -47,7 +47,7 @@ class WaitTaskCheckpoint:
 
     def __init__(self, store: Store, targets: Iterable[Target], condition: Condition, epoch: int) -> None:
         self._store = store
-        ids = sorted((msgspec.json.encode(target.group), target.key) for target in targets)
+        ids = sorted((msgspec.json.encode(target.sender_key), target.key) for target in targets)
         self._index = {key: index for index, (_, key) in enumerate(ids)}
         self._name = f"dingtalk-wait-2-{fingerprint(ids, _sorted(condition))}"
         self._epoch = epoch

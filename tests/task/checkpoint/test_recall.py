@@ -175,8 +175,8 @@ def test_a_clear_and_a_kill_keep_what_is_gone_and_nothing_else(written: int) -> 
 
 def version_1(store: TaskStateStore, receipts: Sequence[Receipt], row: str, epoch: int = 0) -> None:
     """Write state of version 1, by positions in the order of the keys."""
-    group = receipts[0].group
-    request = [["group", group.robot_code, None, group.open_conversation_id, sorted(keys_of(receipts))]]
+    sender = receipts[0].sender_key
+    request = [["group", sender.robot_code, None, sender.open_conversation_id, sorted(keys_of(receipts))]]
     name = f"dingtalk-recall-1-{fingerprint(request)}"
     store.set(name, {"epoch": epoch})
     store.set(f"{name}-0", {"row": row, "why": {}})
