@@ -10,31 +10,16 @@ import pytest
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, MessageRecalledError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messages.receipt import Kind
-from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, PRIVATE_CHAT, ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.wait_spec import result_of_event, wait_spec_of
+from airflow_provider_dingtalk.task.wait_spec import result_of_event
 from airflow_provider_dingtalk.triggers import DingTalkDateTimeTrigger, DingTalkMessageTrigger
-from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 from tests.clock import VirtualClock
 from tests.support.airflow_names import import_string
 from tests.support.airflow_seams import calls, key_of, planted
+from tests.support.triggers import wait_spec
 
 QUERY = "robot/privateChatMessages/query"
-
-
-def wait_spec(receipts: Any, **wanted: Any) -> dict[str, Any]:
-    """Return the ``wait_spec`` argument that a sensor passes to its trigger."""
-    arguments = {"send_statuses": {"SUCCESS"}, "min_readers": 0, "read_by": None, **wanted}
-    found = wait_spec_of(
-        kind=Kind.PRIVATE_CHAT,
-        key=None,
-        receipts=receipts,
-        robot_code=ROBOT_CODE,
-        open_conversation_id=PRIVATE_CHAT,
-        **arguments,
-    )
-    return found.to_json()
 
 
 def trigger(watched: dict[str, Any], *, lasts: float = 0, **more: Any) -> DingTalkMessageTrigger:
@@ -74,15 +59,6 @@ def test_a_trigger_is_rebuilt_from_its_serialised_form(sandbox: SandboxServer, w
     assert again.serialize() == made.serialize() == (path, arguments)
     assert CLIENT_SECRET not in json.dumps(arguments)
     assert set(arguments) == {"dingtalk_conn_id", "wait_spec", "poke_interval", "end", "with_readers"}
-
-
-def test_the_same_wish_gives_the_same_arguments(sandbox: SandboxServer) -> None:
-    receipts = planted(sandbox, "private_chat")
-    statuses = ["SUCCESS", "PROCESSING", "RECALLED"]
-    wishes = [wait_spec(receipts, send_statuses=order) for order in (statuses, statuses[::-1], set(statuses))]
-    assert wishes[0] == wishes[1] == wishes[2]
-    # Between processes, too, where sets have another order.
-    assert wishes[0]["condition"]["send_statuses"] == sorted(statuses)
 
 
 def test_a_moment_trigger_is_rebuilt_from_its_serialised_form() -> None:
@@ -191,57 +167,3 @@ async def test_a_message_that_dingtalk_does_not_know_ends_the_wait(sandbox: Sand
     event = await event_of(trigger(wait_spec([{**receipt, "process_query_key": "unknown"}]), lasts=3600))
     assert event["status"] == "error"
     assert calls(sandbox)[QUERY] == 1
-
-
-# ── a sensor's result of an event ────────────────────────────────────────────────────────────────────
-
-ERROR = {"status": "error", "recalled": False, "message": "no", "code": "c", "next_step": "n"}
-
-
-def test_a_met_event_is_the_result() -> None:
-    assert result_of_event({"status": "met", "messages": [{"key": "k"}]}, timeout=1) == [{"key": "k"}]
-
-
-def test_a_timeout_event_is_airflows_timeout() -> None:
-    with pytest.raises(AirflowSensorTimeout, match="12"):
-        result_of_event({"status": "timeout"}, timeout=12)
-
-
-@pytest.mark.parametrize(("recalled", "kind"), [(True, MessageRecalledError), (False, DingTalkError)])
-def test_an_error_event_is_the_error_that_the_other_modes_raise(recalled: bool, kind: type[DingTalkError]) -> None:
-    with pytest.raises(DingTalkError) as raised:
-        result_of_event({**ERROR, "recalled": recalled}, timeout=1)
-    assert type(raised.value) is kind
-    assert (raised.value.message, raised.value.code, raised.value.next_step) == ("no", "c", "n")
-    assert raised.value.permanent
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        None,
-        {},
-        {"status": None},
-        {"status": "success"},
-        {"status": "MET", "messages": []},
-        {"status": "met"},
-        {"status": "met", "messages": None},
-        {"status": "met", "messages": "all"},
-        {"messages": []},
-        {"status": "error"},
-        {**ERROR, "message": None},
-        {**ERROR, "recalled": "perhaps"},
-        {**ERROR, "code": 5},
-        {name: value for name, value in ERROR.items() if name != "next_step"},
-        {"status": ["met"], "messages": []},
-        [],
-        ["met"],
-        "met",
-        5,
-        True,
-    ],
-)
-def test_an_event_that_nobody_knows_fails_and_is_never_a_success(event: Any) -> None:
-    with pytest.raises(DingTalkError) as raised:
-        result_of_event(event, timeout=1)
-    assert (raised.value.code, raised.value.permanent) == ("no_event", True)

@@ -21,7 +21,7 @@ from airflow_provider_dingtalk.sensors import (
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.support.airflow_seams import HOME, context, is_recalled, key_of, planted
 from tests.support.connections import Connect
-from tests.test_sensors import MODES, end_of
+from tests.support.sensors import MODES, end_of
 
 SENSORS: dict[str, Any] = {"group": DingTalkGroupMessageSensor, "private_chat": DingTalkPrivateChatMessageSensor}
 RECALLS: dict[str, Any] = {

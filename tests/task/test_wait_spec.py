@@ -1,4 +1,4 @@
-"""Sensors over several connections: each message is polled with the connection of its receipt."""
+"""Wait specs: messages of several connections, each polled with the connection of its receipt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.sandbox.default import OTHER_CLIENT_ID, OTHER_CLIENT_SECRET, OTHER_ROBOT_CODE
+from airflow_provider_dingtalk.sandbox.default import (
+    OTHER_CLIENT_ID,
+    OTHER_CLIENT_SECRET,
+    OTHER_ROBOT_CODE,
+)
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from airflow_provider_dingtalk.task.wait_spec import WaitSpec, wait_spec_of_receipts
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.support.airflow_seams import connection, key_of, planted
-from tests.test_sensors import MODES, end_of, not_at_first, sensor_of
+from tests.support.sensors import MODES, end_of, not_at_first, sensor_of
+from tests.support.triggers import wait_spec
 
 OTHER = "dingtalk_other"
 
@@ -75,3 +80,12 @@ def test_a_watch_keeps_connections_and_reads_what_was_written_before(receipts: l
         del run["conn_id"]
     assert {target.conn_id for target in WaitSpec.from_json(plain).targets} == {None}
     assert fingerprint(plain) != fingerprint(wait_spec.to_json())
+
+
+def test_the_same_wish_gives_the_same_arguments(sandbox: SandboxServer) -> None:
+    receipts = planted(sandbox, "private_chat")
+    statuses = ["SUCCESS", "PROCESSING", "RECALLED"]
+    wishes = [wait_spec(receipts, send_statuses=order) for order in (statuses, statuses[::-1], set(statuses))]
+    assert wishes[0] == wishes[1] == wishes[2]
+    # Between processes, too, where sets have another order.
+    assert wishes[0]["condition"]["send_statuses"] == sorted(statuses)

@@ -1,0 +1,64 @@
+"""Pool of workers: order, bound, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from airflow_provider_dingtalk.jobs.worker_pool import work_through
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+async def test_each_item_is_done_once_in_order_with_a_bounded_number_in_flight(workers: int) -> None:
+    begun: list[int] = []
+    in_flight, most = 0, 0
+
+    async def work(item: int) -> None:
+        nonlocal in_flight, most
+        begun.append(item)
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0)
+        in_flight -= 1
+
+    await work_through(range(20), work, workers=workers)
+    assert begun == list(range(20))
+    assert most == min(workers, 20)
+
+
+async def test_an_error_cancels_the_others_and_is_raised_as_itself() -> None:
+    ended: list[str] = []
+
+    async def work(item: str) -> None:
+        if item == "bad":
+            await asyncio.sleep(0)
+            raise ValueError(item)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(item)
+
+    with pytest.raises(ValueError, match="bad"):
+        await work_through(["one", "bad", "two", "never begun"], work, workers=3)
+    assert sorted(ended) == ["one", "two"]
+
+
+async def test_every_worker_enters_its_context_before_the_first_item_begins() -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        events.append("enter")
+        yield
+        events.append("leave")
+
+    async def work(item: int) -> None:
+        events.append(f"item {item}")
+
+    await work_through(range(2), work, workers=3, around=around)
+    assert events == ["enter"] * 3 + ["item 0", "item 1"] + ["leave"] * 3
