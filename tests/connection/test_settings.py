@@ -193,17 +193,3 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings(monkeypatch, {"extra": THIRD})
     assert SECRET not in f"{found} {found!r} {found.app!r}"
     assert TICKET not in f"{found} {found!r} {found.app!r}"
-
-
-def ticket_for_tests() -> str:
-    """Function that an installation may configure to get its ticket."""
-    return TICKET
-
-
-def broken_ticket() -> str:
-    """Ticket function that fails with a secret in its text."""
-    raise KeyError(TICKET)
-
-
-def no_ticket() -> None:
-    """Ticket function that returns nothing."""

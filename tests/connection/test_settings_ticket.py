@@ -16,6 +16,20 @@ from tests.support.settings import SECRET, THIRD, TICKET, assert_quiet, refused,
 HERE = __name__
 
 
+def ticket_for_tests() -> str:
+    """Function that an installation may configure to get its ticket."""
+    return TICKET
+
+
+def broken_ticket() -> str:
+    """Ticket function that fails with a secret in its text."""
+    raise KeyError(TICKET)
+
+
+def no_ticket() -> None:
+    """Ticket function that returns nothing."""
+
+
 # ── what only the installation may allow ─────────────────────────────────────────────────────────────
 
 
