@@ -30,9 +30,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
+from airflow_provider_dingtalk.sandbox.connections import TrackedProtocol
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, default_state
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
-from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
 
 #: Seconds between a request's arrival and its answer, as in the goals.
 LATENCY = 0.05
@@ -69,7 +69,7 @@ class RawResponse:
 def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
     """Return the sandbox's protocol class with a latency in seconds."""
 
-    class SlowProtocol(WiredProtocol):
+    class SlowProtocol(TrackedProtocol):
         def connection_made(self, transport: Any) -> None:
             wire: Any = RawResponse(transport, seconds) if seconds else transport
             super().connection_made(wire)

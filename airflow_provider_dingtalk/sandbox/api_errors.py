@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-SYSTEM_ERROR = "system.error"
 PARAM_INVALID = "invalidParameter.param.invalid"
-QPS_LIMIT = "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"
-MONTHLY_LIMIT = "Forbidden.AccessDenied.ApiCountLimitForOrg"
 DEAD_TOKEN = "InvalidAuthentication"
 DEAD_TOKEN_TEXT = "不合法的access_token"
 
@@ -30,7 +27,7 @@ class ApiError(Exception):
         self.status = status
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """Return the JSON body of the answer."""
+        """Return the JSON body of the response."""
         return {"requestid": request_id, "code": self.code, "message": self.message}
 
 
@@ -47,7 +44,7 @@ class LegacyApiError(ApiError):
         self.wrapped = wrapped
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """Return the JSON body of the answer."""
+        """Return the JSON body of the response."""
         if not self.wrapped:
             return {"errcode": self.errcode, "errmsg": self.message, "request_id": request_id}
         return {
@@ -59,39 +56,44 @@ class LegacyApiError(ApiError):
         }
 
 
-def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> ApiError:
-    """Return the error for an unknown, revoked or expired token.
+def gateway_error(code: str, errcode: int, message: str, *, old_host: bool, status: int = 403) -> ApiError:
+    """Return an error of the gateway in the form of a host.
 
-    On the new host it is by default HTTP 400, not 401.
+    :param code: Code of the new host.
+    :param errcode: Error number of the old host.
+    :param status: HTTP status of the new host; default 403.
     """
-    if old_host:
-        return LegacyApiError(40014, DEAD_TOKEN_TEXT, wrapped=True)
-    return ApiError(code, DEAD_TOKEN_TEXT, status)
+    return LegacyApiError(errcode, message, wrapped=True) if old_host else ApiError(code, message, status)
+
+
+def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> ApiError:
+    """Return the error for an unknown, revoked or expired token; by default HTTP 400, not 401."""
+    return gateway_error(code, 40014, DEAD_TOKEN_TEXT, old_host=old_host, status=status)
 
 
 def missing_token(*, old_host: bool) -> ApiError:
     """Return the error for a missing token."""
-    if old_host:
-        return LegacyApiError(40000, "access_token is blank", wrapped=True)
-    return ApiError("AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token")
+    code, text = "AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token"
+    return gateway_error(code, 40000, "access_token is blank" if old_host else text, old_host=old_host, status=400)
 
 
 def throttled(*, old_host: bool) -> ApiError:
     """Return the error for an app that exceeds an API's rate limit."""
-    if old_host:
-        return LegacyApiError(90018, "too many calls of this app to this API within a second", wrapped=True)
-    return ApiError(QPS_LIMIT, "too many calls of this app to this API within a second", 403)
+    text = "too many calls of this app to this API within a second"
+    return gateway_error("Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", 90018, text, old_host=old_host)
 
 
 def month_used_up(*, old_host: bool) -> ApiError:
     """Return the error for a used-up monthly quota; its HTTP status is our choice."""
-    if old_host:
-        return LegacyApiError(90020, "the organisation has made all its calls of this month", wrapped=True)
-    return ApiError(MONTHLY_LIMIT, "the organisation has made all its calls of this month", 403)
+    text = "the organisation has made all its calls of this month"
+    return gateway_error("Forbidden.AccessDenied.ApiCountLimitForOrg", 90020, text, old_host=old_host)
 
 
-def no_such_path(*, old_host: bool) -> ApiError:
-    """Return the error for an unknown path or HTTP method."""
-    if old_host:
-        return LegacyApiError(22, "no such method")
-    return ApiError("InvalidAction.NotFound", "no such API", 404)
+def no_such_path(path: str) -> ApiError:
+    """Return the error for an unknown path or HTTP method.
+
+    Both hosts share the port, so only the path names the host.
+    """
+    if path.startswith(("/v1.0", "/v2.0")):
+        return ApiError("InvalidAction.NotFound", "no such API", 404)
+    return LegacyApiError(22, "no such method")

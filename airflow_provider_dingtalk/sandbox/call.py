@@ -1,7 +1,8 @@
-"""Parsed request with its API, fields, app, and the faults that apply."""
+"""Parsed request to one API, and the handler that answers it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,8 @@ import msgspec
 
 from airflow_provider_dingtalk.client.endpoints import Endpoint, Host, Idempotency, name_of
 from airflow_provider_dingtalk.sandbox.api_errors import PARAM_INVALID, ApiError, LegacyApiError
-from airflow_provider_dingtalk.sandbox.faults import FailKeys, OmitKeys, Partial, PoisonKeys, Rule, actions
-from airflow_provider_dingtalk.sandbox.state import App, ServerState
+from airflow_provider_dingtalk.sandbox.faults import Rule
+from airflow_provider_dingtalk.sandbox.state import App, Key, Message, ServerState
 
 TOKEN_HEADER = b"x-acs-dingtalk-access-token"
 #: Fields that name one message.
@@ -23,13 +24,13 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class RawRequest:
     """HTTP request as received."""
 
     method: str
     path: str
     query: str
-    headers: dict[bytes, bytes]
+    headers: Mapping[bytes, bytes]
     body: bytes
 
 
@@ -70,44 +71,60 @@ class Call:
     def key_count(self) -> int:
         """Count the message keys that the request names."""
         keys = self.fields.get("processQueryKeys")
-        if isinstance(keys, list):
-            return len(keys)
-        return int(not ONE_KEY.isdisjoint(self.fields))
+        return len(keys) if isinstance(keys, list) else int(not ONE_KEY.isdisjoint(self.fields))
 
-    # ── Faults of a recall ──
-
-    def refuse_poisoned_keys(self, keys: list[str]) -> None:
-        """Refuse the batch if a fault applies to one of its keys."""
-        for action in actions(self.rules, PoisonKeys):
-            if action.of(keys):
-                raise ApiError(action.code, "injected fault")
-
-    def failed_keys(self, keys: list[str]) -> dict[str, str]:
-        """Return the keys that a fault fails, with their reasons."""
-        return {key: action.reason for action in actions(self.rules, FailKeys) for key in action.of(keys)}
-
-    def omitted_keys(self, keys: list[str]) -> set[str]:
-        """Return the keys that a fault neither recalls nor reports."""
-        return {key for action in actions(self.rules, OmitKeys) if not action.recalled for key in action.of(keys)}
-
-    def recalled_first(self) -> int | None:
-        """Return the number of keys recalled before a fault fails the call."""
-        return min((action.first for action in actions(self.rules, Partial)), default=None)
+    def deliver(self, kind: str, key: Key, **fields: Any) -> Key:
+        """Add a message that the calling app sends now, and return its key."""
+        message = Message(kind=kind, key=key, client_id=self.client.client_id, sent_at=self.state.time(), **fields)
+        return self.state.deliver(message)
 
 
-def read_fields(call: Call, incoming: Incoming) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """Implementation of one API.
+
+    :param run: Function that applies the call's effect and returns the JSON of the response.
+    :param missing: Code for an absent or empty field, by field; default a bad parameter.
+    :param empty: Code for an empty field where the page distinguishes it from an absent one, by field.
+    :param too_many: Maximum length of a list and the code for a longer one, by field.
+    """
+
+    run: Callable[[Call], dict[str, Any]]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    empty: Mapping[str, str] = field(default_factory=dict)
+    too_many: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageType:
+    """Type of message with the handlers of its APIs.
+
+    :param kind: Name of the type in the control API.
+    :param new_key: Function that makes the key of a new message.
+    :param default_conversation: Id of the conversation in the default organisation; None for messages to people.
+    :param sent_by_agent: The sender is the agent of an app, not a robot; default False.
+    """
+
+    kind: str
+    handlers: Mapping[type[Endpoint[Any]], Handler]
+    new_key: Callable[[ServerState], Key] = ServerState.random_key
+    default_conversation: str | None = None
+    sent_by_agent: bool = False
+
+
+def read_fields(call: Call, raw: RawRequest) -> None:
     """Set the fields and token of a call from the received request.
 
     :raises ApiError: If the host does not accept the body.
     """
-    query = dict(parse_qsl(incoming.query, keep_blank_values=True))
+    query: dict[str, Any] = dict(parse_qsl(raw.query, keep_blank_values=True))
     if not call.old_host:
-        call.token = incoming.headers.get(TOKEN_HEADER, b"").decode("latin-1") or None
-        call.fields = query if incoming.method == "GET" else _json_object(call, incoming.body)
+        call.token = raw.headers.get(TOKEN_HEADER, b"").decode("latin-1") or None
+        call.fields = query if raw.method == "GET" else _json_object(call, raw.body)
         return
     # The gateway checks the token first, so an unreadable body must not hide it.
     call.token = query.pop("access_token", "") or None
-    body = _old_body(incoming)
+    body = _old_body(raw)
     in_body = body.pop("access_token", None)
     call.token = call.token or (str(in_body) if in_body else None)
     call.fields = {**body, **query}
@@ -123,15 +140,15 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
         raise ApiError(code, "the body is not a JSON object") from error
 
 
-def _old_body(incoming: Incoming) -> dict[str, Any]:
+def _old_body(raw: RawRequest) -> dict[str, Any]:
     """Parse a form or JSON; the old host accepts both (observed by others)."""
-    is_form = b"form-urlencoded" in incoming.headers.get(b"content-type", b"")
-    if not is_form and incoming.body.lstrip().startswith(b"{"):
+    is_form = b"form-urlencoded" in raw.headers.get(b"content-type", b"")
+    if not is_form and raw.body.lstrip().startswith(b"{"):
         try:
-            return msgspec.json.decode(incoming.body, type=dict[str, Any])
+            return msgspec.json.decode(raw.body, type=dict[str, Any])
         except _UNREADABLE as error:
             raise LegacyApiError(40035, "the body is not a JSON object") from error
-    fields: dict[str, Any] = dict(parse_qsl(incoming.body.decode("utf-8", "replace"), keep_blank_values=True))
+    fields: dict[str, Any] = dict(parse_qsl(raw.body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
         # Text that is not valid JSON stays text, so the check of the fields refuses it.
         with suppress(*_UNREADABLE):

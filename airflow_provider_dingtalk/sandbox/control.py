@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,113 +10,96 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from airflow_provider_dingtalk.sandbox import views
-from airflow_provider_dingtalk.sandbox.control_requests import (
-    CreateMessages,
-    MarkRead,
-    SetConversation,
-    SetPeople,
-    SetRobot,
-    create_messages,
-    mark_read,
-    set_conversation,
-    set_people,
-    set_robot,
-)
+from airflow_provider_dingtalk.sandbox import control_requests as c
+from airflow_provider_dingtalk.sandbox.snapshot import state_snapshot
 from airflow_provider_dingtalk.sandbox.state import ServerState
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
-
-class Advance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Control request that moves the clock.
-
-    :param advance: Seconds to move it by; negative moves it back.
-    """
-
-    advance: float
-
-
-Action = Callable[[ServerState, Request, bytes], Any]
+#: Function of the state, the query parameters and the body; its result is the JSON of the response.
+Action = Callable[[ServerState, Mapping[str, str], bytes], Any]
 
 
 def control_routes(state: ServerState) -> list[Route]:
     """Create the routes of the control API for a sandbox state."""
-    routes: list[tuple[str, str, Action]] = [
-        ("GET", "/truth", lambda w, r, b: views.state_snapshot(w, brief=r.query_params.get("brief") in ("1", "true"))),
-        ("GET", "/journal", lambda w, r, b: views.journal(w, int(r.query_params.get("since", "0")))),
-        ("POST", "/reset", _reset),
-        ("GET", "/faults", lambda w, r, b: {"faults": w.faults.rules}),
-        ("PUT", "/faults", _put_faults),
-        ("POST", "/faults", _post_faults),
-        ("DELETE", "/faults", _delete_faults),
-        ("GET", "/clock", lambda w, r, b: _clock(w)),
-        ("POST", "/clock", _advance),
-        ("GET", "/behaviour", lambda w, r, b: w.behaviour),
-        ("PUT", "/behaviour", _behave),
-        ("POST", "/tokens/revoke", lambda w, r, b: {"revoked": revoke_all(w)}),
-        ("POST", "/read", lambda w, r, b: mark_read(w, msgspec.json.decode(b, type=MarkRead))),
-        ("POST", "/plant", lambda w, r, b: create_messages(w, msgspec.json.decode(b, type=CreateMessages))),
-        ("POST", "/conversations", lambda w, r, b: set_conversation(w, _decode(b, SetConversation))),
-        ("POST", "/people", lambda w, r, b: set_people(w, _decode(b, SetPeople))),
-        ("POST", "/robots", lambda w, r, b: set_robot(w, _decode(b, SetRobot))),
-    ]
-    return [Route(path, _handler(state, action), methods=[method]) for method, path, action in routes]
+    return [Route(path, _handler(state, action), methods=[method]) for (method, path), action in _ACTIONS.items()]
 
 
 def _handler(state: ServerState, action: Action) -> Callable[[Request], Any]:
     async def handler(request: Request) -> Response:
         try:
-            done, status = action(state, request, await request.body()), 200
+            result, status = action(state, request.query_params, await request.body()), 200
         except (msgspec.MsgspecError, ValueError, LookupError) as error:
-            done, status = {"error": str(error)}, 400
-        return Response(msgspec.json.encode(done), status, media_type="application/json")
+            result, status = {"error": str(error)}, 400
+        return Response(msgspec.json.encode(result), status, media_type="application/json")
 
     return handler
 
 
-def _decode(body: bytes, type_: type[Any]) -> Any:
-    return msgspec.json.decode(body, type=type_)
+def _parsed(type_: Any, change: Callable[[ServerState, Any], Any]) -> Action:
+    """Return an action that parses the body before it changes the state."""
+    return lambda state, query, body: change(state, msgspec.json.decode(body, type=type_))
 
 
-def _reset(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
+def _snapshot(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    return state_snapshot(state, brief=query.get("brief") in ("1", "true"))
+
+
+def _journal(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return the requests with a number above ``since``, in the order of their responses."""
+    since = int(query.get("since", "0"))
+    return {"requests": [entry for entry in list(state.journal.entries) if entry.seq > since]}
+
+
+def _reset(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
     state.reset()
-    return views.state_snapshot(state, brief=True)
+    return state_snapshot(state, brief=True)
 
 
-def _put_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
-    state.faults.replace(_rules(body))
+def _put_faults(state: ServerState, given: Any) -> dict[str, Any]:
+    state.faults.replace(_rules(given))
     return {"faults": state.faults.rules}
 
 
-def _post_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
-    state.faults.add(*_rules(body))
+def _post_faults(state: ServerState, given: Any) -> dict[str, Any]:
+    state.faults.add(*_rules(given))
     return {"faults": state.faults.rules}
 
 
-def _delete_faults(state: ServerState, request: Request, body: bytes) -> dict[str, Any]:
+def _delete_faults(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """Remove all rules and return them with their counts."""
     rules = state.faults.rules
     state.faults.replace([])
     return {"faults": rules}
 
 
-def _rules(body: bytes) -> list[Any]:
-    """Parse one rule, a list of rules, or ``{"faults": [...]}`` from ``GET``."""
-    given = msgspec.json.decode(body)
+def _rules(given: Any) -> list[Any]:
+    """List the rules of one rule, a list of rules, or ``{"faults": [...]}`` from ``GET``."""
     if isinstance(given, dict):
         given = given.get("faults", [given])
     return given if isinstance(given, list) else [given]
 
 
-def _clock(state: ServerState) -> dict[str, float]:
-    return {"time": state.time(), "offset": state.clock_offset}
-
-
-def _advance(state: ServerState, request: Request, body: bytes) -> dict[str, float]:
-    state.clock_offset += msgspec.json.decode(body, type=Advance).advance
-    return _clock(state)
-
-
-def _behave(state: ServerState, request: Request, body: bytes) -> Any:
-    state.behaviour = state.behaviour.changed(msgspec.json.decode(body, type=dict[str, Any]))
+def _change_behaviour(state: ServerState, changes: dict[str, Any]) -> Any:
+    state.behaviour = state.behaviour.changed(changes)
     return state.behaviour
+
+
+_ACTIONS: dict[tuple[str, str], Action] = {
+    ("GET", "/truth"): _snapshot,
+    ("GET", "/journal"): _journal,
+    ("POST", "/reset"): _reset,
+    ("GET", "/faults"): lambda state, query, body: {"faults": state.faults.rules},
+    ("PUT", "/faults"): _parsed(Any, _put_faults),
+    ("POST", "/faults"): _parsed(Any, _post_faults),
+    ("DELETE", "/faults"): _delete_faults,
+    ("GET", "/clock"): lambda state, query, body: c.clock(state),
+    ("POST", "/clock"): _parsed(c.AdvanceClock, c.advance_clock),
+    ("GET", "/behaviour"): lambda state, query, body: state.behaviour,
+    ("PUT", "/behaviour"): _parsed(dict[str, Any], _change_behaviour),
+    ("POST", "/tokens/revoke"): lambda state, query, body: {"revoked": revoke_all(state)},
+    ("POST", "/read"): _parsed(c.MarkRead, c.mark_read),
+    ("POST", "/plant"): _parsed(c.CreateMessages, c.create_messages),
+    ("POST", "/conversations"): _parsed(c.SetConversation, c.set_conversation),
+    ("POST", "/people"): _parsed(c.SetPeople, c.set_people),
+    ("POST", "/robots"): _parsed(c.SetRobot, c.set_robot),
+}

@@ -1,4 +1,4 @@
-"""Control requests for readers, messages, conversations, people and robots."""
+"""Control requests for the clock, readers, messages, conversations, people and robots."""
 
 from __future__ import annotations
 
@@ -8,13 +8,35 @@ import msgspec
 from msgspec import Meta, Struct
 
 from airflow_provider_dingtalk.sandbox import default
-from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, MessageKind, ServerState
+from airflow_provider_dingtalk.sandbox.call import MessageType
+from airflow_provider_dingtalk.sandbox.handlers import MESSAGE_TYPES
+from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, ServerState
 
 Count = Annotated[int, Meta(ge=0)]
 
 
 class ControlRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of the control requests."""
+
+
+class AdvanceClock(ControlRequest, frozen=True, kw_only=True):
+    """Control request that moves the clock.
+
+    :param advance: Seconds to move it by; negative moves it back.
+    """
+
+    advance: float
+
+
+def clock(state: ServerState) -> dict[str, float]:
+    """Return the time of the sandbox's clock and its offset, in seconds."""
+    return {"time": state.time(), "offset": state.clock_offset}
+
+
+def advance_clock(state: ServerState, request: AdvanceClock) -> dict[str, float]:
+    """Move the clock and return its time and offset."""
+    state.clock_offset += request.advance
+    return clock(state)
 
 
 class MarkRead(ControlRequest, frozen=True, kw_only=True):
@@ -30,11 +52,33 @@ class MarkRead(ControlRequest, frozen=True, kw_only=True):
     count: Count | None = None
 
 
+def mark_read(state: ServerState, request: MarkRead) -> dict[str, Any]:
+    """Let people read a message and return the number of its readers.
+
+    :raises LookupError: If there is no such message.
+    """
+    message = state.messages.get(request.key)
+    if message is None:
+        raise LookupError(f"there is no message {request.key!r}")
+    state.read(message, [*(request.user_ids or ()), *_first_readers(state, message, request.count or 0)])
+    return {"key": message.key, "readers": len(message.readers)}
+
+
+def _first_readers(state: ServerState, message: Message, count: int) -> list[str]:
+    """Return the first receivers, with other people if there are too few."""
+    readers = dict.fromkeys(message.receivers[:count])
+    if len(readers) < count:
+        unknown = sum(user not in state.people for user in readers)
+        readers |= dict.fromkeys(state.ensure_people(count - unknown))
+    return list(readers)[:count]
+
+
 class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     """Control request that creates messages as if sent ``age_seconds`` ago.
 
     Robot, agent and conversation are by default those of the default organisation.
 
+    :param kind: Type of the messages, such as ``group``.
     :param count: Number of messages; default 1.
     :param age_seconds: Time since the send in seconds; default 0.
     :param user_ids: Receivers; default the members of the conversation, or else the first person.
@@ -42,10 +86,10 @@ class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     :param source: Origin of the messages: a robot's send (default), a created and delivered card, or a template of
         a scene group. DingTalk accepts keys of all three alike (documented, not observed).
     :param undelivered: Ids of people who did not get a work notification, by the name of their list in DingTalk's
-        answer, such as ``forbidden_user_id_list``.
+        response, such as ``forbidden_user_id_list``.
     """
 
-    kind: MessageKind
+    kind: str
     count: Count = 1
     age_seconds: float = 0
     robot_code: str = default.ROBOT_CODE
@@ -56,6 +100,54 @@ class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     text: str = "planted"
     source: Literal["send", "card", "scene_group"] = "send"
     undelivered: dict[str, list[Any]] = {}
+
+
+#: ``msgKey`` of messages made by a control request, by source.
+_MSG_KEYS = {"send": "sampleText", "card": "card", "scene_group": "scene group template"}
+
+
+def create_messages(state: ServerState, request: CreateMessages) -> dict[str, Any]:
+    """Create messages and return their keys, without API calls and faults.
+
+    :raises LookupError: If the type, robot, agent or conversation is unknown.
+    """
+    message_type = MESSAGE_TYPES.get(request.kind)
+    if message_type is None:
+        raise LookupError(f"Invalid kind {request.kind!r}; expected one of: {', '.join(MESSAGE_TYPES)}")
+    fields = _sender_fields(state, request, message_type) | {
+        "kind": request.kind,
+        "sent_at": state.time() - request.age_seconds,
+        "msg_key": _MSG_KEYS[request.source],
+        "text": request.text,
+    }
+    if request.user_ids is not None:
+        fields["receivers"] = tuple(request.user_ids)
+    keys = []
+    for _ in range(request.count):
+        message = Message(key=message_type.new_key(state), undelivered=dict(request.undelivered), **fields)
+        keys.append(state.deliver(message))
+        if request.readers:
+            state.read(message, _first_readers(state, message, request.readers))
+    return {"keys": keys}
+
+
+def _sender_fields(state: ServerState, request: CreateMessages, message_type: MessageType) -> dict[str, Any]:
+    """Return sender, conversation and default receivers of a message."""
+    if message_type.sent_by_agent:
+        app = state.app_with_agent(request.agent_id)
+        if app is None:
+            raise LookupError(f"there is no agent {request.agent_id}")
+        fields: dict[str, Any] = {"client_id": app.client_id, "agent_id": request.agent_id}
+    else:
+        robot = state.robots[request.robot_code]
+        fields = {"client_id": robot.client_id, "robot_code": request.robot_code}
+    if message_type.default_conversation is None:
+        return fields | {"receivers": tuple(state.ensure_people(1))}
+    conversation = state.conversations[request.open_conversation_id or message_type.default_conversation]
+    return fields | {
+        "open_conversation_id": conversation.open_conversation_id,
+        "receivers": conversation.members,
+    }
 
 
 class SetConversation(ControlRequest, frozen=True, kw_only=True):
@@ -70,6 +162,17 @@ class SetConversation(ControlRequest, frozen=True, kw_only=True):
     cool_app_required: bool | None = None
     stopped: bool | None = None
     disbanded: bool | None = None
+
+
+def set_conversation(state: ServerState, request: SetConversation) -> Any:
+    """Create or change a conversation; a new one has only the default robot."""
+    conversation = state.conversations.get(request.open_conversation_id)
+    if conversation is None:
+        conversation = Conversation(open_conversation_id=request.open_conversation_id, robots={default.ROBOT_CODE})
+        state.add_conversation(conversation)
+    _set_given(conversation, request)
+    state.add_people(conversation.members)
+    return conversation
 
 
 class SetPeople(ControlRequest, frozen=True, kw_only=True):
@@ -87,101 +190,6 @@ class SetPeople(ControlRequest, frozen=True, kw_only=True):
     filtered: set[str] | None = None
 
 
-class SetRobot(ControlRequest, frozen=True, kw_only=True):
-    """Control request that stops or restarts a robot, or changes its template."""
-
-    robot_code: str
-    stopped: bool | None = None
-    template: Literal["in_use", "stopped", "missing"] | None = None
-
-
-def mark_read(state: ServerState, request: MarkRead) -> dict[str, Any]:
-    """Let people read a message and return the number of its readers.
-
-    :raises LookupError: If there is no such message.
-    """
-    message = state.messages.get(request.key)
-    if message is None:
-        raise LookupError(f"there is no message {request.key!r}")
-    readers = list(request.user_ids or ())
-    if request.count is not None:
-        readers += _first_readers(state, message, request.count)
-    state.read(message, readers)
-    return {"key": message.key, "readers": len(message.readers)}
-
-
-def _first_readers(state: ServerState, message: Message, count: int) -> list[str]:
-    """Return the first receivers, with other people if there are too few."""
-    chosen = dict.fromkeys(message.receivers[:count])
-    if len(chosen) < count:
-        unknown = sum(user not in state.people for user in chosen)
-        chosen |= dict.fromkeys(state.ensure_people(count - unknown))
-    return list(chosen)[:count]
-
-
-#: ``msgKey`` of messages made by a control request, by source.
-_MSG_KEYS = {"send": "sampleText", "card": "card", "scene_group": "scene group template"}
-
-
-def create_messages(state: ServerState, request: CreateMessages) -> dict[str, Any]:
-    """Create messages and return their keys, without API calls and faults."""
-    conversation = _conversation_of(state, request)
-    if request.user_ids is not None:
-        receivers = tuple(request.user_ids)
-    else:
-        receivers = conversation.members if conversation else tuple(state.ensure_people(1))
-    client_id = _client_of(state, request)
-    is_work = request.kind == "work_notification"
-    keys = []
-    for _ in range(request.count):
-        message = Message(
-            key=state.new_key(request.kind),
-            kind=request.kind,
-            client_id=client_id,
-            sent_at=state.time() - request.age_seconds,
-            robot_code=None if is_work else request.robot_code,
-            agent_id=request.agent_id if is_work else None,
-            open_conversation_id=conversation.open_conversation_id if conversation else None,
-            msg_key=_MSG_KEYS[request.source],
-            text=request.text,
-            receivers=receivers,
-            undelivered=dict(request.undelivered),
-        )
-        keys.append(state.deliver(message))
-        if request.readers:
-            state.read(message, _first_readers(state, message, request.readers))
-    return {"keys": keys}
-
-
-def _conversation_of(state: ServerState, request: CreateMessages) -> Conversation | None:
-    if request.kind not in ("group", "private_chat"):
-        return None
-    usual = default.GROUPS[0] if request.kind == "group" else default.PRIVATE_CHAT
-    return state.conversations[request.open_conversation_id or usual]
-
-
-def _client_of(state: ServerState, request: CreateMessages) -> str:
-    if request.kind != "work_notification":
-        return state.robots[request.robot_code].client_id
-    app = state.app_with_agent(request.agent_id)
-    if app is None:
-        raise LookupError(f"there is no agent {request.agent_id}")
-    return app.client_id
-
-
-def set_conversation(state: ServerState, request: SetConversation) -> Any:
-    """Create or change a conversation; a new one has only the default robot."""
-    chat = state.conversations.get(request.open_conversation_id)
-    if chat is None:
-        chat = Conversation(open_conversation_id=request.open_conversation_id, robots={default.ROBOT_CODE})
-        state.add_conversation(chat)
-    for name, value in msgspec.structs.asdict(request).items():
-        if value is not None:
-            setattr(chat, name, value)
-    state.add_people(chat.members)
-    return chat
-
-
 def set_people(state: ServerState, request: SetPeople) -> dict[str, int]:
     """Create people and return the number of all people."""
     state.add_people(request.user_ids)
@@ -193,6 +201,14 @@ def set_people(state: ServerState, request: SetPeople) -> dict[str, int]:
     return {"people": len(state.people)}
 
 
+class SetRobot(ControlRequest, frozen=True, kw_only=True):
+    """Control request that stops or restarts a robot, or changes its template; None keeps a value."""
+
+    robot_code: str
+    stopped: bool | None = None
+    template: Literal["in_use", "stopped", "missing"] | None = None
+
+
 def set_robot(state: ServerState, request: SetRobot) -> Any:
     """Change a robot.
 
@@ -201,8 +217,12 @@ def set_robot(state: ServerState, request: SetRobot) -> Any:
     robot = state.robots.get(request.robot_code)
     if robot is None:
         raise LookupError(f"there is no robot {request.robot_code!r}")
-    if request.stopped is not None:
-        robot.stopped = request.stopped
-    if request.template is not None:
-        robot.template = request.template
+    _set_given(robot, request)
     return robot
+
+
+def _set_given(target: object, request: ControlRequest) -> None:
+    """Set the attributes of the request's fields that are not None."""
+    for name, value in msgspec.structs.asdict(request).items():
+        if value is not None:
+            setattr(target, name, value)

@@ -1,4 +1,4 @@
-"""Application of faults: delays, cut connections, other answers, and changed answers."""
+"""Application of faults: delays, cut connections, other responses, and changed results."""
 
 from __future__ import annotations
 
@@ -11,73 +11,67 @@ from typing import Any, Literal
 import msgspec
 from starlette.types import Receive
 
+from airflow_provider_dingtalk.sandbox import connections
 from airflow_provider_dingtalk.sandbox import faults as f
-from airflow_provider_dingtalk.sandbox import wire
-from airflow_provider_dingtalk.sandbox.api_errors import ApiError, LegacyApiError, dead_token
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError, LegacyApiError, dead_token, gateway_error
 from airflow_provider_dingtalk.sandbox.call import Call
-from airflow_provider_dingtalk.sandbox.query import cursor
-from airflow_provider_dingtalk.sandbox.responses import (
-    ApiResponse,
-    ClientDisconnected,
-    DropConnection,
-    error_response,
-    json_response,
-)
+from airflow_provider_dingtalk.sandbox.responses import ApiResponse, ClientDisconnected, DropConnection, error_response
+from airflow_provider_dingtalk.sandbox.robot_messages import SYSTEM_ERROR_REASON, cursor
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
 HTML_TYPE = "text/html;charset=utf-8"
 #: Offset beyond the readers of any message, so that a made-up cursor leads to an empty page.
 FAR_PAGE = 10**9
 
+Result = dict[str, Any]
+
 
 async def apply(call: Call, when: Literal["before", "after"], receive: Receive) -> ApiResponse | None:
     """Apply the faults of one side of the effect.
 
-    :returns: Answer of the first fault that has one, else None.
+    :returns: Response of the first fault that has one, else None.
     :raises DropConnection: If a fault cuts the connection.
     :raises ClientDisconnected: If the client disconnected during a delay.
     """
-    for rule in call.rules:
-        if rule.when != when:
-            continue
-        if isinstance(rule.action, f.Delay):
-            if await wire.client_disconnected(receive, rule.action.seconds) and not rule.action.although_gone:
+    for action in (rule.action for rule in call.rules if rule.when == when):
+        if isinstance(action, f.Delay):
+            if await connections.client_disconnected(receive, action.seconds) and not action.although_gone:
                 raise ClientDisconnected
-        elif isinstance(rule.action, f.Drop):
-            raise DropConnection(reset=rule.action.reset)
-        elif isinstance(rule.action, f.GzipBomb):
-            body = await asyncio.to_thread(_bomb, rule.action.megabytes)
-            return ApiResponse(200, body, rule.action.type, headers=(("content-encoding", "gzip"),))
-        elif (response := _instead(call, rule.action)) is not None:
+        elif isinstance(action, f.Drop):
+            raise DropConnection(reset=action.reset)
+        elif isinstance(action, f.GzipBomb):
+            body = await asyncio.to_thread(_bomb, action.megabytes)
+            return ApiResponse(200, body, action.type, headers=(("content-encoding", "gzip"),))
+        elif response := _replacement(call, action):
             return response
     return None
 
 
-def _instead(call: Call, action: f.AnyAction) -> ApiResponse | None:
-    """Return the answer that replaces the real one; None if the fault has none."""
+def _replacement(call: Call, action: f.AnyAction) -> ApiResponse | None:
+    """Return the response that replaces the real one; None if the fault has none."""
     match action:
-        case f.Status():
-            return error_response(_error(call, action), call.state.request_id(), action.headers)
         case f.Html():
             return ApiResponse(action.status, action.html.encode(), action.type, HTML_TYPE)
         case f.Body():
             return ApiResponse(action.status, action.text.encode(), action.type, action.content_type)
-        case f.Throttle():
-            text = "too many calls"
-            old = LegacyApiError(action.errcode, text, wrapped=True)
-            return error_response(old if call.old_host else ApiError(action.code, text, 403), call.state.request_id())
-        case f.DeadToken():
-            if action.revoke:
-                revoke_all(call.state)
-            return error_response(dead_token(old_host=call.old_host), call.state.request_id())
         case f.Ban():
             return _ban(call, action)
         case f.Redirect():
             return ApiResponse(action.status, b"", action.type, HTML_TYPE, (("location", action.url),))
+        case f.Status() | f.Throttle() | f.DeadToken():
+            headers = action.headers if isinstance(action, f.Status) else None
+            return error_response(_error(call, action), call.state.request_id(), headers)
     return None
 
 
-def _error(call: Call, action: f.Status) -> ApiError:
+def _error(call: Call, action: f.Status | f.Throttle | f.DeadToken) -> ApiError:
+    match action:
+        case f.DeadToken():
+            if action.revoke:
+                revoke_all(call.state)
+            return dead_token(old_host=call.old_host)
+        case f.Throttle():
+            return gateway_error(action.code, action.errcode, "too many calls", old_host=call.old_host)
     if call.old_host:
         return LegacyApiError(action.errcode, action.message, wrapped=action.wrapped)
     return ApiError(action.code, action.message, action.status)
@@ -100,63 +94,64 @@ def _bomb(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(block) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush()])
 
 
-# ── Changes of a good answer ─────────────────────────────────────────────────────────────────────────
+# ── Changes of a result ──────────────────────────────────────────────────────────────────────────────
 
 
-def change_response(call: Call, response: ApiResponse) -> ApiResponse:
-    """Apply the faults that change the body of a good answer."""
-    changes = [rule.action for rule in call.rules if type(rule.action) in _CHANGES]
-    if not changes or not isinstance(response.data, dict):
-        return response
-    data = response.data
-    for action in changes:
-        data = _CHANGES[type(action)](call, action, data)
-    return json_response(data)
+def change_result(call: Call, result: Result) -> Result:
+    """Apply the faults that change a call's result, and the form of ``failedResult``."""
+    for rule in call.rules:
+        needed, change = _CHANGES.get(type(rule.action), ("", None))
+        if change and (not needed or needed in result):
+            result = change(call, rule.action, result)
+    if call.state.behaviour.failed_result_form == "list" or any(True for _ in f.actions(call.rules, f.ListForm)):
+        return _with_failed_list(result)
+    return result
 
 
-def _batch(call: Call) -> list[str]:
-    return list(dict.fromkeys(getattr(call.request, "process_query_keys", ())))
+def _with_failed_list(result: Result) -> Result:
+    failed = result.get("failedResult")
+    if not isinstance(failed, dict):
+        return result
+    return result | {"failedResult": [{"processQueryKey": key, "code": reason} for key, reason in failed.items()]}
 
 
-def _omit(call: Call, action: f.OmitKeys, data: dict[str, Any]) -> dict[str, Any]:
-    selected = set(action.of(_batch(call)))
-    return data | {
-        "successResult": [key for key in data["successResult"] if key not in selected],
-        "failedResult": {key: reason for key, reason in data["failedResult"].items() if key not in selected},
+def _selected(call: Call, action: f.SomeKeys) -> list[str]:
+    return action.of(list(dict.fromkeys(call.request.process_query_keys)))
+
+
+def _omit(call: Call, action: f.OmitKeys, result: Result) -> Result:
+    omitted = set(_selected(call, action))
+    return result | {
+        "successResult": [key for key in result["successResult"] if key not in omitted],
+        "failedResult": {key: reason for key, reason in result["failedResult"].items() if key not in omitted},
     }
 
 
-def _both(call: Call, action: f.Both, data: dict[str, Any]) -> dict[str, Any]:
-    selected = [key for key in action.of(_batch(call)) if key in data["successResult"]]
-    return data | {"failedResult": data["failedResult"] | dict.fromkeys(selected, action.reason)}
+def _both(call: Call, action: f.Both, result: Result) -> Result:
+    selected = [key for key in _selected(call, action) if key in result["successResult"]]
+    return result | {"failedResult": result["failedResult"] | dict.fromkeys(selected, action.reason)}
 
 
-def _extra(call: Call, action: f.Extra, data: dict[str, Any]) -> dict[str, Any]:
+def _extra(call: Call, action: f.Extra, result: Result) -> Result:
     if action.result == "success":
-        return data | {"successResult": [*data["successResult"], action.key]}
-    return data | {"failedResult": data["failedResult"] | {action.key: "SYSTEM_ERROR"}}
+        return result | {"successResult": [*result["successResult"], action.key]}
+    return result | {"failedResult": result["failedResult"] | {action.key: SYSTEM_ERROR_REASON}}
 
 
-def _list_form(call: Call, action: f.ListForm, data: dict[str, Any]) -> dict[str, Any]:
-    entries = [{"processQueryKey": key, "code": reason} for key, reason in data["failedResult"].items()]
-    return data | {"failedResult": entries}
+def _null_lists(call: Call, action: f.NullLists, result: Result) -> Result:
+    return result | {"successResult": None, "failedResult": None}
 
 
-def _null_lists(call: Call, action: f.NullLists, data: dict[str, Any]) -> dict[str, Any]:
-    return data | {"successResult": None, "failedResult": None}
-
-
-def _paging(call: Call, action: f.Paging, data: dict[str, Any]) -> dict[str, Any]:
-    data = data | {"hasMore": True}
-    data.pop("nextToken", None)
+def _paging(call: Call, action: f.Paging, result: Result) -> Result:
+    result = {name: value for name, value in result.items() if name != "nextToken"} | {"hasMore": True}
     if action.mode == "no_token":
-        return data
+        return result
     page = 0 if action.mode == "repeat" else FAR_PAGE + call.state.rng.randrange(FAR_PAGE)
-    return data | {"nextToken": cursor(call.request.process_query_key, page)}
+    return result | {"nextToken": cursor(call.request.process_query_key, page)}
 
 
-def _mutate(call: Call, action: f.Mutate, data: dict[str, Any]) -> dict[str, Any]:
-    return {**merged(data, action.merge)}
+def _mutate(call: Call, action: f.Mutate, result: Result) -> Result:
+    return dict(merged(result, action.merge))
 
 
 def merged(data: Any, patch: Any) -> Any:
@@ -172,17 +167,12 @@ def merged(data: Any, patch: Any) -> Any:
     return result
 
 
-def _only_with(name: str, change: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Restrict a change to answers that have the field."""
-    return lambda call, action, data: change(call, action, data) if name in data else data
-
-
-_CHANGES: dict[type[f.Action], Callable[..., dict[str, Any]]] = {
-    f.OmitKeys: _only_with("successResult", _omit),
-    f.Both: _only_with("successResult", _both),
-    f.Extra: _only_with("successResult", _extra),
-    f.ListForm: _only_with("successResult", _list_form),
-    f.NullLists: _only_with("successResult", _null_lists),
-    f.Paging: _only_with("readUserIds", _paging),
-    f.Mutate: _mutate,
+#: Change of a result by action, with the field that the result must have.
+_CHANGES: dict[type[f.Action], tuple[str, Callable[..., Result]]] = {
+    f.OmitKeys: ("successResult", _omit),
+    f.Both: ("successResult", _both),
+    f.Extra: ("successResult", _extra),
+    f.NullLists: ("successResult", _null_lists),
+    f.Paging: ("readUserIds", _paging),
+    f.Mutate: ("", _mutate),
 }

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+class Action(Struct, forbid_unknown_fields=True, tag_field="type"):
     """Action of a fault."""
 
     @property
@@ -26,11 +26,8 @@ class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
         return str(self.__struct_config__.tag)
 
 
-# ── Time and the connection ──────────────────────────────────────────────────────────────────────────
-
-
-class Delay(Action, frozen=True, kw_only=True, tag="delay"):
-    """Delay of the answer, which is then unchanged.
+class Delay(Action, tag="delay"):
+    """Delay of the response, which is then unchanged.
 
     A client that disconnects during a delay ``before`` the effect prevents the effect, unless ``although_gone``.
 
@@ -41,8 +38,8 @@ class Delay(Action, frozen=True, kw_only=True, tag="delay"):
     although_gone: bool = False
 
 
-class Drop(Action, frozen=True, kw_only=True, tag="drop"):
-    """Cut connection without an answer.
+class Drop(Action, tag="drop"):
+    """Cut connection without a response.
 
     :param reset: Cut it by a TCP reset; default False.
     """
@@ -50,7 +47,7 @@ class Drop(Action, frozen=True, kw_only=True, tag="drop"):
     reset: bool = False
 
 
-class Truncate(Action, frozen=True, kw_only=True, tag="truncate"):
+class Truncate(Action, tag="truncate"):
     """Cut connection after a part of the announced body. The effect takes place.
 
     :param bytes: Number of bytes that are sent.
@@ -59,16 +56,13 @@ class Truncate(Action, frozen=True, kw_only=True, tag="truncate"):
     bytes: Count
 
 
-class Trickle(Action, frozen=True, kw_only=True, tag="trickle"):
+class Trickle(Action, tag="trickle"):
     """Slowly sent body. The effect takes place."""
 
     bytes_per_second: Annotated[float, Meta(gt=0)]
 
 
-# ── Another answer ───────────────────────────────────────────────────────────────────────────────────
-
-
-class Status(Action, frozen=True, kw_only=True, tag="status"):
+class Status(Action, tag="status"):
     """API error in the form of DingTalk.
 
     :param status: HTTP status of the new host; the old host always answers 200. Default 500.
@@ -85,22 +79,22 @@ class Status(Action, frozen=True, kw_only=True, tag="status"):
     headers: dict[str, str] = {}
 
 
-class Html(Action, frozen=True, kw_only=True, tag="html"):
+class Html(Action, tag="html"):
     """HTML page, as proxies send it."""
 
     status: Annotated[int, Meta(ge=200, le=599)] = 502
     html: str = "<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
 
 
-class Body(Action, frozen=True, kw_only=True, tag="body"):
-    """Answer with any text as its body."""
+class Body(Action, tag="body"):
+    """Response with any text as its body."""
 
     text: str
     status: Annotated[int, Meta(ge=200, le=599)] = 200
     content_type: str = "application/json;charset=utf-8"
 
 
-class Throttle(Action, frozen=True, kw_only=True, tag="throttle"):
+class Throttle(Action, tag="throttle"):
     """Throttling by the gateway, by default for too many calls a second.
 
     ``code`` and ``errcode`` select another of its limits.
@@ -110,8 +104,8 @@ class Throttle(Action, frozen=True, kw_only=True, tag="throttle"):
     errcode: int = 90018
 
 
-class DeadToken(Action, frozen=True, kw_only=True, tag="dead_token"):
-    """Answer to a dead token.
+class DeadToken(Action, tag="dead_token"):
+    """Response to a dead token.
 
     :param revoke: Also revoke all tokens; default False.
     """
@@ -119,21 +113,21 @@ class DeadToken(Action, frozen=True, kw_only=True, tag="dead_token"):
     revoke: bool = False
 
 
-class Ban(Action, frozen=True, kw_only=True, tag="ban"):
-    """Answer to a banned IP address: HTTP 200 with a firewall's page."""
+class Ban(Action, tag="ban"):
+    """Response to a banned IP address: HTTP 200 with a firewall's page."""
 
     form: Literal["json", "html"] = "json"
     wait: int = 5
 
 
-class Redirect(Action, frozen=True, kw_only=True, tag="redirect"):
+class Redirect(Action, tag="redirect"):
     """Redirect to ``url``."""
 
     url: str
     status: Annotated[int, Meta(ge=300, le=399)] = 302
 
 
-class GzipBomb(Action, frozen=True, kw_only=True, tag="gzip_bomb"):
+class GzipBomb(Action, tag="gzip_bomb"):
     """Small compressed body of many spaces.
 
     :param megabytes: Size after decompression in megabytes; default 100.
@@ -142,11 +136,8 @@ class GzipBomb(Action, frozen=True, kw_only=True, tag="gzip_bomb"):
     megabytes: Annotated[int, Meta(ge=1, le=4096)] = 100
 
 
-# ── Recalls that go wrong for some keys ──────────────────────────────────────────────────────────────
-
-
-class SomeKeys(Action, frozen=True, kw_only=True):
-    """Action on some keys of a batch.
+class SomeKeys(Action):
+    """Action on some keys of a recall's batch.
 
     :param keys: Keys that it applies to; default None.
     :param first: Number of keys at the start of the batch, used without ``keys``; default None for all keys.
@@ -162,19 +153,19 @@ class SomeKeys(Action, frozen=True, kw_only=True):
         return batch if self.first is None else batch[: self.first]
 
 
-class FailKeys(SomeKeys, frozen=True, kw_only=True, tag="fail_keys"):
+class FailKeys(SomeKeys, tag="fail_keys"):
     """Failed keys, which are not recalled and are in ``failedResult``."""
 
     reason: str = "SYSTEM_ERROR"
 
 
-class PoisonKeys(SomeKeys, frozen=True, kw_only=True, tag="poison_keys"):
+class PoisonKeys(SomeKeys, tag="poison_keys"):
     """Keys that make DingTalk refuse every batch with one of them."""
 
     code: str = "invalid.processQueryKey"
 
 
-class OmitKeys(SomeKeys, frozen=True, kw_only=True, tag="omit_keys"):
+class OmitKeys(SomeKeys, tag="omit_keys"):
     """Omitted keys, which are in neither list.
 
     :param recalled: Recall them nevertheless; default True.
@@ -183,28 +174,28 @@ class OmitKeys(SomeKeys, frozen=True, kw_only=True, tag="omit_keys"):
     recalled: bool = True
 
 
-class Both(SomeKeys, frozen=True, kw_only=True, tag="both"):
+class Both(SomeKeys, tag="both"):
     """Keys that are recalled and in both lists."""
 
     reason: str = "SYSTEM_ERROR"
 
 
-class Extra(Action, frozen=True, kw_only=True, tag="extra"):
-    """Key in the answer that the call did not name."""
+class Extra(Action, tag="extra"):
+    """Key in the response that the call did not name."""
 
     key: str = "never-asked-for"
     result: Literal["success", "failed"] = "success"
 
 
-class ListForm(Action, frozen=True, kw_only=True, tag="list_form"):
+class ListForm(Action, tag="list_form"):
     """``failedResult`` as list of ``{processQueryKey, code}``, as users claim to have seen."""
 
 
-class NullLists(Action, frozen=True, kw_only=True, tag="null_lists"):
+class NullLists(Action, tag="null_lists"):
     """Null in place of both lists. The effect takes place."""
 
 
-class Partial(Action, frozen=True, kw_only=True, tag="partial"):
+class Partial(Action, tag="partial"):
     """HTTP 400 ``notRevoke.all.messages`` after the first keys are recalled.
 
     :param first: Number of keys that are recalled.
@@ -213,10 +204,7 @@ class Partial(Action, frozen=True, kw_only=True, tag="partial"):
     first: Count
 
 
-# ── Other answers that go wrong ──────────────────────────────────────────────────────────────────────
-
-
-class Paging(Action, frozen=True, kw_only=True, tag="paging"):
+class Paging(Action, tag="paging"):
     """Endless pages of readers.
 
     :param mode: ``repeat`` (default) returns the same cursor again, ``no_token`` sets ``hasMore`` without a
@@ -226,36 +214,16 @@ class Paging(Action, frozen=True, kw_only=True, tag="paging"):
     mode: Literal["repeat", "no_token", "endless"] = "repeat"
 
 
-class Mutate(Action, frozen=True, kw_only=True, tag="mutate"):
-    """JSON merged into the answer's body (RFC 7386, where null removes)."""
+class Mutate(Action, tag="mutate"):
+    """JSON merged into the response's body (RFC 7386, where null removes)."""
 
     merge: dict[str, Any]
 
 
 AnyAction = (
-    Delay
-    | Drop
-    | Truncate
-    | Trickle
-    | Status
-    | Html
-    | Body
-    | Throttle
-    | DeadToken
-    | Ban
-    | Redirect
-    | GzipBomb
-    | FailKeys
-    | PoisonKeys
-    | OmitKeys
-    | Both
-    | Extra
-    | ListForm
-    | NullLists
-    | Partial
-    | Paging
-    | Mutate
-)
+    Delay | Drop | Truncate | Trickle | Status | Html | Body | Throttle | DeadToken | Ban | Redirect | GzipBomb
+    | FailKeys | PoisonKeys | OmitKeys | Both | Extra | ListForm | NullLists | Partial | Paging | Mutate
+)  # fmt: skip
 
 
 class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -286,20 +254,18 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
         if self.match not in api:
             return False
         self.seen += 1
-        if self.times is not None and self.fired >= self.times:
-            return False
-        if self.nth is not None and self.seen not in self.nth:
-            return False
-        if self.every is not None and self.seen % self.every:
-            return False
-        if self.probability is not None and rng.random() >= self.probability:
-            return False
-        self.fired += 1
-        return True
+        applies = (
+            (self.times is None or self.fired < self.times)
+            and (self.nth is None or self.seen in self.nth)
+            and (self.every is None or self.seen % self.every == 0)
+            and (self.probability is None or rng.random() < self.probability)
+        )
+        self.fired += applies
+        return applies
 
 
 class Faults:
-    """Active rules. All that match a call apply in order; the first answer is sent."""
+    """Active rules. All that match a call apply in order; the first response is sent."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
@@ -318,7 +284,7 @@ class Faults:
 
     def rules_for(self, api: str, rng: random.Random) -> list[Rule]:
         """Count a call and return the rules that apply to it."""
-        return [rule for rule in self.rules if rule.applies_to(api, rng)] if self.rules else []
+        return [rule for rule in self.rules if rule.applies_to(api, rng)]
 
 
 def actions(rules: list[Rule], *types: type[Action]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Journal of the last requests and answers, with counts of all requests."""
+"""Journal of the last requests and responses, with counts of all requests."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections import deque
 
 from msgspec import Struct
 
+from airflow_provider_dingtalk.sandbox.responses import OK, ApiResponse
+
 #: Maximum number of requests in the journal; older ones are dropped, but stay counted.
 JOURNAL_SIZE = 20_000
+CUT = "cut"
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, kw_only=True):
     """Journal entry of one request.
 
     :param seq: Number of the request since the start or the last reset, from 1.
-    :param time: Time of the entry in seconds since 1970, by the sandbox's clock.
+    :param time: Arrival of the request in seconds since 1970, by the sandbox's clock.
     :param api: Path of the API without its version.
-    :param status: HTTP status of the answer; 0 if there was none.
+    :param status: HTTP status of the response; 0 if there was none.
     :param code: DingTalk's error code, ``ok``, the type of the fault that answered, or ``cut``.
     :param keys: Number of message keys that the request named.
     :param token: Hash of the access token, only to distinguish tokens; default None.
@@ -27,9 +30,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     seq: int
     time: float
     api: str
-    status: int
-    code: str
-    keys: int
+    status: int = 0
+    code: str = CUT
+    keys: int = 0
     token: str | None = None
     faults: tuple[str, ...] = ()
 
@@ -38,7 +41,7 @@ class Calls(Struct, kw_only=True):
     """Counts of one API's calls.
 
     :param refused: Number of calls with an error, including the throttled ones.
-    :param cut: Number of calls without a whole answer.
+    :param cut: Number of calls without a whole response.
     """
 
     total: int = 0
@@ -55,15 +58,24 @@ class Journal:
         self.calls: dict[str, Calls] = {}
         self.seq = 0
 
-    def arrive(self, api: str) -> tuple[int, Calls]:
-        """Count an incoming request and return its number and its API's counts."""
+    def arrive(self, api: str, now: float) -> Entry:
+        """Count an incoming request and return its entry, which is not written yet."""
         self.seq += 1
-        calls = self.calls.setdefault(api, Calls())
-        calls.total += 1
-        return self.seq, calls
+        self.calls.setdefault(api, Calls()).total += 1
+        return Entry(seq=self.seq, time=now, api=api)
 
-    def write(self, entry: Entry) -> None:
-        """Add an entry; beyond :data:`JOURNAL_SIZE` the oldest is dropped."""
+    def write(self, entry: Entry, response: ApiResponse | None, *, truncated: bool = False) -> None:
+        """Add the entry of an answered request; beyond :data:`JOURNAL_SIZE` the oldest is dropped.
+
+        :param response: Response to the request; None for a cut connection.
+        :param truncated: Only a part of the response is sent; default False.
+        """
+        calls = self.calls[entry.api]
+        calls.cut += truncated or response is None
+        if response is not None:
+            entry.status, entry.code = response.status, response.code
+            calls.refused += response.code != OK
+            calls.throttled += response.throttled
         self.entries.append(entry)
 
 

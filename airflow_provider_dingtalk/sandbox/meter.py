@@ -18,8 +18,7 @@ class Meter:
     """Counter of calls against the rate limit and the quota."""
 
     def __init__(self) -> None:
-        self._fixed: dict[tuple[str, str], tuple[int, int]] = {}
-        self._sliding: dict[tuple[str, str], deque[float]] = {}
+        self._windows: dict[tuple[str, str], deque[float]] = {}
         self._month = ""
         self.calls_this_month = 0
 
@@ -30,24 +29,14 @@ class Meter:
         """
         if behaviour.calls_per_second == 0:
             return True
-        window = self._in_sliding if behaviour.throttle_window == "sliding" else self._in_fixed
-        return window((client_id, api), behaviour.calls_per_second, now)
-
-    def _in_fixed(self, who: tuple[str, str], allowance: int, now: float) -> bool:
-        second, used = self._fixed.get(who, (0, 0))
-        if second != int(now):
-            second, used = int(now), 0
-        self._fixed[who] = (second, min(used + 1, allowance))
-        return used < allowance
-
-    def _in_sliding(self, who: tuple[str, str], allowance: int, now: float) -> bool:
-        past = self._sliding.setdefault(who, deque())
-        while past and past[0] <= now - 1:
+        past = self._windows.setdefault((client_id, api), deque())
+        is_fixed = behaviour.throttle_window == "fixed"
+        while past and (int(past[0]) != int(now) if is_fixed else past[0] <= now - 1):
             past.popleft()
-        if len(past) >= allowance:
-            return False
-        past.append(now)
-        return True
+        allowed = len(past) < behaviour.calls_per_second
+        if allowed:
+            past.append(now)
+        return allowed
 
     def allows_month(self, behaviour: Behaviour, now: float) -> bool:
         """Count a call and return True if the monthly quota allows it.

@@ -12,7 +12,7 @@ _NOT_ALL = "notRevoke.all.messages"
 _TOO_MANY = "invalidParameter.processQueryKeys.overMax"
 _NO_STATUS = "processQueryKey.expireTime"
 #: Prefixes of the codes for a missing field.
-_LACKING = ("miss.", "invalidParameter.", "openConversationId.", "invalid.openConversationId")
+_MISSING = ("miss.", "invalidParameter.", "openConversationId.", "invalid.openConversationId")
 
 Switches = dict[str, Any]
 
@@ -22,7 +22,7 @@ def switches_of(observed: Observed) -> Switches:
     switches: Switches = {}
     for question, read in _READERS.items():
         seen = observed.seen.get(question)
-        if seen is not None and _is_answer(seen):
+        if seen is not None and _is_conclusive(seen):
             switches |= read(seen)
     if any(seen.form == "list" for seen in observed.seen.values()):
         switches["failed_result_form"] = "list"
@@ -32,24 +32,14 @@ def switches_of(observed: Observed) -> Switches:
     return switches | _max_keys(observed) | _readers_after_recall(observed)
 
 
-def _is_answer(seen: Seen) -> bool:
+def _is_conclusive(seen: Seen) -> bool:
     """Return True for an HTTP status from 200 to 499; others prove nothing."""
     return 200 <= seen.status < 500
 
 
-def _dead_token(seen: Seen) -> Switches:
-    return {"dead_token_status": seen.status, "dead_token_code": seen.code} if seen.code else {}
-
-
-def _recall(seen: Seen) -> Switches:
-    return {"recall_too_early_seconds": seen.after} if seen.recalled else {}
-
-
 def _status_after_recall(seen: Seen) -> Switches:
-    if seen.send_status == "RECALLED":
-        return {"status_after_recall": "recalled"}
-    if seen.send_status == "SUCCESS":
-        return {"status_after_recall": "unchanged"}
+    if seen.send_status in ("RECALLED", "SUCCESS"):
+        return {"status_after_recall": "recalled" if seen.send_status == "RECALLED" else "unchanged"}
     return {"status_after_recall": "no_status"} if seen.code == _NO_STATUS else {}
 
 
@@ -65,22 +55,10 @@ def _second_recall(seen: Seen) -> Switches:
     return {"already_recalled": "refused", "already_recalled_reason": seen.code} if seen.code else {}
 
 
-def _any_status(seen: Seen) -> Switches:
-    return {"status_delay_seconds": seen.after} if seen.send_status else {}
-
-
-def _status(seen: Seen) -> Switches:
-    return {"processing_seconds": seen.after} if seen.send_status else {}
-
-
 def _unscoped_status(seen: Seen) -> Switches:
     if seen.send_status:
         return {"query_scope": "optional"}
-    return {"query_scope": "required"} if seen.code.startswith(_LACKING) else {}
-
-
-def _unknown_robot(seen: Seen) -> Switches:
-    return {"unknown_robot_code": seen.code} if seen.code else {}
+    return {"query_scope": "required"} if seen.code.startswith(_MISSING) else {}
 
 
 def _unfit_key(seen: Seen) -> Switches:
@@ -98,16 +76,16 @@ def _duplicate_key(seen: Seen) -> Switches:
 def _max_keys(observed: Observed) -> Switches:
     """Return the switch for the key limit.
 
-    The probe names 21 made-up keys. If they are not too many, the answer is the one for made-up keys.
+    The probe names 21 made-up keys. If they are not too many, the response is the one for made-up keys.
     """
     seen, unfit = observed.seen.get(Question.TOO_MANY_KEYS), observed.seen.get(Question.UNFIT_KEY)
-    if seen is None or not _is_answer(seen):
+    if seen is None or not _is_conclusive(seen):
         return {}
     if seen.code == _TOO_MANY:
         return {"max_keys": MAX_KEYS_PER_RECALL}
-    taken = seen.failed or seen.missing or (seen.code and unfit is not None and seen.code == unfit.code)
+    accepted = seen.failed or seen.missing or (seen.code and unfit is not None and seen.code == unfit.code)
     # The probe tried one key over the limit only, so this is all that is known.
-    return {"max_keys": MAX_KEYS_PER_RECALL + 1} if taken else {}
+    return {"max_keys": MAX_KEYS_PER_RECALL + 1} if accepted else {}
 
 
 def _readers_after_recall(observed: Observed) -> Switches:
@@ -123,14 +101,14 @@ def _readers_after_recall(observed: Observed) -> Switches:
 
 
 _READERS: dict[Question, Callable[[Seen], Switches]] = {
-    Question.DEAD_TOKEN: _dead_token,
-    Question.RECALL: _recall,
+    Question.DEAD_TOKEN: lambda s: {"dead_token_status": s.status, "dead_token_code": s.code} if s.code else {},
+    Question.RECALL: lambda s: {"recall_too_early_seconds": s.after} if s.recalled else {},
     Question.STATUS_AFTER_RECALL: _status_after_recall,
     Question.SECOND_RECALL: _second_recall,
-    Question.ANY_STATUS: _any_status,
-    Question.STATUS: _status,
+    Question.ANY_STATUS: lambda s: {"status_delay_seconds": s.after} if s.send_status else {},
+    Question.STATUS: lambda s: {"processing_seconds": s.after} if s.send_status else {},
     Question.UNSCOPED_STATUS: _unscoped_status,
-    Question.UNKNOWN_ROBOT: _unknown_robot,
+    Question.UNKNOWN_ROBOT: lambda s: {"unknown_robot_code": s.code} if s.code else {},
     Question.UNFIT_KEY: _unfit_key,
     Question.DUPLICATE_KEY: _duplicate_key,
 }

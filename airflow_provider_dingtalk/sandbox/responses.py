@@ -1,4 +1,4 @@
-"""HTTP answers of the sandbox, and exceptions for requests without an answer."""
+"""HTTP responses of the sandbox, and exceptions for requests without a response."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ THROTTLE_CODES = ("QpsLimit", "QpmLimit", "90018", "90002", "90019")
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """HTTP answer to a request.
+    """HTTP response to a request.
 
-    :param code: ``ok``, DingTalk's code, or the type of the fault that made the answer; for the journal.
+    :param code: ``ok``, DingTalk's code, or the type of the fault that made the response; for the journal.
     :param headers: Headers in addition to ``content-type`` and ``content-length``.
-    :param data: Body as data, if it is JSON; default None.
     """
 
     status: int
@@ -28,7 +27,6 @@ class ApiResponse:
     code: str = OK
     content_type: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
-    data: Any = None
 
     @property
     def throttled(self) -> bool:
@@ -37,7 +35,7 @@ class ApiResponse:
 
 
 class DropConnection(Exception):
-    """Request that ends with a cut connection and no answer.
+    """Request that ends with a cut connection and no response.
 
     :param reset: Cut the connection by a TCP reset.
     """
@@ -48,12 +46,12 @@ class DropConnection(Exception):
 
 
 class ClientDisconnected(Exception):
-    """Request without an answer, because the client disconnected before."""
+    """Request without a response, because the client disconnected before."""
 
 
 def json_response(data: Any) -> ApiResponse:
-    """Return an answer of HTTP 200 with JSON."""
-    return ApiResponse(200, msgspec.json.encode(data), data=data)
+    """Return a response of HTTP 200 with JSON."""
+    return ApiResponse(200, msgspec.json.encode(data))
 
 
 def error_response(error: ApiError, request_id: str, headers: dict[str, str] | None = None) -> ApiResponse:

@@ -9,8 +9,8 @@ from typing import Any
 import uvicorn
 
 from airflow_provider_dingtalk.sandbox.app import create_app
+from airflow_provider_dingtalk.sandbox.connections import TrackedProtocol
 from airflow_provider_dingtalk.sandbox.state import ServerState
-from airflow_provider_dingtalk.sandbox.wire import WiredProtocol
 
 #: Keep-alive timeout, longer than that of the clients, so that the server never closes a connection in use.
 KEEP_ALIVE_SECONDS = 75
@@ -43,7 +43,7 @@ def make_server(state: ServerState, *, ready: Callable[[], None] = lambda: None,
     """
     config = uvicorn.Config(
         create_app(state),
-        http=WiredProtocol,
+        http=TrackedProtocol,
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -16,11 +16,8 @@ from airflow_provider_dingtalk.sandbox.faults import Faults
 from airflow_provider_dingtalk.sandbox.journal import Journal
 from airflow_provider_dingtalk.sandbox.meter import Meter
 
-MessageKind = Literal["group", "oto", "private_chat", "work_notification", "ding"]
 #: Message key: a ``processQueryKey``, an ``openDingId``, or the number of a work notification's task.
 Key = str | int
-
-FIRST_TASK_ID = 256_271_667_526
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ class Message:
     """
 
     key: Key
-    kind: MessageKind
+    kind: str
     client_id: str
     sent_at: float
     robot_code: str | None = None
@@ -168,9 +165,13 @@ class ServerState:
         """Return a random base64 key, with ``=``, ``+`` and ``/`` like DingTalk's."""
         return base64.b64encode(self.rng.randbytes(32)).decode()
 
-    def random_hex(self, length: int = 32) -> str:
-        """Return random hexadecimal digits, for access tokens and ``openDingId``."""
-        return f"{self.rng.getrandbits(length * 4):0{length}x}"
+    def random_hex(self) -> str:
+        """Return 32 random hexadecimal digits, as in ``openDingId``."""
+        return f"{self.rng.getrandbits(128):032x}"
+
+    def new_token(self) -> str:
+        """Return a new access token."""
+        return self.random_hex()
 
     def request_id(self) -> str:
         """Return a new ``requestid``."""
@@ -204,12 +205,6 @@ class ServerState:
         return next((app for app in self.apps.values() if app.agent_id == agent_id), None)
 
     # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
-
-    def new_key(self, kind: MessageKind) -> Key:
-        """Return a key for a new message in its kind's form."""
-        if kind == "work_notification":
-            return FIRST_TASK_ID + self.sent[kind] * 7 + self.rng.randrange(7)
-        return self.random_hex() if kind == "ding" else self.random_key()
 
     def deliver(self, message: Message) -> Key:
         """Add a message and return its key."""

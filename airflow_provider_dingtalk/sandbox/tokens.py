@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_dingtalk.client.endpoints import Endpoint, GetAccessToken, GetCorpAccessToken
 from airflow_provider_dingtalk.sandbox.api_errors import ApiError, dead_token, missing_token
-from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.call import Call, Handler
 from airflow_provider_dingtalk.sandbox.state import App, Grant, ServerState
 
 
@@ -21,12 +22,12 @@ def access_token(call: Call) -> dict[str, Any]:
     app = state.apps.get(request.app_key)
     if app is None or app.kind != "internal" or app.client_secret != request.app_secret:
         raise ApiError("invalidClientIdOrSecret", "无效的clientId或者clientSecret")
-    current = state.current_tokens.get((app.client_id, ""))
-    grant = state.tokens.get(current or "")
-    if current is not None and grant is not None and grant.expires_at > state.time():
-        grant.expires_at = state.time() + state.behaviour.token_seconds
-        return {"accessToken": current, "expireIn": state.behaviour.token_seconds}
-    return _grant(state, app, "")
+    current = state.current_tokens.get((app.client_id, ""), "")
+    grant = state.tokens.get(current)
+    if grant is None or grant.expires_at <= state.time():
+        return _grant(state, app, "")
+    grant.expires_at = state.time() + state.behaviour.token_seconds
+    return {"accessToken": current, "expireIn": state.behaviour.token_seconds}
 
 
 def corp_access_token(call: Call) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def corp_access_token(call: Call) -> dict[str, Any]:
 
 
 def _grant(state: ServerState, app: App, corp_id: str) -> dict[str, Any]:
-    token, seconds = state.random_hex(), state.behaviour.token_seconds
+    token, seconds = state.new_token(), state.behaviour.token_seconds
     state.tokens[token] = Grant(app.client_id, state.time() + seconds)
     state.current_tokens[(app.client_id, corp_id)] = token
     return {"accessToken": token, "expireIn": seconds}
@@ -78,3 +79,15 @@ def revoke_all(state: ServerState) -> int:
     state.tokens.clear()
     state.current_tokens.clear()
     return count
+
+
+_BAD_CREDENTIALS = dict.fromkeys(("appKey", "appSecret"), "invalidClientIdOrSecret")
+_BAD_SUITE = dict.fromkeys(("suiteKey", "suiteSecret"), "invalidSuiteKey")
+
+HANDLERS: dict[type[Endpoint[Any]], Handler] = {
+    GetAccessToken: Handler(run=access_token, missing=_BAD_CREDENTIALS),
+    GetCorpAccessToken: Handler(
+        run=corp_access_token,
+        missing={**_BAD_SUITE, "suiteTicket": "invalidSuiteTicket", "authCorpId": "invalidAuthInfo"},
+    ),
+}

@@ -14,18 +14,24 @@ from airflow_provider_dingtalk.client.endpoints import (
     MAX_USERS_PER_WORK_NOTIFICATION,
     MAX_WORK_NOTIFICATION_BYTES,
     RECALL_WINDOW_HOURS,
+    GetWorkNotificationProgress,
+    GetWorkNotificationResult,
+    RecallWorkNotification,
+    SendWorkNotification,
 )
 from airflow_provider_dingtalk.sandbox.api_errors import LegacyApiError
-from airflow_provider_dingtalk.sandbox.call import Call
+from airflow_provider_dingtalk.sandbox.call import Call, Handler, MessageType
 from airflow_provider_dingtalk.sandbox.meter import UTC_PLUS_8
-from airflow_provider_dingtalk.sandbox.state import Key, Message
+from airflow_provider_dingtalk.sandbox.state import Key, Message, ServerState
 
-MESSAGE_TYPES = ("text", "image", "voice", "file", "link", "oa", "markdown", "action_card")
+KIND = "work_notification"
+MSGTYPES = ("text", "image", "voice", "file", "link", "oa", "markdown", "action_card")
+FIRST_TASK_ID = 256_271_667_526
 #: Both pages name 24 hours for the result, and the page of the progress also names 7 days.
-PROGRESS_DAYS = 7
+PROGRESS_HOURS = 7 * 24
 
 
-def send_work_notification(call: Call) -> dict[str, Any]:
+def send(call: Call) -> dict[str, Any]:
     """Send a work notification.
 
     People who do not get it are listed in the result only (documented).
@@ -36,55 +42,49 @@ def send_work_notification(call: Call) -> dict[str, Any]:
     text = _text(request.msg)
     users, undelivered = _receivers(call)
     if state.behaviour.repeat_filter:
-        repeated = [user for user in users if not _first_today(call, user, text)]
-        undelivered["forbidden_user_id_list"] = repeated
-        users = [user for user in users if user not in set(repeated)]
-    message = Message(
-        key=state.new_key("work_notification"),
-        kind="work_notification",
-        client_id=call.client.client_id,
-        sent_at=state.time(),
+        new = [user for user in users if _is_first_today(call, user, text)]
+        undelivered["forbidden_user_id_list"] = [user for user in users if user not in set(new)]
+        users = new
+    key = call.deliver(
+        KIND,
+        _new_task_id(state),
         agent_id=request.agent_id,
         msg_key=str(request.msg["msgtype"]),
         text=text,
         receivers=tuple(users),
         undelivered=undelivered,
     )
-    return {**_ok(call), "task_id": state.deliver(message)}
+    return {**_ok(call), "task_id": key}
 
 
-def recall_work_notification(call: Call) -> dict[str, Any]:
+def recall(call: Call) -> dict[str, Any]:
     """Recall a work notification from all receivers, within 24 hours.
 
     A second recall is refused unless ``already_recalled`` is ``success``.
     """
-    message = _task(call, call.request.msg_task_id, LegacyApiError(400002, "invalid agentId or taskId"))
-    again = message.recalled_at is not None and call.state.behaviour.already_recalled != "success"
-    if again or call.state.age(message) > RECALL_WINDOW_HOURS * 3600:
-        raise LegacyApiError(400002, "invalid agentId or taskId")
+    error = LegacyApiError(400002, "invalid agentId or taskId")
+    message = _find_task(call, call.request.msg_task_id, RECALL_WINDOW_HOURS, error)
+    if message.recalled_at is not None and call.state.behaviour.already_recalled != "success":
+        raise error
     call.state.recall(message)
     return {"errcode": 0, "errmsg": "ok"}
 
 
-def progress(call: Call) -> dict[str, Any]:
+def query_progress(call: Call) -> dict[str, Any]:
     """Return the progress of a task, which is done after ``processing_seconds``."""
-    message = _task(call, call.request.task_id, LegacyApiError(40035, "invalid parameter"))
+    message = _find_task(call, call.request.task_id, PROGRESS_HOURS, _bad_parameter())
     age, seconds = call.state.age(message), call.state.behaviour.processing_seconds
-    if age > PROGRESS_DAYS * 24 * 3600:
-        raise LegacyApiError(40035, "invalid parameter")
     done = age >= seconds
     percent = 100 if done else int(100 * age / seconds)
     return {**_ok(call), "progress": {"progress_in_percent": percent, "status": 2 if done else 1}}
 
 
-def result(call: Call) -> dict[str, Any]:
+def query_result(call: Call) -> dict[str, Any]:
     """Return the readers of a work notification, for 24 hours.
 
     With more than 100 receivers DingTalk times out; the error code for that is our choice.
     """
-    message = _task(call, call.request.task_id, LegacyApiError(40035, "invalid parameter"))
-    if call.state.age(message) > RECALL_WINDOW_HOURS * 3600:
-        raise LegacyApiError(40035, "invalid parameter")
+    message = _find_task(call, call.request.task_id, RECALL_WINDOW_HOURS, _bad_parameter())
     if len(message.receivers) > MAX_USERS_PER_WORK_NOTIFICATION:
         raise LegacyApiError(-1, "call timed out: more than 100 receivers")
     forbidden = message.undelivered.get("forbidden_user_id_list", [])
@@ -100,18 +100,26 @@ def result(call: Call) -> dict[str, Any]:
     return {**_ok(call), "send_result": lists | message.undelivered}
 
 
+def _new_task_id(state: ServerState) -> Key:
+    return FIRST_TASK_ID + state.sent[KIND] * 7 + state.rng.randrange(7)
+
+
 def _ok(call: Call) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "ok", "request_id": call.state.request_id()}
 
 
+def _bad_parameter(detail: str = "") -> LegacyApiError:
+    return LegacyApiError(40035, f"invalid parameter: {detail}" if detail else "invalid parameter")
+
+
 def _text(msg: dict[str, Any]) -> str:
-    kind = msg.get("msgtype")
-    part = msg.get(kind) if isinstance(kind, str) else None
-    if kind not in MESSAGE_TYPES or not isinstance(part, dict):
-        raise LegacyApiError(40035, "invalid parameter: msg has no known msgtype, or not its part")
+    msgtype = msg.get("msgtype")
+    part = msg.get(msgtype) if isinstance(msgtype, str) else None
+    if msgtype not in MSGTYPES or not isinstance(part, dict):
+        raise _bad_parameter("msg has no known msgtype, or not its part")
     if len(msgspec.json.encode(msg)) > MAX_WORK_NOTIFICATION_BYTES:
-        raise LegacyApiError(40035, "invalid parameter: msg is longer than 2048 bytes")
-    return str(part.get("content") or part.get("title") or part.get("media_id") or kind)
+        raise _bad_parameter("msg is longer than 2048 bytes")
+    return str(part.get("content") or part.get("title") or part.get("media_id") or msgtype)
 
 
 def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
@@ -122,13 +130,13 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
     users = _split(request.userid_list, MAX_USERS_PER_WORK_NOTIFICATION, "userid_list")
     departments = _split(request.dept_id_list, MAX_DEPTS_PER_WORK_NOTIFICATION, "dept_id_list")
     if not users and not departments:
-        raise LegacyApiError(40035, "invalid parameter: no receivers")
-    known = {str(number): members for number, members in state.departments.items()}
+        raise _bad_parameter("no receivers")
+    members = {str(number): people for number, people in state.departments.items()}
     chosen = [user for user in users if user in state.people]
-    chosen += [user for number in departments for user in known.get(number, ())]
+    chosen += [user for number in departments for user in members.get(number, ())]
     undelivered: dict[str, list[Any]] = {
         "invalid_user_id_list": [user for user in users if user not in state.people],
-        "invalid_dept_id_list": [int(n) if n.isdigit() else n for n in departments if n not in known],
+        "invalid_dept_id_list": [int(n) if n.isdigit() else n for n in departments if n not in members],
     }
     return list(dict.fromkeys(chosen)), undelivered
 
@@ -136,23 +144,37 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
 def _split(text: str | None, limit: int, name: str) -> list[str]:
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
     if len(parts) > limit:
-        raise LegacyApiError(40035, f"invalid parameter: {name} is longer than {limit}")
+        raise _bad_parameter(f"{name} is longer than {limit}")
     return parts
 
 
-def _first_today(call: Call, user: str, text: str) -> bool:
+def _is_first_today(call: Call, user: str, text: str) -> bool:
     """Record a person's text and return True if it is new today."""
     day = int((call.state.time() + UTC_PLUS_8) // 86_400)
     mark = (day, call.request.agent_id, user, text)
-    if mark in call.state.notified_today:
-        return False
+    is_first = mark not in call.state.notified_today
     call.state.notified_today.add(mark)
-    return True
+    return is_first
 
 
-def _task(call: Call, task_id: Key, error: LegacyApiError) -> Message:
-    message = call.state.messages.get(task_id)
-    agent_id = call.request.agent_id
+def _find_task(call: Call, task_id: Key, window_hours: float, error: LegacyApiError) -> Message:
+    """Return a message of the calling agent, or raise the error outside the window."""
+    message, agent_id = call.state.messages.get(task_id), call.request.agent_id
     if message is None or agent_id != call.client.agent_id or message.agent_id != agent_id:
         raise error
+    if call.state.age(message) > window_hours * 3600:
+        raise error
     return message
+
+
+TYPE = MessageType(
+    kind=KIND,
+    new_key=_new_task_id,
+    sent_by_agent=True,
+    handlers={
+        SendWorkNotification: Handler(run=send),
+        RecallWorkNotification: Handler(run=recall),
+        GetWorkNotificationProgress: Handler(run=query_progress),
+        GetWorkNotificationResult: Handler(run=query_result),
+    },
+)

@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox import default
 from airflow_provider_dingtalk.sandbox.app import create_app
-from airflow_provider_dingtalk.sandbox.state import App, Key, MessageKind, ServerState
+from airflow_provider_dingtalk.sandbox.state import App, ServerState
 from tests.support.airflow_seams import everything_said
 from tests.support.local_dingtalk import RECALL_API, LocalDingTalk
 
@@ -40,16 +40,10 @@ def canary(rng: random.Random) -> str:
 class CanaryState(ServerState):
     """Sandbox state whose tokens are canaries; it records every token that it issued."""
 
-    def random_hex(self, length: int = 32) -> str:
-        if length != 32:
-            return super().random_hex(length)
+    def new_token(self) -> str:
         token = canary(self.rng)
         self.given.append(token)
         return token
-
-    def new_key(self, kind: MessageKind) -> Key:
-        # The sandbox makes DING ids as it makes tokens, but they are not secret.
-        return self.random_key() if kind == "ding" else super().new_key(kind)
 
     def reset(self) -> None:
         self.given: list[str] = []

@@ -14,8 +14,9 @@ import pytest
 
 from airflow_provider_dingtalk.client.endpoints import ENDPOINTS
 from airflow_provider_dingtalk.sandbox.__main__ import main
-from airflow_provider_dingtalk.sandbox.app import HANDLERS
-from airflow_provider_dingtalk.sandbox.journal import JOURNAL_SIZE, Entry, Journal
+from airflow_provider_dingtalk.sandbox.handlers import HANDLERS
+from airflow_provider_dingtalk.sandbox.journal import JOURNAL_SIZE, Journal
+from airflow_provider_dingtalk.sandbox.responses import json_response
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from tests.sandbox.sandbox_dialogue import Dialogue
 
@@ -58,9 +59,10 @@ def test_journal_has_no_secrets(talk: Dialogue) -> None:
 
 def test_journal_is_bounded() -> None:
     journal = Journal()
-    for seq in range(JOURNAL_SIZE + 5):
-        journal.write(Entry(seq=seq, time=0, api="a", status=200, code="ok", keys=0))
-    assert (len(journal.entries), journal.entries[0].seq) == (JOURNAL_SIZE, 5)
+    for _ in range(JOURNAL_SIZE + 5):
+        journal.write(journal.arrive("a", 0), json_response({}))
+    assert (len(journal.entries), journal.entries[0].seq) == (JOURNAL_SIZE, 6)
+    assert journal.calls["a"].total == JOURNAL_SIZE + 5
 
 
 def test_reset(talk: Dialogue) -> None:

@@ -26,7 +26,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 # Uvicorn selects httptools or h11 when it is imported, so mypy cannot know the base class.
-class WiredProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
+class TrackedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
     """Uvicorn HTTP protocol that stores its transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -34,7 +34,7 @@ class WiredProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
         self.addresses = _address(transport, "peername"), _address(transport, "sockname")
         _transports[self.addresses] = transport
         _served.add(self.addresses[1])
-        # asyncio sets this only for sockets made with the protocol's number. Without it each answer takes 40 ms.
+        # asyncio sets this only for sockets made with the protocol's number. Without it each response takes 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
@@ -54,14 +54,13 @@ async def client_disconnected(receive: Receive, within: float) -> bool:
     """
     try:
         async with asyncio.timeout(within):
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _wait_for_disconnect(receive)
     except TimeoutError:
         return False
     return True
 
 
-async def cut(scope: Scope, receive: Receive, *, reset: bool = False, flush: bool = False) -> None:
+async def drop(scope: Scope, receive: Receive, *, reset: bool = False, flush: bool = False) -> None:
     """Close the connection of a request and wait until it is closed.
 
     :param reset: Close it by a TCP reset; default False.
@@ -80,6 +79,10 @@ async def cut(scope: Scope, receive: Receive, *, reset: bool = False, flush: boo
         transport.close()
     else:
         transport.abort()
+    await _wait_for_disconnect(receive)
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

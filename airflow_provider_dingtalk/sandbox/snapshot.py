@@ -1,4 +1,4 @@
-"""Views of the control API: state snapshot and request journal."""
+"""State snapshot of the control API, for tests to compare with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import Any
 import msgspec
 
 from airflow_provider_dingtalk.sandbox.state import Message, ServerState
+
+_MESSAGE_FIELDS = (
+    "key",
+    "kind",
+    "robot_code",
+    "agent_id",
+    "open_conversation_id",
+    "msg_key",
+    "text",
+    "sent_at",
+    "recalled_at",
+    "recalls",
+)
 
 
 def state_snapshot(state: ServerState, *, brief: bool = False) -> dict[str, Any]:
@@ -21,33 +34,18 @@ def state_snapshot(state: ServerState, *, brief: bool = False) -> dict[str, Any]
         for kind, sent in list(state.sent.items())
     }
     calls = msgspec.to_builtins(dict(state.journal.calls))
-    view: dict[str, Any] = {"time": state.time(), "counts": counts, "calls": calls}
+    snapshot: dict[str, Any] = {"time": state.time(), "counts": counts, "calls": calls}
     if brief:
-        return view
-    return view | {
+        return snapshot
+    return snapshot | {
         "people": len(state.people),
         "conversations": [msgspec.to_builtins(chat) for chat in list(state.conversations.values())],
         "messages": [_message(state, message) for message in list(state.messages.values())],
     }
 
 
-def journal(state: ServerState, since: int = 0) -> dict[str, Any]:
-    """Return the journal's requests with a number above ``since``, oldest first."""
-    return {"requests": [entry for entry in list(state.journal.entries) if entry.seq > since]}
-
-
 def _message(state: ServerState, message: Message) -> dict[str, Any]:
-    return {
-        "key": message.key,
-        "kind": message.kind,
-        "robot_code": message.robot_code,
-        "agent_id": message.agent_id,
-        "open_conversation_id": message.open_conversation_id,
-        "msg_key": message.msg_key,
-        "text": message.text,
-        "sent_at": message.sent_at,
-        "recalled_at": message.recalled_at,
-        "recalls": message.recalls,
+    return {name: getattr(message, name) for name in _MESSAGE_FIELDS} | {
         "status": state.send_status(message),
         "receivers": len(message.receivers),
         "readers": len(message.readers),
