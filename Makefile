@@ -9,6 +9,7 @@ INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.installed-browser
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 BENCH_INSTALLED := $(VENV)/.installed-bench
+RELEASE_INSTALLED := $(VENV)/.installed-release
 AIRFLOW := 3.3.2
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -99,6 +100,14 @@ check: $(INSTALLED)  ## Run ruff, the language check, mypy and import-linter
 	$(BIN)/python -m dev.check_language
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: release-check
+release-check: $(RELEASE_INSTALLED)  ## Do everything of a release but the upload: build, check, install, try
+	$(BIN)/python -m dev.release_check --constraints $(CONSTRAINTS)
+
+$(RELEASE_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[release]'
+	@touch $@
 
 # Pins that still fit stay; UPGRADE=--upgrade takes the newest versions up to the date.
 CONSTRAINTS_DATE ?= 2026-11-27
