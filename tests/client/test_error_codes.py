@@ -115,7 +115,7 @@ def test_every_rule_speaks_both_languages(rule: error_codes.Rule) -> None:
 
 
 def test_no_code_has_two_rules() -> None:
-    codes = [code for _, codes in error_codes._TABLE for code in codes]
+    codes = [code for _, codes in error_codes._TABLE for code in codes.split()]
     assert sorted(codes) == sorted(set(codes))
 
 
