@@ -1,7 +1,4 @@
-"""Clock interface for code that waits or reads the time.
-
-Tests pass their own clock, so that they need not wait.
-"""
+"""Clock interface for code that waits or reads the time; tests pass their own and need not wait."""
 
 from __future__ import annotations
 
@@ -19,21 +16,13 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds since an arbitrary moment; they never decrease."""
 
-    async def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float, /) -> None:
         """Wait for a number of seconds."""
 
 
 class SystemClock:
     """Clock of the operating system."""
 
-    def now(self) -> float:
-        """Return the time in seconds since the epoch, UTC."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment; they never decrease."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for a number of seconds."""
-        await asyncio.sleep(seconds)
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(asyncio.sleep)

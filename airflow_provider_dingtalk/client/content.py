@@ -60,11 +60,9 @@ def robot_message(
         missing, or ``msg_param`` has more than 15,000 bytes of JSON.
     """
     _check_texts(text=text, title=title, markdown=markdown, msg_key=msg_key)
-    given = [name for name, value in (("text", text), ("markdown", markdown), ("msg_key", msg_key)) if value]
-    if len(given) != 1:
-        problem = "give one of text, markdown, msg_key; " + (f"got {' and '.join(given)}" if given else "got none")
-        raise InvalidInputError("text", problem)
-    _check_belongings(msg_param=(msg_param, "msg_key", msg_key), title=(title, "markdown", markdown))
+    _check_only_one(text=text, markdown=markdown, msg_key=msg_key)
+    _check_owner("msg_param", msg_param, "msg_key", msg_key)
+    _check_owner("title", title, "markdown", markdown)
     if text:
         return _message("sampleText", {"content": text})
     if markdown:
@@ -87,42 +85,37 @@ def work_notification_message(
         than 2,048 bytes.
     """
     _check_texts(text=text, title=title, markdown=markdown)
-    given = [name for name, value in (("text", text), ("markdown", markdown), ("msg", msg)) if value]
-    if len(given) != 1:
-        problem = "give one of text, markdown, msg; " + (f"got {' and '.join(given)}" if given else "got none")
-        raise InvalidInputError("text", problem)
-    _check_belongings(title=(title, "markdown", markdown))
+    _check_only_one(text=text, markdown=markdown, msg=msg)
+    _check_owner("title", title, "markdown", markdown)
     if text:
         body: dict[str, Any] = {"msgtype": "text", "text": {"content": text}}
     elif markdown:
-        inner = {"title": title or _first_line(markdown), "text": markdown}
-        body = {"msgtype": "markdown", "markdown": inner}
+        body = {"msgtype": "markdown", "markdown": {"title": title or _first_line(markdown), "text": markdown}}
     else:
         body = _object("msg", msg)
     if not isinstance(body.get("msgtype"), str) or not isinstance(body.get(body["msgtype"]), Mapping):
         raise InvalidInputError("msg", "needs a msgtype, and an object under the name of that type")
-    encoded = _encoded("msg", body)
-    if (size := len(encoded)) > MAX_WORK_NOTIFICATION_BYTES:
-        raise InvalidInputError("msg", f"is {size} bytes of JSON; DingTalk takes {MAX_WORK_NOTIFICATION_BYTES}")
-    decoded: dict[str, Any] = msgspec.json.decode(encoded)
+    decoded: dict[str, Any] = msgspec.json.decode(_encoded("msg", body, MAX_WORK_NOTIFICATION_BYTES))
     return decoded
 
 
-def _check_belongings(**given: tuple[Any, str, Any]) -> None:
-    """Refuse an argument without its owner, because it would not be sent."""
-    for name, (value, owner, owners) in given.items():
-        if value and not owners:
-            raise InvalidInputError(name, f"belongs to {owner}, which is not given: it would not be sent")
+def _check_only_one(**contents: Any) -> None:
+    given = [name for name, value in contents.items() if value]
+    if len(given) != 1:
+        raise InvalidInputError("text", f"give one of {', '.join(contents)}; got {' and '.join(given) or 'none'}")
+
+
+def _check_owner(field: str, value: Any, owner: str, given: Any) -> None:
+    """Refuse an argument without the argument that it belongs to."""
+    if value and not given:
+        raise InvalidInputError(field, f"belongs to {owner}, which is not given: it would not be sent")
 
 
 def _message(msg_key: str, params: dict[str, Any]) -> Message:
     missing = [name for name in MSG_PARAMS.get(msg_key, ()) if not params.get(name)]
     if missing:
         raise InvalidInputError("msg_param", f"{msg_key} needs {', '.join(missing)}")
-    encoded = _encoded("msg_param", params)
-    if len(encoded) > MAX_MSG_PARAM_BYTES:
-        problem = f"is {len(encoded)} bytes of JSON; DingTalk takes {MAX_MSG_PARAM_BYTES} (documented for groups)"
-        raise InvalidInputError("msg_param", problem)
+    encoded = _encoded("msg_param", params, MAX_MSG_PARAM_BYTES, " (documented for groups)")
     return Message(msg_key=msg_key, msg_param=encoded.decode())
 
 
@@ -137,7 +130,7 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
     return dict(value)
 
 
-def _encoded(field: str, value: dict[str, Any]) -> bytes:
+def _encoded(field: str, value: dict[str, Any], max_bytes: int, note: str = "") -> bytes:
     try:
         encoded = msgspec.json.encode(value, enc_hook=_built_in)
         # msgspec encodes NaN as null, so the value is checked again.
@@ -145,6 +138,8 @@ def _encoded(field: str, value: dict[str, Any]) -> bytes:
             json.dumps(msgspec.to_builtins(value, enc_hook=_built_in), allow_nan=False)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidInputError(field, "holds something that JSON has no form for") from None
+    if len(encoded) > max_bytes:
+        raise InvalidInputError(field, f"is {len(encoded)} bytes of JSON; DingTalk takes {max_bytes}{note}")
     return encoded
 
 
@@ -177,12 +172,9 @@ def check_text(value: Any, field: str) -> str:
     """
     if not isinstance(value, str):
         kind = type(value).__name__
-        hint = (
-            f"; Airflow rendered a {kind}: set render_template_as_native_obj=False, or quote it"
-            if isinstance(value, bool | int | float | tuple)
-            else ""
-        )
-        raise InvalidInputError(field, f"must be text, not {kind}{hint}")
+        hint = f"; Airflow rendered a {kind}: set render_template_as_native_obj=False, or quote it"
+        is_rendered = isinstance(value, bool | int | float | tuple)
+        raise InvalidInputError(field, f"must be text, not {kind}{hint if is_rendered else ''}")
     if value and not value.strip():
         raise InvalidInputError(field, "is blank")
     try:

@@ -1,14 +1,13 @@
-"""Encoding of requests and decoding of answers.
+"""Encoding of requests and decoding of answers, without a socket.
 
-Nothing here waits or uses a socket. Only :func:`request_for` writes the token of the old host into the URL, as
-DingTalk requires. Its request is never logged.
+:func:`request_for` writes the legacy host's token into the URL, as DingTalk requires, so its request is never logged.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -39,8 +38,6 @@ _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-a
 _BAN = re.compile(rb"punish\W{1,20}deny|\"status\"\s*:\s*1111\b")
 _BAN_MINUTES = re.compile(rb'"wait"\s*:\s*"?(\d{1,3})\b')
 _CONTENT_TYPE = re.compile(r"[a-z]{1,20}/[a-z.+-]{1,40}\b")
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_SUBCODE = re.compile(r"subcode=(-?\d+)")
 
 
 class RawResponse(msgspec.Struct, frozen=True):
@@ -58,7 +55,7 @@ class RawResponse(msgspec.Struct, frozen=True):
 def announced_length(headers: Mapping[str, str]) -> int:
     """Return ``Content-Length`` in bytes; 0 if missing or invalid."""
     length = headers.get("content-length", "")
-    return int(length) if _LENGTH.fullmatch(length) else 0
+    return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
 
 def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Request:
@@ -82,78 +79,69 @@ def request_for(endpoint: Endpoint[Any], base_url: str, token: str) -> httpx.Req
 
 def _request(endpoint: Endpoint[Any], base_url: str, token: str, fields: dict[str, Any]) -> httpx.Request:
     http = endpoint.http
-    headers = dict(_HEADERS)
-    query: dict[str, str] = {}
-    if http.auth is Auth.HEADER:
-        headers["x-acs-dingtalk-access-token"] = token
-    if http.auth is Auth.QUERY:
-        query["access_token"] = token
+    headers = _HEADERS | ({"x-acs-dingtalk-access-token": token} if http.auth is Auth.HEADER else {})
+    query = {"access_token": token} if http.auth is Auth.QUERY else {}
     if http.method == "GET":
-        query |= {name: _as_text(value) for name, value in fields.items()}
+        query |= _as_texts(fields)
     url = httpx.URL(f"{base_url}{http.path}?{urlencode(query)}") if query else _url(base_url + http.path)
     if http.method == "GET":
         return httpx.Request("GET", url, headers=headers)
     if http.host is Host.OAPI:
-        form = {name: _as_text(value) for name, value in fields.items()}
-        return httpx.Request("POST", url, headers=headers, data=form)
+        return httpx.Request("POST", url, headers=headers, data=_as_texts(fields))
     headers["content-type"] = "application/json; charset=utf-8"
     return httpx.Request("POST", url, headers=headers, content=msgspec.json.encode(fields))
 
 
-@functools.lru_cache(maxsize=64)
-def _url(text: str) -> httpx.URL:
-    """Parse a URL without a query.
-
-    There is one for each API, and parsing takes a tenth of a call, so they are cached.
-    """
-    return httpx.URL(text)
+# Parsing takes a tenth of a call, so the URLs without a query are cached, one for each API.
+_url = functools.lru_cache(maxsize=64)(httpx.URL)
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _as_texts(fields: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in fields.items()
+    }
 
 
-def result_of(endpoint: Endpoint[Result], wire: RawResponse, secrets: Iterable[str] = ()) -> Result:
+def result_of(endpoint: Endpoint[Result], response: RawResponse, secrets: Collection[str] = ()) -> Result:
     """Decode an answer.
 
     :param secrets: Texts to mask in errors, because DingTalk or a proxy may repeat them; default none.
     :raises ResponseError: If DingTalk answered with an error code; the code decides the class.
     :raises UnexpectedResponseError: If DingTalk does not document such an answer.
     """
-    _raise_if_shut_out(endpoint, wire)
-    body = _json_object(endpoint, wire)
-    if error := _error(endpoint, wire, body, tuple(secrets)):
-        raise error
-    if 300 <= wire.status_code < 400:
-        raise _unexpected(endpoint, wire, "redirects are not followed")
-    if not 200 <= wire.status_code < 300:
-        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
+    _raise_if_banned(endpoint, response)
+    body = _json_object(endpoint, response)
+    code, *texts = _legacy_error(body) if "errcode" in body else _error(response, body)
+    if code:
+        if code not in CODES:  # a known code may contain a very short secret, and masking would corrupt it
+            code = _masked(code, secrets)
+        message, request_id = (_masked(text, secrets) for text in texts)
+        raise _error_for(endpoint, response, code, message, request_id=request_id)
+    if 300 <= response.status_code < 400:
+        raise _unexpected(endpoint, response, "redirects are not followed")
+    if not 200 <= response.status_code < 300:
+        raise _error_for(endpoint, response)
     try:
         result: Result = msgspec.convert(body, endpoint.result)
     except msgspec.ValidationError as problem:
-        raise _unexpected(endpoint, wire, f"its JSON has another shape ({problem})") from None
+        raise _unexpected(endpoint, response, f"its JSON has another shape ({problem})") from None
     return result
 
 
-def _raise_if_shut_out(endpoint: Endpoint[Any], wire: RawResponse) -> None:
-    """Raise an error for a ban or an HTML page.
+def _raise_if_banned(endpoint: Endpoint[Any], response: RawResponse) -> None:
+    """Raise an error for an HTML page, or for the JSON under HTTP 200 with which DingTalk bans an address.
 
-    DingTalk bans an address with HTML, or with special JSON under HTTP 200:
     https://open.dingtalk.com/document/development/how-to-process-api-throttling-on-the-dingtalk-server
-
-    :raises BannedError: If the answer holds DingTalk's ban.
-    :raises ForeignPageError: If the answer is another HTML page.
     """
-    head = wire.body[:8192]
+    head = response.body[:8192]
     minutes = _BAN_MINUTES.search(head)
     seconds = min(float(minutes.group(1)) * 60 if minutes else BAN_SECONDS, MAX_RETRY_AFTER)
-    where: dict[str, Any] = {"status_code": wire.status_code, "endpoint": endpoint.name}
     if _BAN.search(head):
-        raise error_for("1111", "this address is shut out", retry_after=seconds, **where)
-    if head.lstrip()[:1] == b"<" and wire.status_code < 500 and wire.status_code != 429:
+        raise _error_for(endpoint, response, "1111", "this address is shut out", retry_after=seconds)
+    if head.lstrip()[:1] == b"<" and response.status_code < 500 and response.status_code != 429:
         rule = CODES["html_page"]
         raise UnexpectedHtmlError(
-            f"{endpoint.name}: HTTP {wire.status_code} with a page for people.",
+            f"{endpoint.name}: HTTP {response.status_code} with a page for people.",
             code="html_page",
             next_step=rule.next_step,
             next_step_zh=rule.next_step_zh,
@@ -161,57 +149,44 @@ def _raise_if_shut_out(endpoint: Endpoint[Any], wire: RawResponse) -> None:
         )
 
 
-def _json_object(endpoint: Endpoint[Any], wire: RawResponse) -> dict[str, Any]:
+def _json_object(endpoint: Endpoint[Any], response: RawResponse) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(wire.body)
+        body = msgspec.json.decode(response.body)
     except (msgspec.DecodeError, RecursionError, ValueError):
         body = None
     if isinstance(body, dict):
         return body
-    if wire.status_code == 429 or 500 <= wire.status_code < 600:
-        raise error_for("", "", status_code=wire.status_code, endpoint=endpoint.name, **_retry_after(wire))
-    raise _unexpected(endpoint, wire, "not a JSON object")
+    if response.status_code == 429 or 500 <= response.status_code < 600:
+        raise _error_for(endpoint, response)
+    raise _unexpected(endpoint, response, "not a JSON object")
 
 
-def _error(
-    endpoint: Endpoint[Any], wire: RawResponse, body: dict[str, Any], secrets: tuple[str, ...]
-) -> ResponseError | None:
-    code, *texts = _old_error(body) if "errcode" in body else _new_error(wire, body)
-    if not code:
-        return None
-    if code not in CODES:  # a known code may contain a very short secret, and masking would corrupt it
-        code = _masked(code, secrets)
-    message, request_id = (_masked(text, secrets) for text in texts)
-    return error_for(
-        code,
-        message,
-        status_code=wire.status_code,
-        endpoint=endpoint.name,
-        request_id=request_id,
-        **_retry_after(wire),
-    )
+def _error_for(
+    endpoint: Endpoint[Any], response: RawResponse, code: str = "", message: str = "", **details: Any
+) -> ResponseError:
+    # DingTalk does not document Retry-After, so only a number of seconds is accepted, within 1 and MAX_RETRY_AFTER.
+    retry_after = response.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", retry_after):
+        details.setdefault("retry_after", min(max(float(retry_after), 1.0), MAX_RETRY_AFTER))
+    return error_for(code, message, status_code=response.status_code, endpoint=endpoint.name, **details)
 
 
-def _new_error(wire: RawResponse, body: dict[str, Any]) -> tuple[str, str, str]:
-    if 200 <= wire.status_code < 300:
+def _error(response: RawResponse, body: dict[str, Any]) -> tuple[str, str, str]:
+    """Return code, text and request id of an error; three empty texts without one."""
+    if 200 <= response.status_code < 300:
         return "", "", ""
     return _text(body.get("code")), _text(body.get("message")), _text(body.get("requestid"))
 
 
-def _old_error(body: dict[str, Any]) -> tuple[str, str, str]:
-    """Return code, text and request id of an old host's error.
-
-    The old host wraps the cause in code 88 and ``sub_code``. If ``sub_code`` is missing, the text holds the cause,
-    e.g. ``ding talk error[subcode=90002,…]``.
-
-    :returns: Three empty texts if ``errcode`` is 0.
-    """
+def _legacy_error(body: dict[str, Any]) -> tuple[str, str, str]:
+    """Return code, text and request id of the legacy host's error; three empty texts without one."""
     code, message = _text(body.get("errcode")), _text(body.get("errmsg"))
     if code == "0":
         return "", "", ""
+    # Code 88 wraps the cause in sub_code, or else in the text, e.g. ``ding talk error[subcode=90002,…]``.
     if inner := _text(body.get("sub_code")):
         code, message = inner, _text(body.get("sub_msg")) or message
-    elif code == "88" and (found := _SUBCODE.search(message)):
+    elif code == "88" and (found := re.search(r"subcode=(-?\d+)", message)):
         code = found.group(1)
     return code, message, _text(body.get("request_id"))
 
@@ -226,11 +201,8 @@ def _text(value: Any) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Mask the secrets in a text and shorten it to 200 characters.
-
-    Each character of a secret may be quoted as in a URL.
-    """
+def _masked(text: str, secrets: Collection[str]) -> str:
+    """Mask the secrets in a text, also quoted as in a URL, and shorten it to 200 characters."""
     for secret in filter(None, secrets):
         anyhow = "".join(f"(?:{re.escape(char)}|{re.escape(quote(char, safe=''))})" for char in secret)
         text = re.sub(anyhow, "***", text, flags=re.IGNORECASE)
@@ -238,26 +210,12 @@ def _masked(text: str, secrets: tuple[str, ...]) -> str:
     return text[:_MAX_MESSAGE]
 
 
-def _retry_after(wire: RawResponse) -> dict[str, float]:
-    """Return ``Retry-After`` within 1 and 300 seconds, if numeric.
-
-    DingTalk does not document this header.
-
-    :returns: ``{"retry_after": seconds}``, or an empty dict.
-    """
-    text = wire.headers.get("retry-after", "")
-    if re.fullmatch(r"\d{1,6}", text):
-        return {"retry_after": min(max(float(text), 1.0), MAX_RETRY_AFTER)}
-    return {}
-
-
-def _unexpected(endpoint: Endpoint[Any], wire: RawResponse, problem: str) -> UnexpectedResponseError:
+def _unexpected(endpoint: Endpoint[Any], response: RawResponse, problem: str) -> UnexpectedResponseError:
     # The answer is untrusted text, so the message holds nothing of it except a well-formed content type.
-    found = _CONTENT_TYPE.match(wire.headers.get("content-type", ""))
+    found = _CONTENT_TYPE.match(response.headers.get("content-type", ""))
     content_type = found.group() if found else "no known type"
-    return unexpected_answer(
-        endpoint, f"HTTP {wire.status_code} with {len(wire.body)} bytes of {content_type}: {problem}"
-    )
+    size = len(response.body)
+    return unexpected_answer(endpoint, f"HTTP {response.status_code} with {size} bytes of {content_type}: {problem}")
 
 
 def unexpected_answer(endpoint: Endpoint[Any], problem: str) -> UnexpectedResponseError:
