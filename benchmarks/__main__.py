@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import imports, pace, peers, poll_schedule, tasks, triggerer, waits
 from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
-from benchmarks.table import Book, printed
+from benchmarks.table import Figures, printed
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -42,7 +42,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.rows) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    book = Book.load(options.json)
+    figures = Figures.load(options.json, list(ROWS))
     missed = 0
     for name in options.rows or ROWS:
         row = ROWS[name]
@@ -50,12 +50,12 @@ def main() -> int:
         began, speed = time.monotonic(), loop_ms()
         result = row.measure(options.quick)
         result.notes.append(note(speed, loop_ms()))
-        book.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
-        missed += sum(figure.holds is False for figure in result.figures)
+        figures.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
+        missed += sum(one.holds is False for one in result.figures)
         print(printed(result), flush=True)
         # Saved after each row, so an interrupted run keeps the rows that were measured.
-        book.save(options.json)
-        book.write_table(options.table, list(ROWS))
+        figures.save(options.json)
+        figures.write_table(options.table)
     return 1 if missed else 0
 
 

@@ -1,4 +1,7 @@
-"""Calibration by the CPU time of a fixed loop, to tell slow machines from slow code."""
+"""Calibration by the CPU time of a fixed loop.
+
+Goals in CPU time are multiples of this loop's time in the same run, so they hold on a slow machine and in a slow hour.
+"""
 
 from __future__ import annotations
 
@@ -26,5 +29,5 @@ def note(before: float, after: float) -> str:
     """Describe the machine's speed around a row, for its notes."""
     return (
         f"Calibration: a Python loop of {ADDITIONS:,} additions took {before:.1f} ms of CPU before this row and "
-        f"{after:.1f} ms after it; figures in ms and in % of a core move with it, ratios do not."
+        f"{after:.1f} ms after it. Figures in ms and in % of a core move with it; ratios do not."
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 #: Seconds between two samples of the loop's lag.
-BEAT = 0.01
+SAMPLE_INTERVAL = 0.01
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -76,11 +76,11 @@ class LoopLag:
         self._late: list[float] = []
         self._due = time.monotonic()
 
-    async def wait_spec(self) -> None:
+    async def sample(self) -> None:
         """Sample the lag until cancelled."""
         while True:
-            self._due = time.monotonic() + BEAT
-            await asyncio.sleep(BEAT)
+            self._due = time.monotonic() + SAMPLE_INTERVAL
+            await asyncio.sleep(SAMPLE_INTERVAL)
             self._late.append(time.monotonic() - self._due)
 
     def milliseconds(self, share: float) -> float:

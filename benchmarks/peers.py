@@ -24,6 +24,8 @@ SLOW = {"sdk_loop", "sdk_gather", "sdk_gather_bounded", "requests_per_call", "re
 #: Names of the clients in the table.
 NAMES = {
     "ours": "ours",
+    "aiohttp_bare": "aiohttp bare, as many",
+    "httpx_async": "httpx.AsyncClient, as many",
     "sdk_loop": "official SDK, loop",
     "sdk_threads": "official SDK, as many threads",
     "sdk_gather": "official SDK, gather",
@@ -104,6 +106,8 @@ def _figures(runs: list[dict[str, Any]], ceiling: dict[str, Any]) -> list[Figure
     figures = [
         at_least("faster than the official SDK's loop", wall["sdk_loop"] / wall["ours"], 15, "×"),
         at_least("faster than requests per call", wall["requests_per_call"] / wall["ours"], 20, "×"),
+        at_most("CPU per call over bare aiohttp", cpu["ours"] / cpu["aiohttp_bare"], 2.5, "×"),
+        at_most("CPU per call over httpx.AsyncClient", cpu["ours"] / cpu["httpx_async"], 1, "×"),
         at_most("CPU per call over the official SDK's loop", cpu["ours"] / cpu["sdk_loop"], 2, "×"),
         at_most("CPU per call over the official SDK's gather", cpu["ours"] / _async_cpu(by_client), 1 / 20, "×"),
         exactly("runs of ours with every key recalled in the server's truth", whole, len(by_client["ours"])),

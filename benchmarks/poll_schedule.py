@@ -62,7 +62,7 @@ def measure(quick: bool) -> Result:
     messages, reads = (4, 20) if quick else (MESSAGES, READS)
     rng = random.Random(SEED)
     runs = [_wait(PollSchedule(), NEVER, number) for number in range(messages)]
-    beat = _wait(poll_schedule_of(30.0), NEVER, 0)
+    fixed = _wait(poll_schedule_of(30.0), NEVER, 0)
     # The bound grows with the age of the message, so read times are spread logarithmically over 24 h.
     moments = [2.0 ** rng.uniform(0.0, 16.39) / DAY for _ in range(reads)]
     seen = [_wait(PollSchedule(), moment, number) for number, moment in enumerate(moments)]
@@ -70,7 +70,7 @@ def measure(quick: bool) -> Result:
     figures = [
         at_most("status calls of a day, the most of all messages", max(run["calls"] for run in runs), 40),
         at_most("seconds from being read to being seen, over 20 % of the age, at most", max(late), SLACK, "s"),
-        exactly("the same with a beat of 30 s, after the first look", beat["calls"] - 1, 2880),
+        exactly("the same with a fixed interval of 30 s, after the first poll", fixed["calls"] - 1, 2880),
         exactly("waits that saw the reader", sum(run["met"] for run in seen), reads),
         beside("calls for tokens on top, which live two hours", max(run["token_calls"] for run in runs)),
     ]
@@ -78,7 +78,7 @@ def measure(quick: bool) -> Result:
         f"{messages} messages without a reader, first and last poll counted; {reads} that are read at an "
         "age from 1 s to 24 h. The clock jumps."
     )
-    return Result(figures, [*runs, beat, *seen], [note])
+    return Result(figures, [*runs, fixed, *seen], [note])
 
 
 def _wait(poll_schedule: PollSchedule, read_at: float, number: int) -> dict[str, Any]:
@@ -128,4 +128,4 @@ def _one_reader() -> Condition:
     return condition_of(["SUCCESS"], 1, [])
 
 
-ROW = Row("spacing", "API calls of a wait of 24 hours for one reader", measure)
+ROW = Row("poll_schedule", "API calls of a wait of 24 hours for one reader", measure)

@@ -39,7 +39,7 @@ LATENCY = 0.05
 DAY = dt.timedelta(days=1)
 
 
-class RawResponse:
+class DelayedTransport:
     """Transport that delays outgoing bytes and keeps their order.
 
     :param transport: The real transport; attributes not defined here are taken from it.
@@ -71,7 +71,7 @@ def slow_protocol(seconds: float) -> type[asyncio.Protocol]:
 
     class SlowProtocol(TrackedProtocol):
         def connection_made(self, transport: Any) -> None:
-            wire: Any = RawResponse(transport, seconds) if seconds else transport
+            wire: Any = DelayedTransport(transport, seconds) if seconds else transport
             super().connection_made(wire)
 
     return SlowProtocol

@@ -19,21 +19,22 @@ END = "<!-- end of figures -->"
 _SIGNS = {True: "yes", False: "**no**", None: ""}
 
 
-class Book:
+class Figures:
     """The newest figures of each row.
 
     :param rows: Plain JSON of the rows by name.
+    :param order: Names of all rows, in the order of the table. Other rows are dropped.
     """
 
-    def __init__(self, rows: dict[str, Any]) -> None:
-        self._rows = rows
+    def __init__(self, rows: dict[str, Any], order: Sequence[str]) -> None:
+        self._rows = {name: row for name, row in rows.items() if name in order}
+        self._order = order
 
     @classmethod
-    def load(cls, path: Path | None) -> Book:
+    def load(cls, path: Path | None, order: Sequence[str]) -> Figures:
         """Load the figures of earlier runs; none if the file does not exist."""
-        if path is None or not path.exists():
-            return cls({})
-        return cls(json.loads(path.read_text(encoding="utf-8"))["rows"])
+        found = json.loads(path.read_text(encoding="utf-8"))["rows"] if path and path.exists() else {}
+        return cls(found, order)
 
     def note(self, row: Row, result: Result, *, seconds: float, quick: bool) -> None:
         """Replace the figures of a row."""
@@ -53,14 +54,14 @@ class Book:
         if path:
             path.write_text(json.dumps({"rows": self._rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def write_table(self, path: Path | None, order: Sequence[str]) -> None:
+    def write_table(self, path: Path | None) -> None:
         """Replace the table between the marks in a Markdown file; None writes nothing."""
         if path is None:
             return
         text = path.read_text(encoding="utf-8")
         head, _, rest = text.partition(BEGIN)
         _, _, tail = rest.partition(END)
-        rows = [_section(name, self._rows[name]) for name in order if name in self._rows]
+        rows = [_section(name, self._rows[name]) for name in self._order if name in self._rows]
         path.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(rows) + f"\n\n{END}{tail}", encoding="utf-8")
 
 

@@ -27,8 +27,8 @@ from dev.airflow_stack import AirflowStack
 WAITS = 2_000
 DAG, POOL = "bench_waits", "unused"
 CONN_ID, HTTP_CONN_ID = "dingtalk_default", "bench_http"
-BEAT = 30.0
-#: Seconds in which CPU and memory are measured, a multiple of BEAT.
+POLL_INTERVAL = 30.0
+#: Seconds in which CPU and memory are measured, a multiple of POLL_INTERVAL.
 WINDOW = 60.0
 PATIENCE = 300.0
 BACKEND = "benchmarks.counting.CountingBackend"
@@ -36,7 +36,7 @@ BACKEND = "benchmarks.counting.CountingBackend"
 
 def measure(quick: bool) -> Result:
     """Measure three kinds of trigger in one Airflow, one kind after the other."""
-    waits, window = (200, BEAT) if quick else (WAITS, WINDOW)
+    waits, window = (200, POLL_INTERVAL) if quick else (WAITS, WINDOW)
     with (
         serving(latency=LATENCY, tls=False) as server,
         tempfile.TemporaryDirectory() as folder,
@@ -67,8 +67,8 @@ def measure(quick: bool) -> Result:
             beside(f"{name}: look-ups while it waits", run["lookups_in_window"]),
         ]
     note = (
-        f"One run; {waits:,} waits, a poll each per {BEAT:.0f} s, {LATENCY * 1000:.0f} ms, plain HTTP. Deferred "
-        "task instances and triggers were written into Airflow's database, not deferred by 2,000 workers; the "
+        f"One run; {waits:,} waits, a poll each per {POLL_INTERVAL:.0f} s, {LATENCY * 1000:.0f} ms, plain HTTP. "
+        "Deferred task instances and triggers were written into Airflow's database, not deferred by 2,000 workers; the "
         "triggerer may take all in one loop (`max_trigger_to_select_per_loop`; by default 50 a second). "
         "All ready: from the first trigger's begin to the last one's client; Airflow takes longer to make them."
     )
@@ -87,13 +87,13 @@ class _Stage:
             (self.folder / name).write_text("")
         run_id, keys = self.airflow.api.trigger(DAG), self.server.create_messages(self.waits)
         self._until(lambda: self._states(run_id)["states"].get("scheduled", 0) >= self.waits, "tasks")
-        began = self.work("defer", run_id=run_id, keys=keys, variant=variant, poke_interval=BEAT)["at"]
+        began = self.work("defer", run_id=run_id, keys=keys, variant=variant, poke_interval=POLL_INTERVAL)["at"]
         done = {"variant": variant, **(self._wait_until_polled() if variant == "http" else self._ready(began))}
         done["lookups"] = self._lookups()
         if variant != "each":
             polls = self._polls()
             done |= self.meter(self.window)
-            done["done_percent"] = round(100 * (self._polls() - polls) / (self.waits * self.window / BEAT), 1)
+            done["done_percent"] = round(100 * (self._polls() - polls) / (self.waits * self.window / POLL_INTERVAL), 1)
             done["lookups_in_window"] = self._lookups() - done["lookups"]
         if variant == "shared":
             for key in keys:

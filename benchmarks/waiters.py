@@ -23,7 +23,7 @@ from benchmarks.meters import LoopLag, processor_seconds, resident_bytes
 #: poll is due when the calls are counted.
 SPREAD = 28.0
 PAUSE = 1.0
-BEAT = 30.0
+POLL_INTERVAL = 30.0
 #: Seconds for which the idle loop is measured first.
 IDLE = 6.0
 MANY_CALLS = 10_000_000
@@ -50,9 +50,9 @@ async def _metered(sleep: Sleep, seconds: float) -> dict[str, Any]:
     await sleep(seconds / 2)
     taken = (processor_seconds() - used) / (time.monotonic() - began)
     lag = LoopLag()
-    wait_spec = asyncio.ensure_future(lag.wait_spec())
+    sampling = asyncio.ensure_future(lag.sample())
     await sleep(seconds / 2)
-    wait_spec.cancel()
+    sampling.cancel()
     return {
         "seconds": round(time.monotonic() - began, 3),
         "cpu_percent": round(100 * taken, 2),
@@ -93,9 +93,9 @@ def _arguments(keys: Sequence[str]) -> str:
         {
             "dingtalk_conn_id": CONN_ID,
             "wait_spec": wait_spec_of_receipts(receipts, min_readers=1).to_json(),
-            "poke_interval": BEAT,
+            "poke_interval": POLL_INTERVAL,
             "end": now + 86_400,
-            "wait_progress": new_wait_progress(poll_schedule_of(BEAT), now, MANY_CALLS).to_json(),
+            "wait_progress": new_wait_progress(poll_schedule_of(POLL_INTERVAL), now, MANY_CALLS).to_json(),
         }
     )
 
@@ -143,7 +143,7 @@ async def one_trigger(given: dict[str, Any]) -> dict[str, Any]:
 
 
 async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
-    """Run a trigger for each message for ``beats`` poll intervals.
+    """Run a trigger for each message for ``intervals`` poll intervals.
 
     All triggers start within the first interval.
     """
@@ -161,7 +161,7 @@ async def single_waits(given: dict[str, Any]) -> dict[str, Any]:
         return _run(json.dumps(arguments))
 
     tasks = await _staggered(keys, begin)
-    read = await _metered(_unless_one_fails(tasks), BEAT * given["beats"])
+    read = await _metered(_unless_one_fails(tasks), POLL_INTERVAL * given["intervals"])
     _say("end")
     grown = resident_bytes() - before
     await _for_a_moment(tasks, 0)
@@ -196,7 +196,7 @@ async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
     async def wait(key: str) -> None:
         nonlocal errors
         began = time.monotonic()
-        looks = 0
+        polls = 0
         while True:
             try:
                 query = {"robotCode": ROBOT_CODE, "processQueryKey": key}
@@ -206,14 +206,14 @@ async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
                     answer.raise_for_status()
             except httpx.HTTPError:
                 errors += 1
-            looks = max(looks + 1, int((time.monotonic() - began) / BEAT) + 1)
-            await asyncio.sleep(began + looks * BEAT - time.monotonic())
+            polls = max(polls + 1, int((time.monotonic() - began) / POLL_INTERVAL) + 1)
+            await asyncio.sleep(began + polls * POLL_INTERVAL - time.monotonic())
 
     idle = await _idle()
     before = resident_bytes()
     _say("begin")
     tasks = await _staggered(keys, wait)
-    read = await _metered(asyncio.sleep, BEAT * given["beats"])
+    read = await _metered(asyncio.sleep, POLL_INTERVAL * given["intervals"])
     _say("end")
     grown = resident_bytes() - before
     await _for_a_moment(tasks, 0)

@@ -11,7 +11,7 @@ from benchmarks import poll_schedule
 from benchmarks.__main__ import ROWS
 from benchmarks.meters import LoopLag
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly
-from benchmarks.table import BEGIN, END, Book, printed
+from benchmarks.table import BEGIN, END, Figures, printed
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ROW = Row("some", "Something", lambda quick: Result([]))
@@ -36,11 +36,11 @@ def test_whether_a_goal_holds_is_computed(figure: Figure, goal: str, holds: bool
 def test_a_table_shows_what_falls_short_and_keeps_what_stands_around_it(tmp_path: Path) -> None:
     page, figures = tmp_path / "page.md", tmp_path / "figures.json"
     page.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
-    book = Book.load(figures)
+    table = Figures.load(figures, ["some", "not measured"])
     result = Result([at_most("wall", 1234.5, 1, "s"), beside("other", 0.0123, "ms")], [{"wall": 1234.5}], ["A note."])
-    book.note(ROW, result, seconds=7.2, quick=False)
-    book.save(figures)
-    Book.load(figures).write_table(page, ["some", "not measured"])
+    table.note(ROW, result, seconds=7.2, quick=False)
+    table.save(figures)
+    Figures.load(figures, ["some", "not measured"]).write_table(page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "stale" not in text
     assert "| wall | ≤ 1 s | 1,234 s | **no** |" in text
@@ -50,11 +50,11 @@ def test_a_table_shows_what_falls_short_and_keeps_what_stands_around_it(tmp_path
 
 
 def test_a_row_measured_anew_takes_the_place_of_the_older_one_only() -> None:
-    book = Book({"other": {"title": "as it was"}})
+    table = Figures({"other": {"title": "as it was"}, "gone": {}}, ["some", "other"])
     for value in (1.0, 2.0):
-        book.note(ROW, Result([beside("a", value)]), seconds=1, quick=True)
-    assert book._rows["other"] == {"title": "as it was"}
-    assert [figure["value"] for figure in book._rows["some"]["figures"]] == [2.0]
+        table.note(ROW, Result([beside("a", value)]), seconds=1, quick=True)
+    assert table._rows["other"] == {"title": "as it was"} and "gone" not in table._rows
+    assert [figure["value"] for figure in table._rows["some"]["figures"]] == [2.0]
 
 
 def test_the_page_names_every_row() -> None:

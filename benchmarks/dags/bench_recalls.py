@@ -24,13 +24,13 @@ def bench_one_task():
 
 
 @dag(schedule=None)
-def bench_no_ledger():
+def bench_no_checkpoint():
     @task
     def recall() -> int:
         from airflow_provider_dingtalk.hooks import DingTalkHook
 
         sender = {"kind": "oto", "robot_code": GIVEN["robot_code"]}
-        report = DingTalkHook().recall([{**sender, "process_query_key": key} for key in GIVEN["no_ledger"]])
+        report = DingTalkHook().recall([{**sender, "process_query_key": key} for key in GIVEN["no_checkpoint"]])
         return report["counts"]["recalled"]
 
     recall()
@@ -60,6 +60,6 @@ def bench_mapped():
 
 
 bench_one_task()
-bench_no_ledger()
+bench_no_checkpoint()
 bench_trivial()
 bench_mapped()
