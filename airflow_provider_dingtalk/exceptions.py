@@ -5,11 +5,11 @@
     DingTalkError
     ├─ ConfigurationError            invalid connection or option; nothing was sent
     ├─ InvalidInputError             invalid argument; nothing was sent (also a ValueError)
-    ├─ NotSentError                  connection failed; nothing reached DingTalk
-    ├─ AmbiguousError                in doubt: the call may have been carried out
-    │  ├─ LostAnswerError            no whole answer in time, or the connection broke
+    ├─ ConnectionFailedError         connection failed; nothing reached DingTalk
+    ├─ OutcomeUnknownError           in doubt: the call may have been carried out
+    │  ├─ NoResponseError            no whole answer in time, or the connection broke
     │  └─ UnexpectedResponseError    undocumented answer: cut or foreign JSON, a redirect
-    │     └─ ForeignPageError        HTML page of a ban or of a proxy
+    │     └─ UnexpectedHtmlError     HTML page of a ban or of a proxy
     ├─ IncompleteSendError           some calls did not send, or are in doubt
     ├─ DroppedReceiversError         DingTalk left out receivers
     ├─ SendNotRepeatedError          sent before, or in doubt; nothing was sent again

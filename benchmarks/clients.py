@@ -31,7 +31,7 @@ TOKEN_HEADER = "x-acs-dingtalk-access-token"
 #: Maximum number of bytes read or written at once.
 CHUNK = 1 << 16
 #: Timeout of a silent socket in seconds.
-PATIENCE = 30.0
+SOCKET_TIMEOUT = 30.0
 
 Work = Callable[[], Any]
 
@@ -67,13 +67,13 @@ def ours(task: Task) -> Work:
     from airflow_provider_dingtalk.client.auth import InternalApp
     from airflow_provider_dingtalk.client.client import DingTalkClient
     from airflow_provider_dingtalk.client.hosts import hosts_at
-    from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+    from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
     from airflow_provider_dingtalk.jobs.recall import Recall
     from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 
     async def work() -> None:
         app = InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
-        client = DingTalkClient(app, hosts_at(task.url), limiter=Limiter(0), ca_file=task.ca_file)
+        client = DingTalkClient(app, hosts_at(task.url), limiter=RateLimiter(0), ca_file=task.ca_file)
         keys = [Receipt(kind=Kind.OTO, robot_code=ROBOT_CODE, process_query_key=key) for key in task.keys]
         await Recall(keys).run(client)
         await client.aclose()
@@ -144,6 +144,57 @@ def sdk_gather_bounded(task: Task) -> Work:
     async def work() -> None:
         gate = asyncio.Semaphore(task.in_flight)
         await asyncio.gather(*(bounded(batch, gate) for batch in task.batches()))
+
+    return lambda: asyncio.run(work())
+
+
+# ── aiohttp and httpx ────────────────────────────────────────────────────────────────────────────────
+
+
+async def _side_by_side(task: Task, call: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """Make all calls, ``in_flight`` at once."""
+    bodies = iter(task.bodies())
+
+    async def worker() -> None:
+        for body in bodies:
+            await call(body)
+
+    await asyncio.gather(*(worker() for _ in range(task.in_flight)))
+
+
+def aiohttp_bare(task: Task) -> Work:
+    """Recall with one ``aiohttp.ClientSession``, ``in_flight`` calls at once."""
+    import aiohttp
+
+    async def work() -> None:
+        connector = aiohttp.TCPConnector(limit=task.in_flight, ssl=_context(task) or True)
+        async with aiohttp.ClientSession(task.url, connector=connector, headers=task.headers()) as session:
+
+            async def call(body: dict[str, Any]) -> None:
+                async with session.post(PATH, json=body) as answer:
+                    answer.raise_for_status()
+                    await answer.json()
+
+            await _side_by_side(task, call)
+
+    return lambda: asyncio.run(work())
+
+
+def httpx_async(task: Task) -> Work:
+    """Recall with one ``httpx.AsyncClient``, ``in_flight`` calls at once."""
+    import httpx
+
+    async def work() -> None:
+        verify: Any = _context(task) or True
+        limits = httpx.Limits(max_connections=task.in_flight, max_keepalive_connections=task.in_flight)
+        async with httpx.AsyncClient(
+            base_url=task.url, verify=verify, limits=limits, headers=task.headers(), timeout=30
+        ) as client:
+
+            async def call(body: dict[str, Any]) -> None:
+                (await client.post(PATH, json=body)).raise_for_status().json()
+
+            await _side_by_side(task, call)
 
     return lambda: asyncio.run(work())
 
@@ -220,7 +271,7 @@ def _send_and_read(sock: socket.socket, requests: list[bytes]) -> None:
     waiting, seen, good = memoryview(b"".join(requests)), bytearray(), 0
     while good < len(requests):
         writers = [sock] if waiting else []
-        select.select([sock], writers, [], PATIENCE)
+        select.select([sock], writers, [], SOCKET_TIMEOUT)
         with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             while waiting:
                 waiting = waiting[sock.send(waiting[:CHUNK]) :]
@@ -282,6 +333,8 @@ CLIENTS: dict[str, Callable[[Task], Work]] = {
     client.__name__: client
     for client in (
         ours,
+        aiohttp_bare,
+        httpx_async,
         sdk_loop,
         sdk_threads,
         sdk_gather,

@@ -27,10 +27,11 @@ from typing import Any
 import httpx
 
 from airflow_provider_dingtalk.client.auth import InternalApp
-from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
+from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.endpoints import RecallOtoMessages
 from airflow_provider_dingtalk.client.hosts import hosts_at
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import ThrottlingError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
@@ -181,9 +182,9 @@ def _run(url: str, rate: int, shares: list[list[str]], stranger: bool) -> tuple[
 
 async def _work(url: str, rate: str, folder: str) -> None:
     if folder == "stranger":
-        print(json.dumps(await _be_a_stranger(url, int(rate) / 2)))
+        print(json.dumps(await _be_another_client(url, int(rate) / 2)))
         return
-    limiter = Limiter(float(rate), folder=Path(folder), app=f"{url} {CLIENT_ID}")
+    limiter = RateLimiter(float(rate), folder=Path(folder), app=f"{url} {CLIENT_ID}")
     client = DingTalkClient(APP, hosts_at(url), limiter=limiter)
     print("ready", flush=True)
     keys = json.loads(sys.stdin.readline())
@@ -197,9 +198,9 @@ async def _work(url: str, rate: str, folder: str) -> None:
     print(json.dumps({"began": began, "ended": ended, "cpu": cpu, "used": account["api_calls"], "recalled": recalled}))
 
 
-async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
+async def _be_another_client(url: str, rate: float) -> dict[str, int]:
     """Call at a fixed interval, unlimited, until standard input has a line."""
-    client = DingTalkClient(APP, hosts_at(url), limiter=Limiter(0), retry_policy=RetryPolicy(throttled_tries=1))
+    client = DingTalkClient(APP, hosts_at(url), limiter=RateLimiter(0), retry_policy=RetryPolicy(throttled_tries=1))
     told: Counter[str] = Counter(went_through=0, throttled=0)
     call = RecallOtoMessages(robot_code=ROBOT_CODE, process_query_keys=["unknown"])
 
@@ -213,18 +214,18 @@ async def _be_a_stranger(url: str, rate: float) -> dict[str, int]:
 
     print("ready", flush=True)
     end = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))
-    under_way: set[asyncio.Task[None]] = set()
+    in_flight: set[asyncio.Task[None]] = set()
     while not end.done():
-        under_way.add(asyncio.create_task(once()))
+        in_flight.add(asyncio.create_task(once()))
         await asyncio.sleep(1 / rate)
-    await asyncio.gather(*under_way)
+    await asyncio.gather(*in_flight)
     await client.aclose()
     return dict(told)
 
 
-ALONE = Row("pace", "10,000 keys at the pace that DingTalk allows", measure_alone)
+ALONE = Row("pace", "10,000 keys at the rate that DingTalk allows", measure_alone)
 PROCESSES = Row("processes", "The same from 4 processes of one host at once", measure_processes)
-STRANGER = Row("stranger", "The same while a stranger takes half of the rate", measure_stranger)
+STRANGER = Row("stranger", "The same while another client of the app takes half of the rate", measure_stranger)
 
 if __name__ == "__main__":
     asyncio.run(_work(*sys.argv[1:]))

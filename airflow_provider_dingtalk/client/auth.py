@@ -10,12 +10,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
+from airflow_provider_dingtalk.client.secret_fields import SecretFields
 from airflow_provider_dingtalk.exceptions import DingTalkError, without_frames
 
 #: Seconds before a token expires at which it is renewed. DingTalk advises 10 minutes.
@@ -44,12 +45,14 @@ class App(Protocol):
         """Return the secret texts, which errors must never show."""
 
 
-class InternalApp(Struct, frozen=True, kw_only=True):
+class InternalApp(SecretFields, Struct, frozen=True, kw_only=True):
     """Credentials of an organisation's internal app.
 
     :param client_id: Client ID, formerly AppKey.
     :param client_secret: Client Secret, formerly AppSecret.
     """
+
+    shown: ClassVar = ("client_id",)
 
     client_id: str
     client_secret: str
@@ -63,19 +66,8 @@ class InternalApp(Struct, frozen=True, kw_only=True):
         """Return the request for an access token."""
         return GetAccessToken(app_key=self.client_id, app_secret=self.client_secret)
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return the secret texts, which errors must never show."""
-        return (self.client_secret,)
 
-    def __repr__(self) -> str:
-        return f"InternalApp(client_id={self.client_id!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec gives rich, and so Airflow's tracebacks, all fields.
-        return [("client_id", self.client_id)]
-
-
-class ThirdPartyApp(Struct, frozen=True, kw_only=True):
+class ThirdPartyApp(SecretFields, Struct, frozen=True, kw_only=True):
     """Credentials of a third-party app that an organisation has authorised.
 
     :param suite_key: SuiteKey, or CustomKey of a customised app.
@@ -83,6 +75,8 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
     :param corp_id: CorpId of the organisation.
     :param suite_ticket: Returns the newest ticket that DingTalk pushed; called at every renewal.
     """
+
+    shown: ClassVar = ("suite_key", "corp_id")
 
     suite_key: str
     suite_secret: str
@@ -104,16 +98,6 @@ class ThirdPartyApp(Struct, frozen=True, kw_only=True):
             suite_ticket=await in_thread(self.suite_ticket),
         )
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return the secret texts, which errors must never show."""
-        return (self.suite_secret,)
-
-    def __repr__(self) -> str:
-        return f"ThirdPartyApp(suite_key={self.suite_key!r}, corp_id={self.corp_id!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("suite_key", self.suite_key), ("corp_id", self.corp_id)]
-
 
 class Tokens:
     """Token cache of one app.
@@ -133,7 +117,7 @@ class Tokens:
         self._request = request
         self._clock = clock
         self._on_new = on_new
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._current: AccessToken | None = None
         self._renew_at = float("-inf")
         self._failures = 0
@@ -147,7 +131,7 @@ class Tokens:
         :raises DingTalkError: If the request for a token fails.
         """
         seen = self._failures
-        async with self._one_at_a_time:
+        async with self._lock:
             if self._failed and self._failures != seen:
                 # The request of another caller failed during the wait, so an identical request is not sent.
                 raise copy(self._failed)
@@ -164,7 +148,7 @@ class Tokens:
             self._failures, self._failed = self._failures + 1, error
             raise
         self._failed = None
-        if self._on_new and (problem := await _told(self._on_new, answer)):
+        if problem := await self._report(answer):
             raise problem
         # The answer may hold an integer too large for a float, so it is limited first.
         seconds = min(answer.expire_in, LONGEST_LIFE)
@@ -172,17 +156,14 @@ class Tokens:
         self._renew_at = self._clock.monotonic() + max(seconds - RENEW_BEFORE_END, seconds / 2)
         return answer
 
+    async def _report(self, token: AccessToken) -> Exception | None:
+        """Report a new token to the callback; return its error without frames, because their locals hold the token."""
+        try:
+            if self._on_new:
+                await self._on_new(token.access_token)
+        except Exception as error:
+            return without_frames(error)
+        return None
+
     def __repr__(self) -> str:
         return "Tokens(***)"
-
-
-async def _told(on_new: Callable[[str], Awaitable[Any]], token: AccessToken) -> Exception | None:
-    """Report a new token to the callback.
-
-    :returns: The callback's error without its frames, because their locals hold the token.
-    """
-    try:
-        await on_new(token.access_token)
-    except Exception as error:
-        return without_frames(error)
-    return None

@@ -16,12 +16,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import httpx
-import msgspec
 
 from airflow_provider_dingtalk.client.auth import App, InThread, Tokens
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.client.endpoints import AccessToken, Auth, Endpoint, Idempotency
-from airflow_provider_dingtalk.client.error_codes import Retry, error_for, rule_for
+from airflow_provider_dingtalk.client.error_codes import error_for
 from airflow_provider_dingtalk.client.hosts import Hosts
 from airflow_provider_dingtalk.client.protocol import (
     MAX_BODY_BYTES,
@@ -32,7 +31,15 @@ from airflow_provider_dingtalk.client.protocol import (
     unexpected_answer,
 )
 from airflow_provider_dingtalk.client.proxy import Proxy
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.retry import (
+    LONG_WAIT,
+    RetryPolicy,
+    RetryState,
+    is_dead_token,
+    seconds_until_retry,
+    should_retry,
+)
 from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS, transport_for
 from airflow_provider_dingtalk.client.unreachable import address_of, not_sent
 from airflow_provider_dingtalk.exceptions import (
@@ -42,7 +49,6 @@ from airflow_provider_dingtalk.exceptions import (
     InvalidInputError,
     NoResponseError,
     OutcomeUnknownError,
-    ResponseError,
     ServerError,
     ThrottlingError,
     UnexpectedHtmlError,
@@ -51,37 +57,10 @@ from airflow_provider_dingtalk.exceptions import (
 
 Result = TypeVar("Result")
 
-#: Timeout of one request in seconds, from the connection to the last byte read.
-REQUEST_DEADLINE = 30.0
 #: Timeout of making a connection, in seconds.
-CONNECT_DEADLINE = 10.0
-#: Maximum tries of a call whose retry is harmless.
-MAX_TRIES = 3
-#: Longest wait between two tries of a call, in seconds. The caller decides about longer ones.
-LONG_WAIT = 60.0
-#: Maximum tries of a throttled call, about 1 second apart.
-MAX_THROTTLED_TRIES = 60
+CONNECT_TIMEOUT = 10.0
 
-_UNSENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-
-
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Timeout and retry limits of a client.
-
-    :param request_deadline: Timeout of one request in seconds, including its whole answer; default 30.
-    :param tries: Maximum tries of a call whose retry is harmless; default 3.
-    :param throttled_tries: Maximum tries of a throttled call; default 60.
-    """
-
-    request_deadline: float = REQUEST_DEADLINE
-    tries: int = MAX_TRIES
-    throttled_tries: int = MAX_THROTTLED_TRIES
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 class DingTalkClient:
@@ -104,7 +83,7 @@ class DingTalkClient:
         app: App,
         hosts: Hosts,
         *,
-        limiter: Limiter | None = None,
+        limiter: RateLimiter | None = None,
         ca_file: str | None = None,
         proxy: Proxy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -117,7 +96,7 @@ class DingTalkClient:
         self._in_thread = in_thread
         self._hosts = hosts
         self._clock = clock or SystemClock()
-        self._limiter = limiter or Limiter(clock=self._clock)
+        self._limiter = limiter or RateLimiter(clock=self._clock)
         self._retry_policy = retry_policy or RetryPolicy()
         self._transports = {base: transport or transport_for(base, ca_file, proxy) for base in {hosts.api, hosts.oapi}}
         # A call beyond the limit would open a further connection, so it waits here.
@@ -136,7 +115,7 @@ class DingTalkClient:
         :raises DingTalkError: If the call failed or is in doubt; see the tree of errors.
         """
         tally = used if used is not None else Counter()
-        tries = RetryState(endpoint, self._retry_policy)
+        state, is_read = RetryState(), endpoint.http.idempotency is Idempotency.READ
         dead: AccessToken | None = None
         while True:
             # The request for a token has tries of its own, so it does not count here.
@@ -144,10 +123,11 @@ class DingTalkClient:
             try:
                 return await self._send(endpoint, token, tally, why or endpoint.name)
             except DingTalkError as error:
-                if not tries.again(error):
+                state.count(error)
+                if not should_retry(error, state, self._retry_policy, is_read=is_read):
                     raise
-                dead = token if _is_dead_token(error) else None
-                seconds = tries.wait(error)
+                dead = token if is_dead_token(error) else None
+                seconds = seconds_until_retry(error, state)
             await self._clock.sleep(seconds)
 
     @property
@@ -190,22 +170,22 @@ class DingTalkClient:
     async def _send(
         self, endpoint: Endpoint[Result], token: AccessToken | None, used: Counter[str], why: str
     ) -> Result:
-        async with self._limiter.slot(endpoint.name), self._gate:
+        async with self._limiter.permit(endpoint.name), self._gate:
             self._raise_if_banned(endpoint)
             used[why] += 1
             answer = await self._exchange(endpoint, token)
         if not isinstance(answer, DingTalkError):
             return answer
         used[why] -= isinstance(answer, ConnectionFailedError | InvalidInputError)
-        self._take_to_heart(endpoint, answer, used)
+        self._delay_later_calls(endpoint, answer, used)
         raise answer
 
-    def _take_to_heart(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
-        """Apply an error's delay to later calls, and count throttles."""
+    def _delay_later_calls(self, endpoint: Endpoint[Any], error: DingTalkError, used: Counter[str]) -> None:
+        """Apply the delay of a ban or throttle to later calls, and count throttles."""
         if isinstance(error, BannedError | UnexpectedHtmlError):
             self._banned_until = self._clock.monotonic() + error.retry_after
         elif isinstance(error, ThrottlingError):
-            self._limiter.hold(endpoint.name, min(error.retry_after, LONG_WAIT))
+            self._limiter.throttled(endpoint.name, min(error.retry_after, LONG_WAIT))
         if isinstance(error, ThrottlingError):
             used["throttled"] += 1
 
@@ -227,25 +207,25 @@ class DingTalkClient:
         """
         base_url, text = self._hosts.base_url(endpoint.http.host), token.access_token if token else ""
         try:
-            wire = await self._answer(endpoint, request_for(endpoint, base_url, text))
-            return result_of(endpoint, wire, (*self._app.secrets(), *endpoint.secrets(), text))
+            response = await self._response(endpoint, request_for(endpoint, base_url, text))
+            return result_of(endpoint, response, (*self._app.secrets(), *endpoint.secrets(), text))
         except DingTalkError as error:
             return without_frames(error)
 
-    async def _answer(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
+    async def _response(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
         seconds = self._retry_policy.request_deadline
         # The connect timeout is shorter than the timeout of the request. Otherwise a failed connection would look
         # like a call without a response.
-        request.extensions = {"timeout": {"connect": min(CONNECT_DEADLINE, seconds / 2)}}
+        request.extensions = {"timeout": {"connect": min(CONNECT_TIMEOUT, seconds / 2)}}
         try:
             async with asyncio.timeout(seconds):
                 return await self._read(endpoint, request)
         except DingTalkError:
             raise
-        except _UNSENT as error:
+        except _NOT_SENT as error:
             raise not_sent(endpoint.name, request.url, error) from None
         except Exception as error:  # of any library; without an answer the call is in doubt
-            raise _lost(endpoint, request.url, type(error).__name__, seconds) from None
+            raise _no_response(endpoint, request.url, type(error).__name__, seconds) from None
 
     async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
         base = self._hosts.base_url(endpoint.http.host)
@@ -265,7 +245,7 @@ class DingTalkClient:
         return RawResponse(response.status_code, response.headers, body)
 
 
-def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> NoResponseError:
+def _no_response(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> NoResponseError:
     return NoResponseError(
         f"{endpoint.name}: the answer of {address_of(url)} was lost ({problem}, limit {seconds:g} s).",
         code="no_answer",
@@ -276,49 +256,3 @@ def _lost(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float)
 
 def _too_long(endpoint: Endpoint[Any]) -> Exception:
     return unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
-
-
-class RetryState:
-    """Retry state of one call."""
-
-    def __init__(self, endpoint: Endpoint[Any], retry_policy: RetryPolicy) -> None:
-        self._repeatable = endpoint.http.effect is Idempotency.READ
-        self._retry_policy = retry_policy
-        self._failed: Counter[str] = Counter()
-
-    def again(self, error: DingTalkError) -> bool:
-        """Count an error and return True if the call should be retried."""
-        if _is_dead_token(error):
-            self._failed["dead token"] += 1
-            return self._failed["dead token"] == 1
-        if isinstance(error, ThrottlingError):
-            # A ban or a long wait would hold a worker slot, so the caller decides and may defer the task.
-            if isinstance(error, BannedError) or error.retry_after > LONG_WAIT:
-                return False
-            self._failed["throttled"] += 1
-            return self._failed["throttled"] < self._retry_policy.throttled_tries
-        harmless = isinstance(error, ConnectionFailedError) or (self._repeatable and _may_pass(error))
-        self._failed["other"] += harmless
-        return harmless and self._failed["other"] < self._retry_policy.tries
-
-    def wait(self, error: DingTalkError) -> float:
-        """Return the seconds until the retry.
-
-        These are DingTalk's ``retry_after`` for throttles, 0 for a dead token, otherwise 0.5, doubled at each
-        failure.
-        """
-        if isinstance(error, ThrottlingError):
-            return error.retry_after
-        if _is_dead_token(error):
-            return 0.0
-        return float(0.5 * 2 ** (self._failed["other"] - 1))
-
-
-def _is_dead_token(error: DingTalkError) -> bool:
-    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.REFRESH
-
-
-def _may_pass(error: DingTalkError) -> bool:
-    if isinstance(error, OutcomeUnknownError):
-        return not isinstance(error, UnexpectedHtmlError)
-    return isinstance(error, ResponseError) and rule_for(error.code, error.status_code).retry is Retry.AGAIN

@@ -48,14 +48,8 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     except ValueError:
         raise ConfigurationError("host: is no URL.") from None
     name = parts.hostname or ""
-    if (
-        parts.scheme not in ("http", "https")
-        or not name
-        or parts.path.strip("/")
-        or parts.query
-        or parts.fragment
-        or port == 0
-    ):
+    has_more = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not name or has_more or port == 0:
         raise ConfigurationError("host: must be scheme, host and port, e.g. http://127.0.0.1:8848.")
     if parts.username or parts.password:
         raise ConfigurationError("host: must hold no user and no password.")
@@ -65,9 +59,13 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
             next_step="Leave it empty for DingTalk and set 'region'; a loopback address is for the sandbox. "
             "Other hosts must be allowed in airflow.cfg, section [dingtalk], option allowed_hosts, and use https.",
         )
-    shown = f"[{name}]" if ":" in name else name
-    base = f"{parts.scheme}://{shown}:{port}" if port else f"{parts.scheme}://{shown}"
+    base = f"{parts.scheme}://{bracketed(name)}" + (f":{port}" if port else "")
     return Hosts(base, base)
+
+
+def bracketed(name: str) -> str:
+    """Return a host name as in a URL, with brackets around an IPv6 address."""
+    return f"[{name}]" if ":" in name else name
 
 
 def is_address(name: str, version: int | None = None) -> bool:

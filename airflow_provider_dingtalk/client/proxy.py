@@ -6,24 +6,27 @@ import base64
 import ipaddress
 import re
 import urllib.request
-from typing import Any
+from typing import ClassVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.client.hosts import is_address, is_loopback
+from airflow_provider_dingtalk.client.hosts import bracketed, is_address, is_loopback
+from airflow_provider_dingtalk.client.secret_fields import SecretFields
 from airflow_provider_dingtalk.exceptions import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 _PORTS = {"http": 80, "https": 443}
 
 
-class Proxy(Struct, frozen=True, kw_only=True):
+class Proxy(SecretFields, Struct, frozen=True, kw_only=True):
     """HTTP proxy. Its credentials are never shown.
 
     :param url: Scheme, host and port.
     :param authorization: Value of the header ``Proxy-Authorization``; default empty, without credentials.
     """
+
+    shown: ClassVar = ("url",)
 
     url: str
     authorization: str = ""
@@ -36,13 +39,6 @@ class Proxy(Struct, frozen=True, kw_only=True):
     def headers(self) -> dict[str, str] | None:
         """Return the headers for the proxy only; None without credentials."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else None
-
-    def __repr__(self) -> str:
-        return f"Proxy({self.url!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # msgspec passes all fields to rich, and so to Airflow's tracebacks, so this method leaves the secret out.
-        return [("url", self.url)]
 
 
 def parse_proxy(text: str, name: str) -> Proxy:
@@ -73,6 +69,7 @@ def environment_proxy(base_url: str) -> Proxy | None:
     if parts.scheme != "https" or is_loopback(host) or _is_excepted(host, parts.netloc):
         return None
     for scheme in ("https", "all"):
+        # Not kept in a local variable, because this frame is part of the error's traceback.
         if urllib.request.getproxies().get(scheme):
             return parse_proxy(urllib.request.getproxies()[scheme], f"{scheme.upper()}_PROXY")
     return None
@@ -89,14 +86,10 @@ def _parsed(text: str) -> Proxy | str:
     if parts.scheme not in _PORTS:
         return "only HTTP proxies are supported"
     host = parts.hostname or ""
-    if not port or not _is_host(host) or parts.path.strip("/") or parts.query or parts.fragment:
+    is_host = _NAME.fullmatch(host) or is_address(host)
+    if not port or not is_host or parts.path.strip("/") or parts.query or parts.fragment:
         return "it is not the address of a proxy"
-    shown = f"[{host}]" if ":" in host else host
-    return Proxy(url=f"{parts.scheme}://{shown}:{port}", authorization=authorization)
-
-
-def _is_host(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) or is_address(name)
+    return Proxy(url=f"{parts.scheme}://{bracketed(host)}:{port}", authorization=authorization)
 
 
 def _authorization(parts: SplitResult) -> str:
@@ -107,10 +100,7 @@ def _authorization(parts: SplitResult) -> str:
 
 
 def _is_excepted(host: str, netloc: str) -> bool:
-    """Return True if ``NO_PROXY`` matches a host.
-
-    An entry is a host, a domain, a network, or ``*``.
-    """
+    """Return True if an entry of ``NO_PROXY`` matches a host; it is a host, a domain, a network, or ``*``."""
     exceptions = urllib.request.getproxies().get("no", "").replace(",", " ").split()
     return bool(urllib.request.proxy_bypass(netloc)) or any(_matches(host, one) for one in exceptions)
 

@@ -22,7 +22,7 @@ from anyio import CancelScope
 
 from airflow_provider_dingtalk.client.auth import InThread
 from airflow_provider_dingtalk.client.client import DingTalkClient
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.connection.settings import Settings
@@ -53,7 +53,7 @@ class _LoopState(NamedTuple):
     """Clients and rate limiters of one event loop."""
 
     clients: dict[int, DingTalkClient]
-    limiters: dict[tuple[Any, ...], Limiter]
+    limiters: dict[tuple[Any, ...], RateLimiter]
 
 
 # Not a weak dictionary: a client refers to its loop, so each value would keep its own key.
@@ -236,10 +236,10 @@ def _state() -> _LoopState:
     return _states.setdefault(loop, _LoopState({}, {}))
 
 
-def _limiter(limiters: dict[tuple[Any, ...], Limiter], settings: Settings) -> Limiter:
+def _limiter(limiters: dict[tuple[Any, ...], RateLimiter], settings: Settings) -> RateLimiter:
     # DingTalk counts by app, and two connections may name the same app, so the key is the app.
     app = f"{settings.hosts.api} {settings.app.key}"
     key = (app, settings.calls_per_second, settings.pace_dir)
     if key not in limiters:
-        limiters[key] = Limiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
+        limiters[key] = RateLimiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
     return limiters[key]

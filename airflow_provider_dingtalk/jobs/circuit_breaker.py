@@ -5,8 +5,8 @@ It learns from failed calls. It stops the recall, skips a sender, or lowers the 
 
 from __future__ import annotations
 
-from airflow_provider_dingtalk.client.client import LONG_WAIT
 from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
+from airflow_provider_dingtalk.client.retry import LONG_WAIT
 from airflow_provider_dingtalk.exceptions import DingTalkError, PartialRecallError
 from airflow_provider_dingtalk.jobs.batching import Batch
 from airflow_provider_dingtalk.jobs.recall_results import (

@@ -11,8 +11,9 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from airflow_provider_dingtalk.client.client import LONG_WAIT, DingTalkClient
+from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.client.retry import LONG_WAIT
 from airflow_provider_dingtalk.exceptions import (
     ConnectionFailedError,
     DingTalkError,

@@ -135,7 +135,7 @@ def _json_object(call: Call, body: bytes) -> dict[str, Any]:
         return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except _UNREADABLE as error:
         # The pages of the sends name a different code for it.
-        sends_template = call.endpoint.http.effect is Idempotency.SEND and "Messages" in call.api
+        sends_template = call.endpoint.http.idempotency is Idempotency.SEND and "Messages" in call.api
         code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
         raise ApiError(code, "the body is not a JSON object") from error
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from airflow_provider_dingtalk.client.certificates import tls_context
-from airflow_provider_dingtalk.client.client import RetryPolicy
 from airflow_provider_dingtalk.client.hosts import hosts_at
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import ConfigurationError, ConnectionFailedError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from airflow_provider_dingtalk.client.auth import InternalApp, ThirdPartyApp
-from airflow_provider_dingtalk.client.client import MAX_THROTTLED_TRIES, RetryPolicy
 from airflow_provider_dingtalk.client.endpoints import Endpoint, QueryOtoMessage, SendOtoMessages
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.protocol import MAX_BODY_BYTES
-from airflow_provider_dingtalk.client.rate_limit.limiter import IN_FLIGHT, Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import IN_FLIGHT, RateLimiter
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS
 from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
@@ -279,7 +279,7 @@ def test_calls_are_counted_by_app_and_organisation() -> None:
         (httpx.Response(502), ConnectionFailedError, 3),
         (httpx.Response(400, json={"code": "invalidClientIdOrSecret"}), AuthenticationError, 1),
         (httpx.Response(400, json={"code": "InvalidAuthentication"}), AuthenticationError, 2),
-        (httpx.Response(403, json={"code": "Forbidden.AccessDenied.QpsX"}), ThrottlingError, MAX_THROTTLED_TRIES),
+        (httpx.Response(403, json={"code": "Forbidden.AccessDenied.QpsX"}), ThrottlingError, 60),
     ],
 )
 @pytest.mark.parametrize("endpoint", CALLS, ids=by_name)
@@ -360,7 +360,7 @@ async def test_wait_that_dingtalk_asks_for_is_kept(clock: VirtualClock) -> None:
 async def test_throttling_holds_all_who_call_that_api(clock: VirtualClock) -> None:
     throttled = httpx.Response(429, headers={"Retry-After": "30"})
     transport = Answering(answers(throttled))
-    limiter, once = Limiter(20, clock), RetryPolicy(throttled_tries=1)
+    limiter, once = RateLimiter(20, clock), RetryPolicy(throttled_tries=1)
     async with (
         open_client(transport=transport, clock=clock, limiter=limiter, retry_policy=once) as first,
         open_client(transport=transport, clock=clock, limiter=limiter) as second,
@@ -374,9 +374,7 @@ async def test_throttling_holds_all_who_call_that_api(clock: VirtualClock) -> No
         assert clock.monotonic() - began == pytest.approx(30)
 
 
-@pytest.mark.parametrize(
-    ("retry_policy", "requests"), [(RetryPolicy(throttled_tries=3), 3), (None, MAX_THROTTLED_TRIES)]
-)
+@pytest.mark.parametrize(("retry_policy", "requests"), [(RetryPolicy(throttled_tries=3), 3), (None, 60)])
 async def test_throttling_without_end_is_given_up(
     clock: VirtualClock, retry_policy: RetryPolicy | None, requests: int
 ) -> None:
@@ -719,7 +717,7 @@ async def test_no_more_are_on_their_way_than_should_be(rate: float, in_flight: i
         now -= 1
         return good_answer(request)
 
-    async with open_client(transport=Answering(answer), limiter=Limiter(rate, clock)) as client:
+    async with open_client(transport=Answering(answer), limiter=RateLimiter(rate, clock)) as client:
         await client.authenticate()
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
         assert client.in_flight == in_flight
@@ -735,7 +733,7 @@ async def test_cancelled_call_ends_at_once_and_leaves_no_trace(clock: VirtualClo
             await asyncio.Event().wait()
         return good_answer(request)
 
-    limiter = Limiter(1, clock)
+    limiter = RateLimiter(1, clock)
     async with open_client(transport=Answering(answer), clock=clock, limiter=limiter) as client:
         call = asyncio.ensure_future(client.call(RECALL))
         await arrived.wait()
@@ -792,7 +790,7 @@ async def test_dead_token_while_cancelled_renews_for_the_next() -> None:
 
 async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClock) -> None:
     began = clock.monotonic()
-    async with open_client(transport=Answering(good_answer), clock=clock, limiter=Limiter(20, clock)) as client:
+    async with open_client(transport=Answering(good_answer), clock=clock, limiter=RateLimiter(20, clock)) as client:
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
     # The calls at the end of the first window begin one by one, because another client may use the app.
     assert 4.0 <= clock.monotonic() - began < 4.0 * 1.05

@@ -295,11 +295,11 @@ def test_permanent_are_those_that_another_try_cannot_mend() -> None:
     temporary = {cls.__name__ for cls in TREE if not cls.permanent}
     assert temporary == {
         "DingTalkError",
-        "NotSentError",
-        "AmbiguousError",
-        "LostAnswerError",
+        "ConnectionFailedError",
+        "OutcomeUnknownError",
+        "NoResponseError",
         "UnexpectedResponseError",
-        "ForeignPageError",
+        "UnexpectedHtmlError",
         "ResponseError",
         "ThrottlingError",
         "BannedError",

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
+from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.proxy import parse_proxy
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError, NoResponseError
 from airflow_provider_dingtalk.sandbox.default import default_state
@@ -71,7 +72,7 @@ async def calling(
             APP,
             hosts_at(base, frozenset({HOST})),
             transport=way,
-            limiter=Limiter(0),
+            limiter=RateLimiter(0),
             retry_policy=ONCE,
             clock=VirtualClock(),
         )

@@ -15,8 +15,8 @@ import pytest
 from rich.pretty import pretty_repr
 
 from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyApp, Tokens
-from airflow_provider_dingtalk.client.client import RetryPolicy
 from airflow_provider_dingtalk.client.endpoints import AccessToken, Endpoint, GetAccessToken, GetCorpAccessToken
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     ConnectionFailedError,

@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.endpoints import AccessToken, Endpoint
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.proxy import environment_proxy, parse_proxy
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.connection.settings import settings_of
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError
@@ -162,7 +162,7 @@ async def test_a_proxy_that_refuses(status: bytes) -> None:
             INTERNAL,
             hosts_at(base, frozenset({"api.dingtalk.io"})),
             transport=transport_for(base, None, proxy),
-            limiter=Limiter(0),
+            limiter=RateLimiter(0),
             retry_policy=ONCE,
         )
         error = await failure_of(client, lambda one: one.call(RECALL))

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
+from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.endpoints import (
     DingResult,
     Idempotency,
@@ -27,7 +27,8 @@ from airflow_provider_dingtalk.client.endpoints import (
     WorkNotificationRecalled,
 )
 from airflow_provider_dingtalk.client.hosts import hosts_at
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError
 from airflow_provider_dingtalk.jobs.batching import batches, unique
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, Checkpoint, MemoryCheckpoint, MemorySendCheckpoint
@@ -75,7 +76,7 @@ class Parts:
             hosts_at("http://127.0.0.1:1"),
             transport=way,
             clock=sandbox.clock,
-            limiter=Limiter(0),
+            limiter=RateLimiter(0),
             retry_policy=self.retry_policy,
         )
 
@@ -142,7 +143,7 @@ class SwallowAll(DingTalkClient):
         try:
             return await super().call(endpoint, used, why)
         except DingTalkError:
-            if endpoint.http.effect is not Idempotency.RECALL:
+            if endpoint.http.idempotency is not Idempotency.RECALL:
                 raise
         if isinstance(endpoint, RecallDing):
             return DingResult(open_ding_id=endpoint.open_ding_id)

@@ -16,10 +16,11 @@ from structlog.testing import capture_logs
 
 from airflow_provider_dingtalk.client.auth import App as ClientApp
 from airflow_provider_dingtalk.client.auth import InternalApp
-from airflow_provider_dingtalk.client.client import DingTalkClient, RetryPolicy
+from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox import default
 from airflow_provider_dingtalk.sandbox.app import create_app
@@ -114,7 +115,7 @@ class CanarySandbox(LocalDingTalk):
             hosts=hosts or hosts_at(self.url or "http://127.0.0.1:1"),
             transport=transport or (None if self.url else self.way()),
             clock=clock or self.clock,
-            limiter=Limiter(0),
+            limiter=RateLimiter(0),
             **options,
         )
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_dingtalk.client.auth import InternalApp
 from airflow_provider_dingtalk.client.client import DingTalkClient
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.exceptions import DingTalkError
@@ -100,7 +100,7 @@ class Surroundings:
         return DingTalkClient(
             InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
             hosts,
-            limiter=Limiter(0),
+            limiter=RateLimiter(0),
             transport=transport,
             clock=self.clock,
         )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.exceptions import IncompleteSendError
 from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.send import Send
@@ -48,11 +48,11 @@ async def test_a_receipt_that_cannot_be_kept_ends_the_job_and_is_still_known(din
     assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 1
 
 
-class NoPermit(Limiter):
+class NoPermit(RateLimiter):
     """A rate limiter that fails before a request, in an untyped way."""
 
     @asynccontextmanager
-    async def slot(self, api: str) -> AsyncIterator[None]:
+    async def permit(self, api: str) -> AsyncIterator[None]:
         if "send" in api.lower():
             raise ValueError("embedded null byte")
         yield

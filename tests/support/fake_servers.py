@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.client.endpoints import (
     SendWorkNotification,
 )
 from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, GROUPS, ROBOT_CODE
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def answers(*sequence: httpx.Response) -> Callable[[httpx.Request], httpx.Respon
 async def open_client(hosts: Hosts | str = INTERNATIONAL, **options: Any) -> AsyncIterator[DingTalkClient]:
     """A client without a rate limit, closed at the end."""
     app: App = options.pop("app", APP)
-    options.setdefault("limiter", Limiter(0))
+    options.setdefault("limiter", RateLimiter(0))
     client = DingTalkClient(app, hosts_at(hosts) if isinstance(hosts, str) else hosts, **options)
     try:
         yield client

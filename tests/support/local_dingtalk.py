@@ -11,7 +11,7 @@ import httpx
 from airflow_provider_dingtalk.client.auth import InternalApp
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.hosts import hosts_at
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
@@ -65,7 +65,7 @@ class LocalDingTalk:
         self,
         secret: str = CLIENT_SECRET,
         transport: httpx.AsyncBaseTransport | None = None,
-        limiter: Limiter | None = None,
+        limiter: RateLimiter | None = None,
     ) -> DingTalkClient:
         app = InternalApp(client_id=CLIENT_ID, client_secret=secret)
         if self.url:

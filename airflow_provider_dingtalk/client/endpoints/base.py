@@ -16,8 +16,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 class Host(StrEnum):
     """Hosts of DingTalk. Their names depend on the region."""
 
-    API = "api"
-    """``api.dingtalk.…``, with JSON, the token in a header, and errors by status and ``code``."""
+    API = "api"  # ``api.dingtalk.…``, with JSON, the token in a header, and errors by status and ``code``.
     OAPI = "oapi"
     """``oapi.dingtalk.…``, the old host, with forms, the token in the query, and ``errcode`` under HTTP 200."""
 
@@ -33,31 +32,33 @@ class Auth(StrEnum):
 class Idempotency(StrEnum):
     """Effect of repeating a call in doubt."""
 
-    READ = "read"
-    """No effect; the call can be repeated."""
-    RECALL = "recall"
-    """Same end state; DingTalk's answer to the second call is not documented."""
-    SEND = "send"
-    """Second message, because DingTalk has no idempotency key; never repeated automatically."""
+    READ = "read"  # No effect; the call can be repeated.
+    RECALL = "recall"  # Same end state; DingTalk's answer to the second call is not documented.
+    SEND = "send"  # Second message, because DingTalk has no idempotency key; never repeated automatically.
 
 
-class Http(Struct, frozen=True, kw_only=True):
+class Http(Struct, frozen=True):
     """HTTP properties of an endpoint.
 
     :param path: Path under the host, in DingTalk's spelling.
-    :param doc: URL of DingTalk's page.
+    :param page: Name of DingTalk's page.
     :param method: HTTP method; default POST.
     :param host: Host of the API; default the new one.
     :param auth: Place of the access token; default a header.
-    :param effect: Effect of repeating a call in doubt; default none.
+    :param idempotency: Effect of repeating a call in doubt; default none.
     """
 
     path: str
-    doc: str
+    page: str
     method: str = "POST"
     host: Host = Host.API
     auth: Auth = Auth.HEADER
-    effect: Idempotency = Idempotency.READ
+    idempotency: Idempotency = Idempotency.READ
+
+    @property
+    def doc(self) -> str:
+        """URL of DingTalk's page."""
+        return DOCS + self.page
 
 
 Text = Annotated[str, Meta(min_length=1)]

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Endpoint, Http, Idempotency, Text
+from airflow_provider_dingtalk.client.endpoints.base import Answer, Endpoint, Http, Idempotency, Text
 
 #: DingTalk's limits on receivers of one DING, in the app, and by SMS or telephone.
 MAX_USERS_PER_APP_DING = 200
@@ -23,11 +23,7 @@ class DingResult(Answer, kw_only=True, frozen=True):
 class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
     """Request to recall a DING, by the robot that sent it. No recall window is documented."""
 
-    http: ClassVar = Http(
-        path="/v1.0/robot/ding/recall",
-        doc=DOCS + "robot-withdraws-pin-message",
-        effect=Idempotency.RECALL,
-    )
+    http: ClassVar = Http("/v1.0/robot/ding/recall", "robot-withdraws-pin-message", idempotency=Idempotency.RECALL)
     result: ClassVar = DingResult
 
     robot_code: Text
@@ -37,11 +33,7 @@ class RecallDing(Endpoint[DingResult], kw_only=True, frozen=True):
 class SendDing(Endpoint[DingResult], kw_only=True, frozen=True):
     """Request to send a DING. ``remind_type`` is 1 in the app, 2 by SMS, 3 by telephone."""
 
-    http: ClassVar = Http(
-        path="/v1.0/robot/ding/send",
-        doc=DOCS + "robot-sends-nail-message",
-        effect=Idempotency.SEND,
-    )
+    http: ClassVar = Http("/v1.0/robot/ding/send", "robot-sends-nail-message", idempotency=Idempotency.SEND)
     result: ClassVar = DingResult
 
     robot_code: Text

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
-from airflow_provider_dingtalk.client.endpoints.base import DOCS, Answer, Endpoint, Http, Idempotency, Text
+from airflow_provider_dingtalk.client.endpoints.base import Answer, Endpoint, Http, Idempotency, Text
 
 #: DingTalk's limit on message keys in one recall call.
 MAX_KEYS_PER_RECALL = 20
@@ -55,9 +55,9 @@ class RecallGroupMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
     """Request to recall up to 20 robot messages of one group. No recall window is documented."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/groupMessages/recall",
-        doc=DOCS + "enterprise-chatbot-withdraws-internal-group-messages",
-        effect=Idempotency.RECALL,
+        "/v1.0/robot/groupMessages/recall",
+        "enterprise-chatbot-withdraws-internal-group-messages",
+        idempotency=Idempotency.RECALL,
     )
     result: ClassVar = RecallResult
 
@@ -70,9 +70,7 @@ class RecallOtoMessages(Endpoint[RecallResult], kw_only=True, frozen=True):
     """Request to recall up to 20 one-on-one messages within 24 hours."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/otoMessages/batchRecall",
-        doc=DOCS + "batch-message-recall-chat",
-        effect=Idempotency.RECALL,
+        "/v1.0/robot/otoMessages/batchRecall", "batch-message-recall-chat", idempotency=Idempotency.RECALL
     )
     result: ClassVar = RecallResult
 
@@ -84,9 +82,9 @@ class RecallPrivateChatMessages(Endpoint[RecallResult], kw_only=True, frozen=Tru
     """Request to recall up to 20 robot messages of a private chat. No recall window is documented."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/privateChatMessages/batchRecall",
-        doc=DOCS + "batch-withdrawal-of-single-chat-robot-messages-in-person-to-person-conversations",
-        effect=Idempotency.RECALL,
+        "/v1.0/robot/privateChatMessages/batchRecall",
+        "batch-withdrawal-of-single-chat-robot-messages-in-person-to-person-conversations",
+        idempotency=Idempotency.RECALL,
     )
     result: ClassVar = RecallResult
 
@@ -114,10 +112,7 @@ class QueryGroupMessage(Endpoint[MessageReadList], kw_only=True, frozen=True):
     DingTalk documents conversation and robot as optional, but has error codes for both missing. So give both.
     """
 
-    http: ClassVar = Http(
-        path="/v1.0/robot/groupMessages/query",
-        doc=DOCS + "chatbot-queries-the-read-status-of-a-message",
-    )
+    http: ClassVar = Http("/v1.0/robot/groupMessages/query", "chatbot-queries-the-read-status-of-a-message")
     result: ClassVar = MessageReadList
 
     process_query_key: Text
@@ -131,8 +126,8 @@ class QueryPrivateChatMessage(Endpoint[MessageReadList], kw_only=True, frozen=Tr
     """Request for a private-chat message's status and a page of readers."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/privateChatMessages/query",
-        doc=DOCS + "query-the-read-list-of-robot-messages-in-person-to-person-conversations",
+        "/v1.0/robot/privateChatMessages/query",
+        "query-the-read-list-of-robot-messages-in-person-to-person-conversations",
     )
     result: ClassVar = MessageReadList
 
@@ -162,9 +157,7 @@ class QueryOtoMessage(Endpoint[OtoStatus], kw_only=True, frozen=True):
     """Request for a one-on-one message's status and readers, within 24 hours."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/oToMessages/readStatus",
-        doc=DOCS + "chatbot-batch-query-the-read-status-of-messages",
-        method="GET",
+        "/v1.0/robot/oToMessages/readStatus", "chatbot-batch-query-the-read-status-of-messages", method="GET"
     )
     result: ClassVar = OtoStatus
 
@@ -182,9 +175,7 @@ class SendGroupMessage(Endpoint[SendResult], kw_only=True, frozen=True):
     """Request to send a message to an internal group. ``msg_param`` is JSON in a string."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/groupMessages/send",
-        doc=DOCS + "the-robot-sends-a-group-message",
-        effect=Idempotency.SEND,
+        "/v1.0/robot/groupMessages/send", "the-robot-sends-a-group-message", idempotency=Idempotency.SEND
     )
     result: ClassVar = SendResult
 
@@ -199,9 +190,9 @@ class SendPrivateChatMessage(Endpoint[SendResult], kw_only=True, frozen=True):
     """Request to send to a private chat. The robot's cool app must be installed there."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/privateChatMessages/send",
-        doc=DOCS + "the-robot-sends-ordinary-messages-in-a-person-to-person-conversation",
-        effect=Idempotency.SEND,
+        "/v1.0/robot/privateChatMessages/send",
+        "the-robot-sends-ordinary-messages-in-a-person-to-person-conversation",
+        idempotency=Idempotency.SEND,
     )
     result: ClassVar = SendResult
 
@@ -227,9 +218,9 @@ class SendOtoMessages(Endpoint[OtoSendResult], kw_only=True, frozen=True):
     """Request to send one-on-one messages to up to 20 people."""
 
     http: ClassVar = Http(
-        path="/v1.0/robot/oToMessages/batchSend",
-        doc=DOCS + "chatbots-send-one-on-one-chat-messages-in-batches",
-        effect=Idempotency.SEND,
+        "/v1.0/robot/oToMessages/batchSend",
+        "chatbots-send-one-on-one-chat-messages-in-batches",
+        idempotency=Idempotency.SEND,
     )
     result: ClassVar = OtoSendResult
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.endpoints.base import (
-    DOCS,
     Auth,
     Host,
     Http,
@@ -33,11 +32,11 @@ class RecallWorkNotification(LegacyEndpoint[WorkNotificationRecalled], kw_only=T
     """Request to recall a work notification from all receivers, within 24 hours."""
 
     http: ClassVar = Http(
-        path="/topapi/message/corpconversation/recall",
-        doc=DOCS + "notification-of-work-withdrawal",
+        "/topapi/message/corpconversation/recall",
+        "notification-of-work-withdrawal",
         host=Host.OAPI,
         auth=Auth.QUERY,
-        effect=Idempotency.RECALL,
+        idempotency=Idempotency.RECALL,
     )
     result: ClassVar = WorkNotificationRecalled
 
@@ -62,8 +61,8 @@ class GetWorkNotificationProgress(LegacyEndpoint[WorkNotificationProgress], kw_o
     """Request for the progress of a work notification."""
 
     http: ClassVar = Http(
-        path="/topapi/message/corpconversation/getsendprogress",
-        doc=DOCS + "obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session",
+        "/topapi/message/corpconversation/getsendprogress",
+        "obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session",
         host=Host.OAPI,
         auth=Auth.QUERY,
     )
@@ -95,8 +94,8 @@ class GetWorkNotificationResult(LegacyEndpoint[WorkNotificationOutcome], kw_only
     """Request for a work notification's readers. It works for 24 hours and up to 100 receivers."""
 
     http: ClassVar = Http(
-        path="/topapi/message/corpconversation/getsendresult",
-        doc=DOCS + "gets-the-result-of-sending-messages-asynchronously-to-the-enterprise",
+        "/topapi/message/corpconversation/getsendresult",
+        "gets-the-result-of-sending-messages-asynchronously-to-the-enterprise",
         host=Host.OAPI,
         auth=Auth.QUERY,
     )
@@ -119,11 +118,11 @@ class SendWorkNotification(LegacyEndpoint[WorkNotificationSent], kw_only=True, f
     """
 
     http: ClassVar = Http(
-        path="/topapi/message/corpconversation/asyncsend_v2",
-        doc=DOCS + "asynchronous-sending-of-enterprise-session-messages",
+        "/topapi/message/corpconversation/asyncsend_v2",
+        "asynchronous-sending-of-enterprise-session-messages",
         host=Host.OAPI,
         auth=Auth.QUERY,
-        effect=Idempotency.SEND,
+        idempotency=Idempotency.SEND,
     )
     result: ClassVar = WorkNotificationSent
 

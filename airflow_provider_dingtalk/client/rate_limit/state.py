@@ -1,6 +1,6 @@
 """State and arithmetic of the rate limit of one API.
 
-A book is plain data, so that one process can keep it in memory and several processes can share it in a file. All
+The state is plain data, so that one process can keep it in memory and several processes can share it in a file. All
 times are readings of one monotonic clock, in seconds.
 """
 
@@ -40,24 +40,21 @@ LONGEST_HOLD = 300.0
 class Rate(Struct, frozen=True):
     """Rate limit as configured for one client.
 
-    :param slots: Permits within a window.
+    :param permits: Permits within a window.
     :param window: Seconds from the end of a call until its permit is free again; default 1.
     """
 
-    slots: int
+    permits: int
     window: float = WINDOW
 
     @classmethod
     def of(cls, calls_per_second: float) -> Rate:
-        """Return the rate for a number of calls a second.
-
-        Below 1 there is a single permit with a longer window.
-        """
+        """Return the rate for a number of calls a second; below 1, a single permit with a longer window."""
         window = WINDOW if calls_per_second >= 1 else WINDOW / calls_per_second
         return cls(max(1, int(calls_per_second)), window)
 
 
-class Call(Struct, array_like=True):
+class Permit(Struct, array_like=True):
     """Permit in use.
 
     :param until: Time at which the permit is free again; for a call in flight, the end of its lease.
@@ -68,7 +65,7 @@ class Call(Struct, array_like=True):
     number: int = 0
 
 
-class Book(Struct):
+class LimiterState(Struct):
     """State of the rate limit of one API.
 
     :param format: Format of the data. It changes with the meaning of the fields, and other formats are refused.
@@ -78,58 +75,43 @@ class Book(Struct):
     :param since: Time of the first call after a pause.
     :param last: Time at which the last call began.
     :param trips: Durations of the last 20 calls, in seconds.
-    :param calls: Permits in use.
+    :param permits: Permits in use.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     not_before: float = 0.0
     share: int = 0
     cut_at: float = 0.0
     since: float = 0.0
     last: float = 0.0
     trips: list[float] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    permits: list[Permit] = field(default_factory=list)
 
-    def begin(self, rate: Rate, now: float, number: int) -> float:
-        """Begin a call if a permit is free.
+    def acquire(self, rate: Rate, now: float, number: int) -> float:
+        """Acquire a permit if one is free.
 
         :param number: Number of the call until its end; not 0.
-        :returns: 0 if the call began, otherwise the seconds of :meth:`wait`.
+        :returns: 0 if the call may begin, otherwise the seconds until the next request for a permit.
         """
-        if any(call.until <= now for call in self.calls):
-            self.calls = [call for call in self.calls if call.until > now]
-        if not self.calls:
+        self.permits = [permit for permit in self.permits if permit.until > now]
+        if not self.permits:
             self.since = now
-        if (wait := self.wait(rate, now)) > 0:
+        if (wait := self._wait(rate, now)) > 0:
             return wait
-        self.calls.append(Call(now + LEASE + rate.window, number))
+        self.permits.append(Permit(now + LEASE + rate.window, number))
         self.last = now
         return 0.0
 
-    def wait(self, rate: Rate, now: float) -> float:
-        """Return the seconds until the next request for a permit.
-
-        A permit is free at the end of this wait at the earliest.
-        """
-        wait = max(self.not_before, self.last + self._gap(rate, now)) - now
-        over = len(self.calls) - self.allowed(rate, now)
-        if over < 0:
-            return wait
-        # A call in flight ends now at the earliest, so its permit is free one window from now at the earliest.
-        soonest = now + rate.window - self._on_the_way(rate, now)
-        due = sorted(min(call.until, soonest) if call.number else call.until for call in self.calls)
-        return max(wait, due[over] - now)
-
-    def end(self, rate: Rate, now: float, number: int) -> None:
-        """End a call, regardless of its outcome.
+    def release(self, rate: Rate, now: float, number: int) -> None:
+        """Release a permit one window after the end of its call, regardless of the call's outcome.
 
         A call whose lease expired is counted again, because it took place.
         """
-        for call in self.calls:
-            if call.number == number:
-                self.trips = [*self.trips[1 - TRIPS :], now - (call.until - LEASE - rate.window)]
-        self.calls = [call for call in self.calls if call.number != number]
-        self.calls.append(Call(now + rate.window - self._on_the_way(rate, now)))
+        for permit in self.permits:
+            if permit.number == number:
+                self.trips = [*self.trips[1 - TRIPS :], now - (permit.until - LEASE - rate.window)]
+        self.permits = [permit for permit in self.permits if permit.number != number]
+        self.permits.append(Permit(now + rate.window - self._network_seconds(rate, now)))
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """Block all calls after a throttle, and reduce the rate.
@@ -142,9 +124,9 @@ class Book(Struct):
         """
         if now - self.cut_at >= rate.window or not self.share:
             allowed = self.allowed(rate, now)
-            went_through = sum(not call.number and call.until > now for call in self.calls) - 1
-            if self._met_a_stranger(now):
-                self.share = max(1, int(allowed * KEPT_LATER), min(int(went_through * ROOM), allowed - 1))
+            succeeded = sum(not permit.number and permit.until > now for permit in self.permits) - 1
+            if self._is_shared(now):
+                self.share = max(1, int(allowed * KEPT_LATER), min(int(succeeded * ROOM), allowed - 1))
             else:
                 self.share = max(1, int(allowed * KEPT_AT_FIRST))
             self.cut_at = now
@@ -157,12 +139,21 @@ class Book(Struct):
         more.
         """
         if not self.share:
-            return rate.slots
+            return rate.permits
         quiet = now - self.cut_at - QUIET
-        if quiet < 0:
-            return min(rate.slots, self.share)
-        doublings = int(min(quiet / DOUBLING, 32.0))
-        return min(rate.slots, self.share + (1 << (doublings + 1)) - 1)
+        growth = (1 << (int(min(quiet / DOUBLING, 32.0)) + 1)) - 1 if quiet >= 0 else 0
+        return min(rate.permits, self.share + growth)
+
+    def _wait(self, rate: Rate, now: float) -> float:
+        """Return the seconds until a permit is free at the earliest."""
+        wait = max(self.not_before, self.last + self._gap(rate, now)) - now
+        over = len(self.permits) - self.allowed(rate, now)
+        if over < 0:
+            return wait
+        # A call in flight ends now at the earliest, so its permit is free one window from now at the earliest.
+        soonest = now + rate.window - self._network_seconds(rate, now)
+        due = sorted(min(permit.until, soonest) if permit.number else permit.until for permit in self.permits)
+        return max(wait, due[over] - now)
 
     def _gap(self, rate: Rate, now: float) -> float:
         """Return the minimum seconds between the starts of two calls.
@@ -170,24 +161,25 @@ class Book(Struct):
         It is 0 unless calls are spaced. They are for 60 seconds after a throttle, and between the burst after a
         pause and the end of its window.
         """
-        begins = now - self.since < rate.window and len(self.calls) >= max(AT_ONCE, rate.slots * AT_ONCE_SHARE)
-        if begins or self._met_a_stranger(now):
+        begins = now - self.since < rate.window and len(self.permits) >= max(AT_ONCE, rate.permits * AT_ONCE_SHARE)
+        if begins or self._is_shared(now):
             return EVEN * rate.window / self.allowed(rate, now)
         return 0.0
 
-    def _on_the_way(self, rate: Rate, now: float) -> float:
+    def _network_seconds(self, rate: Rate, now: float) -> float:
         """Return the network time that counts towards a window, in seconds.
 
         DingTalk counts a call before its answer arrives, and counts the next call on the permit after that call
         begins. If all round trips take equally long, both intervals add up to one round trip. The more the round
         trips differ, the less of it is certain. After a throttle nothing is certain.
         """
-        if len(self.trips) < TRIPS or self._met_a_stranger(now):
+        if len(self.trips) < TRIPS or self._is_shared(now):
             return 0.0
         shortest, longest = min(self.trips), max(self.trips)
         return min(max(SURE * shortest - 2 * (longest - shortest), 0.0), rate.window / 2)
 
-    def _met_a_stranger(self, now: float) -> bool:
+    def _is_shared(self, now: float) -> bool:
+        """Return True if other clients of the app called in the last 60 seconds."""
         return self.share > 0 and now - self.cut_at < CAREFUL
 
     def fits(self, rate: Rate, now: float) -> bool:
@@ -195,7 +187,7 @@ class Book(Struct):
 
         Times of another boot may lie in a future that this clock never reaches.
         """
-        latest = max((call.until for call in self.calls), default=now)
+        latest = max((permit.until for permit in self.permits), default=now)
         return (
             latest <= now + LEASE + rate.window
             and self.not_before <= now + LONGEST_HOLD

@@ -1,8 +1,7 @@
-"""Locked file of a rate limit's state, shared by a host's processes.
+"""Locked file of a rate limit's state, shared by all processes of a host.
 
-The lock is held for microseconds, and nothing here waits for it. The folder must be writable by this user only.
-Another writer could block calls, or make this process write through a link. The file is opened again for each
-change, so that a fork shares no lock with its parent, and a deleted file is not used.
+The lock is held for microseconds, and nothing here waits for it. The file is opened again for each change, so that
+a fork shares no lock with its parent, and a deleted file is not used.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from airflow_provider_dingtalk.client.rate_limit.state import Book
+from airflow_provider_dingtalk.client.rate_limit.state import LimiterState
 
 try:
     import fcntl
@@ -37,9 +36,7 @@ SUFFIX = ".pace"
 #: Maximum size of the file, in bytes.
 MAX_BYTES = 1_000_000
 #: Seconds without a write after which a file is deleted, because files of earlier boots remain.
-FORGOTTEN = 7 * 86_400
-
-_decoder = msgspec.json.Decoder(Book)
+MAX_AGE = 7 * 86_400
 
 
 class BusyError(Exception):
@@ -50,8 +47,8 @@ class UnsharedError(OSError):
     """Error for a rate limit that cannot be shared, with the cause."""
 
 
-class PaceFile:
-    """File with the book of one app and API on this host.
+class StateFile:
+    """File with the limiter state of one app and API on this host.
 
     :param folder: Absolute path; created with mode 0700 if it is missing.
     :param key: App and API, by which DingTalk counts. Only a hash of it is written, as the file's name.
@@ -59,61 +56,60 @@ class PaceFile:
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
-        name = hashlib.sha256(f"{boot_id()}\n{key}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"{_boot_id()}\n{key}".encode()).hexdigest()[:32]
         self._path = folder / (name + SUFFIX)
         self._is_prepared = False
-        self._has_warned = False
 
-    def change(self, work: Callable[[Book], T], *, fits: Callable[[Book], bool], anew: Callable[[], Book]) -> T:
-        """Read the book, change it, and write it back, under the lock.
+    def change(
+        self,
+        work: Callable[[LimiterState], T],
+        *,
+        fits: Callable[[LimiterState], bool],
+        replacement: Callable[[], LimiterState],
+    ) -> T:
+        """Read the state, change it, and write it back, under the lock.
 
-        :param work: Changes the book.
-        :param fits: Returns True if the times of a book can be readings of this clock.
-        :param anew: Creates the replacement of a book that is unreadable or does not fit.
+        :param work: Changes the state.
+        :param fits: Returns True if the times of a state can be readings of this clock.
+        :param replacement: Creates the replacement of a state that is unreadable or does not fit.
         :returns: The result of ``work``.
         :raises BusyError: If another process holds the lock.
         :raises OSError: If the file cannot be read, written or trusted.
         """
         with self._locked() as fd:
-            before = _read(fd)
-            book = _book(before)
-            if book is None or not fits(book):
-                self._warn()
-                book = anew()
-            done = work(book)
-            _write(fd, before, msgspec.json.encode(book))
+            before = os.pread(fd, MAX_BYTES + 1, 0)
+            state = _decoded(before)
+            if state is None or not fits(state):
+                log.warning("The file of a DingTalk pace cannot be understood and is begun anew: %s", self._path)
+                state = replacement()
+            done = work(state)
+            _write(fd, before, msgspec.json.encode(state))
         return done
-
-    def _warn(self) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            log.warning("The file of a DingTalk pace cannot be understood and is begun anew: %s", self._path)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         fd = self._open()
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError from None
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 yield fd
             finally:
                 # A process forked meanwhile shares descriptor and lock, so closing would not release the lock.
                 fcntl.flock(fd, fcntl.LOCK_UN)
+        except BlockingIOError:
+            raise BusyError from None
         finally:
             os.close(fd)
 
     def _open(self) -> int:
         if not self._is_prepared:
-            prepare(self._folder)
-            _sweep(self._folder)
+            _prepare(self._folder)
+            _delete_old_files(self._folder)
             self._is_prepared = True
         try:
             fd = _open(self._path)
         except FileNotFoundError:  # the folder was deleted
-            prepare(self._folder)
+            _prepare(self._folder)
             fd = _open(self._path)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
@@ -122,21 +118,30 @@ class PaceFile:
         return fd
 
 
-def _book(text: bytes) -> Book | None:
-    """Decode a book; return None if it is invalid."""
+def _decoded(text: bytes) -> LimiterState | None:
+    """Decode a state; return None if it is invalid."""
     if not text:
-        return Book()
+        return LimiterState()
     try:
-        return _decoder.decode(text) if len(text) <= MAX_BYTES else None
+        return msgspec.json.decode(text, type=LimiterState) if len(text) <= MAX_BYTES else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def prepare(folder: Path) -> None:
-    """Create a folder that only this user can write to.
+def _write(fd: int, before: bytes, text: bytes) -> None:
+    # A process killed between the two steps leaves a file that is recognisably unreadable, but never empty.
+    if text != before:
+        os.pwrite(fd, text, 0)
+    if len(text) < len(before):
+        os.ftruncate(fd, len(text))
 
-    :raises OSError: If it cannot be created, is not a folder, belongs to another user, or is writable by others.
-    """
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+
+
+def _prepare(folder: Path) -> None:
+    """Create the folder; refuse one that others can write to, because they could block calls or place a link."""
     if fcntl is None:
         raise UnsharedError("this platform has no locks on files")
     if not folder.is_absolute():
@@ -154,38 +159,17 @@ def prepare(folder: Path) -> None:
         raise UnsharedError(f"{folder} can be written to by others")
 
 
-@cache
-def boot_id() -> str:
-    """Return an id of this host's boot; without one, the host's name.
+def _delete_old_files(folder: Path) -> None:
+    for path in folder.glob("*" + SUFFIX):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < time.time() - MAX_AGE:
+                path.unlink()
 
-    Readings of monotonic clocks of two boots or hosts cannot be compared.
-    """
+
+@cache
+def _boot_id() -> str:
+    """Return an id of this host's boot, because monotonic clocks of two boots or hosts cannot be compared."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return platform.node()
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-
-
-def _read(fd: int) -> bytes:
-    return os.pread(fd, MAX_BYTES + 1, 0)
-
-
-def _write(fd: int, before: bytes, text: bytes) -> None:
-    # A process killed between the two steps leaves a file that is recognisably unreadable, but never empty.
-    if text != before:
-        os.pwrite(fd, text, 0)
-    if len(text) < len(before):
-        os.ftruncate(fd, len(text))
-
-
-def _sweep(folder: Path) -> None:
-    """Delete the files of earlier boots."""
-    forgotten = time.time() - FORGOTTEN
-    for path in folder.glob("*" + SUFFIX):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_mtime < forgotten:
-                path.unlink()

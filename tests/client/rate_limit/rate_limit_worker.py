@@ -14,15 +14,15 @@ from pathlib import Path
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.endpoints import QueryGroupMessage
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from tests.support.fake_servers import QUERY, open_client
 
 APP = "the app"
 
 
-def limiter(folder: Path, rate: float, clock: Clock | None = None) -> Limiter:
+def limiter(folder: Path, rate: float, clock: Clock | None = None) -> RateLimiter:
     """Return one process's limiter of the app."""
-    return Limiter(rate, clock, folder=folder, app=APP)
+    return RateLimiter(rate, clock, folder=folder, app=APP)
 
 
 def only_file(folder: Path) -> Path:
@@ -30,25 +30,25 @@ def only_file(folder: Path) -> Path:
     return found
 
 
-async def calls(paced: Limiter, number: int) -> None:
+async def calls(limited: RateLimiter, number: int) -> None:
     for _ in range(number):
-        async with paced.slot(QUERY.name):
+        async with limited.permit(QUERY.name):
             pass
 
 
 async def main(url: str, folder: str, rate: str, number: str, key: str) -> None:
-    paced = limiter(Path(folder), float(rate))
+    limited = limiter(Path(folder), float(rate))
     if number == "hang":
         async with AsyncExitStack() as stack:
             for _ in range(int(rate)):
-                await stack.enter_async_context(paced.slot(QUERY.name))
+                await stack.enter_async_context(limited.permit(QUERY.name))
             print("taken", flush=True)
             await asyncio.Event().wait()
     query = QueryGroupMessage(
         process_query_key=key, open_conversation_id=QUERY.open_conversation_id, robot_code=QUERY.robot_code
     )
     used: Counter[str] = Counter()
-    async with open_client(url, limiter=paced) as client:
+    async with open_client(url, limiter=limited) as client:
         await client.authenticate()
         print("ready", flush=True)
         sys.stdin.readline()

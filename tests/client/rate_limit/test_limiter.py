@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.rate_limit.state import AT_ONCE, EVEN, SURE
 from tests.clock import VirtualClock
 from tests.support.fake_servers import TimeLine
@@ -27,8 +27,8 @@ class Server:
         self.arrivals: list[float] = []
         self.spans: list[tuple[float, float]] = []
 
-    async def call(self, limiter: Limiter, api: str = API) -> None:
-        async with limiter.slot(api):
+    async def call(self, limiter: RateLimiter, api: str = API) -> None:
+        async with limiter.permit(api):
             began = self.clock.monotonic()
             way, back = (self.rng.uniform(0, self.slowest / 2) for _ in range(2))
             await self.clock.sleep(way)
@@ -51,7 +51,7 @@ class Server:
 async def test_no_server_counts_too_many_whatever_its_window(rate: int, slowest: float, seed: int) -> None:
     line = TimeLine()
     server = Server(line, random.Random(seed), slowest)
-    limiter = Limiter(rate, line)
+    limiter = RateLimiter(rate, line)
 
     async def all_calls() -> None:
         await asyncio.gather(*(server.call(limiter) for _ in range(rate * 6)))
@@ -66,7 +66,7 @@ async def test_no_server_counts_too_many_whatever_its_window(rate: int, slowest:
 async def test_a_call_begins_a_second_after_the_call_before_it_on_its_slot_ended(seed: int) -> None:
     line = TimeLine()
     server = Server(line, random.Random(seed), 0.5)
-    limiter = Limiter(3, line)
+    limiter = RateLimiter(3, line)
 
     async def all_calls() -> None:
         await asyncio.gather(*(server.call(limiter) for _ in range(30)))
@@ -78,11 +78,11 @@ async def test_a_call_begins_a_second_after_the_call_before_it_on_its_slot_ended
 
 async def test_pace_costs_no_more_than_the_answers_take() -> None:
     line = TimeLine()
-    limiter = Limiter(20, line)
+    limiter = RateLimiter(20, line)
     began = line.monotonic()
 
     async def one() -> None:
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             await line.sleep(0.05)
 
     async def all_calls() -> None:
@@ -104,10 +104,10 @@ async def test_where_all_trips_are_alike_a_second_passes_where_it_is_counted(
 ) -> None:
     """Check that no server counts too many calls, at whatever time it counts, and little time is lost."""
     line, rng = TimeLine(), random.Random(1)
-    limiter, arrivals = Limiter(rate, line), []
+    limiter, arrivals = RateLimiter(rate, line), []
 
     async def call() -> None:
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             await line.sleep(way * trip * rng.uniform(1.0, 1.04))
             arrivals.append(line.monotonic())
             await line.sleep((1 - way) * trip * rng.uniform(1.0, 1.04))
@@ -123,10 +123,10 @@ async def test_where_all_trips_are_alike_a_second_passes_where_it_is_counted(
 
 async def test_waiters_are_served_in_their_order() -> None:
     clock, order = VirtualClock(), []
-    limiter = Limiter(2, clock)
+    limiter = RateLimiter(2, clock)
 
     async def one(number: int) -> None:
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             order.append(number)
 
     await asyncio.gather(*(one(number) for number in range(20)))
@@ -135,63 +135,63 @@ async def test_waiters_are_served_in_their_order() -> None:
 
 @pytest.mark.parametrize(("rate", "seconds"), [(1, 1.0), (0.5, 2.0), (0.1, 10.0), (1.9, 1.0)])
 async def test_slow_pace_is_one_call_at_a_time(rate: float, seconds: float, clock: VirtualClock) -> None:
-    limiter, begins = Limiter(rate, clock), []
+    limiter, begins = RateLimiter(rate, clock), []
     for _ in range(4):
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             begins.append(clock.monotonic())
     assert [later - sooner for sooner, later in pairwise(begins)] == [pytest.approx(seconds)] * 3
 
 
 @pytest.mark.parametrize("rate", [0, -1])
 async def test_no_limit_means_no_waiting(rate: float, clock: VirtualClock) -> None:
-    limiter, began = Limiter(rate, clock), clock.monotonic()
-    limiter.hold(API, 100)
+    limiter, began = RateLimiter(rate, clock), clock.monotonic()
+    limiter.throttled(API, 100)
     for _ in range(1000):
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             pass
     assert clock.monotonic() == began
 
 
 async def test_each_api_has_its_own_pace(clock: VirtualClock) -> None:
-    limiter, began = Limiter(1, clock), clock.monotonic()
+    limiter, began = RateLimiter(1, clock), clock.monotonic()
     for number in range(50):
-        async with limiter.slot(f"api{number}"):
+        async with limiter.permit(f"api{number}"):
             pass
     assert clock.monotonic() == began
 
 
 async def test_hold_keeps_everybody_back_and_only_on_that_api(clock: VirtualClock) -> None:
-    limiter, began = Limiter(20, clock), clock.monotonic()
-    limiter.hold(API, 5)
-    async with limiter.slot("another"):
+    limiter, began = RateLimiter(20, clock), clock.monotonic()
+    limiter.throttled(API, 5)
+    async with limiter.permit("another"):
         assert clock.monotonic() == began
-    async with limiter.slot(API):
+    async with limiter.permit(API):
         assert clock.monotonic() == began + 5
 
 
 async def test_shorter_hold_does_not_end_a_longer_one(clock: VirtualClock) -> None:
-    limiter, began = Limiter(20, clock), clock.monotonic()
-    limiter.hold(API, 5)
-    limiter.hold(API, 1)
-    async with limiter.slot(API):
+    limiter, began = RateLimiter(20, clock), clock.monotonic()
+    limiter.throttled(API, 5)
+    limiter.throttled(API, 1)
+    async with limiter.permit(API):
         assert clock.monotonic() == began + 5
 
 
 async def test_hold_reaches_those_who_wait_already() -> None:
     line = TimeLine()
-    limiter = Limiter(1, line)
+    limiter = RateLimiter(1, line)
     began = line.monotonic()
 
     async def waiter() -> float:
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             return line.monotonic() - began
 
     async def story() -> list[float]:
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             pass
         waiting = asyncio.ensure_future(waiter())
         await line.sleep(0.5)
-        limiter.hold(API, 10)
+        limiter.throttled(API, 10)
         return [await waiting]
 
     assert await line.run(story()) == [pytest.approx(10.5)]
@@ -200,7 +200,7 @@ async def test_hold_reaches_those_who_wait_already() -> None:
 async def test_cancelled_waiter_gives_its_slot_back() -> None:
     line = TimeLine()
     server = Server(line, random.Random(1), 0.0)
-    limiter = Limiter(2, line)
+    limiter = RateLimiter(2, line)
     began = line.monotonic()
 
     async def story() -> None:
@@ -218,14 +218,14 @@ async def test_cancelled_waiter_gives_its_slot_back() -> None:
 
 
 async def test_cancelled_and_failed_calls_count_as_calls(clock: VirtualClock) -> None:
-    limiter, began = Limiter(1, clock), clock.monotonic()
+    limiter, began = RateLimiter(1, clock), clock.monotonic()
     with pytest.raises(asyncio.CancelledError):
-        async with limiter.slot(API):
+        async with limiter.permit(API):
             raise asyncio.CancelledError
-    async with limiter.slot(API):
+    async with limiter.permit(API):
         assert clock.monotonic() == began + 1
         with pytest.raises(ZeroDivisionError):
-            async with limiter.slot("another"):
+            async with limiter.permit("another"):
                 raise ZeroDivisionError
-    async with limiter.slot("another"):
+    async with limiter.permit("another"):
         assert clock.monotonic() == began + 2

@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.rate_limit.state import (
     AT_ONCE,
     AT_ONCE_SHARE,
@@ -20,8 +20,8 @@ from airflow_provider_dingtalk.client.rate_limit.state import (
     LONGEST_HOLD,
     QUIET,
     TRIPS,
-    Book,
-    Call,
+    LimiterState,
+    Permit,
     Rate,
 )
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
@@ -33,67 +33,67 @@ TWO = Rate(2)
 TWENTY = Rate(20)
 
 
-def full(rate: Rate, now: float = NOW) -> Book:
+def full(rate: Rate, now: float = NOW) -> LimiterState:
     """A limiter state in which all allowed calls have begun."""
-    book = Book()
-    assert [book.begin(rate, now, number + 1) for number in range(rate.slots)] == [0.0] * rate.slots
-    return book
+    state = LimiterState()
+    assert [state.acquire(rate, now, number + 1) for number in range(rate.permits)] == [0.0] * rate.permits
+    return state
 
 
 @pytest.mark.parametrize(
-    ("calls_per_second", "slots", "window"), [(20, 20, 1), (1, 1, 1), (1.9, 1, 1), (0.5, 1, 2), (0.1, 1, 10)]
+    ("calls_per_second", "permits", "window"), [(20, 20, 1), (1, 1, 1), (1.9, 1, 1), (0.5, 1, 2), (0.1, 1, 10)]
 )
-def test_rate(calls_per_second: float, slots: int, window: float) -> None:
-    assert Rate.of(calls_per_second) == Rate(slots, window)
+def test_rate(calls_per_second: float, permits: int, window: float) -> None:
+    assert Rate.of(calls_per_second) == Rate(permits, window)
 
 
 def test_a_slot_is_free_one_window_after_its_call_ended() -> None:
-    book = full(TWO)
-    book.end(TWO, NOW + 0.25, 1)
-    assert book.begin(TWO, NOW + 0.5, 3) == 0.75
-    assert book.begin(TWO, NOW + 1.25, 3) == 0.0
+    state = full(TWO)
+    state.release(TWO, NOW + 0.25, 1)
+    assert state.acquire(TWO, NOW + 0.5, 3) == 0.75
+    assert state.acquire(TWO, NOW + 1.25, 3) == 0.0
 
 
 def test_who_waits_for_a_call_under_way_asks_again_when_it_can_be_free_at_the_soonest() -> None:
-    assert full(TWO).begin(TWO, NOW + 7, 3) == 1.0
+    assert full(TWO).acquire(TWO, NOW + 7, 3) == 1.0
 
 
 def test_a_call_that_never_ends_is_forgotten_when_its_lease_ends() -> None:
-    book = full(TWO)
-    assert book.begin(TWO, NOW + LEASE + 0.5, 3) == 0.5
-    assert book.begin(TWO, NOW + LEASE + 1, 3) == 0.0
+    state = full(TWO)
+    assert state.acquire(TWO, NOW + LEASE + 0.5, 3) == 0.5
+    assert state.acquire(TWO, NOW + LEASE + 1, 3) == 0.0
 
 
 def test_a_call_that_ends_after_its_lease_counts_all_the_same() -> None:
-    book = full(TWO)
+    state = full(TWO)
     late = NOW + LEASE + 2
-    assert book.begin(TWO, late, 3) == 0.0
-    book.end(TWO, late, 1)
-    assert book.begin(TWO, late, 4) == 1.0
+    assert state.acquire(TWO, late, 3) == 0.0
+    state.release(TWO, late, 1)
+    assert state.acquire(TWO, late, 4) == 1.0
 
 
 def test_who_believes_in_a_lower_rate_begins_no_more_than_that() -> None:
-    book = full(TWO)
+    state = full(TWO)
     for number in (1, 2):
-        book.end(TWO, NOW + number / 4, number)
-    assert book.begin(TWENTY, NOW + 0.5, 3) == 0.0
-    book.end(TWENTY, NOW + 0.5, 3)
-    assert book.begin(TWO, NOW + 1.25, 4) == 0.25
-    assert book.begin(TWO, NOW + 1.5, 4) == 0.0
+        state.release(TWO, NOW + number / 4, number)
+    assert state.acquire(TWENTY, NOW + 0.5, 3) == 0.0
+    state.release(TWENTY, NOW + 0.5, 3)
+    assert state.acquire(TWO, NOW + 1.25, 4) == 0.25
+    assert state.acquire(TWO, NOW + 1.5, 4) == 0.0
 
 
 def test_a_hold_has_an_end() -> None:
-    book = Book()
-    book.throttled(TWO, NOW, 1e9)
-    assert book.begin(TWO, NOW, 1) == LONGEST_HOLD
+    state = LimiterState()
+    state.throttled(TWO, NOW, 1e9)
+    assert state.acquire(TWO, NOW, 1) == LONGEST_HOLD
 
 
-def refused(went_through: int, *, before: int = 0) -> Book:
+def refused(went_through: int, *, before: int = 0) -> LimiterState:
     """A limiter state after a throttled call; ``before`` is the share left by an earlier one."""
-    calls = [Call(NOW + 0.5) for _ in range(went_through + 1)] + [Call(NOW + 40, 7)]
-    book = Book(calls=calls, share=before, cut_at=NOW - 5)
-    book.throttled(TWENTY, NOW, 1.0)
-    return book
+    calls = [Permit(NOW + 0.5) for _ in range(went_through + 1)] + [Permit(NOW + 40, 7)]
+    state = LimiterState(permits=calls, share=before, cut_at=NOW - 5)
+    state.throttled(TWENTY, NOW, 1.0)
+    return state
 
 
 @pytest.mark.parametrize("went_through", [0, 10, 14, 19, 30])
@@ -107,19 +107,19 @@ def test_after_a_later_refusal_it_takes_what_went_through(went_through: int, sha
 
 
 def test_who_was_refused_once_long_ago_leaves_half_once_more() -> None:
-    book = refused(19)
-    book.throttled(TWENTY, NOW + CAREFUL, 1.0)
-    assert book.allowed(TWENTY, NOW + CAREFUL) == 10
+    state = refused(19)
+    state.throttled(TWENTY, NOW + CAREFUL, 1.0)
+    assert state.allowed(TWENTY, NOW + CAREFUL) == 10
 
 
-def begins(book: Book, rate: Rate, now: float, number: int) -> list[float]:
+def starts(state: LimiterState, rate: Rate, now: float, number: int) -> list[float]:
     """Return the start times of ``number`` calls that are requested at once and end at once."""
     found = []
     while len(found) < number:
-        wait = book.begin(rate, now, 1)
+        wait = state.acquire(rate, now, 1)
         if wait <= 0:
             found.append(now)
-            book.end(rate, now, 1)
+            state.release(rate, now, 1)
         now += max(wait, 0.0)
     return found
 
@@ -130,35 +130,35 @@ def gaps(moments: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("rate", [TWENTY, Rate(60)])
 def test_after_a_pause_the_last_calls_of_a_window_begin_apart(rate: Rate) -> None:
-    at_once = max(AT_ONCE, int(rate.slots * AT_ONCE_SHARE))
-    apart = EVEN / rate.slots
-    book = Book()
-    found = gaps(begins(book, rate, NOW, rate.slots))
-    assert found == [pytest.approx(0.0)] * (at_once - 1) + [pytest.approx(apart)] * (rate.slots - at_once)
+    at_once = max(AT_ONCE, int(rate.permits * AT_ONCE_SHARE))
+    apart = EVEN / rate.permits
+    state = LimiterState()
+    found = gaps(starts(state, rate, NOW, rate.permits))
+    assert found == [pytest.approx(0.0)] * (at_once - 1) + [pytest.approx(apart)] * (rate.permits - at_once)
     # After ten quiet seconds, once more.
-    assert gaps(begins(book, rate, NOW + 10, rate.slots)) == pytest.approx(found)
+    assert gaps(starts(state, rate, NOW + 10, rate.permits)) == pytest.approx(found)
 
 
 def test_once_a_whole_window_went_through_calls_begin_when_slots_are_free() -> None:
-    book = Book()
-    first = begins(book, TWENTY, NOW, 20)
-    assert begins(book, TWENTY, first[-1], 60) == [
+    state = LimiterState()
+    first = starts(state, TWENTY, NOW, 20)
+    assert starts(state, TWENTY, first[-1], 60) == [
         pytest.approx(moment + windows) for windows in (1, 2, 3) for moment in first
     ]
 
 
-@pytest.mark.parametrize("slots", [1, 2, 5, AT_ONCE])
-def test_few_calls_need_not_begin_apart(slots: int) -> None:
-    assert begins(Book(), Rate(slots), NOW, slots) == [NOW] * slots
+@pytest.mark.parametrize("permits", [1, 2, 5, AT_ONCE])
+def test_few_calls_need_not_begin_apart(permits: int) -> None:
+    assert starts(LimiterState(), Rate(permits), NOW, permits) == [NOW] * permits
 
 
-def freed(trips: list[float], book: Book | None = None) -> float:
+def freed(trips: list[float], state: LimiterState | None = None) -> float:
     """Return the seconds until a permit is free after calls of these durations."""
-    book = book or Book()
+    state = state or LimiterState()
     for number, trip in enumerate(trips):
-        book.calls.append(Call(NOW - trip + LEASE + 1, number + 1))
-        book.end(TWENTY, NOW, number + 1)
-    return book.calls[-1].until - NOW
+        state.permits.append(Permit(NOW - trip + LEASE + 1, number + 1))
+        state.release(TWENTY, NOW, number + 1)
+    return state.permits[-1].until - NOW
 
 
 @pytest.mark.parametrize(
@@ -179,69 +179,69 @@ def test_what_surely_passes_on_the_wire_need_not_be_waited_for(trips: list[float
 
 
 def test_after_a_refusal_nothing_is_sure() -> None:
-    book = Book()
-    book.throttled(TWENTY, NOW, 1.0)
-    assert freed([0.1] * TRIPS, book) == pytest.approx(1.0)
+    state = LimiterState()
+    state.throttled(TWENTY, NOW, 1.0)
+    assert freed([0.1] * TRIPS, state) == pytest.approx(1.0)
 
 
 def test_who_waits_for_a_call_under_way_asks_again_as_soon_as_it_may_be_free() -> None:
-    book = Book(trips=[0.1] * TRIPS, calls=[Call(NOW + LEASE, 1), Call(NOW + LEASE, 2)])
-    assert book.begin(TWO, NOW, 3) == pytest.approx(0.91)
+    state = LimiterState(trips=[0.1] * TRIPS, permits=[Permit(NOW + LEASE, 1), Permit(NOW + LEASE, 2)])
+    assert state.acquire(TWO, NOW, 3) == pytest.approx(0.91)
 
 
 def test_after_a_refusal_all_calls_begin_apart_for_a_minute() -> None:
-    book = Book()
-    book.throttled(TWENTY, NOW, 1.0)
-    assert gaps(begins(book, TWENTY, NOW + 2, 10)) == [pytest.approx(EVEN / 10)] * 9
-    begins(book, TWENTY, NOW + CAREFUL - 1, 20)
-    assert gaps(begins(book, TWENTY, NOW + CAREFUL + 1, 10)) == [pytest.approx(0.0)] * 9
+    state = LimiterState()
+    state.throttled(TWENTY, NOW, 1.0)
+    assert gaps(starts(state, TWENTY, NOW + 2, 10)) == [pytest.approx(EVEN / 10)] * 9
+    starts(state, TWENTY, NOW + CAREFUL - 1, 20)
+    assert gaps(starts(state, TWENTY, NOW + CAREFUL + 1, 10)) == [pytest.approx(0.0)] * 9
 
 
 def test_refusals_within_a_window_are_one() -> None:
-    book = Book()
+    state = LimiterState()
     for tenth in range(10):
-        book.throttled(TWENTY, NOW + tenth / 10, 1.0)
-    assert book.allowed(TWENTY, NOW + 1) == 10
-    assert book.not_before == NOW + 0.9 + 1.0
+        state.throttled(TWENTY, NOW + tenth / 10, 1.0)
+    assert state.allowed(TWENTY, NOW + 1) == 10
+    assert state.not_before == NOW + 0.9 + 1.0
 
 
 def test_later_refusals_cost_little_and_leave_one_call_at_least() -> None:
-    book, shares = Book(), []
+    state, shares = LimiterState(), []
     for second in range(12):
-        book.throttled(TWENTY, NOW + second, 1.0)
-        shares.append(book.allowed(TWENTY, NOW + second))
+        state.throttled(TWENTY, NOW + second, 1.0)
+        shares.append(state.allowed(TWENTY, NOW + second))
     assert shares == [10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
 
 
 def test_after_a_quiet_time_it_grows_until_all_is_as_before() -> None:
-    book = Book()
-    book.throttled(TWENTY, NOW, 1.0)
-    assert book.allowed(TWENTY, NOW + QUIET - 0.001) == 10
-    grown = [book.allowed(TWENTY, NOW + QUIET + steps * DOUBLING) for steps in range(5)]
+    state = LimiterState()
+    state.throttled(TWENTY, NOW, 1.0)
+    assert state.allowed(TWENTY, NOW + QUIET - 0.001) == 10
+    grown = [state.allowed(TWENTY, NOW + QUIET + steps * DOUBLING) for steps in range(5)]
     assert grown == [11, 13, 17, 20, 20]
-    assert book.allowed(TWENTY, NOW + 1e9) == 20
+    assert state.allowed(TWENTY, NOW + 1e9) == 20
 
 
 def test_a_book_survives_its_file() -> None:
-    book = full(TWO)
-    book.throttled(TWO, NOW, 1.0)
-    assert msgspec.json.decode(msgspec.json.encode(book), type=Book) == book
+    state = full(TWO)
+    state.throttled(TWO, NOW, 1.0)
+    assert msgspec.json.decode(msgspec.json.encode(state), type=LimiterState) == state
 
 
 @pytest.mark.parametrize(
-    "book",
+    "state",
     [
-        Book(calls=[Call(NOW + LEASE + 1.001, 3)]),
-        Book(not_before=NOW + LONGEST_HOLD + 1),
-        Book(cut_at=NOW + 1),
-        Book(last=NOW + 1),
-        Book(share=-1),
-        Book(trips=[-1.0]),
-        Book(trips=[1e9]),
+        LimiterState(permits=[Permit(NOW + LEASE + 1.001, 3)]),
+        LimiterState(not_before=NOW + LONGEST_HOLD + 1),
+        LimiterState(cut_at=NOW + 1),
+        LimiterState(last=NOW + 1),
+        LimiterState(share=-1),
+        LimiterState(trips=[-1.0]),
+        LimiterState(trips=[1e9]),
     ],
 )
-def test_a_book_of_another_boot_does_not_fit(book: Book) -> None:
-    assert not book.fits(TWO, NOW)
+def test_a_book_of_another_boot_does_not_fit(state: LimiterState) -> None:
+    assert not state.fits(TWO, NOW)
     assert full(TWO).fits(TWO, NOW)
 
 
@@ -257,7 +257,7 @@ class Contest:
         self.line = TimeLine(1000 + self.rng.random())
         self.meter = Meter()
         self.behaviour = Behaviour().changed({"calls_per_second": rate, "throttle_window": window})
-        self.limiter = Limiter(rate, self.line)
+        self.limiter = RateLimiter(rate, self.line)
         self.rate, self.throttled = rate, 0
 
     def _arrives(self) -> bool:
@@ -265,14 +265,14 @@ class Contest:
 
     async def _call(self) -> None:
         while True:
-            async with self.limiter.slot("api"):
+            async with self.limiter.permit("api"):
                 await self.line.sleep(self.rng.uniform(0.01, 0.03))
                 went_through = self._arrives()
                 await self.line.sleep(self.rng.uniform(0.01, 0.03))
             if went_through:
                 return
             self.throttled += 1
-            self.limiter.hold("api", 1.0)
+            self.limiter.throttled("api", 1.0)
             await self.line.sleep(1.0)
 
     async def _stranger(self) -> None:

@@ -34,12 +34,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def keeps_its_own_pace(folder: Path, clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> str:
     """Check that a limiter works without the folder; return its only warning."""
-    paced, began = limiter(folder, 2, clock), clock.monotonic()
-    await calls(paced, 4)
-    async with paced.slot("another"):
-        paced.hold(API, 5)
+    limited, began = limiter(folder, 2, clock), clock.monotonic()
+    await calls(limited, 4)
+    async with limited.permit("another"):
+        limited.throttled(API, 5)
     assert clock.monotonic() - began == pytest.approx(1)
-    await calls(paced, 1)
+    await calls(limited, 1)
     assert clock.monotonic() - began == pytest.approx(6)
     (warning,) = warnings(caplog)
     assert "by this process alone" in warning and "pace_dir" in warning
@@ -131,9 +131,9 @@ async def test_nothing_is_written_through_a_link(
         b"{",
         b"[" * 100_000,
         b"\xff" * 50,
-        b'{"format":1,"calls":[]}',
-        b'{"format":2,"calls":[[1e300,1]]}',
-        b'{"format":2,"not_before":1e300}',
+        b'{"format":2,"permits":[]}',
+        b'{"format":3,"permits":[[1e300,1]]}',
+        b'{"format":3,"not_before":1e300}',
         b" " * 2_000_000,
     ],
 )
@@ -142,8 +142,8 @@ async def test_a_file_that_cannot_be_understood_is_begun_anew(
 ) -> None:
     await calls(limiter(folder, 2, clock), 1)
     only_file(folder).write_bytes(text)
-    paced, began = limiter(folder, 2, clock), clock.monotonic()
-    await calls(paced, 1)
+    limited, began = limiter(folder, 2, clock), clock.monotonic()
+    await calls(limited, 1)
     # The calls of the last second are not known.
     assert clock.monotonic() - began == pytest.approx(1)
     assert len(warnings(caplog)) == 1 and "begun anew" in warnings(caplog)[0]
@@ -155,11 +155,11 @@ async def test_a_file_that_cannot_be_understood_is_begun_anew(
 async def test_a_folder_that_is_deleted_is_made_again(
     folder: Path, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    paced = limiter(folder, 2, clock)
-    await calls(paced, 1)
+    limited = limiter(folder, 2, clock)
+    await calls(limited, 1)
     only_file(folder).unlink()
     folder.rmdir()
-    await calls(paced, 1)
+    await calls(limited, 1)
     assert only_file(folder) and not warnings(caplog)
 
 
@@ -180,16 +180,16 @@ async def test_a_lock_that_is_not_given_back_stops_nobody(
     await calls(limiter(folder, 2, clock), 1)
     with only_file(folder).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        paced, began = limiter(folder, 2, clock), clock.monotonic()
-        await calls(paced, 4)
+        limited, began = limiter(folder, 2, clock), clock.monotonic()
+        await calls(limited, 4)
     assert 5 < clock.monotonic() - began < 7
     (warning,) = warnings(caplog)
     assert "not given back" in warning
 
 
 async def test_an_end_that_finds_the_lock_taken_is_written_down_later(folder: Path, clock: VirtualClock) -> None:
-    paced, began = limiter(folder, 1, clock), clock.monotonic()
-    async with paced.slot(API):
+    limited, began = limiter(folder, 1, clock), clock.monotonic()
+    async with limited.permit(API):
         held = only_file(folder).open()
         fcntl.flock(held, fcntl.LOCK_EX)
     held.close()
@@ -205,9 +205,9 @@ def test_without_locks_on_files_it_is_said(folder: Path) -> None:
 import asyncio, sys
 sys.modules["fcntl"] = None
 from pathlib import Path
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 async def main():
-    async with Limiter(2, folder=Path({str(folder)!r})).slot("api"):
+    async with RateLimiter(2, folder=Path({str(folder)!r})).permit("api"):
         print("called")
 asyncio.run(main())
 """

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec.json import decode
 
-from airflow_provider_dingtalk.client.rate_limit.limiter import Limiter
-from airflow_provider_dingtalk.client.rate_limit.state import LEASE, Book
-from airflow_provider_dingtalk.client.rate_limit.store import LATEST
+from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.rate_limit.state import LEASE, LimiterState
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.client.rate_limit.rate_limit_worker import calls, limiter, only_file
@@ -83,7 +82,7 @@ async def test_limiters_on_one_folder_share_slots_and_holds(folder: Path, clock:
     await calls(one, 2)
     await calls(other, 1)
     assert clock.monotonic() - began == pytest.approx(1)
-    one.hold(API, 30)
+    one.throttled(API, 30)
     await calls(other, 1)
     assert clock.monotonic() - began == pytest.approx(31)
 
@@ -92,7 +91,7 @@ async def test_each_app_and_each_api_has_a_file_and_its_name_tells_neither(folde
     began = clock.monotonic()
     for app in ("one", "two"):
         for api in ("a/b", "../c"):
-            async with Limiter(1, clock, folder=folder, app=app).slot(api):
+            async with RateLimiter(1, clock, folder=folder, app=app).permit(api):
                 pass
     assert clock.monotonic() == began
     names = [path.name for path in folder.iterdir()]
@@ -111,10 +110,10 @@ async def test_all_that_is_made_is_ours_alone(folder: Path, clock: VirtualClock)
 
 async def test_cancelled_calls_give_their_slots_back(folder: Path) -> None:
     line = TimeLine()
-    paced = limiter(folder, 1, line)
+    limited = limiter(folder, 1, line)
 
     async def story() -> None:
-        waiters = [asyncio.ensure_future(calls(paced, 2)) for _ in range(5)]
+        waiters = [asyncio.ensure_future(calls(limited, 2)) for _ in range(5)]
         await line.sleep(0.5)
         for waiter in waiters:
             waiter.cancel()
@@ -126,52 +125,26 @@ async def test_cancelled_calls_give_their_slots_back(folder: Path) -> None:
     assert line.monotonic() - began == pytest.approx(2)
 
 
-# ── when an end is written ──
+# ── what is written, and when ──
 
 
-def under_way(folder: Path) -> int:
+def in_flight(folder: Path) -> int:
     """Return the number of calls in flight in the file."""
-    book = decode(only_file(folder).read_bytes(), type=Book)
-    return sum(call.number != 0 for call in book.calls)
+    state = decode(only_file(folder).read_bytes(), type=LimiterState)
+    return sum(permit.number != 0 for permit in state.permits)
 
 
-async def test_an_end_is_written_with_the_next_beginning(folder: Path, clock: VirtualClock) -> None:
-    paced = limiter(folder, 4, clock)
-    async with paced.slot(API):
-        async with paced.slot(API):
-            pass
-        before = only_file(folder).read_bytes()
-        assert under_way(folder) == 2, "one of them has ended, and another is under way"
-        async with paced.slot(API):
-            assert only_file(folder).read_bytes() != before
-            assert under_way(folder) == 2
+async def test_each_begin_and_end_is_written_at_once(folder: Path, clock: VirtualClock) -> None:
+    limited = limiter(folder, 4, clock)
+    async with limited.permit(API):
+        async with limited.permit(API):
+            assert in_flight(folder) == 2
+        assert in_flight(folder) == 1
+    assert in_flight(folder) == 0
 
 
-async def test_the_last_end_is_written_at_once(folder: Path, clock: VirtualClock) -> None:
-    paced = limiter(folder, 4, clock)
-    async with paced.slot(API), paced.slot(API), paced.slot(API):
-        assert under_way(folder) == 3
-    assert under_way(folder) == 0
-
-
-async def test_an_end_does_not_wait_for_a_call_that_takes_long(folder: Path, clock: VirtualClock) -> None:
-    paced = limiter(folder, 4, clock)
-    async with paced.slot(API):
-        async with paced.slot(API):
-            pass
-        assert under_way(folder) == 2
-        later = asyncio.Event()
-        asyncio.get_running_loop().call_later(LATEST, later.set)
-        await later.wait()
-        assert under_way(folder) == 1
-
-
-async def test_a_refusal_is_written_at_once_and_ends_with_it(folder: Path, clock: VirtualClock) -> None:
-    paced = limiter(folder, 4, clock)
-    async with paced.slot(API):
-        async with paced.slot(API):
-            paced.hold(API, 30)
-        assert under_way(folder) == 2
-        paced.hold(API, 60)
-        assert under_way(folder) == 1
-        assert decode(only_file(folder).read_bytes(), type=Book).not_before == clock.monotonic() + 60
+async def test_a_throttle_is_written_at_once(folder: Path, clock: VirtualClock) -> None:
+    limited = limiter(folder, 4, clock)
+    async with limited.permit(API):
+        limited.throttled(API, 60)
+        assert decode(only_file(folder).read_bytes(), type=LimiterState).not_before == clock.monotonic() + 60
