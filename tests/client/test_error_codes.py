@@ -306,5 +306,11 @@ def test_permanent_are_those_that_another_try_cannot_mend() -> None:
         "StatusUnavailableError",
         "PartialRecallError",
         "ServerError",
+        "IncompleteSendError",
+        "IncompleteRecallError",
+        "CheckpointError",
+        "SupersededError",
+        "AirflowUnreachableError",
+        "DeclinedError",
     }
     assert NoResponseError("x", permanent=True).permanent and not NoResponseError("x").permanent
