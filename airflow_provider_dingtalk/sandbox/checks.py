@@ -49,7 +49,7 @@ def _fields(endpoint: type[Endpoint[Any]]) -> tuple[tuple[str, bool], ...]:
 
 
 def _refuse_missing(call: Call, handler: Handler) -> None:
-    is_query = call.endpoint.http.effect is Idempotency.READ
+    is_query = call.endpoint.http.idempotency is Idempotency.READ
     scope_required = is_query and call.state.behaviour.query_scope == "required"
     for name, required in _fields(call.endpoint):
         value = call.fields.get(name)
