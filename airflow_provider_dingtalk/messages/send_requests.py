@@ -191,20 +191,28 @@ def ding(
     *,
     user_ids: Any,
     robot_code: Any,
-    content: str,
+    text: str | None = None,
     remind_type: str = "app",
     call_voice: str | None = None,
+    content: str | None = None,
 ) -> list[SendRequest]:
     """Build the send requests of a DING to people.
 
+    :param text: Plain text; required.
     :param remind_type: ``app`` (default), ``sms`` or ``phone``; the latter two cost DING credits.
     :param call_voice: DingTalk's name of the voice of a DING by telephone.
+    :param content: Deprecated alias of ``text``.
     """
+    if text is not None and content is not None:
+        raise InvalidInputError("content", "is the former name of text; give only text")
     if not isinstance(remind_type, str) or remind_type not in REMIND_TYPES:
         raise InvalidInputError("remind_type", f"is {shown(remind_type)}; use one of {', '.join(REMIND_TYPES)}")
-    content = check_text(content, "content")
-    if not content:
-        raise InvalidInputError("content", "is blank")
+    field, words = ("text", text) if content is None else ("content", content)
+    if words is None:
+        raise InvalidInputError("text", "is missing")
+    checked = check_text(words, field)
+    if not checked:
+        raise InvalidInputError(field, "is blank")
     robot = _needed(robot_code, "robot_code")
     most = MAX_USERS_PER_APP_DING if remind_type == "app" else MAX_USERS_PER_PHONE_DING
     return [
@@ -216,7 +224,7 @@ def ding(
                 robot_code=robot,
                 remind_type=REMIND_TYPES[remind_type],
                 receiver_user_id_list=list(users),
-                content=content,
+                content=checked,
                 call_voice=None if call_voice is None else parse_id(call_voice, "call_voice"),
             ),
         )

@@ -196,7 +196,7 @@ CASES: list[tuple[Endpoint[Any], str, str, dict[str, Any]]] = [
     ),
     *[
         (
-            send_request("ding", user_ids=["user1", "user2"], content=TEXT, remind_type=name, **voice),
+            send_request("ding", user_ids=["user1", "user2"], text=TEXT, remind_type=name, **voice),
             "robot_send_ding_",
             "RobotSendDing",
             {

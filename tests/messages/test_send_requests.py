@@ -17,14 +17,14 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("value", [20261128, 4.2, (1, 234), True])
 @pytest.mark.parametrize(("kind", "field"), [
-    (Kind.GROUP, "text"), (Kind.WORK_NOTIFICATION, "text"), (Kind.DING, "content"),
+    (Kind.GROUP, "text"), (Kind.WORK_NOTIFICATION, "text"), (Kind.DING, "text"),
 ])  # fmt: skip
 def test_a_text_that_native_rendering_made_a_number_is_told_so(kind: Kind, field: str, value: Any) -> None:
     with pytest.raises(InvalidInputError, match=f"{field}: must be text.*render_template_as_native_obj=False"):
         send_requests(kind, **{field: value})
 
 
-@pytest.mark.parametrize(("kind", "field"), [(Kind.GROUP, "text"), (Kind.OTO, "text"), (Kind.DING, "content")])
+@pytest.mark.parametrize(("kind", "field"), [(Kind.GROUP, "text"), (Kind.OTO, "text"), (Kind.DING, "text")])
 def test_a_blank_text_is_refused(kind: Kind, field: str) -> None:
     with pytest.raises(InvalidInputError, match=f"{field}: is blank"):
         send_requests(kind, **{field: " \n"})
@@ -84,9 +84,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("work_notification", {"text": None, "msg": {"msgtype": "text"}}, "msg"),
     ("work_notification", {"text": None, "msg": "{"}, "msg"),
     ("work_notification", {"text": "x" * 3_000}, "msg"),
-    ("ding", {"content": ""}, "content"),
-    ("ding", {"content": None}, "content"),
-    ("ding", {"content": 5}, "content"),
+    ("ding", {"text": ""}, "text"),
+    ("ding", {"text": None}, "text"),
+    ("ding", {"text": 5}, "text"),
+    ("ding", {"text": None, "content": ""}, "content"),
+    ("ding", {"text": None, "content": 5}, "content"),
+    ("ding", {"content": "the former name, and the new one"}, "content"),
     ("ding", {"remind_type": "pigeon"}, "remind_type"),
     ("ding", {"remind_type": 3}, "remind_type"),
     ("ding", {"remind_type": ["app"]}, "remind_type"),

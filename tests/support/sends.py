@@ -30,7 +30,7 @@ PLAIN: dict[Kind, dict[str, Any]] = {
         "text": "hi",
     },
     Kind.WORK_NOTIFICATION: {"agent_id": AGENT_ID, "user_ids": USERS[:2], "text": "hi"},
-    Kind.DING: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "content": "hi"},
+    Kind.DING: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "text": "hi"},
 }
 
 

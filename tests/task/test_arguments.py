@@ -148,7 +148,7 @@ GOOD: dict[Kind, dict[str, Any]] = {
         "user_ids": "user1",
         "msg": {"msgtype": "text", "text": {"content": "x"}},
     },
-    Kind.DING: {"user_ids": ["user1"], "robot_code": "robot", "content": "x"},
+    Kind.DING: {"user_ids": ["user1"], "robot_code": "robot", "text": "x"},
 }
 
 
@@ -232,13 +232,13 @@ def test_a_zone_makes_no_loopback(host: str) -> None:
         (lambda: send_requests_for(HUGE), "kind"),  # type: ignore[arg-type]
         (lambda: send_requests_for("oto", user_ids=HUGE, robot_code="r", text="x"), "user_ids"),
         (
-            lambda: send_requests_for("ding", user_ids="u", robot_code="r", content="x", remind_type=HUGE),
+            lambda: send_requests_for("ding", user_ids="u", robot_code="r", text="x", remind_type=HUGE),
             "remind_type",
         ),
         (lambda: check_choices(HUGE, []), "on_empty"),
         (lambda: check_choices("skip", [HUGE]), "fail_on"),
         (lambda: send_requests_for("group", **{**GOOD[Kind.GROUP], "text": "\ud800"}), "text"),
-        (lambda: send_requests_for("ding", **{**GOOD[Kind.DING], "content": "\ud800"}), "content"),
+        (lambda: send_requests_for("ding", **{**GOOD[Kind.DING], "text": "\ud800"}), "text"),
         (lambda: send_requests_for("oto", **{**GOOD[Kind.OTO], "msg_param": "\ud800"}), "msg_param"),
         (lambda: send_requests_for("oto", **{**GOOD[Kind.OTO], "msg_param": {"content": math.nan}}), "msg_param"),
         (
@@ -272,7 +272,7 @@ def test_texts_of_a_subclass_are_texts(kind: Kind, word: str) -> None:
                 "markdown": value,
             },
             Kind.WORK_NOTIFICATION: {"agent_id": 1, "user_ids": value, "text": value},
-            Kind.DING: {"user_ids": value, "robot_code": value, "content": value},
+            Kind.DING: {"user_ids": value, "robot_code": value, "text": value},
         }[kind]
         (send_request,) = send_requests_for(kind, **arguments)
         bodies.append(request_for(send_request.call, "https://api.dingtalk.io", "token").content)
