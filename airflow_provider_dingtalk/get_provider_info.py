@@ -1,7 +1,4 @@
-"""Provider metadata for Airflow as pure data, without imports.
-
-Airflow validates it against ``airflow/provider_info.schema.json``.
-"""
+"""Provider metadata for Airflow, valid by ``airflow/provider_info.schema.json``."""
 
 from __future__ import annotations
 
@@ -17,22 +14,12 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "DingTalk", "external-doc-url": "https://open.dingtalk.com/", "tags": ["service"]}
         ],
-        "operators": [
-            {
-                "integration-name": "DingTalk",
-                "python-modules": [
-                    "airflow_provider_dingtalk.operators.group",
-                    "airflow_provider_dingtalk.operators.oto",
-                    "airflow_provider_dingtalk.operators.private_chat",
-                    "airflow_provider_dingtalk.operators.work_notification",
-                    "airflow_provider_dingtalk.operators.ding",
-                    "airflow_provider_dingtalk.operators.rollback",
-                ],
-            }
-        ],
-        "sensors": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.sensors"]}],
-        "hooks": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.hooks"]}],
-        "triggers": [{"integration-name": "DingTalk", "python-modules": ["airflow_provider_dingtalk.triggers"]}],
+        "operators": _modules(
+            *(f"operators.{name}" for name in ("group", "oto", "private_chat", "work_notification", "ding", "rollback"))
+        ),
+        "sensors": _modules("sensors"),
+        "hooks": _modules("hooks"),
+        "triggers": _modules("triggers"),
         "notifications": ["airflow_provider_dingtalk.notifications.DingTalkNotifier"],
         "extra-links": ["airflow_provider_dingtalk.operators.links.DingTalkReportLink"],
         "cli": ["airflow_provider_dingtalk.cli.definition.get_dingtalk_cli_commands"],
@@ -79,6 +66,11 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
+def _modules(*names: str) -> list[dict[str, Any]]:
+    modules = [f"airflow_provider_dingtalk.{name}" for name in names]
+    return [{"integration-name": "DingTalk", "python-modules": modules}]
+
+
 def _connection_fields() -> dict[str, dict[str, Any]]:
     return {
         "region": _field(
@@ -113,10 +105,5 @@ def _field(label: str, description: str, text_format: str | None = None, **schem
 
 
 def _option(description: str, example: str) -> dict[str, Any]:
-    return {
-        "description": description,
-        "version_added": "0.1.0",
-        "type": "string",
-        "example": example,
-        "default": "",
-    }
+    shared = {"version_added": "0.1.0", "type": "string", "default": ""}
+    return {"description": description, "example": example, **shared}

@@ -13,11 +13,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.connection.cache import SharedConnection
 from airflow_provider_dingtalk.connection.settings import Settings, read_settings
-from airflow_provider_dingtalk.exceptions import (
-    AuthenticationError,
-    ConfigurationError,
-    DingTalkError,
-)
+from airflow_provider_dingtalk.exceptions import AuthenticationError, ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
@@ -73,8 +69,6 @@ class DingTalkHook(BaseHook):
         self._agent_id = agent_id
         self._settings: Settings | None = None
 
-    # ── Connection ───────────────────────────────────────────────────────────────────────────────────
-
     def settings(self) -> Settings:
         """Return the connection's settings, looked up once.
 
@@ -85,10 +79,7 @@ class DingTalkHook(BaseHook):
                 found = read_settings(self.get_connection(self.dingtalk_conn_id))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
-            # Inside the handler, the error's context would hold Airflow's own text, so it is raised here.
-            if isinstance(found, ConfigurationError):
-                raise found
-            self._settings = found
+            self._settings = _raise_if_error(found)
         return self._settings
 
     async def asettings(self) -> Settings:
@@ -101,23 +92,20 @@ class DingTalkHook(BaseHook):
                 found = read_settings(await aget_connection(self.dingtalk_conn_id))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
-            # Inside the handler, the error's context would hold Airflow's own text, so it is raised here.
-            if isinstance(found, ConfigurationError):
-                raise found
-            self._settings = found
+            self._settings = _raise_if_error(found)
         return self._settings
 
-    async def aclient(self, lookup: SharedConnection | None = None) -> DingTalkClient:
+    async def aclient(self, shared: SharedConnection | None = None) -> DingTalkClient:
         """Return the client of this connection on the running event loop.
 
-        :param lookup: Handle to the cached connection, for triggers; default one look-up per hook.
+        :param shared: Handle to the cached connection, for triggers; default one look-up per hook.
         :raises ConfigurationError: If the connection is missing or invalid.
         """
-        settings = await (lookup.settings() if lookup else self.asettings())
+        settings = await (shared.settings() if shared else self.asettings())
         return event_loop.client_for(settings, _mask_on_loop, call_from_airflow_loop)
 
     @classmethod
-    def shared_lookup(cls, dingtalk_conn_id: str) -> SharedConnection:
+    def shared_connection(cls, dingtalk_conn_id: str) -> SharedConnection:
         """Return a handle to a cached connection.
 
         The trigger that holds it releases it at its end.
@@ -139,12 +127,8 @@ class DingTalkHook(BaseHook):
         :param stop: Called after an interruption of this thread; tells the work to start no further calls.
         """
         # Only the task's main thread may send requests to Airflow's supervisor, so the connection is read here.
-        settings = self.settings()
-
-        async def with_client() -> T:
-            return await work(event_loop.client_for(settings, _mask_from_thread))
-
-        return event_loop.run(with_client, stop)
+        self.settings()
+        return event_loop.run(lambda: work(self.client_on_loop()), stop)
 
     def client_on_loop(self) -> DingTalkClient:
         """Return the client on the package's event loop.
@@ -168,8 +152,6 @@ class DingTalkHook(BaseHook):
         except DingTalkError as error:
             return False, f"{error.code or type(error).__name__}: {error.message} {error.next_step}".strip()
         return True, f"Got an access token ({where}). Nothing was sent."
-
-    # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
     def call(self, endpoint: Endpoint[T]) -> T:
         """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`.
@@ -327,6 +309,13 @@ def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[s
     return {**arguments, name: defaults[name] if chosen is None else chosen}
 
 
+def _raise_if_error(found: Settings | ConfigurationError) -> Settings:
+    # Inside an error handler, the error's context would hold Airflow's own text, so it is raised here.
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
 def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
     # Airflow's own text may hold the connection's URI with its secret, so only the type is shown.
     return ConfigurationError(
@@ -339,7 +328,6 @@ def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
 
 
 def _secret_forms(token: str) -> Iterable[str]:
-    """Return the forms of a token in texts: unchanged, and URL-quoted."""
     return dict.fromkeys((token, quote(token, safe="")))
 
 
@@ -353,9 +341,6 @@ async def _mask_from_thread(token: str) -> None:
 
 
 async def _mask_on_loop(token: str) -> None:
-    """Mask a token in logs, from an event loop of Airflow.
-
-    Such a loop runs triggers or an ``async`` task.
-    """
+    """Mask a token in logs, from an event loop of Airflow, which runs triggers or an ``async`` task."""
     for form in _secret_forms(token):
         await amask_secret(form)

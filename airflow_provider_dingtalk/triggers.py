@@ -44,7 +44,23 @@ MAX_WAITS = 12
 MARGIN = 600.0
 
 
-class DingTalkDateTimeTrigger(BaseTrigger):
+class _Trigger(BaseTrigger):
+    """Base class of the triggers, which are rebuilt from their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.clock: Clock = SystemClock()
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and arguments that Airflow stores to rebuild the trigger."""
+        arguments = {name: getattr(self, name) for name in self._stored()}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
+
+    def _stored(self) -> list[str]:
+        raise NotImplementedError
+
+
+class DingTalkDateTimeTrigger(_Trigger):
     """Trigger that waits until a point in time, while DingTalk refuses calls.
 
     :param moment: Seconds since 1970, so that it holds across restarts of the triggerer.
@@ -52,14 +68,12 @@ class DingTalkDateTimeTrigger(BaseTrigger):
     """
 
     def __init__(self, *, moment: float, waits: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.moment = moment
         self.waits = waits
-        self.clock: Clock = SystemClock()
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and arguments that Airflow stores to rebuild the trigger."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"moment": self.moment, "waits": self.waits}
+    def _stored(self) -> list[str]:
+        return ["moment", "waits"]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait until the moment, then yield one event."""
@@ -77,9 +91,9 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
     """
     waits = int((event or {}).get("waits", 0)) + 1
     if waits > MAX_WAITS:
-        raise DingTalkError(f"DingTalk still wants no calls after {MAX_WAITS} waits.", code="too_many_waits")
+        raise DingTalkError(f"DingTalk still accepts no calls after {MAX_WAITS} deferrals.", code="too_many_waits")
     moment = SystemClock().now() + seconds
-    operator.log.info("DingTalk wants no calls: going on in %.0f s, without a worker meanwhile.", seconds)
+    operator.log.info("DingTalk accepts no calls now; resuming in %.0f s, without a worker until then.", seconds)
     operator.defer(
         trigger=DingTalkDateTimeTrigger(moment=moment, waits=waits),
         method_name="resume",
@@ -87,54 +101,46 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
     )
 
 
-class _LookingTrigger(BaseTrigger):
-    """Base class of polling triggers, with cached connections and a clock."""
+class _PollingTrigger(_Trigger):
+    """Base class of polling triggers, with cached connections."""
 
     def __init__(self, *, dingtalk_conn_id: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.dingtalk_conn_id = dingtalk_conn_id
-        self.clock: Clock = SystemClock()
-        self._lookups: dict[str, SharedConnection] = {}
+        self._connections: dict[str, SharedConnection] = {}
 
     async def cleanup(self) -> None:
         """Release the connections, however the trigger ended. Nothing is recalled here."""
         self._release()
 
     def _release(self) -> None:
-        for lookup in self._lookups.values():
-            lookup.release()
+        for connection in self._connections.values():
+            connection.release()
 
     async def _client(self, conn_id: str | None) -> DingTalkClient:
         """Return the client of a connection; None means the trigger's connection."""
         conn_id = conn_id or self.dingtalk_conn_id
-        if conn_id not in self._lookups:
-            self._lookups[conn_id] = DingTalkHook.shared_lookup(conn_id)
-        return await DingTalkHook(conn_id).aclient(self._lookups[conn_id])
+        if conn_id not in self._connections:
+            self._connections[conn_id] = DingTalkHook.shared_connection(conn_id)
+        return await DingTalkHook(conn_id).aclient(self._connections[conn_id])
 
-    async def _look(self, wait: Wait) -> None:
-        """Poll once all messages that are due, each by its own connection.
-
-        :raises DingTalkError: If the wait can no longer succeed.
-        """
+    async def _poll(self, wait: Wait) -> None:
+        """Poll once all messages that are due, each by its own connection."""
         await wait.look(self._client)
 
     async def _sleep(self, wait: Wait) -> bool:
-        """Sleep until a message is due.
-
-        A message that was due and could not be polled is due again after :data:`RETRY_AFTER`.
-
-        :returns: False if nothing is left to wait for.
-        """
+        """Sleep until a message is due; return False if nothing is left to wait for."""
         if (due := wait.next_due) is None:
             return False
         now = self.clock.now()
         if due <= now and wait.is_time_up:
             return False
+        # A message that was due and could not be polled is due again after RETRY_AFTER.
         await self.clock.sleep(due - now if due > now else RETRY_AFTER)
         return True
 
 
-class DingTalkMessageTrigger(_LookingTrigger):
+class DingTalkMessageTrigger(_PollingTrigger):
     """Trigger that waits until messages meet a sensor's conditions.
 
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``.
@@ -163,19 +169,9 @@ class DingTalkMessageTrigger(_LookingTrigger):
         self.with_readers = with_readers
         self.wait_progress = wait_progress
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and arguments that Airflow stores to rebuild the trigger."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "dingtalk_conn_id": self.dingtalk_conn_id,
-                "wait_spec": self.wait_spec,
-                "poke_interval": self.poke_interval,
-                "end": self.end,
-                "with_readers": self.with_readers,
-                **({"wait_progress": self.wait_progress} if self.wait_progress else {}),
-            },
-        )
+    def _stored(self) -> list[str]:
+        names = ["dingtalk_conn_id", "wait_spec", "poke_interval", "end", "with_readers"]
+        return [*names, "wait_progress"] if self.wait_progress else names
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the conditions are met or unreachable, or until the timeout."""
@@ -190,7 +186,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
             wait = self._wait_of_arguments()
             self.log.info("%s", wait.estimate())
             while not wait.is_met:
-                await self._look(wait)
+                await self._poll(wait)
                 self.log.info("%s", wait.line())
                 if not wait.is_met and not await self._sleep(wait):
                     return timeout_event()
@@ -211,7 +207,7 @@ class DingTalkMessageTrigger(_LookingTrigger):
         return wait_of(wait_spec, wait_progress, end=self.end, with_readers=self.with_readers, clock=self.clock)
 
 
-class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
+class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
     """Event trigger that fires when messages are delivered or read.
 
     For an ``AssetWatcher``, so that "read by 20" starts a DAG. A temporary error never ends it. A permanent error
@@ -266,12 +262,9 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         self.max_poke_interval = seconds_of(max_poke_interval)
         self.max_api_calls = max_api_calls
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class and arguments that Airflow stores to rebuild the trigger."""
+    def _stored(self) -> list[str]:
         names = ["receipts", "wanted", "dingtalk_conn_id", "poke_interval", "max_poke_interval", "max_api_calls"]
-        if self.from_dag is not None:
-            names += ["from_dag", "from_tasks", "dag_poll_interval", "watch_for"]
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+        return names if self.from_dag is None else [*names, "from_dag", "from_tasks", "dag_poll_interval", "watch_for"]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the events, then wait until the triggerer cancels the trigger.
@@ -282,20 +275,17 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
             async with aclosing(self._payloads()) as payloads:
                 async for payload in payloads:
                     yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
-            await self._rest()
+            await self._wait_for_cancellation()
         finally:
             self._release()
 
-    async def _rest(self) -> None:
-        """Release the connections and wait until the triggerer cancels the trigger."""
+    async def _wait_for_cancellation(self) -> None:
         self._release()
         await asyncio.get_running_loop().create_future()
 
     async def _payloads(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the payloads of the events.
-
-        Code after a ``yield`` runs once Airflow has taken the event, so a crash repeats the event, never loses it.
-        """
+        """Yield the payloads of the events."""
+        # Code after a yield runs once Airflow has taken the event, so a crash repeats the event, never loses it.
         try:
             self._check()
             if self.from_dag is not None:
@@ -317,7 +307,7 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         wait = self._wait_of(self.receipts, end=None)
         self.log.info("%s", wait.estimate())
         while not wait.is_met:
-            await self._look(wait)
+            await self._poll(wait)
             if not wait.is_met:
                 await self._sleep(wait)
         self.log.info("%s", wait.bill())
@@ -327,7 +317,7 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         runs = self._followed(dag_id)
         while True:
             await runs.poll()
-            for run_id, wait in await runs.look(self._look):
+            for run_id, wait in await runs.look(self._poll):
                 self.log.info("The messages of the run %s are as wanted. %s", run_id, wait.bill())
                 yield {**payload_of(wait), "dag_id": dag_id, "run_id": run_id}
                 await runs.note_done(run_id)
@@ -359,10 +349,6 @@ class DingTalkReadEventTrigger(_LookingTrigger, BaseEventTrigger):
         return wait_of(wait_spec_of_receipts(receipts, **self._conditions()), wait_progress, end=end, clock=self.clock)
 
     def _conditions(self) -> dict[str, Any]:
-        """Return the conditions by name.
-
-        :raises InvalidInputError: If ``wanted`` is not a JSON object.
-        """
         try:
             return msgspec.json.decode(self.wanted or "{}", type=dict[str, Any])
         except msgspec.DecodeError:

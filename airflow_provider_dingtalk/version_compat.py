@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import airflow
@@ -38,21 +38,14 @@ except ImportError:  # before 3.2
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
+#: Names of Airflow for other modules.
 __all__ = [
-    "HAS_TASK_STATE_STORE",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
-    "aget_connection",
-    "amask_secret",
-    "asset_events",
-    "call_from_airflow_loop",
-    "call_supervisor",
     "conf",
-    "events_since",
-    "run_end",
 ]
 
 T = TypeVar("T")
@@ -120,10 +113,7 @@ def events_since(events: Any, after: str | None) -> list[Any]:
         return list(events)
     if hasattr(events, "after"):
         return list(events.after(after))
-    return _not_older(events, dt.datetime.fromisoformat(after))
-
-
-def _not_older(events: Iterable[Any], moment: dt.datetime) -> list[Any]:
+    moment = dt.datetime.fromisoformat(after)
     return [event for event in events if event.timestamp >= moment]
 
 

@@ -16,13 +16,13 @@ class Shared(DingTalkMessageTrigger):
 
     is_ready = False
 
-    async def _look(self, wait: Wait) -> None:
+    async def _poll(self, wait: Wait) -> None:
         if not self.is_ready:
             tell(BEGUN, str(time.time()))
             await self._client(None)
             self.is_ready = True
             tell(READY, str(time.time()))
-        await super()._look(wait)
+        await super()._poll(wait)
 
 
 class Each(DingTalkMessageTrigger):
@@ -30,7 +30,7 @@ class Each(DingTalkMessageTrigger):
 
     client: Any = None
 
-    async def _look(self, wait: Wait) -> None:
+    async def _poll(self, wait: Wait) -> None:
         if self.client is None:
             tell(BEGUN, str(time.time()))
             self.client = await DingTalkHook(self.dingtalk_conn_id).aclient()

@@ -53,9 +53,9 @@ class Watched(DingTalkReadEventTrigger):
         super().__init__(**arguments)
         self.rests = asyncio.Event()
 
-    async def _rest(self) -> None:
+    async def _wait_for_cancellation(self) -> None:
         self.rests.set()
-        await super()._rest()
+        await super()._wait_for_cancellation()
 
 
 def trigger(receipts: list[dict[str, Any]], store: Any = None, **more: Any) -> Watched:

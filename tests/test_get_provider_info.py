@@ -69,7 +69,7 @@ def test_no_module_with_operators_sensors_hooks_or_triggers_is_left_out() -> Non
         for module in entry["python-modules"]
     }
     package = Path(airflow_provider_dingtalk.__file__).parent
-    bases = re.compile(r"^class DingTalk\w+\((?:\w*Operator|_\w*Sensor|BaseHook|BaseTrigger)\)", re.MULTILINE)
+    bases = re.compile(r"^class DingTalk\w+\((?:\w*Operator|_\w*Sensor|BaseHook|\w*Trigger)\)", re.MULTILINE)
     found = {
         ".".join(source.relative_to(package.parent).with_suffix("").parts)
         for source in package.rglob("*.py")

@@ -72,7 +72,7 @@ def errors_as_in_poke(sensor: WaitingSensor) -> Iterator[None]:
             raise
 
 
-def look_from_task(
+def poll_from_task(
     sensor: WaitingSensor,
     wait: Wait | None,
     wait_spec: Callable[[], WaitSpec],

@@ -88,9 +88,9 @@ class Followed(DingTalkReadEventTrigger):
     def _feed(self, dag_id: str, tasks: list[str]) -> RunFeed:
         return Feed(self.airflow, dag_id, tasks)
 
-    async def _rest(self) -> None:
+    async def _wait_for_cancellation(self) -> None:
         self.clock.is_over.set()  # type: ignore[attr-defined]
-        await super()._rest()
+        await super()._wait_for_cancellation()
 
 
 async def played(
