@@ -1,11 +1,6 @@
 """Notifier for failed tasks, failed runs and missed deadlines, on DingTalk.
 
-A notifier's message can be recalled: its receipt is in the log, and registered with the task where Airflow
-permits it. Airflow permits it in callbacks that the task's own process runs, not in those of the DAG processor and
-of deadlines. Airflow deletes the XComs of an ``on_retry_callback`` when the next try starts. Only a task recalls,
-because callbacks do not run when a worker is killed, and may run twice.
-
-The dag-processor imports this file for every DAG file that it parses, so heavy imports stand inside methods.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -13,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseNotifier
 
@@ -35,6 +30,10 @@ class DingTalkNotifier(BaseNotifier):
 
     It ends within 10 seconds. Airflow logs its failure, which never hides the task's own error.
 
+    The receipt is in the log, and registered with the task where the task's own process runs the callback; the
+    DAG processor and deadlines run theirs elsewhere. Airflow deletes the XComs of an ``on_retry_callback`` when the
+    next try starts. The notifier itself never recalls, because callbacks do not run when a worker is killed.
+
     :param kind: ``group`` (default), ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
     :param text: Plain text. The default names what failed, as far as the callback knows. (templated)
     :param to: Recipients as arguments of the kind, such as ``{"open_conversation_id": "cid…"}`` or
@@ -44,6 +43,7 @@ class DingTalkNotifier(BaseNotifier):
         Default None: keep it only if the callback reports a failure.
     :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    :param context: Context to render the templates with; default None, which means the callback's.
     """
 
     template_fields: Sequence[str] = ("text", "to")
@@ -52,14 +52,14 @@ class DingTalkNotifier(BaseNotifier):
         self,
         *,
         to: dict[str, Any],
-        kind: str = "group",
+        kind: Literal["group", "oto", "private_chat", "work_notification", "ding"] = "group",
         text: str | None = None,
         keep_on_rollback: bool | None = None,
         timeout: float = DEADLINE,
         dingtalk_conn_id: str = "dingtalk_default",
-        **kwargs: Any,
+        context: Context | None = None,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(context)
         self.to = to
         self.kind = kind
         self.text = text
@@ -81,7 +81,7 @@ class DingTalkNotifier(BaseNotifier):
         finally:
             if registry is not None:
                 registry.end_interrupted(job)
-        self._tell(job)
+        self._finish(job)
 
     async def async_notify(self, context: Context) -> None:
         """Send the message from an event loop.
@@ -98,7 +98,7 @@ class DingTalkNotifier(BaseNotifier):
         finally:
             if registry is not None:
                 await asyncio.to_thread(registry.end_interrupted, job)
-        self._tell(job)
+        self._finish(job)
 
     def _job(self, hook: DingTalkHook, context: Context) -> tuple[Send, SendRegistry | None]:
         from airflow_provider_dingtalk.jobs.send import Send
@@ -114,13 +114,12 @@ class DingTalkNotifier(BaseNotifier):
         return (registry.alert_job if stays else registry.callback_job)(send_requests), registry
 
     def _arguments(self, context: Context) -> dict[str, Any]:
-        if self.text or self.to.keys() & {"markdown", "msg_key", "msg", "content"}:
-            words = {"text": self.text} if self.text else {}
-        else:
-            words = {"content" if self.kind == "ding" else "text": _what_happened(context)}
-        return {**words, **self.to}
+        given = {"text": self.text} if self.text else {}
+        if not (given or self.to.keys() & {"text", "markdown", "msg_key", "msg", "content"}):
+            given = {"text": _what_happened(context)}
+        return {**given, **self.to}
 
-    def _tell(self, job: Send) -> None:
+    def _finish(self, job: Send) -> None:
         for receipt in job.receipts:
             log.info("Notified; receipt %s", receipt.to_json())
         job.raise_if_incomplete()

@@ -1,6 +1,6 @@
 """Sensors that wait until messages are delivered or read.
 
-The dag-processor imports this file for every DAG file that it parses, so heavy imports stand inside methods.
+Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_dingtalk.operators.base import SkipTemplatingMixin
+from airflow_provider_dingtalk.operators.base import FullSignature, SkipTemplatingMixin
 
 try:  # version_compat would be one more module to import for every DAG file
     from airflow.sdk.configuration import conf
@@ -20,12 +20,26 @@ except ImportError:  # before Airflow 3.2
     from airflow.configuration import conf
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow.sdk import Context
     from jinja2 import Environment
 
     from airflow_provider_dingtalk.client.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.jobs.wait import Wait
+    from airflow_provider_dingtalk.operators.arguments import (
+        AirflowSensorArguments,
+        Duration,
+        Ids,
+        Number,
+        OnEmpty,
+        Receipts,
+        RobotSensorArguments,
+        SensorArguments,
+        Share,
+        Text,
+    )
     from airflow_provider_dingtalk.task.wait_spec import WaitSpec
 
 #: Seconds that Airflow's deferral timeout leaves the trigger for its last poll, in total and for each message.
@@ -69,28 +83,29 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     """
 
     kind: ClassVar[str]
-    key_field: ClassVar[str] = "process_query_key"
+    template_fields: Sequence[str] = ("receipts", "min_readers", "min_read_share", "audience", "read_by")
     ui_color = "#e6f7d9"
+    __signature__ = FullSignature()
 
     def __init__(
         self,
         *,
-        receipts: Any = None,
+        receipts: Receipts | None = None,
         send_statuses: Collection[str] = frozenset({"SUCCESS"}),
-        min_readers: int | str = 0,
-        min_read_share: float | str | None = None,
-        audience: int | str | None = None,
-        read_by: Any = None,
-        match: str = "all",
-        on_empty: str = "succeed",
+        min_readers: Number = 0,
+        min_read_share: Share | None = None,
+        audience: Number | None = None,
+        read_by: Ids | None = None,
+        match: Literal["all", "any"] = "all",
+        on_empty: OnEmpty = "succeed",
         fail_on_unreached: bool = True,
         push_readers: bool = False,
-        poke_interval: dt.timedelta | float | None = None,
-        max_poke_interval: dt.timedelta | float = 7200.0,
+        poke_interval: Duration | None = None,
+        max_poke_interval: Duration = 7200.0,
         max_api_calls: int = 1000,
         dingtalk_conn_id: str = "dingtalk_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        **kwargs: Any,
+        **kwargs: Unpack[AirflowSensorArguments],
     ) -> None:
         super().__init__(poke_interval=_AIRFLOWS_INTERVAL if poke_interval is None else poke_interval, **kwargs)
         self.receipts = receipts
@@ -113,26 +128,21 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
         self._clock: Clock | None = None
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
-        """Render the templates.
-
-        An empty XCom renders to None, so the sensor notes before whether receipts were given.
-        """
-        # A key that renders as None is a missing XCom, and an error: only receipts may be empty.
+        """Render the templates."""
+        # An empty XCom renders to None. A key that renders to None is an error, because only receipts may be empty.
         self._is_named = self.receipts is not None
         super().render_template_fields(context, jinja_env)
-
-    # ── waiting in a worker ──────────────────────────────────────────────────────────────────────────
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once all messages that are due."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.task.errors import NothingToWaitFor, airflow_errors
-        from airflow_provider_dingtalk.task.wait import end_of_nothing, look_from_task
+        from airflow_provider_dingtalk.task.wait import end_of_nothing, poll_from_task
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
             try:
-                wait = look_from_task(
+                wait = poll_from_task(
                     self, self._wait, lambda: self._wait_spec(hook), hook, context=context, clock=self._clock
                 )
             except NothingToWaitFor:
@@ -158,7 +168,7 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
 
         self._wait = None
         if self.deferrable:
-            return self._look_and_defer(context)
+            return self._poll_and_defer(context)
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
@@ -167,9 +177,7 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    # ── waiting in the triggerer ─────────────────────────────────────────────────────────────────────
-
-    def _look_and_defer(self, context: Context) -> Any:
+    def _poll_and_defer(self, context: Context) -> Any:
         from airflow_provider_dingtalk.task.wait import errors_as_in_poke, wait_progress_for_trigger
         from airflow_provider_dingtalk.triggers import DingTalkMessageTrigger
 
@@ -204,29 +212,16 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     def _wait_spec(self, hook: DingTalkHook) -> WaitSpec:
         from airflow_provider_dingtalk.task.wait_spec import wait_spec_of
 
-        return wait_spec_of(
-            kind=self.kind,
-            receipts=self.receipts,
-            send_statuses=self.send_statuses,
-            min_readers=self.min_readers,
-            min_read_share=self.min_read_share,
-            audience=self.audience,
-            read_by=self.read_by,
-            match=self.match,
-            fail_on_unreached=self.fail_on_unreached,
-            is_named=self._is_named,
-            **self._message(hook),
-        )
+        names = ("kind", *MessageSensor.template_fields, "send_statuses", "match", "fail_on_unreached")
+        given = {name: getattr(self, name) for name in names}
+        return wait_spec_of(**given, is_named=self._is_named, **self._message(hook))
 
     def _message(self, hook: DingTalkHook) -> dict[str, Any]:
         """Return the key and the sender of the named message as arguments."""
         raise NotImplementedError
 
     def _sender(self, name: str, key: Any, hook: DingTalkHook) -> Any:
-        """Return the sender's argument, or the connection's default.
-
-        The default is read only for a message named by its key, because receipts name their sender.
-        """
+        """Return the sender's argument, or the connection's default for a message that is named by its key."""
         given = getattr(self, name)
         return hook.defaults()[name] if given is None and key is not None else given
 
@@ -239,17 +234,15 @@ class RobotMessageSensor(MessageSensor):
     :param robot_code: Code of the robot that sent it; default the connection's. (templated)
     """
 
-    template_fields: Sequence[str] = (
-        "process_query_key",
-        "robot_code",
-        "receipts",
-        "min_readers",
-        "min_read_share",
-        "audience",
-        "read_by",
-    )
+    template_fields: Sequence[str] = ("process_query_key", "robot_code", *MessageSensor.template_fields)
 
-    def __init__(self, *, process_query_key: Any = None, robot_code: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        process_query_key: Text | None = None,
+        robot_code: Text | None = None,
+        **kwargs: Unpack[SensorArguments],
+    ) -> None:
         super().__init__(**kwargs)
         self.process_query_key = process_query_key
         self.robot_code = robot_code
@@ -267,7 +260,7 @@ class _ConversationMessageSensor(RobotMessageSensor):
 
     template_fields: Sequence[str] = (*RobotMessageSensor.template_fields, "open_conversation_id")
 
-    def __init__(self, *, open_conversation_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, open_conversation_id: Text | None = None, **kwargs: Unpack[RobotSensorArguments]) -> None:
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id
 
@@ -328,18 +321,11 @@ class DingTalkWorkNotificationSensor(MessageSensor):
     """
 
     kind = "work_notification"
-    key_field = "msg_task_id"
-    template_fields: Sequence[str] = (
-        "msg_task_id",
-        "agent_id",
-        "receipts",
-        "min_readers",
-        "min_read_share",
-        "audience",
-        "read_by",
-    )
+    template_fields: Sequence[str] = ("msg_task_id", "agent_id", *MessageSensor.template_fields)
 
-    def __init__(self, *, msg_task_id: Any = None, agent_id: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, msg_task_id: Number | None = None, agent_id: Number | None = None, **kwargs: Unpack[SensorArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.msg_task_id = msg_task_id
         self.agent_id = agent_id

@@ -9,7 +9,7 @@ from airflow_provider_dingtalk.operators import DingTalkRecallDingOperator, Ding
 
 @dag(schedule=None, tags=["dingtalk"])
 def dingtalk_recall_ding():
-    sent = DingTalkSendDingOperator(task_id="send", user_ids=["user001"], content="The cluster is down.")
+    sent = DingTalkSendDingOperator(task_id="send", user_ids=["user001"], text="The cluster is down.")
     DingTalkRecallDingOperator(task_id="recall", receipts=sent.output)
 
 

@@ -51,7 +51,7 @@ def dingtalk_rollback_on_failure():
         ding = DingTalkSendDingOperator(
             task_id="send_ding",
             user_ids=PEOPLE[:2],
-            content="The revenue report is out: {{ params.revenue }} million.",
+            text="The revenue report is out: {{ params.revenue }} million.",
         )
 
         @task

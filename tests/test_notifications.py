@@ -40,12 +40,28 @@ def test_it_says_what_happened_as_far_as_the_callback_knows(
     assert expected in texts(sandbox)[0]
 
 
+def test_a_ding_says_it_too(sandbox: SandboxServer) -> None:
+    DingTalkNotifier(kind="ding", to={"user_ids": ["user001"]}).notify({})
+    assert "needs a look" in texts(sandbox)[0]
+
+
+def test_a_text_and_its_former_name_are_refused_together() -> None:
+    with pytest.raises(DingTalkError, match="content: "):
+        DingTalkNotifier(kind="ding", to={"user_ids": ["user001"], "content": "a"}, text="b").notify({})
+
+
+def test_it_takes_no_unknown_argument() -> None:
+    with pytest.raises(TypeError, match="kinds"):
+        DingTalkNotifier(kinds="ding", to=TO_GROUP)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("kind", "to", "text"),
     [
         ("group", TO_GROUP, "hello"),
         ("oto", {"user_ids": ["user001"]}, "hello"),
         ("work_notification", {"user_ids": ["user001"]}, "hello"),
+        ("ding", {"user_ids": ["user001"]}, "hello"),
         ("ding", {"user_ids": ["user001"], "content": "hello"}, None),
         ("group", {**TO_GROUP, "markdown": "hello"}, None),
     ],

@@ -1,21 +1,33 @@
-"""Base classes of the operators that send and of those that recall.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Base classes of the operators that send and of those that recall."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Collection, Sequence
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow.sdk import Context
     from jinja2 import Environment
 
-    from airflow_provider_dingtalk.jobs.send import Send
+    from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
+    from airflow_provider_dingtalk.operators.arguments import (
+        Ids,
+        Json,
+        MessageArguments,
+        OnEmpty,
+        OperatorArguments,
+        RecallArguments,
+        Receipts,
+        RobotRecallArguments,
+        SendArguments,
+        Text,
+    )
 
 #: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
 _FLAGS = ("one_receipt_per_user", "to_all_user")
@@ -31,11 +43,7 @@ class SkipTemplatingMixin:
     """
 
     def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: Environment | None = None,
-        seen_oids: set[int] | None = None,
+        self, content: Any, context: Context, jinja_env: Environment | None = None, seen_oids: set[int] | None = None
     ) -> Any:
         """Render a value; return a text without a template unchanged."""
         # Rendering turns instances of a subclass of str into plain texts, so they are not skipped.
@@ -48,20 +56,79 @@ class SkipTemplatingMixin:
         from jinja2.nativetypes import NativeEnvironment
 
         # Jinja changes line ends, a native environment changes types, and a file name is a template by its suffix.
-        marks = (
-            "\n",
-            "\r",
-            jinja_env.block_start_string,
-            jinja_env.variable_start_string,
-            jinja_env.comment_start_string,
-            jinja_env.line_statement_prefix,
-            jinja_env.line_comment_prefix,
-        )
-        if any(mark and mark in text for mark in marks) or isinstance(jinja_env, NativeEnvironment):
+        starts = (jinja_env.block_start_string, jinja_env.variable_start_string, jinja_env.comment_start_string)
+        prefixes = (jinja_env.line_statement_prefix, jinja_env.line_comment_prefix)
+        if any(mark and mark in text for mark in ("\n", "\r", *starts, *prefixes)):
             return False
-        if jinja_env.preprocess(text) != text:
+        if isinstance(jinja_env, NativeEnvironment):
             return False
-        return not text.endswith(tuple(getattr(self, "template_ext", ())))
+        return jinja_env.preprocess(text) == text and not text.endswith(tuple(getattr(self, "template_ext", ())))
+
+
+class FullSignature:
+    """Descriptor for the signature of a class, with the arguments of its base classes.
+
+    ``help()`` and notebooks show it. Type checkers and editors read the annotations of the constructors instead.
+    """
+
+    def __get__(self, task: Any, owner: type) -> Signature:
+        found: dict[str, Parameter] = {}
+        for base in owner.__mro__:
+            if "__init__" in vars(base):
+                parameters = signature(vars(base)["__init__"]).parameters
+                found |= {name: parameters[name] for name in parameters if name not in found}
+        return Signature([parameter for parameter in found.values() if parameter.kind is Parameter.KEYWORD_ONLY])
+
+
+class MessageOperator(SkipTemplatingMixin, BaseOperator):
+    """Base class of the operators that send and of those that recall.
+
+    While DingTalk accepts no calls, the task is deferred to the triggerer and resumes from its checkpoint.
+
+    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
+    """
+
+    __signature__ = FullSignature()
+
+    def __init__(self, *, dingtalk_conn_id: str = "dingtalk_default", **kwargs: Unpack[OperatorArguments]) -> None:
+        super().__init__(**kwargs)
+        self.dingtalk_conn_id = dingtalk_conn_id
+        self._job: Any = None
+
+    def execute(self, context: Context) -> Any:
+        """Send or recall the messages.
+
+        :returns: Receipts of the sent messages, or the report of the recall, as plain JSON.
+        :raises AirflowFailException: If the failure is permanent, for instance an invalid argument or a wrong key.
+        :raises DingTalkError: If the failure may pass; Airflow retries the task if it has retries.
+        """
+        return self.resume(context)
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Begin, or resume from the checkpoint after a deferral.
+
+        :param event: Event of the trigger that ended the deferral; default None.
+        """
+        from airflow_provider_dingtalk.hooks import DingTalkHook
+        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
+        from airflow_provider_dingtalk.triggers import defer_for
+
+        with airflow_errors():
+            try:
+                return self._run(DingTalkHook(self.dingtalk_conn_id), context)
+            except DeferRequested as request:
+                defer_for(self, request.seconds, event)
+
+    def on_kill(self) -> None:
+        """Begin no further call.
+
+        It only sets a flag, because a request to Airflow's supervisor would deadlock here.
+        """
+        if self._job:
+            self._job.stop()
+
+    def _run(self, hook: DingTalkHook, context: Context) -> Any:
+        raise NotImplementedError
 
 
 def _may_retry(allow_resend: Any) -> bool:
@@ -71,14 +138,13 @@ def _may_retry(allow_resend: Any) -> bool:
     return HAS_TASK_STATE_STORE or bool(allow_resend)
 
 
-class SendOperator(SkipTemplatingMixin, BaseOperator):
+class SendOperator(MessageOperator):
     """Base class of all send operators.
 
     On Airflow 3.3 and later a retry sends only the missing messages, and publishes the receipts of earlier tries.
     Below 3.3 there are no retries, unless ``allow_resend`` is set. When a retry starts, Airflow deletes the
     receipts of the try before, and no rollback would find them.
 
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param fail_on_dropped: Fail the task if DingTalk leaves some people out, because they are unknown, throttled
         or filtered; default False.
     :param fail_on_unreached: Fail the task if DingTalk leaves all people out; default True.
@@ -100,26 +166,23 @@ class SendOperator(SkipTemplatingMixin, BaseOperator):
     def __init__(
         self,
         *,
-        dingtalk_conn_id: str = "dingtalk_default",
         fail_on_dropped: bool = False,
         fail_on_unreached: bool = True,
         fail_on_refused: bool = True,
-        on_unknown_send: str = "fail",
-        on_cleared_send: str = "fail",
+        on_unknown_send: Literal["fail", "skip", "resend"] = "fail",
+        on_cleared_send: Literal["fail", "resend", "keep"] = "fail",
         allow_resend: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessageArguments],
     ) -> None:
         super().__init__(**kwargs)
         if self.retries and not _may_retry(allow_resend):
             self.retries = 0
-        self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on_dropped = fail_on_dropped
         self.fail_on_unreached = fail_on_unreached
         self.fail_on_refused = fail_on_refused
         self.on_unknown_send = on_unknown_send
         self.on_cleared_send = on_cleared_send
         self.allow_resend = allow_resend
-        self._job: Send | None = None
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -129,44 +192,13 @@ class SendOperator(SkipTemplatingMixin, BaseOperator):
             made.kwargs["retries"] = 0
         return made
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Send the messages, and return their receipts."""
-        return self.resume(context)
-
-    def resume(self, context: Context, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Begin, or resume from the checkpoint after a deferral in the triggerer.
-
-        :param event: Event of the trigger that ended the deferral; default None.
-        """
-        from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
+    def _run(self, hook: DingTalkHook, context: Context) -> list[dict[str, Any]]:
         from airflow_provider_dingtalk.task.send import SendPolicy, SendTask
-        from airflow_provider_dingtalk.triggers import defer_for
 
-        policy = SendPolicy(
-            fail_on_dropped=self.fail_on_dropped,
-            fail_on_unreached=self.fail_on_unreached,
-            fail_on_refused=self.fail_on_refused,
-            on_unknown_send=self.on_unknown_send,
-            on_cleared_send=self.on_cleared_send,
-            allow_resend=self.allow_resend,
-        )
-        with airflow_errors():
-            hook = DingTalkHook(self.dingtalk_conn_id)
-            sending = SendTask(hook.send_requests(self.kind, **self._arguments()), context, policy, self.task_id)
-            self._job = sending.job
-            try:
-                return sending.run(hook)
-            except DeferRequested as wait:
-                defer_for(self, wait.seconds, event)
-
-    def on_kill(self) -> None:
-        """Begin no further call.
-
-        It only sets a flag, because a request to Airflow's supervisor would deadlock here.
-        """
-        if self._job:
-            self._job.stop()
+        policy = SendPolicy(**{name: getattr(self, name) for name in SendPolicy.__struct_fields__})
+        task = SendTask(hook.send_requests(self.kind, **self._arguments()), context, policy, self.task_id)
+        self._job = task.job
+        return task.run(hook)
 
     def _arguments(self) -> dict[str, Any]:
         from airflow_provider_dingtalk.task.arguments import parse_flag
@@ -178,18 +210,19 @@ class SendOperator(SkipTemplatingMixin, BaseOperator):
 class RobotSendOperator(SendOperator):
     """Base class of the operators that send a robot's message."""
 
+    template_fields: Sequence[str] = ("robot_code", "text", "title", "markdown", "msg_key", "msg_param")
     template_fields_renderers: ClassVar[dict[str, str]] = {"markdown": "md", "msg_param": "json"}
 
     def __init__(
         self,
         *,
-        robot_code: str | None = None,
-        text: str | None = None,
-        title: str | None = None,
-        markdown: str | None = None,
-        msg_key: str | None = None,
-        msg_param: Mapping[str, Any] | str | None = None,
-        **kwargs: Any,
+        robot_code: Text | None = None,
+        text: Text | None = None,
+        title: Text | None = None,
+        markdown: Text | None = None,
+        msg_key: Text | None = None,
+        msg_param: Json | None = None,
+        **kwargs: Unpack[SendArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.robot_code = robot_code
@@ -201,22 +234,23 @@ class RobotSendOperator(SendOperator):
 
 
 class _Links:
-    """Descriptor for the report link, which is imported on access.
+    """Descriptor for the report link, of a class and of a task; imported on access."""
 
-    It works for an operator class and for a task.
-    """
-
-    def __get__(self, task: BaseOperator | None, kind: type[BaseOperator]) -> tuple[Any, ...]:
+    def __get__(self, task: BaseOperator | None, owner: type[BaseOperator]) -> tuple[Any, ...]:
         from airflow_provider_dingtalk.operators.links import DingTalkReportLink
 
         return (DingTalkReportLink(),)
 
 
-class RecallOperator(SkipTemplatingMixin, BaseOperator):
+class RecallOperator(MessageOperator):
     """Base class of all recall operators.
 
     The report is pushed as the XCom ``report`` before an error is raised, and is logged as a table. If the task
     succeeds, an event of its DAG's rollback log holds the number of recalled messages.
+
+    :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
+    :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
+    :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
     """
 
     ui_color = "#ffe7ba"
@@ -225,18 +259,15 @@ class RecallOperator(SkipTemplatingMixin, BaseOperator):
     def __init__(
         self,
         *,
-        receipts: Any = None,
-        dingtalk_conn_id: str = "dingtalk_default",
+        receipts: Receipts | None = None,
         fail_on: Collection[str] = DEFAULT_FAIL_ON,
-        on_empty: str = "succeed",
-        **kwargs: Any,
+        on_empty: OnEmpty = "succeed",
+        **kwargs: Unpack[MessageArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.receipts = receipts
-        self.dingtalk_conn_id = dingtalk_conn_id
         self.fail_on = fail_on
         self.on_empty = on_empty
-        self._job: Any = None
         self.outlets = self._with_outlet(self.outlets, self.dag if self.has_dag() else None)  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -246,52 +277,12 @@ class RecallOperator(SkipTemplatingMixin, BaseOperator):
         made.kwargs["outlets"] = cls._with_outlet(made.kwargs.get("outlets"), made.kwargs.get("dag"))
         return made
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Recall the messages, and return the report."""
-        return self.resume(context)
-
-    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin, or resume from the checkpoint after a deferral in the triggerer.
-
-        :param event: Event of the trigger that ended the deferral; default None.
-        """
-        from functools import partial
-
-        from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.task import recall
-        from airflow_provider_dingtalk.task.arguments import check_choices
-        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
-        from airflow_provider_dingtalk.task.rollback import publish_result
-        from airflow_provider_dingtalk.triggers import defer_for
-
-        with airflow_errors():
-            hook = DingTalkHook(self.dingtalk_conn_id)
-            with recall.report_even_so(context):
-                fail_on = check_choices(self.on_empty, self.fail_on)
-                self._job = recall.recall_job(self._messages(hook, context), context, self.dingtalk_conn_id)
-            try:
-                keep = partial(publish_result, context)
-                return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep)
-            except DeferRequested as wait:
-                defer_for(self, wait.seconds, event)
-
-    def on_kill(self) -> None:
-        """Begin no further call.
-
-        It only sets a flag, because a request to Airflow's supervisor would deadlock here.
-        """
-        if self._job:
-            self._job.stop()
-
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
         """Add the rollback log to the outlets that a user gives."""
         from airflow_provider_dingtalk.task.asset_events import with_rollback_log
 
         return with_rollback_log(outlets, dag)
-
-    def _messages(self, hook: Any, context: Context) -> list[Receipt]:
-        raise NotImplementedError
 
 
 class RecallOneKindOperator(RecallOperator):
@@ -300,7 +291,20 @@ class RecallOneKindOperator(RecallOperator):
     kind: ClassVar[str]
     keys_field: ClassVar[str] = "process_query_keys"
 
-    def _messages(self, hook: Any, context: Context) -> list[Receipt]:
+    def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
+        from functools import partial
+
+        from airflow_provider_dingtalk.task import recall
+        from airflow_provider_dingtalk.task.arguments import check_choices
+        from airflow_provider_dingtalk.task.rollback import publish_result
+
+        with recall.report_even_so(context):
+            fail_on = check_choices(self.on_empty, self.fail_on)
+            self._job = recall.recall_job(self._messages(hook), context, self.dingtalk_conn_id)
+        keep = partial(publish_result, context)
+        return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep)
+
+    def _messages(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.receipt import SENDER_FIELDS, Kind
         from airflow_provider_dingtalk.task.arguments import only_of_kind, receipts_of_keys
         from airflow_provider_dingtalk.task.time_zone import parse_receipts
@@ -318,20 +322,28 @@ class RecallOneKindOperator(RecallOperator):
         return receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
 
 
-class RecallInConversationOperator(RecallOneKindOperator):
-    """Base class to recall a robot's messages of one conversation."""
+class RecallByRobotOperator(RecallOneKindOperator):
+    """Base class to recall a robot's messages by their ``processQueryKey``."""
 
-    template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
+    template_fields: Sequence[str] = ("process_query_keys", "robot_code", "receipts")
 
     def __init__(
         self,
         *,
-        process_query_keys: Any = None,
-        open_conversation_id: str | None = None,
-        robot_code: str | None = None,
-        **kwargs: Any,
+        process_query_keys: Ids | None = None,
+        robot_code: Text | None = None,
+        **kwargs: Unpack[RecallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.process_query_keys = process_query_keys
-        self.open_conversation_id = open_conversation_id
         self.robot_code = robot_code
+
+
+class RecallInConversationOperator(RecallByRobotOperator):
+    """Base class to recall a robot's messages of one conversation."""
+
+    template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
+
+    def __init__(self, *, open_conversation_id: Text | None = None, **kwargs: Unpack[RobotRecallArguments]) -> None:
+        super().__init__(**kwargs)
+        self.open_conversation_id = open_conversation_id

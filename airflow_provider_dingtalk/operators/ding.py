@@ -1,14 +1,16 @@
-"""Operators to send and recall DINGs.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to send and recall DINGs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, SendOperator
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_dingtalk.operators.arguments import Ids, RecallArguments, SendArguments, Text
 
 
 class DingTalkSendDingOperator(SendOperator):
@@ -18,35 +20,36 @@ class DingTalkSendDingOperator(SendOperator):
 
     :param user_ids: User ids as a list, an XCom, or JSON of a list; 200 a call, 20 by SMS or telephone.
         (templated)
-    :param content: Text. (templated)
+    :param text: Plain text, required. (templated)
     :param remind_type: ``app``, ``sms`` or ``phone``; default ``app``. The others cost DING credits. (templated)
     :param call_voice: Voice of a DING by telephone, as DingTalk names it; default None. (templated)
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out; default False.
+    :param content: Deprecated alias of ``text``; give only one of them. (templated)
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "ding"
-    template_fields: Sequence[str] = ("user_ids", "content", "remind_type", "call_voice", "robot_code")
+    template_fields: Sequence[str] = ("user_ids", "text", "remind_type", "call_voice", "robot_code", "content")
 
     def __init__(
         self,
         *,
-        user_ids: Any,
-        content: str,
-        remind_type: str = "app",
-        call_voice: str | None = None,
-        robot_code: str | None = None,
-        **kwargs: Any,
+        user_ids: Ids,
+        text: Text | None = None,
+        remind_type: Text = "app",
+        call_voice: Text | None = None,
+        robot_code: Text | None = None,
+        content: Text | None = None,
+        **kwargs: Unpack[SendArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.user_ids = user_ids
-        self.content = content
+        self.text = text
         self.remind_type = remind_type
         self.call_voice = call_voice
         self.robot_code = robot_code
+        self.content = content
 
 
 class DingTalkRecallDingOperator(RecallOneKindOperator):
@@ -66,7 +69,9 @@ class DingTalkRecallDingOperator(RecallOneKindOperator):
     keys_field = "open_ding_ids"
     template_fields: Sequence[str] = ("open_ding_ids", "robot_code", "receipts")
 
-    def __init__(self, *, open_ding_ids: Any = None, robot_code: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, open_ding_ids: Ids | None = None, robot_code: Text | None = None, **kwargs: Unpack[RecallArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.open_ding_ids = open_ding_ids
         self.robot_code = robot_code

@@ -1,14 +1,16 @@
-"""Operators to send and recall a robot's messages to groups.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to send and recall a robot's messages to groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_dingtalk.operators.base import RecallInConversationOperator, RobotSendOperator
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_dingtalk.operators.arguments import Ids, RobotSendArguments, Text
 
 
 class DingTalkSendGroupMessageOperator(RobotSendOperator):
@@ -16,7 +18,7 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
 
     https://open.dingtalk.com/document/development/the-robot-sends-a-group-message
 
-    :param open_conversation_id: Group, or a list of groups. (templated)
+    :param open_conversation_id: Group, or a list of groups; one call each. (templated)
     :param text: Plain text; give one of ``text``, ``markdown`` and ``msg_key``. (templated)
     :param markdown: Markdown text. (templated)
     :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
@@ -24,25 +26,17 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
     :param msg_param: Parameters of the template, as an object or its JSON. (templated)
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
     :param cool_app_code: Code of the group's cool app; needed if it brought the robot into the group. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "group"
-    template_fields: Sequence[str] = (
-        "open_conversation_id",
-        "robot_code",
-        "cool_app_code",
-        "text",
-        "title",
-        "markdown",
-        "msg_key",
-        "msg_param",
-    )
+    template_fields: Sequence[str] = ("open_conversation_id", "cool_app_code", *RobotSendOperator.template_fields)
 
-    def __init__(self, *, open_conversation_id: Any, cool_app_code: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, open_conversation_id: Ids, cool_app_code: Text | None = None, **kwargs: Unpack[RobotSendArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id
         self.cool_app_code = cool_app_code

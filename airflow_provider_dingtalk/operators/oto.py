@@ -1,14 +1,16 @@
-"""Operators to send and recall a robot's one-on-one messages.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to send and recall a robot's one-on-one messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, RobotSendOperator
+from airflow_provider_dingtalk.operators.base import RecallByRobotOperator, RobotSendOperator
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_dingtalk.operators.arguments import Flag, Ids, RobotSendArguments
 
 
 class DingTalkSendOTOMessagesOperator(RobotSendOperator):
@@ -26,32 +28,22 @@ class DingTalkSendOTOMessagesOperator(RobotSendOperator):
     :param msg_key: Name of DingTalk's message template. (templated)
     :param msg_param: Parameters of the template, as an object or its JSON. (templated)
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
-    :param fail_on_dropped: Fail the task if DingTalk leaves people out, because they are unknown, throttled or
-        filtered; default False.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "oto"
-    template_fields: Sequence[str] = (
-        "user_ids",
-        "robot_code",
-        "one_receipt_per_user",
-        "text",
-        "title",
-        "markdown",
-        "msg_key",
-        "msg_param",
-    )
+    template_fields: Sequence[str] = ("user_ids", "one_receipt_per_user", *RobotSendOperator.template_fields)
 
-    def __init__(self, *, user_ids: Any, one_receipt_per_user: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, user_ids: Ids, one_receipt_per_user: Flag = False, **kwargs: Unpack[RobotSendArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.user_ids = user_ids
         self.one_receipt_per_user = one_receipt_per_user
 
 
-class DingTalkRecallOTOMessagesOperator(RecallOneKindOperator):
+class DingTalkRecallOTOMessagesOperator(RecallByRobotOperator):
     """Operator to recall a robot's one-on-one messages, within 24 hours.
 
     https://open.dingtalk.com/document/development/batch-message-recall-chat
@@ -65,9 +57,3 @@ class DingTalkRecallOTOMessagesOperator(RecallOneKindOperator):
     """
 
     kind = "oto"
-    template_fields: Sequence[str] = ("process_query_keys", "robot_code", "receipts")
-
-    def __init__(self, *, process_query_keys: Any = None, robot_code: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.process_query_keys = process_query_keys
-        self.robot_code = robot_code

@@ -1,14 +1,16 @@
-"""Operators to send and recall a robot's messages in two-person chats.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to send and recall a robot's messages in two-person chats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_dingtalk.operators.base import RecallInConversationOperator, RobotSendOperator
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_dingtalk.operators.arguments import Ids, RobotSendArguments, Text
 
 
 class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
@@ -17,7 +19,7 @@ class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
     The robot's cool app must be in use there.
     https://open.dingtalk.com/document/development/the-robot-sends-ordinary-messages-in-a-person-to-person-conversation
 
-    :param open_conversation_id: Chat, or a list of chats. (templated)
+    :param open_conversation_id: Chat, or a list of chats; one call each. (templated)
     :param cool_app_code: Code of the cool app that brought the robot into the chat. (templated)
     :param text: Plain text; give one of ``text``, ``markdown`` and ``msg_key``. (templated)
     :param markdown: Markdown text. (templated)
@@ -25,25 +27,15 @@ class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
     :param msg_key: Name of DingTalk's message template. (templated)
     :param msg_param: Parameters of the template, as an object or its JSON. (templated)
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "private_chat"
-    template_fields: Sequence[str] = (
-        "open_conversation_id",
-        "cool_app_code",
-        "robot_code",
-        "text",
-        "title",
-        "markdown",
-        "msg_key",
-        "msg_param",
-    )
+    template_fields: Sequence[str] = ("open_conversation_id", "cool_app_code", *RobotSendOperator.template_fields)
 
-    def __init__(self, *, open_conversation_id: Any, cool_app_code: str, **kwargs: Any) -> None:
+    def __init__(self, *, open_conversation_id: Ids, cool_app_code: Text, **kwargs: Unpack[RobotSendArguments]) -> None:
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id
         self.cool_app_code = cool_app_code

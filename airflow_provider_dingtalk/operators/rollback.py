@@ -1,7 +1,4 @@
-"""Operators to recall the messages of runs, of any kind.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to recall the messages of runs, of any kind."""
 
 from __future__ import annotations
 
@@ -11,17 +8,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_dingtalk.operators.base import RecallOperator
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from airflow.sdk import Context
 
     from airflow_provider_dingtalk.exceptions import DingTalkError
+    from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
-    from airflow_provider_dingtalk.task.rollback_filters import RollbackFilters
+    from airflow_provider_dingtalk.operators.arguments import (
+        Age,
+        Flag,
+        Ids,
+        Moment,
+        Number,
+        RecallArguments,
+        SweepArguments,
+        Text,
+    )
     from airflow_provider_dingtalk.task.rollback_source import RunMessages
 
 
 #: Arguments that select the messages, and arguments that limit the selection.
-_WHICH = ("receipts", "from_tasks", "from_run", "from_dag", "since", "until")
-_GUARDS = ("dry_run", "max_messages", "only_unread", "max_readers", "older_than", "newer_than", "with_readers")
+_SOURCES = ("receipts", "from_tasks", "from_run", "from_dag", "since", "until")
+_FILTERS = ("max_messages", "only_unread", "max_readers", "older_than", "newer_than", "with_readers")
 
 
 class DingTalkRollbackOperator(RecallOperator):
@@ -69,27 +78,27 @@ class DingTalkRollbackOperator(RecallOperator):
         default ``succeed``.
     """
 
-    template_fields: Sequence[str] = (*_WHICH, *_GUARDS)
+    template_fields: Sequence[str] = (*_SOURCES, "dry_run", *_FILTERS)
     _is_sweep: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
-        from_tasks: Sequence[str] | str | None = None,
-        from_run: Sequence[str] | str | None = None,
-        from_dag: str | None = None,
-        since: Any = None,
-        until: Any = None,
+        from_tasks: Ids | None = None,
+        from_run: Ids | None = None,
+        from_dag: Text | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         rollbacks: Sequence[str] = ("rollback",),
         only_if_failed: bool | Sequence[str] = False,
-        dry_run: bool | str = False,
-        max_messages: int | str | None = None,
-        only_unread: bool | str = False,
-        max_readers: int | str | None = None,
-        older_than: Any = None,
-        newer_than: Any = None,
-        with_readers: bool | str = False,
-        **kwargs: Any,
+        dry_run: Flag = False,
+        max_messages: Number | None = None,
+        only_unread: Flag = False,
+        max_readers: Number | None = None,
+        older_than: Age | None = None,
+        newer_than: Age | None = None,
+        with_readers: Flag = False,
+        **kwargs: Unpack[RecallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.from_tasks = from_tasks
@@ -108,40 +117,29 @@ class DingTalkRollbackOperator(RecallOperator):
         self.newer_than = newer_than
         self.with_readers = with_readers
 
-    def resume(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin, or resume from the checkpoint after a deferral in the triggerer.
-
-        :param event: Event of the trigger that ended the deferral; default None.
-        """
-        from airflow_provider_dingtalk.hooks import DingTalkHook
+    def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
         from airflow_provider_dingtalk.task.arguments import check_choices, parse_flag, parse_task_ids
-        from airflow_provider_dingtalk.task.errors import DeferRequested, airflow_errors
-        from airflow_provider_dingtalk.triggers import defer_for
+        from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
 
-        with airflow_errors():
-            with recall.report_even_so(context):
-                fail_on = check_choices(self.on_empty, self.fail_on)
-                rollback_filters = self._rollback_filters()
-                dry_run = parse_flag(self.dry_run, "dry_run")
-                from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
-                if not (self.from_run or self.from_dag):
-                    self._check_known(from_tasks)
-                if not self._is_due(context):
-                    return rollback.keep_all(context, from_tasks)
-                problems: list[DingTalkError] = []
-                found, loose = self._found(context, from_tasks, problems)
-                job = self._job = rollback.RollbackTask(
-                    found, loose, rollback_filters, context, is_sweep=self._is_sweep, problems=problems
-                )
-            hook = DingTalkHook(self.dingtalk_conn_id)
-            job.choose(hook)
-            if dry_run:
-                return job.plan(self.on_empty)
-            try:
-                return job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
-            except DeferRequested as wait:
-                defer_for(self, wait.seconds, event)
+        with recall.report_even_so(context):
+            fail_on = check_choices(self.on_empty, self.fail_on)
+            given: dict[str, Any] = {name: getattr(self, name) for name in _FILTERS}
+            flags = {name: parse_flag(given[name], name) for name in ("only_unread", "with_readers")}
+            filters = rollback_filters_of(**(given | flags))
+            dry_run = parse_flag(self.dry_run, "dry_run")
+            from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
+            if not (self.from_run or self.from_dag):
+                self._check_known(from_tasks)
+            if not self._is_due(context):
+                return rollback.keep_all(context, from_tasks)
+            problems: list[DingTalkError] = []
+            found, loose = self._find(context, from_tasks, problems)
+            job = self._job = rollback.RollbackTask(
+                found, loose, filters, context, is_sweep=self._is_sweep, problems=problems
+            )
+        job.choose(hook)
+        return job.plan(self.on_empty) if dry_run else job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
@@ -150,10 +148,7 @@ class DingTalkRollbackOperator(RecallOperator):
         return with_rollback_logs(outlets, dag)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
-        """Raise an error for unknown task ids; they would find no receipts.
-
-        :raises InvalidInputError: If the DAG has no such task.
-        """
+        """Raise an error for unknown task ids; they would find no receipts."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
 
         known = self.dag.task_dict if self.has_dag() else dict.fromkeys(task_ids)  # type: ignore[no-untyped-call]
@@ -164,10 +159,7 @@ class DingTalkRollbackOperator(RecallOperator):
                 raise InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}")
 
     def _is_due(self, context: Context) -> bool:
-        """Return True if there is a reason to recall.
-
-        It then waits until sends that were cut off have ended.
-        """
+        """Return True if there is a reason to recall, after sends that were cut off have ended."""
         from airflow_provider_dingtalk.task.run_history import Tasks
 
         if not self.only_if_failed:
@@ -181,13 +173,10 @@ class DingTalkRollbackOperator(RecallOperator):
         watched.wait_for_sends()
         return True
 
-    def _found(
+    def _find(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
     ) -> tuple[list[RunMessages], list[Receipt]]:
-        """Return the messages of runs, and receipts without a run.
-
-        :param problems: List that collects errors of the search, which must not keep the rest from being recalled.
-        """
+        """Return the messages of runs, and receipts without a run; collect errors that must not stop the rest."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.task import rollback_source
         from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_task_ids
@@ -206,19 +195,6 @@ class DingTalkRollbackOperator(RecallOperator):
             found += rollback_source.of_window(context, dag_id, since, until)
         return found, loose
 
-    def _rollback_filters(self) -> RollbackFilters:
-        from airflow_provider_dingtalk.task.arguments import parse_flag
-        from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
-
-        return rollback_filters_of(
-            max_messages=self.max_messages,
-            only_unread=parse_flag(self.only_unread, "only_unread"),
-            max_readers=self.max_readers,
-            older_than=self.older_than,
-            newer_than=self.newer_than,
-            with_readers=parse_flag(self.with_readers, "with_readers"),
-        )
-
 
 class DingTalkSweepOperator(DingTalkRollbackOperator):
     """Operator to finish rollbacks that did not succeed.
@@ -231,25 +207,27 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         rollback tasks, the task fails after the other DAGs are swept. (templated)
     :param rollbacks: Ids of the rollback tasks, as of :class:`DingTalkRollbackOperator`.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
-    :param fail_on: Outcomes that fail the task, as of :class:`DingTalkRollbackOperator`, whose guards it has too.
+    :param fail_on: Outcomes that fail the task, as of :class:`DingTalkRollbackOperator`, whose filters it has too.
         The default is empty, because a task that fails writes no event for the next sweep.
     """
 
     template_fields: Sequence[str] = ("dag_ids", *DingTalkRollbackOperator.template_fields)
     _is_sweep: ClassVar[bool] = True
 
-    def __init__(self, *, dag_ids: Sequence[str] | str, fail_on: Collection[str] = frozenset(), **kwargs: Any) -> None:
+    def __init__(
+        self, *, dag_ids: Ids, fail_on: Collection[str] = frozenset(), **kwargs: Unpack[SweepArguments]
+    ) -> None:
         super().__init__(fail_on=fail_on, **kwargs)
         self.dag_ids = dag_ids
 
-    def _found(
+    def _find(
         self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
     ) -> tuple[list[RunMessages], list[Receipt]]:
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.task import rollback_source
         from airflow_provider_dingtalk.task.arguments import parse_task_ids
 
-        for name in _WHICH:
+        for name in _SOURCES:
             if getattr(self, name) is not None:
                 raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
         dag_ids = parse_task_ids(self.dag_ids, "dag_ids")

@@ -1,14 +1,25 @@
-"""Operators to send and recall work notifications.
-
-Heavy modules are imported inside methods, because the dag-processor imports this file for every DAG file.
-"""
+"""Operators to send and recall work notifications."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, SendOperator
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from airflow_provider_dingtalk.operators.arguments import (
+        Flag,
+        Ids,
+        Json,
+        Number,
+        NumericIds,
+        RecallArguments,
+        SendArguments,
+        Text,
+    )
 
 
 class DingTalkSendWorkNotificationOperator(SendOperator):
@@ -25,7 +36,6 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
     :param title: Title of a Markdown text in the list of chats; default None, the text's first line. (templated)
     :param msg: DingTalk's message object with its ``msgtype``. (templated)
     :param agent_id: Id of the app to send as; default None, which means the connection's app. (templated)
-    :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param fail_on_dropped: Without effect here, because DingTalk reports the people it leaves out only later.
 
     All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
@@ -33,29 +43,23 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
 
     kind = "work_notification"
     template_fields: Sequence[str] = (
-        "user_ids",
-        "dept_ids",
-        "to_all_user",
-        "agent_id",
-        "text",
-        "title",
-        "markdown",
-        "msg",
+        *("user_ids", "dept_ids", "to_all_user", "agent_id"),
+        *("text", "title", "markdown", "msg"),
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"markdown": "md", "msg": "json"}
 
     def __init__(
         self,
         *,
-        user_ids: Any = None,
-        dept_ids: Any = None,
-        to_all_user: bool = False,
-        agent_id: str | int | None = None,
-        text: str | None = None,
-        title: str | None = None,
-        markdown: str | None = None,
-        msg: Mapping[str, Any] | str | None = None,
-        **kwargs: Any,
+        user_ids: Ids | None = None,
+        dept_ids: NumericIds | None = None,
+        to_all_user: Flag = False,
+        agent_id: Number | None = None,
+        text: Text | None = None,
+        title: Text | None = None,
+        markdown: Text | None = None,
+        msg: Json | None = None,
+        **kwargs: Unpack[SendArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.user_ids = user_ids
@@ -86,7 +90,13 @@ class DingTalkRecallWorkNotificationOperator(RecallOneKindOperator):
     keys_field = "msg_task_id"
     template_fields: Sequence[str] = ("msg_task_id", "agent_id", "receipts")
 
-    def __init__(self, *, msg_task_id: Any = None, agent_id: str | int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        msg_task_id: NumericIds | None = None,
+        agent_id: Number | None = None,
+        **kwargs: Unpack[RecallArguments],
+    ) -> None:
         super().__init__(**kwargs)
         self.msg_task_id = msg_task_id
         self.agent_id = agent_id

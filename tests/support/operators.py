@@ -72,7 +72,7 @@ def send_work(**arguments: Any) -> Any:
 
 
 def send_ding(**arguments: Any) -> Any:
-    return DingTalkSendDingOperator(task_id="t", **{"user_ids": ["user001"], "content": "hello", **arguments})
+    return DingTalkSendDingOperator(task_id="t", **{"user_ids": ["user001"], "text": "hello", **arguments})
 
 
 def group_keys(**arguments: Any) -> Any:
