@@ -1,4 +1,4 @@
-"""Trusted certificates, their order, and error texts without a connection."""
+"""Trusted certificates and their order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ import httpx
 import pytest
 
 from airflow_provider_dingtalk.client.certificates import tls_context
-from airflow_provider_dingtalk.client.hosts import hosts_at
-from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.client.transport import transport_for
-from airflow_provider_dingtalk.exceptions import ConfigurationError, ConnectionFailedError
+from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
-from tests.clock import VirtualClock
-from tests.faults.surroundings import closed_port, listening
 from tests.faults.tls_rows import Authority, authorities
-from tests.support.fake_servers import RECALL, open_client
 
 pytestmark = pytest.mark.anyio
 
 NAMES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
-ONCE = RetryPolicy(tries=1, request_deadline=2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -134,50 +128,6 @@ def test_the_systems_store_is_trusted_and_certifis_where_it_is_empty(tmp_path: P
         "assert found == (own.get_ca_certs() if has else expected), (has, len(found))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "HOME": str(tmp_path)})
-
-
-async def told(url: str, **options: object) -> ConnectionFailedError:
-    """Return the error of a call without a connection."""
-    async with open_client(
-        hosts_at(url, frozenset({"no-such-name.invalid"})), retry_policy=ONCE, clock=VirtualClock(), **options
-    ) as client:
-        with pytest.raises(ConnectionFailedError) as caught:
-            await client.call(RECALL)
-    assert caught.value.code == "not_sent"
-    assert caught.value.next_step and caught.value.next_step_zh
-    return caught.value
-
-
-async def test_a_port_where_nobody_listens_asks_for_the_sandbox() -> None:
-    port = closed_port()
-    error = await told(f"http://127.0.0.1:{port}")
-    assert f"no connection to 127.0.0.1:{port} (refused)" in str(error)
-    assert "Is the sandbox running?" in error.next_step
-    assert "沙箱" in error.next_step_zh
-
-
-async def test_a_name_that_dns_does_not_know_is_told_from_a_refusal() -> None:
-    error = await told("https://no-such-name.invalid")
-    assert "no connection to no-such-name.invalid:443 (its name is unknown to DNS)" in str(error)
-    assert "DNS" in error.next_step
-    assert "DNS" in error.next_step_zh
-
-
-async def test_a_false_certificate_is_told_with_what_is_wrong(
-    server: SandboxServer, both: tuple[Authority, Authority]
-) -> None:
-    error = await told(server.url, ca_file=both[1].file)
-    assert server.url.removeprefix("https://") in str(error)
-    assert "certificate not accepted: unable to get local issuer certificate" in str(error)
-    assert "ca_file" in error.next_step
-    assert "ca_file" in error.next_step_zh
-
-
-async def test_a_port_without_tls_is_told_from_a_false_certificate() -> None:
-    with listening(b"HTTP/1.1 400 Bad Request\r\n\r\n") as plain:
-        error = await told(plain.url.replace("http:", "https:"))
-    assert "(TLS failed: WRONG_VERSION_NUMBER)" in str(error)
-    assert "TLS" in error.next_step
 
 
 def test_contexts_verify(both: tuple[Authority, Authority]) -> None:

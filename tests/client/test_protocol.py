@@ -1,22 +1,19 @@
-"""Requests and answers as bytes: the request of each API, and the meaning of any answer."""
+"""The meaning of any answer."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 
 from airflow_provider_dingtalk.client import endpoints as e
 from airflow_provider_dingtalk.client.endpoints import Endpoint
-from airflow_provider_dingtalk.client.hosts import hosts_of_region
-from airflow_provider_dingtalk.client.protocol import MAX_RETRY_AFTER, RawResponse, request_for, result_of
+from airflow_provider_dingtalk.client.protocol import MAX_RETRY_AFTER, RawResponse, result_of
 from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
     BannedError,
-    InvalidInputError,
     InvalidKeyError,
     InvalidRequestError,
     PermissionDeniedError,
@@ -29,117 +26,6 @@ from airflow_provider_dingtalk.exceptions import (
 )
 from tests.support.fake_servers import CALLS, GOOD, OLD_QUERY, OLD_RECALL, OLD_SEND, QUERY, RECALL, SEND
 
-CN = hosts_of_region("cn")
-TOKEN = "tok+en/1="
-KEY = "a+b/c=="
-MSG = {"msgtype": "text", "text": {"content": "你好 & + ="}}
-ROBOT = {"robotCode": "ding1"}
-CHAT = {"openConversationId": "cid1"}
-AGENT = {"agent_id": "7"}
-WORK = "https://oapi.dingtalk.com/topapi/message/corpconversation/"
-NEW = "https://api.dingtalk.com/v1.0/"
-
-#: Endpoint, URL, and the fields as DingTalk's page has them.
-REQUESTS: list[tuple[Endpoint[Any], str, dict[str, Any]]] = [
-    (
-        e.RecallGroupMessages(open_conversation_id="cid1", robot_code="ding1", process_query_keys=[KEY]),
-        NEW + "robot/groupMessages/recall",
-        {**CHAT, **ROBOT, "processQueryKeys": [KEY]},
-    ),
-    (
-        e.RecallOtoMessages(robot_code="ding1", process_query_keys=[KEY]),
-        NEW + "robot/otoMessages/batchRecall",
-        {**ROBOT, "processQueryKeys": [KEY]},
-    ),
-    (
-        e.RecallPrivateChatMessages(open_conversation_id="cid1", robot_code="ding1", process_query_keys=[KEY]),
-        NEW + "robot/privateChatMessages/batchRecall",
-        {**CHAT, **ROBOT, "processQueryKeys": [KEY]},
-    ),
-    (
-        e.RecallWorkNotification(agent_id=7, msg_task_id=256271667526),
-        WORK + "recall",
-        {**AGENT, "msg_task_id": "256271667526"},
-    ),
-    (
-        e.RecallDing(robot_code="ding1", open_ding_id="D1"),
-        NEW + "robot/ding/recall",
-        {**ROBOT, "openDingId": "D1"},
-    ),
-    (
-        e.QueryGroupMessage(
-            process_query_key=KEY,
-            open_conversation_id="cid1",
-            robot_code="ding1",
-            max_results=200,
-            next_token="50",
-        ),
-        NEW + "robot/groupMessages/query",
-        {**CHAT, **ROBOT, "processQueryKey": KEY, "maxResults": 200, "nextToken": "50"},
-    ),
-    (
-        e.QueryPrivateChatMessage(process_query_key=KEY, open_conversation_id="cid1", robot_code="ding1"),
-        NEW + "robot/privateChatMessages/query",
-        {**CHAT, **ROBOT, "processQueryKey": KEY},
-    ),
-    (
-        e.QueryOtoMessage(robot_code="ding1", process_query_key=KEY),
-        NEW + "robot/oToMessages/readStatus",
-        {**ROBOT, "processQueryKey": KEY},
-    ),
-    (e.GetWorkNotificationProgress(agent_id=7, task_id=9), WORK + "getsendprogress", {**AGENT, "task_id": "9"}),
-    (e.GetWorkNotificationResult(agent_id=7, task_id=9), WORK + "getsendresult", {**AGENT, "task_id": "9"}),
-    (
-        e.SendGroupMessage(
-            msg_key="sampleText",
-            msg_param='{"content":"你"}',
-            open_conversation_id="cid1",
-            robot_code="ding1",
-            cool_app_code="COOLAPP-1",
-        ),
-        NEW + "robot/groupMessages/send",
-        {**CHAT, **ROBOT, "msgKey": "sampleText", "msgParam": '{"content":"你"}', "coolAppCode": "COOLAPP-1"},
-    ),
-    (
-        e.SendOtoMessages(robot_code="ding1", user_ids=["u1", "u2"], msg_key="sampleText", msg_param="{}"),
-        NEW + "robot/oToMessages/batchSend",
-        {**ROBOT, "userIds": ["u1", "u2"], "msgKey": "sampleText", "msgParam": "{}"},
-    ),
-    (
-        e.SendPrivateChatMessage(
-            msg_key="k", msg_param="{}", open_conversation_id="cid1", robot_code="ding1", cool_app_code="COOLAPP-1"
-        ),
-        NEW + "robot/privateChatMessages/send",
-        {**CHAT, **ROBOT, "msgKey": "k", "msgParam": "{}", "coolAppCode": "COOLAPP-1"},
-    ),
-    (
-        e.SendWorkNotification(agent_id=7, msg=MSG, userid_list="u1,u2", dept_id_list="1,2", to_all_user=False),
-        WORK + "asyncsend_v2",
-        {**AGENT, "msg": MSG, "userid_list": "u1,u2", "dept_id_list": "1,2", "to_all_user": "false"},
-    ),
-    (
-        e.SendDing(robot_code="ding1", remind_type=1, receiver_user_id_list=["u1"], content="x", call_voice="v"),
-        NEW + "robot/ding/send",
-        {**ROBOT, "remindType": 1, "receiverUserIdList": ["u1"], "content": "x", "callVoice": "v"},
-    ),
-    (
-        e.GetAccessToken(app_key="k", app_secret="s"),
-        NEW + "oauth2/accessToken",
-        {"appKey": "k", "appSecret": "s"},
-    ),
-    (
-        e.GetCorpAccessToken(suite_key="k", suite_secret="s", auth_corp_id="c", suite_ticket="t"),
-        NEW + "oauth2/corpAccessToken",
-        {"suiteKey": "k", "suiteSecret": "s", "authCorpId": "c", "suiteTicket": "t"},
-    ),
-]
-IDS = [endpoint.name for endpoint, _, _ in REQUESTS]
-ENDPOINTS = [endpoint for endpoint, _, _ in REQUESTS]
-
-
-def _request(endpoint: Endpoint[Any], token: str = TOKEN) -> httpx.Request:
-    return request_for(endpoint, CN.base_url(endpoint.http.host), token)
-
 
 def _says(endpoint: Endpoint[Any], body: bytes | str | object, status: int = 200, **headers: str) -> Any:
     """Return the client's result of an answer; objects become JSON, ``a_b`` becomes header ``a-b``."""
@@ -147,104 +33,6 @@ def _says(endpoint: Endpoint[Any], body: bytes | str | object, status: int = 200
         body = (body if isinstance(body, str) else json.dumps(body)).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return result_of(endpoint, RawResponse(status, httpx.Headers(named), body))
-
-
-# ── Requests ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_every_endpoint_is_here() -> None:
-    assert sorted(type(endpoint).__name__ for endpoint in ENDPOINTS) == sorted(cls.__name__ for cls in e.ENDPOINTS)
-
-
-@pytest.mark.parametrize(("endpoint", "url", "fields"), REQUESTS, ids=IDS)
-def test_request_has_method_host_path_and_fields_of_the_page(
-    endpoint: Endpoint[Any], url: str, fields: dict[str, Any]
-) -> None:
-    request = _request(endpoint)
-    assert str(request.url.copy_with(query=None)) == url
-    assert request.headers["host"] == request.url.host
-    if "readStatus" in url:
-        assert (request.method, request.content) == ("GET", b"")
-        assert dict(parse_qsl(request.url.query.decode())) == fields
-        assert b"processQueryKey=a%2Bb%2Fc%3D%3D" in request.url.query
-        return
-    assert request.method == "POST"
-    assert int(request.headers["content-length"]) == len(request.content)
-    if "/topapi/" in url:
-        form = dict(parse_qsl(request.content.decode(), keep_blank_values=True, strict_parsing=True))
-        form = {name: json.loads(value) if name == "msg" else value for name, value in form.items()}
-        assert (request.headers["content-type"], form) == ("application/x-www-form-urlencoded", fields)
-    else:
-        assert request.headers["content-type"] == "application/json; charset=utf-8"
-        assert json.loads(request.content) == fields
-        assert not request.url.query
-
-
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=IDS)
-def test_token_goes_where_the_host_reads_it_and_nowhere_else(endpoint: Endpoint[Any]) -> None:
-    request = _request(endpoint)
-    header, params = request.headers.get("x-acs-dingtalk-access-token"), dict(request.url.params)
-    if "oauth2" in request.url.path:
-        assert (header, params) == (None, {})
-    elif "oapi." in request.url.host:
-        assert (header, params) == (None, {"access_token": TOKEN})
-        assert b"access_token=tok%2Ben%2F1%3D" in request.url.query
-    else:
-        assert header == TOKEN and "access_token" not in params
-    assert TOKEN.encode() not in request.content
-    assert "authorization" not in request.headers and "cookie" not in request.headers
-
-
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=IDS)
-def test_no_compressed_answer_is_asked_for(endpoint: Endpoint[Any]) -> None:
-    headers = _request(endpoint).headers
-    assert (headers["accept"], headers["accept-encoding"]) == ("application/json", "identity")
-
-
-def test_case_of_the_one_on_one_paths_differs_as_it_does_at_dingtalk() -> None:
-    paths = {type(endpoint): endpoint.http.path for endpoint in ENDPOINTS}
-    assert "oToMessages" in paths[e.SendOtoMessages] and "oToMessages" in paths[e.QueryOtoMessage]
-    assert "otoMessages" in paths[e.RecallOtoMessages]
-
-
-def test_fields_that_are_not_given_do_not_go_over_the_wire() -> None:
-    assert json.loads(_request(e.QueryGroupMessage(process_query_key="k")).content) == {"processQueryKey": "k"}
-    assert dict(parse_qsl(_request(OLD_SEND).content.decode())).keys() == {"agent_id", "userid_list", "msg"}
-
-
-BAD_REQUESTS: list[tuple[Endpoint[Any], str]] = [
-    (e.RecallOtoMessages(robot_code="r", process_query_keys=["k"] * 21), "<= 20"),
-    (e.RecallOtoMessages(robot_code="r", process_query_keys=[]), ">= 1"),
-    (e.RecallOtoMessages(robot_code="r", process_query_keys=[""]), "processQueryKeys"),
-    (e.RecallOtoMessages(robot_code="", process_query_keys=["k"]), "robotCode"),
-    (e.RecallOtoMessages(robot_code=None, process_query_keys=["k"]), "robotCode"),  # type: ignore[arg-type]
-    (e.RecallOtoMessages(robot_code="r", process_query_keys="k"), "processQueryKeys"),  # type: ignore[arg-type]
-    (e.RecallOtoMessages(robot_code="r", process_query_keys=[1]), "processQueryKeys"),  # type: ignore[list-item]
-    (e.RecallOtoMessages(robot_code="r", process_query_keys=["\ud800"]), "surrogate"),
-    (e.QueryOtoMessage(robot_code="r", process_query_key="\udfff"), "surrogate"),
-    (e.RecallWorkNotification(agent_id="7", msg_task_id=1), "agent_id"),  # type: ignore[arg-type]
-    (e.RecallWorkNotification(agent_id=True, msg_task_id=1), "agent_id"),
-    (e.QueryGroupMessage(process_query_key="k", max_results=201), "maxResults"),
-    (e.QueryGroupMessage(process_query_key="k", max_results=0), "maxResults"),
-    (e.SendOtoMessages(robot_code="r", user_ids=["u"] * 21, msg_key="k", msg_param="{}"), "userIds"),
-    (e.SendDing(robot_code="r", remind_type=4, receiver_user_id_list=["u"], content="x"), "remindType"),
-    (
-        e.SendDing(robot_code="r", remind_type=1, receiver_user_id_list=["u"] * 201, content="x"),
-        "receiverUserIdList",
-    ),
-    (e.SendWorkNotification(agent_id=1, msg={"x": object()}), "JSON"),
-    (e.SendWorkNotification(agent_id=1, msg={"x": "\ud800"}), "surrogate"),
-    (e.GetAccessToken(app_key="k", app_secret=""), "appSecret"),
-    (e.GetCorpAccessToken(suite_key="k", suite_secret="s", auth_corp_id="c", suite_ticket=None), "suiteTicket"),  # type: ignore[arg-type]
-]
-
-
-@pytest.mark.parametrize(("endpoint", "named"), BAD_REQUESTS)
-def test_bad_request_is_refused_by_name_before_it_is_sent(endpoint: Endpoint[Any], named: str) -> None:
-    with pytest.raises(InvalidInputError, match=named) as caught:
-        _request(endpoint)
-    assert caught.value.field == endpoint.name
-    assert caught.value.__context__ is None
 
 
 # ── Good answers ─────────────────────────────────────────────────────────────────────────────────────
