@@ -299,7 +299,7 @@ def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str
 
 
 def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageStatus]:
-    return [message_status for receipt in receipts if (message_status := job.of(receipt)) is not None]
+    return [message_status for receipt in receipts if (message_status := job.status_of(receipt)) is not None]
 
 
 def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class _PollingTrigger(_Trigger):
 
     async def _poll(self, wait: Wait) -> None:
         """Poll once all messages that are due, each by its own connection."""
-        await wait.look(self._client)
+        await wait.poll(self._client)
 
     async def _sleep(self, wait: Wait) -> bool:
         """Sleep until a message is due; return False if nothing is left to wait for."""
@@ -187,7 +187,7 @@ class DingTalkMessageTrigger(_PollingTrigger):
             self.log.info("%s", wait.estimate())
             while not wait.is_met:
                 await self._poll(wait)
-                self.log.info("%s", wait.line())
+                self.log.info("%s", wait.summary())
                 if not wait.is_met and not await self._sleep(wait):
                     return timeout_event()
             return met_event(wait.result())
@@ -195,7 +195,7 @@ class DingTalkMessageTrigger(_PollingTrigger):
             return error_event(error)
         finally:
             if wait is not None:
-                self.log.info("%s", wait.bill())
+                self.log.info("%s", wait.usage())
 
     def _wait_of_arguments(self) -> Wait:
         wait_progress = (
@@ -310,7 +310,7 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
             await self._poll(wait)
             if not wait.is_met:
                 await self._sleep(wait)
-        self.log.info("%s", wait.bill())
+        self.log.info("%s", wait.usage())
         return payload_of(wait)
 
     async def _of_runs(self, dag_id: str) -> AsyncGenerator[dict[str, Any], None]:
@@ -318,7 +318,7 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         while True:
             await runs.poll()
             for run_id, wait in await runs.look(self._poll):
-                self.log.info("The messages of the run %s are as wanted. %s", run_id, wait.bill())
+                self.log.info("The messages of the run %s are as wanted. %s", run_id, wait.usage())
                 yield {**payload_of(wait), "dag_id": dag_id, "run_id": run_id}
                 await runs.note_done(run_id)
             await self.clock.sleep(runs.pause)

@@ -107,13 +107,13 @@ async def _wait_a_day(poll_schedule: PollSchedule, read_at: float, number: int) 
         clock=clock,
     )
     is_read = False
-    await wait.look(client)
+    await wait.poll(client)
     while not wait.is_met and (due := wait.next_due) is not None:
         if not is_read and due >= began + read_at:
             # The user reads between two polls, so the next poll finds the reader.
             is_read = bool(mark_read(state, MarkRead(key=key, count=1)))
         await clock.sleep(due - clock.now())
-        await wait.look(client)
+        await wait.poll(client)
     calls = state.journal.calls
     return {
         "read_at": round(read_at, 1),

@@ -35,4 +35,4 @@ class Each(DingTalkMessageTrigger):
             tell(BEGUN, str(time.time()))
             self.client = await DingTalkHook(self.dingtalk_conn_id).aclient()
             tell(READY, str(time.time()))
-        await wait.look(self.client)
+        await wait.poll(self.client)

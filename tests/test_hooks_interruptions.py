@@ -85,7 +85,7 @@ def test_an_interrupted_recall_ends_its_call_begins_no_other_and_has_a_complete_
         hook.run(job.run, job.stop)
     counts = job.report().counts()
     assert counts == {"recalled": 20, "failed": 180, "expired": 0, "unknown": 0, "total": 200}
-    assert {settled.reason.code for settled in job.report().settled.values() if settled.reason} == {"not_attempted"}
+    assert {settled.reason.code for settled in job.report().results.values() if settled.reason} == {"not_attempted"}
     assert sum(is_recalled(sandbox, receipt) for receipt in receipts) == 20
     assert_silent(sandbox, hook)
     assert calls(sandbox)[GROUP_RECALL] == 1

@@ -56,7 +56,7 @@ def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
     return by_key
 
 
-def gives_up(receipt: Receipt, now: float) -> bool:
+def is_too_old(receipt: Receipt, now: float) -> bool:
     """Return True if a message's ``sent_at`` is older than ``GIVE_UP_AFTER``.
 
     :param now: Unix time in seconds.

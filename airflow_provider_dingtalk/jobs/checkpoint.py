@@ -23,13 +23,13 @@ class Checkpoint(Protocol):
     async def load(self) -> Mapping[str, KeyResult]:
         """Return the verdicts of earlier tries, by message key.
 
-        :raises LedgerError: If the checkpoint cannot be read, or holds data that this package did not write.
+        :raises CheckpointError: If the checkpoint cannot be read, or holds data that this package did not write.
         """
 
     async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Store verdicts.
 
-        :raises LedgerError: If they are not stored. The recall stops before its next call.
+        :raises CheckpointError: If they are not stored. The recall stops before its next call.
         """
 
 

@@ -11,11 +11,11 @@ from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 
 #: Duration of a write in seconds, up to which the next write is not delayed.
-SHORT = 0.002
+FAST_WRITE = 0.002
 #: Seconds between two checks for further waiting writers.
-LOOK = 0.004
+CHECK_INTERVAL = 0.004
 #: Seconds for which a write is delayed if half of the writers wait for it, and at most.
-MOMENT, LONGEST_HELD_BACK = 0.02, 0.5
+SHORT_DELAY, MAX_DELAY = 0.02, 0.5
 
 
 class CheckpointWriter:
@@ -52,7 +52,7 @@ class CheckpointWriter:
     async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Write verdicts, together with all that were noted before.
 
-        :raises LedgerError: If they were not written.
+        :raises CheckpointError: If they were not written.
         """
         self.note(key_results)
         self._asked += 1
@@ -83,9 +83,9 @@ class CheckpointWriter:
 
     async def _let_others_come(self) -> None:
         began = self._clock.monotonic()
-        while self._took > SHORT and self._waiting < self._writers:
+        while self._took > FAST_WRITE and self._waiting < self._writers:
             held_back = self._clock.monotonic() - began
-            enough = MOMENT if 2 * self._waiting >= self._writers else LONGEST_HELD_BACK
+            enough = SHORT_DELAY if 2 * self._waiting >= self._writers else MAX_DELAY
             if held_back >= enough:
                 break
-            await self._clock.sleep(LOOK)
+            await self._clock.sleep(CHECK_INTERVAL)

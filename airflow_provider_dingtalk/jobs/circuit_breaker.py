@@ -19,7 +19,7 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     may_concern_all,
     of_error,
     stops_everything,
-    stops_the_group,
+    stops_sender,
 )
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import SenderKey
@@ -28,25 +28,25 @@ from airflow_provider_dingtalk.messages.receipt import SenderKey
 MAX_OUTAGES = 3
 #: Consecutive calls without a clear answer, after which no further call is made: twice the 10 that are in flight
 #: at most under a rate limit.
-MAX_STUMBLES = 20
+MAX_AMBIGUOUS_FAILURES = 20
 
 
 class CircuitBreaker:
     """Circuit breaker that observes the calls of one recall.
 
-    :ivar halted: Reason for making no further call; None while calls are made.
-    :ivar is_hopeless: True if the reason will hold for another try, too.
+    :ivar open_reason: Reason for making no further call; None while calls are made.
+    :ivar is_permanent: True if the reason will hold for another try, too.
     :ivar wait: Seconds until the recall may resume; 0 if DingTalk requires no pause.
     :ivar max_keys: Maximum messages in one call.
     """
 
     def __init__(self) -> None:
-        self.halted: Reason | None = None
-        self.is_hopeless = False
+        self.open_reason: Reason | None = None
+        self.is_permanent = False
         self.wait = 0.0
         self.max_keys = MAX_KEYS_PER_RECALL
         self._outages = 0
-        self._stumbles = 0
+        self._ambiguous_failures = 0
         self._refused: dict[SenderKey, KeyResult] = {}
         #: Senders for which probes were made, or are not needed, since a call of theirs was answered.
         self._judged: set[SenderKey] = set()
@@ -54,19 +54,19 @@ class CircuitBreaker:
 
     def stop(self) -> None:
         """Stop further calls."""
-        self.halted = self.halted or NOT_ATTEMPTED
+        self.open_reason = self.open_reason or NOT_ATTEMPTED
 
     def give_up(self, error: DingTalkError) -> None:
         """Stop further calls, with an error as the reason."""
-        self.is_hopeless = self.is_hopeless or (self.halted is None and error.permanent)
-        self.halted = self.halted or Reason.of(error)
+        self.is_permanent = self.is_permanent or (self.open_reason is None and error.permanent)
+        self.open_reason = self.open_reason or Reason.of(error)
 
     def passed(self, sender_key: SenderKey | None = None) -> None:
         """Record an answered call.
 
         :param sender_key: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
         """
-        self._outages = self._stumbles = 0
+        self._outages = self._ambiguous_failures = 0
         if sender_key:
             self._judged.add(sender_key)
 
@@ -74,13 +74,17 @@ class CircuitBreaker:
         """Record a failed call."""
         self._outages = self._outages + 1 if is_outage(error) else 0
         # "Not all are recalled" is a clear answer, so it does not count.
-        stumbled = leaves_doubt(error) and not isinstance(error, PartialRecallError)
-        self._stumbles = self._stumbles + 1 if stumbled else 0
-        if stops_everything(error) or self._outages >= MAX_OUTAGES or self._stumbles >= MAX_STUMBLES:
+        is_ambiguous = leaves_doubt(error) and not isinstance(error, PartialRecallError)
+        self._ambiguous_failures = self._ambiguous_failures + 1 if is_ambiguous else 0
+        if (
+            stops_everything(error)
+            or self._outages >= MAX_OUTAGES
+            or self._ambiguous_failures >= MAX_AMBIGUOUS_FAILURES
+        ):
             self.give_up(error)
         if wait := asks_to_wait(error):
             self.wait = max(LONG_WAIT, wait)
-        if stops_the_group(error):
+        if stops_sender(error):
             self._refused[sender_key] = of_error(error)
 
     def refused(self, sender_key: SenderKey) -> KeyResult | None:
@@ -90,7 +94,7 @@ class CircuitBreaker:
         """
         return self._refused.get(sender_key)
 
-    def takes_up(self, sender_key: SenderKey, error: DingTalkError) -> bool:
+    def claim_probes(self, sender_key: SenderKey, error: DingTalkError) -> bool:
         """Claim the probes of a sender that may be refused entirely.
 
         :returns: True at most once for a sender and conversation.
@@ -118,7 +122,7 @@ class CircuitBreaker:
         else:
             self._refused_one_by_one.pop(batch.sender_key, None)
 
-    def was_refused_to_the_last(self, batch: Batch, error: DingTalkError) -> bool:
+    def was_refused_entirely(self, batch: Batch, error: DingTalkError) -> bool:
         """Return True if an earlier batch of the sender was refused entirely.
 
         Each message of that batch was refused alone, and the batch with the code of this error.

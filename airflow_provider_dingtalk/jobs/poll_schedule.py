@@ -49,7 +49,7 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
     jitter: float = 0.08
 
     @property
-    def is_beat(self) -> bool:
+    def is_fixed(self) -> bool:
         """True for a fixed interval."""
         return self.growth == 0
 
@@ -60,9 +60,9 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
             gap = min(gap, max(self.young, age))
         return max(gap, MIN_GAP)
 
-    def next_look(self, key: str, age: float) -> float:
+    def next_poll(self, key: str, age: float) -> float:
         """Return the age of the first poll that lies after an age."""
-        if self.is_beat:
+        if self.is_fixed:
             gap = self.gap(0.0)
             # A sum of gaps would drift, so the poll times are multiples of the gap.
             due = (math.floor(age / gap) + 1) * gap
@@ -80,11 +80,11 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
             moment += max(gap * (1 - jitter * step), MIN_GAP)
         return moment
 
-    def looks(self, age: float, end: float) -> int:
+    def count_polls(self, age: float, end: float) -> int:
         """Estimate the polls between two ages, including that at the end."""
         if end <= age:
             return 1
-        if self.is_beat:
+        if self.is_fixed:
             return math.ceil((end - age) / self.gap(0.0))
         looks = 0
         while age < end:

@@ -44,7 +44,7 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     of_result,
 )
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
-from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages.read_status import status_call
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
@@ -56,8 +56,8 @@ Item = TypeVar("Item")
 #: Maximum calls in flight; fewer if the client's limit is lower.
 WORKERS = 20
 #: Maximum calls for a message whose answers get lost, and for one whose answer is not understood.
-MAX_TRIES_LOST = 3
-MAX_TRIES_ODD = 2
+MAX_CALLS_NO_RESPONSE = 3
+MAX_CALLS_UNCLEAR = 2
 #: Messages of a sender that are tried alone if its first call is refused for a reason that may concern all.
 PROBES = 3
 #: Seconds before the first retry of a message in doubt; the second pause is twice as long.
@@ -115,7 +115,7 @@ class Recall:
         self._key_results = dict.fromkeys(self._receipts, KeyResult(KeyState.PENDING))
         self._tries: Counter[str] = Counter()
         #: Messages that an earlier call may have recalled, so a later refusal may mean "recalled already".
-        self._touched: set[str] = set()
+        self._maybe_recalled: set[str] = set()
         self._used: Counter[str] = Counter()
         self._breaker = CircuitBreaker()
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
@@ -128,7 +128,7 @@ class Recall:
         self._client = client
         self._workers = min(self._workers, client.in_flight)
         await self._resume()
-        self._give_up_the_old()
+        self._expire_old()
         doubts, fresh = self._batches(self._in(KeyState.IN_DOUBT)), self._batches(self._in(KeyState.PENDING))
         if doubts or fresh:
             self._progress.begin(len(doubts) + len(fresh))
@@ -137,11 +137,11 @@ class Recall:
         await self._recall_all(fresh, "recall")
         for pause in (PAUSE, 2 * PAUSE):
             doubts = self._batches(key for key in self._in(KeyState.IN_DOUBT) if self._worth_another_try(key))
-            if not doubts or self._breaker.halted:
+            if not doubts or self._breaker.open_reason:
                 break
             await self._clock.sleep(pause)
             await self._recall_all(doubts, "again")
-        await self._ask_about_doubts()
+        await self._poll_doubts()
         await self._checkpoint_writer.write({})
         return self.report()
 
@@ -151,7 +151,7 @@ class Recall:
         The caller has to call :meth:`give_up` before.
         """
         await self._resume()
-        self._give_up_the_old()
+        self._expire_old()
         await self._checkpoint_writer.write({})
         return self.report()
 
@@ -183,14 +183,14 @@ class Recall:
     @property
     def is_final(self) -> bool:
         """True if recalling the rest again, unchanged, is pointless."""
-        settled = {*_OUTCOMES, KeyState.PENDING} if self._breaker.is_hopeless else _OUTCOMES
+        settled = {*_OUTCOMES, KeyState.PENDING} if self._breaker.is_permanent else _OUTCOMES
         return all(key_result.final and key_result.state in settled for key_result in self._key_results.values())
 
     def _settled(self, key_result: KeyResult) -> MessageResult:
         if not self._is_up_to_date:
             return MessageResult(Outcome.UNKNOWN, _UNREAD)
         if key_result.state is KeyState.PENDING:
-            return MessageResult(Outcome.FAILED, self._breaker.halted or NOT_ATTEMPTED)
+            return MessageResult(Outcome.FAILED, self._breaker.open_reason or NOT_ATTEMPTED)
         if key_result.state is KeyState.IN_DOUBT:
             return MessageResult(Outcome.UNKNOWN, key_result.reason or _UNANSWERED)
         return MessageResult(_OUTCOMES[key_result.state], key_result.reason)
@@ -206,12 +206,12 @@ class Recall:
                 continue
             self._key_results[key] = key_result
             if key_result.state is KeyState.IN_DOUBT:
-                self._touched.add(key)
+                self._maybe_recalled.add(key)
         self._is_up_to_date = True
 
-    def _give_up_the_old(self) -> None:
+    def _expire_old(self) -> None:
         now = self._clock.now()
-        old = [key for key in self._in(KeyState.PENDING) if batching.gives_up(self._receipts[key], now)]
+        old = [key for key in self._in(KeyState.PENDING) if batching.is_too_old(self._receipts[key], now)]
         self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
 
     # ── recalling ────────────────────────────────────────────────────────────────────────────────────
@@ -224,8 +224,8 @@ class Recall:
         for batch in batches:
             ahead.setdefault(batch.sender_key, batch)
         rest = [batch for batch in batches if ahead[batch.sender_key] is not batch]
-        await self._side_by_side(lambda batch: self._recall(batch, why), ahead.values())
-        await self._side_by_side(lambda batch: self._recall(batch, why), rest)
+        await self._run_workers(lambda batch: self._recall(batch, why), ahead.values())
+        await self._run_workers(lambda batch: self._recall(batch, why), rest)
 
     async def _recall(self, batch: Batch, why: str) -> bool:
         """Recall a batch with one call, or several if it is refused.
@@ -248,11 +248,11 @@ class Recall:
         except DingTalkError as error:
             if len(batch.keys) > 1 and is_about_one_key(error):
                 self._key_results.update({key: before[key] for key in batch.keys})
-                await self._find_out_whom_it_concerns(batch, error)
-                await self._take_apart(batch, error, why)
+                await self._probe_sender(batch, error)
+                await self._bisect_batch(batch, error, why)
             else:
                 self._fail(batch, error)
-                await self._find_out_whom_it_concerns(batch, error)
+                await self._probe_sender(batch, error)
             return False
         self._breaker.passed(batch.sender_key)
         self._settle(of_result(batch.keys, result))
@@ -278,7 +278,7 @@ class Recall:
 
         Refused and expired messages are settled without a call.
         """
-        if self._breaker.halted:
+        if self._breaker.open_reason:
             return ()
         # Another worker may have tried some of them alone.
         left = [key for key in batch.keys if self._is_open(key)]
@@ -286,20 +286,20 @@ class Recall:
             self._settle(dict.fromkeys(left, refused))
             return ()
         now = self._clock.now()
-        old = [key for key in left if batching.gives_up(self._receipts[key], now)]
+        old = [key for key in left if batching.is_too_old(self._receipts[key], now)]
         self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
         return tuple(key for key in left if key not in old)
 
     def _is_open(self, key: str) -> bool:
         return self._key_results[key].state in (KeyState.PENDING, KeyState.IN_DOUBT)
 
-    async def _find_out_whom_it_concerns(self, batch: Batch, error: DingTalkError) -> None:
+    async def _probe_sender(self, batch: Batch, error: DingTalkError) -> None:
         """Probe a refused sender, if the refusal may concern all its messages.
 
         Up to 3 messages are tried alone. If one is not refused with the same code, the refusal concerns single
         messages, which bisection finds. If all are refused, the sender gets no further calls.
         """
-        if not self._breaker.takes_up(batch.sender_key, error):
+        if not self._breaker.claim_probes(batch.sender_key, error):
             return
         probes = self._probes(batch)
         for key in probes:
@@ -320,14 +320,14 @@ class Recall:
         places = (len(alike) * number // (PROBES - 1) for number in range(PROBES))
         return list(dict.fromkeys(alike[min(place, len(alike) - 1)] for place in places)) if alike else []
 
-    async def _take_apart(self, batch: Batch, error: DingTalkError, why: str) -> None:
+    async def _bisect_batch(self, batch: Batch, error: DingTalkError, why: str) -> None:
         """Bisect a refused batch to find the message it was refused for."""
         left = Batch(batch.sender_key, self._still_to_recall(batch))
         if len(left.keys) < len(batch.keys):
             # Some were tried alone meanwhile, and the cause of the refusal may be one of them.
             await self._recall(left, "bisect")
             return
-        if self._breaker.was_refused_to_the_last(batch, error):
+        if self._breaker.was_refused_entirely(batch, error):
             batch = await self._try_the_youngest(batch, error)
             if not batch.keys:
                 return
@@ -337,7 +337,7 @@ class Recall:
         passed = await self._recall(first, "bisect")
         if passed and len(second.keys) > 1 and not is_over_limit(error):
             # The cause is in the second half, so a call for all of that half would be refused again.
-            await self._take_apart(second, error, "bisect")
+            await self._bisect_batch(second, error, "bisect")
         else:
             await self._recall(second, "bisect")
         if why != "bisect":
@@ -367,13 +367,13 @@ class Recall:
 
     def _settle(self, key_results: Mapping[str, KeyResult]) -> None:
         """Record verdicts, and keep touched messages in doubt after a refusal."""
-        settled = {key: self._unless_touched(key, said) for key, said in key_results.items()}
-        self._touched.update(key for key, key_result in settled.items() if key_result.state is KeyState.IN_DOUBT)
+        settled = {key: self._unless_maybe_recalled(key, said) for key, said in key_results.items()}
+        self._maybe_recalled.update(key for key, key_result in settled.items() if key_result.state is KeyState.IN_DOUBT)
         self._key_results.update(settled)
         self._checkpoint_writer.note(settled)
 
-    def _unless_touched(self, key: str, said: KeyResult) -> KeyResult:
-        doubtful = said.state in (KeyState.FAILED, KeyState.EXPIRED) and key in self._touched
+    def _unless_maybe_recalled(self, key: str, said: KeyResult) -> KeyResult:
+        doubtful = said.state in (KeyState.FAILED, KeyState.EXPIRED) and key in self._maybe_recalled
         return in_doubt(said.reason or _UNANSWERED) if doubtful else said
 
     # ── doubts ───────────────────────────────────────────────────────────────────────────────────────
@@ -381,26 +381,26 @@ class Recall:
     def _worth_another_try(self, key: str) -> bool:
         reason = self._key_results[key].reason
         lost = reason is None or reason.code in LOST
-        return self._tries[key] < (MAX_TRIES_LOST if lost else MAX_TRIES_ODD)
+        return self._tries[key] < (MAX_CALLS_NO_RESPONSE if lost else MAX_CALLS_UNCLEAR)
 
-    async def _ask_about_doubts(self) -> None:
+    async def _poll_doubts(self) -> None:
         """Poll the status of messages in doubt, up to three times.
 
         Only messages without an answer are polled again, after 1 s and then 2 s.
         """
         doubts = [key for key in self._in(KeyState.IN_DOUBT) if self._receipts[key].kind in batching.ASKABLE]
         for pause in (0.0, PAUSE, 2 * PAUSE):
-            if not doubts or self._breaker.halted:
+            if not doubts or self._breaker.open_reason:
                 break
             if pause:
                 await self._clock.sleep(pause)
             answered: set[str] = set()
-            await self._side_by_side(partial(self._ask, answered), doubts)
+            await self._run_workers(partial(self._ask, answered), doubts)
             doubts = [key for key in doubts if key not in answered]
 
     async def _ask(self, answered: set[str], key: str) -> None:
         """Settle a message in doubt by its status."""
-        if self._breaker.halted:
+        if self._breaker.open_reason:
             return
         sender_key, reason = self._receipts[key].sender_key, self._key_results[key].reason or _UNANSWERED
         try:
@@ -421,8 +421,8 @@ class Recall:
         self._key_results[key] = key_result
         self._checkpoint_writer.note({key: key_result})
 
-    async def _side_by_side(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        await work_through(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
+    async def _run_workers(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
+        await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
 
 
 def _of_status(send_status: str | None, reason: Reason) -> KeyResult:

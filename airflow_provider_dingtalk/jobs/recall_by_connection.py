@@ -90,7 +90,7 @@ class RecallByConnection:
     def report(self) -> Report:
         """Return the report as of now, with each message in one class."""
         reports = [job.report() for job in self._jobs.values()]
-        settled = {key: one for report in reports for key, one in report.settled.items()}
+        settled = {key: one for report in reports for key, one in report.results.items()}
         used: Counter[str] = Counter()
         for report in reports:
             used.update(report.api_calls)

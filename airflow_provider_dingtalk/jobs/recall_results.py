@@ -187,7 +187,7 @@ def is_about_the_kind(error: DingTalkError) -> bool:
     return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
 
 
-def stops_the_group(error: DingTalkError) -> bool:
+def stops_sender(error: DingTalkError) -> bool:
     """Return True if the sender's other messages in the conversation would fail."""
     if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
         return False

@@ -18,54 +18,54 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 log = logging.getLogger(__name__)
 
 #: Seconds for which a failing destination is retried.
-PATIENCE = {"checkpoint": 60.0, "receipts": 600.0}
+TIMEOUTS = {"checkpoint": 60.0, "receipts": 600.0}
 #: First and longest pause before a retry, in seconds; each pause is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 #: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
-FENCE = 1.0
+CHECKPOINT_HEAD_START = 1.0
 
 
-class Places:
+class ReceiptDelivery:
     """Destinations of the receipts of one send job.
 
     :param checkpoint: Checkpoint of the job.
-    :param keep: Function that stores all receipts of the job. None disables it.
-    :param keep_late: Function that stores the receipt of a message that was accepted after another try of the
+    :param store_receipts: Function that stores all receipts of the job. None disables it.
+    :param store_late_receipt: Function that stores the receipt of a message that was accepted after another try of the
         task began. None disables it.
     """
 
     def __init__(
         self,
         checkpoint: SendCheckpoint,
-        keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None,
-        keep_late: Callable[[Receipt], Awaitable[None]] | None,
+        store_receipts: Callable[[Sequence[Receipt]], Awaitable[None]] | None,
+        store_late_receipt: Callable[[Receipt], Awaitable[None]] | None,
         clock: Clock,
     ) -> None:
         self._checkpoint = checkpoint
-        self._keep = keep
-        self._keep_late = keep_late
+        self._store_receipts = store_receipts
+        self._store_late_receipt = store_late_receipt
         self._clock = clock
         #: True if no further call may begin; a failing destination is then not retried.
         self.stopped = False
         #: Accepted message that is not in the checkpoint yet, else None.
         self.unwritten: AcceptedSend | None = None
 
-    async def keep(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
+    async def store(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
         """Store the receipt of an accepted message in every destination.
 
         :param receipts: All receipts of the job, including this one.
         :raises SupersededError: If another try of the task has begun. The receipt was stored as a late one.
-        :raises LedgerError: If the checkpoint cannot be written. The receipts were stored, if possible.
+        :raises CheckpointError: If the checkpoint cannot be written. The receipts were stored, if possible.
         """
         self.unwritten = sent
         writing = asyncio.ensure_future(self._write(sent))
         try:
-            await asyncio.wait({writing}, timeout=FENCE)
+            await asyncio.wait({writing}, timeout=CHECKPOINT_HEAD_START)
             if not _is_superseded(writing):
-                await self.keep_all(receipts)
+                await self.store_all(receipts)
             await writing
         except SupersededError:
-            await self._keep_as_late(sent.receipt)
+            await self._store_as_late(sent.receipt)
             raise
         finally:
             if not writing.done():
@@ -78,21 +78,21 @@ class Places:
         self._checkpoint.accept_now(sent)
         self.unwritten = None
 
-    async def keep_all(self, receipts: Sequence[Receipt]) -> None:
+    async def store_all(self, receipts: Sequence[Receipt]) -> None:
         """Store all receipts of the job, with retries."""
-        if self._keep is not None:
-            keep = self._keep
-            await self.persistently(lambda: keep(receipts), "receipts", PATIENCE["receipts"])
+        if self._store_receipts is not None:
+            store = self._store_receipts
+            await self.retry(lambda: store(receipts), "receipts", TIMEOUTS["receipts"])
 
-    async def persistently(
-        self, write: Callable[[], Awaitable[None]], what: str, retry_policy: float = PATIENCE["checkpoint"]
+    async def retry(
+        self, write: Callable[[], Awaitable[None]], what: str, timeout: float = TIMEOUTS["checkpoint"]
     ) -> None:
-        """Write, and retry until ``retry_policy`` ends or the job is stopped.
+        """Write, and retry until ``timeout`` ends or the job is stopped.
 
         :param what: Name of the written data, for the log.
-        :param retry_policy: Timeout of the retries in seconds; default 60.
+        :param timeout: Timeout of the retries in seconds; default 60.
         """
-        pause, until = FIRST_PAUSE, self._clock.monotonic() + retry_policy
+        pause, until = FIRST_PAUSE, self._clock.monotonic() + timeout
         while True:
             try:
                 await write()
@@ -109,7 +109,7 @@ class Places:
 
     async def _write(self, sent: AcceptedSend) -> None:
         try:
-            await self.persistently(lambda: self._checkpoint.accepted(sent), "the progress of a send")
+            await self.retry(lambda: self._checkpoint.accepted(sent), "the progress of a send")
         except SupersededError:
             raise
         except CheckpointError:
@@ -124,11 +124,11 @@ class Places:
             ) from None
         self.unwritten = None
 
-    async def _keep_as_late(self, receipt: Receipt) -> None:
+    async def _store_as_late(self, receipt: Receipt) -> None:
         log.warning("Another try of this task has begun; the receipt of the last message is %s", receipt.to_json())
-        if self._keep_late is not None:
-            keep_late = self._keep_late
-            await self.persistently(lambda: keep_late(receipt), "a late receipt")
+        if self._store_late_receipt is not None:
+            store = self._store_late_receipt
+            await self.retry(lambda: store(receipt), "a late receipt")
 
 
 def _is_superseded(writing: asyncio.Future[None]) -> bool:

@@ -53,12 +53,12 @@ class Report(Struct, frozen=True):
 
     def keys(self, outcome: Outcome) -> list[str]:
         """List the message keys of one outcome."""
-        return [key for key, settled in self.settled.items() if settled.outcome is outcome]
+        return [key for key, settled in self.results.items() if settled.outcome is outcome]
 
     def counts(self) -> dict[str, int]:
         """Count the messages by outcome, and in total."""
-        by_class = Counter(settled.outcome for settled in self.settled.values())
-        return {**{outcome.value: by_class[outcome] for outcome in Outcome}, "total": len(self.settled)}
+        by_class = Counter(settled.outcome for settled in self.results.values())
+        return {**{outcome.value: by_class[outcome] for outcome in Outcome}, "total": len(self.results)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON, with long lists capped.
@@ -78,7 +78,7 @@ class Report(Struct, frozen=True):
 
     def _reasons(self, outcome: Outcome) -> dict[str, dict[str, str]]:
         listed = self.keys(outcome)[: MAX_LISTED[outcome]]
-        reasons = ((key, self.settled[key].reason) for key in listed)
+        reasons = ((key, self.results[key].reason) for key in listed)
         return {key: reason.to_json() if reason else {} for key, reason in reasons}
 
     def table(self) -> str:
@@ -90,7 +90,7 @@ class Report(Struct, frozen=True):
         lines = ["   ".join(f"{name} {counts[name]}" for name in (*Outcome, "total"))]
         by_reason: Counter[tuple[Outcome, Reason | None]] = Counter(
             (settled.outcome, settled.reason)
-            for settled in self.settled.values()
+            for settled in self.results.values()
             if settled.outcome is not Outcome.RECALLED
         )
         for (outcome, reason), number in by_reason.most_common(10):

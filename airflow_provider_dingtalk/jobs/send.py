@@ -28,7 +28,7 @@ from airflow_provider_dingtalk.jobs.checkpoint import (
 )
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import asks_to_wait, leaves_doubt
-from airflow_provider_dingtalk.jobs.receipt_delivery import Places
+from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import (
@@ -60,16 +60,16 @@ class Send:
 
     :param send_requests: Send requests, made one after the other.
     :param checkpoint: Checkpoint; default: in memory. With one, a second run sends only what is missing.
-    :param keep: Function that is awaited with all receipts so far: first with those of earlier runs, then after
-        each new one, before the next call. None disables it.
-    :param keep_late: Function that is awaited with the receipt of a message that was accepted after another try
-        of the task began. None disables it.
+    :param store_receipts: Function that is awaited with all receipts so far: first with those of earlier runs, then
+        after each new one, before the next call. None disables it.
+    :param store_late_receipt: Function that is awaited with the receipt of a message that was accepted after another
+        try of the task began. None disables it.
     :param on_unknown: Treatment of a call in doubt. ``fail`` (default) lists it and counts as a failure, ``skip``
         only lists it, and ``resend`` repeats it in the next run.
     :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. In either case, the others are
         served.
     :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
-    :param carried: Receipts of an earlier job of the same task, which are kept with those of this one.
+    :param earlier_receipts: Receipts of an earlier job of the same task, which are kept with those of this one.
     :param clock: Source of time; default: the system's.
     """
 
@@ -78,28 +78,28 @@ class Send:
         send_requests: Sequence[SendRequest],
         *,
         checkpoint: SendCheckpoint | None = None,
-        keep: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
-        keep_late: Callable[[Receipt], Awaitable[None]] | None = None,
+        store_receipts: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
+        store_late_receipt: Callable[[Receipt], Awaitable[None]] | None = None,
         on_unknown: str = "fail",
         fail_on_refused: bool = True,
         fail_on_unreached: bool = True,
-        carried: Sequence[Receipt] = (),
+        earlier_receipts: Sequence[Receipt] = (),
         clock: Clock | None = None,
     ) -> None:
         self._send_requests = send_requests
         self._is_durable = checkpoint is not None
         self._checkpoint = checkpoint or MemorySendCheckpoint()
         self._clock = clock or SystemClock()
-        self.places = Places(self._checkpoint, keep, keep_late, self._clock)
+        self.delivery = ReceiptDelivery(self._checkpoint, store_receipts, store_late_receipt, self._clock)
         self._on_unknown = on_unknown
         self._fail_on_refused = fail_on_refused
         self._fail_on_unreached = fail_on_unreached
         self._queue = deque(send_requests)
-        self._under_way: SendRequest | None = None
+        self._in_flight: SendRequest | None = None
         self._own: list[Receipt] = []
         self._unknown: list[FailedSend] = []
         self._stopping_error: DingTalkError | None = None
-        self.receipts: list[Receipt] = list(carried)
+        self.receipts: list[Receipt] = list(earlier_receipts)
         self.dropped: dict[str, str] = {}
         #: Receivers that DingTalk refused one by one; the job continued.
         self.refused: list[FailedSend] = []
@@ -116,12 +116,12 @@ class Send:
         A refusal of one receiver or a lost answer does not end the job; any other refusal does. The results are in
         :attr:`receipts`, :attr:`dropped`, :attr:`unknown`, :attr:`refused` and :attr:`failed`.
 
-        :raises LedgerError: If the checkpoint cannot be read or written.
+        :raises CheckpointError: If the checkpoint cannot be read or written.
         """
         await self._resume()
         progress = Progress(log, "Send", len(self._send_requests), self._clock)
         progress.begin(len(self._queue))
-        while self._queue and not self.places.stopped:
+        while self._queue and not self.delivery.stopped:
             await self._send(client, self._queue.popleft())
             if progress.is_due:
                 progress.tell(max(0, len(self._send_requests) - len(self._queue)), self.used)
@@ -141,12 +141,12 @@ class Send:
 
     def stop(self) -> None:
         """Begin no further call. Safe to call from threads and signal handlers."""
-        self.places.stopped = True
+        self.delivery.stopped = True
 
     @property
     def unknown(self) -> list[FailedSend]:
         """Calls in doubt, including one that was cut off in flight."""
-        cut_off = [FailedSend(self._under_way.to, CUT_OFF)] if self._under_way else []
+        cut_off = [FailedSend(self._in_flight.to, CUT_OFF)] if self._in_flight else []
         return self._unknown + cut_off
 
     @property
@@ -167,7 +167,7 @@ class Send:
         return not is_left and bool(self.refused or self.unknown)
 
     @property
-    def reached_nobody(self) -> bool:
+    def reached_no_recipient(self) -> bool:
         """True if DingTalk left out all people of all accepted calls."""
         return bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
 
@@ -181,7 +181,7 @@ class Send:
         refused = self.refused and (self._fail_on_refused or not self._own)
         if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
             raise self._incomplete()
-        if self._fail_on_unreached and self.reached_nobody and not self.unknown:
+        if self._fail_on_unreached and self.reached_no_recipient and not self.unknown:
             raise DroppedReceiversError(
                 f"The send reached no recipient: DingTalk left out {_few(self.dropped)}.",
                 code="dropped_receivers",
@@ -190,7 +190,7 @@ class Send:
 
     def _incomplete(self) -> IncompleteSendError:
         first, refused = self.first_error, [*self.refused, *self.failed]
-        named = f"Refused: {shown(str(unsent) for unsent in refused)}. " if refused else ""
+        named = f"Refused: {shown(str(failed_send) for failed_send in refused)}. " if refused else ""
         return IncompleteSendError(
             f"Sent {len(self.receipts)}, refused {len(refused)}, unknown {len(self.unknown)}, "
             f"not begun {self.not_attempted}. " + named + (first.message if first else ""),
@@ -219,7 +219,7 @@ class Send:
                 len(self._queue),
             )
         if self.receipts:
-            await self.places.keep_all(self.receipts)
+            await self.delivery.store_all(self.receipts)
 
     async def _send(self, client: DingTalkClient, send_request: SendRequest) -> None:
         try:
@@ -227,17 +227,17 @@ class Send:
         except BaseException:
             self._queue.appendleft(send_request)
             raise
-        self._under_way, requests = send_request, self.used["send"]
+        self._in_flight, requests = send_request, self.used["send"]
         try:
             result = await client.call(send_request.call, self.used, "send")
         except DingTalkError as error:
-            self._under_way = None
+            self._in_flight = None
             await self._failed(send_request, error)
         except Exception as error:  # of any library
             if self.used["send"] > requests:
                 raise
             # The client counts a request before its first byte goes out, so this call was not sent.
-            self._under_way = None
+            self._in_flight = None
             await self._failed(send_request, _not_sent(error))
         else:
             dropped = dropped_of(result)
@@ -245,14 +245,14 @@ class Send:
             log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
             sent = AcceptedSend(receipt, send_request.address, dropped)
             self._note_sent(sent)
-            self._under_way = None
-            await self.places.keep(sent, self.receipts)
+            self._in_flight = None
+            await self.delivery.store(sent, self.receipts)
 
     async def _failed(self, send_request: SendRequest, error: DingTalkError) -> None:
         log.warning("%s", error)
         if leaves_doubt(error):
             # The intent stays in the checkpoint, so the next run knows of the doubt.
-            self._unknown.append(FailedSend(send_request.to, Reason(error.code or NO_CODE, error.message, _LOOK)))
+            self._unknown.append(FailedSend(send_request.to, Reason(error.code or NO_CODE, error.message, _CHECK_CHAT)))
         elif is_about_a_receiver(error):
             self._refuse(send_request, error)
         else:
@@ -263,9 +263,7 @@ class Send:
             self.wait = max(LONG_WAIT, wait)
         self.first_error = self.first_error or error
         if not leaves_doubt(error):
-            await self.places.persistently(
-                lambda: self._checkpoint.refused(send_request.address), "the refusal of a call"
-            )
+            await self.delivery.retry(lambda: self._checkpoint.refused(send_request.address), "the refusal of a call")
 
     def _refuse(self, send_request: SendRequest, error: DingTalkError) -> None:
         """Record a refused receiver, or bisect a call with several receivers.
@@ -326,6 +324,6 @@ def _few(people: dict[str, str]) -> str:
     return shown(f"{user} ({why})" for user, why in people.items())
 
 
-_LOOK = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
+_CHECK_CHAT = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
 #: Reason for the doubt of a call that was in flight when its try ended.
-CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _LOOK)
+CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _CHECK_CHAT)

@@ -17,9 +17,9 @@ from airflow_provider_dingtalk.jobs.recall_results import (
     is_about_the_app,
     is_about_the_kind,
     is_outage,
-    stops_the_group,
+    stops_sender,
 )
-from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.read_status import read
 from airflow_provider_dingtalk.messages.reason import Reason
@@ -32,7 +32,7 @@ Clients: TypeAlias = Callable[[str | None], Awaitable[DingTalkClient]]
 #: Maximum messages polled at once. Under a rate limit, the client allows no more.
 IN_FLIGHT = 10
 #: Consecutive failures of a connection after which it gets no further calls, since none would succeed now.
-GIVE_UP_AFTER_FAILURES = 10
+MAX_FAILURES = 10
 
 _Identity: TypeAlias = tuple[str | None, SenderKey, str]
 
@@ -75,7 +75,7 @@ class StatusReader:
             failed and one of them temporarily.
         """
         todo = batching.by_urgency(self._receipts.values())
-        await work_through(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
+        await run_workers(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
         self._raise_if_nothing_came_through()
         self._tell()
 
@@ -83,7 +83,7 @@ class StatusReader:
         """Begin no further call."""
         self.is_stopped = True
 
-    def of(self, receipt: Receipt) -> MessageStatus | None:
+    def status_of(self, receipt: Receipt) -> MessageStatus | None:
         """Return the status of a message; None if it was not polled."""
         return self._readings.get(_identity(receipt))
 
@@ -120,12 +120,12 @@ class StatusReader:
         conn_id, sender_key = receipt.conn_id, receipt.sender_key
         if not (error.permanent or isinstance(error, StatusUnavailableError)):
             self._failures[conn_id] += 1
-        most = MAX_OUTAGES if is_outage(error) else GIVE_UP_AFTER_FAILURES
+        most = MAX_OUTAGES if is_outage(error) else MAX_FAILURES
         if is_about_the_app(error) or asks_to_wait(error) or self._failures[conn_id] >= most:
             self._refused.setdefault(conn_id, error)
         elif is_about_the_kind(error):
             self._refused.setdefault((conn_id, sender_key.kind), error)
-        elif stops_the_group(error):
+        elif stops_sender(error):
             self._refused.setdefault((conn_id, sender_key), error)
 
     def _raise_if_nothing_came_through(self) -> None:

@@ -25,7 +25,7 @@ from airflow_provider_dingtalk.jobs.progress import calls_made
 from airflow_provider_dingtalk.jobs.recall_results import is_about_the_app, is_about_the_kind
 from airflow_provider_dingtalk.jobs.status_reader import IN_FLIGHT, Clients
 from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, WaitState, entry, error_of, extra_pages
-from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Judgement,
@@ -42,7 +42,7 @@ from airflow_provider_dingtalk.messages.receipt import Kind
 log = logging.getLogger(__name__)
 
 #: Consecutive failures after which a poll is aborted, since no call would succeed now.
-GIVE_UP_LOOK = 10
+MAX_FAILURES_PER_POLL = 10
 #: Minimum seconds until the retry of a message whose poll failed.
 RETRY_AFTER = 30.0
 #: Maximum lost messages, and dropped recipients of one message, that the log names.
@@ -60,16 +60,16 @@ def _only(client: DingTalkClient) -> Clients:
     return give
 
 
-def _between(began: float, looked: float | None, now: float) -> float | None:
+def _between(began: float, polled_at: float | None, now: float) -> float | None:
     """Limit a stored Unix time to the range from ``began`` to ``now``.
 
     Polls outside of this range must be neither planned nor counted.
 
     :returns: None if the time is missing or not finite.
     """
-    if looked is None or not math.isfinite(looked):
+    if polled_at is None or not math.isfinite(polled_at):
         return None
-    return max(min(looked, now), began)
+    return max(min(polled_at, now), began)
 
 
 class _Places:
@@ -131,7 +131,7 @@ class Wait:
         self._is_broken_off = self._had_trouble = False
         self._not_before = float("-inf")
         now = self._clock.now()
-        self._looked = _between(wait_options.began, state.looked, now)
+        self._polled_at = _between(wait_options.began, state.polled_at, now)
         decided = self._met.keys() | self._lost.keys()
         self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
         heapify(self._due)
@@ -179,7 +179,7 @@ class Wait:
     def state(self) -> WaitState:
         """Return the progress, from which another :class:`Wait` can resume."""
         return WaitState(
-            looked=self._looked,
+            polled_at=self._polled_at,
             used=dict(self.used),
             met_by_key={self.targets[at].key: seen for at, seen in self._met.items()},
             lost_keys=sorted(self.targets[at].key for at in self._lost),
@@ -188,7 +188,7 @@ class Wait:
 
     # ── log texts ────────────────────────────────────────────────────────────────────────────────────
 
-    def line(self) -> str:
+    def summary(self) -> str:
         """Describe the progress for the log."""
         seen = {**self._last, **self._met}.values()
         states = Counter(each.send_status or "no status yet" for each in seen).items()
@@ -210,14 +210,14 @@ class Wait:
         if end is None:
             return f"Waiting for {len(self._due)} messages without an end; {limit}."
         oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
-        looks = self.wait_options.poll_schedule.looks(oldest, oldest + end - now)
+        looks = self.wait_options.poll_schedule.count_polls(oldest, oldest + end - now)
         most = looks * (len(self._due) + pages)
         return (
             f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {looks} looks × "
             f"({len(self._due)} messages + {pages} further pages of readers) = {most} calls at most; {limit}."
         )
 
-    def bill(self) -> str:
+    def usage(self) -> str:
         """Describe the API calls used for the log."""
         return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
 
@@ -228,7 +228,7 @@ class Wait:
         """Connection ids of undecided messages; None means that of the wait."""
         return {self.targets[at].conn_id for _, at in self._due}
 
-    async def look(self, clients: DingTalkClient | Clients) -> None:
+    async def poll(self, clients: DingTalkClient | Clients) -> None:
         """Poll all messages that are due.
 
         A temporary failure (an outage, a busy DingTalk) means "not yet".
@@ -245,15 +245,15 @@ class Wait:
         if len(self._due) == 1:
             # Most triggers have one message, which needs no worker pool.
             while (at := self._pop()) is not None:
-                await self._look_at(client_of, at)
+                await self._poll_message(client_of, at)
         else:
             await self._work_side_by_side(client_of)
         if not self._had_trouble:
-            self._looked = began
+            self._polled_at = began
 
     async def _work_side_by_side(self, clients: Clients) -> None:
         workers = min(IN_FLIGHT, len(self._due))
-        await work_through(iter(self._pop, None), partial(self._look_at, clients), workers=workers)
+        await run_workers(iter(self._pop, None), partial(self._poll_message, clients), workers=workers)
 
     def _pop(self) -> int | None:
         """Return the index of the next due message, and dequeue it.
@@ -265,7 +265,7 @@ class Wait:
             return None
         return heappop(self._due)[1]
 
-    async def _look_at(self, clients: Clients, at: int) -> None:
+    async def _poll_message(self, clients: Clients, at: int) -> None:
         now = self._clock.now()
         if found := hopeless(self.targets[at], self.condition):
             self._lose(at, error_of(self.targets[at].key, found))
@@ -383,7 +383,7 @@ class Wait:
         self._had_trouble = True
         if self._failures == 1 or pause:
             log.warning("%s", error)
-        if pause or self._failures >= GIVE_UP_LOOK:
+        if pause or self._failures >= MAX_FAILURES_PER_POLL:
             self._is_broken_off = True
             self._not_before = self._bounded(now + max(RETRY_AFTER, pause))
         gap = self.wait_options.poll_schedule.gap(now - self._anchor(at, now))
@@ -395,14 +395,14 @@ class Wait:
     def _anchor(self, at: int, now: float) -> float:
         """Return the Unix time from which a message's polls are counted."""
         began, sent = self.wait_options.began, self.targets[at].sent
-        return began if self.wait_options.poll_schedule.is_beat or sent is None else min(sent, began, now)
+        return began if self.wait_options.poll_schedule.is_fixed or sent is None else min(sent, began, now)
 
     def _planned(self, at: int, after: float) -> float:
         anchor = self._anchor(at, after)
-        return anchor + self.wait_options.poll_schedule.next_look(self.targets[at].key, after - anchor + _TICK)
+        return anchor + self.wait_options.poll_schedule.next_poll(self.targets[at].key, after - anchor + _TICK)
 
     def _first(self, at: int, now: float) -> float:
-        return now if self._looked is None else self._bounded(self._planned(at, self._looked))
+        return now if self._polled_at is None else self._bounded(self._planned(at, self._polled_at))
 
     def _bounded(self, due: float) -> float:
         return due if self.wait_options.end is None else min(due, self.wait_options.end)

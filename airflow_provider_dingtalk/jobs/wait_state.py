@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE
 from airflow_provider_dingtalk.exceptions import (
@@ -60,7 +60,7 @@ class LastStatus(Struct, frozen=True, array_like=True):
 class WaitState(Struct, kw_only=True):
     """Progress of a wait as plain JSON, for the next poll.
 
-    :param looked: Unix time in seconds at which the last poll began that reached all due messages.
+    :param polled_at: Unix time in seconds at which the last poll began that reached all due messages.
     :param used: API calls by purpose.
     :param met_by_key: Status of the messages that meet the condition, by message key.
     :param lost_keys: Keys of messages that can never meet the condition.
@@ -68,7 +68,7 @@ class WaitState(Struct, kw_only=True):
     """
 
     # Version 1 named messages by index, in `met`, `lost` and `sent`. These are not read, so the wait polls again.
-    looked: float | None = None
+    polled_at: float | None = field(default=None, name="looked")
     used: dict[str, int] = {}
     met_by_key: dict[str, LastStatus] = {}
     lost_keys: list[str] = []

@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-async def work_through(
+async def run_workers(
     items: Iterable[Item],
     work: Callable[[Item], Awaitable[object]],
     *,

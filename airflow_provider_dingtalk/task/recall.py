@@ -163,7 +163,7 @@ def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: 
     counts = report.counts()
     left = {name: counts[name] for name in sorted(fail_on) if counts[name]}
     if left:
-        reasons = {settled.reason for settled in report.settled.values() if settled.outcome in left and settled.reason}
+        reasons = {result.reason for result in report.results.values() if result.outcome in left and result.reason}
         steps = sorted({reason.next_step for reason in reasons})[:3]
         raise IncompleteRecallError(
             f"{counts['recalled']} of {counts['total']} messages recalled; "

@@ -137,21 +137,23 @@ class SendRegistry:
                 "This Airflow has no task state store (3.3 has). When a retry of this task starts, it deletes "
                 "the receipts of this try, and no rollback finds them: set retries to 0 in tasks that send."
             )
-        return self.track(Send(send_requests, checkpoint=checkpoint, keep=self.keep, keep_late=self.keep_late))
+        return self.track(
+            Send(send_requests, checkpoint=checkpoint, store_receipts=self.keep, store_late_receipt=self.keep_late)
+        )
 
     def callback_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback.
 
         Receipts that cannot be registered in the callback's short time are in the log.
         """
-        return self.track(Send(send_requests, keep=self._keep_if_possible))
+        return self.track(Send(send_requests, store_receipts=self._keep_if_possible))
 
     def alert_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback that reports a failure.
 
         The rollback of the task's block does not recall its message.
         """
-        return self.track(Send(send_requests, keep=self._keep_alert))
+        return self.track(Send(send_requests, store_receipts=self._keep_alert))
 
     def track(self, job: Send) -> Send:
         """Add a job whose unknown, dropped and refused receivers are published too.
@@ -192,8 +194,8 @@ class SendRegistry:
             self._open -= 1
         # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.
         tries = [threading.Thread(target=_quietly, args=(self.publish,), daemon=True)]
-        if (sent := job.places.unwritten) is not None:
-            tries.append(threading.Thread(target=_quietly, args=(job.places.write_now, sent), daemon=True))
+        if (sent := job.delivery.unwritten) is not None:
+            tries.append(threading.Thread(target=_quietly, args=(job.delivery.write_now, sent), daemon=True))
         for one in tries:
             one.start()
         until = time.monotonic() + LAST_TRY

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.client.clock import SystemClock
 from airflow_provider_dingtalk.exceptions import DingTalkError
-from airflow_provider_dingtalk.jobs.batching import batches, gives_up, unique
+from airflow_provider_dingtalk.jobs.batching import batches, is_too_old, unique
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
@@ -69,9 +69,9 @@ def _push_recalled(context: Context, report: Report) -> None:
 
 
 def _note_own(context: Context, report: Report) -> None:
-    if report.settled:
-        ti, counts = context["ti"], Counter(str(settled.outcome) for settled in report.settled.values())
-        asset_events.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.settled)))
+    if report.results:
+        ti, counts = context["ti"], Counter(str(result.outcome) for result in report.results.values())
+        asset_events.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.results)))
 
 
 def _noted(counts: Counter[str], total: int) -> dict[str, int]:
@@ -130,9 +130,9 @@ class RollbackTask:
             raise
 
     def _push_not_recalled(self, reason: Reason) -> None:
-        settled = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
+        results = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
         used = {"status": self._asking.used["status"]} if self._asking else {}
-        push_report(self._context, Report(settled, used, len(self._receipts) - len(settled)), self._more)
+        push_report(self._context, Report(results, used, len(self._receipts) - len(results)), self._more)
 
     def _choose(self, hook: DingTalkHook) -> None:
         if self._rollback_filters.ask and self._receipts:
@@ -148,7 +148,7 @@ class RollbackTask:
         :param on_empty: Result of an empty plan: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
         """
         receipts = list(unique(self._receipts).values())
-        old = [receipt.key for receipt in receipts if gives_up(receipt, self._now)]
+        old = [receipt.key for receipt in receipts if is_too_old(receipt, self._now)]
         fit = [receipt for receipt in receipts if receipt.key not in set(old)]
         plan = {
             "dry_run": True,
@@ -247,7 +247,7 @@ class RollbackTask:
             keys = {receipt.key for receipt in one.receipts}
             if not keys and not self._is_sweep:
                 continue
-            counts = Counter(str(report.settled[key].outcome) for key in keys if key in report.settled)
+            counts = Counter(str(report.results[key].outcome) for key in keys if key in report.results)
             swept = {"swept": 1} if self._is_sweep else {}
             asset_events.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)
 

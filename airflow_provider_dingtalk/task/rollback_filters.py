@@ -169,7 +169,7 @@ class ReaderFilter:
 
     def _reading(self, receipt: Receipt) -> MessageStatus | None:
         """Return a message's status; None if DingTalk does not report readers."""
-        found = self._status.of(receipt)
+        found = self._status.status_of(receipt)
         return None if found is None or found.readers is None else found
 
     def _is_fit(self, message_status: MessageStatus | None) -> bool:

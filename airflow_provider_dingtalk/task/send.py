@@ -110,12 +110,12 @@ class SendTask:
             Send(
                 send_requests,
                 checkpoint=self._sends,
-                keep=self._registry.keep,
-                keep_late=self._registry.keep_late,
+                store_receipts=self._registry.keep,
+                store_late_receipt=self._registry.keep_late,
                 on_unknown=policy.on_unknown_send,
                 fail_on_refused=policy.fail_on_refused,
                 fail_on_unreached=policy.fail_on_unreached,
-                carried=self._sends.carried() if self._sends is not None else (),
+                earlier_receipts=self._sends.carried() if self._sends is not None else (),
                 clock=clock,
             )
         )

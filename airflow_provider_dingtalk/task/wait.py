@@ -142,7 +142,7 @@ def _look(hook: DingTalkHook, wait: Wait) -> None:
 
     :raises DingTalkError: If waiting is pointless, or no connection can be read.
     """
-    hook.run_by_connection(wait.look, wait.connections)
+    hook.run_by_connection(wait.poll, wait.connections)
 
 
 def end_of_nothing(on_empty: str) -> list[Any]:
@@ -161,9 +161,9 @@ def end_of_nothing(on_empty: str) -> list[Any]:
 
 
 def _say(wait: Wait) -> None:
-    log.info("%s", wait.line())
+    log.info("%s", wait.summary())
     if wait.is_met or wait.next_due is None:
-        log.info("%s", wait.bill())
+        log.info("%s", wait.usage())
 
 
 def wait_progress_for_trigger(sensor: WaitingSensor, wait: Wait | None) -> tuple[WaitSpec, WaitProgress]:

@@ -32,9 +32,9 @@ from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError
 from airflow_provider_dingtalk.jobs.batching import batches, unique
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, Checkpoint, MemoryCheckpoint, MemorySendCheckpoint
-from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS, Recall
+from airflow_provider_dingtalk.jobs.recall import MAX_CALLS_NO_RESPONSE, WORKERS, Recall
 from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
-from airflow_provider_dingtalk.jobs.receipt_delivery import Places
+from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.send_requests import send_requests_for
@@ -67,7 +67,7 @@ class Parts:
     by_order: Callable[[Checkpoint, Sequence[Receipt]], Checkpoint] = lambda shipped, _: shipped
     client: type[DingTalkClient] = DingTalkClient
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
-    places: type[Places] = Places
+    delivery: type[ReceiptDelivery] = ReceiptDelivery
     broken: str = ""
 
     def open(self, sandbox: CanarySandbox, way: httpx.AsyncBaseTransport) -> DingTalkClient:
@@ -152,12 +152,12 @@ class SwallowAll(DingTalkClient):
         return RecallResult(success_result=list(endpoint.process_query_keys), failed_result={})
 
 
-class CheckpointFirst(Places):
+class CheckpointFirst(ReceiptDelivery):
     """Storage that writes the checkpoint first and pushes receipts only if that worked."""
 
-    async def keep(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
+    async def store(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
         await self._write(sent)
-        await self.keep_all(receipts)
+        await self.store_all(receipts)
 
 
 SHIPPED = Parts()
@@ -168,7 +168,7 @@ BAD_CLIENTS = {
     "state by position": Parts(by_order=ByPosition, broken="false_recalled"),
     "swallow all errors": Parts(client=SwallowAll, broken="false_recalled"),
     "retry for ever": Parts(retry_policy=replace(RetryPolicy(), tries=10**6), broken="attempts"),
-    "checkpoint before XCom": Parts(places=CheckpointFirst, broken="forgotten"),
+    "checkpoint before XCom": Parts(delivery=CheckpointFirst, broken="forgotten"),
 }
 
 
@@ -223,7 +223,7 @@ def crashes(parts: Parts, seed: int) -> set[str]:
         # The report of a killed try is not read; its checkpoint appears in the report of the last try.
         if not moment:
             broken |= {name for name in NEVER if getattr(account, name)}
-    if sandbox.recall_calls() > planned + CRASHES * WORKERS * MAX_TRIES_LOST:
+    if sandbox.recall_calls() > planned + CRASHES * WORKERS * MAX_CALLS_NO_RESPONSE:
         broken.add("calls")
     return broken
 
@@ -302,8 +302,8 @@ def sends(parts: Parts, seed: int) -> set[str]:
         "oto", user_ids=list(sandbox.state.people)[:5], robot_code=ROBOT_CODE, text="hello"
     )
     checkpoint = AwayAfterTheEffect()
-    job = Send(send_requests, checkpoint=checkpoint, keep=keep, clock=sandbox.clock)
-    job.places = parts.places(checkpoint, keep, None, sandbox.clock)
+    job = Send(send_requests, checkpoint=checkpoint, store_receipts=keep, clock=sandbox.clock)
+    job.delivery = parts.delivery(checkpoint, keep, None, sandbox.clock)
     with contextlib.suppress(CheckpointError):
         asyncio.run(job.run(parts.open(sandbox, sandbox.way())))
     return {"forgotten"} if set(map(str, sandbox.state.messages)) - kept else set()

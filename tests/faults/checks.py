@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
 from airflow_provider_dingtalk.jobs.batching import ASKABLE, batches, unique
-from airflow_provider_dingtalk.jobs.recall import MAX_TRIES_LOST, WORKERS
+from airflow_provider_dingtalk.jobs.recall import MAX_CALLS_NO_RESPONSE, WORKERS
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from tests.faults.fixtures import CanarySandbox
@@ -85,16 +85,16 @@ def classes(happened: Happened, report: Report) -> Account:
     """Compare each key of the report and of its JSON with the sandbox's state."""
     asked = unique(happened.receipts)
     is_recalled = happened.sandbox.is_recalled
-    account = Account(lost=len(asked.keys() ^ report.settled.keys()), double=_in_two_lists(report))
-    for key, settled in report.settled.items():
+    account = Account(lost=len(asked.keys() ^ report.results.keys()), double=_in_two_lists(report))
+    for key, result in report.results.items():
         receipt = asked.get(key)
         if receipt is None:
             continue
         truth = is_recalled(receipt)
-        account.false_recalled += settled.outcome is Outcome.RECALLED and not truth
-        account.false_failed += settled.outcome in (Outcome.FAILED, Outcome.EXPIRED) and truth
-        account.unknown += settled.outcome is Outcome.UNKNOWN
-        account.unknown_askable += settled.outcome is Outcome.UNKNOWN and receipt.kind in ASKABLE
+        account.false_recalled += result.outcome is Outcome.RECALLED and not truth
+        account.false_failed += result.outcome in (Outcome.FAILED, Outcome.EXPIRED) and truth
+        account.unknown += result.outcome is Outcome.UNKNOWN
+        account.unknown_askable += result.outcome is Outcome.UNKNOWN and receipt.kind in ASKABLE
     return account
 
 
@@ -126,7 +126,7 @@ def _failed(happened: Happened, report: Report, account: Account) -> Iterator[st
     for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
         codes: Counter[str] = Counter()
         for key in report.keys(outcome):
-            reason = report.settled[key].reason
+            reason = report.results[key].reason
             codes[reason.code if reason and reason.code and reason.message else ""] += kinds[key] in ASKABLE or (
                 outcome is not Outcome.UNKNOWN
             )
@@ -161,7 +161,7 @@ def most_recalls(happened: Happened) -> int:
     planned = sum(_pieces(len(batch.keys), most_keys) for batch in batches(unique(happened.receipts).values()))
     groups = len({receipt.sender_key for receipt in happened.receipts})
     more_runs = happened.runs - 1
-    rounds = MAX_TRIES_LOST - 1
+    rounds = MAX_CALLS_NO_RESPONSE - 1
     return planned + 2 * len(_troubled(happened)) + rounds * groups * happened.runs + WORKERS * more_runs
 
 
@@ -222,4 +222,4 @@ def only_the_bad_are_left(happened: Happened) -> None:
     assert report is not None
     good = {receipt.key for receipt in happened.receipts} - happened.sandbox.bad_keys
     left = good - set(report.keys(Outcome.RECALLED))
-    assert not left, f"{len(left)} of {len(good)} good messages are not recalled: {report.settled[min(left)]}"
+    assert not left, f"{len(left)} of {len(good)} good messages are not recalled: {report.results[min(left)]}"

@@ -120,7 +120,7 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
             lambda: run_recall(around, job, around.context, on_empty="succeed", fail_on=FAIL_ON)  # type: ignore[arg-type]
         )
         settled = {
-            key: [one.outcome.value, one.reason.code if one.reason else ""] for key, one in job.report().settled.items()
+            key: [one.outcome.value, one.reason.code if one.reason else ""] for key, one in job.report().results.items()
         }
         return {**how, "settled": settled}
 

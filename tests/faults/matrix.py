@@ -217,9 +217,9 @@ def _left(happened: Happened) -> bool:
     assert happened.report is not None
     final = frozenset() if happened.case.cleared else happened.case.failed_codes
     return any(
-        settled.outcome is Outcome.UNKNOWN
-        or (settled.outcome is Outcome.FAILED and settled.reason is not None and settled.reason.code not in final)
-        for settled in happened.report.settled.values()
+        result.outcome is Outcome.UNKNOWN
+        or (result.outcome is Outcome.FAILED and result.reason is not None and result.reason.code not in final)
+        for result in happened.report.results.values()
     )
 
 

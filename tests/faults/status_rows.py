@@ -131,7 +131,7 @@ async def _looked(sandbox: CanarySandbox, receipts: list[Receipt]) -> Wait:
     wait = Wait(
         targets, Condition(), WaitOptions(poll_schedule=PollSchedule(), began=sandbox.clock.now()), clock=sandbox.clock
     )
-    await wait.look(sandbox.open())
+    await wait.poll(sandbox.open())
     return wait
 
 
@@ -203,7 +203,7 @@ def the_old_host_is_read_with_care(run: RowRun) -> None:
             sandbox.faults({"match": RECALL_API[Kind.WORK_NOTIFICATION], "when": when, "action": action})
             report = asyncio.run(Recall(receipts, clock=sandbox.clock).run(sandbox.open()))
             check_account(sandbox, report, receipts)
-            found = {settled.outcome for settled in report.settled.values()}
+            found = {result.outcome for result in report.results.values()}
             assert found <= allowed | {Outcome.UNKNOWN}, f"{name}, {when}: {found}"
             run.figures.keys += keys
             run.figures.fired += sandbox.recall_calls()

@@ -10,10 +10,10 @@ import pytest
 
 from airflow_provider_dingtalk.jobs.checkpoint import MemoryCheckpoint
 from airflow_provider_dingtalk.jobs.checkpoint_writer import (
-    LONGEST_HELD_BACK,
-    LOOK,
-    MOMENT,
-    SHORT,
+    CHECK_INTERVAL,
+    FAST_WRITE,
+    MAX_DELAY,
+    SHORT_DELAY,
     CheckpointWriter,
 )
 from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
@@ -150,26 +150,26 @@ async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0
 
 
 async def test_where_writes_are_short_nobody_waits() -> None:
-    writes = await write_after({"a": 0.0, "b": 0.3}, took=SHORT / 2, idle=8)
+    writes = await write_after({"a": 0.0, "b": 0.3}, took=FAST_WRITE / 2, idle=8)
     assert [keys for _, keys in writes] == [{"a"}, {"b"}]
-    assert [moment for moment, _ in writes] == pytest.approx([0.0, 0.3], abs=SHORT)
+    assert [moment for moment, _ in writes] == pytest.approx([0.0, 0.3], abs=FAST_WRITE)
 
 
 async def test_where_they_are_long_half_of_the_writers_go_together() -> None:
     writes = await write_after({"a": 0.0, "b": 0.1, "c": 0.2}, took=0.02, idle=3)
     assert [keys for _, keys in writes] == [{"a", "b", "c"}]
-    assert writes[0][0] == pytest.approx(0.2, abs=MOMENT)
+    assert writes[0][0] == pytest.approx(0.2, abs=SHORT_DELAY)
 
 
 async def test_who_is_alone_does_not_wait_and_all_together_for_a_moment_at_most() -> None:
     assert await write_after({"a": 0.0}, took=0.02) == [(0.0, {"a"})]
-    assert await write_after({"a": 0.0, "b": 0.0}, took=0.02) == [(LOOK, {"a", "b"})]
+    assert await write_after({"a": 0.0, "b": 0.0}, took=0.02) == [(CHECK_INTERVAL, {"a", "b"})]
     (moment, keys), *_ = await write_after({"a": 0.0, "b": 0.0}, took=0.02, idle=2)
     assert keys == {"a", "b"}
-    assert moment == pytest.approx(MOMENT, abs=LOOK)
+    assert moment == pytest.approx(SHORT_DELAY, abs=CHECK_INTERVAL)
 
 
 async def test_nobody_waits_for_long() -> None:
     writes = await write_after({"a": 0.0, "b": 0.1}, took=0.02, idle=3)
     assert [keys for _, keys in writes] == [{"a", "b"}]
-    assert writes[0][0] == pytest.approx(LONGEST_HELD_BACK, abs=2 * LOOK)
+    assert writes[0][0] == pytest.approx(MAX_DELAY, abs=2 * CHECK_INTERVAL)

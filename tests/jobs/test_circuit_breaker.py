@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_dingtalk.client.error_codes import CODES, Scope
 from airflow_provider_dingtalk.jobs.checkpoint import MemoryCheckpoint
-from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_STUMBLES
+from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_AMBIGUOUS_FAILURES
 from airflow_provider_dingtalk.jobs.recall import PROBES, WORKERS
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.report import Outcome
@@ -161,7 +161,7 @@ async def test_a_server_that_only_stumbles_is_left_alone(dingtalk: LocalDingTalk
     dingtalk.faults({"match": RECALL_API[kind], "action": {"type": "status", "status": 500}})
     job = await dingtalk.recall(receipts)
     counts = job.report().counts()
-    assert dingtalk.recall_calls() <= MAX_STUMBLES + WORKERS
+    assert dingtalk.recall_calls() <= MAX_AMBIGUOUS_FAILURES + WORKERS
     assert dingtalk.status_calls() == 0
     assert counts["unknown"] <= 20 * dingtalk.recall_calls()
     assert counts["failed"] == 10_000 - counts["unknown"]

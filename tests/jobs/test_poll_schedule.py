@@ -16,7 +16,7 @@ def looks(poll_schedule: PollSchedule, key: str, end: float = DAY) -> list[float
     """Return the ages at which a message is polled: at once, as scheduled, and at the end."""
     ages = [0.0]
     while ages[-1] < end:
-        ages.append(min(poll_schedule.next_look(key, ages[-1]), end))
+        ages.append(min(poll_schedule.next_poll(key, ages[-1]), end))
     return ages
 
 
@@ -40,7 +40,7 @@ def test_gaps_grow_and_messages_of_one_send_do_not_stay_in_step() -> None:
     ages = looks(PollSchedule(jitter=0), "k", 20_000)
     gaps = [later - age for age, later in pairwise(ages[:-1])]
     assert gaps == sorted(gaps)
-    assert len({PollSchedule().next_look(key, 3600) for key in KEYS}) > 490
+    assert len({PollSchedule().next_poll(key, 3600) for key in KEYS}) > 490
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_the_moments_are_the_same_wherever_one_begins_to_ask(poll_schedule: Poll
     ages = looks(poll_schedule, "k", 3.0 if poll_schedule.base == 0 else 3600.0)[:-1]
     for age, later in pairwise(ages):
         for asked in (age, (age + later) / 2, later - 1e-4):
-            assert poll_schedule.next_look("k", asked) == pytest.approx(later)
-    assert poll_schedule.next_look("k", -100.0) <= poll_schedule.next_look("k", 0.0)
+            assert poll_schedule.next_poll("k", asked) == pytest.approx(later)
+    assert poll_schedule.next_poll("k", -100.0) <= poll_schedule.next_poll("k", 0.0)
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(30.0, 2881), (60.0, 1441), (DAY, 2), (2 * DAY, 2)])
@@ -76,5 +76,5 @@ def test_a_beat_longer_than_the_longest_gap_is_kept() -> None:
 def test_the_estimate_is_near_the_truth(poll_schedule: PollSchedule) -> None:
     for age in (0.0, 1000.0, 40_000.0):
         truth = [moment for moment in looks(poll_schedule, "k") if moment > age]
-        assert abs(poll_schedule.looks(age, DAY) - len(truth)) <= 2
-    assert poll_schedule.looks(DAY, 0.0) == 1
+        assert abs(poll_schedule.count_polls(age, DAY) - len(truth)) <= 2
+    assert poll_schedule.count_polls(DAY, 0.0) == 1

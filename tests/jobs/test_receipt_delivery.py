@@ -30,7 +30,7 @@ async def test_each_receipt_is_kept_before_the_next_call_goes_out(dingtalk: Loca
         await asyncio.sleep(0)
         kept.append((dingtalk.calls()[SEND_API[Kind.GROUP]], keys_of(receipts)))
 
-    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep)
+    job = await sent(dingtalk, send_requests(Kind.GROUP, open_conversation_id=GROUPS), store_receipts=keep)
     all_keys = keys_of(job.receipts)
     assert kept == [(1, all_keys[:1]), (2, all_keys[:2]), (3, all_keys)]
 
@@ -39,7 +39,7 @@ async def test_a_receipt_that_cannot_be_kept_ends_the_job_and_is_still_known(din
     async def keep(receipts: Sequence[Receipt]) -> None:
         raise OSError("no room")
 
-    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep, clock=dingtalk.clock)
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), store_receipts=keep, clock=dingtalk.clock)
     with pytest.raises(OSError, match="no room"):
         await job.run(dingtalk.client())
     assert len(job.receipts) == 1

@@ -117,7 +117,7 @@ def test_every_message_is_in_exactly_one_class_and_in_order() -> None:
     report = report_of(recalled=2, failed=3, expired=1, unknown=4)
     lists = [report.keys(outcome) for outcome in Outcome]
     assert [len(keys) for keys in lists] == [2, 3, 1, 4]
-    assert {key for keys in lists for key in keys} == set(report.settled)
+    assert {key for keys in lists for key in keys} == set(report.results)
     assert report.keys(Outcome.FAILED) == ["failed-0", "failed-1", "failed-2"]
 
 

@@ -265,7 +265,7 @@ async def test_stopped_in_mid_run_no_further_call_goes_out(dingtalk: LocalDingTa
     async def keep(receipts: Sequence[Receipt]) -> None:
         job.stop()
 
-    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), keep=keep, clock=dingtalk.clock)
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), store_receipts=keep, clock=dingtalk.clock)
     await job.run(dingtalk.client())
     assert (len(job.receipts), job.not_attempted) == (1, 2)
     with pytest.raises(IncompleteSendError) as failure:

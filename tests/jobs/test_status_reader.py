@@ -23,8 +23,8 @@ from airflow_provider_dingtalk.exceptions import (
 )
 from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
 from airflow_provider_dingtalk.jobs.status_reader import (
-    GIVE_UP_AFTER_FAILURES,
     IN_FLIGHT,
+    MAX_FAILURES,
     Clients,
     StatusReader,
 )
@@ -95,7 +95,7 @@ def reader(local: LocalDingTalk, receipts: list[Receipt]) -> StatusReader:
 
 
 def found(job: StatusReader, receipts: list[Receipt]) -> list[MessageStatus]:
-    message_statuses = [job.of(receipt) for receipt in receipts]
+    message_statuses = [job.status_of(receipt) for receipt in receipts]
     assert None not in message_statuses
     return [message_status for message_status in message_statuses if message_status]
 
@@ -195,7 +195,7 @@ async def test_what_concerns_all_messages_ends_the_job_without_a_call_for_each(
     job = reader(dingtalk, receipts)
     with pytest.raises(error):
         await job.run(clients(dingtalk.client()))
-    assert job.used["status"] - job.used["throttled"] <= 4 * (GIVE_UP_AFTER_FAILURES + IN_FLIGHT)
+    assert job.used["status"] - job.used["throttled"] <= 4 * (MAX_FAILURES + IN_FLIGHT)
 
 
 async def test_without_any_connection_the_job_ends(dingtalk: LocalDingTalk) -> None:

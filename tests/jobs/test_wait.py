@@ -106,7 +106,7 @@ async def test_what_a_wait_keeps_of_a_message_fits_into_a_kilobyte(dingtalk: Loc
     tracemalloc.start()
     try:
         wait = wait_for(dingtalk, receipts)
-        await wait.look(client)
+        await wait.poll(client)
         gc.collect()
         ours = tracemalloc.take_snapshot().filter_traces([
             tracemalloc.Filter(True, "*/jobs/wait.py"),

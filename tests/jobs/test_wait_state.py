@@ -25,7 +25,7 @@ def test_messages_that_come_in_another_order_keep_their_state() -> None:
     for receipt in receipts[:3]:
         local.read_by(receipt, "user001")
     wait = wait_for(local, receipts)
-    asyncio.run(wait.look(local.client()))
+    asyncio.run(wait.poll(local.client()))
     state = state_of(msgspec.json.decode(msgspec.json.encode(wait.state())))
     again = wait_for(local, receipts[::-1], state)
     assert again.state() == wait.state()

@@ -34,14 +34,14 @@ async def test_a_wait_stops_when_its_calls_are_used_up(dingtalk: LocalDingTalk, 
     # Token calls count, too. Of parallel calls the last ones may be reserved and not made.
     used = status_calls(dingtalk) + dingtalk.calls()["oauth2/accessToken"]
     assert (most + 1) // 2 <= used <= most + 1
-    assert f"{used} API calls" in wait.bill()
+    assert f"{used} API calls" in wait.usage()
 
 
 async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
     receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": "endless"}})
     with pytest.raises(TooManyCallsError):
-        await wait_for(dingtalk, [receipt], Condition(min_readers=5000), max_api_calls=50).look(dingtalk.client())
+        await wait_for(dingtalk, [receipt], Condition(min_readers=5000), max_api_calls=50).poll(dingtalk.client())
     assert sum(dingtalk.calls().values()) == 50
 
 
@@ -49,7 +49,7 @@ async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTa
     receipts = dingtalk.create_messages(Kind.GROUP, 3)
     dingtalk.read_by(receipts[0], count=401)
     wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, poll_schedule=poll_schedule_of(60.0))
-    await wait.look(dingtalk.client())
+    await wait.poll(dingtalk.client())
     said = wait.estimate()
     assert "about 10 looks × (3 messages + 2 further pages of readers) = 50 calls at most" in said
     assert "max_api_calls" in said
@@ -68,7 +68,7 @@ async def test_an_outage_means_not_yet_and_costs_no_call_for_each_of_thousands(d
     await client.authenticate()
     dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
     wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
-    await wait.look(client)
+    await wait.poll(client)
     assert status_calls(dingtalk) <= 3 * 30, "tries of what was under way"
     assert wait.next_due is not None
     assert wait.next_due - dingtalk.clock.now() > 25
@@ -83,7 +83,7 @@ async def test_a_ban_is_waited_out(dingtalk: LocalDingTalk) -> None:
     await client.authenticate()
     dingtalk.faults({"match": "query", "times": 1, "action": {"type": "ban"}})
     wait = wait_for(dingtalk, receipts, Condition(), lasts=HOUR)
-    await wait.look(client)
+    await wait.poll(client)
     asked = status_calls(dingtalk)
     assert asked <= 10
     assert wait.next_due is not None
@@ -104,7 +104,7 @@ async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> 
 
 async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> None:
     with pytest.raises(DingTalkError) as ended:
-        await wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, 30)).look(dingtalk.client(secret="wrong"))
+        await wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP, 30)).poll(dingtalk.client(secret="wrong"))
     assert ended.value.permanent
 
 
@@ -145,7 +145,7 @@ async def test_a_wait_that_is_rebuilt_before_each_look_asks_and_finds_the_same()
         pieces.dingtalk.clock.advance(max(0.0, due - pieces.dingtalk.clock.now()))
         pieces.some_read(number)
         piece = pieces.wait(piece.state())
-        await piece.look(client)
+        await piece.poll(client)
         number += 1
     assert number == looks
     assert status_calls(pieces.dingtalk) == status_calls(whole.dingtalk)

@@ -129,5 +129,5 @@ def nobody_got(dingtalk: LocalDingTalk, receipt: Receipt, lists: dict[str, list[
 async def test_of_an_old_work_notification_dingtalk_is_not_even_asked(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.WORK_NOTIFICATION, age=GIVE_UP_AFTER + 1)
     with pytest.raises(StatusUnavailableError):
-        await wait_for(dingtalk, receipts).look(dingtalk.client())
+        await wait_for(dingtalk, receipts).poll(dingtalk.client())
     assert status_calls(dingtalk) == 0

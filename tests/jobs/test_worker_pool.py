@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_provider_dingtalk.jobs.worker_pool import work_through
+from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def test_each_item_is_done_once_in_order_with_a_bounded_number_in_flight(w
         await asyncio.sleep(0)
         in_flight -= 1
 
-    await work_through(range(20), work, workers=workers)
+    await run_workers(range(20), work, workers=workers)
     assert begun == list(range(20))
     assert most == min(workers, 20)
 
@@ -44,7 +44,7 @@ async def test_an_error_cancels_the_others_and_is_raised_as_itself() -> None:
             ended.append(item)
 
     with pytest.raises(ValueError, match="bad"):
-        await work_through(["one", "bad", "two", "never begun"], work, workers=3)
+        await run_workers(["one", "bad", "two", "never begun"], work, workers=3)
     assert sorted(ended) == ["one", "two"]
 
 
@@ -60,5 +60,5 @@ async def test_every_worker_enters_its_context_before_the_first_item_begins() ->
     async def work(item: int) -> None:
         events.append(f"item {item}")
 
-    await work_through(range(2), work, workers=3, around=around)
+    await run_workers(range(2), work, workers=3, around=around)
     assert events == ["enter"] * 3 + ["item 0", "item 1"] + ["leave"] * 3

@@ -173,10 +173,10 @@ def check_account(local: LocalDingTalk, report: Report, receipts: Sequence[Recei
     for key in classes[Outcome.FAILED] + classes[Outcome.EXPIRED]:
         # If another program recalled a message whose status cannot be polled, its outcome is not known.
         if fresh or asked[key].kind in ROBOT_KINDS:
-            assert not local.is_recalled(asked[key]), f"{key} is called {report.settled[key]} and is recalled"
+            assert not local.is_recalled(asked[key]), f"{key} is called {report.results[key]} and is recalled"
     for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN):
         for key in classes[outcome]:
-            reason = report.settled[key].reason
+            reason = report.results[key].reason
             assert reason is not None
             assert reason.code and reason.message
 
@@ -198,4 +198,4 @@ def keys_of(receipts: Iterable[Receipt]) -> list[str]:
 
 def codes_of(report: Report, outcome: Outcome) -> dict[str, str]:
     """Return the reason code of each message with an outcome."""
-    return {key: report.settled[key].reason.code for key in report.keys(outcome)}  # type: ignore[union-attr]
+    return {key: report.results[key].reason.code for key in report.keys(outcome)}  # type: ignore[union-attr]

@@ -43,9 +43,9 @@ def _goes_on(local: LocalDingTalk, receipts: list[Receipt], state: WaitState | N
     """Poll, or fail with one of our errors; the next poll must lie within the wait."""
     wait = wait_for(local, receipts, state)
     try:
-        asyncio.run(wait.look(local.client()))
+        asyncio.run(wait.poll(local.client()))
     except DingTalkError:
         return
     assert wait.next_due is None or wait.next_due <= local.clock.now() + 3600
-    assert isinstance(wait.line(), str) and isinstance(wait.estimate(), str) and wait.calls >= 0
+    assert isinstance(wait.summary(), str) and isinstance(wait.estimate(), str) and wait.calls >= 0
     msgspec.json.encode(wait.state())

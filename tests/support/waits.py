@@ -52,7 +52,7 @@ async def see_through(
     while not wait.is_met and (due := wait.next_due) is not None:
         dingtalk.clock.advance(max(0.0, due - dingtalk.clock.now()))
         before_look(looks)
-        await wait.look(client)
+        await wait.poll(client)
         looks += 1
     return looks
 

@@ -98,15 +98,15 @@ def _tell(report: Report, *, as_json: bool) -> Exit:
         return Exit.DONE
     if counts["recalled"]:
         return Exit.LEFT
-    return exit_of_codes(settled.reason.code if settled.reason else "" for settled in report.settled.values())
+    return exit_of_codes(result.reason.code if result.reason else "" for result in report.results.values())
 
 
 def _rows_of_what_is_left(report: Report) -> list[tuple[str, ...]]:
     return [
-        (settled.outcome, key, *((settled.reason.code, settled.reason.message) if settled.reason else ("", "")))
+        (result.outcome, key, *((result.reason.code, result.reason.message) if result.reason else ("", "")))
         for outcome in (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN)
-        for key, settled in report.settled.items()
-        if settled.outcome is outcome
+        for key, result in report.results.items()
+        if result.outcome is outcome
     ]
 
 
@@ -122,8 +122,8 @@ def _tell_plan(receipts: Sequence[Receipt], *, as_json: bool) -> None:
 
 def _plan_json(receipts: Sequence[Receipt]) -> dict[str, Any]:
     now = datetime.now(UTC).timestamp()
-    old = [receipt for receipt in receipts if batching.gives_up(receipt, now)]
-    fresh = [receipt for receipt in receipts if not batching.gives_up(receipt, now)]
+    old = [receipt for receipt in receipts if batching.is_too_old(receipt, now)]
+    fresh = [receipt for receipt in receipts if not batching.is_too_old(receipt, now)]
     return {
         "dry_run": True,
         "total": len(receipts),

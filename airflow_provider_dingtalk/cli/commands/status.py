@@ -28,7 +28,7 @@ def status(options: Namespace) -> Exit:
     receipts = list(batching.unique(selection.receipts(hook)).values())
     job = StatusReader(receipts, readers=not options.no_readers)
     hook.run_by_connection(job.run, job.connections, job.stop)
-    states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.of(receipt))]
+    states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.status_of(receipt))]
     used = job.used
     if options.json:
         calls = {name: number for name, number in sorted(used.items()) if number}

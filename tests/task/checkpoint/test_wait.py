@@ -26,7 +26,7 @@ def checkpoint(store: TaskStateStore, receipts: list[Receipt], condition: Condit
 def test_a_stored_wait_is_found_whatever_the_order_and_not_for_another_condition() -> None:
     local, store = LocalDingTalk(), TaskStateStore()
     receipts = local.create_messages(Kind.GROUP, 2 * MESSAGES_PER_ROW + 3)
-    state = WaitState(looked=5.0, used={"status": 9}, met_by_key=dict.fromkeys(keys_of(receipts[1::2]), SEEN))
+    state = WaitState(polled_at=5.0, used={"status": 9}, met_by_key=dict.fromkeys(keys_of(receipts[1::2]), SEEN))
     people = Condition(min_readers=1, read_by=("a", "b"), send_statuses=frozenset({"SUCCESS", "PROCESSING"}))
     checkpoint(store, receipts, people).save(state)
     assert checkpoint(store, receipts[::-1], msgspec.structs.replace(people, read_by=("b", "a"))).load() == state
