@@ -1,52 +1,14 @@
-"""Exception classes of the package, as a tree.
+"""Exception classes of the package, as one tree below :class:`DingTalkError`.
 
-::
-
-    DingTalkError
-    ├─ ConfigurationError            invalid connection or option; nothing was sent
-    ├─ InvalidInputError             invalid argument; nothing was sent (also a ValueError)
-    ├─ ConnectionFailedError         connection failed; nothing reached DingTalk
-    ├─ OutcomeUnknownError           in doubt: the call may have been carried out
-    │  ├─ NoResponseError            no whole answer in time, or the connection broke
-    │  └─ UnexpectedResponseError    undocumented answer: cut or foreign JSON, a redirect
-    │     └─ UnexpectedHtmlError     HTML page of a ban or of a proxy
-    ├─ IncompleteSendError           some calls did not send, or are in doubt
-    ├─ DroppedReceiversError         DingTalk left out receivers
-    ├─ SendNotRepeatedError          sent before, or in doubt; nothing was sent again
-    ├─ IncompleteRecallError         some messages are not recalled
-    ├─ TooManyMessagesError          more than max_messages; nothing was recalled
-    ├─ MissingReceiptsError          registered receipts cannot be read
-    ├─ SendsInDoubtError             sends in doubt have no receipt
-    ├─ MessageRecalledError          recalled during a wait for another condition
-    ├─ NoRecipientsError             no recipient got the message
-    ├─ ConditionUnreachableError     the condition asks for more readers than recipients
-    ├─ TooManyCallsError             max_api_calls are used up
-    ├─ CheckpointError               the checkpoint cannot be read or written
-    │  └─ SupersededError            a later try has begun
-    ├─ AirflowRefusedError           Airflow's REST API refuses the login or a permission
-    ├─ AirflowUnreachableError       Airflow's REST API does not answer as expected
-    ├─ DeclinedError                 the user did not agree
-    └─ ResponseError                 DingTalk answered with an error code
-       ├─ AuthenticationError        key, secret, ticket or token refused
-       ├─ PermissionDeniedError      permission missing
-       ├─ ThrottlingError            too many calls; refused before acting
-       │  └─ BannedError             this machine's address is banned for minutes
-       ├─ QuotaExhaustedError        the organisation's calls of this month are used up
-       ├─ RecallExpiredError         message too old to be recalled
-       ├─ StatusUnavailableError     no status yet, or no longer; DingTalk does not say which
-       ├─ PartialRecallError         recall failed, but some of its messages may be recalled
-       ├─ InvalidKeyError            wrong message key, or a key of another robot
-       ├─ InvalidRequestError        other error in the request
-       └─ ServerError                failure at DingTalk; the call may have been carried out
-
-:mod:`airflow_provider_dingtalk.client.error_codes` maps DingTalk's codes to these classes. An Airflow
-``ExceptionRetryPolicy`` rule can use every name.
+:mod:`airflow_provider_dingtalk.client.error_codes` maps DingTalk's codes to the classes below
+:class:`ResponseError`. An Airflow ``ExceptionRetryPolicy`` rule can use every name.
 """
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -86,19 +48,7 @@ class DingTalkError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.
-        return _rebuilt, (type(self), self.message, self.__dict__)
-
-    @classmethod
-    def _blank(cls, message: str) -> Self:
-        error = cls.__new__(cls, message)
-        Exception.__init__(error, message)
-        return error
-
-
-def _rebuilt(cls: type[DingTalkError], message: str, attributes: dict[str, Any]) -> DingTalkError:
-    error = cls._blank(message)
-    error.__dict__.update(attributes)
-    return error
+        return copyreg.__newobj__, (type(self), self.message), self.__dict__
 
 
 def without_frames(error: Error) -> Error:
@@ -152,10 +102,7 @@ class NoResponseError(OutcomeUnknownError):
 
 
 class UnexpectedResponseError(OutcomeUnknownError):
-    """Error for an undocumented answer.
-
-    Examples are another content type, cut or foreign JSON, and a redirect.
-    """
+    """Error for an undocumented answer: another content type, cut or foreign JSON, a redirect."""
 
 
 class UnexpectedHtmlError(UnexpectedResponseError):
@@ -181,13 +128,7 @@ class ResponseError(DingTalkError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        endpoint: str = "",
-        status_code: int = 0,
-        request_id: str = "",
-        **common: Any,
+        self, message: str, *, endpoint: str = "", status_code: int = 0, request_id: str = "", **common: Any
     ) -> None:
         super().__init__(message, **common)
         self.endpoint = endpoint
@@ -270,10 +211,7 @@ class IncompleteSendError(DingTalkError):
 
 
 class DroppedReceiversError(DingTalkError):
-    """Error of an accepted send for which DingTalk left people out.
-
-    The XCom ``dropped`` lists them with the reason.
-    """
+    """Error of a send whose recipients DingTalk left out; the XCom ``dropped`` lists them."""
 
     permanent = True
 
@@ -285,10 +223,7 @@ class SendNotRepeatedError(DingTalkError):
 
 
 class IncompleteRecallError(DingTalkError):
-    """Error for messages that were not recalled.
-
-    The XCom ``report`` names each message, the reason, and the next step.
-    """
+    """Error for messages that were not recalled; the XCom ``report`` has the reasons."""
 
 
 class TooManyMessagesError(DingTalkError):
@@ -298,19 +233,13 @@ class TooManyMessagesError(DingTalkError):
 
 
 class MissingReceiptsError(DingTalkError):
-    """Error for registered receipts that cannot be read.
-
-    Messages may be left in chats that no rollback finds.
-    """
+    """Error for registered receipts that cannot be read, whose messages no rollback finds."""
 
     permanent = True
 
 
 class SendsInDoubtError(DingTalkError):
-    """Error for sends that may have sent a message without a receipt.
-
-    A recall cannot reach such a message.
-    """
+    """Error for sends that may have sent a message without a receipt, out of reach of a recall."""
 
     permanent = True
 

@@ -1,54 +1,31 @@
-"""The tree of exceptions: as drawn, with codes and next steps, and picklable."""
+"""The tree of exceptions: its families, pickling, texts, and which errors are permanent."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
-import re
 from typing import Any
 
 import pytest
 
 from airflow_provider_dingtalk import exceptions
 from airflow_provider_dingtalk.exceptions import (
+    ConnectionFailedError,
     DingTalkError,
     InvalidInputError,
     NoResponseError,
+    OutcomeUnknownError,
     ResponseError,
     ThrottlingError,
+    shown,
+    without_frames,
 )
 
 TREE = [cls for _, cls in inspect.getmembers(exceptions, inspect.isclass) if issubclass(cls, DingTalkError)]
 
 
-def _drawn() -> dict[str, str]:
-    """Parent by name, as the module's docstring draws them."""
-    drawn: dict[str, str] = {}
-    path: list[tuple[int, str]] = []
-    for line in (exceptions.__doc__ or "").splitlines():
-        found = re.match(r"    ((?:[│├└─ ]*))([A-Z]\w+Error)\b", line)
-        if not found:
-            continue
-        depth, name = len(found[1]), found[2]
-        while path and path[-1][0] >= depth:
-            path.pop()
-        drawn[name] = path[-1][1] if path else ""
-        path.append((depth, name))
-    return drawn
-
-
-def test_drawing_of_the_tree_is_the_tree() -> None:
-    real = {cls.__name__: cls.__bases__[0].__name__ for cls in TREE}
-    real["DingTalkError"] = ""
-    assert _drawn() == real
-
-
-def test_bad_input_is_a_value_error_too() -> None:
-    with pytest.raises(ValueError, match="keys: is empty"):
-        raise InvalidInputError("keys", "is empty")
-
-
-def _made(cls: type[DingTalkError]) -> DingTalkError:
+def example_of(cls: type[DingTalkError]) -> DingTalkError:
     if issubclass(cls, InvalidInputError):
         return cls("keys", "is empty")
     details: dict[str, Any] = {"code": "some.code", "next_step": "Do this.", "next_step_zh": "这样做。"}
@@ -59,17 +36,45 @@ def _made(cls: type[DingTalkError]) -> DingTalkError:
     return cls("what happened", permanent=True, **details)
 
 
+def below(parent: type[DingTalkError]) -> set[str]:
+    return {cls.__name__ for cls in TREE if issubclass(cls, parent)}
+
+
+def test_calls_in_doubt_are_one_family() -> None:
+    assert below(OutcomeUnknownError) == {
+        "OutcomeUnknownError",
+        "NoResponseError",
+        "UnexpectedResponseError",
+        "UnexpectedHtmlError",
+    }
+
+
+def test_failed_connection_is_no_doubt_and_no_response() -> None:
+    assert below(ConnectionFailedError) == {"ConnectionFailedError"}
+    assert ConnectionFailedError.__bases__ == (DingTalkError,)
+
+
+def test_codes_of_dingtalk_are_one_family() -> None:
+    assert {"BannedError", "ThrottlingError", "ServerError", "InvalidKeyError"} < below(ResponseError)
+    assert not below(ResponseError) & below(OutcomeUnknownError)
+
+
+def test_bad_input_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="keys: is empty"):
+        raise InvalidInputError("keys", "is empty")
+
+
 @pytest.mark.parametrize("cls", TREE)
-def test_error_survives_pickling(cls: type[DingTalkError]) -> None:
-    error = _made(cls)
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is cls
-    assert (str(copy), copy.args, copy.__dict__) == (str(error), error.args, error.__dict__)
+def test_error_survives_pickling_and_copying(cls: type[DingTalkError]) -> None:
+    error = example_of(cls)
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(twin) is cls
+        assert (str(twin), twin.args, twin.__dict__) == (str(error), error.args, error.__dict__)
 
 
 @pytest.mark.parametrize("cls", TREE)
 def test_text_of_an_error_holds_its_next_step(cls: type[DingTalkError]) -> None:
-    error = _made(cls)
+    error = example_of(cls)
     assert error.message in str(error)
     assert error.next_step in str(error) and error.next_step_zh in str(error)
     assert len(str(error)) > 10
@@ -84,17 +89,42 @@ def test_permanent_are_those_that_another_try_cannot_mend() -> None:
         "NoResponseError",
         "UnexpectedResponseError",
         "UnexpectedHtmlError",
-        "ResponseError",
-        "ThrottlingError",
-        "BannedError",
-        "StatusUnavailableError",
-        "PartialRecallError",
-        "ServerError",
         "IncompleteSendError",
         "IncompleteRecallError",
         "CheckpointError",
         "SupersededError",
         "AirflowUnreachableError",
         "DeclinedError",
+        "ResponseError",
+        "ThrottlingError",
+        "BannedError",
+        "StatusUnavailableError",
+        "PartialRecallError",
+        "ServerError",
     }
     assert NoResponseError("x", permanent=True).permanent and not NoResponseError("x").permanent
+
+
+def test_without_frames_drops_all_that_holds_locals() -> None:
+    try:
+        try:
+            raise KeyError("secret")
+        except KeyError as cause:
+            raise ResponseError("refused", code="c") from cause
+    except ResponseError as error:
+        bare = without_frames(error)
+    assert (bare.__traceback__, bare.__cause__, bare.__context__) == (None, None, None)
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("x" * 50, repr("x" * 40)), (7, "'7'"), (10**5000, "of type int"), (Unprintable(), "of type Unprintable")],
+    ids=["long", "number", "huge", "unprintable"],
+)
+def test_shown_is_short_for_any_value(value: Any, text: str) -> None:
+    assert shown(value) == text
