@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -48,7 +47,7 @@ class DingTalkError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.
-        return copyreg.__newobj__, (type(self), self.message), self.__dict__
+        return Exception.__new__, (type(self), self.message), self.__dict__
 
 
 def without_frames(error: Error) -> Error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -21,31 +21,31 @@ class Checkpoint(Protocol):
     """Checkpoint of a recall that outlives its task."""
 
     async def load(self) -> Mapping[str, KeyResult]:
-        """Return the verdicts of earlier tries, by message key.
+        """Return the results of earlier tries, by message key.
 
         :raises CheckpointError: If the checkpoint cannot be read, or holds data that this package did not write.
         """
 
-    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
-        """Store verdicts.
+    async def write(self, results: Mapping[str, KeyResult]) -> None:
+        """Store results.
 
         :raises CheckpointError: If they are not stored. The recall stops before its next call.
         """
 
 
 class MemoryCheckpoint:
-    """Checkpoint in the memory of its process, for scripts and tests."""
+    """Checkpoint of a recall in the memory of its process, for scripts and tests."""
 
     def __init__(self) -> None:
-        self.key_results: dict[str, KeyResult] = {}
+        self.results: dict[str, KeyResult] = {}
 
     async def load(self) -> Mapping[str, KeyResult]:
-        """Return the verdicts of earlier runs in this process."""
-        return dict(self.key_results)
+        """Return the results of earlier runs in this process."""
+        return dict(self.results)
 
-    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
-        """Store verdicts."""
-        self.key_results.update(key_results)
+    async def write(self, results: Mapping[str, KeyResult]) -> None:
+        """Store results."""
+        self.results.update(results)
 
 
 class AcceptedSend(Struct, frozen=True):
@@ -57,7 +57,7 @@ class AcceptedSend(Struct, frozen=True):
 
     receipt: Receipt
     address: Address
-    dropped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = {}
 
 
 class SendProgress(Struct, frozen=True):
@@ -72,21 +72,18 @@ class SendProgress(Struct, frozen=True):
 
 
 class SendCheckpoint(Protocol):
-    """Checkpoint of a send that outlives its task.
-
-    Each method raises :class:`CheckpointError` if it fails.
-    """
+    """Checkpoint of a send that outlives its task; each method raises :class:`CheckpointError` if it fails."""
 
     async def load(self) -> SendProgress:
         """Return the progress of earlier tries."""
 
     async def intend(self, address: Address) -> None:
-        """Record the intent of a call, which is in doubt until settled."""
+        """Record the intent of a call, which is in doubt until it is accepted or refused."""
 
-    async def accepted(self, send_request: AcceptedSend) -> None:
+    async def accepted(self, sent: AcceptedSend) -> None:
         """Record that DingTalk accepted the call in flight. The method is idempotent."""
 
-    def accept_now(self, send_request: AcceptedSend) -> None:
+    def accept_now(self, sent: AcceptedSend) -> None:
         """Record an accepted call from the calling thread, without an event loop."""
 
     async def refused(self, address: Address) -> None:
@@ -97,7 +94,7 @@ class SendCheckpoint(Protocol):
 
 
 class MemorySendCheckpoint:
-    """Checkpoint of a send in the process's memory, for scripts and tests."""
+    """Checkpoint of a send in the memory of its process, for scripts and tests."""
 
     def __init__(self) -> None:
         self.sent: list[AcceptedSend] = []
@@ -111,16 +108,16 @@ class MemorySendCheckpoint:
         """Record the intent of a call."""
         self.in_doubt.append(address)
 
-    async def accepted(self, send_request: AcceptedSend) -> None:
+    async def accepted(self, sent: AcceptedSend) -> None:
         """Record that DingTalk accepted the call in flight."""
-        self.accept_now(send_request)
+        self.accept_now(sent)
 
-    def accept_now(self, send_request: AcceptedSend) -> None:
+    def accept_now(self, sent: AcceptedSend) -> None:
         """Record an accepted call from the calling thread."""
-        if send_request not in self.sent:
-            self.sent.append(send_request)
-        if send_request.address in self.in_doubt:
-            self.in_doubt.remove(send_request.address)
+        if sent not in self.sent:
+            self.sent.append(sent)
+        if sent.address in self.in_doubt:
+            self.in_doubt.remove(sent.address)
 
     async def refused(self, address: Address) -> None:
         """Record that DingTalk refused the call in flight."""

@@ -31,10 +31,10 @@ class CheckpointWriter:
         self._checkpoint = checkpoint
         self._clock = clock
         self._unwritten: dict[str, KeyResult] = {}
-        self._one_at_a_time = asyncio.Lock()
-        self._asked = self._done = 0
+        self._lock = asyncio.Lock()
+        self._requested = self._done = 0
         self._writers = self._waiting = 0
-        self._took = 0.0
+        self._duration = 0.0
 
     @contextmanager
     def writer(self) -> Iterator[None]:
@@ -45,21 +45,21 @@ class CheckpointWriter:
         finally:
             self._writers -= 1
 
-    def note(self, key_results: Mapping[str, KeyResult]) -> None:
-        """Add verdicts to the next write."""
-        self._unwritten.update(key_results)
+    def note(self, results: Mapping[str, KeyResult]) -> None:
+        """Add results to the next write."""
+        self._unwritten.update(results)
 
-    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
-        """Write verdicts, together with all that were noted before.
+    async def write(self, results: Mapping[str, KeyResult]) -> None:
+        """Write results, together with all that were noted before.
 
         :raises CheckpointError: If they were not written.
         """
-        self.note(key_results)
-        self._asked += 1
-        number = self._asked
+        self.note(results)
+        self._requested += 1
+        number = self._requested
         self._waiting += 1
         try:
-            async with self._one_at_a_time:
+            async with self._lock:
                 # The previous holder of the lock may have written these too; then there is nothing to wait for.
                 if number > self._done:
                     await self._write_all()
@@ -67,10 +67,10 @@ class CheckpointWriter:
             self._waiting -= 1
 
     async def _write_all(self) -> None:
-        await self._let_others_come()
+        await self._wait_for_writers()
         began = self._clock.monotonic()
         writing, self._unwritten = self._unwritten, {}
-        number = self._asked
+        number = self._requested
         try:
             if writing:
                 await self._checkpoint.write(writing)
@@ -79,13 +79,12 @@ class CheckpointWriter:
             self._unwritten = {**writing, **self._unwritten}
             raise
         self._done = number
-        self._took = self._clock.monotonic() - began
+        self._duration = self._clock.monotonic() - began
 
-    async def _let_others_come(self) -> None:
+    async def _wait_for_writers(self) -> None:
         began = self._clock.monotonic()
-        while self._took > FAST_WRITE and self._waiting < self._writers:
-            held_back = self._clock.monotonic() - began
-            enough = SHORT_DELAY if 2 * self._waiting >= self._writers else MAX_DELAY
-            if held_back >= enough:
+        while self._duration > FAST_WRITE and self._waiting < self._writers:
+            delay = SHORT_DELAY if 2 * self._waiting >= self._writers else MAX_DELAY
+            if self._clock.monotonic() - began >= delay:
                 break
             await self._clock.sleep(CHECK_INTERVAL)

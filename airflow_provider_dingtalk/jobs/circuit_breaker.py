@@ -8,19 +8,9 @@ from __future__ import annotations
 from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
 from airflow_provider_dingtalk.client.retry import LONG_WAIT
 from airflow_provider_dingtalk.exceptions import DingTalkError, PartialRecallError
+from airflow_provider_dingtalk.jobs import recall_results
 from airflow_provider_dingtalk.jobs.batching import Batch
-from airflow_provider_dingtalk.jobs.recall_results import (
-    NOT_ATTEMPTED,
-    KeyResult,
-    KeyState,
-    asks_to_wait,
-    is_outage,
-    leaves_doubt,
-    may_concern_all,
-    of_error,
-    stops_everything,
-    stops_sender,
-)
+from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED, KeyResult, KeyState
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import SenderKey
 
@@ -45,50 +35,46 @@ class CircuitBreaker:
         self.is_permanent = False
         self.wait = 0.0
         self.max_keys = MAX_KEYS_PER_RECALL
-        self._outages = 0
-        self._ambiguous_failures = 0
+        self._outages = self._ambiguous_failures = 0
         self._refused: dict[SenderKey, KeyResult] = {}
         #: Senders for which probes were made, or are not needed, since a call of theirs was answered.
-        self._judged: set[SenderKey] = set()
+        self._probed: set[SenderKey] = set()
         self._refused_one_by_one: dict[SenderKey, str] = {}
 
     def stop(self) -> None:
         """Stop further calls."""
         self.open_reason = self.open_reason or NOT_ATTEMPTED
 
-    def give_up(self, error: DingTalkError) -> None:
+    def open(self, error: DingTalkError) -> None:
         """Stop further calls, with an error as the reason."""
         self.is_permanent = self.is_permanent or (self.open_reason is None and error.permanent)
         self.open_reason = self.open_reason or Reason.of(error)
 
-    def passed(self, sender_key: SenderKey | None = None) -> None:
+    def record_answer(self, sender_key: SenderKey | None = None) -> None:
         """Record an answered call.
 
         :param sender_key: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
         """
         self._outages = self._ambiguous_failures = 0
         if sender_key:
-            self._judged.add(sender_key)
+            self._probed.add(sender_key)
 
-    def failed(self, error: DingTalkError, sender_key: SenderKey) -> None:
+    def record_failure(self, error: DingTalkError, sender_key: SenderKey) -> None:
         """Record a failed call."""
-        self._outages = self._outages + 1 if is_outage(error) else 0
+        self._outages = self._outages + 1 if recall_results.is_outage(error) else 0
         # "Not all are recalled" is a clear answer, so it does not count.
-        is_ambiguous = leaves_doubt(error) and not isinstance(error, PartialRecallError)
+        is_ambiguous = recall_results.leaves_doubt(error) and not isinstance(error, PartialRecallError)
         self._ambiguous_failures = self._ambiguous_failures + 1 if is_ambiguous else 0
-        if (
-            stops_everything(error)
-            or self._outages >= MAX_OUTAGES
-            or self._ambiguous_failures >= MAX_AMBIGUOUS_FAILURES
-        ):
-            self.give_up(error)
-        if wait := asks_to_wait(error):
-            self.wait = max(LONG_WAIT, wait)
-        if stops_sender(error):
-            self._refused[sender_key] = of_error(error)
+        is_down = self._outages >= MAX_OUTAGES or self._ambiguous_failures >= MAX_AMBIGUOUS_FAILURES
+        if is_down or recall_results.stops_everything(error):
+            self.open(error)
+        if pause := recall_results.pause_of(error):
+            self.wait = max(LONG_WAIT, pause)
+        if recall_results.stops_sender(error):
+            self._refused[sender_key] = recall_results.of_error(error)
 
-    def refused(self, sender_key: SenderKey) -> KeyResult | None:
-        """Return the verdict for all messages of a refused sender and conversation.
+    def refusal_of(self, sender_key: SenderKey) -> KeyResult | None:
+        """Return the result for all messages of a refused sender and conversation.
 
         :returns: None if the sender was not refused.
         """
@@ -99,20 +85,20 @@ class CircuitBreaker:
 
         :returns: True at most once for a sender and conversation.
         """
-        if sender_key in self._judged or not may_concern_all(error):
+        if sender_key in self._probed or not recall_results.may_concern_all(error):
             return False
-        self._judged.add(sender_key)
+        self._probed.add(sender_key)
         return True
 
-    def refuse(self, sender_key: SenderKey, error: DingTalkError, alone: int) -> None:
+    def refuse_sender(self, sender_key: SenderKey, error: DingTalkError, probes: int) -> None:
         """Stop further calls for a sender and conversation.
 
-        :param alone: Number of messages that were refused alone for the reason of the first call.
+        :param probes: Number of messages that were refused alone for the reason of the first call.
         """
-        text = f"Not tried: a call of the same sender was refused so, and {alone} of its messages alone were, too."
+        text = f"Not tried: a call of the same sender was refused so, and {probes} of its messages alone were, too."
         self._refused[sender_key] = KeyResult(KeyState.FAILED, Reason(error.code, text, error.next_step))
 
-    def bisected(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
+    def record_bisection(self, batch: Batch, error: DingTalkError, *, in_vain: bool) -> None:
         """Record the bisection of a refused batch.
 
         :param in_vain: True if each of its messages was refused alone, too.
@@ -122,21 +108,18 @@ class CircuitBreaker:
         else:
             self._refused_one_by_one.pop(batch.sender_key, None)
 
-    def was_refused_entirely(self, batch: Batch, error: DingTalkError) -> bool:
-        """Return True if an earlier batch of the sender was refused entirely.
-
-        Each message of that batch was refused alone, and the batch with the code of this error.
-        """
+    def was_refused_one_by_one(self, batch: Batch, error: DingTalkError) -> bool:
+        """Return True if each message of the sender's last bisected batch was refused with the code of this error."""
         return self._refused_one_by_one.get(batch.sender_key) == error.code
 
 
 def refused_with_others(error: DingTalkError, *, by_age: bool) -> KeyResult:
-    """Return the verdict for messages refused together and not tried alone.
+    """Return the result for messages refused together and not tried alone.
 
     Bisecting every refused batch would take two calls per message.
 
     :param by_age: True if all ages are known, so that a younger message of the batch was refused alone.
     """
     text = "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were."
-    state = of_error(error).state if by_age else KeyState.FAILED
+    state = recall_results.of_error(error).state if by_age else KeyState.FAILED
     return KeyResult(state, Reason(error.code, text, error.next_step))

@@ -34,7 +34,7 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
     """Poll schedule: gaps between the polls of a message, in seconds.
 
     :param base: Gap at age 0; default 56.
-    :param growth: Seconds that each second of age adds to a gap; default 0.2.
+    :param growth: Seconds that each second of age adds to a gap; default 0.2. 0 makes a fixed interval.
     :param longest: Maximum gap; default 7200.
     :param young: Minimum gap of a young message, whose gap is its age, since deliveries take seconds. Default 20;
         None disables the rule for young messages.
@@ -68,17 +68,16 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
             due = (math.floor(age / gap) + 1) * gap
             return due if due > age else due + gap
         # A restarted trigger computes this for thousands of messages at once, so `gap` is inlined.
-        base, growth, longest = self.base, self.growth, self.longest
-        young, jitter = longest if self.young is None else self.young, self.jitter
-        moment, step = 0.0, crc32(key.encode()) / 2**32
-        while moment <= age:
+        base, growth, longest, jitter = self.base, self.growth, self.longest, self.jitter
+        young = longest if self.young is None else self.young
+        due, step = 0.0, crc32(key.encode()) / 2**32
+        while due <= age:
             step = (step + _GOLDEN) % 1.0
-            gap = base + growth * moment
-            gap = min(gap, longest)
-            if moment < gap:
-                gap = min(gap, max(young, moment))
-            moment += max(gap * (1 - jitter * step), MIN_GAP)
-        return moment
+            gap = min(base + growth * due, longest)
+            if due < gap:
+                gap = min(gap, max(young, due))
+            due += max(gap * (1 - jitter * step), MIN_GAP)
+        return due
 
     def count_polls(self, age: float, end: float) -> int:
         """Estimate the polls between two ages, including that at the end."""
@@ -86,11 +85,11 @@ class PollSchedule(Struct, frozen=True, kw_only=True):
             return 1
         if self.is_fixed:
             return math.ceil((end - age) / self.gap(0.0))
-        looks = 0
+        polls = 0
         while age < end:
             age += self.gap(age) * (1 - self.jitter / 2)
-            looks += 1
-        return looks
+            polls += 1
+        return polls
 
 
 def poll_schedule_of(poke_interval: float | None, *, grows: bool = False, longest: float = MAX_GAP) -> PollSchedule:
@@ -103,6 +102,7 @@ def poll_schedule_of(poke_interval: float | None, *, grows: bool = False, longes
     """
     if poke_interval is None:
         return PollSchedule(longest=longest)
+    longest = max(longest, poke_interval)
     if grows:
-        return PollSchedule(base=poke_interval, longest=max(longest, poke_interval), young=None)
-    return PollSchedule(base=poke_interval, growth=0.0, longest=max(longest, poke_interval), young=None, jitter=0.0)
+        return PollSchedule(base=poke_interval, longest=longest, young=None)
+    return PollSchedule(base=poke_interval, growth=0.0, longest=longest, young=None, jitter=0.0)

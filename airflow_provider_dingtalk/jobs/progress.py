@@ -31,27 +31,24 @@ class Progress:
         self._what = what
         self._total = total
         self._clock = clock
-        self._began = self._said = clock.monotonic()
+        self._began = self._logged_at = clock.monotonic()
 
-    def begin(self, calls: int) -> None:
-        """Log the size of the job.
-
-        :param calls: Expected number of API calls.
-        """
+    def log_start(self, calls: int) -> None:
+        """Log the size of the job and the expected number of API calls."""
         self._log.info("%s of %s messages in about %s API calls.", self._what, f"{self._total:,}", f"{calls:,}")
 
     @property
     def is_due(self) -> bool:
         """True if the next line is due."""
-        return self._clock.monotonic() - self._said >= INTERVAL
+        return self._clock.monotonic() - self._logged_at >= INTERVAL
 
-    def tell(self, done: int, used: Mapping[str, int]) -> None:
+    def log(self, done: int, used: Mapping[str, int]) -> None:
         """Log the progress.
 
         :param done: Number of messages that are done.
         :param used: API calls by purpose.
         """
-        self._said = self._clock.monotonic()
+        self._logged_at = self._clock.monotonic()
         self._log.info("%s: %s", self._what, self._line(done, used))
 
     def _line(self, done: int, used: Mapping[str, int]) -> str:

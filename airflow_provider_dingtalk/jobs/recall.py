@@ -23,26 +23,13 @@ from typing import TypeVar
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidKeyError
-from airflow_provider_dingtalk.jobs import batching
+from airflow_provider_dingtalk.jobs import batching, recall_results
 from airflow_provider_dingtalk.jobs.batching import Batch
 from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint, MemoryCheckpoint
 from airflow_provider_dingtalk.jobs.checkpoint_writer import CheckpointWriter
 from airflow_provider_dingtalk.jobs.circuit_breaker import CircuitBreaker, refused_with_others
 from airflow_provider_dingtalk.jobs.progress import Progress
-from airflow_provider_dingtalk.jobs.recall_results import (
-    NOT_ATTEMPTED,
-    RECALLED,
-    TOO_OLD,
-    KeyResult,
-    KeyState,
-    in_doubt,
-    is_about_one_key,
-    is_outage,
-    is_over_limit,
-    leaves_doubt,
-    of_error,
-    of_result,
-)
+from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED, TOO_OLD, KeyResult, KeyState, in_doubt
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages.read_status import status_call
@@ -55,7 +42,7 @@ Item = TypeVar("Item")
 
 #: Maximum calls in flight; fewer if the client's limit is lower.
 WORKERS = 20
-#: Maximum calls for a message whose answers get lost, and for one whose answer is not understood.
+#: Maximum calls for a message without an answer, and for one whose answer is not understood.
 MAX_CALLS_NO_RESPONSE = 3
 MAX_CALLS_UNCLEAR = 2
 #: Messages of a sender that are tried alone if its first call is refused for a reason that may concern all.
@@ -68,17 +55,17 @@ _OUTCOMES = {
     KeyState.FAILED: Outcome.FAILED,
     KeyState.EXPIRED: Outcome.EXPIRED,
 }
-_IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
+_IN_FLIGHT = KeyResult(KeyState.IN_DOUBT, final=False)
 #: Reason codes of doubts that a later call may settle.
-LOST = frozenset(
+RETRYABLE_DOUBTS = frozenset(
     {"no_answer", "unexpected_answer", NO_CODE, "system.error", "SYSTEM_ERROR", "500", "notRevoke.all.messages"}
 )
-_UNREAD = Reason(
+_NOT_LOADED = Reason(
     "checkpoint_not_read",
     "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.",
     "Run the recall again.",
 )
-_UNANSWERED = Reason(
+_NO_RESPONSE = Reason(
     "no_answer",
     "The recall was under way when the task stopped; its answer is not known.",
     "Run the recall again.",
@@ -109,55 +96,37 @@ class Recall:
         self._clock = clock or SystemClock()
         self._checkpoint = checkpoint or MemoryCheckpoint()
         #: True after the checkpoint is loaded; until then, no message's state is known.
-        self._is_up_to_date = checkpoint is None
+        self._is_loaded = checkpoint is None
         self._checkpoint_writer = CheckpointWriter(self._checkpoint, self._clock)
         self._workers = workers
-        self._key_results = dict.fromkeys(self._receipts, KeyResult(KeyState.PENDING))
-        self._tries: Counter[str] = Counter()
+        self._results = dict.fromkeys(self._receipts, KeyResult(KeyState.PENDING))
+        self._calls_of: Counter[str] = Counter()
         #: Messages that an earlier call may have recalled, so a later refusal may mean "recalled already".
         self._maybe_recalled: set[str] = set()
         self._used: Counter[str] = Counter()
         self._breaker = CircuitBreaker()
         self._progress = Progress(log, "Recall", len(self._receipts), self._clock)
 
-    async def run(self, client: DingTalkClient) -> Report:
+    async def run(self, client: DingTalkClient | None) -> Report:
         """Recall the messages and return the report.
 
         If the run fails or is cancelled, :meth:`report` still returns the report.
-        """
-        self._client = client
-        self._workers = min(self._workers, client.in_flight)
-        await self._resume()
-        self._expire_old()
-        doubts, fresh = self._batches(self._in(KeyState.IN_DOUBT)), self._batches(self._in(KeyState.PENDING))
-        if doubts or fresh:
-            self._progress.begin(len(doubts) + len(fresh))
-        # Messages that an earlier try had in flight are the most urgent. Their calls count as "again".
-        await self._recall_all(doubts, "again")
-        await self._recall_all(fresh, "recall")
-        for pause in (PAUSE, 2 * PAUSE):
-            doubts = self._batches(key for key in self._in(KeyState.IN_DOUBT) if self._worth_another_try(key))
-            if not doubts or self._breaker.open_reason:
-                break
-            await self._clock.sleep(pause)
-            await self._recall_all(doubts, "again")
-        await self._poll_doubts()
-        await self._checkpoint_writer.write({})
-        return self.report()
 
-    async def run_without_calls(self) -> Report:
-        """Return the report of earlier tries, without a client.
-
-        The caller has to call :meth:`give_up` before.
+        :param client: Client for the calls. None makes no call, for a connection that does not work; the caller has
+            to call :meth:`give_up` before.
         """
         await self._resume()
-        self._expire_old()
+        self._expire(self._keys_in(KeyState.PENDING))
+        if client is not None:
+            self._client = client
+            self._workers = min(self._workers, client.in_flight)
+            await self._run_rounds()
         await self._checkpoint_writer.write({})
         return self.report()
 
     def give_up(self, error: DingTalkError) -> None:
         """Stop further calls, with an error as the reason."""
-        self._breaker.give_up(error)
+        self._breaker.open(error)
 
     def stop(self) -> None:
         """Begin no further call. Safe to call from threads and signal handlers."""
@@ -165,133 +134,169 @@ class Recall:
 
     def report(self) -> Report:
         """Return the report as of now, with each message in one class."""
-        settled = {key: self._settled(key_result) for key, key_result in self._key_results.items()}
-        return Report(settled, dict(self._used), self._duplicates)
+        results = {key: self._message_result(key_result) for key, key_result in self._results.items()}
+        return Report(results, dict(self._used), self._duplicates)
 
     @property
     def wait(self) -> float:
         """Seconds until the job may resume; 0 if DingTalk requires no pause."""
         # If there are few calls, all may have been throttled, so failures that are not final count as open.
-        is_open = any(not said.final or said.state is KeyState.PENDING for said in self._key_results.values())
+        is_open = any(not each.final or each.state is KeyState.PENDING for each in self._results.values())
         return self._breaker.wait if is_open else 0.0
-
-    @property
-    def is_empty(self) -> bool:
-        """True if there is nothing to recall."""
-        return not self._receipts
 
     @property
     def is_final(self) -> bool:
         """True if recalling the rest again, unchanged, is pointless."""
         settled = {*_OUTCOMES, KeyState.PENDING} if self._breaker.is_permanent else _OUTCOMES
-        return all(key_result.final and key_result.state in settled for key_result in self._key_results.values())
+        return all(each.final and each.state in settled for each in self._results.values())
 
-    def _settled(self, key_result: KeyResult) -> MessageResult:
-        if not self._is_up_to_date:
-            return MessageResult(Outcome.UNKNOWN, _UNREAD)
+    def _message_result(self, key_result: KeyResult) -> MessageResult:
+        if not self._is_loaded:
+            return MessageResult(Outcome.UNKNOWN, _NOT_LOADED)
         if key_result.state is KeyState.PENDING:
             return MessageResult(Outcome.FAILED, self._breaker.open_reason or NOT_ATTEMPTED)
         if key_result.state is KeyState.IN_DOUBT:
-            return MessageResult(Outcome.UNKNOWN, key_result.reason or _UNANSWERED)
+            return MessageResult(Outcome.UNKNOWN, key_result.reason or _NO_RESPONSE)
         return MessageResult(_OUTCOMES[key_result.state], key_result.reason)
 
-    def _in(self, state: KeyState) -> list[str]:
-        return [key for key, key_result in self._key_results.items() if key_result.state is state]
+    def _keys_in(self, state: KeyState) -> list[str]:
+        return [key for key, key_result in self._results.items() if key_result.state is state]
 
-    # ── before the first call ────────────────────────────────────────────────────────────────────────
+    def _is_open(self, key: str) -> bool:
+        return self._results[key].state in (KeyState.PENDING, KeyState.IN_DOUBT)
 
     async def _resume(self) -> None:
         for key, key_result in (await self._checkpoint.load()).items():
-            if key not in self._key_results or not (key_result.final or key_result.state is KeyState.IN_DOUBT):
-                continue
-            self._key_results[key] = key_result
-            if key_result.state is KeyState.IN_DOUBT:
-                self._maybe_recalled.add(key)
-        self._is_up_to_date = True
+            is_doubt = key_result.state is KeyState.IN_DOUBT
+            if key in self._results and (key_result.final or is_doubt):
+                self._results[key] = key_result
+                if is_doubt:
+                    self._maybe_recalled.add(key)
+        self._is_loaded = True
 
-    def _expire_old(self) -> None:
-        now = self._clock.now()
-        old = [key for key in self._in(KeyState.PENDING) if batching.is_too_old(self._receipts[key], now)]
-        self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
+    # ── rounds ───────────────────────────────────────────────────────────────────────────────────────
 
-    # ── recalling ────────────────────────────────────────────────────────────────────────────────────
+    async def _run_rounds(self) -> None:
+        doubts, fresh = (self._batches(self._keys_in(state)) for state in (KeyState.IN_DOUBT, KeyState.PENDING))
+        if doubts or fresh:
+            self._progress.log_start(len(doubts) + len(fresh))
+        # Messages that an earlier try had in flight are the most urgent. Their calls count as "again".
+        await self._recall_all(doubts, "again")
+        await self._recall_all(fresh, "recall")
+        for pause in (PAUSE, 2 * PAUSE):
+            doubts = self._batches(key for key in self._keys_in(KeyState.IN_DOUBT) if self._may_settle(key))
+            if not doubts or self._breaker.open_reason:
+                break
+            await self._clock.sleep(pause)
+            await self._recall_all(doubts, "again")
+        await self._poll_doubts()
 
     def _batches(self, keys: Iterable[str]) -> list[Batch]:
         return batching.batches(self._receipts[key] for key in keys)
 
-    async def _recall_all(self, batches: Sequence[Batch], why: str) -> None:
-        ahead: dict[SenderKey, Batch] = {}
-        for batch in batches:
-            ahead.setdefault(batch.sender_key, batch)
-        rest = [batch for batch in batches if ahead[batch.sender_key] is not batch]
-        await self._run_workers(lambda batch: self._recall(batch, why), ahead.values())
-        await self._run_workers(lambda batch: self._recall(batch, why), rest)
+    def _may_settle(self, key: str) -> bool:
+        """Return True if another call may settle a message in doubt."""
+        reason = self._results[key].reason
+        is_retryable = reason is None or reason.code in RETRYABLE_DOUBTS
+        return self._calls_of[key] < (MAX_CALLS_NO_RESPONSE if is_retryable else MAX_CALLS_UNCLEAR)
 
-    async def _recall(self, batch: Batch, why: str) -> bool:
+    async def _recall_all(self, batches: Sequence[Batch], purpose: str) -> None:
+        first: dict[SenderKey, Batch] = {}
+        for batch in batches:
+            first.setdefault(batch.sender_key, batch)
+        rest = [batch for batch in batches if first[batch.sender_key] is not batch]
+        for part in (first.values(), rest):
+            await self._run_workers(partial(self._recall, purpose=purpose), part)
+
+    async def _run_workers(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
+        await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
+
+    async def _recall(self, batch: Batch, purpose: str) -> bool:
         """Recall a batch with one call, or several if it is refused.
 
         :returns: True if DingTalk answered the call for the whole batch without an error.
         """
-        batch = Batch(batch.sender_key, self._still_to_recall(batch))
+        batch = self._still_to_recall(batch)
         if not batch.keys:
             return False
         if len(batch.keys) > self._breaker.max_keys:
-            return all([await self._recall(half, why) for half in batching.halves(batch)])
-        if why != "bisect":
-            self._tries.update(batch.keys)
-        before = {key: self._key_results[key] for key in batch.keys}
+            return all([await self._recall(half, purpose) for half in batching.halves(batch)])
+        if purpose != "bisect":
+            self._calls_of.update(batch.keys)
+        before = {key: self._results[key] for key in batch.keys}
         batch = await self._intend(batch)
         if not batch.keys:
             return False
         try:
-            result = await self._client.call(batching.recall_call(batch), self._used, why)
+            response = await self._client.call(batching.recall_call(batch), self._used, purpose)
         except DingTalkError as error:
-            if len(batch.keys) > 1 and is_about_one_key(error):
-                self._key_results.update({key: before[key] for key in batch.keys})
-                await self._probe_sender(batch, error)
-                await self._bisect_batch(batch, error, why)
-            else:
-                self._fail(batch, error)
-                await self._probe_sender(batch, error)
+            await self._handle(error, batch, purpose, before)
             return False
-        self._breaker.passed(batch.sender_key)
-        self._settle(of_result(batch.keys, result))
+        self._breaker.record_answer(batch.sender_key)
+        self._settle(recall_results.of_response(batch.keys, response))
         if self._progress.is_due:
-            self._progress.tell(len(self._key_results) - len(self._in(KeyState.PENDING)), self._used)
+            self._progress.log(len(self._results) - len(self._keys_in(KeyState.PENDING)), self._used)
         return True
+
+    async def _handle(self, error: DingTalkError, batch: Batch, purpose: str, before: dict[str, KeyResult]) -> None:
+        """Settle a batch whose call failed, or bisect it.
+
+        :param before: Results of the messages before the call.
+        """
+        if len(batch.keys) > 1 and recall_results.is_about_one_key(error):
+            self._results.update({key: before[key] for key in batch.keys})
+            await self._probe_sender(batch, error)
+            await self._bisect_batch(batch, error, purpose)
+            return
+        log.warning("%s", error)
+        self._breaker.record_failure(error, batch.sender_key)
+        self._settle(dict.fromkeys(batch.keys, recall_results.of_error(error)))
+        await self._probe_sender(batch, error)
 
     async def _intend(self, batch: Batch) -> Batch:
         """Write the intent to recall a batch to the checkpoint.
 
         :returns: The messages that still need a call after the write.
         """
-        await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_DOUBT))
-        left = Batch(batch.sender_key, self._still_to_recall(batch))
+        await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_FLIGHT))
+        left = self._still_to_recall(batch)
         if not left.keys:
             # During the write, the recall was stopped, or another call was refused for all of these messages.
-            self._checkpoint_writer.note({key: self._key_results[key] for key in batch.keys})
-        self._key_results.update(dict.fromkeys(left.keys, _IN_DOUBT))
+            self._checkpoint_writer.note({key: self._results[key] for key in batch.keys})
+        self._results.update(dict.fromkeys(left.keys, _IN_FLIGHT))
         return left
 
-    def _still_to_recall(self, batch: Batch) -> tuple[str, ...]:
-        """Return the keys of a batch that still need a call.
-
-        Refused and expired messages are settled without a call.
-        """
+    def _still_to_recall(self, batch: Batch) -> Batch:
+        """Return the part of a batch that still needs a call, and settle refused and expired messages."""
         if self._breaker.open_reason:
-            return ()
+            return Batch(batch.sender_key, ())
         # Another worker may have tried some of them alone.
         left = [key for key in batch.keys if self._is_open(key)]
-        if refused := self._breaker.refused(batch.sender_key):
-            self._settle(dict.fromkeys(left, refused))
-            return ()
-        now = self._clock.now()
-        old = [key for key in left if batching.is_too_old(self._receipts[key], now)]
-        self._settle(dict.fromkeys(old, KeyResult(KeyState.EXPIRED, TOO_OLD)))
-        return tuple(key for key in left if key not in old)
+        if refusal := self._breaker.refusal_of(batch.sender_key):
+            self._settle(dict.fromkeys(left, refusal))
+            return Batch(batch.sender_key, ())
+        old = self._expire(left)
+        return Batch(batch.sender_key, tuple(key for key in left if key not in old))
 
-    def _is_open(self, key: str) -> bool:
-        return self._key_results[key].state in (KeyState.PENDING, KeyState.IN_DOUBT)
+    def _expire(self, keys: Iterable[str]) -> list[str]:
+        """Settle the messages that are too old for a recall, and return their keys."""
+        now = self._clock.now()
+        old = [key for key in keys if batching.is_too_old(self._receipts[key], now)]
+        self._settle(dict.fromkeys(old, TOO_OLD))
+        return old
+
+    def _settle(self, results: Mapping[str, KeyResult]) -> None:
+        """Record results, and keep messages in doubt if a refusal may mean "recalled already"."""
+        results = {key: self._unless_maybe_recalled(key, key_result) for key, key_result in results.items()}
+        self._maybe_recalled.update(key for key, each in results.items() if each.state is KeyState.IN_DOUBT)
+        self._results.update(results)
+        self._checkpoint_writer.note(results)
+
+    def _unless_maybe_recalled(self, key: str, key_result: KeyResult) -> KeyResult:
+        is_refusal = key_result.state in (KeyState.FAILED, KeyState.EXPIRED)
+        return in_doubt(key_result.reason or _NO_RESPONSE) if is_refusal and key in self._maybe_recalled else key_result
+
+    # ── refused calls ────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_sender(self, batch: Batch, error: DingTalkError) -> None:
         """Probe a refused sender, if the refusal may concern all its messages.
@@ -301,50 +306,54 @@ class Recall:
         """
         if not self._breaker.claim_probes(batch.sender_key, error):
             return
-        probes = self._probes(batch)
+        probes = self._probes(batch.sender_key)
         for key in probes:
-            await self._recall(Batch(batch.sender_key, (key,)), "bisect")
-            reason = self._key_results[key].reason
-            if reason is None or reason.code != error.code:
+            if not await self._is_refused_alone(batch.sender_key, key, error):
                 return
         if probes:
-            self._breaker.refuse(batch.sender_key, error, len(probes))
+            self._breaker.refuse_sender(batch.sender_key, error, len(probes))
 
-    def _probes(self, batch: Batch) -> list[str]:
+    async def _is_refused_alone(self, sender_key: SenderKey, key: str, error: DingTalkError) -> bool:
+        """Recall one message, and return True if it is refused with the code of an error."""
+        await self._recall(Batch(sender_key, (key,)), "bisect")
+        reason = self._results[key].reason
+        return reason is not None and reason.code == error.code
+
+    def _probes(self, sender_key: SenderKey) -> list[str]:
         """Choose messages of a sender that are far apart in the list.
 
         The keys of two senders mostly come one list after the other, so distant messages cover both.
         """
-        alike = [key for key, receipt in self._receipts.items() if receipt.sender_key == batch.sender_key]
-        alike = [key for key in alike if self._is_open(key)]
-        places = (len(alike) * number // (PROBES - 1) for number in range(PROBES))
-        return list(dict.fromkeys(alike[min(place, len(alike) - 1)] for place in places)) if alike else []
+        keys = [key for key, receipt in self._receipts.items() if receipt.sender_key == sender_key]
+        keys = [key for key in keys if self._is_open(key)]
+        indexes = (len(keys) * number // (PROBES - 1) for number in range(PROBES))
+        return list(dict.fromkeys(keys[min(index, len(keys) - 1)] for index in indexes)) if keys else []
 
-    async def _bisect_batch(self, batch: Batch, error: DingTalkError, why: str) -> None:
+    async def _bisect_batch(self, batch: Batch, error: DingTalkError, purpose: str) -> None:
         """Bisect a refused batch to find the message it was refused for."""
-        left = Batch(batch.sender_key, self._still_to_recall(batch))
+        left = self._still_to_recall(batch)
         if len(left.keys) < len(batch.keys):
             # Some were tried alone meanwhile, and the cause of the refusal may be one of them.
             await self._recall(left, "bisect")
             return
-        if self._breaker.was_refused_entirely(batch, error):
-            batch = await self._try_the_youngest(batch, error)
+        if self._breaker.was_refused_one_by_one(batch, error):
+            batch = await self._try_youngest(batch, error)
             if not batch.keys:
                 return
         first, second = batching.halves(batch)
-        if is_over_limit(error):
+        if recall_results.is_over_limit(error):
             self._breaker.max_keys = len(first.keys)
         passed = await self._recall(first, "bisect")
-        if passed and len(second.keys) > 1 and not is_over_limit(error):
+        if passed and len(second.keys) > 1 and not recall_results.is_over_limit(error):
             # The cause is in the second half, so a call for all of that half would be refused again.
             await self._bisect_batch(second, error, "bisect")
         else:
             await self._recall(second, "bisect")
-        if why != "bisect":
-            states = {self._key_results[key].state for key in batch.keys}
-            self._breaker.bisected(batch, error, in_vain=states <= {KeyState.FAILED, KeyState.EXPIRED})
+        if purpose != "bisect":
+            states = {self._results[key].state for key in batch.keys}
+            self._breaker.record_bisection(batch, error, in_vain=states <= {KeyState.FAILED, KeyState.EXPIRED})
 
-    async def _try_the_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
+    async def _try_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
         """Try the youngest message of a refused batch alone.
 
         It has the best chance. If it is refused too, the others are settled without a call.
@@ -352,83 +361,48 @@ class Recall:
         :returns: The messages left to try.
         """
         *others, youngest = batch.keys
-        await self._recall(Batch(batch.sender_key, (youngest,)), "bisect")
-        key_result = self._key_results[youngest]
-        if key_result.reason is None or key_result.reason.code != error.code:
+        if not await self._is_refused_alone(batch.sender_key, youngest, error):
             return Batch(batch.sender_key, tuple(others))
         by_age = all(self._receipts[key].sent_at for key in batch.keys)
         self._settle(dict.fromkeys(others, refused_with_others(error, by_age=by_age)))
         return Batch(batch.sender_key, ())
 
-    def _fail(self, batch: Batch, error: DingTalkError) -> None:
-        log.warning("%s", error)
-        self._breaker.failed(error, batch.sender_key)
-        self._settle(dict.fromkeys(batch.keys, of_error(error)))
-
-    def _settle(self, key_results: Mapping[str, KeyResult]) -> None:
-        """Record verdicts, and keep touched messages in doubt after a refusal."""
-        settled = {key: self._unless_maybe_recalled(key, said) for key, said in key_results.items()}
-        self._maybe_recalled.update(key for key, key_result in settled.items() if key_result.state is KeyState.IN_DOUBT)
-        self._key_results.update(settled)
-        self._checkpoint_writer.note(settled)
-
-    def _unless_maybe_recalled(self, key: str, said: KeyResult) -> KeyResult:
-        doubtful = said.state in (KeyState.FAILED, KeyState.EXPIRED) and key in self._maybe_recalled
-        return in_doubt(said.reason or _UNANSWERED) if doubtful else said
-
-    # ── doubts ───────────────────────────────────────────────────────────────────────────────────────
-
-    def _worth_another_try(self, key: str) -> bool:
-        reason = self._key_results[key].reason
-        lost = reason is None or reason.code in LOST
-        return self._tries[key] < (MAX_CALLS_NO_RESPONSE if lost else MAX_CALLS_UNCLEAR)
+    # ── status of doubts ─────────────────────────────────────────────────────────────────────────────
 
     async def _poll_doubts(self) -> None:
         """Poll the status of messages in doubt, up to three times.
 
         Only messages without an answer are polled again, after 1 s and then 2 s.
         """
-        doubts = [key for key in self._in(KeyState.IN_DOUBT) if self._receipts[key].kind in batching.ASKABLE]
+        doubts = [key for key in self._keys_in(KeyState.IN_DOUBT) if self._receipts[key].kind in batching.ASKABLE]
         for pause in (0.0, PAUSE, 2 * PAUSE):
             if not doubts or self._breaker.open_reason:
                 break
             if pause:
                 await self._clock.sleep(pause)
             answered: set[str] = set()
-            await self._run_workers(partial(self._ask, answered), doubts)
+            await self._run_workers(partial(self._poll, answered), doubts)
             doubts = [key for key in doubts if key not in answered]
 
-    async def _ask(self, answered: set[str], key: str) -> None:
+    async def _poll(self, answered: set[str], key: str) -> None:
         """Settle a message in doubt by its status."""
         if self._breaker.open_reason:
             return
-        sender_key, reason = self._receipts[key].sender_key, self._key_results[key].reason or _UNANSWERED
+        sender_key, reason = self._receipts[key].sender_key, self._results[key].reason or _NO_RESPONSE
         try:
             status = await self._client.call(status_call(sender_key, key), self._used, "status")
         except InvalidKeyError as error:
             key_result = KeyResult(KeyState.FAILED, Reason.of(error))
         except DingTalkError as error:
             log.warning("%s", error)
-            self._breaker.failed(error, sender_key)
-            if not leaves_doubt(error) and not is_outage(error):
+            self._breaker.record_failure(error, sender_key)
+            if not recall_results.leaves_doubt(error) and not recall_results.is_outage(error):
                 answered.add(key)
             return
         else:
-            self._breaker.passed()
-            key_result = _of_status(getattr(status, "send_status", None), reason)
+            self._breaker.record_answer()
+            key_result = recall_results.of_status(getattr(status, "send_status", None), reason)
         if key_result.state is not KeyState.IN_DOUBT:
             answered.add(key)
-        self._key_results[key] = key_result
+        self._results[key] = key_result
         self._checkpoint_writer.note({key: key_result})
-
-    async def _run_workers(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
-
-
-def _of_status(send_status: str | None, reason: Reason) -> KeyResult:
-    """Return the verdict for the status of a message in doubt."""
-    if send_status == "RECALLED":
-        return RECALLED
-    if send_status in ("SUCCESS", "PROCESSING"):
-        return KeyResult(KeyState.FAILED, reason, final=False)
-    return in_doubt(reason)

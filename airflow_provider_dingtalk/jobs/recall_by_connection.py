@@ -47,7 +47,6 @@ class RecallByConnection:
             conn_id: Recall(members, checkpoint=shared, clock=clock)
             for conn_id, members in by_connection(distinct.values(), default).items()
         }
-        self._given_up: dict[str, DingTalkError] = {}
 
     @property
     def connections(self) -> tuple[str, ...]:
@@ -60,10 +59,10 @@ class RecallByConnection:
         :param clients: Function from a connection id to its client.
         :raises DingTalkError: If no connection works, or the checkpoint fails. :meth:`report` still works.
         """
-        found = {conn_id: await self._client(conn_id, clients) for conn_id in self._jobs}
-        if found and not any(found.values()):
-            raise next(iter(self._given_up.values()))
-        running = [asyncio.ensure_future(_run(job, found[conn_id])) for conn_id, job in self._jobs.items()]
+        found, errors = await self._connect(clients)
+        if errors and not any(found.values()):
+            raise errors[0]
+        running = [asyncio.ensure_future(job.run(found[conn_id])) for conn_id, job in self._jobs.items()]
         try:
             await asyncio.gather(*running)
         except Exception:
@@ -73,14 +72,18 @@ class RecallByConnection:
             raise
         return self.report()
 
-    async def _client(self, conn_id: str, clients: Clients) -> DingTalkClient | None:
-        """Return the client of a connection; None if it does not work."""
-        try:
-            return await clients(conn_id)
-        except DingTalkError as error:
-            self._given_up[conn_id] = error
-            self._jobs[conn_id].give_up(error)
-            return None
+    async def _connect(self, clients: Clients) -> tuple[dict[str, DingTalkClient | None], list[DingTalkError]]:
+        """Return the clients, None for connections that do not work, and their errors."""
+        found: dict[str, DingTalkClient | None] = {}
+        errors: list[DingTalkError] = []
+        for conn_id, job in self._jobs.items():
+            try:
+                found[conn_id] = await clients(conn_id)
+            except DingTalkError as error:
+                found[conn_id] = None
+                errors.append(error)
+                job.give_up(error)
+        return found, errors
 
     def stop(self) -> None:
         """Begin no further call. Safe to call from threads and signal handlers."""
@@ -90,11 +93,9 @@ class RecallByConnection:
     def report(self) -> Report:
         """Return the report as of now, with each message in one class."""
         reports = [job.report() for job in self._jobs.values()]
-        settled = {key: one for report in reports for key, one in report.results.items()}
-        used: Counter[str] = Counter()
-        for report in reports:
-            used.update(report.api_calls)
-        return Report({key: settled[key] for key in self._order}, dict(used), self._duplicates)
+        results = {key: result for report in reports for key, result in report.results.items()}
+        used = sum((Counter(report.api_calls) for report in reports), Counter[str]())
+        return Report({key: results[key] for key in self._order}, dict(used), self._duplicates)
 
     @property
     def wait(self) -> float:
@@ -110,10 +111,6 @@ class RecallByConnection:
     def is_final(self) -> bool:
         """True if recalling the rest again, unchanged, is pointless."""
         return all(job.is_final for job in self._jobs.values())
-
-
-async def _run(job: Recall, client: DingTalkClient | None) -> Report:
-    return await (job.run(client) if client else job.run_without_calls())
 
 
 def by_connection(receipts: Iterable[Receipt], default: str) -> dict[str, list[Receipt]]:
@@ -132,15 +129,15 @@ class _SharedCheckpoint:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._loaded: Mapping[str, KeyResult] | None = None
 
     async def load(self) -> Mapping[str, KeyResult]:
-        async with self._one_at_a_time:
+        async with self._lock:
             if self._loaded is None:
                 self._loaded = await self._checkpoint.load()
             return self._loaded
 
-    async def write(self, key_results: Mapping[str, KeyResult]) -> None:
-        async with self._one_at_a_time:
-            await self._checkpoint.write(key_results)
+    async def write(self, results: Mapping[str, KeyResult]) -> None:
+        async with self._lock:
+            await self._checkpoint.write(results)

@@ -1,4 +1,4 @@
-"""Verdicts on messages from DingTalk's answers to a recall, as pure functions.
+"""Results for messages from DingTalk's answers to a recall, as pure functions.
 
 DingTalk does not document a second recall of a message. ``notRevoke.all.messages`` is a failure with a partial
 effect, and a broken connection gives no answer. So a message can be in doubt after an answer. Doubts are settled
@@ -48,7 +48,6 @@ class KeyState(StrEnum):
 class KeyResult(Struct, frozen=True, gc=False):
     """Result of one answer for one message.
 
-    :param state: State of the message; ``IN_DOUBT`` means in doubt.
     :param final: True (default) if recalling it again, unchanged, is pointless.
     """
 
@@ -57,51 +56,51 @@ class KeyResult(Struct, frozen=True, gc=False):
     final: bool = True
 
 
+_AGAIN = "Run the recall again."
 RECALLED = KeyResult(KeyState.RECALLED)
 NOT_ATTEMPTED = Reason(
-    "not_attempted",
-    "The recall stopped before this message's turn; nothing was sent for it.",
-    "Run the recall again.",
+    "not_attempted", "The recall stopped before this message's turn; nothing was sent for it.", _AGAIN
 )
-NOT_REPORTED = Reason("not_reported", "DingTalk's answer names this message in neither list.", "Run the recall again.")
-CONTRADICTION = Reason(
-    "contradiction", "DingTalk's answer names this message as recalled and as failed.", "Run the recall again."
+NOT_REPORTED = Reason("not_reported", "DingTalk's answer names this message in neither list.", _AGAIN)
+CONTRADICTION = Reason("contradiction", "DingTalk's answer names this message as recalled and as failed.", _AGAIN)
+TOO_OLD = KeyResult(
+    KeyState.EXPIRED,
+    Reason(
+        "robot.processQueryKey.expired",
+        "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.",
+        rule_for("robot.processQueryKey.expired").next_step,
+    ),
 )
 #: Codes of the old host that concern one work notification (unknown, too old, recalled already) as likely as the
 #: agent of all of them.
 AGENT_OR_TASK = frozenset({"400002", "40035"})
 #: Codes of a missing permission that DingTalk's pages list with those of one robot and conversation.
 ABOUT_ROBOT = frozenset({"auth.error", "unauthorized"})
-TOO_OLD = Reason(
-    "robot.processQueryKey.expired",
-    "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.",
-    rule_for("robot.processQueryKey.expired").next_step,
-)
 
 
-def of_result(keys: Sequence[str], result: object) -> dict[str, KeyResult]:
-    """Return the verdict of a successful answer for each requested message.
+def in_doubt(reason: Reason) -> KeyResult:
+    """Return the result of a message in doubt."""
+    return KeyResult(KeyState.IN_DOUBT, reason, final=False)
 
-    Other messages that it names are ignored.
-    """
-    if isinstance(result, RecallResult):
-        recalled, reasons = set(result.success_result or ()), result.reasons()
+
+def of_response(keys: Sequence[str], response: object) -> dict[str, KeyResult]:
+    """Return the result of a successful answer for each requested message, and for no other."""
+    if isinstance(response, RecallResult):
+        recalled, reasons = set(response.success_result or ()), response.reasons()
         return {key: _of_lists(key in recalled, reasons.get(key)) for key in keys}
-    if isinstance(result, DingResult) and result.open_ding_id not in keys:
+    if isinstance(response, DingResult) and response.open_ding_id not in keys:
         return dict.fromkeys(keys, in_doubt(NOT_REPORTED))
     return dict.fromkeys(keys, RECALLED)
 
 
-def _of_lists(recalled: bool, why_not: str | None) -> KeyResult:
-    if recalled and why_not is None:
-        return RECALLED
+def _of_lists(recalled: bool, failure: str | None) -> KeyResult:
     if recalled:
-        return in_doubt(CONTRADICTION)
-    return in_doubt(NOT_REPORTED) if why_not is None else of_reason(why_not)
+        return RECALLED if failure is None else in_doubt(CONTRADICTION)
+    return in_doubt(NOT_REPORTED) if failure is None else of_reason(failure)
 
 
 def of_reason(text: str) -> KeyResult:
-    """Return the verdict for a reason in ``failedResult``.
+    """Return the result for a reason in ``failedResult``.
 
     DingTalk has no list of reasons, so an unknown one leaves the message in doubt.
     """
@@ -116,13 +115,20 @@ def of_reason(text: str) -> KeyResult:
 
 
 def of_error(error: DingTalkError) -> KeyResult:
-    """Return the verdict of a failed call for each of its messages."""
+    """Return the result of a failed call for each of its messages."""
     reason = Reason.of(error)
     if isinstance(error, RecallExpiredError):
         return KeyResult(KeyState.EXPIRED, reason)
-    if leaves_doubt(error):
-        return in_doubt(reason)
-    return KeyResult(KeyState.FAILED, reason, final=error.permanent)
+    return in_doubt(reason) if leaves_doubt(error) else KeyResult(KeyState.FAILED, reason, final=error.permanent)
+
+
+def of_status(send_status: str | None, reason: Reason) -> KeyResult:
+    """Return the result for the status of a message in doubt."""
+    if send_status == "RECALLED":
+        return RECALLED
+    if send_status in ("SUCCESS", "PROCESSING"):
+        return KeyResult(KeyState.FAILED, reason, final=False)
+    return in_doubt(reason)
 
 
 def leaves_doubt(error: DingTalkError) -> bool:
@@ -130,17 +136,10 @@ def leaves_doubt(error: DingTalkError) -> bool:
     return isinstance(error, OutcomeUnknownError | ServerError | PartialRecallError)
 
 
-def in_doubt(reason: Reason) -> KeyResult:
-    """Return the verdict of a message in doubt."""
-    return KeyResult(KeyState.IN_DOUBT, reason, final=False)
-
-
 def is_about_one_key(error: DingTalkError) -> bool:
     """Return True if single messages, or their number, caused a refusal."""
-    if is_over_limit(error):
-        return True
     about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is not Scope.CALL
-    return about_key and not isinstance(error, PartialRecallError)
+    return is_over_limit(error) or (about_key and not isinstance(error, PartialRecallError))
 
 
 def may_concern_all(error: DingTalkError) -> bool:
@@ -159,14 +158,18 @@ def is_over_limit(error: DingTalkError) -> bool:
 
 def stops_everything(error: DingTalkError) -> bool:
     """Return True if no call of this app can succeed now."""
-    return isinstance(error, AuthenticationError | QuotaExhaustedError) or asks_to_wait(error) > 0
+    return isinstance(error, AuthenticationError | QuotaExhaustedError) or pause_of(error) > 0
 
 
-def asks_to_wait(error: DingTalkError) -> float:
-    """Return the seconds during which no call of this app can succeed.
+def stops_sender(error: DingTalkError) -> bool:
+    """Return True if the sender's other messages in the conversation would fail."""
+    if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
+        return False
+    return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
 
-    :returns: 0 if the error requires no pause.
-    """
+
+def pause_of(error: DingTalkError) -> float:
+    """Return the seconds during which no call of this app can succeed; 0 if the error requires no pause."""
     return error.retry_after if isinstance(error, ThrottlingError | UnexpectedHtmlError) else 0.0
 
 
@@ -180,18 +183,8 @@ def is_about_the_app(error: DingTalkError) -> bool:
 
 
 def is_about_the_kind(error: DingTalkError) -> bool:
-    """Return True if an error concerns all messages of a kind.
-
-    The app lacks a permission for all messages of that connection and kind.
-    """
+    """Return True if the app lacks a permission for all messages of a connection and kind."""
     return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
-
-
-def stops_sender(error: DingTalkError) -> bool:
-    """Return True if the sender's other messages in the conversation would fail."""
-    if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
-        return False
-    return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
 
 
 def is_outage(error: DingTalkError) -> bool:

@@ -1,7 +1,7 @@
-"""Storage of the receipts of accepted messages in checkpoint and XComs.
+"""Delivery of the receipts of accepted messages to the checkpoint and XComs.
 
 A message that DingTalk accepted cannot be unsent without its receipt. So the receipt goes to every available
-destination, a failure of one does not affect the others, and each is retried.
+store, a failure of one does not affect the others, and each is retried.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
@@ -17,41 +18,45 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a failing destination is retried.
-TIMEOUTS = {"checkpoint": 60.0, "receipts": 600.0}
+#: Seconds for which a failing checkpoint, and a failing store of receipts, is retried.
+CHECKPOINT_TIMEOUT, RECEIPTS_TIMEOUT = 60.0, 600.0
 #: First and longest pause before a retry, in seconds; each pause is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 #: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
 CHECKPOINT_HEAD_START = 1.0
 
+#: Function that stores all receipts of a job.
+StoreReceipts: TypeAlias = Callable[[Sequence[Receipt]], Awaitable[None]]
+#: Function that stores the receipt of a message that was accepted after another try of the task began.
+StoreLateReceipt: TypeAlias = Callable[[Receipt], Awaitable[None]]
+
 
 class ReceiptDelivery:
-    """Destinations of the receipts of one send job.
+    """Delivery of the receipts of one send job to all stores.
 
     :param checkpoint: Checkpoint of the job.
-    :param store_receipts: Function that stores all receipts of the job. None disables it.
-    :param store_late_receipt: Function that stores the receipt of a message that was accepted after another try of the
-        task began. None disables it.
+    :param store_receipts: Store of all receipts of the job. None disables it.
+    :param store_late_receipt: Store of receipts of a superseded try. None disables it.
     """
 
     def __init__(
         self,
         checkpoint: SendCheckpoint,
-        store_receipts: Callable[[Sequence[Receipt]], Awaitable[None]] | None,
-        store_late_receipt: Callable[[Receipt], Awaitable[None]] | None,
+        store_receipts: StoreReceipts | None,
+        store_late_receipt: StoreLateReceipt | None,
         clock: Clock,
     ) -> None:
         self._checkpoint = checkpoint
         self._store_receipts = store_receipts
         self._store_late_receipt = store_late_receipt
         self._clock = clock
-        #: True if no further call may begin; a failing destination is then not retried.
+        #: True if no further call may begin; a failing store is then not retried.
         self.stopped = False
         #: Accepted message that is not in the checkpoint yet, else None.
         self.unwritten: AcceptedSend | None = None
 
     async def store(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
-        """Store the receipt of an accepted message in every destination.
+        """Store the receipt of an accepted message everywhere.
 
         :param receipts: All receipts of the job, including this one.
         :raises SupersededError: If another try of the task has begun. The receipt was stored as a late one.
@@ -80,14 +85,11 @@ class ReceiptDelivery:
 
     async def store_all(self, receipts: Sequence[Receipt]) -> None:
         """Store all receipts of the job, with retries."""
-        if self._store_receipts is not None:
-            store = self._store_receipts
-            await self.retry(lambda: store(receipts), "receipts", TIMEOUTS["receipts"])
+        if store := self._store_receipts:
+            await self.retry(lambda: store(receipts), "receipts", RECEIPTS_TIMEOUT)
 
-    async def retry(
-        self, write: Callable[[], Awaitable[None]], what: str, timeout: float = TIMEOUTS["checkpoint"]
-    ) -> None:
-        """Write, and retry until ``timeout`` ends or the job is stopped.
+    async def retry(self, write: Callable[[], Awaitable[None]], what: str, timeout: float = CHECKPOINT_TIMEOUT) -> None:
+        """Write, and retry until the timeout ends or the job is stopped.
 
         :param what: Name of the written data, for the log.
         :param timeout: Timeout of the retries in seconds; default 60.
@@ -99,7 +101,7 @@ class ReceiptDelivery:
             except SupersededError:
                 raise
             except Exception as error:
-                log.warning("Cannot keep %s (%s: %s).", what, type(error).__name__, error)
+                log.warning("Cannot store %s (%s: %s).", what, type(error).__name__, error)
                 if self.stopped or self._clock.monotonic() >= until:
                     raise
             else:
@@ -126,8 +128,7 @@ class ReceiptDelivery:
 
     async def _store_as_late(self, receipt: Receipt) -> None:
         log.warning("Another try of this task has begun; the receipt of the last message is %s", receipt.to_json())
-        if self._store_late_receipt is not None:
-            store = self._store_late_receipt
+        if store := self._store_late_receipt:
             await self.retry(lambda: store(receipt), "a late receipt")
 
 

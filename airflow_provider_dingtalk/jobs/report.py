@@ -41,24 +41,24 @@ class MessageResult(Struct, frozen=True, gc=False):
 class Report(Struct, frozen=True):
     """Report of a recall, with the outcome of each message.
 
-    :param settled: Outcomes by message key.
+    :param results: Outcomes by message key; default none.
     :param api_calls: Requests by purpose: ``recall``, ``again``, ``bisect``, ``status``, ``token``. ``throttled``
         counts those of them that DingTalk throttled and does not charge.
     :param duplicates: Number of receipts for a message that an earlier receipt named; default 0.
     """
 
-    settled: Mapping[str, MessageResult]
-    api_calls: Mapping[str, int]
+    results: Mapping[str, MessageResult] = {}
+    api_calls: Mapping[str, int] = {}
     duplicates: int = 0
 
     def keys(self, outcome: Outcome) -> list[str]:
         """List the message keys of one outcome."""
-        return [key for key, settled in self.results.items() if settled.outcome is outcome]
+        return [key for key, result in self.results.items() if result.outcome is outcome]
 
     def counts(self) -> dict[str, int]:
         """Count the messages by outcome, and in total."""
-        by_class = Counter(settled.outcome for settled in self.results.values())
-        return {**{outcome.value: by_class[outcome] for outcome in Outcome}, "total": len(self.results)}
+        counts = Counter(result.outcome for result in self.results.values())
+        return {**{outcome.value: counts[outcome] for outcome in Outcome}, "total": len(self.results)}
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain JSON, with long lists capped.
@@ -72,39 +72,32 @@ class Report(Struct, frozen=True):
             "recalled": self.keys(Outcome.RECALLED)[: MAX_LISTED["recalled"]],
             **{outcome.value: self._reasons(outcome) for outcome in Outcome if outcome is not Outcome.RECALLED},
             "counts": counts | {"duplicates": self.duplicates},
-            "api_calls": _total(self.api_calls),
+            "api_calls": self._calls(),
             **({"omitted": omitted} if omitted else {}),
         }
 
     def _reasons(self, outcome: Outcome) -> dict[str, dict[str, str]]:
-        listed = self.keys(outcome)[: MAX_LISTED[outcome]]
-        reasons = ((key, self.results[key].reason) for key in listed)
-        return {key: reason.to_json() if reason else {} for key, reason in reasons}
+        reasons = {key: self.results[key].reason for key in self.keys(outcome)[: MAX_LISTED[outcome]]}
+        return {key: reason.to_json() if reason else {} for key, reason in reasons.items()}
 
     def table(self) -> str:
         """Format the report for people.
 
         The lines are the counts, the 10 most frequent reasons of messages not recalled, and the API calls.
         """
-        counts = self.counts()
-        lines = ["   ".join(f"{name} {counts[name]}" for name in (*Outcome, "total"))]
-        by_reason: Counter[tuple[Outcome, Reason | None]] = Counter(
-            (settled.outcome, settled.reason)
-            for settled in self.results.values()
-            if settled.outcome is not Outcome.RECALLED
+        lost = [result for result in self.results.values() if result.outcome is not Outcome.RECALLED]
+        by_reason = Counter((result.outcome, result.reason) for result in lost).most_common(10)
+        return "\n".join(
+            [
+                "   ".join(f"{name} {number}" for name, number in self.counts().items()),
+                *(
+                    f"  {number} {outcome}: " + (f"{reason.code}. {reason.next_step}" if reason else "")
+                    for (outcome, reason), number in by_reason
+                ),
+                "api calls " + "   ".join(f"{name} {number}" for name, number in self._calls().items()),
+            ]
         )
-        for (outcome, reason), number in by_reason.most_common(10):
-            lines.append(f"  {number} {outcome}: " + (f"{reason.code}. {reason.next_step}" if reason else ""))
-        calls = _total(self.api_calls)
-        lines.append("api calls " + "   ".join(f"{name} {number}" for name, number in calls.items()))
-        return "\n".join(lines)
 
-
-def _total(api_calls: Mapping[str, int]) -> dict[str, int]:
-    shown = {name: number for name, number in sorted(api_calls.items()) if number}
-    return {**shown, "total": calls_made(shown)}
-
-
-def empty_report() -> Report:
-    """Return the report of a recall without messages."""
-    return Report({}, {})
+    def _calls(self) -> dict[str, int]:
+        used = {name: number for name, number in sorted(self.api_calls.items()) if number}
+        return {**used, "total": calls_made(used)}

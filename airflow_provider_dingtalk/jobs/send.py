@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
@@ -20,15 +20,10 @@ from airflow_provider_dingtalk.exceptions import (
     DroppedReceiversError,
     IncompleteSendError,
 )
-from airflow_provider_dingtalk.jobs.checkpoint import (
-    AcceptedSend,
-    MemorySendCheckpoint,
-    SendCheckpoint,
-    SendProgress,
-)
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, MemorySendCheckpoint, SendCheckpoint, SendProgress
 from airflow_provider_dingtalk.jobs.progress import Progress
-from airflow_provider_dingtalk.jobs.recall_results import asks_to_wait, leaves_doubt
-from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery
+from airflow_provider_dingtalk.jobs.recall_results import leaves_doubt, pause_of
+from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery, StoreLateReceipt, StoreReceipts
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import (
@@ -36,23 +31,15 @@ from airflow_provider_dingtalk.messages.send_request import (
     SendRequest,
     dropped_of,
     is_about_a_receiver,
-    pages,
     receipt_of,
     shown,
 )
 
-__all__ = [
-    "CUT_OFF",
-    "DroppedReceiversError",
-    "FailedSend",
-    "IncompleteSendError",
-    "Send",
-    "SendRequest",
-    "pages",
-    "receipt_of",
-]
-
 log = logging.getLogger(__name__)
+
+_CHECK_CHAT = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
+#: Reason for the doubt of a call that was in flight when its try ended.
+CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _CHECK_CHAT)
 
 
 class Send:
@@ -69,7 +56,7 @@ class Send:
     :param fail_on_refused: Fail if DingTalk refuses a receiver; default True. In either case, the others are
         served.
     :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
-    :param earlier_receipts: Receipts of an earlier job of the same task, which are kept with those of this one.
+    :param earlier_receipts: Receipts of an earlier job of the same task, which are stored with those of this one.
     :param clock: Source of time; default: the system's.
     """
 
@@ -78,8 +65,8 @@ class Send:
         send_requests: Sequence[SendRequest],
         *,
         checkpoint: SendCheckpoint | None = None,
-        store_receipts: Callable[[Sequence[Receipt]], Awaitable[None]] | None = None,
-        store_late_receipt: Callable[[Receipt], Awaitable[None]] | None = None,
+        store_receipts: StoreReceipts | None = None,
+        store_late_receipt: StoreLateReceipt | None = None,
         on_unknown: str = "fail",
         fail_on_refused: bool = True,
         fail_on_unreached: bool = True,
@@ -96,6 +83,7 @@ class Send:
         self._fail_on_unreached = fail_on_unreached
         self._queue = deque(send_requests)
         self._in_flight: SendRequest | None = None
+        #: Receipts of this job, with those of its earlier tries.
         self._own: list[Receipt] = []
         self._unknown: list[FailedSend] = []
         self._stopping_error: DingTalkError | None = None
@@ -120,11 +108,11 @@ class Send:
         """
         await self._resume()
         progress = Progress(log, "Send", len(self._send_requests), self._clock)
-        progress.begin(len(self._queue))
+        progress.log_start(len(self._queue))
         while self._queue and not self.delivery.stopped:
             await self._send(client, self._queue.popleft())
             if progress.is_due:
-                progress.tell(max(0, len(self._send_requests) - len(self._queue)), self.used)
+                progress.log(max(0, len(self._send_requests) - len(self._queue)), self.used)
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
@@ -146,8 +134,7 @@ class Send:
     @property
     def unknown(self) -> list[FailedSend]:
         """Calls in doubt, including one that was cut off in flight."""
-        cut_off = [FailedSend(self._in_flight.to, CUT_OFF)] if self._in_flight else []
-        return self._unknown + cut_off
+        return self._unknown + ([FailedSend(self._in_flight.to, CUT_OFF)] if self._in_flight else [])
 
     @property
     def not_attempted(self) -> int:
@@ -166,11 +153,6 @@ class Send:
         is_left = self.not_attempted or (self.unknown and self._on_unknown == "resend")
         return not is_left and bool(self.refused or self.unknown)
 
-    @property
-    def reached_no_recipient(self) -> bool:
-        """True if DingTalk left out all people of all accepted calls."""
-        return bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
-
     def raise_if_incomplete(self) -> None:
         """Raise if the send is incomplete, in doubt, or reached no receiver.
 
@@ -181,23 +163,24 @@ class Send:
         refused = self.refused and (self._fail_on_refused or not self._own)
         if self.failed or refused or self.not_attempted or (self.unknown and self._on_unknown != "skip"):
             raise self._incomplete()
-        if self._fail_on_unreached and self.reached_no_recipient and not self.unknown:
+        is_unreached = bool(self._own) and all(receipt.recipients == 0 for receipt in self._own)
+        if self._fail_on_unreached and is_unreached and not self.unknown:
             raise DroppedReceiversError(
-                f"The send reached no recipient: DingTalk left out {_few(self.dropped)}.",
+                f"The send reached no recipient: DingTalk left out {_with_reasons(self.dropped)}.",
                 code="dropped_receivers",
                 next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
             )
 
     def _incomplete(self) -> IncompleteSendError:
-        first, refused = self.first_error, [*self.refused, *self.failed]
-        named = f"Refused: {shown(str(failed_send) for failed_send in refused)}. " if refused else ""
+        first, refused = self.first_error or DingTalkError("", code="not_attempted"), [*self.refused, *self.failed]
+        named = f"Refused: {shown(map(str, refused))}. " if refused else ""
         return IncompleteSendError(
             f"Sent {len(self.receipts)}, refused {len(refused)}, unknown {len(self.unknown)}, "
-            f"not begun {self.not_attempted}. " + named + (first.message if first else ""),
+            f"not begun {self.not_attempted}. {named}{first.message}",
             receipts=self.receipts,
-            code=first.code if first else "not_attempted",
-            next_step=first.next_step if first else "",
-            next_step_zh=first.next_step_zh if first else "",
+            code=first.code,
+            next_step=first.next_step,
+            next_step_zh=first.next_step_zh,
             permanent=self.is_final,
         )
 
@@ -208,16 +191,12 @@ class Send:
             self._note_sent(sent)
         if self._on_unknown == "resend" and earlier.in_doubt:
             await self._checkpoint.clear_doubts()
-            earlier = SendProgress(earlier.sent, ())
+            earlier = SendProgress(earlier.sent)
         self._unknown = [FailedSend(address.to, CUT_OFF) for address in earlier.in_doubt]
         self._queue = deque(missing(self._send_requests, earlier))
         if earlier.sent or earlier.in_doubt:
-            log.info(
-                "Earlier tries made %d calls; %d unknown; %d are missing.",
-                len(earlier.sent),
-                len(self._unknown),
-                len(self._queue),
-            )
+            counts = len(earlier.sent), len(self._unknown), len(self._queue)
+            log.info("Earlier tries made %d calls; %d unknown; %d are missing.", *counts)
         if self.receipts:
             await self.delivery.store_all(self.receipts)
 
@@ -229,62 +208,54 @@ class Send:
             raise
         self._in_flight, requests = send_request, self.used["send"]
         try:
-            result = await client.call(send_request.call, self.used, "send")
+            response = await client.call(send_request.call, self.used, "send")
         except DingTalkError as error:
-            self._in_flight = None
-            await self._failed(send_request, error)
+            await self._fail(send_request, error)
         except Exception as error:  # of any library
             if self.used["send"] > requests:
                 raise
             # The client counts a request before its first byte goes out, so this call was not sent.
-            self._in_flight = None
-            await self._failed(send_request, _not_sent(error))
+            await self._fail(send_request, _not_sent(error))
         else:
-            dropped = dropped_of(result)
-            receipt = receipt_of(send_request, result, self._clock.now(), len(dropped))
+            dropped = dropped_of(response)
+            receipt = receipt_of(send_request, response, self._clock.now(), len(dropped))
             log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
             sent = AcceptedSend(receipt, send_request.address, dropped)
             self._note_sent(sent)
             self._in_flight = None
             await self.delivery.store(sent, self.receipts)
 
-    async def _failed(self, send_request: SendRequest, error: DingTalkError) -> None:
+    async def _fail(self, send_request: SendRequest, error: DingTalkError) -> None:
+        self._in_flight = None
         log.warning("%s", error)
+        self.first_error = self.first_error or error
+        if pause := pause_of(error):
+            self._stop_for(error)
+            self.wait = max(LONG_WAIT, pause)
         if leaves_doubt(error):
             # The intent stays in the checkpoint, so the next run knows of the doubt.
             self._unknown.append(FailedSend(send_request.to, Reason(error.code or NO_CODE, error.message, _CHECK_CHAT)))
-        elif is_about_a_receiver(error):
-            self._refuse(send_request, error)
-        else:
+            return
+        if not is_about_a_receiver(error):
             self.failed.append(FailedSend(send_request.to, Reason.of(error)))
             self._stop_for(error)
-        if wait := asks_to_wait(error):
-            self._stop_for(error)
-            self.wait = max(LONG_WAIT, wait)
-        self.first_error = self.first_error or error
-        if not leaves_doubt(error):
-            await self.delivery.retry(lambda: self._checkpoint.refused(send_request.address), "the refusal of a call")
-
-    def _refuse(self, send_request: SendRequest, error: DingTalkError) -> None:
-        """Record a refused receiver, or bisect a call with several receivers.
-
-        A refused call sent nothing, so its halves may be sent.
-        """
-        if len(send_request.to) > 1:
+        elif len(send_request.to) > 1:
+            # A refused call sent nothing, so its halves may be sent, until the refused receiver is found.
             self._queue.extendleft(reversed(send_request.halves()))
         else:
             self.refused.append(FailedSend(send_request.to, Reason.of(error)))
+        await self.delivery.retry(lambda: self._checkpoint.refused(send_request.address), "the refusal of a call")
 
     def _stop_for(self, error: DingTalkError) -> None:
         self._stopping_error = error
         self.stop()
 
-    def _note_sent(self, send_request: AcceptedSend) -> None:
-        self._own.append(send_request.receipt)
-        self.receipts.append(send_request.receipt)
-        if send_request.dropped:
-            self.dropped |= send_request.dropped
-            log.warning("DingTalk left out %d people: %s.", len(send_request.dropped), _few(send_request.dropped))
+    def _note_sent(self, sent: AcceptedSend) -> None:
+        self._own.append(sent.receipt)
+        self.receipts.append(sent.receipt)
+        if sent.dropped:
+            self.dropped |= sent.dropped
+            log.warning("DingTalk left out %d people: %s.", len(sent.dropped), _with_reasons(sent.dropped))
 
 
 def missing(send_requests: Iterable[SendRequest], earlier: SendProgress) -> list[SendRequest]:
@@ -293,16 +264,17 @@ def missing(send_requests: Iterable[SendRequest], earlier: SendProgress) -> list
     They are matched by content and receiver, not by index.
     """
     addresses = [*(sent.address for sent in earlier.sent), *earlier.in_doubt]
-    settled = Counter((address.content, name) for address in addresses for name in address.to)
+    done = Counter((address.content, receiver) for address in addresses for receiver in address.to)
+    if not done:
+        return [send_request for send_request in send_requests if send_request.to]
     found = []
     for send_request in send_requests:
-        content = send_request.content if settled else ""
-        left = []
-        for name in send_request.to:
-            if settled and settled[content, name]:
-                settled[content, name] -= 1
+        content, left = send_request.content, []
+        for receiver in send_request.to:
+            if done[content, receiver]:
+                done[content, receiver] -= 1
             else:
-                left.append(name)
+                left.append(receiver)
         if left:
             found.append(send_request if len(left) == len(send_request.to) else send_request.narrowed(left))
     return found
@@ -320,10 +292,5 @@ def _not_sent(error: Exception) -> ConnectionFailedError:
     )
 
 
-def _few(people: dict[str, str]) -> str:
+def _with_reasons(people: dict[str, str]) -> str:
     return shown(f"{user} ({why})" for user, why in people.items())
-
-
-_CHECK_CHAT = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
-#: Reason for the doubt of a call that was in flight when its try ended.
-CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _CHECK_CHAT)

@@ -10,15 +10,8 @@ from typing import TypeAlias
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError
-from airflow_provider_dingtalk.jobs import batching
+from airflow_provider_dingtalk.jobs import batching, recall_results
 from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
-from airflow_provider_dingtalk.jobs.recall_results import (
-    asks_to_wait,
-    is_about_the_app,
-    is_about_the_kind,
-    is_outage,
-    stops_sender,
-)
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.read_status import read
@@ -56,9 +49,10 @@ class StatusReader:
         self._receipts = {_identity(receipt): receipt for receipt in receipts}
         self._readers = readers
         self._now = (clock or SystemClock()).now() if now is None else now
-        self._readings: dict[_Identity, MessageStatus] = {}
+        self._statuses: dict[_Identity, MessageStatus] = {}
         self._errors: dict[_Identity, DingTalkError] = {}
-        self._refused: dict[object, DingTalkError] = {}
+        #: Errors of all messages of a connection, or of one of its kinds or senders.
+        self._shared_errors: dict[object, DingTalkError] = {}
         self._failures: Counter[str | None] = Counter()
         self.is_stopped = False
         self.used: Counter[str] = Counter()
@@ -75,9 +69,11 @@ class StatusReader:
             failed and one of them temporarily.
         """
         todo = batching.by_urgency(self._receipts.values())
-        await run_workers(todo, lambda one: self._read(one, clients), workers=min(IN_FLIGHT, len(todo)))
-        self._raise_if_nothing_came_through()
-        self._tell()
+        await run_workers(todo, lambda receipt: self._poll(receipt, clients), workers=min(IN_FLIGHT, len(todo)))
+        self._raise_if_no_result()
+        # Thousands of messages may have the same error, so each text is logged once.
+        for text, number in Counter(map(str, self._errors.values())).most_common(3):
+            log.warning("The state of %d messages is not known: %s", number, text)
 
     def stop(self) -> None:
         """Begin no further call."""
@@ -85,65 +81,61 @@ class StatusReader:
 
     def status_of(self, receipt: Receipt) -> MessageStatus | None:
         """Return the status of a message; None if it was not polled."""
-        return self._readings.get(_identity(receipt))
+        return self._statuses.get(_identity(receipt))
 
-    async def _read(self, receipt: Receipt, clients: Clients) -> None:
+    async def _poll(self, receipt: Receipt, clients: Clients) -> None:
         if self.is_stopped:
             return
-        error = self._known(receipt)
+        identity, error = _identity(receipt), self._known_error(receipt)
         if error is None:
             try:
                 client = await clients(receipt.conn_id)
-                message_status = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
+                status = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
             except DingTalkError as caught:
                 error = caught
-                self._learn(receipt, caught)
+                self._share(receipt, caught)
             else:
                 self._failures[receipt.conn_id] = 0
-                self._readings[_identity(receipt)] = message_status
+                self._statuses[identity] = status
                 return
-        self._errors[_identity(receipt)] = error
-        self._readings[_identity(receipt)] = MessageStatus(
+        self._errors[identity] = error
+        self._statuses[identity] = MessageStatus(
             key=receipt.key, send_status=None, recipients=receipt.recipients, error=Reason.of(error)
         )
 
-    def _known(self, receipt: Receipt) -> DingTalkError | None:
+    def _known_error(self, receipt: Receipt) -> DingTalkError | None:
         """Return the error of all messages like this one, if any."""
         conn_id, sender_key = receipt.conn_id, receipt.sender_key
-        for like in (conn_id, (conn_id, sender_key.kind), (conn_id, sender_key)):
-            if like in self._refused:
-                return self._refused[like]
-        return None
+        scopes = (conn_id, (conn_id, sender_key.kind), (conn_id, sender_key))
+        return next((self._shared_errors[scope] for scope in scopes if scope in self._shared_errors), None)
 
-    def _learn(self, receipt: Receipt, error: DingTalkError) -> None:
-        """Record the other messages that an error concerns."""
+    def _share(self, receipt: Receipt, error: DingTalkError) -> None:
+        """Record an error for all messages that it concerns."""
         conn_id, sender_key = receipt.conn_id, receipt.sender_key
-        if not (error.permanent or isinstance(error, StatusUnavailableError)):
-            self._failures[conn_id] += 1
-        most = MAX_OUTAGES if is_outage(error) else MAX_FAILURES
-        if is_about_the_app(error) or asks_to_wait(error) or self._failures[conn_id] >= most:
-            self._refused.setdefault(conn_id, error)
-        elif is_about_the_kind(error):
-            self._refused.setdefault((conn_id, sender_key.kind), error)
-        elif stops_sender(error):
-            self._refused.setdefault((conn_id, sender_key), error)
+        self._failures[conn_id] += _is_temporary(error)
+        most = MAX_OUTAGES if recall_results.is_outage(error) else MAX_FAILURES
+        is_down = recall_results.pause_of(error) or self._failures[conn_id] >= most
+        if is_down or recall_results.is_about_the_app(error):
+            self._shared_errors.setdefault(conn_id, error)
+        elif recall_results.is_about_the_kind(error):
+            self._shared_errors.setdefault((conn_id, sender_key.kind), error)
+        elif recall_results.stops_sender(error):
+            self._shared_errors.setdefault((conn_id, sender_key), error)
 
-    def _raise_if_nothing_came_through(self) -> None:
-        refused = [self._refused[conn_id] for conn_id in self.connections if conn_id in self._refused]
-        unread = list(self._errors.values()) if len(self._errors) == len(self._readings) else []
+    def _raise_if_no_result(self) -> None:
+        refused = [self._shared_errors[conn_id] for conn_id in self.connections if conn_id in self._shared_errors]
+        unread = self._errors.values() if len(self._errors) == len(self._statuses) else ()
         # After a temporary failure (a ban, an outage) all messages can be read later, so it is not an outcome.
         for error in (*refused, *unread):
-            if not error.permanent and not isinstance(error, StatusUnavailableError):
+            if _is_temporary(error):
                 raise error
         if refused and len(refused) == len(self.connections):
             raise refused[0]
 
-    def _tell(self) -> None:
-        """Log the three most frequent errors, each once with its count."""
-        numbers = Counter(str(error) for error in self._errors.values())
-        for text, number in numbers.most_common(3):
-            log.warning("The state of %d messages is not known: %s", number, text)
-
 
 def _identity(receipt: Receipt) -> _Identity:
     return receipt.conn_id, receipt.sender_key, receipt.key
+
+
+def _is_temporary(error: DingTalkError) -> bool:
+    return not error.permanent and not isinstance(error, StatusUnavailableError)

@@ -9,33 +9,21 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
-from airflow_provider_dingtalk.exceptions import (
-    DingTalkError,
-    StatusUnavailableError,
-    TooManyCallsError,
-)
+from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailableError, TooManyCallsError
 from airflow_provider_dingtalk.jobs.progress import calls_made
 from airflow_provider_dingtalk.jobs.recall_results import is_about_the_app, is_about_the_kind
 from airflow_provider_dingtalk.jobs.status_reader import IN_FLIGHT, Clients
-from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, WaitState, entry, error_of, extra_pages
+from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, WaitState, error_of
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
-from airflow_provider_dingtalk.messages.conditions import (
-    Condition,
-    Judgement,
-    MessageStatus,
-    Target,
-    evaluate,
-    evaluate_all,
-    hopeless,
-    obstacle,
-)
+from airflow_provider_dingtalk.messages import conditions
+from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, Target
 from airflow_provider_dingtalk.messages.read_status import StatusQuery, read_target
 from airflow_provider_dingtalk.messages.receipt import Kind
 
@@ -49,46 +37,6 @@ RETRY_AFTER = 30.0
 NAMED_IN_LOG = 10
 #: Seconds by which a poll may be early, since clocks and timers round.
 _TICK = 0.001
-
-
-def _only(client: DingTalkClient) -> Clients:
-    """Return a function that gives the same client for all connections."""
-
-    async def give(_conn_id: str | None) -> DingTalkClient:
-        return client
-
-    return give
-
-
-def _between(began: float, polled_at: float | None, now: float) -> float | None:
-    """Limit a stored Unix time to the range from ``began`` to ``now``.
-
-    Polls outside of this range must be neither planned nor counted.
-
-    :returns: None if the time is missing or not finite.
-    """
-    if polled_at is None or not math.isfinite(polled_at):
-        return None
-    return max(min(polled_at, now), began)
-
-
-class _Places:
-    """Index of messages by key, in the order of this wait.
-
-    :param state: State whose keys are to be found. If it has none, no index of thousands of messages is built.
-    """
-
-    def __init__(self, targets: Sequence[Target], state: WaitState) -> None:
-        is_needed = state.met_by_key or state.lost_keys or state.sent_keys
-        self._by_key = {target.key: at for at, target in enumerate(targets)} if is_needed else {}
-
-    def of(self, keys: Iterable[str]) -> list[int]:
-        """Return the indexes of the keys that are known."""
-        return [self._by_key[key] for key in keys if key in self._by_key]
-
-    def of_mapping(self, seen: Mapping[str, LastStatus]) -> dict[int, LastStatus]:
-        """Replace the keys of a mapping by indexes, without unknown keys."""
-        return {self._by_key[key]: value for key, value in seen.items() if key in self._by_key}
 
 
 class Wait:
@@ -117,23 +65,27 @@ class Wait:
         self.wait_options = wait_options
         self._with_readers = with_readers
         self._clock = clock or SystemClock()
-        state = state or WaitState()
+        self._last: dict[int, LastStatus] = {}
+        self._logged_drops: set[str] = set()
+        self._failures = 0
+        self._is_aborted = self._had_failure = False
+        self._not_before = float("-inf")
+        self._restore(state or WaitState())
+
+    def _restore(self, state: WaitState) -> None:
         # A stored number below zero would let the wait make calls without an end, so it is ignored.
         self.used = Counter({name: number for name, number in state.used.items() if number > 0})
-        known = _Places(targets, state)
-        self._met = known.of_mapping(state.met_by_key)
-        self._lost: dict[int, DingTalkError | None] = dict.fromkeys(known.of(state.lost_keys))
-        self._last: dict[int, LastStatus] = {}
-        self._sent = set(known.of(state.sent_keys))
-        self._told: set[str] = set()
         self._begun = self.calls - self.used["token"]
-        self._failures = 0
-        self._is_broken_off = self._had_trouble = False
-        self._not_before = float("-inf")
+        is_indexed = state.met_by_key or state.lost_keys or state.sent_keys
+        index = {target.key: at for at, target in enumerate(self.targets)} if is_indexed else {}
+        self._met = {index[key]: seen for key, seen in state.met_by_key.items() if key in index}
+        #: Messages that can never meet the condition, by index.
+        self._lost: set[int] = {index[key] for key in state.lost_keys if key in index}
+        self._sent = {index[key] for key in state.sent_keys if key in index}
         now = self._clock.now()
-        self._polled_at = _between(wait_options.began, state.polled_at, now)
-        decided = self._met.keys() | self._lost.keys()
-        self._due = [(self._first(at, now), at) for at in range(len(targets)) if at not in decided]
+        self._polled_at = _between(self.wait_options.began, state.polled_at, now)
+        decided = self._met.keys() | self._lost
+        self._due = [(self._first(at, now), at) for at in range(len(self.targets)) if at not in decided]
         heapify(self._due)
 
     # ── result ───────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +95,7 @@ class Wait:
         """True if all messages, or any (``match``), meet the condition."""
         judgements = [Judgement.NOT_YET] * (len(self.targets) > len(self._met) + len(self._lost))
         judgements += [Judgement.MET] * bool(self._met) + [Judgement.NEVER] * bool(self._lost)
-        return evaluate_all(judgements, self.condition) is Judgement.MET
+        return conditions.evaluate_all(judgements, self.condition) is Judgement.MET
 
     @property
     def is_time_up(self) -> bool:
@@ -153,7 +105,7 @@ class Wait:
     @property
     def next_due(self) -> float | None:
         """Unix time in seconds of the next poll; None after the last."""
-        if not self._due or (self._is_broken_off and self.is_time_up):
+        if not self._due or (self._is_aborted and self.is_time_up):
             return None
         return max(self._due[0][0], self._not_before)
 
@@ -167,14 +119,18 @@ class Wait:
         """Number of calls that reached DingTalk; a throttled one counts once."""
         return calls_made(self.used)
 
+    @property
+    def connections(self) -> set[str | None]:
+        """Connection ids of undecided messages; None means that of the wait."""
+        return {self.targets[at].conn_id for _, at in self._due}
+
     def result(self) -> list[dict[str, Any]]:
         """Return the last status of each polled message as plain JSON.
 
         The readers are personal data, so they are included only with ``with_readers``.
         """
-        seen = {**self._last, **self._met}
-        places = (at for at in range(len(self.targets)) if at in seen)
-        return [entry(self.targets[at].key, seen[at], self._with_readers) for at in places]
+        seen = sorted({**self._last, **self._met}.items())
+        return [status.to_json(self.targets[at].key, with_readers=self._with_readers) for at, status in seen]
 
     def state(self) -> WaitState:
         """Return the progress, from which another :class:`Wait` can resume."""
@@ -191,10 +147,10 @@ class Wait:
     def summary(self) -> str:
         """Describe the progress for the log."""
         seen = {**self._last, **self._met}.values()
-        states = Counter(each.send_status or "no status yet" for each in seen).items()
-        parts = [f"{number} {state}" for state, number in states]
-        if any(each.readers is not None for each in seen):
-            parts.append(f"{sum(each.readers or 0 for each in seen)} readers")
+        states = Counter(status.send_status or "no status yet" for status in seen)
+        parts = [f"{number} {state}" for state, number in states.items()]
+        if any(status.readers is not None for status in seen):
+            parts.append(f"{sum(status.readers or 0 for status in seen)} readers")
         lost = f", {len(self._lost)} can never be" if self._lost else ""
         known = ", ".join(parts) or "Nothing seen yet"
         return f"{known}; {len(self._met)} of {len(self.targets)} as wanted{lost}."
@@ -205,16 +161,16 @@ class Wait:
         They are polls × (undecided messages + further pages of readers).
         """
         now, end = self._clock.now(), self.wait_options.end
-        pages = sum(extra_pages(seen) for seen in self._last.values())
+        pages = sum(status.extra_pages for status in self._last.values())
         limit = f"it stops after {self.wait_options.max_api_calls} calls (max_api_calls)"
         if end is None:
             return f"Waiting for {len(self._due)} messages without an end; {limit}."
         oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
-        looks = self.wait_options.poll_schedule.count_polls(oldest, oldest + end - now)
-        most = looks * (len(self._due) + pages)
+        polls = self.wait_options.poll_schedule.count_polls(oldest, oldest + end - now)
         return (
-            f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {looks} looks × "
-            f"({len(self._due)} messages + {pages} further pages of readers) = {most} calls at most; {limit}."
+            f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {polls} polls × "
+            f"({len(self._due)} messages + {pages} further pages of readers) = {polls * (len(self._due) + pages)} "
+            f"calls at most; {limit}."
         )
 
     def usage(self) -> str:
@@ -222,11 +178,6 @@ class Wait:
         return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
 
     # ── polling ──────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def connections(self) -> set[str | None]:
-        """Connection ids of undecided messages; None means that of the wait."""
-        return {self.targets[at].conn_id for _, at in self._due}
 
     async def poll(self, clients: DingTalkClient | Clients) -> None:
         """Poll all messages that are due.
@@ -240,39 +191,31 @@ class Wait:
         :raises DingTalkError: If waiting is pointless for another reason.
         """
         began = self._clock.now()
-        self._is_broken_off, self._had_trouble, self._failures = False, False, 0
-        client_of = _only(clients) if isinstance(clients, DingTalkClient) else clients
+        self._is_aborted, self._had_failure, self._failures = False, False, 0
+        poll_message = partial(self._poll_message, _only(clients) if isinstance(clients, DingTalkClient) else clients)
         if len(self._due) == 1:
             # Most triggers have one message, which needs no worker pool.
             while (at := self._pop()) is not None:
-                await self._poll_message(client_of, at)
+                await poll_message(at)
         else:
-            await self._work_side_by_side(client_of)
-        if not self._had_trouble:
+            await run_workers(iter(self._pop, None), poll_message, workers=min(IN_FLIGHT, len(self._due)))
+        if not self._had_failure:
             self._polled_at = began
 
-    async def _work_side_by_side(self, clients: Clients) -> None:
-        workers = min(IN_FLIGHT, len(self._due))
-        await run_workers(iter(self._pop, None), partial(self._poll_message, clients), workers=workers)
-
     def _pop(self) -> int | None:
-        """Return the index of the next due message, and dequeue it.
-
-        :returns: None if no message is due, or the poll is to end.
-        """
-        enough = self.condition.match == "any" and self._met
-        if self._is_broken_off or enough or not self._due or self._due[0][0] > self._clock.now() + _TICK:
+        """Dequeue the index of the next due message; None if none is due, or the poll is to end."""
+        is_enough = self.condition.match == "any" and self._met
+        if self._is_aborted or is_enough or not self._due or self._due[0][0] > self._clock.now() + _TICK:
             return None
         return heappop(self._due)[1]
 
     async def _poll_message(self, clients: Clients, at: int) -> None:
-        now = self._clock.now()
-        if found := hopeless(self.targets[at], self.condition):
-            self._lose(at, error_of(self.targets[at].key, found))
+        target, now = self.targets[at], self._clock.now()
+        if obstacle := conditions.hopeless(target, self.condition):
+            self._lose(at, error_of(target.key, obstacle))
             return
         try:
-            client = await clients(self.targets[at].conn_id)
-            message_status = await read_target(client, self.targets[at], self._asking(at, now))
+            message_status = await read_target(await clients(target.conn_id), target, self._status_query(at, now))
         except TooManyCallsError:
             raise
         except DingTalkError as error:
@@ -284,7 +227,7 @@ class Wait:
         self._failures = 0
         self._judge(at, message_status, now)
 
-    def _asking(self, at: int, now: float) -> StatusQuery:
+    def _status_query(self, at: int, now: float) -> StatusQuery:
         return StatusQuery(
             readers=self.condition.asks_for_readers,
             now=now,
@@ -294,10 +237,10 @@ class Wait:
             is_sent=at in self._sent,
             recipients=self.condition.needs_recipients,
             began=self.wait_options.began,
-            before_call=self._spend,
+            before_call=self._count_call,
         )
 
-    def _spend(self) -> None:
+    def _count_call(self) -> None:
         """Count a call before it is made.
 
         A call in flight is not in :attr:`calls` yet, and a call sent twice is in it twice. So the larger number of
@@ -314,46 +257,45 @@ class Wait:
             )
         self._begun += 1
 
-    def _judge(self, at: int, message_status: MessageStatus, asked: float) -> None:
-        found = obstacle(message_status, self.condition)
-        judgement = Judgement.NEVER if found else evaluate(message_status, self.condition)
-        number = None if message_status.readers is None else len(message_status.readers)
-        who = message_status.readers if self._with_readers else None
+    def _judge(self, at: int, status: MessageStatus, polled_at: float) -> None:
+        obstacle = conditions.obstacle(status, self.condition)
         seen = LastStatus(
-            message_status.send_status, number, message_status.has_more, who, message_status.dropped or None
+            status.send_status,
+            None if status.readers is None else len(status.readers),
+            status.has_more,
+            status.readers if self._with_readers else None,
+            status.dropped or None,
         )
-        self._tell_dropped(message_status)
-        if message_status.send_status == "SUCCESS" and self.targets[at].sender_key.kind is Kind.WORK_NOTIFICATION:
+        self._log_drops(status)
+        if status.send_status == "SUCCESS" and self.targets[at].sender_key.kind is Kind.WORK_NOTIFICATION:
             self._sent.add(at)
-        if judgement is Judgement.MET:
+        if not obstacle and conditions.evaluate(status, self.condition) is Judgement.MET:
             self._met[at] = seen
             self._last.pop(at, None)
             return
         self._last[at] = seen
-        if found:
-            self._lose(at, error_of(message_status.key, found))
+        if obstacle:
+            self._lose(at, error_of(status.key, obstacle))
         else:
-            self._push(at, asked, self._planned(at, self._clock.now()))
+            self._push(at, polled_at, self._planned(at, self._clock.now()))
 
-    def _tell_dropped(self, message_status: MessageStatus) -> None:
-        if not message_status.dropped or message_status.key in self._told:
-            return
-        self._told.add(message_status.key)
-        shown = ", ".join(f"{who} ({why})" for who, why in list(message_status.dropped.items())[:NAMED_IN_LOG])
-        log.warning("DingTalk left out %d recipients of %s: %s", len(message_status.dropped), message_status.key, shown)
+    def _log_drops(self, status: MessageStatus) -> None:
+        if status.dropped and status.key not in self._logged_drops:
+            self._logged_drops.add(status.key)
+            shown = ", ".join(f"{user} ({why})" for user, why in list(status.dropped.items())[:NAMED_IN_LOG])
+            log.warning("DingTalk left out %d recipients of %s: %s", len(status.dropped), status.key, shown)
 
     def _lose_all_like(self, at: int, error: DingTalkError) -> None:
         """Lose a message and, without polls, all others that the error concerns."""
         target = self.targets[at]
-        alike = [each for _, each in self._due if self.targets[each].conn_id == target.conn_id]
+        alike = {each for _, each in self._due if self.targets[each].conn_id == target.conn_id}
         if is_about_the_kind(error):
-            alike = [each for each in alike if self.targets[each].sender_key.kind is target.sender_key.kind]
+            alike = {each for each in alike if self.targets[each].sender_key.kind is target.sender_key.kind}
         elif not is_about_the_app(error):
             error.message = f"The message {target.key} can never be as wanted: {error.message}"
-            alike = []
-        for each in alike:
-            self._lost[each] = error
+            alike = set()
         if alike:
+            self._lost |= alike
             self._due = [(due, each) for due, each in self._due if each not in self._lost]
             heapify(self._due)
         self._lose(at, error)
@@ -365,7 +307,7 @@ class Wait:
 
         :raises DingTalkError: If the wait ends.
         """
-        self._lost[at] = error
+        self._lost.add(at)
         if self.condition.match == "all" or len(self._lost) == len(self.targets):
             error.permanent = True
             raise error
@@ -377,14 +319,13 @@ class Wait:
 
         The retry comes no later than the next planned poll, unless DingTalk requires a longer pause.
         """
-        now = self._clock.now()
-        pause = float(getattr(error, "retry_after", 0.0))
+        now, pause = self._clock.now(), float(getattr(error, "retry_after", 0.0))
         self._failures += 1
-        self._had_trouble = True
+        self._had_failure = True
         if self._failures == 1 or pause:
             log.warning("%s", error)
         if pause or self._failures >= MAX_FAILURES_PER_POLL:
-            self._is_broken_off = True
+            self._is_aborted = True
             self._not_before = self._bounded(now + max(RETRY_AFTER, pause))
         gap = self.wait_options.poll_schedule.gap(now - self._anchor(at, now))
         soon = now + max(RETRY_AFTER, gap / 4)
@@ -411,3 +352,22 @@ class Wait:
         # A poll at the end of the wait is the last one of a message, so it is not queued again.
         if self.wait_options.end is None or now + _TICK < self.wait_options.end:
             heappush(self._due, (self._bounded(due), at))
+
+
+def _only(client: DingTalkClient) -> Clients:
+    """Return a function that gives the same client for all connections."""
+
+    async def client_of(_conn_id: str | None) -> DingTalkClient:
+        return client
+
+    return client_of
+
+
+def _between(began: float, polled_at: float | None, now: float) -> float | None:
+    """Limit a stored Unix time to the range from ``began`` to ``now``, so that no poll is planned outside of it.
+
+    :returns: None if the time is missing or not finite.
+    """
+    if polled_at is None or not math.isfinite(polled_at):
+        return None
+    return max(min(polled_at, now), began)

@@ -24,6 +24,13 @@ log = logging.getLogger(__name__)
 
 #: Exceptions from reading a stored value that this package did not write.
 UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
+#: Errors of a wait by code, since a trigger's event holds the code only.
+ERRORS: dict[str, type[DingTalkError]] = {
+    "recalled": MessageRecalledError,
+    "no_recipients": NoRecipientsError,
+    "condition_unreachable": ConditionUnreachableError,
+    "max_api_calls": TooManyCallsError,
+}
 
 
 class WaitOptions(Struct, frozen=True, kw_only=True):
@@ -46,15 +53,31 @@ class LastStatus(Struct, frozen=True, array_like=True):
 
     :param readers: Number of readers; None if not requested.
     :param has_more: True if there are more readers, which the condition did not need.
-    :param who: User ids of the readers, if the caller requested them.
+    :param read_user_ids: User ids of the readers, if the caller requested them.
     :param dropped: Reason for each recipient that DingTalk left out, by user id.
     """
 
     send_status: str | None
     readers: int | None = None
     has_more: bool = False
-    who: tuple[str, ...] | None = None
+    read_user_ids: tuple[str, ...] | None = None
     dropped: dict[str, str] | None = None
+
+    @property
+    def extra_pages(self) -> int:
+        """Number of reader pages in a poll beyond the first."""
+        return max(0, (self.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
+
+    def to_json(self, key: str, *, with_readers: bool) -> dict[str, Any]:
+        """Return the status of the message with a key as plain JSON."""
+        return {
+            "key": key,
+            "send_status": self.send_status,
+            "readers": self.readers,
+            **({"has_more_readers": True} if self.has_more else {}),
+            **({"read_user_ids": list(self.read_user_ids or ())} if with_readers else {}),
+            **({"dropped": self.dropped} if self.dropped else {}),
+        }
 
 
 class WaitState(Struct, kw_only=True):
@@ -75,36 +98,10 @@ class WaitState(Struct, kw_only=True):
     sent_keys: list[str] = []
 
 
-def entry(key: str, seen: LastStatus, with_readers: bool) -> dict[str, Any]:
-    """Return the last status of a message as plain JSON."""
-    return {
-        "key": key,
-        "send_status": seen.send_status,
-        "readers": seen.readers,
-        **({"has_more_readers": True} if seen.has_more else {}),
-        **({"read_user_ids": list(seen.who or ())} if with_readers else {}),
-        **({"dropped": seen.dropped} if seen.dropped else {}),
-    }
-
-
-def extra_pages(seen: LastStatus) -> int:
-    """Return the number of reader pages in a poll beyond the first."""
-    return max(0, (seen.readers or 0) - 1) // MAX_RESULTS_PER_PAGE
-
-
-#: Errors of a wait by code, since a trigger's event holds the code only.
-ERRORS: dict[str, type[DingTalkError]] = {
-    "recalled": MessageRecalledError,
-    "no_recipients": NoRecipientsError,
-    "condition_unreachable": ConditionUnreachableError,
-    "max_api_calls": TooManyCallsError,
-}
-
-
-def error_of(key: str, found: Obstacle) -> DingTalkError:
+def error_of(key: str, obstacle: Obstacle) -> DingTalkError:
     """Build the error of a message that can never meet the condition."""
-    text = f"The message {key} {found.problem}."
-    return ERRORS[found.code](text, code=found.code, next_step=found.next_step)
+    text = f"The message {key} {obstacle.problem}."
+    return ERRORS[obstacle.code](text, code=obstacle.code, next_step=obstacle.next_step)
 
 
 def state_of(value: Mapping[str, Any] | None) -> WaitState:

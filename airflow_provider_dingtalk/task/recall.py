@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.exceptions import (
     SupersededError,
 )
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
-from airflow_provider_dingtalk.jobs.report import Report, empty_report
+from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.messages.receipt import (
     Receipt,
 )
@@ -45,7 +45,7 @@ def report_even_so(context: Context) -> Iterator[None]:
         # Airflow still lets a superseded try push XComs, which would replace those of the later try.
         raise
     except BaseException:
-        push_report(context, empty_report(), {})
+        push_report(context, Report(), {})
         raise
 
 
@@ -129,7 +129,7 @@ def _publish(
 
 def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:
     log.info("Nothing to recall.")
-    pushed = push_report(context, empty_report(), more)
+    pushed = push_report(context, Report(), more)
     obey_on_empty(on_empty)
     return pushed
 

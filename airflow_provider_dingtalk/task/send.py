@@ -14,7 +14,8 @@ from airflow_provider_dingtalk.exceptions import (
     SendNotRepeatedError,
     SupersededError,
 )
-from airflow_provider_dingtalk.jobs.send import Send, SendRequest
+from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.errors import DeferRequested
 from airflow_provider_dingtalk.task.running_task import registry_of

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.jobs.send import SendRequest
 from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN

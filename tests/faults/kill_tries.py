@@ -24,8 +24,8 @@ from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome
-from airflow_provider_dingtalk.jobs.send import SendRequest
 from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET
 from airflow_provider_dingtalk.task.arguments import receipts_of_keys
 from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint

@@ -42,7 +42,7 @@ class LoadOnce(MemoryCheckpoint):
 
     def __init__(self, key_results: Mapping[str, KeyResult]) -> None:
         super().__init__()
-        self.key_results.update(key_results)
+        self.results.update(key_results)
 
 
 # ── Checkpoint ───────────────────────────────────────────────────────────────────────────────────────
@@ -60,7 +60,7 @@ async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDin
 
     checkpoint = Before()
     await dingtalk.recall(receipts, checkpoint=checkpoint)
-    assert {key: key_result.state for key, key_result in checkpoint.key_results.items()} == dict.fromkeys(
+    assert {key: key_result.state for key, key_result in checkpoint.results.items()} == dict.fromkeys(
         keys_of(receipts), KeyState.RECALLED
     )
 
@@ -71,7 +71,7 @@ async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalD
     dingtalk.faults({"action": {"type": "fail_keys", "keys": [bad.key], "reason": "invalid.processQueryKey"}})
     checkpoint = MemoryCheckpoint()
     await dingtalk.recall([*recalled, *old, bad], checkpoint=checkpoint)
-    states = {key: key_result.state for key, key_result in checkpoint.key_results.items()}
+    states = {key: key_result.state for key, key_result in checkpoint.results.items()}
     assert states == {
         **dict.fromkeys(keys_of(recalled), KeyState.RECALLED),
         **dict.fromkeys(keys_of(old), KeyState.EXPIRED),
@@ -89,8 +89,8 @@ async def test_what_cannot_be_written_down_is_not_sent(dingtalk: LocalDingTalk, 
     report = job.report()
     check_account(dingtalk, report, receipts)
     touched = {receipt.key for receipt in receipts if dingtalk.is_recalled(receipt)}
-    assert touched <= set(checkpoint.key_results), "a message was recalled whose intent is nowhere"
-    assert set(report.keys(Outcome.FAILED)) >= set(keys_of(receipts)) - set(checkpoint.key_results)
+    assert touched <= set(checkpoint.results), "a message was recalled whose intent is nowhere"
+    assert set(report.keys(Outcome.FAILED)) >= set(keys_of(receipts)) - set(checkpoint.results)
     assert len(checkpoint.writes) == breaks_at - 1
 
 

@@ -82,7 +82,7 @@ async def test_what_was_not_written_is_written_by_whoever_comes_next() -> None:
         await checkpoint_writer.write({"a": RECALLED})
     checkpoint.fails = False
     await checkpoint_writer.write({})
-    assert set(checkpoint.key_results) == {"a"}
+    assert set(checkpoint.results) == {"a"}
 
 
 async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> None:
@@ -101,7 +101,7 @@ async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> N
         await checkpoint_writer.write({"a": KeyResult(KeyState.IN_DOUBT, final=False)})
     checkpoint.fails = False
     await checkpoint_writer.write({})
-    assert checkpoint.key_results == {"a": RECALLED}
+    assert checkpoint.results == {"a": RECALLED}
 
 
 class SlowLedger(MemoryCheckpoint):

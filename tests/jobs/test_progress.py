@@ -32,22 +32,22 @@ def test_a_line_is_due_each_five_seconds(progress: Progress, clock: VirtualClock
     assert not progress.is_due
     clock.advance(INTERVAL)
     assert progress.is_due
-    progress.tell(10, {"recall": 1})
+    progress.log(10, {"recall": 1})
     assert not progress.is_due
 
 
 def test_the_first_line_names_messages_and_calls(progress: Progress, caplog: pytest.LogCaptureFixture) -> None:
-    progress.begin(1234)
+    progress.log_start(1234)
     assert caplog.messages == ["Recall of 1,000 messages in about 1,234 API calls."]
 
 
 def test_a_line_has_share_rates_calls_and_time_left(
     progress: Progress, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    progress.tell(0, {})
+    progress.log(0, {})
     assert caplog.messages[0].endswith("time left unknown.")
     clock.advance(10)
-    progress.tell(250, {"recall": 15, "status": 5, "throttled": 2})
+    progress.log(250, {"recall": 15, "status": 5, "throttled": 2})
     assert caplog.messages[1] == (
         "Recall: 250 of 1,000 messages (25%), 25.0/s, 20 calls (2.0/s, 2 throttled), about 30 s left."
     )
@@ -55,5 +55,5 @@ def test_a_line_has_share_rates_calls_and_time_left(
 
 def test_a_job_without_messages_has_a_line_too(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, log.name)
-    Progress(log, "Recall", 0, clock).tell(0, {})
+    Progress(log, "Recall", 0, clock).log(0, {})
     assert "0 of 0 messages (0%)" in caplog.messages[0]

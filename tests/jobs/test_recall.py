@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.jobs.recall import Recall
-from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import GROUPS
@@ -60,7 +60,7 @@ async def test_45_people_3_groups_of_25_and_a_work_notification_cost_10_recall_c
 
 async def test_nothing_to_recall_costs_nothing(dingtalk: LocalDingTalk) -> None:
     job = await dingtalk.recall([])
-    assert job.is_empty
+    assert job.report() == Report()
     assert dingtalk.calls() == {}
 
 

@@ -79,7 +79,7 @@ async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(d
     assert dingtalk.recall_calls() == 0
     assert codes_of(report, Outcome.FAILED) == dict.fromkeys(keys_of(receipts), "not_attempted")
     assert KeyState.IN_DOUBT in {key_result.state for key_result in checkpoint.writes[0].values()}
-    assert {key_result.state for key_result in checkpoint.key_results.values()} == {KeyState.PENDING}, (
+    assert {key_result.state for key_result in checkpoint.results.values()} == {KeyState.PENDING}, (
         "the next try begins anew"
     )
 
@@ -145,7 +145,7 @@ async def test_cancelled_in_mid_run_the_account_is_complete(dingtalk: LocalDingT
     assert report.counts() == {"recalled": 20, "failed": 180, "expired": 0, "unknown": 200, "total": 400}
     assert set(codes_of(report, Outcome.UNKNOWN).values()) == {"no_answer"}
     assert set(codes_of(report, Outcome.FAILED).values()) == {"not_attempted"}
-    assert {key for key, key_result in checkpoint.key_results.items() if key_result.state is KeyState.IN_DOUBT} >= set(
+    assert {key for key, key_result in checkpoint.results.items() if key_result.state is KeyState.IN_DOUBT} >= set(
         report.keys(Outcome.UNKNOWN)
     )
     assert not job.is_final

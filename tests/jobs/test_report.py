@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_dingtalk.client.error_codes import error_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError
-from airflow_provider_dingtalk.jobs.report import MAX_LISTED, MessageResult, Outcome, Report, empty_report
+from airflow_provider_dingtalk.jobs.report import MAX_LISTED, MessageResult, Outcome, Report
 from airflow_provider_dingtalk.messages.reason import Reason
 
 WHY = Reason("some.code", "DingTalk: some.code.", "Do something.")
@@ -55,7 +55,7 @@ def test_the_report_is_plain_json_through_and_through() -> None:
 
 
 def test_the_report_of_nothing_has_the_same_shape() -> None:
-    assert empty_report().to_json() == {
+    assert Report().to_json() == {
         "version": 1,
         "recalled": [],
         "failed": {},

@@ -51,7 +51,7 @@ async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTa
     wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, poll_schedule=poll_schedule_of(60.0))
     await wait.poll(dingtalk.client())
     said = wait.estimate()
-    assert "about 10 looks × (3 messages + 2 further pages of readers) = 50 calls at most" in said
+    assert "about 10 polls × (3 messages + 2 further pages of readers) = 50 calls at most" in said
     assert "max_api_calls" in said
     used = wait.used["status"]
     await see_through(dingtalk, wait)

@@ -123,7 +123,7 @@ def test_a_wait_says_at_first_what_it_may_cost_and_at_last_what_it_did(waiting: 
     log = waiting.run.log(f"crowd_{mode}")
     assert "The wait used" in log
     # A rescheduled task begins a new log for each poll.
-    assert "looks × (1 messages + 0 further pages of readers)" in log or mode == "reschedule"
+    assert "polls × (1 messages + 0 further pages of readers)" in log or mode == "reschedule"
 
 
 def test_waiting_takes_nothing_back(waiting: Waiting, environment: Environment):

@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection, by_connection
-from airflow_provider_dingtalk.jobs.report import Outcome, Report, empty_report
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def rollback(options: Namespace) -> Exit:
         return Exit.DONE
     if not receipts:
         output.say("Nothing to recall.")
-        return _tell(empty_report(), as_json=options.json)
+        return _tell(Report(), as_json=options.json)
     _check_connections(hook, receipts)
     if not options.yes:
         output.say(_plan_table(receipts))
