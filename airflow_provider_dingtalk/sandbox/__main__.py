@@ -31,7 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         behaviour = _behaviour(options)
     except (msgspec.MsgspecError, ValueError, OSError) as error:
         parser.error(str(error))
-    state = default_state(seed=options.seed, behaviour=behaviour)
     try:
         sock = listen(options.host, options.port)
     except OSError as error:
@@ -43,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key} if options.tls_cert else {}
-    make_server(state, ready=lambda: _announce(url, behaviour), **tls).run([sock])
+    state = default_state(seed=options.seed, behaviour=behaviour)
+    make_server(state, ready=lambda: print(_greeting(url, behaviour), flush=True), **tls).run([sock])
     return 0
 
 
@@ -53,17 +53,16 @@ def _parser() -> argparse.ArgumentParser:
         description="A local DingTalk: it keeps state, refuses what DingTalk refuses, and fails on demand.",
         epilog=f"switches of --behaviour: {', '.join(Behaviour.__struct_fields__)}",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="port, 0 for a free one (default %(default)s)")
-    parser.add_argument("--calls-per-second", type=int, help="per app and API; 0 for no limit (default 20)")
-    parser.add_argument("--seed", type=int, help="make keys, tokens and chance faults repeat from run to run")
-    parser.add_argument("--behaviour", action="append", default=[], metavar="NAME=VALUE", help="set a switch")
-    parser.add_argument(
-        "--observed", type=Path, metavar="FILE", help="behave as a real tenant did, by the file of a probe"
-    )
-    parser.add_argument("--tls-cert", help="certificate file (PEM): serve https")
-    parser.add_argument("--tls-key", help="key file of the certificate (PEM)")
-    parser.add_argument("--expose", action="store_true", help="allow an address that other machines can reach")
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    add("--port", type=int, default=PORT, help="port, 0 for a free one (default %(default)s)")
+    add("--calls-per-second", type=int, help="per app and API; 0 for no limit (default 20)")
+    add("--seed", type=int, help="make keys, tokens and chance faults repeat from run to run")
+    add("--behaviour", action="append", default=[], metavar="NAME=VALUE", help="set a switch")
+    add("--observed", type=Path, metavar="FILE", help="behave as a real tenant did, by the file of a probe")
+    add("--tls-cert", help="certificate file (PEM): serve https")
+    add("--tls-key", help="key file of the certificate (PEM)")
+    add("--expose", action="store_true", help="allow an address that other machines can reach")
     return parser
 
 
@@ -75,26 +74,21 @@ def _behaviour(options: argparse.Namespace) -> Behaviour:
     return Behaviour().changed(switches)
 
 
-def _announce(url: str, behaviour: Behaviour) -> None:
-    connection = msgspec.json.encode(connection_to(url)).decode()
-    rate = behaviour.calls_per_second or "any number of"
-    example = '[{"match": "recall", "nth": [1], "action": {"type": "drop"}}]'
-    lines = (
-        f"listening on {url}",
-        "",
-        "DingTalk's two hosts, api and oapi, are both here. In Airflow:",
-        f"  export AIRFLOW_CONN_DINGTALK_DEFAULT='{connection}'",
-        "",
-        f"groups      {', '.join(GROUPS)}",
-        f"chat of two {PRIVATE_CHAT}",
-        f"people      user001 … user{PEOPLE:03d}",
-        f"limit       {rate} calls a second per app and API",
-        f"chats       {url}/_sandbox/",
-        f"truth       curl '{url}/_sandbox/truth?brief=1'",
-        f"faults      curl -X PUT {url}/_sandbox/faults -d '{example}'",
-        "stop        Ctrl-C",
-    )
-    print("\n".join(lines), flush=True)
+def _greeting(url: str, behaviour: Behaviour) -> str:
+    return f"""\
+listening on {url}
+
+DingTalk's two hosts, api and oapi, are both here. In Airflow:
+  export AIRFLOW_CONN_DINGTALK_DEFAULT='{msgspec.json.encode(connection_to(url)).decode()}'
+
+groups      {", ".join(GROUPS)}
+chat of two {PRIVATE_CHAT}
+people      user001 … user{PEOPLE:03d}
+limit       {behaviour.calls_per_second or "any number of"} calls a second per app and API
+chats       {url}/_sandbox/
+snapshot    curl '{url}/_sandbox/truth?brief=1'
+faults      curl -X PUT {url}/_sandbox/faults -d '[{{"match": "recall", "nth": [1], "action": {{"type": "drop"}}}}]'
+stop        Ctrl-C"""
 
 
 if __name__ == "__main__":

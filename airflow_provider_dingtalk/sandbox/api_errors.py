@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct
+
 PARAM_INVALID = "invalidParameter.param.invalid"
-DEAD_TOKEN = "InvalidAuthentication"
-DEAD_TOKEN_TEXT = "不合法的access_token"
 
 #: ``errcode`` under which the old host wraps what its gateway refuses; the cause is in ``sub_code``.
 WRAPPED = 88
@@ -56,37 +56,38 @@ class LegacyApiError(ApiError):
         }
 
 
-def gateway_error(code: str, errcode: int, message: str, *, old_host: bool, status: int = 403) -> ApiError:
-    """Return an error of the gateway in the form of a host.
+class GatewayError(Struct, frozen=True):
+    """Error of the gateway, with its form on either host.
 
     :param code: Code of the new host.
     :param errcode: Error number of the old host.
     :param status: HTTP status of the new host; default 403.
     """
-    return LegacyApiError(errcode, message, wrapped=True) if old_host else ApiError(code, message, status)
+
+    code: str
+    errcode: int
+    message: str
+    status: int = 403
+
+    def on(self, *, old_host: bool) -> ApiError:
+        """Return the exception for a host."""
+        if old_host:
+            return LegacyApiError(self.errcode, self.message, wrapped=True)
+        return ApiError(self.code, self.message, self.status)
 
 
-def dead_token(*, old_host: bool, code: str = DEAD_TOKEN, status: int = 400) -> ApiError:
-    """Return the error for an unknown, revoked or expired token; by default HTTP 400, not 401."""
-    return gateway_error(code, 40014, DEAD_TOKEN_TEXT, old_host=old_host, status=status)
-
-
-def missing_token(*, old_host: bool) -> ApiError:
-    """Return the error for a missing token."""
-    code, text = "AuthenticationFailed.MissingParameter", "缺少参数：x-acs-dingtalk-access-token"
-    return gateway_error(code, 40000, "access_token is blank" if old_host else text, old_host=old_host, status=400)
-
-
-def throttled(*, old_host: bool) -> ApiError:
-    """Return the error for an app that exceeds an API's rate limit."""
-    text = "too many calls of this app to this API within a second"
-    return gateway_error("Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", 90018, text, old_host=old_host)
-
-
-def month_used_up(*, old_host: bool) -> ApiError:
-    """Return the error for a used-up monthly quota; its HTTP status is our choice."""
-    text = "the organisation has made all its calls of this month"
-    return gateway_error("Forbidden.AccessDenied.ApiCountLimitForOrg", 90020, text, old_host=old_host)
+#: Unknown, revoked or expired token; by default HTTP 400, not 401.
+DEAD_TOKEN = GatewayError("InvalidAuthentication", 40014, "不合法的access_token", 400)
+MISSING_TOKEN = GatewayError(
+    "AuthenticationFailed.MissingParameter", 40000, "缺少参数：x-acs-dingtalk-access-token", 400
+)
+THROTTLED = GatewayError(
+    "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", 90018, "too many calls of this app to this API within a second"
+)
+#: Used-up monthly quota; its HTTP status is our choice.
+MONTH_USED_UP = GatewayError(
+    "Forbidden.AccessDenied.ApiCountLimitForOrg", 90020, "the organisation has made all its calls of this month"
+)
 
 
 def no_such_path(path: str) -> ApiError:

@@ -111,9 +111,9 @@ class Platform:
         client_id = call.app.client_id if call.app else "anonymous"
         metered = call.app is not None or behaviour.throttle_tokens
         if metered and not state.meter.allows_call(behaviour, client_id, call.api, now):
-            raise api_errors.throttled(old_host=call.old_host)
+            raise api_errors.THROTTLED.on(old_host=call.old_host)
         if call.app is not None and not state.meter.allows_month(behaviour, now):
-            raise api_errors.month_used_up(old_host=call.old_host)
+            raise api_errors.MONTH_USED_UP.on(old_host=call.old_host)
 
 
 def _write(journal: Journal, entry: Entry, call: Call, response: ApiResponse | None) -> None:

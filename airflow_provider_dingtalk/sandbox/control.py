@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_dingtalk.sandbox import control_requests as c
-from airflow_provider_dingtalk.sandbox.snapshot import state_snapshot
 from airflow_provider_dingtalk.sandbox.state import ServerState
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
@@ -40,10 +39,6 @@ def _parsed(type_: Any, change: Callable[[ServerState, Any], Any]) -> Action:
     return lambda state, query, body: change(state, msgspec.json.decode(body, type=type_))
 
 
-def _snapshot(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    return state_snapshot(state, brief=query.get("brief") in ("1", "true"))
-
-
 def _journal(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """Return the requests with a number above ``since``, in the order of their responses."""
     since = int(query.get("since", "0"))
@@ -52,7 +47,7 @@ def _journal(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[
 
 def _reset(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
     state.reset()
-    return state_snapshot(state, brief=True)
+    return state.snapshot(brief=True)
 
 
 def _put_faults(state: ServerState, given: Any) -> dict[str, Any]:
@@ -85,7 +80,7 @@ def _change_behaviour(state: ServerState, changes: dict[str, Any]) -> Any:
 
 
 _ACTIONS: dict[tuple[str, str], Action] = {
-    ("GET", "/truth"): _snapshot,
+    ("GET", "/truth"): lambda state, query, body: state.snapshot(brief=query.get("brief") in ("1", "true")),
     ("GET", "/journal"): _journal,
     ("POST", "/reset"): _reset,
     ("GET", "/faults"): lambda state, query, body: {"faults": state.faults.rules},
@@ -99,7 +94,7 @@ _ACTIONS: dict[tuple[str, str], Action] = {
     ("POST", "/tokens/revoke"): lambda state, query, body: {"revoked": revoke_all(state)},
     ("POST", "/read"): _parsed(c.MarkRead, c.mark_read),
     ("POST", "/plant"): _parsed(c.CreateMessages, c.create_messages),
-    ("POST", "/conversations"): _parsed(c.SetConversation, c.set_conversation),
+    ("POST", "/conversations"): _parsed(dict[str, Any], c.set_conversation),
     ("POST", "/people"): _parsed(c.SetPeople, c.set_people),
-    ("POST", "/robots"): _parsed(c.SetRobot, c.set_robot),
+    ("POST", "/robots"): _parsed(dict[str, Any], c.set_robot),
 }

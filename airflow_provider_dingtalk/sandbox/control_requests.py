@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 from airflow_provider_dingtalk.sandbox import default
 from airflow_provider_dingtalk.sandbox.call import MessageType
 from airflow_provider_dingtalk.sandbox.handlers import MESSAGE_TYPES
-from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, ServerState
+from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, Robot, ServerState
 
 Count = Annotated[int, Meta(ge=0)]
+T = TypeVar("T", Conversation, Robot)
 
 
 class ControlRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,28 +151,15 @@ def _sender_fields(state: ServerState, request: CreateMessages, message_type: Me
     }
 
 
-class SetConversation(ControlRequest, frozen=True, kw_only=True):
-    """Control request that creates or changes a conversation; None keeps a value."""
+def set_conversation(state: ServerState, changes: dict[str, Any]) -> Conversation:
+    """Create or change a conversation; a new one has only the default robot.
 
-    open_conversation_id: str
-    kind: Literal["group", "private_chat"] | None = None
-    corp_id: str | None = None
-    robots: set[str] | None = None
-    members: tuple[str, ...] | None = None
-    cool_apps: set[str] | None = None
-    cool_app_required: bool | None = None
-    stopped: bool | None = None
-    disbanded: bool | None = None
-
-
-def set_conversation(state: ServerState, request: SetConversation) -> Any:
-    """Create or change a conversation; a new one has only the default robot."""
-    conversation = state.conversations.get(request.open_conversation_id)
-    if conversation is None:
-        conversation = Conversation(open_conversation_id=request.open_conversation_id, robots={default.ROBOT_CODE})
-        state.add_conversation(conversation)
-    _set_given(conversation, request)
-    state.add_people(conversation.members)
+    :param changes: Fields of :class:`.state.Conversation`, with ``open_conversation_id``; None keeps a value.
+    :raises msgspec.ValidationError: If a field is missing, unknown or invalid.
+    """
+    known = state.conversations.get(changes.get("open_conversation_id", ""))
+    conversation = _changed(known or {"robots": {default.ROBOT_CODE}}, changes, Conversation)
+    state.add_conversation(conversation)
     return conversation
 
 
@@ -201,28 +189,21 @@ def set_people(state: ServerState, request: SetPeople) -> dict[str, int]:
     return {"people": len(state.people)}
 
 
-class SetRobot(ControlRequest, frozen=True, kw_only=True):
-    """Control request that stops or restarts a robot, or changes its template; None keeps a value."""
+def set_robot(state: ServerState, changes: dict[str, Any]) -> Robot:
+    """Stop or restart a robot, or change its template.
 
-    robot_code: str
-    stopped: bool | None = None
-    template: Literal["in_use", "stopped", "missing"] | None = None
-
-
-def set_robot(state: ServerState, request: SetRobot) -> Any:
-    """Change a robot.
-
+    :param changes: Fields of :class:`.state.Robot`, with ``robot_code``; None keeps a value.
     :raises LookupError: If there is no such robot.
+    :raises msgspec.ValidationError: If a field is unknown or invalid.
     """
-    robot = state.robots.get(request.robot_code)
-    if robot is None:
-        raise LookupError(f"there is no robot {request.robot_code!r}")
-    _set_given(robot, request)
-    return robot
+    code = changes.get("robot_code", "")
+    if code not in state.robots:
+        raise LookupError(f"there is no robot {code!r}")
+    state.robots[code] = _changed(state.robots[code], changes, Robot)
+    return state.robots[code]
 
 
-def _set_given(target: object, request: ControlRequest) -> None:
-    """Set the attributes of the request's fields that are not None."""
-    for name, value in msgspec.structs.asdict(request).items():
-        if value is not None:
-            setattr(target, name, value)
+def _changed(known: Any, changes: dict[str, Any], type_: type[T]) -> T:
+    """Return a struct with the changes that are not None."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return msgspec.convert(msgspec.to_builtins(known) | given, type_)

@@ -28,49 +28,46 @@ PEOPLE = 60
 #: DingTalk's id of the department that contains all people.
 ROOT_DEPARTMENT = 1
 
-
-def populate(state: ServerState) -> None:
-    """Fill an empty state with the default organisation.
-
-    It has two internal apps, a third-party app, three groups, a private chat and 60 people.
-    """
-    _add_apps(state)
-    people = tuple(state.ensure_people(PEOPLE))
-    state.departments[ROOT_DEPARTMENT] = people
-    for group in GROUPS:
-        state.add_conversation(
-            Conversation(
-                open_conversation_id=group,
-                robots={ROBOT_CODE, OTHER_ROBOT_CODE, SUITE_ROBOT_CODE},
-                members=people,
-                cool_apps={COOL_APP_CODE},
-            )
-        )
-    private_chat = Conversation(
-        open_conversation_id=PRIVATE_CHAT,
-        kind="private_chat",
-        robots={ROBOT_CODE, OTHER_ROBOT_CODE},
-        members=people[:2],
-        cool_apps={COOL_APP_CODE},
-        cool_app_required=True,
-    )
-    state.add_conversation(private_chat)
-
-
-def _add_apps(state: ServerState) -> None:
-    state.add_app(App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID), ROBOT_CODE)
-    other = App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID)
-    state.add_app(other, OTHER_ROBOT_CODE)
-    suite = App(
+_APPS = (
+    App(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, agent_id=AGENT_ID),
+    App(client_id=OTHER_CLIENT_ID, client_secret=OTHER_CLIENT_SECRET, agent_id=OTHER_AGENT_ID),
+    App(
         client_id=SUITE_KEY,
         client_secret=SUITE_SECRET,
         agent_id=SUITE_AGENT_ID,
         kind="third_party",
         suite_ticket=SUITE_TICKET,
         corp_ids=(CORP_ID,),
-    )
-    state.add_app(suite, SUITE_ROBOT_CODE)
+    ),
+)
+
+
+def populate(state: ServerState) -> None:
+    """Fill an empty state with the default organisation.
+
+    It has two internal apps, a third-party app, three groups, a private chat and 60 people. The code of each app's
+    robot is the app's client id.
+    """
+    for app in _APPS:
+        state.add_app(app, app.client_id)
     state.cool_apps[COOL_APP_CODE] = ROBOT_CODE
+    people = tuple(state.ensure_people(PEOPLE))
+    state.departments[ROOT_DEPARTMENT] = people
+    robots = {ROBOT_CODE, OTHER_ROBOT_CODE, SUITE_ROBOT_CODE}
+    for group in GROUPS:
+        state.add_conversation(
+            Conversation(open_conversation_id=group, robots=set(robots), members=people, cool_apps={COOL_APP_CODE})
+        )
+    state.add_conversation(
+        Conversation(
+            open_conversation_id=PRIVATE_CHAT,
+            kind="private_chat",
+            robots=robots - {SUITE_ROBOT_CODE},
+            members=people[:2],
+            cool_apps={COOL_APP_CODE},
+            cool_app_required=True,
+        )
+    )
 
 
 def default_state(
@@ -82,4 +79,4 @@ def default_state(
     :param now: Clock below the sandbox's own, in seconds since 1970; default ``time.time``.
     :param behaviour: Switches to start with; default all defaults.
     """
-    return ServerState(populate, seed=seed, now=now, start_behaviour=behaviour or Behaviour())
+    return ServerState(populate, seed=seed, now=now, start_behaviour=behaviour)

@@ -13,7 +13,7 @@ from starlette.types import Receive
 
 from airflow_provider_dingtalk.sandbox import connections
 from airflow_provider_dingtalk.sandbox import faults as f
-from airflow_provider_dingtalk.sandbox.api_errors import ApiError, LegacyApiError, dead_token, gateway_error
+from airflow_provider_dingtalk.sandbox.api_errors import DEAD_TOKEN, ApiError, GatewayError, LegacyApiError
 from airflow_provider_dingtalk.sandbox.call import Call
 from airflow_provider_dingtalk.sandbox.responses import ApiResponse, ClientDisconnected, DropConnection, error_response
 from airflow_provider_dingtalk.sandbox.robot_messages import SYSTEM_ERROR_REASON, cursor
@@ -69,9 +69,9 @@ def _error(call: Call, action: f.Status | f.Throttle | f.DeadToken) -> ApiError:
         case f.DeadToken():
             if action.revoke:
                 revoke_all(call.state)
-            return dead_token(old_host=call.old_host)
+            return DEAD_TOKEN.on(old_host=call.old_host)
         case f.Throttle():
-            return gateway_error(action.code, action.errcode, "too many calls", old_host=call.old_host)
+            return GatewayError(action.code, action.errcode, "too many calls").on(old_host=call.old_host)
     if call.old_host:
         return LegacyApiError(action.errcode, action.message, wrapped=action.wrapped)
     return ApiError(action.code, action.message, action.status)

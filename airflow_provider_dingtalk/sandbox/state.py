@@ -8,8 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
+
+import msgspec
+from msgspec import Struct
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.faults import Faults
@@ -37,8 +40,7 @@ class App:
     corp_ids: tuple[str, ...] = ("dingcorp",)
 
 
-@dataclass(slots=True, kw_only=True)
-class Robot:
+class Robot(Struct, kw_only=True, forbid_unknown_fields=True):
     """Robot with its app, and its state as set by an administrator."""
 
     robot_code: str
@@ -47,8 +49,7 @@ class Robot:
     template: Literal["in_use", "stopped", "missing"] = "in_use"
 
 
-@dataclass(slots=True, kw_only=True)
-class Conversation:
+class Conversation(Struct, kw_only=True, forbid_unknown_fields=True):
     """Group or chat of two people.
 
     :param robots: Codes of the installed robots.
@@ -60,16 +61,15 @@ class Conversation:
     open_conversation_id: str
     kind: Literal["group", "private_chat"] = "group"
     corp_id: str = "dingcorp"
-    robots: set[str] = field(default_factory=set)
+    robots: set[str] = set()
     members: tuple[str, ...] = ()
-    cool_apps: set[str] = field(default_factory=set)
+    cool_apps: set[str] = set()
     cool_app_required: bool = False
     stopped: bool = False
     disbanded: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class Message:
+class Message(Struct, kw_only=True):
     """Message with its readers and recalls.
 
     Times are in seconds since 1970 by the sandbox's clock.
@@ -89,10 +89,10 @@ class Message:
     msg_key: str = "sampleText"
     text: str = ""
     receivers: tuple[str, ...] = ()
-    readers: dict[str, float] = field(default_factory=dict)
+    readers: dict[str, float] = {}
     recalled_at: float | None = None
     recalls: int = 0
-    undelivered: dict[str, list[str]] = field(default_factory=dict)
+    undelivered: dict[str, list[str]] = {}
 
 
 @dataclass(slots=True)
@@ -103,42 +103,27 @@ class Grant:
     expires_at: float
 
 
-@dataclass(slots=True)
 class ServerState:
     """State of one sandbox.
 
-    :param furnish: Function that adds apps, robots, conversations and people at the start and after every reset.
+    :param populate: Function that adds apps, robots, conversations and people at the start and after every reset.
     :param seed: Seed that makes keys, tokens and random faults repeatable; default None for random ones.
     :param now: Clock below the sandbox's own, in seconds since 1970; default ``time.time``.
-    :param start_behaviour: Switches at the start and after every reset.
+    :param start_behaviour: Switches at the start and after every reset; default all defaults.
     """
 
-    populate: Callable[[ServerState], None]
-    seed: int | None = None
-    now: Callable[[], float] = time.time
-    start_behaviour: Behaviour = field(default_factory=Behaviour)
-    behaviour: Behaviour = field(init=False)
-    clock_offset: float = field(init=False)
-    rng: random.Random = field(init=False)
-    apps: dict[str, App] = field(init=False)
-    robots: dict[str, Robot] = field(init=False)
-    conversations: dict[str, Conversation] = field(init=False)
-    people: dict[str, str] = field(init=False)
-    departments: dict[int, tuple[str, ...]] = field(init=False)
-    cool_apps: dict[str, str] = field(init=False)
-    flow_controlled: set[str] = field(init=False)
-    filtered: set[str] = field(init=False)
-    messages: dict[Key, Message] = field(init=False)
-    sent: Counter[str] = field(init=False)
-    recalled: Counter[str] = field(init=False)
-    notified_today: set[tuple[int, int, str, str]] = field(init=False)
-    tokens: dict[str, Grant] = field(init=False)
-    current_tokens: dict[tuple[str, str], str] = field(init=False)
-    faults: Faults = field(init=False)
-    journal: Journal = field(init=False)
-    meter: Meter = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        populate: Callable[[ServerState], None],
+        *,
+        seed: int | None = None,
+        now: Callable[[], float] = time.time,
+        start_behaviour: Behaviour | None = None,
+    ) -> None:
+        self.populate = populate
+        self.seed = seed
+        self.now = now
+        self.start_behaviour = start_behaviour or Behaviour()
         self.reset()
 
     def reset(self) -> None:
@@ -146,16 +131,22 @@ class ServerState:
         self.behaviour = self.start_behaviour
         self.clock_offset = 0.0
         self.rng = random.Random(self.seed)  # noqa: S311 -- must be seedable, and holds no secret
-        self.apps, self.robots, self.conversations = {}, {}, {}
-        self.people, self.departments, self.cool_apps = {}, {}, {}
-        self.flow_controlled, self.filtered = set(), set()
-        self.messages, self.sent, self.recalled = {}, Counter(), Counter()
-        self.notified_today = set()
-        self.tokens, self.current_tokens = {}, {}
+        self.apps: dict[str, App] = {}
+        self.robots: dict[str, Robot] = {}
+        self.conversations: dict[str, Conversation] = {}
+        self.people: dict[str, str] = {}
+        self.departments: dict[int, tuple[str, ...]] = {}
+        self.cool_apps: dict[str, str] = {}
+        self.flow_controlled: set[str] = set()
+        self.filtered: set[str] = set()
+        self.messages: dict[Key, Message] = {}
+        self.sent: Counter[str] = Counter()
+        self.recalled: Counter[str] = Counter()
+        self.notified_today: set[tuple[int, int, str, str]] = set()
+        self.tokens: dict[str, Grant] = {}
+        self.current_tokens: dict[tuple[str, str], str] = {}
         self.faults, self.journal, self.meter = Faults(), Journal(), Meter()
         self.populate(self)
-
-    # ── Time and chance ──────────────────────────────────────────────────────────────────────────────
 
     def time(self) -> float:
         """Return the time of the sandbox's clock in seconds since 1970."""
@@ -177,17 +168,43 @@ class ServerState:
         """Return a new ``requestid``."""
         return str(UUID(int=self.rng.getrandbits(128))).upper()
 
+    def snapshot(self, *, brief: bool = False) -> dict[str, Any]:
+        """Return a state snapshot, for tests to compare with.
+
+        :param brief: Return only time, counts and calls, at a cost that does not grow with the messages; default
+            False.
+        """
+        # Tests read the state from another thread while the server changes it, so this iterates over copies.
+        counts = {
+            kind: {"sent": sent, "recalled": self.recalled[kind], "visible": sent - self.recalled[kind]}
+            for kind, sent in list(self.sent.items())
+        }
+        calls = msgspec.to_builtins(dict(self.journal.calls))
+        snapshot: dict[str, Any] = {"time": self.time(), "counts": counts, "calls": calls}
+        if brief:
+            return snapshot
+        return snapshot | {
+            "people": len(self.people),
+            "conversations": msgspec.to_builtins(list(self.conversations.values())),
+            "messages": [self._shown(message) for message in list(self.messages.values())],
+        }
+
+    def _shown(self, message: Message) -> dict[str, Any]:
+        """Return a message of the snapshot, with numbers in place of people."""
+        people = {"receivers": len(message.receivers), "readers": len(message.readers)}
+        return msgspec.structs.asdict(message) | people | {"status": self.send_status(message)}
+
     # ── Apps, conversations and people ───────────────────────────────────────────────────────────────
 
     def add_app(self, app: App, *robot_codes: str) -> None:
         """Add an app and its robots."""
         self.apps[app.client_id] = app
-        for code in robot_codes:
-            self.robots[code] = Robot(robot_code=code, client_id=app.client_id)
+        self.robots |= {code: Robot(robot_code=code, client_id=app.client_id) for code in robot_codes}
 
     def add_conversation(self, conversation: Conversation) -> None:
-        """Add a conversation, or replace the one with the same id."""
+        """Add a conversation and its members, or replace the one with the same id."""
         self.conversations[conversation.open_conversation_id] = conversation
+        self.add_people(conversation.members)
 
     def add_people(self, user_ids: Iterable[str]) -> None:
         """Add people; existing ones are unchanged."""
@@ -231,9 +248,9 @@ class ServerState:
 
     def read(self, message: Message, user_ids: Iterable[str]) -> None:
         """Let people read a message; other people become receivers."""
-        wanted = list(user_ids)
-        self.add_people(wanted)
+        readers = dict.fromkeys(user_ids, self.time())
+        self.add_people(readers)
         known = set(message.receivers)
-        message.receivers += tuple(user_id for user_id in wanted if user_id not in known)
-        for user_id in wanted:
-            message.readers.setdefault(user_id, self.time())
+        message.receivers += tuple(user_id for user_id in readers if user_id not in known)
+        for user_id, read_at in readers.items():
+            message.readers.setdefault(user_id, read_at)

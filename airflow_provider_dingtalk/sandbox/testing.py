@@ -10,7 +10,6 @@ from typing import Any
 
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, CLIENT_ID, CLIENT_SECRET, ROBOT_CODE, default_state
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
-from airflow_provider_dingtalk.sandbox.snapshot import state_snapshot
 from airflow_provider_dingtalk.sandbox.state import ServerState
 
 LOOPBACK = "127.0.0.1"
@@ -34,7 +33,7 @@ class SandboxServer:
         :param brief: Leave out messages, conversations and people; default False.
         :returns: Messages, counts by kind, calls by API, and conversations.
         """
-        return state_snapshot(self.state, brief=brief)
+        return self.state.snapshot(brief=brief)
 
     def faults(self, *rules: Any) -> None:
         """Replace the active rules; structs or plain JSON."""

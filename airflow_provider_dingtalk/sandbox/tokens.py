@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from airflow_provider_dingtalk.client.endpoints import Endpoint, GetAccessToken, GetCorpAccessToken
-from airflow_provider_dingtalk.sandbox.api_errors import ApiError, dead_token, missing_token
+from airflow_provider_dingtalk.sandbox.api_errors import DEAD_TOKEN, MISSING_TOKEN, ApiError
 from airflow_provider_dingtalk.sandbox.call import Call, Handler
 from airflow_provider_dingtalk.sandbox.state import App, Grant, ServerState
 
@@ -65,11 +67,11 @@ def app_of(call: Call) -> App:
     """
     state = call.state
     if call.token is None:
-        raise missing_token(old_host=call.old_host)
+        raise MISSING_TOKEN.on(old_host=call.old_host)
     grant = state.tokens.get(call.token)
     if grant is None or grant.expires_at <= state.time() or grant.client_id not in state.apps:
-        behaviour = state.behaviour
-        raise dead_token(old_host=call.old_host, code=behaviour.dead_token_code, status=behaviour.dead_token_status)
+        code, status = state.behaviour.dead_token_code, state.behaviour.dead_token_status
+        raise replace(DEAD_TOKEN, code=code, status=status).on(old_host=call.old_host)
     return state.apps[grant.client_id]
 
 
