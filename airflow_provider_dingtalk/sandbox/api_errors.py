@@ -62,24 +62,30 @@ class GatewayError(Struct, frozen=True):
     :param code: Code of the new host.
     :param errcode: Error number of the old host.
     :param status: HTTP status of the new host; default 403.
+    :param errmsg: Text of the old host; default the message.
     """
 
     code: str
     errcode: int
     message: str
     status: int = 403
+    errmsg: str = ""
 
     def on(self, *, old_host: bool) -> ApiError:
         """Return the exception for a host."""
         if old_host:
-            return LegacyApiError(self.errcode, self.message, wrapped=True)
+            return LegacyApiError(self.errcode, self.errmsg or self.message, wrapped=True)
         return ApiError(self.code, self.message, self.status)
 
 
 #: Unknown, revoked or expired token; by default HTTP 400, not 401.
 DEAD_TOKEN = GatewayError("InvalidAuthentication", 40014, "不合法的access_token", 400)
 MISSING_TOKEN = GatewayError(
-    "AuthenticationFailed.MissingParameter", 40000, "缺少参数：x-acs-dingtalk-access-token", 400
+    "AuthenticationFailed.MissingParameter",
+    40000,
+    "缺少参数：x-acs-dingtalk-access-token",
+    400,
+    "access_token is blank",
 )
 THROTTLED = GatewayError(
     "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", 90018, "too many calls of this app to this API within a second"

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
-from tests.sandbox.sandbox_dialogue import Clock, Dialogue
+from tests.sandbox.raw_client import Clock, RawClient
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +26,12 @@ def server(clock: Clock) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def talk(server: SandboxServer, clock: Clock) -> Iterator[Dialogue]:
+def client(server: SandboxServer, clock: Clock) -> Iterator[RawClient]:
     """A logged-in client of an empty sandbox in which nothing is throttled."""
     clock.time = Clock.time
     server.state.reset()
     with httpx.Client(base_url=server.url, trust_env=False) as http:
-        dialogue = Dialogue(server, clock, http)
-        dialogue.token = dialogue.login()
-        dialogue.behave(calls_per_second=0)
-        yield dialogue
+        client = RawClient(server, clock, http)
+        client.token = client.login()
+        client.behave(calls_per_second=0)
+        yield client

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.sandbox_dialogue import GROUP, HOUR, PRIVATE, ROBOT, Dialogue
+from tests.sandbox.raw_client import GROUP, HOUR, PRIVATE, ROBOT, RawClient
 
 oauth = pytest.importorskip("alibabacloud_dingtalk.oauth2_1_0.client")
 oauth_models = pytest.importorskip("alibabacloud_dingtalk.oauth2_1_0.models")
@@ -24,11 +24,11 @@ IN_PRIVATE = {"robot_code": ROBOT, "open_conversation_id": PRIVATE}
 class Sdk:
     """The SDK's two clients, pointed at a sandbox."""
 
-    def __init__(self, talk: Dialogue) -> None:
-        config = openapi.Config(protocol="http", endpoint=talk.sandbox.url.removeprefix("http://"))
+    def __init__(self, client: RawClient) -> None:
+        config = openapi.Config(protocol="http", endpoint=client.sandbox.url.removeprefix("http://"))
         self.robot = robot.Client(config)
         self.oauth = oauth.Client(config)
-        self.token = talk.token
+        self.token = client.token
 
     def __call__(self, method: str, model: str, **fields: Any) -> Any:
         """Call ``method`` with a request of ``model``; gives the body of the answer."""
@@ -44,15 +44,15 @@ class Sdk:
 
 
 @pytest.fixture
-def sdk(talk: Dialogue) -> Sdk:
+def sdk(client: RawClient) -> Sdk:
     """The SDK against an empty sandbox."""
-    return Sdk(talk)
+    return Sdk(client)
 
 
-def test_tokens(sdk: Sdk, talk: Dialogue) -> None:
+def test_tokens(sdk: Sdk, client: RawClient) -> None:
     request = oauth_models.GetAccessTokenRequest(app_key=ROBOT, app_secret="sandbox-secret")
     body = sdk.oauth.get_access_token(request).body
-    assert (body.access_token, body.expire_in) == (talk.token, 7200)
+    assert (body.access_token, body.expire_in) == (client.token, 7200)
     suite = {"suite_key": "suitesandbox", "suite_secret": "suite-secret", "suite_ticket": "sandbox-ticket"}
     corp = oauth_models.GetCorpAccessTokenRequest(auth_corp_id="dingcorp", **suite)
     assert sdk.oauth.get_corp_access_token(corp).body.expire_in == 7200
@@ -62,9 +62,9 @@ def test_tokens(sdk: Sdk, talk: Dialogue) -> None:
     assert getattr(raised.value, "code", None) == "invalidClientIdOrSecret"
 
 
-def test_group(sdk: Sdk, talk: Dialogue) -> None:
+def test_group(sdk: Sdk, client: RawClient) -> None:
     key = sdk("org_group_send_", "OrgGroupSend", open_conversation_id=GROUP, **TEXT).process_query_key
-    talk.control("POST", "read", {"key": key, "user_ids": ["user009"]})
+    client.control("POST", "read", {"key": key, "user_ids": ["user009"]})
     page = sdk("org_group_query_", "OrgGroupQuery", process_query_key=key, max_results=200, **IN_GROUP)
     assert (page.send_status, page.read_user_ids, page.has_more) == ("SUCCESS", ["user009"], False)
     body = sdk("org_group_recall_", "OrgGroupRecall", process_query_keys=[key], **IN_GROUP)
@@ -100,15 +100,15 @@ def test_ding(sdk: Sdk) -> None:
     assert sdk("robot_recall_ding_", "RobotRecallDing", robot_code=ROBOT, open_ding_id=ding).open_ding_id == ding
 
 
-def _old_oto(talk: Dialogue) -> dict[str, Any]:
-    return {"robot_code": ROBOT, "process_query_keys": talk.create_messages("oto", age_seconds=25 * HOUR)}
+def _old_oto(client: RawClient) -> dict[str, Any]:
+    return {"robot_code": ROBOT, "process_query_keys": client.create_messages("oto", age_seconds=25 * HOUR)}
 
 
-def _foreign_group(talk: Dialogue) -> dict[str, Any]:
-    return {**IN_GROUP, "process_query_keys": talk.create_messages("group", robot_code="dingother")}
+def _foreign_group(client: RawClient) -> dict[str, Any]:
+    return {**IN_GROUP, "process_query_keys": client.create_messages("group", robot_code="dingother")}
 
 
-REFUSALS: list[tuple[str, str, Callable[[Dialogue], dict[str, Any]], str]] = [
+REFUSALS: list[tuple[str, str, Callable[[RawClient], dict[str, Any]], str]] = [
     ("batch_recall_oto", "BatchRecallOTO", _old_oto, "robot.processQueryKey.expired"),
     ("org_group_recall_", "OrgGroupRecall", _foreign_group, "not.allowed.robotCode"),
     (
@@ -140,14 +140,14 @@ REFUSALS: list[tuple[str, str, Callable[[Dialogue], dict[str, Any]], str]] = [
 
 @pytest.mark.parametrize(("method", "model", "fields", "code"), REFUSALS)
 def test_refusals(
-    sdk: Sdk, talk: Dialogue, method: str, model: str, fields: Callable[[Dialogue], dict[str, Any]], code: str
+    sdk: Sdk, client: RawClient, method: str, model: str, fields: Callable[[RawClient], dict[str, Any]], code: str
 ) -> None:
-    assert sdk.error(method, model, **fields(talk)) == code
+    assert sdk.error(method, model, **fields(client)) == code
 
 
-def test_dead_token_and_throttling(sdk: Sdk, talk: Dialogue) -> None:
+def test_dead_token_and_throttling(sdk: Sdk, client: RawClient) -> None:
     asked = {"robot_code": ROBOT, "process_query_key": "k"}
-    talk.faults({"action": {"type": "throttle"}, "times": 1})
+    client.faults({"action": {"type": "throttle"}, "times": 1})
     assert sdk.error("batch_otoquery_", "BatchOTOQuery", **asked) == "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"
     sdk.token = "dead"
     assert sdk.error("batch_otoquery_", "BatchOTOQuery", **asked) == "InvalidAuthentication"

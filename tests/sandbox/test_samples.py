@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Host, name_of
-from tests.sandbox.sandbox_dialogue import Dialogue
+from tests.sandbox.raw_client import RawClient
 
 SAMPLES = {path.stem: path for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))}
 APIS = {name_of(endpoint): endpoint for endpoint in ENDPOINTS}
@@ -70,25 +70,25 @@ def test_fits_the_structs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_answered_in_its_shape(talk: Dialogue, name: str) -> None:
+def test_answered_in_its_shape(client: RawClient, name: str) -> None:
     sample = _load(name)
-    talk.control("POST", "people", {"flow_controlled": ["user002"]})
-    answer = _replay(talk, sample)
+    client.control("POST", "people", {"flow_controlled": ["user002"]})
+    answer = _replay(client, sample)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("application/json")
     _same_shape(sample["response"], answer.json(), name)
     msgspec.json.decode(answer.content, type=APIS[sample["api"]].result)
 
 
-def _replay(talk: Dialogue, sample: dict[str, Any]) -> httpx.Response:
+def _replay(client: RawClient, sample: dict[str, Any]) -> httpx.Response:
     request = sample["request"]
     headers = dict(request["headers"])
     if "x-acs-dingtalk-access-token" in headers:
-        headers["x-acs-dingtalk-access-token"] = talk.token
+        headers["x-acs-dingtalk-access-token"] = client.token
     parts = {
-        place: _adapt(talk, sample["api"], request[place]) for place in ("body", "form", "query") if place in request
+        place: _adapt(client, sample["api"], request[place]) for place in ("body", "form", "query") if place in request
     }
-    return talk.http.request(
+    return client.http.request(
         request["method"],
         request["path"],
         headers=headers,
@@ -98,36 +98,36 @@ def _replay(talk: Dialogue, sample: dict[str, Any]) -> httpx.Response:
     )
 
 
-def _adapt(talk: Dialogue, api: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _adapt(client: RawClient, api: str, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a sample with the names of the sandbox's state."""
     adapted = {name: NAMES.get(name, value) for name, value in fields.items()}
     if "openConversationId" in fields:
         adapted["openConversationId"] = "cidprivate1" if "private" in api else "cidgroup1"
     if api in RECALLS:
-        adapted["processQueryKeys"] = talk.create_messages(RECALLS[api])
+        adapted["processQueryKeys"] = client.create_messages(RECALLS[api])
         if api == "robot/privateChatMessages/batchRecall":
-            adapted["processQueryKeys"] += talk.create_messages("private_chat")
-            talk.faults({"action": {"type": "fail_keys", "keys": adapted["processQueryKeys"][1:]}})
+            adapted["processQueryKeys"] += client.create_messages("private_chat")
+            client.faults({"action": {"type": "fail_keys", "keys": adapted["processQueryKeys"][1:]}})
     if api in QUERIES:
-        _make_readable(talk, api, adapted)
+        _make_readable(client, api, adapted)
     if "openDingId" in fields:
-        adapted["openDingId"] = talk.create_messages("ding")[0]
+        adapted["openDingId"] = client.create_messages("ding")[0]
     for name in {"task_id", "msg_task_id"} & set(fields):
-        adapted[name] = talk.create_messages("work_notification", user_ids=["user001"], readers=1)[0]
+        adapted[name] = client.create_messages("work_notification", user_ids=["user001"], readers=1)[0]
     if "access_token" in fields:
-        adapted["access_token"] = talk.token
+        adapted["access_token"] = client.token
     if "msg" in fields:
         adapted["msg"] = MSG
     return adapted
 
 
-def _make_readable(talk: Dialogue, api: str, adapted: dict[str, Any]) -> None:
+def _make_readable(client: RawClient, api: str, adapted: dict[str, Any]) -> None:
     """A message with enough readers for the page that the sample asks for, and the cursor of that page."""
     kind = QUERIES[api]
-    [key] = talk.create_messages(kind, readers=1 if kind == "oto" else 120)
+    [key] = client.create_messages(kind, readers=1 if kind == "oto" else 120)
     adapted["processQueryKey"] = key
     if "nextToken" in adapted:
-        adapted["nextToken"] = talk.query(kind, key, maxResults=50).json()["nextToken"]
+        adapted["nextToken"] = client.query(kind, key, maxResults=50).json()["nextToken"]
 
 
 def _same_shape(sample: Any, answer: Any, where: str) -> None:

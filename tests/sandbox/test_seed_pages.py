@@ -10,51 +10,51 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.sandbox.sandbox_dialogue import HOUR, Dialogue
+from tests.sandbox.raw_client import HOUR, RawClient
 from tests.sandbox.seed_pages import error_table, pages
 
-Cause = Callable[[Dialogue], httpx.Response]
+Cause = Callable[[RawClient], httpx.Response]
 
 PAGES = {"000": "group", "001": "oto", "002": "private_chat", "003": "private_chat", "004": "work_notification"}
 MANY = [f"key{n}" for n in range(21)]
 
 
-def _robot(talk: Dialogue, **order: object) -> None:
-    talk.control("POST", "robots", {"robot_code": "dingsandbox", **order})
+def _robot(client: RawClient, **order: object) -> None:
+    client.control("POST", "robots", {"robot_code": "dingsandbox", **order})
 
 
-def _chat(talk: Dialogue, chat: str, **order: object) -> None:
-    talk.control("POST", "conversations", {"open_conversation_id": chat, **order})
+def _chat(client: RawClient, chat: str, **order: object) -> None:
+    client.control("POST", "conversations", {"open_conversation_id": chat, **order})
 
 
-def _foreign(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.create_messages(kind, robot_code="dingother")
-    return talk.recall(kind, keys)
+def _foreign(client: RawClient, kind: str) -> httpx.Response:
+    keys = client.create_messages(kind, robot_code="dingother")
+    return client.recall(kind, keys)
 
 
-def _absent_robot(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.create_messages(kind)
-    _chat(talk, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], robots=["dingother"])
-    return talk.recall(kind, keys)
+def _absent_robot(client: RawClient, kind: str) -> httpx.Response:
+    keys = client.create_messages(kind)
+    _chat(client, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], robots=["dingother"])
+    return client.recall(kind, keys)
 
 
-def _stopped(talk: Dialogue, kind: str) -> httpx.Response:
-    keys = talk.create_messages(kind)
-    _chat(talk, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], stopped=True)
-    return talk.recall(kind, keys)
+def _stopped(client: RawClient, kind: str) -> httpx.Response:
+    keys = client.create_messages(kind)
+    _chat(client, {"group": "cidgroup1", "private_chat": "cidprivate1"}[kind], stopped=True)
+    return client.recall(kind, keys)
 
 
-def _template(talk: Dialogue, kind: str, template: str) -> httpx.Response:
-    keys = talk.create_messages(kind)
-    _robot(talk, template=template)
-    return talk.recall(kind, keys)
+def _template(client: RawClient, kind: str, template: str) -> httpx.Response:
+    keys = client.create_messages(kind)
+    _robot(client, template=template)
+    return client.recall(kind, keys)
 
 
-def _twice(talk: Dialogue) -> httpx.Response:
-    talk.behave(already_recalled="not_revoke_all")
-    keys = talk.create_messages("oto", 2)
-    talk.recall("oto", keys[:1])
-    return talk.recall("oto", keys)
+def _twice(client: RawClient) -> httpx.Response:
+    client.behave(already_recalled="not_revoke_all")
+    keys = client.create_messages("oto", 2)
+    client.recall("oto", keys[:1])
+    return client.recall("oto", keys)
 
 
 def _recall_causes(kind: str) -> dict[str, Cause]:
@@ -78,47 +78,47 @@ def _recall_causes(kind: str) -> dict[str, Cause]:
     }
 
 
-def _ask(talk: Dialogue, **changes: object) -> httpx.Response:
-    return talk.query("private_chat", talk.create_messages("private_chat")[0], **changes)
+def _ask(client: RawClient, **changes: object) -> httpx.Response:
+    return client.query("private_chat", client.create_messages("private_chat")[0], **changes)
 
 
-def _query_absent_robot(talk: Dialogue) -> httpx.Response:
-    key = talk.create_messages("private_chat")[0]
-    _chat(talk, "cidprivate1", robots=["dingother"])
-    return talk.query("private_chat", key)
+def _query_absent_robot(client: RawClient) -> httpx.Response:
+    key = client.create_messages("private_chat")[0]
+    _chat(client, "cidprivate1", robots=["dingother"])
+    return client.query("private_chat", key)
 
 
-def _query_changed(talk: Dialogue, **chat: object) -> httpx.Response:
-    key = talk.create_messages("private_chat")[0]
-    _chat(talk, "cidprivate1", **chat)
-    return talk.query("private_chat", key)
+def _query_changed(client: RawClient, **chat: object) -> httpx.Response:
+    key = client.create_messages("private_chat")[0]
+    _chat(client, "cidprivate1", **chat)
+    return client.query("private_chat", key)
 
 
-def _query_template(talk: Dialogue, template: str) -> httpx.Response:
-    key = talk.create_messages("private_chat")[0]
-    _robot(talk, template=template)
-    return talk.query("private_chat", key)
+def _query_template(client: RawClient, template: str) -> httpx.Response:
+    key = client.create_messages("private_chat")[0]
+    _robot(client, template=template)
+    return client.query("private_chat", key)
 
 
-def _query_too_early(talk: Dialogue) -> httpx.Response:
-    talk.behave(status_delay_seconds=5)
-    return _ask(talk)
+def _query_too_early(client: RawClient) -> httpx.Response:
+    client.behave(status_delay_seconds=5)
+    return _ask(client)
 
 
-def _lacking(talk: Dialogue, name: str) -> httpx.Response:
-    talk.behave(query_scope="required")
-    return _ask(talk, **{name: None})
+def _lacking(client: RawClient, name: str) -> httpx.Response:
+    client.behave(query_scope="required")
+    return _ask(client, **{name: None})
 
 
-def _switched(talk: Dialogue, ask: Cause, **switches: object) -> httpx.Response:
-    talk.behave(**switches)
-    return ask(talk)
+def _switched(client: RawClient, ask: Cause, **switches: object) -> httpx.Response:
+    client.behave(**switches)
+    return ask(client)
 
 
-def _work_recall(talk: Dialogue) -> httpx.Response:
-    params = {"access_token": talk.token}
+def _work_recall(client: RawClient) -> httpx.Response:
+    params = {"access_token": client.token}
     form = {"agent_id": 1000, "msg_task_id": 1}
-    return talk.http.post("/topapi/message/corpconversation/recall", params=params, data=form)
+    return client.http.post("/topapi/message/corpconversation/recall", params=params, data=form)
 
 
 CAUSES: dict[str, dict[str, Cause]] = {
@@ -205,19 +205,19 @@ def test_no_code_is_left_over(page: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "code", "status"), ROWS)
-def test_code_comes_out(talk: Dialogue, page: str, code: str, status: int) -> None:
+def test_code_comes_out(client: RawClient, page: str, code: str, status: int) -> None:
     natural = CAUSES[page].get(code)
-    answer = natural(talk) if natural else _inject(talk, page, code, status)
+    answer = natural(client) if natural else _inject(client, page, code, status)
     body = answer.json()
     assert answer.status_code == status
     assert str(body["errcode"] if page == "004" else body["code"]) == code
 
 
-def _inject(talk: Dialogue, page: str, code: str, status: int) -> httpx.Response:
+def _inject(client: RawClient, page: str, code: str, status: int) -> httpx.Response:
     if page == "004":
-        talk.faults({"match": "corpconversation/recall", "action": {"type": "status", "errcode": int(code)}})
-        return _work_recall(talk)
-    talk.faults({"action": {"type": "status", "status": status, "code": code}})
+        client.faults({"match": "corpconversation/recall", "action": {"type": "status", "errcode": int(code)}})
+        return _work_recall(client)
+    client.faults({"action": {"type": "status", "status": status, "code": code}})
     if page == "003":
-        return _ask(talk)
-    return talk.recall(PAGES[page], ["any"])
+        return _ask(client)
+    return client.recall(PAGES[page], ["any"])

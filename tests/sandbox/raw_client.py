@@ -1,4 +1,4 @@
-"""Talking to a sandbox in raw JSON and forms: no struct, client or helper of the package builds the requests."""
+"""Client of a sandbox in raw JSON and forms; no struct or client of the package builds the requests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Clock:
 
 
 @dataclass
-class Dialogue:
+class RawClient:
     """A client with a token. A field set to ``None`` is left out of the request."""
 
     sandbox: SandboxServer
@@ -101,6 +101,16 @@ class Dialogue:
 
     def recalled(self, key: Any) -> bool:
         return self.sandbox.state.messages[key].recalled_at is not None
+
+
+def rule(**fields: Any) -> dict[str, Any]:
+    """Return a fault rule; an action may be given by its type alone."""
+    given = fields.pop("action")
+    return {"action": {"type": given} if isinstance(given, str) else given, **fields}
+
+
+def action_of(type_: str, **fields: Any) -> dict[str, Any]:
+    return {"type": type_, **fields}
 
 
 def refused(answer: httpx.Response, code: str, status: int = 400) -> bool:
