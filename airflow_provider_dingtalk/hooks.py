@@ -18,9 +18,9 @@ from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnecti
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
+from airflow_provider_dingtalk.messages.message_types import message_type, send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.task import hook_sends as in_task
 from airflow_provider_dingtalk.task.time_zone import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
@@ -181,7 +181,7 @@ class DingTalkHook(BaseHook):
         rollback finds them, even if the task does not return them.
 
         :param kind: ``group``, ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
-        :param arguments: See :mod:`airflow_provider_dingtalk.messages.send_requests`.
+        :param arguments: Those of the operator for the kind that are about the message, such as ``text``.
         :returns: Receipts as plain JSON.
         :raises IncompleteSendError: If a call was refused or is in doubt; it holds the receipts of the others.
         :raises DroppedReceiversError: If DingTalk left out all receivers.
@@ -304,7 +304,7 @@ def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageSta
 
 def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[str, str | None]) -> dict[str, Any]:
     """Return the arguments, with a default robot or agent added."""
-    name = "agent_id" if kind == Kind.WORK_NOTIFICATION else "robot_code"
+    name = message_type(kind).default_sender
     chosen = arguments.get(name)
     return {**arguments, name: defaults[name] if chosen is None else chosen}
 

@@ -37,8 +37,8 @@ class DingTalkNotifier(BaseNotifier):
     :param kind: ``group`` (default), ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
     :param text: Plain text. The default names what failed, as far as the callback knows. (templated)
     :param to: Recipients as arguments of the kind, such as ``{"open_conversation_id": "cid…"}`` or
-        ``{"user_ids": […]}``. It takes other arguments of :mod:`airflow_provider_dingtalk.messages.send_requests`
-        too, such as ``markdown`` instead of ``text``. (templated)
+        ``{"user_ids": […]}``. It takes other arguments of the kind's send operator too, such as ``markdown`` instead
+        of ``text``. (templated)
     :param keep_on_rollback: Keep the message in the chat when the task's rollback context recalls its messages.
         Default None: keep it only if the callback reports a failure.
     :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.

@@ -94,15 +94,15 @@ def dingtalk_incident_rollback():
     def pasted(params: dict, ti) -> list[dict]:
         """Make receipts from the message keys in the form."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
-        from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, SENDER_FIELDS
+        from airflow_provider_dingtalk.messages.message_types import message_type
 
         check(params, ti)
-        kind, keys = params["kind"], [key.strip() for key in params["keys"] or []]
+        of_kind, keys = message_type(params["kind"]), [key.strip() for key in params["keys"] or []]
         known = {**DingTalkHook().defaults(), "open_conversation_id": params["open_conversation_id"]}
         if params["sender"]:
             known |= {"robot_code": params["sender"], "agent_id": params["sender"]}
-        of_all = {"kind": kind, **{name: known[name] for name in SENDER_FIELDS[kind]}}
-        return [{**of_all, KEY_FIELD[kind]: key} for key in keys if key]
+        of_all = {"kind": params["kind"], **{name: known[name] for name in of_kind.sender_fields}}
+        return [{**of_all, of_kind.key_field: key} for key in keys if key]
 
     what = {
         "receipts": pasted(),

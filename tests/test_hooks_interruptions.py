@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.jobs.recall import Recall
-from airflow_provider_dingtalk.messages.receipt import parse_receipts
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.support.airflow_seams import calls, is_recalled, key_of, planted

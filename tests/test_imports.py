@@ -105,7 +105,7 @@ def test_even_with_a_dag_of_them_nothing_heavy_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["client.client", "client.error_codes", "jobs.recall", "messages.send_requests", "sandbox.app"]
+    "package", ["client.client", "client.error_codes", "jobs.recall", "messages.message_types", "sandbox.app"]
 )
 def test_the_core_and_the_sandbox_import_no_airflow(package: str) -> None:
     modules = added(f"import {PACKAGE}.{package}")

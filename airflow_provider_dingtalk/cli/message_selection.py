@@ -13,7 +13,8 @@ import msgspec
 
 from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.exceptions import InvalidInputError
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Receipt
 from airflow_provider_dingtalk.task.time_zone import both_times, default_time_zone, parse_receipts
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _SPAN = re.compile(r"(\d{1,6})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-#: Field name of the kinds whose message keys are numbers, so that keys are parsed as numbers.
-_KEYS_FIELD = {Kind.WORK_NOTIFICATION: "msg_task_id"}
 #: Options that belong to ``--keys``.
 _OF_KEYS = ("kind", "agent_id", "open_conversation_id", "robot_code")
 MAX_INPUT_BYTES = 64 * 1024 * 1024
@@ -75,16 +74,18 @@ class Selection:
     def _of_keys(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.task.arguments import receipts_of_keys
 
-        options, kind = self._options, Kind(self._options.kind)
+        options, of_kind = self._options, message_type(self._options.kind)
         sender = {
             "robot_code": options.robot_code,
             "agent_id": options.agent_id,
             "open_conversation_id": options.open_conversation_id,
         }
-        needs = "agent_id" if kind is Kind.WORK_NOTIFICATION else "robot_code"
+        needs = of_kind.default_sender
         if sender[needs] is None:
             sender |= {needs: hook.defaults()[needs]}
-        return receipts_of_keys(kind, self._given, _KEYS_FIELD.get(kind, "keys"), sender)
+        # The field's name decides whether keys are parsed as numbers.
+        field = of_kind.keys_argument if of_kind.key_field in NUMERIC_FIELDS else "keys"
+        return receipts_of_keys(of_kind.kind, self._given, field, sender)
 
     def _refuse_what_does_not_belong(self) -> None:
         """Refuse options that would be ignored, because a recall cannot be undone."""

@@ -6,29 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.client.endpoints import (
-    MAX_KEYS_PER_RECALL,
-    Endpoint,
-    RecallDing,
-    RecallGroupMessages,
-    RecallOtoMessages,
-    RecallPrivateChatMessages,
-    RecallWorkNotification,
-)
 from airflow_provider_dingtalk.exceptions import InvalidInputError
-from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, WINDOWED
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
-
-#: Maximum messages in one recall call.
-BATCH_SIZE = {
-    Kind.GROUP: MAX_KEYS_PER_RECALL,
-    Kind.OTO: MAX_KEYS_PER_RECALL,
-    Kind.PRIVATE_CHAT: MAX_KEYS_PER_RECALL,
-    Kind.WORK_NOTIFICATION: 1,
-    Kind.DING: 1,
-}
-#: Kinds whose status tells if a message is recalled.
-ASKABLE = frozenset({Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT})
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
 
 class Batch(Struct, frozen=True, gc=False):
@@ -57,12 +37,12 @@ def unique(receipts: Iterable[Receipt]) -> dict[str, Receipt]:
 
 
 def is_too_old(receipt: Receipt, now: float) -> bool:
-    """Return True if a message's ``sent_at`` is older than ``GIVE_UP_AFTER``.
+    """Return True if a message's ``sent_at`` is before its type's recall window.
 
     :param now: Unix time in seconds.
     """
-    sent = receipt.sent()
-    return receipt.kind in WINDOWED and sent is not None and now - sent > GIVE_UP_AFTER
+    window, sent = message_type(receipt.kind).recall_window, receipt.sent()
+    return window is not None and sent is not None and now - sent > window
 
 
 def batches(receipts: Iterable[Receipt]) -> list[Batch]:
@@ -73,7 +53,7 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     planned = [
         (_urgency(chunk[0]), Batch(sender_key, tuple(receipt.key for receipt in chunk)))
         for sender_key, members in by_sender.items()
-        for chunk in chunks(members, BATCH_SIZE[sender_key.kind])
+        for chunk in chunks(members, message_type(sender_key.kind).batch_size)
     ]
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
 
@@ -88,7 +68,7 @@ def _urgency(receipt: Receipt) -> float:
 
     Messages of unknown age sort first, those without a recall window last.
     """
-    if receipt.kind not in WINDOWED:
+    if message_type(receipt.kind).recall_window is None:
         return float("inf")
     sent = receipt.sent()
     return float("-inf") if sent is None else sent
@@ -103,22 +83,3 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
     """Split a refused batch in two, to find the refused key."""
     middle = len(batch.keys) // 2
     return Batch(batch.sender_key, batch.keys[:middle]), Batch(batch.sender_key, batch.keys[middle:])
-
-
-def recall_call(batch: Batch) -> Endpoint[object]:
-    """Build the call that recalls a batch."""
-    sender_key, keys = batch.sender_key, list(batch.keys)
-    robot, conversation = sender_key.robot_code or "", sender_key.open_conversation_id or ""
-    match sender_key.kind:
-        case Kind.GROUP:
-            return RecallGroupMessages(open_conversation_id=conversation, robot_code=robot, process_query_keys=keys)
-        case Kind.OTO:
-            return RecallOtoMessages(robot_code=robot, process_query_keys=keys)
-        case Kind.PRIVATE_CHAT:
-            return RecallPrivateChatMessages(
-                open_conversation_id=conversation, robot_code=robot, process_query_keys=keys
-            )
-        case Kind.WORK_NOTIFICATION:
-            return RecallWorkNotification(agent_id=int(sender_key.agent_id or 0), msg_task_id=int(keys[0]))
-        case Kind.DING:
-            return RecallDing(robot_code=robot, open_ding_id=keys[0])

@@ -32,7 +32,8 @@ from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED, TOO_OLD, KeyResult, KeyState, in_doubt
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
-from airflow_provider_dingtalk.messages.read_status import status_call
+from airflow_provider_dingtalk.messages.base import MessageType
+from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
@@ -228,12 +229,14 @@ class Recall:
         if not batch.keys:
             return False
         try:
-            response = await self._client.call(batching.recall_call(batch), self._used, purpose)
+            of_kind = message_type(batch.sender_key.kind)
+            request = of_kind.recall_request(batch.sender_key, batch.keys)
+            response = await self._client.call(request, self._used, purpose)
         except DingTalkError as error:
             await self._handle(error, batch, purpose, before)
             return False
         self._breaker.record_answer(batch.sender_key)
-        self._settle(recall_results.of_response(batch.keys, response))
+        self._settle(recall_results.of_lists(batch.keys, *of_kind.recall_lists(batch.keys, response)))
         if self._progress.is_due:
             self._progress.log(len(self._results) - len(self._keys_in(KeyState.PENDING)), self._used)
         return True
@@ -374,7 +377,7 @@ class Recall:
 
         Only messages without an answer are polled again, after 1 s and then 2 s.
         """
-        doubts = [key for key in self._keys_in(KeyState.IN_DOUBT) if self._receipts[key].kind in batching.ASKABLE]
+        doubts = [key for key in self._keys_in(KeyState.IN_DOUBT) if self._of_kind(key).status_tells_recall]
         for pause in (0.0, PAUSE, 2 * PAUSE):
             if not doubts or self._breaker.open_reason:
                 break
@@ -384,13 +387,17 @@ class Recall:
             await self._run_workers(partial(self._poll, answered), doubts)
             doubts = [key for key in doubts if key not in answered]
 
+    def _of_kind(self, key: str) -> MessageType:
+        return message_type(self._receipts[key].kind)
+
     async def _poll(self, answered: set[str], key: str) -> None:
         """Settle a message in doubt by its status."""
         if self._breaker.open_reason:
             return
         sender_key, reason = self._receipts[key].sender_key, self._results[key].reason or _NO_RESPONSE
         try:
-            status = await self._client.call(status_call(sender_key, key), self._used, "status")
+            request = self._of_kind(key).status_request(sender_key, key)
+            status = await self._client.call(request, self._used, "status")
         except InvalidKeyError as error:
             key_result = KeyResult(KeyState.FAILED, Reason.of(error))
         except DingTalkError as error:

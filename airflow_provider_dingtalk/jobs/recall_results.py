@@ -7,12 +7,11 @@ by recalling again, then by polling the status (:mod:`~airflow_provider_dingtalk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.client.endpoints import DingResult, RecallResult
 from airflow_provider_dingtalk.client.error_codes import Retry, Scope, is_known, rule_for
 from airflow_provider_dingtalk.exceptions import (
     AuthenticationError,
@@ -83,14 +82,13 @@ def in_doubt(reason: Reason) -> KeyResult:
     return KeyResult(KeyState.IN_DOUBT, reason, final=False)
 
 
-def of_response(keys: Sequence[str], response: object) -> dict[str, KeyResult]:
-    """Return the result of a successful answer for each requested message, and for no other."""
-    if isinstance(response, RecallResult):
-        recalled, reasons = set(response.success_result or ()), response.reasons()
-        return {key: _of_lists(key in recalled, reasons.get(key)) for key in keys}
-    if isinstance(response, DingResult) and response.open_ding_id not in keys:
-        return dict.fromkeys(keys, in_doubt(NOT_REPORTED))
-    return dict.fromkeys(keys, RECALLED)
+def of_lists(keys: Sequence[str], recalled: Collection[str], reasons: Mapping[str, str]) -> dict[str, KeyResult]:
+    """Return the result of a successful answer for each requested message, and for no other.
+
+    :param recalled: Keys that the answer names as recalled.
+    :param reasons: Reasons by key that it names as failed.
+    """
+    return {key: _of_lists(key in recalled, reasons.get(key)) for key in keys}
 
 
 def _of_lists(recalled: bool, failure: str | None) -> KeyResult:

@@ -24,14 +24,13 @@ from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, MemorySendCh
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import leaves_doubt, pause_of
 from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery, StoreLateReceipt, StoreReceipts
+from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import (
     FailedSend,
     SendRequest,
-    dropped_of,
     is_about_a_receiver,
-    receipt_of,
     shown,
 )
 
@@ -217,8 +216,8 @@ class Send:
             # The client counts a request before its first byte goes out, so this call was not sent.
             await self._fail(send_request, _not_sent(error))
         else:
-            dropped = dropped_of(response)
-            receipt = receipt_of(send_request, response, self._clock.now(), len(dropped))
+            of_kind = message_type(send_request.kind)
+            dropped, receipt = of_kind.undelivered(response), of_kind.receipt(send_request, response, self._clock.now())
             log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
             sent = AcceptedSend(receipt, send_request.address, dropped)
             self._note_sent(sent)

@@ -13,8 +13,9 @@ from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailabl
 from airflow_provider_dingtalk.jobs import batching, recall_results
 from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
-from airflow_provider_dingtalk.messages.conditions import MessageStatus
-from airflow_provider_dingtalk.messages.read_status import read
+from airflow_provider_dingtalk.messages.conditions import MessageStatus, target_of
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.read_status import StatusQuery
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
@@ -90,7 +91,8 @@ class StatusReader:
         if error is None:
             try:
                 client = await clients(receipt.conn_id)
-                status = await read(client, receipt, readers=self._readers, now=self._now, used=self.used)
+                query = StatusQuery(readers=self._readers, now=self._now, used=self.used)
+                status = await message_type(receipt.kind).read_status(client, target_of(receipt), query)
             except DingTalkError as caught:
                 error = caught
                 self._share(receipt, caught)

@@ -24,8 +24,8 @@ from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, W
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.messages import conditions
 from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, Target
-from airflow_provider_dingtalk.messages.read_status import StatusQuery, read_target
-from airflow_provider_dingtalk.messages.receipt import Kind
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.read_status import StatusQuery
 
 log = logging.getLogger(__name__)
 
@@ -211,11 +211,13 @@ class Wait:
 
     async def _poll_message(self, clients: Clients, at: int) -> None:
         target, now = self.targets[at], self._clock.now()
-        if obstacle := conditions.hopeless(target, self.condition):
+        of_kind = message_type(target.sender_key.kind)
+        if obstacle := of_kind.obstacle(target, self.condition):
             self._lose(at, error_of(target.key, obstacle))
             return
         try:
-            message_status = await read_target(await clients(target.conn_id), target, self._status_query(at, now))
+            client = await clients(target.conn_id)
+            message_status = await of_kind.read_status(client, target, self._status_query(at, now))
         except TooManyCallsError:
             raise
         except DingTalkError as error:
@@ -267,7 +269,7 @@ class Wait:
             status.dropped or None,
         )
         self._log_drops(status)
-        if status.send_status == "SUCCESS" and self.targets[at].sender_key.kind is Kind.WORK_NOTIFICATION:
+        if status.send_status == "SUCCESS" and message_type(self.targets[at].sender_key.kind).has_progress:
             self._sent.add(at)
         if not obstacle and conditions.evaluate(status, self.condition) is Judgement.MET:
             self._met[at] = seen

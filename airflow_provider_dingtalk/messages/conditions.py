@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
-from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_WORK_NOTIFICATION
 from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
+from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
 #: Number of messages that must meet the condition.
 Match = Literal["all", "any"]
 #: Values of ``sendStatus`` that DingTalk's pages document.
 SEND_STATUSES = ("SUCCESS", "RECALLED", "PROCESSING")
-#: Kinds for which DingTalk lists the recipients.
-TELLS_RECIPIENTS = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
 # 0.07 * 100 is 7.000000000000001, so math.ceil() without a tolerance would give 8.
 _ROUNDING = 1e-9
 
@@ -136,7 +133,7 @@ def obstacle(message_status: MessageStatus, condition: Condition) -> Obstacle | 
     if strangers := sorted(set(condition.read_by) - message_status.people):
         problem = f"did not go to {', '.join(strangers[:5])} of read_by"
         return Obstacle("condition_unreachable", problem, "Name people in read_by who got the message.")
-    return _too_few(condition, len(message_status.people))
+    return too_few_recipients(condition, len(message_status.people))
 
 
 def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
@@ -154,23 +151,7 @@ def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
     return Obstacle("no_recipients", problem, advice)
 
 
-def hopeless(target: Target, condition: Condition) -> Obstacle | None:
-    """Return the obstacle that is known without a call to DingTalk.
-
-    :returns: None if the condition may hold.
-    """
-    is_work = target.sender_key.kind is Kind.WORK_NOTIFICATION
-    if is_work and condition.send_statuses <= {"RECALLED"}:
-        problem = "is a work notification, and DingTalk never tells that one was recalled"
-        return Obstacle("condition_unreachable", problem, "Wait for SUCCESS or PROCESSING.")
-    if "SUCCESS" not in condition.send_statuses or target.recipients is None:
-        return None
-    if target.recipients == 0 and condition.needs_recipients and target.sender_key.kind in TELLS_RECIPIENTS:
-        return no_recipients({})
-    return _too_few(condition, target.recipients)
-
-
-def _too_few(condition: Condition, recipients: int) -> Obstacle | None:
+def too_few_recipients(condition: Condition, recipients: int) -> Obstacle | None:
     """Return an obstacle if the condition needs more readers than recipients.
 
     :param recipients: Number of recipients; 0 if unknown.
@@ -253,7 +234,7 @@ def condition_of(
         match=match,
         needs_recipients=needs_recipients,
     )
-    if audience is not None and _too_few(condition, audience):
+    if audience is not None and too_few_recipients(condition, audience):
         needed = _readers_needed(condition, audience)
         raise InvalidInputError("audience", f"Invalid audience: {audience}; {needed} must have read it. {_FEWER}")
     return condition
@@ -279,36 +260,3 @@ def _check_words(field: str, words: Any) -> None:
         raise InvalidInputError(field, f"must be a list, not {type(words).__name__}")
     if not all(isinstance(word, str) and word for word in words or ()):
         raise InvalidInputError(field, "must be a list of texts")
-
-
-def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
-    """Refuse a condition that DingTalk cannot answer or that cannot hold.
-
-    The check makes no call. With ``match="any"``, it refuses a condition only if no message can meet it.
-
-    :raises InvalidInputError: If DingTalk does not give the status, readers or share, or the condition can never
-        hold.
-    """
-    targets = list(targets)
-    _check_knowable(condition, targets)
-    obstacles = [(target, found) for target in targets if (found := hopeless(target, condition))]
-    if obstacles and (condition.match == "all" or len(obstacles) == len(targets)):
-        target, found = obstacles[0]
-        raise InvalidInputError("receipts", f"the message {target.key} {found.problem}. {found.next_step}")
-
-
-def _check_knowable(condition: Condition, targets: Iterable[Target]) -> None:
-    for target in targets:
-        kind, known = target.sender_key.kind, target.recipients
-        if kind is Kind.DING:
-            raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
-        if not condition.asks_for_readers:
-            continue
-        if kind is Kind.WORK_NOTIFICATION and (known or 0) > MAX_USERS_PER_WORK_NOTIFICATION:
-            # https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
-            most = MAX_USERS_PER_WORK_NOTIFICATION
-            problem = f"{target.key} went to {known} people; DingTalk tells who read it for up to {most}"
-            raise InvalidInputError("receipts", problem)
-        if condition.min_read_share and not (condition.audience or known or kind in TELLS_RECIPIENTS):
-            problem = f"the number of recipients of the {kind} message is unknown; give audience"
-            raise InvalidInputError("min_read_share", problem)

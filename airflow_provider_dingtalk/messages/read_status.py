@@ -1,8 +1,7 @@
-"""Status of a message and its readers; ``conditions`` evaluates it."""
+"""Polls of a message's status: options, pages of readers, and age limits; ``conditions`` evaluates the result."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,48 +10,19 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.endpoints import (
     MAX_RESULTS_PER_PAGE,
-    MAX_USERS_PER_WORK_NOTIFICATION,
     RECALL_WINDOW_HOURS,
     Endpoint,
-    GetWorkNotificationProgress,
-    GetWorkNotificationResult,
     MessageReadList,
-    OtoStatus,
-    QueryGroupMessage,
-    QueryOtoMessage,
-    QueryPrivateChatMessage,
-    WorkNotificationReaders,
 )
-from airflow_provider_dingtalk.exceptions import (
-    DingTalkError,
-    InvalidInputError,
-    InvalidRequestError,
-    OutcomeUnknownError,
-    ServerError,
-    StatusUnavailableError,
-    UnexpectedResponseError,
-)
-from airflow_provider_dingtalk.messages.conditions import (
-    Condition,
-    Judgement,
-    MessageStatus,
-    Target,
-    evaluate,
-    target_of,
-)
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidRequestError, UnexpectedResponseError
+from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, Target, evaluate
 
-#: Kinds that DingTalk recalls for 24 hours only. For the others, no limit is documented.
-WINDOWED = frozenset({Kind.OTO, Kind.WORK_NOTIFICATION})
-#: Age in seconds after which a windowed message is given up without a call: 24 h, and 10 min for differing clocks.
+#: Age in seconds after which a status or a recall is given up: 24 h, and 10 min for differing clocks.
 GIVE_UP_AFTER = RECALL_WINDOW_HOURS * 3600.0 + 600.0
 #: Pages of readers, 200,000 readers, after which the list counts as endless.
 MAX_PAGES = 1000
-#: ``status`` of a work notification that was sent.
-_SENT = 2
-#: Misspellings in samples of DingTalk's pages (documented, not observed), and the intended value.
-_SPELLINGS = {"SUCESS": "SUCCESS"}
-log = logging.getLogger(__name__)
+
+PageRequest = Callable[[int, str | None], Endpoint[MessageReadList]]
 
 
 class StatusQuery(Struct, kw_only=True):
@@ -80,145 +50,50 @@ class StatusQuery(Struct, kw_only=True):
     before_call: Callable[[], None] = lambda: None
 
 
-async def read(
-    client: DingTalkClient, receipt: Receipt, *, readers: bool, now: float, used: Counter[str]
-) -> MessageStatus:
-    """Poll a message's status, with its readers from all pages.
+def is_old(target: Target, status_query: StatusQuery) -> bool:
+    """Return True if a message is older than ``GIVE_UP_AFTER``; False if its age is unknown."""
+    sent = status_query.began if target.sent is None else target.sent
+    return sent is not None and status_query.now - sent > GIVE_UP_AFTER
 
-    "No status" means "not yet" for a message that is young or of unknown age.
 
-    :param readers: True to fetch the readers.
-    :param now: Current Unix time in seconds, to compute the age.
-    :param used: Counter of the API calls by purpose.
-    :raises StatusUnavailableError: If DingTalk has no status and the message is older than a day.
-    :raises DingTalkError: If a call fails.
+def complete(got: frozenset[str], target: Target, dropped: int = 0) -> frozenset[str] | None:
+    """Return the recipients if there are as many as in the receipt; else None.
+
+    :param dropped: Number of recipients that DingTalk left out; default 0.
     """
-    return await read_target(client, target_of(receipt), StatusQuery(readers=readers, now=now, used=used))
-
-
-async def read_target(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
-    """Poll a message without its whole receipt; see :func:`read`."""
-    kind = target.sender_key.kind
-    if kind is Kind.DING:
-        raise InvalidInputError("receipts", f"messages of kind {kind} cannot be asked for their state")
-    known = status_query.began if target.sent is None else target.sent
-    is_old = known is not None and status_query.now - known > GIVE_UP_AFTER
-    if kind is Kind.WORK_NOTIFICATION:
-        return await _work_notification(client, target, status_query, is_old)
-    try:
-        return await _all_pages(client, target, status_query)
-    except StatusUnavailableError:
-        if is_old:
-            raise
-        return MessageStatus(key=target.key, send_status=None)
-
-
-# ── Work notifications: two calls, since progress and readers are two APIs ───────────────────────────
-
-
-async def _work_notification(
-    client: DingTalkClient, target: Target, status_query: StatusQuery, is_old: bool
-) -> MessageStatus:
-    """Poll a work notification, whose status DingTalk gives for 24 hours.
-
-    DingTalk gives the readers for up to 100 recipients.
-
-    https://open.dingtalk.com/document/development/obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session
-    https://open.dingtalk.com/document/development/gets-the-result-of-sending-messages-asynchronously-to-the-enterprise
-    """
-    if is_old:
-        raise StatusUnavailableError(
-            f"DingTalk tells of a work notification for 24 hours; {target.key} is older.", code="too_old"
-        )
-    agent_id, task_id = int(target.sender_key.agent_id or 0), int(target.key)
-    if not status_query.is_sent:
-        status_query.before_call()
-        progress = GetWorkNotificationProgress(agent_id=agent_id, task_id=task_id)
-        if (await client.call(progress, status_query.used, "status")).progress.status != _SENT:
-            return MessageStatus(key=target.key, send_status="PROCESSING", readers=() if status_query.readers else None)
-    if not (status_query.readers or _tells_recipients(target, status_query)):
-        return MessageStatus(key=target.key, send_status="SUCCESS")
-    status_query.before_call()
-    result = GetWorkNotificationResult(agent_id=agent_id, task_id=task_id)
-    try:
-        sent = (await client.call(result, status_query.used, "status")).send_result
-    except (InvalidRequestError, StatusUnavailableError, ServerError, OutcomeUnknownError) as error:
-        if status_query.readers:
-            raise
-        # DingTalk has no result for over 100 recipients. The progress shows that the task is done, so use that.
-        log.info("Who got %s is not known: %s", target.key, error)
-        return MessageStatus(key=target.key, send_status="SUCCESS")
-    return _delivered(target, sent, status_query)
-
-
-def _tells_recipients(target: Target, status_query: StatusQuery) -> bool:
-    return status_query.recipients and (target.recipients or 0) <= MAX_USERS_PER_WORK_NOTIFICATION
-
-
-def _delivered(target: Target, sent: WorkNotificationReaders, status_query: StatusQuery) -> MessageStatus:
-    dropped = _dropped(sent)
-    who = tuple(dict.fromkeys(sent.read_user_id_list or ()))
-    got = frozenset(who) | (frozenset(sent.unread_user_id_list or ()) - dropped.keys())
-    # If all lists are empty, the recipients are not known.
-    is_told = bool(got or dropped)
-    return MessageStatus(
-        key=target.key,
-        send_status="SUCCESS",
-        readers=who if status_query.readers else None,
-        recipients=len(got) if is_told else target.recipients,
-        people=_complete(got, target, len(dropped)) if is_told else None,
-        dropped=dropped,
-    )
-
-
-def _complete(got: frozenset[str], target: Target, dropped: int = 0) -> frozenset[str] | None:
-    """Return the recipients if there are as many as in the receipt."""
     return got if got and len(got) + dropped >= (target.recipients or 0) else None
 
 
-def _dropped(sent: WorkNotificationReaders) -> dict[str, str]:
-    """Return the recipients that DingTalk left out.
+async def read_all_pages(
+    client: DingTalkClient, target: Target, status_query: StatusQuery, page_request: PageRequest
+) -> MessageStatus:
+    """Poll the status of a message with all pages of its readers.
 
-    :returns: Code, or name of the list that names the recipient, by user id or ``dept:`` and department id.
+    :param page_request: Function that builds the call for a page from its size and cursor.
+    :raises UnexpectedResponseError: If the pages do not end.
+    :raises DingTalkError: If a call fails.
     """
-    dropped = dict.fromkeys(sent.failed_user_id_list or (), "failed")
-    dropped |= dict.fromkeys(sent.invalid_user_id_list or (), "invalid")
-    dropped |= dict.fromkeys(sent.forbidden_user_id_list or (), "forbidden")
-    listed = sent.forbidden_list if isinstance(sent.forbidden_list, list) else []
-    for one in listed:
-        if isinstance(one, dict) and one.get("userid"):
-            dropped[str(one["userid"])] = str(one.get("code") or "forbidden")
-    dropped |= {f"dept:{number}": "invalid" for number in sent.invalid_dept_id_list or ()}
-    return dropped
-
-
-# ── Robot messages: one call, or one call for each page of readers ───────────────────────────────────
-
-
-async def _all_pages(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
     try:
-        return await _pages(client, target, status_query)
+        return await _read_pages(client, target, status_query, page_request)
     except InvalidRequestError as error:
         if error.code != "invalidParameter.cursor.invalid":
             raise
     # The cursor became invalid between two pages, so start again from the first page, once.
-    return await _pages(client, target, status_query)
+    return await _read_pages(client, target, status_query, page_request)
 
 
-async def _pages(client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
+async def _read_pages(
+    client: DingTalkClient, target: Target, status_query: StatusQuery, page_request: PageRequest
+) -> MessageStatus:
     size = MAX_RESULTS_PER_PAGE if status_query.readers else 1
     found: dict[str, None] = {}
     cursors: set[str] = set()
     cursor: str | None = None
     for _ in range(MAX_PAGES):
         status_query.before_call()
-        page = await client.call(status_call(target.sender_key, target.key, size, cursor), status_query.used, "status")
-        if isinstance(page, OtoStatus):
-            return _oto(target, page, status_query)
-        if not isinstance(page, MessageReadList):
-            raise TypeError(f"no status: {page!r}")
+        page = await client.call(page_request(size, cursor), status_query.used, "status")
         found.update(dict.fromkeys(page.read_user_ids or ()))
-        message_status = _paged(target, page, found, status_query)
+        message_status = _status(target, page, found, status_query)
         if not message_status.has_more or _is_decided(message_status, status_query.enough):
             return message_status
         cursor = page.next_token
@@ -228,7 +103,7 @@ async def _pages(client: DingTalkClient, target: Target, status_query: StatusQue
     raise _endless(f"more than {MAX_PAGES} pages")
 
 
-def _paged(target: Target, page: MessageReadList, found: dict[str, None], status_query: StatusQuery) -> MessageStatus:
+def _status(target: Target, page: MessageReadList, found: dict[str, None], status_query: StatusQuery) -> MessageStatus:
     if not status_query.readers:
         return MessageStatus(key=target.key, send_status=page.send_status)
     return MessageStatus(
@@ -249,49 +124,5 @@ def _is_decided(message_status: MessageStatus, enough: Condition | None) -> bool
     return message_status.send_status not in enough.send_statuses or evaluate(message_status, enough) is Judgement.MET
 
 
-def _oto(target: Target, page: OtoStatus, status_query: StatusQuery) -> MessageStatus:
-    status = _SPELLINGS.get(page.send_status or "", page.send_status)
-    if not status_query.readers:
-        return MessageStatus(key=target.key, send_status=status)
-    people = page.message_read_info_list or ()
-    who = dict.fromkeys(person.user_id for person in people if person.read_status == "READ")
-    got = frozenset(person.user_id for person in people)
-    return MessageStatus(
-        key=target.key,
-        send_status=status,
-        readers=tuple(who),
-        recipients=len(got) or target.recipients,
-        people=_complete(got, target),
-    )
-
-
 def _endless(problem: str) -> DingTalkError:
     return UnexpectedResponseError(f"The list of readers does not end: {problem}.", code="endless_pages")
-
-
-def status_call(
-    sender_key: SenderKey, key: str, max_results: int = 1, next_token: str | None = None
-) -> Endpoint[object]:
-    """Build the call that polls the status of a message.
-
-    :param max_results: Maximum readers on a page, for kinds with pages; default 1.
-    :raises InvalidInputError: If the message is a DING.
-    """
-    match sender_key.kind:
-        case Kind.GROUP:
-            query: type[QueryGroupMessage | QueryPrivateChatMessage] = QueryGroupMessage
-        case Kind.PRIVATE_CHAT:
-            query = QueryPrivateChatMessage
-        case Kind.OTO:
-            return QueryOtoMessage(robot_code=sender_key.robot_code or "", process_query_key=key)
-        case Kind.WORK_NOTIFICATION:
-            return GetWorkNotificationProgress(agent_id=int(sender_key.agent_id or 0), task_id=int(key))
-        case Kind.DING:
-            raise InvalidInputError("receipts", "DINGs cannot be asked for their state")
-    return query(
-        process_query_key=key,
-        open_conversation_id=sender_key.open_conversation_id,
-        robot_code=sender_key.robot_code,
-        max_results=max_results,
-        next_token=next_token,
-    )

@@ -6,7 +6,7 @@ another program is equally valid.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from enum import StrEnum
 from functools import lru_cache
@@ -41,27 +41,8 @@ class Kind(StrEnum):
     DING = "ding"
 
 
-#: Field with the message key, by kind.
-KEY_FIELD = {
-    Kind.GROUP: "process_query_key",
-    Kind.OTO: "process_query_key",
-    Kind.PRIVATE_CHAT: "process_query_key",
-    Kind.WORK_NOTIFICATION: "task_id",
-    Kind.DING: "open_ding_id",
-}
 #: Fields that DingTalk returns and accepts as numbers.
 NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id", "dept_ids"})
-#: Fields that a recall needs besides the message key, by kind.
-SENDER_FIELDS = {
-    Kind.GROUP: ("robot_code", "open_conversation_id"),
-    Kind.OTO: ("robot_code",),
-    Kind.PRIVATE_CHAT: ("robot_code", "open_conversation_id"),
-    Kind.WORK_NOTIFICATION: ("agent_id",),
-    Kind.DING: ("robot_code",),
-}
-#: Kinds whose status can be polled by the key alone, since DingTalk's pages call robot and conversation optional.
-#: https://open.dingtalk.com/document/development/query-the-read-list-of-robot-messages-in-person-to-person-conversations
-ASKED_BY_KEY = frozenset({Kind.GROUP, Kind.PRIVATE_CHAT})
 
 
 class SenderKey(Struct, frozen=True, gc=False):
@@ -104,7 +85,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def key(self) -> str:
         """Message key, by which DingTalk identifies the message."""
-        return str(getattr(self, KEY_FIELD[self.kind]))
+        return self.process_query_key or self.task_id or self.open_ding_id or ""
 
     @property
     def sender_key(self) -> SenderKey:
@@ -126,20 +107,6 @@ def iso(moment: float) -> str:
     return pendulum.from_timestamp(moment).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False, zone: tzinfo = UTC) -> list[Receipt]:
-    """Parse the receipts in a value from an XCom or a template.
-
-    :param value: Receipts, JSON of them, or lists of both, nested as mapped tasks nest them. ``None`` and
-        ``"None"``, which a skipped task leaves, are dropped.
-    :param field: Name of the argument, for errors; default ``receipts``.
-    :param to_ask: If True, accept receipts that suffice for a status, but not for a recall; default False.
-    :param zone: Time zone of a ``sent_at`` without one; default UTC.
-    :raises InvalidInputError: If an item is not a receipt.
-    """
-    optional = ASKED_BY_KEY if to_ask else frozenset()
-    return [_receipt(item, path, optional, zone) for path, item in _flat(value, field, 0)]
-
-
 def is_nothing(value: Any) -> bool:
     """Return True for None and a template's rendering of a missing XCom."""
     return value is None or (isinstance(value, str) and value in NOTHING)
@@ -153,7 +120,7 @@ def parse_keys(value: Any, field: str) -> list[str]:
     if is_nothing(value):
         return []
     if isinstance(value, str):
-        value = _decoded(value, field)
+        value = decoded(value, field)
     if not isinstance(value, Sequence | set | frozenset) or isinstance(value, str | bytes | bytearray):
         raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
     return [parse_id(item, f"{field}[{index}]") for index, item in enumerate(value)]
@@ -187,23 +154,11 @@ def _number(value: Any, field: str) -> str:
     raise InvalidInputError(field, f"must be a number as DingTalk gave it, not {type(value).__name__} of another form")
 
 
-def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if is_nothing(value):
-        return
-    if depth > MAX_DEPTH:
-        raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")
-    if isinstance(value, str):
-        value = _decoded(value, path)
-    if isinstance(value, Mapping | Receipt):
-        yield path, value
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        for index, item in enumerate(value):
-            yield from _flat(item, f"{path}[{index}]", depth + 1)
-    else:
-        raise InvalidInputError(path, f"must be a receipt or a list of receipts, not {type(value).__name__}")
+def decoded(text: str, field: str) -> Any:
+    """Parse JSON in a text.
 
-
-def _decoded(text: str, field: str) -> Any:
+    :raises InvalidInputError: If it is not valid JSON.
+    """
     try:
         return msgspec.json.decode(plain(text))
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -212,64 +167,6 @@ def _decoded(text: str, field: str) -> Any:
             # A template renders an XCom as the repr of a Python object, so the error names the remedy.
             hint = ", but looks like Python; use the task's .output, or | tojson in the template"
         raise InvalidInputError(field, f"is a string that is not JSON{hint}") from None
-
-
-def _receipt(value: Mapping[str, Any] | Receipt, path: str, by_key: Collection[Kind], zone: tzinfo) -> Receipt:
-    if isinstance(value, Receipt):
-        # A receipt that the caller built may lack fields, so it is checked like JSON.
-        value = msgspec.structs.asdict(value)
-    kind = _kind(value.get("kind"), path)
-    version = value.get("version", RECEIPT_VERSION)
-    if type(version) is not int or version not in READ_VERSIONS:
-        known = " and ".join(map(str, READ_VERSIONS))
-        raise InvalidInputError(f"{path}.version", f"is {_shown(version)}; this package knows {known}")
-    fields: dict[str, Any] = {
-        name: _needed(value, name, path)
-        for name in (KEY_FIELD[kind], *SENDER_FIELDS[kind])
-        if name == KEY_FIELD[kind] or kind not in by_key or not is_nothing(value.get(name))
-    }
-    recipients = value.get("recipients")
-    return Receipt(
-        kind=kind,
-        conn_id=_conn_id(value.get("conn_id"), f"{path}.conn_id"),
-        sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at", zone),
-        recipients=recipients if type(recipients) is int else None,
-        **fields,
-    )
-
-
-def _kind(value: Any, path: str) -> Kind:
-    try:
-        return Kind(value)
-    except ValueError:
-        shown = "missing" if value is None else _shown(value)
-        raise InvalidInputError(f"{path}.kind", f"is {shown}; use one of {', '.join(Kind)}") from None
-
-
-def _shown(value: Any) -> str:
-    """Format any value briefly for an error text."""
-    if isinstance(value, str):
-        return repr(value[:40])
-    return repr(value) if isinstance(value, int) and abs(value) < 2**63 else f"of type {type(value).__name__}"
-
-
-def _needed(value: Mapping[str, Any], name: str, path: str) -> str:
-    if value.get(name) is None:
-        raise InvalidInputError(f"{path}.{name}", f"is missing; a receipt of kind {value['kind']} needs it")
-    return parse_id(value[name], f"{path}.{name}")
-
-
-def _conn_id(value: Any, field: str) -> str | None:
-    return None if is_nothing(value) else parse_id(value, field)
-
-
-def _sent_at(value: Any, field: str, zone: tzinfo) -> str | None:
-    if value is None:
-        return None
-    try:
-        return iso(moment_of(value, zone))
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidInputError(field, "is not a date and time in ISO 8601, e.g. 2026-11-21T08:00:00Z") from None
 
 
 @lru_cache(maxsize=16_384)

@@ -1,4 +1,4 @@
-"""Send requests: identity, parts, receipts, and refusals of single receivers."""
+"""Send requests: identity, parts, arguments, and refusals of single receivers."""
 
 from __future__ import annotations
 
@@ -9,26 +9,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_dingtalk.client.endpoints import (
-    DingResult,
-    Endpoint,
-    OtoSendResult,
-    SendResult,
-    WorkNotificationSent,
-)
-from airflow_provider_dingtalk.exceptions import DingTalkError, ResponseError
+from airflow_provider_dingtalk.client.content import check_text
+from airflow_provider_dingtalk.client.endpoints import Endpoint
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, ResponseError
 from airflow_provider_dingtalk.messages.reason import Reason
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Kind, is_nothing, parse_id, parse_keys
 
-#: Fields of a call that hold its receivers.
-RECEIVER_FIELDS = (
-    "open_conversation_id",
-    "user_ids",
-    "userid_list",
-    "dept_id_list",
-    "receiver_user_id_list",
-    "to_all_user",
-)
 #: Codes that refuse a send for one of its receivers: a person, a department, or a conversation. Documented for
 #: these APIs; ``staffId.notExisted`` for robot messages is reported by users, not observed here.
 ABOUT_A_RECEIVER = frozenset(
@@ -52,18 +38,20 @@ class Address(Struct, frozen=True):
     to: tuple[str, ...]
 
 
-class SendRequest(Struct, frozen=True, kw_only=True):
+class SendRequest(Struct, frozen=True):
     """Send request: one call that sends.
 
     :param call: API call.
     :param to: Receivers as user ids, department ids or one conversation id, for reports.
     :param recipients: Number of people that it goes to, if known.
+    :param receiver_fields: Fields of such calls that may hold the receivers.
     :param conn_id: Airflow connection that sends it, for its receipt.
     """
 
     kind: Kind
     call: Endpoint[Any]
     to: tuple[str, ...]
+    receiver_fields: tuple[str, ...]
     recipients: int | None = None
     conn_id: str | None = None
 
@@ -71,7 +59,7 @@ class SendRequest(Struct, frozen=True, kw_only=True):
     def content(self) -> str:
         """Fingerprint without receivers, equal for all pages of one message."""
         fields = {name: getattr(self.call, name) for name in self.call.__struct_fields__}
-        receivers = [name for name in RECEIVER_FIELDS if fields.pop(name, None)]
+        receivers = [name for name in self.receiver_fields if fields.pop(name, None)]
         text = msgspec.json.encode([self.call.name, receivers, fields], order="sorted")
         return hashlib.sha256(text).hexdigest()[:24]
 
@@ -82,7 +70,7 @@ class SendRequest(Struct, frozen=True, kw_only=True):
 
     def narrowed(self, to: Sequence[str]) -> SendRequest:
         """Copy the request for some of its receivers."""
-        name = next(field for field in RECEIVER_FIELDS if getattr(self.call, field, None))
+        name = next(field for field in self.receiver_fields if getattr(self.call, field, None))
         value: Any = list(to) if isinstance(getattr(self.call, name), list) else ",".join(to)
         call = msgspec.structs.replace(self.call, **{name: value})
         recipients = None if self.recipients is None else len(to)
@@ -122,52 +110,36 @@ def is_about_a_receiver(error: DingTalkError) -> bool:
     return isinstance(error, ResponseError) and error.code in ABOUT_A_RECEIVER
 
 
-def receipt_of(send_request: SendRequest, result: object, now: float, dropped: int = 0) -> Receipt:
-    """Build the receipt of a call that DingTalk accepted.
-
-    :param now: Unix time in seconds at which DingTalk accepted it.
-    :param dropped: Number of people that DingTalk left out; default 0.
-    """
-    call = send_request.call
-    key: dict[str, str] = {}
-    if isinstance(result, SendResult):
-        key["process_query_key"] = result.process_query_key
-    elif isinstance(result, DingResult):
-        key["open_ding_id"] = result.open_ding_id
-    elif isinstance(result, WorkNotificationSent):
-        key["task_id"] = str(result.task_id)
-    agent_id = getattr(call, "agent_id", None)
-    return Receipt(
-        kind=send_request.kind,
-        conn_id=send_request.conn_id,
-        robot_code=getattr(call, "robot_code", None),
-        agent_id=None if agent_id is None else str(agent_id),
-        open_conversation_id=getattr(call, "open_conversation_id", None),
-        process_query_key=key.get("process_query_key"),
-        open_ding_id=key.get("open_ding_id"),
-        task_id=key.get("task_id"),
-        sent_at=iso(now),
-        recipients=None if send_request.recipients is None else send_request.recipients - dropped,
-    )
-
-
-def dropped_of(result: object) -> dict[str, str]:
-    """Return the people that DingTalk left out of an accepted send.
-
-    :returns: Reason by user id.
-    """
-    if isinstance(result, OtoSendResult):
-        return {
-            **dict.fromkeys(result.filtered_staff_id_list or (), "filtered"),
-            **dict.fromkeys(result.flow_controlled_staff_id_list or (), "flow_controlled"),
-            **dict.fromkeys(result.invalid_staff_id_list or (), "invalid"),
-        }
-    if isinstance(result, DingResult):
-        return {user: reason for reason, users in (result.failed_list or {}).items() for user in users}
-    return {}
-
-
 def pages(items: Iterable[str], size: int) -> list[tuple[str, ...]]:
     """Split distinct items into pages of at most ``size``."""
     distinct = list(dict.fromkeys(items))
     return [tuple(distinct[start : start + size]) for start in range(0, len(distinct), size)]
+
+
+def required_id(value: Any, field: str) -> str:
+    """Parse an id that the caller or the connection must give.
+
+    :raises InvalidInputError: If it is missing or invalid.
+    """
+    if value is None:
+        raise InvalidInputError(field, "is missing; give it, or set it in the connection's extras")
+    return parse_id(value, field)
+
+
+def one_or_more(value: Any, field: str) -> list[str]:
+    """Parse distinct ids from one id, a list, or a JSON list.
+
+    :raises InvalidInputError: If the list is empty, or an id is invalid.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if field not in NUMERIC_FIELDS:
+            check_text(value, field)
+        value = [value]
+    if isinstance(value, str) and not is_nothing(value) and not value.lstrip().startswith("["):
+        value = [value]
+    ids = parse_keys(value, field)
+    if not ids:
+        raise InvalidInputError(field, "is empty")
+    if commas := [item for item in ids if "," in item]:
+        raise InvalidInputError(field, f"{commas[0][:40]!r} holds a comma: give a list")
+    return list(dict.fromkeys(ids))

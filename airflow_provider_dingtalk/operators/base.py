@@ -289,7 +289,6 @@ class RecallOneKindOperator(RecallOperator):
     """Base class to recall one kind of message, by keys or receipts."""
 
     kind: ClassVar[str]
-    keys_field: ClassVar[str] = "process_query_keys"
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from functools import partial
@@ -305,21 +304,21 @@ class RecallOneKindOperator(RecallOperator):
         return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep)
 
     def _messages(self, hook: DingTalkHook) -> list[Receipt]:
-        from airflow_provider_dingtalk.messages.receipt import SENDER_FIELDS, Kind
+        from airflow_provider_dingtalk.messages.message_types import message_type
         from airflow_provider_dingtalk.task.arguments import only_of_kind, receipts_of_keys
         from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
-        kind = Kind(self.kind)
+        of_kind = message_type(self.kind)
         receipts = parse_receipts(self.receipts)
-        only_of_kind(receipts, kind)
-        keys = getattr(self, self.keys_field)
+        only_of_kind(receipts, of_kind.kind)
+        keys = getattr(self, of_kind.keys_argument)
         if keys is None:
             return receipts
         sender = {name: getattr(self, name, None) for name in ("robot_code", "agent_id", "open_conversation_id")}
-        for name in SENDER_FIELDS[kind]:
+        for name in of_kind.sender_fields:
             if sender[name] is None:
                 sender |= {name: hook.defaults().get(name)}
-        return receipts_of_keys(kind, keys, self.keys_field, sender) + receipts
+        return receipts_of_keys(of_kind.kind, keys, of_kind.keys_argument, sender) + receipts
 
 
 class RecallByRobotOperator(RecallOneKindOperator):

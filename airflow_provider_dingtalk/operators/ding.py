@@ -66,7 +66,6 @@ class DingTalkRecallDingOperator(RecallOneKindOperator):
     """
 
     kind = "ding"
-    keys_field = "open_ding_ids"
     template_fields: Sequence[str] = ("open_ding_ids", "robot_code", "receipts")
 
     def __init__(

@@ -87,7 +87,6 @@ class DingTalkRecallWorkNotificationOperator(RecallOneKindOperator):
     """
 
     kind = "work_notification"
-    keys_field = "msg_task_id"
     template_fields: Sequence[str] = ("msg_task_id", "agent_id", "receipts")
 
     def __init__(

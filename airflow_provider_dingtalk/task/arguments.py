@@ -11,10 +11,8 @@ from airflow_provider_dingtalk.exceptions import (
     shown,
 )
 from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import (
-    ASKED_BY_KEY,
-    KEY_FIELD,
-    SENDER_FIELDS,
     Kind,
     Receipt,
     is_nothing,
@@ -45,14 +43,15 @@ def receipts_of_keys(
     if not parsed:
         return []
     needed: dict[str, Any] = {}
-    for name in SENDER_FIELDS[kind]:
-        if to_ask and kind in ASKED_BY_KEY and is_nothing(sender.get(name)):
+    of_kind = message_type(kind)
+    for name in of_kind.sender_fields:
+        if to_ask and of_kind.is_polled_by_key and is_nothing(sender.get(name)):
             continue
         if sender.get(name) is None:
             where = "" if name == "open_conversation_id" else ", or set it in the connection's extras"
             raise InvalidInputError(name, f"is missing; give it{where}")
         needed[name] = parse_id(sender[name], name)
-    return [Receipt(kind=kind, **{**needed, KEY_FIELD[kind]: key}) for key in parsed]
+    return [Receipt(kind=kind, **{**needed, of_kind.key_field: key}) for key in parsed]
 
 
 def _is_one(keys: Any) -> bool:

@@ -16,7 +16,8 @@ from asgiref.sync import sync_to_async
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.sent_messages import RETURN_VALUE, clean, merge, sent_by
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class RunFeed:
     async def receipts(self, run_id: str, names: Iterable[str]) -> list[Receipt]:
         """Return the receipts that task instances of a run registered.
 
-        DINGs are left out, because DingTalk has no status for them.
+        Messages without a status, such as DINGs, are left out.
 
         :param names: Names of the task instances; those of mapped tasks are ``task_0``, ``task_1``, …
         :raises MissingReceiptsError: If a registered receipt cannot be read.
@@ -76,7 +77,7 @@ class RunFeed:
         found = [await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)]
         sent = merge(found)
         sent.check_complete()
-        return [receipt for receipt in sent.receipts if receipt.kind is not Kind.DING]
+        return [receipt for receipt in sent.receipts if message_type(receipt.kind).has_status]
 
     def _tasks(self, run_id: str, names: Iterable[str]) -> list[_TriggererXComs]:
         """List all tasks that the names may mean.

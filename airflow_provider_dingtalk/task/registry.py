@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, Send
-from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import HookSends, TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, use

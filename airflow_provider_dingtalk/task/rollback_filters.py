@@ -13,7 +13,8 @@ from msgspec import Struct
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, TooManyMessagesError
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Receipt, is_nothing
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,8 @@ class ReaderFilter:
         self._receipts = receipts
         self._rollback_filters = rollback_filters
         self._kept = kept
-        # DingTalk has no status for a DING.
-        self._status = StatusReader((one for one in receipts if one.kind is not Kind.DING), readers=True, now=now)
+        with_status = (receipt for receipt in receipts if message_type(receipt.kind).has_status)
+        self._status = StatusReader(with_status, readers=True, now=now)
         self.readers: dict[str, list[str]] = {}
         self.fit: list[Receipt] = []
 

@@ -19,13 +19,9 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from airflow_provider_dingtalk.exceptions import MissingReceiptsError, SendsInDoubtError
-from airflow_provider_dingtalk.messages.receipt import (
-    KEY_FIELD,
-    MAX_DEPTH,
-    SENDER_FIELDS,
-    Kind,
-    Receipt,
-)
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+from airflow_provider_dingtalk.messages.receipt_parser import MAX_DEPTH
 from airflow_provider_dingtalk.task.time_zone import parse_receipts
 from airflow_provider_dingtalk.task.xcoms import (
     ALERT_RECEIPTS,
@@ -241,7 +237,7 @@ def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
 def _looks_like_receipt(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or value["kind"] not in tuple(Kind):
         return False
-    kind = Kind(value["kind"])
-    if not value.get(KEY_FIELD[kind]):
+    of_kind = message_type(value["kind"])
+    if not value.get(of_kind.key_field):
         return False
-    return "version" in value or all(value.get(name) for name in SENDER_FIELDS[kind])
+    return "version" in value or all(value.get(name) for name in of_kind.sender_fields)

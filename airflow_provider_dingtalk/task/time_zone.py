@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pendulum
 
-from airflow_provider_dingtalk.messages import receipt
+from airflow_provider_dingtalk.messages import receipt_parser
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 
@@ -30,13 +30,13 @@ def _zone(name: str) -> tzinfo:
 
 
 def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
-    """Parse receipts, also user-written ones; see :func:`messaging.receipts.parse_receipts`.
+    """Parse receipts, also user-written ones; see :mod:`airflow_provider_dingtalk.messages.receipt_parser`.
 
     :param field: Name of the argument, for errors; default ``receipts``.
     :param to_ask: Accept receipts that are sufficient to poll a status, but not to recall; default False.
     :raises InvalidInputError: If an item is not a receipt.
     """
-    return receipt.parse_receipts(value, field, to_ask=to_ask, zone=default_time_zone())
+    return receipt_parser.parse_receipts(value, field, to_ask=to_ask, zone=default_time_zone())
 
 
 def both_times(moment: float) -> str:

@@ -18,13 +18,11 @@ from airflow_provider_dingtalk.jobs.wait_state import ERRORS, WaitOptions, WaitS
 from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Target,
-    check_targets,
     condition_of,
     target_of,
 )
+from airflow_provider_dingtalk.messages.message_types import check_targets, message_type
 from airflow_provider_dingtalk.messages.receipt import (
-    KEY_FIELD,
-    Kind,
     Receipt,
     SenderKey,
     is_nothing,
@@ -164,9 +162,10 @@ def wait_spec_of(
     :raises InvalidInputError: If an argument is missing or not valid.
     :raises NothingToWaitFor: If the receipts that were given are empty.
     """
-    name = "msg_task_id" if kind == Kind.WORK_NOTIFICATION else KEY_FIELD[Kind(kind)]
+    of_kind = message_type(kind)
+    name = of_kind.key_argument
     parsed = parse_receipts(receipts, to_ask=True)
-    only_of_kind(parsed, Kind(kind))
+    only_of_kind(parsed, of_kind.kind)
     if not is_nothing(key):
         sender = {
             "robot_code": robot_code,
@@ -175,7 +174,7 @@ def wait_spec_of(
         }
         if isinstance(key, str) and key.lstrip().startswith("["):
             raise InvalidInputError(name, f"Invalid {name}: a list; expected one key. Give receipts for several")
-        parsed = receipts_of_keys(Kind(kind), [key], name, sender, to_ask=True) + parsed
+        parsed = receipts_of_keys(of_kind.kind, [key], name, sender, to_ask=True) + parsed
     if not parsed and not is_named:
         raise InvalidInputError(name, "is missing; give it, or receipts")
     if not parsed:

@@ -26,10 +26,8 @@ from airflow_provider_dingtalk.client.endpoints import (
     fields_of,
 )
 from airflow_provider_dingtalk.client.hosts import hosts_at
-from airflow_provider_dingtalk.jobs.batching import Batch, recall_call
-from airflow_provider_dingtalk.messages.read_status import status_call
+from airflow_provider_dingtalk.messages.message_types import message_type, send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, SenderKey
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from tests.contract.recorder import TOKEN, Recorded, Recorder, recording
 from tests.sandbox.seed_pages import pages
 
@@ -92,7 +90,7 @@ def assert_same(mine: Recorded, sdks: Recorded) -> None:
 
 def batch(kind: Kind, keys: list[str]) -> Endpoint[Any]:
     """A recall as the recall job plans it."""
-    return recall_call(Batch(group(kind), tuple(keys)))
+    return message_type(kind).recall_request(group(kind), keys)
 
 
 def group(kind: Kind) -> SenderKey:
@@ -137,7 +135,7 @@ CASES: list[tuple[Endpoint[Any], str, str, dict[str, Any]]] = [
     ),
     *[
         (
-            status_call(group(kind), key, size, cursor),
+            message_type(kind).status_request(group(kind), key, size, cursor),
             method,
             model,
             {
@@ -155,7 +153,7 @@ CASES: list[tuple[Endpoint[Any], str, str, dict[str, Any]]] = [
     ],
     *[
         (
-            status_call(group(Kind.OTO), key),
+            message_type(Kind.OTO).status_request(group(Kind.OTO), key),
             "batch_otoquery_",
             "BatchOTOQuery",
             {"robot_code": ROBOT, "process_query_key": key},
@@ -230,7 +228,7 @@ def test_the_sdk_sends_the_same(
 
 def test_a_key_in_the_query_is_quoted_to_the_last_character(recorder: Recorder) -> None:
     for key in KEYS:
-        target = ours(recorder, status_call(group(Kind.OTO), key)).target
+        target = ours(recorder, message_type(Kind.OTO).status_request(group(Kind.OTO), key)).target
         query = urlsplit(target).query
         assert re.fullmatch(r"[A-Za-z0-9_.~%+&=-]+", query), target
         assert dict(parse_qsl(query)) == {"robotCode": ROBOT, "processQueryKey": key}
@@ -289,10 +287,10 @@ WORK_GROUP = SenderKey(Kind.WORK_NOTIFICATION, agent_id="123")
 OLD_HOST: list[tuple[Endpoint[Any], dict[str, str]]] = [
     (GetWorkNotificationResult(agent_id=123, task_id=456), {"agent_id": "123", "task_id": "456"}),
     (
-        recall_call(Batch(WORK_GROUP, ("256271667526",))),
+        message_type(Kind.WORK_NOTIFICATION).recall_request(WORK_GROUP, ["256271667526"]),
         {"agent_id": "123", "msg_task_id": "256271667526"},
     ),
-    (status_call(WORK_GROUP, "456"), {"agent_id": "123", "task_id": "456"}),
+    (message_type(Kind.WORK_NOTIFICATION).status_request(WORK_GROUP, "456"), {"agent_id": "123", "task_id": "456"}),
     (
         work(user_ids=["u1", "用户2"], text=TEXT),
         {
@@ -361,7 +359,7 @@ def test_the_recall_of_a_work_notification_is_as_the_seed_pages_tables_say(recor
     page = pages()["004"]
     in_query, in_body = parameter_table(page, "Query parameters"), parameter_table(page, "Request body")
     assert in_query and in_body, "the page's tables were not found"
-    mine = ours(recorder, recall_call(Batch(WORK_GROUP, ("256271667526",))))
+    mine = ours(recorder, message_type(Kind.WORK_NOTIFICATION).recall_request(WORK_GROUP, ["256271667526"]))
     assert {name for name, _ in mine.query} == {name for name, (_, needed) in in_query.items() if needed}
     assert set(mine.form) == {name for name, (_, needed) in in_body.items() if needed}
     for name, (kind, _) in in_body.items():

@@ -36,8 +36,8 @@ from airflow_provider_dingtalk.jobs.recall import MAX_CALLS_NO_RESPONSE, WORKERS
 from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint, in_canonical_order
 from tests.faults.checks import NEVER, Happened, classes

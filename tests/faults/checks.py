@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
-from airflow_provider_dingtalk.jobs.batching import ASKABLE, batches, unique
+from airflow_provider_dingtalk.jobs.batching import batches, unique
 from airflow_provider_dingtalk.jobs.recall import MAX_CALLS_NO_RESPONSE, WORKERS
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
-from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.faults.fixtures import CanarySandbox
 from tests.support.local_dingtalk import RECALL_API, TOKEN_API
 
@@ -94,7 +95,7 @@ def classes(happened: Happened, report: Report) -> Account:
         account.false_recalled += result.outcome is Outcome.RECALLED and not truth
         account.false_failed += result.outcome in (Outcome.FAILED, Outcome.EXPIRED) and truth
         account.unknown += result.outcome is Outcome.UNKNOWN
-        account.unknown_askable += result.outcome is Outcome.UNKNOWN and receipt.kind in ASKABLE
+        account.unknown_askable += result.outcome is Outcome.UNKNOWN and _is_askable(receipt.kind)
     return account
 
 
@@ -127,7 +128,7 @@ def _failed(happened: Happened, report: Report, account: Account) -> Iterator[st
         codes: Counter[str] = Counter()
         for key in report.keys(outcome):
             reason = report.results[key].reason
-            codes[reason.code if reason and reason.code and reason.message else ""] += kinds[key] in ASKABLE or (
+            codes[reason.code if reason and reason.code and reason.message else ""] += _is_askable(kinds[key]) or (
                 outcome is not Outcome.UNKNOWN
             )
         if outcome is Outcome.FAILED:
@@ -223,3 +224,8 @@ def only_the_bad_are_left(happened: Happened) -> None:
     good = {receipt.key for receipt in happened.receipts} - happened.sandbox.bad_keys
     left = good - set(report.keys(Outcome.RECALLED))
     assert not left, f"{len(left)} of {len(good)} good messages are not recalled: {report.results[min(left)]}"
+
+
+def _is_askable(kind: Kind) -> bool:
+    """Return True if the status of such messages tells if they are recalled."""
+    return message_type(kind).status_tells_recall

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.faults.kill_recalls import DEAD_TOKEN, Tally, task_of
 from tests.faults.kill_sandbox import SandboxProcess

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from airflow_provider_dingtalk.exceptions import CheckpointError
-from airflow_provider_dingtalk.jobs.batching import BATCH_SIZE
 from airflow_provider_dingtalk.jobs.recall import WORKERS, Recall
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.task.checkpoint.recall import RecallTaskCheckpoint
 from airflow_provider_dingtalk.task.checkpoint.store import Store
@@ -260,7 +260,9 @@ class Recalls(RuleBasedStateMachine):
 
     def _batches(self, keys: set[str]) -> int:
         by_sender = Counter(receipt.sender_key for receipt in self.receipts if receipt.key in keys)
-        return sum(math.ceil(number / BATCH_SIZE[sender_key.kind]) for sender_key, number in by_sender.items())
+        return sum(
+            math.ceil(number / message_type(sender_key.kind).batch_size) for sender_key, number in by_sender.items()
+        )
 
     def _recalls_of(self, key: str) -> int:
         message = self.local.state.messages.get(key) or self.local.state.messages[int(key)]

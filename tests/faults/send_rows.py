@@ -10,8 +10,8 @@ from airflow_provider_dingtalk.exceptions import IncompleteSendError
 from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.control_requests import SetPeople, set_people
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox

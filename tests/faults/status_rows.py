@@ -13,7 +13,8 @@ from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.jobs.wait import Wait
 from airflow_provider_dingtalk.jobs.wait_state import WaitOptions
 from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, evaluate, target_of
-from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, read
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, StatusQuery
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from airflow_provider_dingtalk.task.wait_spec import WaitSpec
@@ -31,7 +32,8 @@ async def reading_of(sandbox: CanarySandbox, receipt: Receipt) -> MessageStatus:
     """Return a message's status and its readers."""
     client = sandbox.open()
     try:
-        return await read(client, receipt, readers=True, now=sandbox.clock.now(), used=Counter())
+        status_query = StatusQuery(readers=True, now=sandbox.clock.now(), used=Counter())
+        return await message_type(receipt.kind).read_status(client, target_of(receipt), status_query)
     finally:
         await client.aclose()
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_dingtalk.jobs.batching import BATCH_SIZE
 from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import GROUPS
@@ -187,9 +187,11 @@ def test_any_mixture_of_messages_and_faults_ends_in_a_right_account(
     assert job.is_final <= (not report.keys(Outcome.UNKNOWN)), "what is unknown is not final"
     planned = sum(
         # A lower limit of the server is learned, and a call of twenty then goes as several.
-        math.ceil(len(keys) / BATCH_SIZE[sender_key.kind]) * math.ceil(20 / switches.get("max_keys", 20)) * 2
+        math.ceil(len(keys) / message_type(sender_key.kind).batch_size)
+        * math.ceil(20 / switches.get("max_keys", 20))
+        * 2
         if switches.get("max_keys", 20) < 20
-        else math.ceil(len(keys) / BATCH_SIZE[sender_key.kind])
+        else math.ceil(len(keys) / message_type(sender_key.kind).batch_size)
         for sender_key in {receipt.sender_key for receipt in receipts}
         for keys in [{receipt.key for receipt in receipts if receipt.sender_key == sender_key}]
     )

@@ -14,7 +14,8 @@ from airflow_provider_dingtalk.exceptions import IncompleteSendError
 from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.jobs.send import Send
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso, parse_receipts
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.support.local_dingtalk import ALL_KINDS, LocalDingTalk
 from tests.support.sends import SEND_API, USERS, send_requests, sent

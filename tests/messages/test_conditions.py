@@ -12,12 +12,12 @@ from airflow_provider_dingtalk.messages.conditions import (
     Condition,
     Judgement,
     MessageStatus,
-    check_targets,
     condition_of,
     evaluate,
     evaluate_all,
     target_of,
 )
+from airflow_provider_dingtalk.messages.message_types import check_targets
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.support.local_dingtalk import receipt_for
 

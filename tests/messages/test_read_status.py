@@ -20,8 +20,10 @@ from airflow_provider_dingtalk.messages.conditions import (
     MessageStatus,
     condition_of,
     evaluate,
+    target_of,
 )
-from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, read
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, MAX_PAGES, StatusQuery
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.support.local_dingtalk import ROBOT_KINDS, STATUS_API, LocalDingTalk, receipt_for
 
@@ -34,7 +36,9 @@ async def look(dingtalk: LocalDingTalk, receipt: Receipt, *, readers: bool = Tru
     used: Counter[str] = Counter()
     before = dingtalk.status_calls()
     try:
-        return await read(dingtalk.client(), receipt, readers=readers, now=dingtalk.clock.now(), used=used)
+        status_query = StatusQuery(readers=readers, now=dingtalk.clock.now(), used=used)
+        of_kind = message_type(receipt.kind)
+        return await of_kind.read_status(dingtalk.client(), target_of(receipt), status_query)
     finally:
         assert used["status"] == dingtalk.status_calls() - before
 

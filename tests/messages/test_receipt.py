@@ -13,16 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.message_types import MESSAGE_TYPES, message_type
 from airflow_provider_dingtalk.messages.receipt import (
-    KEY_FIELD,
-    SENDER_FIELDS,
     Kind,
     Receipt,
     iso,
     parse_id,
     parse_keys,
-    parse_receipts,
 )
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 
 OTO: dict[str, Any] = {"kind": "oto", "robot_code": "robot", "process_query_key": "key=="}
 GROUP = {**OTO, "kind": "group", "open_conversation_id": "cid"}
@@ -304,7 +303,7 @@ NUMBERS = st.integers(0, 2**63 - 1).map(str)
 @st.composite
 def any_receipt(draw: st.DrawFn) -> Receipt:
     kind = draw(st.sampled_from(Kind))
-    names = (KEY_FIELD[kind], *SENDER_FIELDS[kind])
+    names = (message_type(kind).key_field, *message_type(kind).sender_fields)
     fields: dict[str, Any] = {name: draw(NUMBERS if name in ("task_id", "agent_id") else IDS) for name in names}
     moment = draw(st.none() | st.integers(0, 4_000_000_000_000).map(lambda ms: ms / 1000))
     return Receipt(
@@ -324,11 +323,12 @@ def test_what_goes_out_as_json_comes_back_the_same(receipts: list[Receipt]) -> N
     assert parse_receipts([[receipt] for receipt in receipts]) == receipts
 
 
+KEY_FIELDS = [of_kind.key_field for of_kind in MESSAGE_TYPES.values()]
 JSONISH = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.builds(lambda: HUGE),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["kind", "version", "sent_at", *KEY_FIELD.values(), "robot_code"]), inner)
+        | st.dictionaries(st.sampled_from(["kind", "version", "sent_at", *KEY_FIELDS, "robot_code"]), inner)
     ),
     max_leaves=8,
 )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from tests.support.local_dingtalk import ALL_KINDS
 from tests.support.sends import PLAIN, send_requests
 

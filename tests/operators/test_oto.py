@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.client.endpoints import MAX_USERS_PER_OTO_SEND
 from airflow_provider_dingtalk.exceptions import DroppedReceiversError
-from airflow_provider_dingtalk.messages.send_requests import MAX_USERS_PER_OTO_SEND
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.support.airflow_seams import TOKEN_API, TaskInstance, calls

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, iso
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind, iso
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -138,11 +139,14 @@ def planted(sandbox: SandboxServer, kind: Kind | str, number: int = 1, **more: A
         sender["robot_code"] = ROBOT_CODE
     if kind in HOME:
         sender["open_conversation_id"] = conversation or HOME[kind]
-    return [{"version": 1, "kind": kind.value, **sender, KEY_FIELD[kind]: str(key), "sent_at": sent_at} for key in keys]
+    return [
+        {"version": 1, "kind": kind.value, **sender, message_type(kind).key_field: str(key), "sent_at": sent_at}
+        for key in keys
+    ]
 
 
 def key_of(receipt: dict[str, Any]) -> str:
-    return str(receipt[KEY_FIELD[Kind(receipt["kind"])]])
+    return str(receipt[message_type(receipt["kind"]).key_field])
 
 
 def is_recalled(sandbox: SandboxServer, receipt: dict[str, Any]) -> bool:

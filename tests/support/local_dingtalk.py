@@ -15,7 +15,8 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
-from airflow_provider_dingtalk.messages.receipt import KEY_FIELD, Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
 from airflow_provider_dingtalk.sandbox.default import (
@@ -148,7 +149,7 @@ class LocalDingTalk:
 def receipt_for(kind: Kind, key: str | int, *, sent_at: str | None = None, conversation: str | None = None) -> Receipt:
     """The receipt of a message of the default company."""
     is_work = kind is Kind.WORK_NOTIFICATION
-    more: dict[str, Any] = {KEY_FIELD[kind]: str(key)}
+    more: dict[str, Any] = {message_type(kind).key_field: str(key)}
     return Receipt(
         kind=kind,
         robot_code=None if is_work else ROBOT_CODE,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from tests.support.local_dingtalk import LocalDingTalk
 

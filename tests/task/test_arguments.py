@@ -17,8 +17,9 @@ from airflow_provider_dingtalk.client.protocol import request_for
 from airflow_provider_dingtalk.client.proxy import parse_proxy
 from airflow_provider_dingtalk.connection.settings import EXTRAS, settings_of
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
-from airflow_provider_dingtalk.messages.receipt import Kind, parse_keys, parse_receipts
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
+from airflow_provider_dingtalk.messages.receipt import Kind, parse_keys
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.task.arguments import (
     check_choices,
     parse_flag,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.followed_runs import RunFeed
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger

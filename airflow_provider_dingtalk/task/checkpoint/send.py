@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendProgress
-from airflow_provider_dingtalk.messages.receipt import Receipt, parse_receipts
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import Address, SendRequest
 from airflow_provider_dingtalk.task.checkpoint import send_version_1
 from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, corrupt, fingerprint, use

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from airflow_provider_dingtalk.messages.receipt import parse_receipts
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.store import Store, corrupt, fingerprint
 

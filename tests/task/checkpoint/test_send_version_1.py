@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.messages.send_requests import send_requests_for
+from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.checkpoint.send_version_1 import fingerprint_of
