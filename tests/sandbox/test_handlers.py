@@ -15,8 +15,8 @@ def test_every_endpoint_is_served() -> None:
 
 def test_each_message_type_has_send_and_recall() -> None:
     for message_type in MESSAGE_TYPES.values():
-        effects = {endpoint.http.effect for endpoint in message_type.handlers}
-        assert effects >= {Idempotency.SEND, Idempotency.RECALL}, message_type.kind
+        idempotencies = {endpoint.http.idempotency for endpoint in message_type.handlers}
+        assert idempotencies >= {Idempotency.SEND, Idempotency.RECALL}, message_type.kind
 
 
 def test_kinds_are_those_of_the_modules() -> None:
