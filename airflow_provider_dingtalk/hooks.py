@@ -227,21 +227,21 @@ class DingTalkHook(BaseHook):
 
         :param receipts: Receipts of messages, in lists of any depth, or JSON of them.
         :param readers: Poll the readers too, which may take several calls a message; default True.
-        :returns: One reading for each receipt, in their order.
+        :returns: One status for each receipt, in their order.
         :raises InvalidInputError: If an item is not a receipt.
         :raises DingTalkError: If no connection works, or a ban or an outage prevents the polls.
         """
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
         self.run_by_connection(job.run, job.connections, job.stop)
-        return _readings(job, parsed)
+        return _statuses(job, parsed)
 
     async def astatus(self, receipts: Any, *, readers: bool = True) -> list[MessageStatus]:
         """Poll status and readers of messages; see :meth:`status`."""
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
         await job.run(await self._clients_here(job.connections))
-        return _readings(job, parsed)
+        return _statuses(job, parsed)
 
     def run_by_connection(
         self,
@@ -298,7 +298,7 @@ def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str
         raise next(iter(errors.values()))
 
 
-def _readings(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageStatus]:
+def _statuses(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageStatus]:
     return [message_status for receipt in receipts if (message_status := job.status_of(receipt)) is not None]
 
 

@@ -28,18 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.client.clock import Clock
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.jobs.wait import Wait
-    from airflow_provider_dingtalk.operators.arguments import (
-        AirflowSensorArguments,
-        Duration,
-        Ids,
-        Number,
-        OnEmpty,
-        Receipts,
-        RobotSensorArguments,
-        SensorArguments,
-        Share,
-        Text,
-    )
+    from airflow_provider_dingtalk.operators import arguments
     from airflow_provider_dingtalk.task.wait_spec import WaitSpec
 
 #: Seconds that Airflow's deferral timeout leaves the trigger for its last poll, in total and for each message.
@@ -47,6 +36,8 @@ _TRIGGER_MARGIN = 60.0
 _MARGIN_PER_MESSAGE = 0.1
 #: Airflow's default ``poke_interval`` in seconds. Without a ``poke_interval`` these sensors use growing gaps.
 _AIRFLOWS_INTERVAL = 60.0
+#: Conditions that are not templated.
+_CONDITIONS = ("send_statuses", "match", "fail_on_unreached")
 #: Seconds past the timeout at which the last poll begins, so that Airflow finds the timeout exceeded.
 _PAST_END = 0.05
 
@@ -83,6 +74,8 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     """
 
     kind: ClassVar[str]
+    key_field: ClassVar[str] = "process_query_key"
+    sender_field: ClassVar[str] = "robot_code"
     template_fields: Sequence[str] = ("receipts", "min_readers", "min_read_share", "audience", "read_by")
     ui_color = "#e6f7d9"
     __signature__ = FullSignature()
@@ -90,22 +83,22 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     def __init__(
         self,
         *,
-        receipts: Receipts | None = None,
+        receipts: arguments.Receipts | None = None,
         send_statuses: Collection[str] = frozenset({"SUCCESS"}),
-        min_readers: Number = 0,
-        min_read_share: Share | None = None,
-        audience: Number | None = None,
-        read_by: Ids | None = None,
+        min_readers: arguments.Number = 0,
+        min_read_share: arguments.Share | None = None,
+        audience: arguments.Number | None = None,
+        read_by: arguments.Ids | None = None,
         match: Literal["all", "any"] = "all",
-        on_empty: OnEmpty = "succeed",
+        on_empty: arguments.OnEmpty = "succeed",
         fail_on_unreached: bool = True,
         push_readers: bool = False,
-        poke_interval: Duration | None = None,
-        max_poke_interval: Duration = 7200.0,
+        poke_interval: arguments.Duration | None = None,
+        max_poke_interval: arguments.Duration = 7200.0,
         max_api_calls: int = 1000,
         dingtalk_conn_id: str = "dingtalk_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        **kwargs: Unpack[AirflowSensorArguments],
+        **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=_AIRFLOWS_INTERVAL if poke_interval is None else poke_interval, **kwargs)
         self.receipts = receipts
@@ -163,7 +156,13 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
         return left if due is None else min(max(due, _PAST_END), left)
 
     def execute(self, context: Context) -> Any:
-        """Wait in the worker or in the triggerer."""
+        """Wait in the worker or in the triggerer.
+
+        :returns: Status of each message as plain JSON.
+        :raises AirflowFailException: If an argument is invalid, or the conditions can no longer be met.
+        :raises AirflowSensorTimeout: If the conditions are not met within ``timeout``.
+        :raises AirflowSkipException: In these cases with ``soft_fail``, and for empty receipts as ``on_empty`` says.
+        """
         from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout, AirflowSkipException
 
         self._wait = None
@@ -212,18 +211,14 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     def _wait_spec(self, hook: DingTalkHook) -> WaitSpec:
         from airflow_provider_dingtalk.task.wait_spec import wait_spec_of
 
-        names = ("kind", *MessageSensor.template_fields, "send_statuses", "match", "fail_on_unreached")
-        given = {name: getattr(self, name) for name in names}
-        return wait_spec_of(**given, is_named=self._is_named, **self._message(hook))
-
-    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
-        """Return the key and the sender of the named message as arguments."""
-        raise NotImplementedError
-
-    def _sender(self, name: str, key: Any, hook: DingTalkHook) -> Any:
-        """Return the sender's argument, or the connection's default for a message that is named by its key."""
-        given = getattr(self, name)
-        return hook.defaults()[name] if given is None and key is not None else given
+        key = getattr(self, self.key_field)
+        names = ("robot_code", "agent_id", "open_conversation_id")
+        sender: dict[str, Any] = {name: getattr(self, name, None) for name in names}
+        # The connection's robot or app is read only for a message named by its key: receipts name their sender.
+        if key is not None and sender[self.sender_field] is None:
+            sender[self.sender_field] = hook.defaults()[self.sender_field]
+        wanted: dict[str, Any] = {name: getattr(self, name) for name in (*MessageSensor.template_fields, *_CONDITIONS)}
+        return wait_spec_of(kind=self.kind, key=key, is_named=self._is_named, **sender, **wanted)
 
 
 class RobotMessageSensor(MessageSensor):
@@ -239,20 +234,13 @@ class RobotMessageSensor(MessageSensor):
     def __init__(
         self,
         *,
-        process_query_key: Text | None = None,
-        robot_code: Text | None = None,
-        **kwargs: Unpack[SensorArguments],
+        process_query_key: arguments.Text | None = None,
+        robot_code: arguments.Text | None = None,
+        **kwargs: Unpack[arguments.SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.process_query_key = process_query_key
         self.robot_code = robot_code
-
-    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
-        return {
-            "key": self.process_query_key,
-            "robot_code": self._sender("robot_code", self.process_query_key, hook),
-            "open_conversation_id": getattr(self, "open_conversation_id", None),
-        }
 
 
 class _ConversationMessageSensor(RobotMessageSensor):
@@ -260,7 +248,9 @@ class _ConversationMessageSensor(RobotMessageSensor):
 
     template_fields: Sequence[str] = (*RobotMessageSensor.template_fields, "open_conversation_id")
 
-    def __init__(self, *, open_conversation_id: Text | None = None, **kwargs: Unpack[RobotSensorArguments]) -> None:
+    def __init__(
+        self, *, open_conversation_id: arguments.Text | None = None, **kwargs: Unpack[arguments.RobotSensorArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id
 
@@ -321,19 +311,17 @@ class DingTalkWorkNotificationSensor(MessageSensor):
     """
 
     kind = "work_notification"
+    key_field = "msg_task_id"
+    sender_field = "agent_id"
     template_fields: Sequence[str] = ("msg_task_id", "agent_id", *MessageSensor.template_fields)
 
     def __init__(
-        self, *, msg_task_id: Number | None = None, agent_id: Number | None = None, **kwargs: Unpack[SensorArguments]
+        self,
+        *,
+        msg_task_id: arguments.Number | None = None,
+        agent_id: arguments.Number | None = None,
+        **kwargs: Unpack[arguments.SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.msg_task_id = msg_task_id
         self.agent_id = agent_id
-
-    def _message(self, hook: DingTalkHook) -> dict[str, Any]:
-        return {
-            "key": self.msg_task_id,
-            "robot_code": None,
-            "open_conversation_id": None,
-            "agent_id": self._sender("agent_id", self.msg_task_id, hook),
-        }

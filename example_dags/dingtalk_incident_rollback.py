@@ -127,13 +127,13 @@ def dingtalk_incident_rollback():
     anything_to_recall(dry_run.output) >> approve >> recall >> EmptyOperator(task_id="all_taken_back")
 
     @task.short_circuit(trigger_rule="all_done")
-    def somebody_to_tell(params: dict, ti) -> bool:
+    def has_correction_group(params: dict, ti) -> bool:
         return bool(params["correction_group"] and ti.xcom_pull(task_ids="recall", key="report"))
 
     tell = DingTalkSendGroupMessageOperator(
         task_id="tell", open_conversation_id="{{ params.correction_group }}", markdown=WORD
     )
-    recall >> somebody_to_tell() >> tell
+    recall >> has_correction_group() >> tell
 
 
 def check(params: dict, ti) -> None:

@@ -36,7 +36,7 @@ def dingtalk_take_back_and_correct():
     )
 
     @task.short_circuit
-    def anybody_read_it(ti=None) -> bool:
+    def has_readers(ti=None) -> bool:
         report = ti.xcom_pull(task_ids="take_back")
         return not report.get("dry_run") and bool(ti.xcom_pull(task_ids="take_back", key="readers"))
 
@@ -45,7 +45,7 @@ def dingtalk_take_back_and_correct():
         user_ids="{{ ti.xcom_pull(task_ids='take_back', key='readers') | tojson }}",
         text="The message that you have read a moment ago was wrong, and is gone. The right one follows.",
     )
-    take_back >> anybody_read_it() >> correct
+    take_back >> has_readers() >> correct
 
 
 dingtalk_take_back_and_correct()

@@ -1,6 +1,7 @@
 """Operators to send messages and to recall them.
 
-Each operator is imported on first access, because the dag-processor imports this package for every DAG file.
+Each operator is imported on first access, because the dag-processor imports this package for every DAG file. For
+the same reason its modules import heavy modules inside methods.
 """
 
 from importlib import import_module

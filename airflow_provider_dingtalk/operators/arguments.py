@@ -26,8 +26,9 @@ Callback: TypeAlias = Callable[[Context], Any] | list[Callable[[Context], Any]]
 
 
 class TaskArguments(TypedDict, total=False):
-    """Arguments of Airflow's ``BaseOperator`` except ``task_id``, of Airflow 3.1 to 3.3."""
+    """Arguments of all operators and sensors except ``task_id``; the others are those of Airflow 3.1 to 3.3."""
 
+    dingtalk_conn_id: str
     owner: str
     email: str | Sequence[str] | None
     email_on_retry: bool
@@ -85,18 +86,12 @@ class TaskArguments(TypedDict, total=False):
 
 
 class OperatorArguments(TaskArguments, total=False):
-    """Arguments of Airflow's ``BaseOperator``."""
+    """Arguments of all operators and sensors."""
 
     task_id: Required[str]
 
 
-class MessageArguments(OperatorArguments, total=False):
-    """Arguments of all operators and sensors of this package."""
-
-    dingtalk_conn_id: str
-
-
-class SendArguments(MessageArguments, total=False):
+class SendArguments(OperatorArguments, total=False):
     """Arguments of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`."""
 
     fail_on_dropped: bool
@@ -118,7 +113,7 @@ class RobotSendArguments(SendArguments, total=False):
     msg_param: Json | None
 
 
-class RecallArguments(MessageArguments, total=False):
+class RecallArguments(OperatorArguments, total=False):
     """Arguments of :class:`~airflow_provider_dingtalk.operators.base.RecallOperator`."""
 
     receipts: Receipts | None
@@ -136,7 +131,6 @@ class RobotRecallArguments(RecallArguments, total=False):
 class RollbackFilterArguments(TaskArguments, total=False):
     """Arguments that rollbacks of all forms share."""
 
-    dingtalk_conn_id: str
     on_empty: OnEmpty
     dry_run: Flag
     max_messages: Number | None
@@ -160,20 +154,8 @@ class SweepArguments(RollbackFilterArguments, total=False):
     rollbacks: Sequence[str]
 
 
-class AirflowSensorArguments(OperatorArguments, total=False):
-    """Arguments of Airflow's ``BaseSensorOperator`` except ``poke_interval``."""
-
-    timeout: Duration | None
-    soft_fail: bool
-    mode: Literal["poke", "reschedule"]
-    exponential_backoff: bool
-    max_wait: Duration | None
-    silent_fail: bool
-    never_fail: bool
-
-
-class SensorArguments(AirflowSensorArguments, total=False):
-    """Arguments of :class:`~airflow_provider_dingtalk.sensors.MessageSensor`."""
+class SensorArguments(OperatorArguments, total=False):
+    """Arguments of :class:`~airflow_provider_dingtalk.sensors.MessageSensor` and of Airflow's sensors."""
 
     receipts: Receipts | None
     send_statuses: Collection[str]
@@ -188,8 +170,14 @@ class SensorArguments(AirflowSensorArguments, total=False):
     poke_interval: Duration | None
     max_poke_interval: Duration
     max_api_calls: int
-    dingtalk_conn_id: str
     deferrable: bool
+    timeout: Duration | None
+    soft_fail: bool
+    mode: Literal["poke", "reschedule"]
+    exponential_backoff: bool
+    max_wait: Duration | None
+    silent_fail: bool
+    never_fail: bool
 
 
 class RobotSensorArguments(SensorArguments, total=False):

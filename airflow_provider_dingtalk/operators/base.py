@@ -16,18 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
-    from airflow_provider_dingtalk.operators.arguments import (
-        Ids,
-        Json,
-        MessageArguments,
-        OnEmpty,
-        OperatorArguments,
-        RecallArguments,
-        Receipts,
-        RobotRecallArguments,
-        SendArguments,
-        Text,
-    )
+    from airflow_provider_dingtalk.operators import arguments
 
 #: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
 _FLAGS = ("one_receipt_per_user", "to_all_user")
@@ -90,7 +79,7 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator):
 
     __signature__ = FullSignature()
 
-    def __init__(self, *, dingtalk_conn_id: str = "dingtalk_default", **kwargs: Unpack[OperatorArguments]) -> None:
+    def __init__(self, *, dingtalk_conn_id: str = "dingtalk_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dingtalk_conn_id = dingtalk_conn_id
         self._job: Any = None
@@ -98,7 +87,7 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Send or recall the messages.
 
-        :returns: Receipts of the sent messages, or the report of the recall, as plain JSON.
+        :returns: arguments.Receipts of the sent messages, or the report of the recall, as plain JSON.
         :raises AirflowFailException: If the failure is permanent, for instance an invalid argument or a wrong key.
         :raises DingTalkError: If the failure may pass; Airflow retries the task if it has retries.
         """
@@ -145,6 +134,9 @@ class SendOperator(MessageOperator):
     Below 3.3 there are no retries, unless ``allow_resend`` is set. When a retry starts, Airflow deletes the
     receipts of the try before, and no rollback would find them.
 
+    The task fails if a call was refused or is in doubt; its receipts and those in doubt are pushed before. Permanent
+    failures, such as an invalid argument, are raised as ``AirflowFailException``, which Airflow does not retry.
+
     :param fail_on_dropped: Fail the task if DingTalk leaves some people out, because they are unknown, throttled
         or filtered; default False.
     :param fail_on_unreached: Fail the task if DingTalk leaves all people out; default True.
@@ -172,7 +164,7 @@ class SendOperator(MessageOperator):
         on_unknown_send: Literal["fail", "skip", "resend"] = "fail",
         on_cleared_send: Literal["fail", "resend", "keep"] = "fail",
         allow_resend: bool = False,
-        **kwargs: Unpack[MessageArguments],
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if self.retries and not _may_retry(allow_resend):
@@ -216,13 +208,13 @@ class RobotSendOperator(SendOperator):
     def __init__(
         self,
         *,
-        robot_code: Text | None = None,
-        text: Text | None = None,
-        title: Text | None = None,
-        markdown: Text | None = None,
-        msg_key: Text | None = None,
-        msg_param: Json | None = None,
-        **kwargs: Unpack[SendArguments],
+        robot_code: arguments.Text | None = None,
+        text: arguments.Text | None = None,
+        title: arguments.Text | None = None,
+        markdown: arguments.Text | None = None,
+        msg_key: arguments.Text | None = None,
+        msg_param: arguments.Json | None = None,
+        **kwargs: Unpack[arguments.SendArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.robot_code = robot_code
@@ -248,6 +240,9 @@ class RecallOperator(MessageOperator):
     The report is pushed as the XCom ``report`` before an error is raised, and is logged as a table. If the task
     succeeds, an event of its DAG's rollback log holds the number of recalled messages.
 
+    The task fails if messages end in an outcome of ``fail_on``. Airflow retries it only if some of them may still be
+    recalled; other failures are raised as ``AirflowFailException``.
+
     :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
     :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
     :param on_empty: Result with nothing to recall: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
@@ -259,10 +254,10 @@ class RecallOperator(MessageOperator):
     def __init__(
         self,
         *,
-        receipts: Receipts | None = None,
+        receipts: arguments.Receipts | None = None,
         fail_on: Collection[str] = DEFAULT_FAIL_ON,
-        on_empty: OnEmpty = "succeed",
-        **kwargs: Unpack[MessageArguments],
+        on_empty: arguments.OnEmpty = "succeed",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.receipts = receipts
@@ -329,9 +324,9 @@ class RecallByRobotOperator(RecallOneKindOperator):
     def __init__(
         self,
         *,
-        process_query_keys: Ids | None = None,
-        robot_code: Text | None = None,
-        **kwargs: Unpack[RecallArguments],
+        process_query_keys: arguments.Ids | None = None,
+        robot_code: arguments.Text | None = None,
+        **kwargs: Unpack[arguments.RecallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.process_query_keys = process_query_keys
@@ -343,6 +338,8 @@ class RecallInConversationOperator(RecallByRobotOperator):
 
     template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
 
-    def __init__(self, *, open_conversation_id: Text | None = None, **kwargs: Unpack[RobotRecallArguments]) -> None:
+    def __init__(
+        self, *, open_conversation_id: arguments.Text | None = None, **kwargs: Unpack[arguments.RobotRecallArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id

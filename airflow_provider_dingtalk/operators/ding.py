@@ -26,7 +26,8 @@ class DingTalkSendDingOperator(SendOperator):
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
     :param content: Deprecated alias of ``text``; give only one of them. (templated)
 
-    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
+    All other parameters, and the errors, are those of
+    :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "ding"

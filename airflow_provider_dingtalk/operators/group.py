@@ -28,7 +28,8 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
     :param cool_app_code: Code of the group's cool app; needed if it brought the robot into the group. (templated)
     :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
-    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
+    All other parameters, and the errors, are those of
+    :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "group"

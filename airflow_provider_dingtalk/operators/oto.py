@@ -29,7 +29,8 @@ class DingTalkSendOTOMessagesOperator(RobotSendOperator):
     :param msg_param: Parameters of the template, as an object or its JSON. (templated)
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
 
-    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
+    All other parameters, and the errors, are those of
+    :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "oto"

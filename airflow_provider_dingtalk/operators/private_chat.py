@@ -29,7 +29,8 @@ class DingTalkSendPrivateChatMessageOperator(RobotSendOperator):
     :param robot_code: Code of the robot; default None, which means the connection's robot. (templated)
     :param fail_on_dropped: Without effect here, because DingTalk does not report the people it leaves out.
 
-    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
+    All other parameters, and the errors, are those of
+    :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "private_chat"

@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.exceptions import DingTalkError
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
-    from airflow_provider_dingtalk.operators.arguments import (
-        Age,
-        Flag,
-        Ids,
-        Moment,
-        Number,
-        RecallArguments,
-        SweepArguments,
-        Text,
-    )
+    from airflow_provider_dingtalk.operators import arguments
     from airflow_provider_dingtalk.task.rollback_source import RunMessages
 
 
@@ -84,21 +75,21 @@ class DingTalkRollbackOperator(RecallOperator):
     def __init__(
         self,
         *,
-        from_tasks: Ids | None = None,
-        from_run: Ids | None = None,
-        from_dag: Text | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
+        from_tasks: arguments.Ids | None = None,
+        from_run: arguments.Ids | None = None,
+        from_dag: arguments.Text | None = None,
+        since: arguments.Moment | None = None,
+        until: arguments.Moment | None = None,
         rollbacks: Sequence[str] = ("rollback",),
         only_if_failed: bool | Sequence[str] = False,
-        dry_run: Flag = False,
-        max_messages: Number | None = None,
-        only_unread: Flag = False,
-        max_readers: Number | None = None,
-        older_than: Age | None = None,
-        newer_than: Age | None = None,
-        with_readers: Flag = False,
-        **kwargs: Unpack[RecallArguments],
+        dry_run: arguments.Flag = False,
+        max_messages: arguments.Number | None = None,
+        only_unread: arguments.Flag = False,
+        max_readers: arguments.Number | None = None,
+        older_than: arguments.Age | None = None,
+        newer_than: arguments.Age | None = None,
+        with_readers: arguments.Flag = False,
+        **kwargs: Unpack[arguments.RecallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.from_tasks = from_tasks
@@ -134,9 +125,9 @@ class DingTalkRollbackOperator(RecallOperator):
             if not self._is_due(context):
                 return rollback.keep_all(context, from_tasks)
             problems: list[DingTalkError] = []
-            found, loose = self._find(context, from_tasks, problems)
+            found, receipts = self._find(context, from_tasks, problems)
             job = self._job = rollback.RollbackTask(
-                found, loose, filters, context, is_sweep=self._is_sweep, problems=problems
+                found, receipts, filters, context, is_sweep=self._is_sweep, problems=problems
             )
         job.choose(hook)
         return job.plan(self.on_empty) if dry_run else job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
@@ -182,7 +173,7 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_task_ids
         from airflow_provider_dingtalk.task.time_zone import parse_receipts
 
-        loose = parse_receipts(self.receipts)
+        receipts = parse_receipts(self.receipts)
         run_ids = parse_task_ids(self.from_run, "from_run")
         dag_id = parse_one_id(self.from_dag, "from_dag")
         since, until = (parse_moment(getattr(self, name), name) for name in ("since", "until"))
@@ -193,7 +184,7 @@ class DingTalkRollbackOperator(RecallOperator):
             found.append(rollback_source.of_tasks(context, from_tasks))
         if since is not None:
             found += rollback_source.of_window(context, dag_id, since, until)
-        return found, loose
+        return found, receipts
 
 
 class DingTalkSweepOperator(DingTalkRollbackOperator):
@@ -215,7 +206,11 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
     _is_sweep: ClassVar[bool] = True
 
     def __init__(
-        self, *, dag_ids: Ids, fail_on: Collection[str] = frozenset(), **kwargs: Unpack[SweepArguments]
+        self,
+        *,
+        dag_ids: arguments.Ids,
+        fail_on: Collection[str] = frozenset(),
+        **kwargs: Unpack[arguments.SweepArguments],
     ) -> None:
         super().__init__(fail_on=fail_on, **kwargs)
         self.dag_ids = dag_ids

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.operators.arguments import OperatorArguments, RollbackOptions
+    from airflow_provider_dingtalk.operators import arguments
 
 #: Least number of retries of the rollback. A repeated recall does no harm, but a message left in a chat does.
 RETRIES = 3
@@ -60,7 +60,7 @@ class _RunWatcher(BaseOperator):
     :param watched: Ids of the tasks.
     """
 
-    def __init__(self, *, watched: Sequence[str], **kwargs: Unpack[OperatorArguments]) -> None:
+    def __init__(self, *, watched: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.watched = watched
 
@@ -76,7 +76,7 @@ class _RunWatcher(BaseOperator):
 
 @contextmanager
 def rollback_on_failure(
-    *, task_id: str = "rollback", **options: Unpack[RollbackOptions]
+    *, task_id: str = "rollback", **options: Unpack[arguments.RollbackOptions]
 ) -> Iterator[DingTalkRollbackOperator]:
     """Recall every message that this block's tasks sent, if one fails.
 

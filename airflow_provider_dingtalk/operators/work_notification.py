@@ -10,16 +10,7 @@ from airflow_provider_dingtalk.operators.base import RecallOneKindOperator, Send
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from airflow_provider_dingtalk.operators.arguments import (
-        Flag,
-        Ids,
-        Json,
-        Number,
-        NumericIds,
-        RecallArguments,
-        SendArguments,
-        Text,
-    )
+    from airflow_provider_dingtalk.operators import arguments
 
 
 class DingTalkSendWorkNotificationOperator(SendOperator):
@@ -29,7 +20,7 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
     https://open.dingtalk.com/document/development/asynchronous-sending-of-enterprise-session-messages
 
     :param user_ids: User ids as a list, an XCom, or JSON of a list; 100 a call. (templated)
-    :param dept_ids: Department ids, each with all below it; 20 a call. (templated)
+    :param dept_ids: Department ids in the same forms, each with all below it; 20 a call. (templated)
     :param to_all_user: Send to the whole organisation instead; default False. (templated)
     :param text: Plain text; give one of ``text``, ``markdown`` and ``msg``. (templated)
     :param markdown: Markdown text. (templated)
@@ -38,7 +29,8 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
     :param agent_id: Id of the app to send as; default None, which means the connection's app. (templated)
     :param fail_on_dropped: Without effect here, because DingTalk reports the people it leaves out only later.
 
-    All other parameters are those of :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
+    All other parameters, and the errors, are those of
+    :class:`~airflow_provider_dingtalk.operators.base.SendOperator`.
     """
 
     kind = "work_notification"
@@ -51,15 +43,15 @@ class DingTalkSendWorkNotificationOperator(SendOperator):
     def __init__(
         self,
         *,
-        user_ids: Ids | None = None,
-        dept_ids: NumericIds | None = None,
-        to_all_user: Flag = False,
-        agent_id: Number | None = None,
-        text: Text | None = None,
-        title: Text | None = None,
-        markdown: Text | None = None,
-        msg: Json | None = None,
-        **kwargs: Unpack[SendArguments],
+        user_ids: arguments.Ids | None = None,
+        dept_ids: arguments.NumericIds | None = None,
+        to_all_user: arguments.Flag = False,
+        agent_id: arguments.Number | None = None,
+        text: arguments.Text | None = None,
+        title: arguments.Text | None = None,
+        markdown: arguments.Text | None = None,
+        msg: arguments.Json | None = None,
+        **kwargs: Unpack[arguments.SendArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.user_ids = user_ids
@@ -92,9 +84,9 @@ class DingTalkRecallWorkNotificationOperator(RecallOneKindOperator):
     def __init__(
         self,
         *,
-        msg_task_id: NumericIds | None = None,
-        agent_id: Number | None = None,
-        **kwargs: Unpack[RecallArguments],
+        msg_task_id: arguments.NumericIds | None = None,
+        agent_id: arguments.Number | None = None,
+        **kwargs: Unpack[arguments.RecallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.msg_task_id = msg_task_id
