@@ -130,7 +130,7 @@ def test_connections_of_one_app_share_a_pace_in_a_file(
         assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1
     # One file for the API and one for tokens; both have the calls of the last second.
     found = [json.loads(path.read_bytes()) for path in (tmp_path / "pace").iterdir()]
-    assert len(found) == 2 and all(book["calls"] for book in found)
+    assert len(found) == 2 and all(state["permits"] for state in found)
 
 
 def test_without_a_limit_there_is_no_pace_to_share(
