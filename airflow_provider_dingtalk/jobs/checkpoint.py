@@ -1,8 +1,7 @@
 """Checkpoints of a recall or send, from which a killed task resumes.
 
-The intent is written *before* the call goes out, the outcome after it. If the intent cannot be written, the call
-is not made. A call of which a crash left only the intent may or may not have been carried out. A recall is then
-repeated, a send is not.
+The intent is written before the call goes out, the outcome after it. A call of which a crash left only the intent
+is in doubt. A recall is then repeated, a send is not.
 """
 
 from __future__ import annotations

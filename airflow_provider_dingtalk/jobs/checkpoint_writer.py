@@ -22,9 +22,7 @@ class CheckpointWriter:
     """Writer to a checkpoint, with one write for all pending updates.
 
     If the last write took over 2 ms, the next one is delayed. The delay ends after 0.5 s, after 20 ms if half of
-    the writers wait, and at once if all wait. The other writers make calls meanwhile, whose intents are written.
-    The delay costs no throughput if the rate limit slows the calls, and some time if not. After a crash, at most
-    one call of each writer is in doubt.
+    the writers wait, and at once if all wait. After a crash, at most one call of each writer is in doubt.
     """
 
     def __init__(self, checkpoint: Checkpoint, clock: Clock) -> None:

@@ -51,10 +51,7 @@ class CircuitBreaker:
         self.open_reason = self.open_reason or Reason.of(error)
 
     def record_answer(self, sender_key: SenderKey | None = None) -> None:
-        """Record an answered call.
-
-        :param sender_key: Sender and conversation of a recall. Its later refusals do not concern all of its messages.
-        """
+        """Record an answered call, and that later refusals of its sender do not concern all of its messages."""
         self._outages = self._ambiguous_failures = 0
         if sender_key:
             self._probed.add(sender_key)
@@ -74,17 +71,11 @@ class CircuitBreaker:
             self._refused[sender_key] = recall_results.of_error(error)
 
     def refusal_of(self, sender_key: SenderKey) -> KeyResult | None:
-        """Return the result for all messages of a refused sender and conversation.
-
-        :returns: None if the sender was not refused.
-        """
+        """Return the result for all messages of a refused sender; None if it was not refused."""
         return self._refused.get(sender_key)
 
     def claim_probes(self, sender_key: SenderKey, error: DingTalkError) -> bool:
-        """Claim the probes of a sender that may be refused entirely.
-
-        :returns: True at most once for a sender and conversation.
-        """
+        """Claim the probes of a sender that may be refused entirely; True at most once for each sender."""
         if sender_key in self._probed or not recall_results.may_concern_all(error):
             return False
         self._probed.add(sender_key)

@@ -1,15 +1,7 @@
 """Poll schedule of a message, computed from its key and age alone.
 
-A standard organisation has 5,000 API calls a month, so a wait must not poll at a fixed interval. The key of a
-message fixes its poll times: soon after the send, then at growing gaps. A worker, the same after a reschedule,
-and a restarted trigger compute the same poll times.
-
-Guarantees of the defaults:
-
-* A change at age *a* (seconds since the send) is seen at *a* + 20 % + 60 s at the latest. A few seconds of that
-  are reserved for the call itself.
-* A wait of 24 hours for one reader takes 39 polls at most, including the first and the last one. A longest gap of
-  one hour would take 49, so it is two hours.
+A change at age *a* (seconds since the send) is seen at *a* + 20 % + 60 s at the latest, including a few seconds for
+the call itself. A wait of 24 hours for one reader takes 39 polls at most (docs/design.md, decision 15).
 """
 
 from __future__ import annotations

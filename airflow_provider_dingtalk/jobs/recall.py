@@ -1,15 +1,7 @@
 """Recall of messages, with an exact outcome for each.
 
-It has three rounds, each run by up to 20 workers under the client's rate limit:
-
-1. Every message is recalled once, in batches of up to 20, the most urgent first. Messages that an earlier try had
-   in flight go before all others. The first call of each robot and conversation goes before its other calls, so
-   that a refusal of all of them costs one call.
-2. Messages in doubt are recalled again, up to 3 calls each, or 2 if the answer is not understood. They had no
-   answer, an unknown reason, or were named in neither or both lists.
-3. The status of messages that are still in doubt is polled, for kinds with a status.
-
-A message that no round settles is ``unknown``. A clear answer is never checked again.
+It has three rounds: every message once, in batches; those in doubt again; then the status of those still in doubt.
+A message that no round settles is ``unknown``. A clear answer is never checked again (docs/design.md, decision 5).
 """
 
 from __future__ import annotations
@@ -64,12 +56,10 @@ RETRYABLE_DOUBTS = frozenset(
 _NOT_LOADED = Reason(
     "checkpoint_not_read",
     "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.",
-    "Run the recall again.",
+    recall_results.AGAIN,
 )
 _NO_RESPONSE = Reason(
-    "no_answer",
-    "The recall was under way when the task stopped; its answer is not known.",
-    "Run the recall again.",
+    "no_answer", "The recall was under way when the task stopped; its answer is not known.", recall_results.AGAIN
 )
 
 
@@ -213,10 +203,7 @@ class Recall:
         await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
 
     async def _recall(self, batch: Batch, purpose: str) -> bool:
-        """Recall a batch with one call, or several if it is refused.
-
-        :returns: True if DingTalk answered the call for the whole batch without an error.
-        """
+        """Recall a batch, and return True if DingTalk answered one call for all of it without an error."""
         batch = self._still_to_recall(batch)
         if not batch.keys:
             return False
@@ -242,10 +229,7 @@ class Recall:
         return True
 
     async def _handle(self, error: DingTalkError, batch: Batch, purpose: str, before: dict[str, KeyResult]) -> None:
-        """Settle a batch whose call failed, or bisect it.
-
-        :param before: Results of the messages before the call.
-        """
+        """Settle a batch whose call failed, or bisect it; ``before`` has the results before the call."""
         if len(batch.keys) > 1 and recall_results.is_about_one_key(error):
             self._results.update({key: before[key] for key in batch.keys})
             await self._probe_sender(batch, error)
@@ -257,10 +241,7 @@ class Recall:
         await self._probe_sender(batch, error)
 
     async def _intend(self, batch: Batch) -> Batch:
-        """Write the intent to recall a batch to the checkpoint.
-
-        :returns: The messages that still need a call after the write.
-        """
+        """Write the intent to recall a batch, and return the messages that still need a call afterwards."""
         await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_FLIGHT))
         left = self._still_to_recall(batch)
         if not left.keys:
@@ -302,11 +283,7 @@ class Recall:
     # ── refused calls ────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_sender(self, batch: Batch, error: DingTalkError) -> None:
-        """Probe a refused sender, if the refusal may concern all its messages.
-
-        Up to 3 messages are tried alone. If one is not refused with the same code, the refusal concerns single
-        messages, which bisection finds. If all are refused, the sender gets no further calls.
-        """
+        """Try up to 3 messages alone if a refusal may concern the sender; if all fail, refuse the sender."""
         if not self._breaker.claim_probes(batch.sender_key, error):
             return
         probes = self._probes(batch.sender_key)
@@ -323,10 +300,7 @@ class Recall:
         return reason is not None and reason.code == error.code
 
     def _probes(self, sender_key: SenderKey) -> list[str]:
-        """Choose messages of a sender that are far apart in the list.
-
-        The keys of two senders mostly come one list after the other, so distant messages cover both.
-        """
+        """Choose messages of a sender that are far apart in the list, and so cover two lists of keys."""
         keys = [key for key, receipt in self._receipts.items() if receipt.sender_key == sender_key]
         keys = [key for key in keys if self._is_open(key)]
         indexes = (len(keys) * number // (PROBES - 1) for number in range(PROBES))
@@ -357,12 +331,7 @@ class Recall:
             self._breaker.record_bisection(batch, error, in_vain=states <= {KeyState.FAILED, KeyState.EXPIRED})
 
     async def _try_youngest(self, batch: Batch, error: DingTalkError) -> Batch:
-        """Try the youngest message of a refused batch alone.
-
-        It has the best chance. If it is refused too, the others are settled without a call.
-
-        :returns: The messages left to try.
-        """
+        """Try the youngest message of a refused batch, which has the best chance, and return those left to try."""
         *others, youngest = batch.keys
         if not await self._is_refused_alone(batch.sender_key, youngest, error):
             return Batch(batch.sender_key, tuple(others))
@@ -373,10 +342,7 @@ class Recall:
     # ── status of doubts ─────────────────────────────────────────────────────────────────────────────
 
     async def _poll_doubts(self) -> None:
-        """Poll the status of messages in doubt, up to three times.
-
-        Only messages without an answer are polled again, after 1 s and then 2 s.
-        """
+        """Poll the status of messages in doubt; again after 1 s and 2 s where there was no answer."""
         doubts = [key for key in self._keys_in(KeyState.IN_DOUBT) if self._of_kind(key).status_tells_recall]
         for pause in (0.0, PAUSE, 2 * PAUSE):
             if not doubts or self._breaker.open_reason:

@@ -1,8 +1,7 @@
 """Results for messages from DingTalk's answers to a recall, as pure functions.
 
-DingTalk does not document a second recall of a message. ``notRevoke.all.messages`` is a failure with a partial
-effect, and a broken connection gives no answer. So a message can be in doubt after an answer. Doubts are settled
-by recalling again, then by polling the status (:mod:`~airflow_provider_dingtalk.jobs.recall`).
+DingTalk does not document a second recall of a message, ``notRevoke.all.messages`` is a failure with a partial
+effect, and a broken connection gives no answer. So a message can be in doubt after an answer.
 """
 
 from __future__ import annotations
@@ -12,23 +11,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from airflow_provider_dingtalk import exceptions
 from airflow_provider_dingtalk.client.error_codes import Retry, Scope, is_known, rule_for
-from airflow_provider_dingtalk.exceptions import (
-    AuthenticationError,
-    ConfigurationError,
-    ConnectionFailedError,
-    DingTalkError,
-    InvalidInputError,
-    OutcomeUnknownError,
-    PartialRecallError,
-    PermissionDeniedError,
-    QuotaExhaustedError,
-    RecallExpiredError,
-    ResponseError,
-    ServerError,
-    ThrottlingError,
-    UnexpectedHtmlError,
-)
+from airflow_provider_dingtalk.exceptions import DingTalkError, ResponseError
 from airflow_provider_dingtalk.messages.reason import Reason
 
 
@@ -55,13 +40,13 @@ class KeyResult(Struct, frozen=True, gc=False):
     final: bool = True
 
 
-_AGAIN = "Run the recall again."
+AGAIN = "Run the recall again."
 RECALLED = KeyResult(KeyState.RECALLED)
 NOT_ATTEMPTED = Reason(
-    "not_attempted", "The recall stopped before this message's turn; nothing was sent for it.", _AGAIN
+    "not_attempted", "The recall stopped before this message's turn; nothing was sent for it.", AGAIN
 )
-NOT_REPORTED = Reason("not_reported", "DingTalk's answer names this message in neither list.", _AGAIN)
-CONTRADICTION = Reason("contradiction", "DingTalk's answer names this message as recalled and as failed.", _AGAIN)
+NOT_REPORTED = Reason("not_reported", "DingTalk's answer names this message in neither list.", AGAIN)
+CONTRADICTION = Reason("contradiction", "DingTalk's answer names this message as recalled and as failed.", AGAIN)
 TOO_OLD = KeyResult(
     KeyState.EXPIRED,
     Reason(
@@ -105,7 +90,7 @@ def of_reason(text: str) -> KeyResult:
     rule = rule_for(text)
     code = "".join(char for char in text if char.isprintable())[:80] or "no_reason"
     reason = Reason(code, f"DingTalk: {code}.", rule.next_step)
-    if issubclass(rule.error, RecallExpiredError):
+    if issubclass(rule.error, exceptions.RecallExpiredError):
         return KeyResult(KeyState.EXPIRED, reason)
     if is_known(text) and rule.retry is Retry.NEVER:
         return KeyResult(KeyState.FAILED, reason)
@@ -115,7 +100,7 @@ def of_reason(text: str) -> KeyResult:
 def of_error(error: DingTalkError) -> KeyResult:
     """Return the result of a failed call for each of its messages."""
     reason = Reason.of(error)
-    if isinstance(error, RecallExpiredError):
+    if isinstance(error, exceptions.RecallExpiredError):
         return KeyResult(KeyState.EXPIRED, reason)
     return in_doubt(reason) if leaves_doubt(error) else KeyResult(KeyState.FAILED, reason, final=error.permanent)
 
@@ -131,13 +116,13 @@ def of_status(send_status: str | None, reason: Reason) -> KeyResult:
 
 def leaves_doubt(error: DingTalkError) -> bool:
     """Return True if a failed call may have had an effect."""
-    return isinstance(error, OutcomeUnknownError | ServerError | PartialRecallError)
+    return isinstance(error, exceptions.OutcomeUnknownError | exceptions.ServerError | exceptions.PartialRecallError)
 
 
 def is_about_one_key(error: DingTalkError) -> bool:
     """Return True if single messages, or their number, caused a refusal."""
     about_key = isinstance(error, ResponseError) and rule_for(error.code).scope is not Scope.CALL
-    return is_over_limit(error) or (about_key and not isinstance(error, PartialRecallError))
+    return is_over_limit(error) or (about_key and not isinstance(error, exceptions.PartialRecallError))
 
 
 def may_concern_all(error: DingTalkError) -> bool:
@@ -156,19 +141,19 @@ def is_over_limit(error: DingTalkError) -> bool:
 
 def stops_everything(error: DingTalkError) -> bool:
     """Return True if no call of this app can succeed now."""
-    return isinstance(error, AuthenticationError | QuotaExhaustedError) or pause_of(error) > 0
+    return isinstance(error, exceptions.AuthenticationError | exceptions.QuotaExhaustedError) or pause_of(error) > 0
 
 
 def stops_sender(error: DingTalkError) -> bool:
     """Return True if the sender's other messages in the conversation would fail."""
-    if isinstance(error, InvalidInputError) or error.code in AGENT_OR_TASK:
+    if isinstance(error, exceptions.InvalidInputError) or error.code in AGENT_OR_TASK:
         return False
     return isinstance(error, ResponseError) and error.permanent and not is_about_one_key(error)
 
 
 def pause_of(error: DingTalkError) -> float:
     """Return the seconds during which no call of this app can succeed; 0 if the error requires no pause."""
-    return error.retry_after if isinstance(error, ThrottlingError | UnexpectedHtmlError) else 0.0
+    return error.retry_after if isinstance(error, exceptions.ThrottlingError | exceptions.UnexpectedHtmlError) else 0.0
 
 
 def is_about_the_app(error: DingTalkError) -> bool:
@@ -177,14 +162,15 @@ def is_about_the_app(error: DingTalkError) -> bool:
     That holds for a refused app, a connection that cannot work, and an exhausted quota. Any other error concerns
     one message, or its kind (see :func:`is_about_the_kind`).
     """
-    return isinstance(error, AuthenticationError | ConfigurationError | QuotaExhaustedError)
+    refused_app = exceptions.AuthenticationError | exceptions.QuotaExhaustedError
+    return isinstance(error, refused_app | exceptions.ConfigurationError)
 
 
 def is_about_the_kind(error: DingTalkError) -> bool:
     """Return True if the app lacks a permission for all messages of a connection and kind."""
-    return isinstance(error, PermissionDeniedError) and error.code not in ABOUT_ROBOT
+    return isinstance(error, exceptions.PermissionDeniedError) and error.code not in ABOUT_ROBOT
 
 
 def is_outage(error: DingTalkError) -> bool:
     """Return True if DingTalk could not be reached."""
-    return isinstance(error, ConnectionFailedError)
+    return isinstance(error, exceptions.ConnectionFailedError)

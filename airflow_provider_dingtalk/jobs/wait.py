@@ -243,13 +243,8 @@ class Wait:
         )
 
     def _count_call(self) -> None:
-        """Count a call before it is made.
-
-        A call in flight is not in :attr:`calls` yet, and a call sent twice is in it twice. So the larger number of
-        calls made and calls begun counts.
-
-        :raises TooManyCallsError: If the wait has used its maximum of API calls.
-        """
+        """Count a call before it is made, or raise an error if the maximum is used up."""
+        # A call in flight is not in `calls` yet, and a call sent twice is in it twice, so the larger number counts.
         if max(self.calls, self._begun + self.used["token"]) >= self.wait_options.max_api_calls:
             raise TooManyCallsError(
                 f"The wait has used {self.calls} of {self.wait_options.max_api_calls} API calls.",
@@ -303,12 +298,7 @@ class Wait:
         self._lose(at, error)
 
     def _lose(self, at: int, error: DingTalkError) -> None:
-        """Record that a message can never meet the condition.
-
-        It ends the wait, unless another message may still meet the condition and one is enough.
-
-        :raises DingTalkError: If the wait ends.
-        """
+        """Record that a message can never meet the condition, and raise its error if that ends the wait."""
         self._lost.add(at)
         if self.condition.match == "all" or len(self._lost) == len(self.targets):
             error.permanent = True
@@ -317,10 +307,7 @@ class Wait:
             log.warning("Going on without a message: %s", error)
 
     def _postpone(self, at: int, error: DingTalkError) -> None:
-        """Schedule the retry of a message whose poll failed.
-
-        The retry comes no later than the next planned poll, unless DingTalk requires a longer pause.
-        """
+        """Schedule the retry of a failed poll, at the next planned poll at the latest unless DingTalk asks for more."""
         now, pause = self._clock.now(), float(getattr(error, "retry_after", 0.0))
         self._failures += 1
         self._had_failure = True

@@ -9,14 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from airflow_provider_dingtalk import exceptions
 from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE
-from airflow_provider_dingtalk.exceptions import (
-    ConditionUnreachableError,
-    DingTalkError,
-    MessageRecalledError,
-    NoRecipientsError,
-    TooManyCallsError,
-)
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, PollSchedule
 from airflow_provider_dingtalk.messages.conditions import Obstacle
 
@@ -26,10 +21,10 @@ log = logging.getLogger(__name__)
 UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
 #: Errors of a wait by code, since a trigger's event holds the code only.
 ERRORS: dict[str, type[DingTalkError]] = {
-    "recalled": MessageRecalledError,
-    "no_recipients": NoRecipientsError,
-    "condition_unreachable": ConditionUnreachableError,
-    "max_api_calls": TooManyCallsError,
+    "recalled": exceptions.MessageRecalledError,
+    "no_recipients": exceptions.NoRecipientsError,
+    "condition_unreachable": exceptions.ConditionUnreachableError,
+    "max_api_calls": exceptions.TooManyCallsError,
 }
 
 
