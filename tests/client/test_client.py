@@ -271,8 +271,7 @@ async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClo
     began = clock.monotonic()
     async with open_client(transport=Answering(good_answer), clock=clock, limiter=RateLimiter(20, clock)) as client:
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
-    # The calls at the end of the first window begin one by one, because another client may use the app.
-    assert 4.0 <= clock.monotonic() - began < 4.0 * 1.05
+    assert clock.monotonic() - began == pytest.approx(4.0)
 
 
 # ── Logs ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from itertools import pairwise
 
 import msgspec
 import pytest
 
 from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.rate_limit.state import (
-    AT_ONCE,
-    AT_ONCE_SHARE,
-    CAREFUL,
-    DOUBLING,
-    EVEN,
+    GROWTH,
     LEASE,
     LONGEST_HOLD,
     QUIET,
@@ -88,68 +83,45 @@ def test_a_hold_has_an_end() -> None:
     assert state.acquire(TWO, NOW, 1) == LONGEST_HOLD
 
 
-def refused(went_through: int, *, before: int = 0) -> LimiterState:
-    """A limiter state after a throttled call; ``before`` is the share left by an earlier one."""
-    calls = [Permit(NOW + 0.5) for _ in range(went_through + 1)] + [Permit(NOW + 40, 7)]
-    state = LimiterState(permits=calls, share=before, cut_at=NOW - 5)
+def test_half_of_the_rate_remains_after_the_first_throttle() -> None:
+    state = LimiterState()
     state.throttled(TWENTY, NOW, 1.0)
-    return state
+    assert state.allowed(TWENTY, NOW) == 10
 
 
-@pytest.mark.parametrize("went_through", [0, 10, 14, 19, 30])
-def test_after_the_first_refusal_half_is_left_to_the_others(went_through: int) -> None:
-    assert refused(went_through).allowed(TWENTY, NOW) == 10
+def test_further_throttles_cost_15_percent_and_leave_one_call_at_least() -> None:
+    state, shares = LimiterState(), []
+    for second in range(12):
+        state.throttled(TWENTY, NOW + second, 1.0)
+        shares.append(state.allowed(TWENTY, NOW + second))
+    assert shares == [10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("went_through", "share"), [(0, 13), (10, 13), (15, 14), (16, 15), (30, 15)])
-def test_after_a_later_refusal_it_takes_what_went_through(went_through: int, share: int) -> None:
-    assert refused(went_through, before=16).allowed(TWENTY, NOW) == share
-
-
-def test_who_was_refused_once_long_ago_leaves_half_once_more() -> None:
-    state = refused(19)
-    state.throttled(TWENTY, NOW + CAREFUL, 1.0)
-    assert state.allowed(TWENTY, NOW + CAREFUL) == 10
-
-
-def starts(state: LimiterState, rate: Rate, now: float, number: int) -> list[float]:
-    """Return the start times of ``number`` calls that are requested at once and end at once."""
-    found = []
-    while len(found) < number:
-        wait = state.acquire(rate, now, 1)
-        if wait <= 0:
-            found.append(now)
-            state.release(rate, now, 1)
-        now += max(wait, 0.0)
-    return found
-
-
-def gaps(moments: list[float]) -> list[float]:
-    return [later - sooner for sooner, later in pairwise(moments)]
-
-
-@pytest.mark.parametrize("rate", [TWENTY, Rate(60)])
-def test_after_a_pause_the_last_calls_of_a_window_begin_apart(rate: Rate) -> None:
-    at_once = max(AT_ONCE, int(rate.permits * AT_ONCE_SHARE))
-    apart = EVEN / rate.permits
+def test_a_throttle_after_the_rate_has_grown_again_is_a_first_one() -> None:
     state = LimiterState()
-    found = gaps(starts(state, rate, NOW, rate.permits))
-    assert found == [pytest.approx(0.0)] * (at_once - 1) + [pytest.approx(apart)] * (rate.permits - at_once)
-    # After ten quiet seconds, once more.
-    assert gaps(starts(state, rate, NOW + 10, rate.permits)) == pytest.approx(found)
+    state.throttled(TWENTY, NOW, 1.0)
+    state.throttled(TWENTY, NOW + QUIET + GROWTH, 1.0)
+    assert state.allowed(TWENTY, NOW + QUIET + GROWTH) == 10
 
 
-def test_once_a_whole_window_went_through_calls_begin_when_slots_are_free() -> None:
+def test_throttles_within_a_window_are_one() -> None:
     state = LimiterState()
-    first = starts(state, TWENTY, NOW, 20)
-    assert starts(state, TWENTY, first[-1], 60) == [
-        pytest.approx(moment + windows) for windows in (1, 2, 3) for moment in first
-    ]
+    for tenth in range(10):
+        state.throttled(TWENTY, NOW + tenth / 10, 1.0)
+    assert state.allowed(TWENTY, NOW + 1) == 10
+    assert state.not_before == NOW + 0.9 + 1.0
 
 
-@pytest.mark.parametrize("permits", [1, 2, 5, AT_ONCE])
-def test_few_calls_need_not_begin_apart(permits: int) -> None:
-    assert starts(LimiterState(), Rate(permits), NOW, permits) == [NOW] * permits
+def test_after_a_quiet_time_the_rate_grows_until_all_is_as_before() -> None:
+    state = LimiterState()
+    state.throttled(TWENTY, NOW, 1.0)
+    assert state.allowed(TWENTY, NOW + QUIET) == 10
+    grown = [state.allowed(TWENTY, NOW + QUIET + part * GROWTH) for part in (0.1, 0.25, 0.4, 0.5, 1, 1e6)]
+    assert grown == [12, 15, 18, 20, 20, 20]
+
+
+def test_all_calls_may_begin_at_once_after_a_pause() -> None:
+    assert full(TWENTY).acquire(TWENTY, NOW, 99) == 1.0
 
 
 def freed(trips: list[float], state: LimiterState | None = None) -> float:
@@ -178,48 +150,17 @@ def test_what_surely_passes_on_the_wire_need_not_be_waited_for(trips: list[float
     assert freed(trips) == pytest.approx(seconds)
 
 
-def test_after_a_refusal_nothing_is_sure() -> None:
+def test_while_the_rate_is_reduced_nothing_is_sure() -> None:
     state = LimiterState()
     state.throttled(TWENTY, NOW, 1.0)
     assert freed([0.1] * TRIPS, state) == pytest.approx(1.0)
+    state.cut_at = NOW - QUIET - GROWTH
+    assert freed([0.1] * TRIPS, state) == pytest.approx(0.91)
 
 
 def test_who_waits_for_a_call_under_way_asks_again_as_soon_as_it_may_be_free() -> None:
     state = LimiterState(trips=[0.1] * TRIPS, permits=[Permit(NOW + LEASE, 1), Permit(NOW + LEASE, 2)])
     assert state.acquire(TWO, NOW, 3) == pytest.approx(0.91)
-
-
-def test_after_a_refusal_all_calls_begin_apart_for_a_minute() -> None:
-    state = LimiterState()
-    state.throttled(TWENTY, NOW, 1.0)
-    assert gaps(starts(state, TWENTY, NOW + 2, 10)) == [pytest.approx(EVEN / 10)] * 9
-    starts(state, TWENTY, NOW + CAREFUL - 1, 20)
-    assert gaps(starts(state, TWENTY, NOW + CAREFUL + 1, 10)) == [pytest.approx(0.0)] * 9
-
-
-def test_refusals_within_a_window_are_one() -> None:
-    state = LimiterState()
-    for tenth in range(10):
-        state.throttled(TWENTY, NOW + tenth / 10, 1.0)
-    assert state.allowed(TWENTY, NOW + 1) == 10
-    assert state.not_before == NOW + 0.9 + 1.0
-
-
-def test_later_refusals_cost_little_and_leave_one_call_at_least() -> None:
-    state, shares = LimiterState(), []
-    for second in range(12):
-        state.throttled(TWENTY, NOW + second, 1.0)
-        shares.append(state.allowed(TWENTY, NOW + second))
-    assert shares == [10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
-
-
-def test_after_a_quiet_time_it_grows_until_all_is_as_before() -> None:
-    state = LimiterState()
-    state.throttled(TWENTY, NOW, 1.0)
-    assert state.allowed(TWENTY, NOW + QUIET - 0.001) == 10
-    grown = [state.allowed(TWENTY, NOW + QUIET + steps * DOUBLING) for steps in range(5)]
-    assert grown == [11, 13, 17, 20, 20]
-    assert state.allowed(TWENTY, NOW + 1e9) == 20
 
 
 def test_a_book_survives_its_file() -> None:
@@ -234,7 +175,6 @@ def test_a_book_survives_its_file() -> None:
         LimiterState(permits=[Permit(NOW + LEASE + 1.001, 3)]),
         LimiterState(not_before=NOW + LONGEST_HOLD + 1),
         LimiterState(cut_at=NOW + 1),
-        LimiterState(last=NOW + 1),
         LimiterState(share=-1),
         LimiterState(trips=[-1.0]),
         LimiterState(trips=[1e9]),
@@ -275,7 +215,7 @@ class Contest:
             self.limiter.throttled("api", 1.0)
             await self.line.sleep(1.0)
 
-    async def _stranger(self) -> None:
+    async def _other_client(self) -> None:
         while True:
             await self.line.sleep(2 / self.rate)
             self._arrives()
@@ -288,10 +228,10 @@ class Contest:
             for _ in left:
                 await self._call()
 
-        stranger = asyncio.ensure_future(self._stranger())
+        other_client = asyncio.ensure_future(self._other_client())
         began = self.line.now()
         await asyncio.gather(*(worker() for _ in range(10)))
-        stranger.cancel()
+        other_client.cancel()
         return self.line.now() - began
 
 
@@ -299,7 +239,7 @@ class Contest:
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 @pytest.mark.parametrize("rate", [20, 40, 60])
 @pytest.mark.parametrize("seed", range(3))
-async def test_it_gives_way_to_a_stranger_who_takes_half(rate: int, window: str, seed: int) -> None:
+async def test_it_gives_way_to_another_client_that_takes_half(rate: int, window: str, seed: int) -> None:
     contest = Contest(rate, window, seed)
     seconds = await contest.line.run(contest.run(500))
     assert contest.throttled <= 0.03 * 500
