@@ -14,39 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import airflow
 
 try:
-    from airflow.sdk.configuration import conf
+    from airflow.sdk import configuration, exceptions
 except ImportError:  # before 3.2
-    from airflow.configuration import conf
-
-try:
-    from airflow.sdk.exceptions import (
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        AirflowTaskTimeout,
-    )
-except ImportError:  # before 3.2
-    from airflow.exceptions import (  # type: ignore[attr-defined,no-redef]
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-        AirflowTaskTimeout,
-    )
+    from airflow import configuration, exceptions  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
-#: Names of Airflow for other modules.
-__all__ = [
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowSensorTimeout",
-    "AirflowSkipException",
-    "AirflowTaskTimeout",
-    "conf",
-]
+conf = configuration.conf
+AirflowFailException = exceptions.AirflowFailException
+AirflowNotFoundException = exceptions.AirflowNotFoundException
+AirflowSensorTimeout = exceptions.AirflowSensorTimeout
+AirflowSkipException = exceptions.AirflowSkipException
+AirflowTaskTimeout = exceptions.AirflowTaskTimeout
 
 T = TypeVar("T")
 
