@@ -62,7 +62,7 @@ class Platform:
         # A reset during the call replaces the journal, and the call belongs to the old one.
         journal = self.state.journal
         entry = journal.arrive(call.api, self.state.time())
-        call.rules = self.state.faults.rules_for(call.api, self.state.rng)
+        call.rules = self.state.faults.rules_for(call.api, raw.body, self.state.rng)
         try:
             response = await self._respond(call, raw, receive)
         except (ClientDisconnected, DropConnection) as end:

@@ -230,6 +230,7 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
     """Rule that selects the calls of a fault.
 
     :param match: API name or a part of it, case-sensitive; default empty for all. It never matches ``_sandbox``.
+    :param body: Part of the request's body; default empty for all.
     :param nth: Numbers of the matching calls that the fault applies to, from 1; default None for all.
     :param every: Apply to each matching call whose number is a multiple of this; default None.
     :param probability: Probability of the fault, from 0 to 1, by the state's seed; default None for 1.
@@ -241,6 +242,7 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
 
     action: AnyAction
     match: str = ""
+    body: str = ""
     nth: list[int] | None = None
     every: Annotated[int, Meta(ge=1)] | None = None
     probability: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -249,9 +251,9 @@ class Rule(Struct, kw_only=True, forbid_unknown_fields=True):
     seen: int = 0
     fired: int = 0
 
-    def applies_to(self, api: str, rng: random.Random) -> bool:
+    def applies_to(self, api: str, body: bytes, rng: random.Random) -> bool:
         """Count a call and return True if the fault applies to it."""
-        if self.match not in api:
+        if self.match not in api or self.body.encode() not in body:
             return False
         self.seen += 1
         applies = (
@@ -282,9 +284,9 @@ class Faults:
         """Add rules to the active ones."""
         self.replace([*self.rules, *rules])
 
-    def rules_for(self, api: str, rng: random.Random) -> list[Rule]:
+    def rules_for(self, api: str, body: bytes, rng: random.Random) -> list[Rule]:
         """Count a call and return the rules that apply to it."""
-        return [rule for rule in self.rules if rule.applies_to(api, rng)]
+        return [rule for rule in self.rules if rule.applies_to(api, body, rng)]
 
 
 def actions(rules: list[Rule], *types: type[Action]) -> Iterator[Any]:

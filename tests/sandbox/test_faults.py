@@ -20,6 +20,8 @@ from tests.sandbox.raw_client import Clock, RawClient, rule
         ({"times": 1}, [1]),
         ({"match": "groupMessages/query", "nth": [2]}, [2]),
         ({"match": "groupMessages/Query"}, []),
+        ({"body": '"processQueryKey":"k"', "nth": [2]}, [2]),
+        ({"body": "another key"}, []),
         ({"probability": 0}, []),
         ({"probability": 1}, [1, 2, 3, 4, 5, 6]),
     ],
@@ -38,7 +40,7 @@ def test_chance_repeats_with_the_seed() -> None:
     def draws(seed: int) -> list[bool]:
         state = default_state(seed=seed, now=Clock())
         state.faults.replace([rule(action="status", probability=0.5)])
-        return [bool(state.faults.rules_for("any", state.rng)) for _ in range(64)]
+        return [bool(state.faults.rules_for("any", b"", state.rng)) for _ in range(64)]
 
     assert draws(1) == draws(1) != draws(2)
     assert 16 < sum(draws(1)) < 48
