@@ -57,19 +57,13 @@ class LegacyApiError(ApiError):
 
 
 class GatewayError(Struct, frozen=True):
-    """Error of the gateway, with its form on either host.
+    """Error of the gateway, with its form on either host."""
 
-    :param code: Code of the new host.
-    :param errcode: Error number of the old host.
-    :param status: HTTP status of the new host; default 403.
-    :param errmsg: Text of the old host; default the message.
-    """
-
-    code: str
-    errcode: int
+    code: str  # Code of the new host
+    errcode: int  # Error number of the old host
     message: str
-    status: int = 403
-    errmsg: str = ""
+    status: int = 403  # HTTP status of the new host; default 403
+    errmsg: str = ""  # Text of the old host; default the message
 
     def on(self, *, old_host: bool) -> ApiError:
         """Return the exception for a host."""

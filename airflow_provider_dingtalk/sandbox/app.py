@@ -124,11 +124,11 @@ def _write(journal: Journal, entry: Entry, call: Call, response: ApiResponse | N
 
 
 async def _read(scope: Scope, receive: Receive) -> RawRequest:
-    body, more = b"", True
-    while more:
+    message = await receive()
+    body = message.get("body", b"")
+    while message.get("more_body"):
         message = await receive()
         body += message.get("body", b"")
-        more = message.get("more_body", False)
     query = scope["query_string"].decode("latin-1")
     return RawRequest(scope["method"], scope["path"], query, dict(scope["headers"]), body)
 

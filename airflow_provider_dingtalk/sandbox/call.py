@@ -36,20 +36,15 @@ class RawRequest:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """Request to one API.
-
-    :param app: App that the token belongs to; None if no token is needed.
-    :param request: Fields as the endpoint's struct, once they are checked.
-    :param rules: Rules of the faults that apply to this call.
-    """
+    """Request to one API."""
 
     state: ServerState
     endpoint: type[Endpoint[Any]]
     fields: dict[str, Any] = field(default_factory=dict)
     token: str | None = None
-    app: App | None = None
-    request: Any = None
-    rules: list[Rule] = field(default_factory=list)
+    app: App | None = None  # App that the token belongs to; None if no token is needed
+    request: Any = None  # Fields as the endpoint's struct, once they are checked
+    rules: list[Rule] = field(default_factory=list)  # Rules of the faults that apply to this call
 
     @property
     def old_host(self) -> bool:

@@ -21,12 +21,9 @@ class ControlRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AdvanceClock(ControlRequest, frozen=True, kw_only=True):
-    """Control request that moves the clock.
+    """Control request that moves the clock."""
 
-    :param advance: Seconds to move it by; negative moves it back.
-    """
-
-    advance: float
+    advance: float  # Seconds to move it by; negative moves it back
 
 
 def clock(state: ServerState) -> dict[str, float]:

@@ -30,30 +30,22 @@ class Delay(Action, tag="delay"):
     """Delay of the response, which is then unchanged.
 
     A client that disconnects during a delay ``before`` the effect prevents the effect, unless ``although_gone``.
-
-    :param seconds: Delay in seconds.
     """
 
-    seconds: Annotated[float, Meta(ge=0)]
+    seconds: Annotated[float, Meta(ge=0)]  # Delay in seconds
     although_gone: bool = False
 
 
 class Drop(Action, tag="drop"):
-    """Cut connection without a response.
+    """Cut connection without a response."""
 
-    :param reset: Cut it by a TCP reset; default False.
-    """
-
-    reset: bool = False
+    reset: bool = False  # Cut it by a TCP reset; default False
 
 
 class Truncate(Action, tag="truncate"):
-    """Cut connection after a part of the announced body. The effect takes place.
+    """Cut connection after a part of the announced body. The effect takes place."""
 
-    :param bytes: Number of bytes that are sent.
-    """
-
-    bytes: Count
+    bytes: Count  # Number of bytes that are sent
 
 
 class Trickle(Action, tag="trickle"):
@@ -105,12 +97,9 @@ class Throttle(Action, tag="throttle"):
 
 
 class DeadToken(Action, tag="dead_token"):
-    """Response to a dead token.
+    """Response to a dead token."""
 
-    :param revoke: Also revoke all tokens; default False.
-    """
-
-    revoke: bool = False
+    revoke: bool = False  # Also revoke all tokens; default False
 
 
 class Ban(Action, tag="ban"):
@@ -128,12 +117,9 @@ class Redirect(Action, tag="redirect"):
 
 
 class GzipBomb(Action, tag="gzip_bomb"):
-    """Small compressed body of many spaces.
+    """Small compressed body of many spaces."""
 
-    :param megabytes: Size after decompression in megabytes; default 100.
-    """
-
-    megabytes: Annotated[int, Meta(ge=1, le=4096)] = 100
+    megabytes: Annotated[int, Meta(ge=1, le=4096)] = 100  # Size after decompression in megabytes; default 100
 
 
 class SomeKeys(Action):
@@ -166,12 +152,9 @@ class PoisonKeys(SomeKeys, tag="poison_keys"):
 
 
 class OmitKeys(SomeKeys, tag="omit_keys"):
-    """Omitted keys, which are in neither list.
+    """Omitted keys, which are in neither list."""
 
-    :param recalled: Recall them nevertheless; default True.
-    """
-
-    recalled: bool = True
+    recalled: bool = True  # Recall them nevertheless; default True
 
 
 class Both(SomeKeys, tag="both"):
@@ -196,12 +179,9 @@ class NullLists(Action, tag="null_lists"):
 
 
 class Partial(Action, tag="partial"):
-    """HTTP 400 ``notRevoke.all.messages`` after the first keys are recalled.
+    """HTTP 400 ``notRevoke.all.messages`` after the first keys are recalled."""
 
-    :param first: Number of keys that are recalled.
-    """
-
-    first: Count
+    first: Count  # Number of keys that are recalled
 
 
 class Paging(Action, tag="paging"):

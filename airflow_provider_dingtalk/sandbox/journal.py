@@ -15,39 +15,25 @@ CUT = "cut"
 
 
 class Entry(Struct, kw_only=True):
-    """Journal entry of one request.
+    """Journal entry of one request."""
 
-    :param seq: Number of the request since the start or the last reset, from 1.
-    :param time: Arrival of the request in seconds since 1970, by the sandbox's clock.
-    :param api: Path of the API without its version.
-    :param status: HTTP status of the response; 0 if there was none.
-    :param code: DingTalk's error code, ``ok``, the type of the fault that answered, or ``cut``.
-    :param keys: Number of message keys that the request named.
-    :param token: Hash of the access token, only to distinguish tokens; default None.
-    :param faults: Types of the faults that applied.
-    """
-
-    seq: int
-    time: float
-    api: str
-    status: int = 0
-    code: str = CUT
-    keys: int = 0
-    token: str | None = None
-    faults: tuple[str, ...] = ()
+    seq: int  # Number of the request since the start or the last reset, from 1
+    time: float  # Arrival of the request in seconds since 1970, by the sandbox's clock
+    api: str  # Path of the API without its version
+    status: int = 0  # HTTP status of the response; 0 if there was none
+    code: str = CUT  # DingTalk's error code, ``ok``, the type of the fault that answered, or ``cut``
+    keys: int = 0  # Number of message keys that the request named
+    token: str | None = None  # Hash of the access token, only to distinguish tokens; default None
+    faults: tuple[str, ...] = ()  # Types of the faults that applied
 
 
 class Calls(Struct, kw_only=True):
-    """Counts of one API's calls.
-
-    :param refused: Number of calls with an error, including the throttled ones.
-    :param cut: Number of calls without a whole response.
-    """
+    """Counts of one API's calls."""
 
     total: int = 0
     throttled: int = 0
-    refused: int = 0
-    cut: int = 0
+    refused: int = 0  # Number of calls with an error, including the throttled ones
+    cut: int = 0  # Number of calls without a whole response
 
 
 class Journal:

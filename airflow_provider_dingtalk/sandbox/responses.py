@@ -16,17 +16,13 @@ THROTTLE_CODES = ("QpsLimit", "QpmLimit", "90018", "90002", "90019")
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """HTTP response to a request.
-
-    :param code: ``ok``, DingTalk's code, or the type of the fault that made the response; for the journal.
-    :param headers: Headers in addition to ``content-type`` and ``content-length``.
-    """
+    """HTTP response to a request."""
 
     status: int
     body: bytes
-    code: str = OK
+    code: str = OK  # ``ok``, DingTalk's code, or the type of the fault that made the response; for the journal
     content_type: str = JSON_TYPE
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()  # Headers in addition to ``content-type`` and ``content-length``
 
     @property
     def throttled(self) -> bool:

@@ -28,8 +28,7 @@ TEMPLATE_MISSING = {"msgKey": "invalidParameter.msgKey.empty", "msgParam": "inva
 COOL_APP = "invalidParameter.robotCode.coolApp"
 _CONVERSATION_MISSING = {"openConversationId": "miss.openConversationId"}
 
-#: Only reason in ``failedResult`` on DingTalk's pages.
-SYSTEM_ERROR_REASON = "SYSTEM_ERROR"
+SYSTEM_ERROR_REASON = "SYSTEM_ERROR"  # the only reason in failedResult on DingTalk's pages
 
 
 class _Recall(Enum):
@@ -64,9 +63,6 @@ def conversation_type(
     return MessageType(kind=kind, handlers=handlers, default_conversation=default_conversation)
 
 
-# ── Sends ────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def _send(kind: str, call: Call) -> dict[str, Any]:
     """Send into a conversation."""
     robot = robots.own_robot(call, robots.SEND)
@@ -78,12 +74,10 @@ def _send(kind: str, call: Call) -> dict[str, Any]:
 
 
 def _check_cool_app(call: Call, conversation: Conversation) -> None:
-    code = call.request.cool_app_code
-    if code is None:
-        if conversation.cool_app_required:
-            raise ApiError(COOL_APP, "the robot came with a cool app: coolAppCode is required here")
-        return
-    if call.state.cool_apps.get(code) != call.request.robot_code or code not in conversation.cool_apps:
+    code, robot_code = call.request.cool_app_code, call.request.robot_code
+    if code is None and conversation.cool_app_required:
+        raise ApiError(COOL_APP, "the robot came with a cool app: coolAppCode is required here")
+    if code is not None and (call.state.cool_apps.get(code) != robot_code or code not in conversation.cool_apps):
         raise ApiError(COOL_APP, "the cool app is not this robot's, or not in this conversation")
 
 
@@ -102,9 +96,6 @@ def deliver(call: Call, kind: str, receivers: tuple[str, ...]) -> Key:
         text=text_of(request.msg_key, request.msg_param),
         receivers=receivers,
     )
-
-
-# ── Recalls ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _recall(kind: str, call: Call) -> dict[str, Any]:
@@ -195,9 +186,6 @@ def _recall_one(call: Call, message: Message) -> _Recall | str:
         return SYSTEM_ERROR_REASON
     call.state.recall(message)
     return _Recall.DONE
-
-
-# ── Status and readers ───────────────────────────────────────────────────────────────────────────────
 
 
 def _query(kind: str, call: Call) -> dict[str, Any]:

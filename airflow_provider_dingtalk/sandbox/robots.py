@@ -10,18 +10,12 @@ from airflow_provider_dingtalk.sandbox.state import Conversation, Robot
 
 
 class RobotCodes(Struct, frozen=True, kw_only=True):
-    """Error codes of one page.
+    """Error codes of one page."""
 
-    :param unknown: Code for an unknown robot.
-    :param foreign: Code for a robot of another app.
-    :param absent: Code for a robot that is not in the conversation.
-    :param other_corp: Code for a conversation of another organisation.
-    """
-
-    unknown: str
-    foreign: str
-    absent: str = "invalidParameter.robotCode.notExsit"
-    other_corp: str = "invalid.openConversationId"
+    unknown: str  # Code for an unknown robot
+    foreign: str  # Code for a robot of another app
+    absent: str = "invalidParameter.robotCode.notExsit"  # Code for a robot that is not in the conversation
+    other_corp: str = "invalid.openConversationId"  # Code for a conversation of another organisation
 
 
 SEND = RobotCodes(

@@ -22,10 +22,10 @@ BACKLOG = 2048
 class Server(uvicorn.Server):
     """Uvicorn server that reports when it is ready.
 
-    :param ready: Function that is called once the server answers requests; default does nothing.
+    :param ready: Function that is called once the server answers requests.
     """
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self.ready = ready
 

@@ -50,22 +50,16 @@ class Robot(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Conversation(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Group or chat of two people.
-
-    :param robots: Codes of the installed robots.
-    :param cool_apps: Codes of the installed cool apps.
-    :param cool_app_required: The robots came with a cool app, so each send must name it; default False.
-    :param stopped: Robots are stopped here; default False.
-    """
+    """Group or chat of two people."""
 
     open_conversation_id: str
     kind: Literal["group", "private_chat"] = "group"
     corp_id: str = "dingcorp"
-    robots: set[str] = set()
+    robots: set[str] = set()  # Codes of the installed robots
     members: tuple[str, ...] = ()
-    cool_apps: set[str] = set()
-    cool_app_required: bool = False
-    stopped: bool = False
+    cool_apps: set[str] = set()  # Codes of the installed cool apps
+    cool_app_required: bool = False  # The robots came with a cool app, so each send must name it; default False
+    stopped: bool = False  # Robots are stopped here; default False
     disbanded: bool = False
 
 
@@ -194,8 +188,6 @@ class ServerState:
         people = {"receivers": len(message.receivers), "readers": len(message.readers)}
         return msgspec.structs.asdict(message) | people | {"status": self.send_status(message)}
 
-    # ── Apps, conversations and people ───────────────────────────────────────────────────────────────
-
     def add_app(self, app: App, *robot_codes: str) -> None:
         """Add an app and its robots."""
         self.apps[app.client_id] = app
@@ -220,8 +212,6 @@ class ServerState:
     def app_with_agent(self, agent_id: int) -> App | None:
         """Return the app whose work notifications this agent sends; None if unknown."""
         return next((app for app in self.apps.values() if app.agent_id == agent_id), None)
-
-    # ── Messages ─────────────────────────────────────────────────────────────────────────────────────
 
     def deliver(self, message: Message) -> Key:
         """Add a message and return its key."""

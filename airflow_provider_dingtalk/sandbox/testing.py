@@ -18,14 +18,10 @@ STARTUP_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class SandboxServer:
-    """Running sandbox.
+    """Running sandbox."""
 
-    :param url: URL of both DingTalk hosts, as ``http://127.0.0.1:PORT``.
-    :param state: State of the sandbox, which a test may read and change.
-    """
-
-    url: str
-    state: ServerState
+    url: str  # URL of both DingTalk hosts, as ``http://127.0.0.1:PORT``
+    state: ServerState  # State of the sandbox, which a test may read and change
 
     def snapshot(self, *, brief: bool = False) -> dict[str, Any]:
         """Return a state snapshot.
