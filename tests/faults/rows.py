@@ -14,20 +14,20 @@ ROWS = (
     Row(
         number=33,
         name="SIGTERM inside a ledger write",
-        specials=("ledger_rows:a_sigterm_inside_a_write_leaves_nothing_in_doubt",),
+        specials=("checkpoint_rows:a_sigterm_inside_a_write_leaves_nothing_in_doubt",),
     ),
     Row(
         number=34,
         name="AirflowTaskTimeout at a random line",
-        specials=("ledger_rows:a_timeout_at_any_moment_loses_nothing",),
+        specials=("checkpoint_rows:a_timeout_at_any_moment_loses_nothing",),
     ),
     Row(
         number=35,
         name="ledger: 404, 5xx, timeout, corrupt or foreign value",
         specials=(
-            "ledger_rows:a_ledger_that_fails_stops_the_recall",
-            "ledger_rows:a_corrupt_ledger_leaves_every_message_in_doubt",
-            "ledger_rows:another_request_inherits_nothing",
+            "checkpoint_rows:a_ledger_that_fails_stops_the_recall",
+            "checkpoint_rows:a_corrupt_ledger_leaves_every_message_in_doubt",
+            "checkpoint_rows:another_request_inherits_nothing",
         ),
     ),
     Row(number=36, name="two attempts at once (zombie)", elsewhere="tests.faults.kills"),
