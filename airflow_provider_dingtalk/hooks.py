@@ -21,8 +21,8 @@ from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.message_types import message_type, send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.task import hook_sends as in_task
-from airflow_provider_dingtalk.task.time_zone import parse_receipts
+from airflow_provider_dingtalk.task import send as in_task
+from airflow_provider_dingtalk.task.arguments import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
@@ -144,7 +144,7 @@ class DingTalkHook(BaseHook):
         """
         try:
             self.run(lambda client: client.authenticate())
-            where = self.settings().where
+            where = self.settings().host_label
         except AuthenticationError as error:
             return False, f"DingTalk refuses the app ({error.code}). {error.next_step}"
         except ConfigurationError as error:

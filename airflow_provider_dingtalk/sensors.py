@@ -130,7 +130,7 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
         """Poll once all messages that are due."""
         from airflow_provider_dingtalk.hooks import DingTalkHook
         from airflow_provider_dingtalk.task.errors import NothingToWaitFor, airflow_errors
-        from airflow_provider_dingtalk.task.wait import end_of_nothing, poll_from_task
+        from airflow_provider_dingtalk.task.wait import poll_from_task, result_of_nothing
 
         with airflow_errors():
             hook = DingTalkHook(self.dingtalk_conn_id)
@@ -139,7 +139,7 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
                     self, self._wait, lambda: self._wait_spec(hook), hook, context=context, clock=self._clock
                 )
             except NothingToWaitFor:
-                return PokeReturnValue(is_done=True, xcom_value=end_of_nothing(self.on_empty))
+                return PokeReturnValue(is_done=True, xcom_value=result_of_nothing(self.on_empty))
         self._wait = wait
         result = wait.result() if wait and wait.is_met else None
         return PokeReturnValue(is_done=result is not None, xcom_value=result)
@@ -203,7 +203,7 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the trigger's result, or raise the error of the other modes."""
         from airflow_provider_dingtalk.task.errors import airflow_errors
-        from airflow_provider_dingtalk.task.wait_spec import result_of_event
+        from airflow_provider_dingtalk.task.wait_events import result_of_event
 
         with airflow_errors():
             return result_of_event(event, timeout=self.timeout)

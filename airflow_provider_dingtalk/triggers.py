@@ -16,18 +16,15 @@ from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkErr
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import RETRY_AFTER, Wait
-from airflow_provider_dingtalk.task.arguments import parse_task_ids
+from airflow_provider_dingtalk.task.arguments import as_text, parse_seconds, parse_task_ids
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from airflow_provider_dingtalk.task.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
-from airflow_provider_dingtalk.task.trigger_arguments import as_text, payload_of, seconds_of
+from airflow_provider_dingtalk.task.wait_events import error_event, met_event, payload_of, timeout_event
 from airflow_provider_dingtalk.task.wait_spec import (
     WaitProgress,
     WaitSpec,
     check_wanted,
-    error_event,
-    met_event,
     new_wait_progress,
-    timeout_event,
     wait_of,
     wait_spec_of_receipts,
 )
@@ -256,10 +253,10 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         self.wanted = as_text({} if wanted is None else wanted, "wanted")
         self.from_dag = from_dag
         self.from_tasks = as_text(from_tasks, "from_tasks")
-        self.dag_poll_interval = seconds_of(dag_poll_interval)
-        self.watch_for = seconds_of(watch_for)
-        self.poke_interval = seconds_of(poke_interval)
-        self.max_poke_interval = seconds_of(max_poke_interval)
+        self.dag_poll_interval = parse_seconds(dag_poll_interval, "dag_poll_interval")
+        self.watch_for = parse_seconds(watch_for, "watch_for")
+        self.poke_interval = None if poke_interval is None else parse_seconds(poke_interval, "poke_interval")
+        self.max_poke_interval = parse_seconds(max_poke_interval, "max_poke_interval")
         self.max_api_calls = max_api_calls
 
     def _stored(self) -> list[str]:
@@ -316,11 +313,11 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
     async def _of_runs(self, dag_id: str) -> AsyncGenerator[dict[str, Any], None]:
         runs = self._followed(dag_id)
         while True:
-            await runs.poll()
-            for run_id, wait in await runs.look(self._poll):
+            await runs.poll_runs()
+            for run_id, wait in await runs.poll_messages(self._poll):
                 self.log.info("The messages of the run %s are as wanted. %s", run_id, wait.usage())
                 yield {**payload_of(wait), "dag_id": dag_id, "run_id": run_id}
-                await runs.note_done(run_id)
+                await runs.mark_done(run_id)
             await self.clock.sleep(runs.pause)
 
     def _followed(self, dag_id: str) -> FollowedRuns:
@@ -335,7 +332,7 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
             self._feed(dag_id, tasks),
             lambda receipts: self._wait_of(receipts, end=self.clock.now() + self.watch_for),
             store=store,
-            mark=f"dingtalk-read-runs-1-{fingerprint(dag_id, tasks, self._conditions())}",
+            store_key=f"dingtalk-read-runs-1-{fingerprint(dag_id, tasks, self._conditions())}",
             interval=self.dag_poll_interval,
             clock=self.clock,
         )

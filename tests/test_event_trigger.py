@@ -14,7 +14,7 @@ from airflow_provider_dingtalk.connection.cache import held_connections
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.trigger_arguments import KEYS_IN_PAYLOAD
+from airflow_provider_dingtalk.task.wait_events import KEYS_IN_PAYLOAD
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
 from tests.clock import VirtualClock
 from tests.support.airflow_names import import_string

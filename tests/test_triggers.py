@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.exceptions import DingTalkError, MessageRecalledE
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.wait_spec import result_of_event
+from airflow_provider_dingtalk.task.wait_events import result_of_event
 from airflow_provider_dingtalk.triggers import DingTalkDateTimeTrigger, DingTalkMessageTrigger
 from tests.clock import VirtualClock
 from tests.support.airflow_names import import_string

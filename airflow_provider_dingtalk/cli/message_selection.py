@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Receipt
-from airflow_provider_dingtalk.task.time_zone import both_times, default_time_zone, parse_receipts
+from airflow_provider_dingtalk.task.arguments import both_times, default_time_zone, parse_receipts
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook

@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, XCom
 from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from airflow_provider_dingtalk.task.recall import RECALLED, REPORT
 from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
     clean,
@@ -20,6 +19,7 @@ from airflow_provider_dingtalk.task.sent_messages import (
     recalled_by,
     sent_by,
 )
+from airflow_provider_dingtalk.task.xcoms import REPORT
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _recalled(task: _RestXComs) -> set[str]:
 
     Numbered XComs name all keys. A report, read if there are none, may name a part of them.
     """
-    if named := recalled_by(task, RECALLED):
+    if named := recalled_by(task):
         return named
     # Tasks outside this provider may push an XCom of that name, so its form is checked.
     reports = [report for report in task.pull(REPORT) if isinstance(report, dict) and "counts" in report]

@@ -1,9 +1,7 @@
 """Cache of connections, shared by the triggers of an event loop.
 
-Each connection is looked up once a minute at most.
-
-A look-up takes 7 ms of Airflow's supervisor, which serves one request at a time. Separate look-ups of 5,000
-triggers would take half a minute.
+A look-up takes 7 ms of Airflow's supervisor, which serves one request at a time: half a minute for 5,000 triggers.
+So each connection is looked up once a minute at most.
 """
 
 from __future__ import annotations
@@ -23,17 +21,36 @@ log = logging.getLogger(__name__)
 LIFETIME = 60.0
 
 
-class _Shared:
+class _Entry:
     """Cache entry of one connection."""
 
     def __init__(self) -> None:
         self.holders = 0
         self.settings: Settings | None = None
         self.known_at = 0.0
-        self.under_way: asyncio.Task[Settings] | None = None
+        self.refresh: asyncio.Task[Settings] | None = None
+
+    def end_refresh(self, task: asyncio.Task[Settings]) -> None:
+        """Forget a look-up that has ended."""
+        self.refresh = None
+        if not task.cancelled():
+            # If all waiting callers were cancelled, asyncio would log the error as never retrieved, so read it.
+            task.exception()
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
+_entries_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Entry]] = WeakKeyDictionary()
+
+
+def _entries() -> dict[str, _Entry]:
+    # An unfinished look-up refers to its loop and would keep it alive, so entries of closed loops are dropped.
+    for loop in [loop for loop in list(_entries_by_loop) if loop.is_closed()]:
+        _entries_by_loop.pop(loop, None)
+    return _entries_by_loop.setdefault(asyncio.get_running_loop(), {})
+
+
+def held_connections() -> list[str]:
+    """Return the ids of connections held on the running event loop."""
+    return sorted(_entries())
 
 
 class SharedConnection:
@@ -47,7 +64,7 @@ class SharedConnection:
         self._conn_id = conn_id
         self._look_up = look_up
         self._clock = clock or SystemClock()
-        self._entry: _Shared | None = None
+        self._entry: _Entry | None = None
 
     async def settings(self) -> Settings:
         """Return the connection's settings, looked up again after 60 seconds.
@@ -56,60 +73,35 @@ class SharedConnection:
 
         :raises ConfigurationError: If the connection is missing or invalid, or the first look-up failed.
         """
-        shared = self._hold()
-        if shared.settings is not None and self._clock.monotonic() - shared.known_at < LIFETIME:
-            return shared.settings
-        if shared.under_way is None:
-            shared.under_way = asyncio.ensure_future(self._refresh(shared))
-            shared.under_way.add_done_callback(lambda task: _forget(shared, task))
+        if self._entry is None:
+            self._entry = _entries().setdefault(self._conn_id, _Entry())
+            self._entry.holders += 1
+        entry = self._entry
+        if entry.settings is not None and self._clock.monotonic() - entry.known_at < LIFETIME:
+            return entry.settings
+        if entry.refresh is None:
+            entry.refresh = asyncio.ensure_future(self._refresh(entry))
+            entry.refresh.add_done_callback(entry.end_refresh)
         try:
             # Shielded, because a cancelled trigger must not cancel the look-up of the others.
-            return await asyncio.shield(shared.under_way)
+            return await asyncio.shield(entry.refresh)
         except DingTalkError as error:
-            if error.permanent or shared.settings is None:
+            if error.permanent or entry.settings is None:
                 raise
-            log.warning("%s Going on with what was known.", error)
-            return shared.settings
+            log.warning("%s Going on with the earlier settings.", error)
+            return entry.settings
 
     def release(self) -> None:
         """Release the handle; the last release drops the cache entry.
 
         A second release has no effect.
         """
-        if self._entry is None:
-            return
-        self._entry.holders -= 1
-        entries = _entries()
-        if self._entry.holders == 0 and entries.get(self._conn_id) is self._entry:
-            del entries[self._conn_id]
-        self._entry = None
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            entry.holders -= 1
+            if entry.holders == 0 and _entries().get(self._conn_id) is entry:
+                del _entries()[self._conn_id]
 
-    def _hold(self) -> _Shared:
-        if self._entry is None:
-            self._entry = _entries().setdefault(self._conn_id, _Shared())
-            self._entry.holders += 1
-        return self._entry
-
-    async def _refresh(self, shared: _Shared) -> Settings:
-        settings = await self._look_up()
-        shared.settings, shared.known_at = settings, self._clock.monotonic()
-        return settings
-
-
-def _entries() -> dict[str, _Shared]:
-    # An unfinished look-up refers to its loop and would keep it alive, so entries of closed loops are dropped.
-    for loop in [loop for loop in list(_shared) if loop.is_closed()]:
-        _shared.pop(loop, None)
-    return _shared.setdefault(asyncio.get_running_loop(), {})
-
-
-def _forget(shared: _Shared, task: asyncio.Task[Settings]) -> None:
-    shared.under_way = None
-    if not task.cancelled():
-        # If all waiting callers were cancelled, asyncio would log the error as never retrieved, so read it.
-        task.exception()
-
-
-def held_connections() -> list[str]:
-    """Return the ids of connections held on the running event loop."""
-    return sorted(_entries())
+    async def _refresh(self, entry: _Entry) -> Settings:
+        entry.settings, entry.known_at = await self._look_up(), self._clock.monotonic()
+        return entry.settings

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds for calls in flight to end after an interruption, and seconds for their cancellation after that.
-GRACE = 3.0
-DRAIN = 2.0
+STOP_TIMEOUT, CANCEL_TIMEOUT = 3.0, 2.0
 #: Interval in seconds at which a waiting thread can handle a signal.
-LOOK_UP = 0.05
+SIGNAL_INTERVAL = 0.05
 
 
 class _Running(NamedTuple):
@@ -81,18 +80,17 @@ def run(work: Callable[[], Awaitable[T]], stop: Callable[[], None] | None = None
         if not job.has_ended:
             if stop:
                 stop()
-                job.wait(GRACE)
-            loop.call_soon_threadsafe(job.cut_off)
-            job.wait(DRAIN)
+                job.wait(STOP_TIMEOUT)
+            loop.call_soon_threadsafe(job.cancel)
+            job.wait(CANCEL_TIMEOUT)
         raise
 
 
 class _Job(Generic[T]):
     """Work on the event loop, for which the main thread waits.
 
-    It uses no future, event or condition. An interruption of the main thread may leave the internal lock of such
-    an object taken. The loop, which reports the end of the work, would then block forever. Only the loop releases
-    the single lock here.
+    It uses no future, event or condition: an interruption of the main thread may leave its internal lock taken, and
+    block the loop, which reports the end of the work. Only the loop releases the single lock here.
     """
 
     def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
@@ -109,14 +107,11 @@ class _Job(Generic[T]):
     # ── Called in the main thread ────────────────────────────────────────────────────────────────────
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Wait until the work has ended.
-
-        :param seconds: Timeout in seconds; default none.
-        """
+        """Wait until the work has ended, or for a timeout in seconds."""
         until = time.monotonic() + seconds
         # A signal just before a wait does not end it, so the waits are short.
         while not self.has_ended and time.monotonic() < until:
-            self._ends.acquire(timeout=LOOK_UP)
+            self._ends.acquire(timeout=SIGNAL_INTERVAL)
 
     def result(self) -> T:
         """Return the result of the work, or raise its error."""
@@ -136,7 +131,7 @@ class _Job(Generic[T]):
         if self._task is None:
             self._end()
 
-    def cut_off(self) -> None:
+    def cancel(self) -> None:
         """Cancel the work, also at each later wait."""
         if self._scope:
             self._scope.cancel()
@@ -218,7 +213,7 @@ def client_for(
         state.clients[settings.fingerprint] = DingTalkClient(
             settings.app,
             settings.hosts,
-            limiter=_limiter(state.limiters, settings),
+            limiter=_limiter(state, settings),
             ca_file=settings.ca_file,
             proxy=settings.proxy,
             on_token=on_token,
@@ -236,10 +231,10 @@ def _state() -> _LoopState:
     return _states.setdefault(loop, _LoopState({}, {}))
 
 
-def _limiter(limiters: dict[tuple[Any, ...], RateLimiter], settings: Settings) -> RateLimiter:
+def _limiter(state: _LoopState, settings: Settings) -> RateLimiter:
     # DingTalk counts by app, and two connections may name the same app, so the key is the app.
     app = f"{settings.hosts.api} {settings.app.key}"
     key = (app, settings.calls_per_second, settings.pace_dir)
-    if key not in limiters:
-        limiters[key] = RateLimiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
-    return limiters[key]
+    if key not in state.limiters:
+        state.limiters[key] = RateLimiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
+    return state.limiters[key]

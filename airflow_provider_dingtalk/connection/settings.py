@@ -48,15 +48,8 @@ log = logging.getLogger(__name__)
 
 #: Names of the extras of a connection.
 EXTRAS = (
-    "region",
-    "app_type",
-    "corp_id",
-    "suite_ticket_secret",
-    "robot_code",
-    "agent_id",
-    "calls_per_second",
-    "ca_file",
-    "proxy",
+    *("region", "app_type", "corp_id", "suite_ticket_secret", "robot_code", "agent_id"),
+    *("calls_per_second", "ca_file", "proxy"),
 )
 #: Old names of extras, and their current names.
 RENAMED = {"suite_ticket": "suite_ticket_secret"}
@@ -86,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     fingerprint: int
 
     @property
-    def where(self) -> str:
+    def host_label(self) -> str:
         """Name of the region, or base URL of the connection's own host."""
         return self.region if self.hosts == hosts_of_region(self.region) else self.hosts.api
 
@@ -94,23 +87,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         return f"Settings({self.app!r}, {self.hosts.api})"
 
 
-def settings_of(connection: Connection) -> Settings:
-    """Read and validate a connection.
-
-    :raises ConfigurationError: If it is invalid. The message names the field and holds no secret.
-    """
-    read = read_settings(connection)
-    # This frame is part of the error's traceback, and a connection shows its password, so it is dropped.
-    del connection
-    if isinstance(read, ConfigurationError):
-        raise read
-    return read
-
-
 def read_settings(connection: Connection) -> Settings | ConfigurationError:
-    """Read a connection; return an error instead of raising it.
+    """Read and validate a connection; return an error instead of raising it.
 
-    The returned error has no frames, because their locals hold secrets.
+    The error names the invalid field. It has no frames, because their locals hold secrets.
     """
     try:
         return _settings(connection)
@@ -123,7 +103,7 @@ def _settings(connection: Connection) -> Settings:
     if connection.conn_type and connection.conn_type != "dingtalk":
         raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
     extra = _extra(connection.extra)
-    _tell_of_misspelt(extra)
+    _warn_of_misspelt(extra)
     region = _text(extra, "region") or "international"
     hosts = _hosts(connection, region)
     return Settings(
@@ -163,14 +143,11 @@ def _agent_id(value: str | None) -> str | None:
     return value
 
 
-def _tell_of_misspelt(extra: Mapping[str, Any]) -> None:
-    """Log a warning for extras with misspelt names.
-
-    An extra whose name is wrong only in case, underscores or hyphens is ignored.
-    """
-    ours = {name.replace("_", ""): name for name in (*RENAMED, *EXTRAS)}
+def _warn_of_misspelt(extra: Mapping[str, Any]) -> None:
+    """Log a warning for ignored extras whose names differ only in case, underscores or hyphens."""
+    names = {name.replace("_", ""): name for name in (*RENAMED, *EXTRAS)}
     for name in extra:
-        meant = ours.get(str(name).lower().replace("_", "").replace("-", ""))
+        meant = names.get(str(name).lower().replace("_", "").replace("-", ""))
         if meant not in (None, name):
             log.warning("Ignoring unknown connection extra %r; did you mean %r?", str(name)[:40], meant)
 
@@ -191,17 +168,11 @@ def _text(extra: dict[str, Any], name: str) -> str | None:
     value = extra.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not _is_short(value):
+    # Python refuses to print an integer of 5,000 digits.
+    is_huge = isinstance(value, int) and value.bit_length() >= 128
+    if isinstance(value, bool) or not isinstance(value, str | int) or is_huge:
         raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
     return str(value).strip() or None
-
-
-def _is_short(value: str | int) -> bool:
-    """Return False for integers of 128 bits or more.
-
-    Python refuses to print an integer of 5,000 digits.
-    """
-    return isinstance(value, str) or value.bit_length() < 128
 
 
 def _hosts(connection: Connection, region: str) -> Hosts:
@@ -215,12 +186,12 @@ def _hosts(connection: Connection, region: str) -> Hosts:
         raise ConfigurationError("host: must have a port from 1 to 65535.")
     if connection.port and not url.rstrip("/").endswith(f":{connection.port}"):
         url = f"{url.rstrip('/')}:{connection.port}"
-    return hosts_at(url, _listed("allowed_hosts"))
+    return hosts_at(url, _list_option("allowed_hosts"))
 
 
-def _listed(option: str) -> frozenset[str]:
+def _list_option(name: str) -> frozenset[str]:
     """Return the items of a comma-separated option of airflow.cfg."""
-    return frozenset(item.strip() for item in _option(option).split(",") if item.strip())
+    return frozenset(item.strip() for item in _option(name).split(",") if item.strip())
 
 
 def _option(name: str) -> str:
@@ -236,22 +207,16 @@ def _pace_dir() -> Path | None:
     if value.lower() == "none":
         return None
     if not value:
-        return _airflow_home() / "dingtalk" / "pace"
-    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- pathlib's raises if there is no home
+        # Computed as Airflow does: for a user without a home, "~" is a folder then.
+        value = (os.environ.get("AIRFLOW_HOME") or "~/airflow") + "/dingtalk/pace"
+        return Path(os.path.expanduser(value))  # noqa: PTH111 -- pathlib's raises if there is no home
+    path = os.path.expanduser(os.path.expandvars(value))  # noqa: PTH111 -- as above
     if path.startswith("~") or not path.isprintable():
         raise ConfigurationError(
             "Invalid option pace_dir in airflow.cfg, section [dingtalk]; expected a folder, or none.",
             next_step="Write the whole path: the home of its user is not known.",
         )
     return Path(path)
-
-
-def _airflow_home() -> Path:
-    """Return Airflow's home, computed as Airflow does.
-
-    For a user without a home, ``~`` is a folder then.
-    """
-    return Path(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"))  # noqa: PTH111
 
 
 def _calls_per_second(value: Any) -> float:
@@ -309,18 +274,13 @@ def _ticket(extra: dict[str, Any]) -> str | None:
 
 
 def _suite_ticket(source: str) -> Callable[[], str]:
-    """Return the function that gets the newest ticket.
-
-    DingTalk pushes tickets, and Airflow cannot receive the push.
-
-    :raises ConfigurationError: If airflow.cfg does not allow the callable.
-    """
+    """Return the function that gets the newest ticket, because Airflow cannot receive DingTalk's push."""
     if source.startswith("variable:"):
         return lambda: _from_variable(source.removeprefix("variable:"))
     if source.startswith("callable:"):
         path = source.removeprefix("callable:")
         # A user who edits connections must not run arbitrary functions, so airflow.cfg lists the allowed ones.
-        if path not in _listed("suite_ticket_callables"):
+        if path not in _list_option("suite_ticket_callables"):
             raise ConfigurationError(
                 f"extra suite_ticket_secret: {path!r} is not allowed.",
                 next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
@@ -330,10 +290,7 @@ def _suite_ticket(source: str) -> Callable[[], str]:
 
 
 def _masked(ticket: str) -> str:
-    """Mask a ticket in logs.
-
-    Airflow does not treat the name "ticket" as a secret.
-    """
+    """Mask a ticket in logs, because Airflow does not treat the name "ticket" as a secret."""
     from airflow.sdk.log import mask_secret
 
     from airflow_provider_dingtalk.version_compat import call_supervisor

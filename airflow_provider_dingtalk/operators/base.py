@@ -292,16 +292,15 @@ class RecallOneKindOperator(RecallOperator):
         from airflow_provider_dingtalk.task.arguments import check_choices
         from airflow_provider_dingtalk.task.rollback import publish_result
 
-        with recall.report_even_so(context):
+        with recall.report_on_failure(context):
             fail_on = check_choices(self.on_empty, self.fail_on)
             self._job = recall.recall_job(self._messages(hook), context, self.dingtalk_conn_id)
-        keep = partial(publish_result, context)
-        return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, keep=keep)
+        publish = partial(publish_result, context)
+        return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, publish=publish)
 
     def _messages(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.message_types import message_type
-        from airflow_provider_dingtalk.task.arguments import only_of_kind, receipts_of_keys
-        from airflow_provider_dingtalk.task.time_zone import parse_receipts
+        from airflow_provider_dingtalk.task.arguments import only_of_kind, parse_receipts, receipts_of_keys
 
         of_kind = message_type(self.kind)
         receipts = parse_receipts(self.receipts)

@@ -113,7 +113,7 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.task.arguments import check_choices, parse_flag, parse_task_ids
         from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
 
-        with recall.report_even_so(context):
+        with recall.report_on_failure(context):
             fail_on = check_choices(self.on_empty, self.fail_on)
             given: dict[str, Any] = {name: getattr(self, name) for name in _FILTERS}
             flags = {name: parse_flag(given[name], name) for name in ("only_unread", "with_readers")}
@@ -124,19 +124,19 @@ class DingTalkRollbackOperator(RecallOperator):
                 self._check_known(from_tasks)
             if not self._is_due(context):
                 return rollback.keep_all(context, from_tasks)
-            problems: list[DingTalkError] = []
-            found, receipts = self._find(context, from_tasks, problems)
+            search_errors: list[DingTalkError] = []
+            found, receipts = self._find(context, from_tasks, search_errors)
             job = self._job = rollback.RollbackTask(
-                found, receipts, filters, context, is_sweep=self._is_sweep, problems=problems
+                found, receipts, filters, context, is_sweep=self._is_sweep, search_errors=search_errors
             )
         job.choose(hook)
         return job.plan(self.on_empty) if dry_run else job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:
-        from airflow_provider_dingtalk.task.asset_events import with_rollback_logs
+        from airflow_provider_dingtalk.task.asset_events import with_rollback_log
 
-        return with_rollback_logs(outlets, dag)
+        return with_rollback_log(outlets, dag, of_all_dags=True)
 
     def _check_known(self, task_ids: Sequence[str]) -> None:
         """Raise an error for unknown task ids; they would find no receipts."""
@@ -159,19 +159,18 @@ class DingTalkRollbackOperator(RecallOperator):
             watched = Tasks(context, sorted(self.get_flat_relative_ids(upstream=True)))
         else:
             watched = Tasks(context, self.only_if_failed)
-        if not watched.has_failed():
+        if not watched.failed():
             return False
         watched.wait_for_sends()
         return True
 
     def _find(
-        self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
+        self, context: Context, from_tasks: Sequence[str], search_errors: list[DingTalkError]
     ) -> tuple[list[RunMessages], list[Receipt]]:
         """Return the messages of runs, and receipts without a run; collect errors that must not stop the rest."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.task import rollback_source
-        from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_task_ids
-        from airflow_provider_dingtalk.task.time_zone import parse_receipts
+        from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_receipts, parse_task_ids
 
         receipts = parse_receipts(self.receipts)
         run_ids = parse_task_ids(self.from_run, "from_run")
@@ -216,7 +215,7 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         self.dag_ids = dag_ids
 
     def _find(
-        self, context: Context, from_tasks: Sequence[str], problems: list[DingTalkError]
+        self, context: Context, from_tasks: Sequence[str], search_errors: list[DingTalkError]
     ) -> tuple[list[RunMessages], list[Receipt]]:
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.task import rollback_source
@@ -233,5 +232,5 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
                 found += rollback_source.of_unfinished(context, dag_id, self.rollbacks, finished)
             except InvalidInputError as problem:
                 # An unknown DAG must not keep the others from being swept.
-                problems.append(problem)
+                search_errors.append(problem)
         return found, []

@@ -1,73 +1,39 @@
-"""Templated arguments of operators and sensors, parsed and checked."""
+"""Templated arguments of operators and sensors, parsed and checked.
+
+Times without a time zone are in Airflow's ``[core] default_timezone``.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from airflow_provider_dingtalk.exceptions import (
-    InvalidInputError,
-    shown,
-)
+import msgspec
+import pendulum
+
+from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
 from airflow_provider_dingtalk.jobs.report import Outcome
+from airflow_provider_dingtalk.messages import receipt_parser
 from airflow_provider_dingtalk.messages.message_types import message_type
-from airflow_provider_dingtalk.messages.receipt import (
-    Kind,
-    Receipt,
-    is_nothing,
-    moment_of,
-    parse_id,
-    parse_keys,
-)
-from airflow_provider_dingtalk.task.time_zone import both_times, default_time_zone
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing, moment_of, parse_id, parse_keys
 
 log = logging.getLogger(__name__)
 
 ON_EMPTY = ("succeed", "skip", "fail")
+#: Smallest duration in seconds that counts as more than 0.
+MORE_THAN_0 = 1e-9
 
 
-def receipts_of_keys(
-    kind: Kind, keys: Any, field: str, sender: Mapping[str, Any], *, to_ask: bool = False
-) -> list[Receipt]:
-    """Return receipts for messages of which only the keys are known.
-
-    :param field: Name of the argument that holds the keys, for errors.
-    :param sender: Mapping with ``robot_code``, ``agent_id`` and ``open_conversation_id``.
-    :param to_ask: True to require only the fields that a status query needs; default False.
-    :raises InvalidInputError: If a key is not valid, or a sender field is missing.
-    """
-    if field == "msg_task_id" and (isinstance(keys, int) or _is_one(keys)):
-        keys = [keys]
-    parsed = parse_keys(keys, field)
-    if not parsed:
-        return []
-    needed: dict[str, Any] = {}
-    of_kind = message_type(kind)
-    for name in of_kind.sender_fields:
-        if to_ask and of_kind.is_polled_by_key and is_nothing(sender.get(name)):
-            continue
-        if sender.get(name) is None:
-            where = "" if name == "open_conversation_id" else ", or set it in the connection's extras"
-            raise InvalidInputError(name, f"is missing; give it{where}")
-        needed[name] = parse_id(sender[name], name)
-    return [Receipt(kind=kind, **{**needed, of_kind.key_field: key}) for key in parsed]
+def is_missing(value: Any) -> bool:
+    """Return True for None, an empty text and a template's rendering of a missing XCom."""
+    return value == "" or is_nothing(value)
 
 
-def _is_one(keys: Any) -> bool:
-    """Return True for a single text that is not a JSON list."""
-    return isinstance(keys, str) and not is_nothing(keys) and not keys.lstrip().startswith("[")
-
-
-def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
-    """Raise an error if a receipt is of another kind.
-
-    :raises InvalidInputError: If there is such a receipt.
-    """
-    for index, receipt in enumerate(receipts):
-        if receipt.kind is not kind:
-            problem = f"is {receipt.kind}; this task is about {kind} only. DingTalkRollbackOperator takes any mixture"
-            raise InvalidInputError(f"receipts[{index}].kind", problem)
+# ── choices and numbers ──────────────────────────────────────────────────────────────────────────────
 
 
 def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
@@ -83,8 +49,8 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
     except (TypeError, ValueError):
         raise InvalidInputError("fail_on", f"must be a set; use some of {sorted(allowed)}") from None
     if not chosen <= allowed:
-        foreign = sorted(shown(item) for item in chosen - allowed)
-        raise InvalidInputError("fail_on", f"holds {', '.join(foreign[:5])}; use some of {sorted(allowed)}")
+        unknown = sorted(shown(item) for item in chosen - allowed)
+        raise InvalidInputError("fail_on", f"holds {', '.join(unknown[:5])}; use some of {sorted(allowed)}")
     return chosen
 
 
@@ -101,15 +67,144 @@ def parse_flag(value: Any, field: str) -> bool:
     return word == "true"
 
 
+def parse_number(value: Any) -> Any:
+    """Return the whole number in a template's text; other values unchanged."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        return int(value)
+    return value
+
+
+def parse_decimal(value: Any) -> Any:
+    """Return the number in a template's text; other values unchanged."""
+    try:
+        return float(value) if isinstance(value, str) and len(value) < 20 else value
+    except ValueError:
+        return value
+
+
+def parse_count(value: Any, field: str, minimum: int) -> int:
+    """Return a whole number.
+
+    :raises InvalidInputError: If the value is not a whole number of ``minimum`` or more.
+    """
+    number = parse_number(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < minimum:
+        raise InvalidInputError(field, f"must be a whole number, {minimum} or more")
+    return number
+
+
+def parse_seconds(value: Any, field: str, minimum: float = 0.0) -> float:
+    """Return a duration in seconds, from a ``timedelta``, a number or its text.
+
+    :param minimum: Shortest duration in seconds; default 0. :data:`MORE_THAN_0` excludes 0.
+    :raises InvalidInputError: If the value is not a duration of ``minimum`` or more.
+    """
+    seconds = value.total_seconds() if isinstance(value, dt.timedelta) else parse_decimal(value)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not minimum <= seconds < 1e10:
+        least = "0 or more" if minimum == 0 else "more than 0"
+        raise InvalidInputError(field, f"must be a timedelta or a number of seconds, {least}")
+    return float(seconds)
+
+
+# ── ids and receipts ─────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_one_id(value: Any, field: str) -> str | None:
+    """Return an id; None if none was given.
+
+    :raises InvalidInputError: If the value is not an id, or is a list of ids.
+    """
+    return None if is_missing(value) else parse_id(value, field)
+
+
+def parse_task_ids(value: Any, field: str) -> list[str]:
+    """Return a list of task ids, from one id, a list, or JSON of a list.
+
+    :raises InvalidInputError: If the value is none of these.
+    """
+    return parse_keys([value] if _is_one_text(value) else value, field)
+
+
+def _is_one_text(keys: Any) -> bool:
+    """Return True for a single text that is not a JSON list."""
+    return isinstance(keys, str) and not is_nothing(keys) and not keys.lstrip().startswith("[")
+
+
+def parse_receipts(value: Any, field: str = "receipts", *, to_ask: bool = False) -> list[Receipt]:
+    """Parse receipts, also user-written ones; see :mod:`airflow_provider_dingtalk.messages.receipt_parser`.
+
+    :param field: Name of the argument, for errors; default ``receipts``.
+    :param to_ask: Accept receipts that are sufficient to poll a status, but not to recall; default False.
+    :raises InvalidInputError: If an item is not a receipt.
+    """
+    return receipt_parser.parse_receipts(value, field, to_ask=to_ask, zone=default_time_zone())
+
+
+def receipts_of_keys(
+    kind: Kind, keys: Any, field: str, sender: Mapping[str, Any], *, to_ask: bool = False
+) -> list[Receipt]:
+    """Return receipts for messages of which only the keys are known.
+
+    :param field: Name of the argument that holds the keys, for errors.
+    :param sender: Mapping with ``robot_code``, ``agent_id`` and ``open_conversation_id``.
+    :param to_ask: True to require only the fields that a status query needs; default False.
+    :raises InvalidInputError: If a key is not valid, or a sender field is missing.
+    """
+    if field == "msg_task_id" and (isinstance(keys, int) or _is_one_text(keys)):
+        keys = [keys]
+    parsed = parse_keys(keys, field)
+    if not parsed:
+        return []
+    fields: dict[str, Any] = {}
+    of_kind = message_type(kind)
+    for name in of_kind.sender_fields:
+        if to_ask and of_kind.is_polled_by_key and is_nothing(sender.get(name)):
+            continue
+        if sender.get(name) is None:
+            where = "" if name == "open_conversation_id" else ", or set it in the connection's extras"
+            raise InvalidInputError(name, f"is missing; give it{where}")
+        fields[name] = parse_id(sender[name], name)
+    return [Receipt(kind=kind, **{**fields, of_kind.key_field: key}) for key in parsed]
+
+
+def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
+    """Raise an error if a receipt is of another kind.
+
+    :raises InvalidInputError: If there is such a receipt.
+    """
+    for index, one in enumerate(receipts):
+        if one.kind is not kind:
+            problem = f"is {one.kind}; this task is about {kind} only. DingTalkRollbackOperator takes any mixture"
+            raise InvalidInputError(f"receipts[{index}].kind", problem)
+
+
+# ── times ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def default_time_zone() -> dt.tzinfo:
+    """Return the time zone of ``[core] default_timezone``."""
+    from airflow_provider_dingtalk.version_compat import conf
+
+    return _zone(conf.get("core", "default_timezone", fallback="utc"))
+
+
+@cache
+def _zone(name: str) -> dt.tzinfo:
+    if name.lower() == "utc":
+        return dt.UTC
+    zone = (pendulum.now().timezone or dt.UTC) if name == "system" else ZoneInfo(name)
+    # Zones of pendulum 3.2 cannot be hashed, but times are cached by zone, so the zone is converted.
+    return ZoneInfo(zone.key) if isinstance(zone, ZoneInfo) else zone
+
+
 def parse_moment(value: Any, field: str) -> float | None:
-    """Return a moment as Unix time in seconds; None if not given.
+    """Return a ``datetime`` or a text in ISO 8601 as Unix time in seconds; None if not given.
 
-    Without a time zone the moment is in Airflow's ``default_timezone``. The log names the moment understood.
+    The log names the moment understood.
 
-    :param value: A ``datetime`` or a text in ISO 8601.
     :raises InvalidInputError: If the value is neither.
     """
-    if value == "" or is_nothing(value):
+    if is_missing(value):
         return None
     text = value.isoformat() if hasattr(value, "isoformat") else value
     try:
@@ -120,18 +215,33 @@ def parse_moment(value: Any, field: str) -> float | None:
     return moment
 
 
-def parse_one_id(value: Any, field: str) -> str | None:
-    """Return an id; None if none was given.
+def both_times(moment: float) -> str:
+    """Format a Unix time in seconds, in UTC and in Airflow's time zone."""
+    zone = default_time_zone()
+    local = dt.datetime.fromtimestamp(moment, zone)
+    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({local:%Y-%m-%d %H:%M:%S} {zone})"
 
-    :raises InvalidInputError: If the value is not an id, or is a list of ids.
+
+# ── arguments of triggers ────────────────────────────────────────────────────────────────────────────
+
+
+def as_text(value: Any, field: str) -> str | None:
+    """Return a value as JSON text; a text is returned unchanged.
+
+    :raises InvalidInputError: If the value is not plain JSON.
     """
-    return None if value == "" or is_nothing(value) else parse_id(value, field)
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        # Airflow identifies a watcher by its arguments, and sets have no order, so the JSON is sorted.
+        return msgspec.json.encode(value, enc_hook=_plain, order="deterministic").decode()
+    except (TypeError, ValueError, msgspec.EncodeError):
+        raise InvalidInputError(field, f"Invalid {field}: expected plain JSON, not {type(value).__name__}") from None
 
 
-def parse_task_ids(value: Any, field: str) -> list[str]:
-    """Return a list of task ids.
-
-    :param value: One id, a list, or JSON of a list.
-    :raises InvalidInputError: If the value is none of these.
-    """
-    return parse_keys([value] if _is_one(value) else value, field)
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Collection):
+        return list(value)
+    raise TypeError(type(value).__name__)

@@ -32,10 +32,7 @@ MAX_ENCODED = 500
 
 
 def rollback_log(dag_id: str) -> Asset:
-    """Return a DAG's rollback log.
-
-    It is shown on the Assets page, and may schedule another DAG.
-    """
+    """Return a DAG's rollback log, which the Assets page shows and which may schedule another DAG."""
     encoded = encode_id(dag_id)
     return Asset(name=f"dingtalk_rollback_log_{encoded}", uri=f"dingtalk://rollback_log/{encoded}")
 
@@ -53,33 +50,17 @@ def encode_id(dag_id: str) -> str:
     return f"{encoded[: MAX_ENCODED - len(digest) - 1]}~{digest}"
 
 
-def with_rollback_log(outlets: Any, dag: Any) -> list[Any]:
-    """Add a DAG's rollback log to the outlets that a user gives.
-
-    Without a DAG nothing is added.
-    """
-    return _with(outlets, dag, aliases=())
-
-
-def with_rollback_logs(outlets: Any, dag: Any) -> list[Any]:
-    """Add the rollback logs of all DAGs to a user's outlets."""
-    return _with(outlets, dag, aliases=(ALIAS,))
-
-
-def _with(outlets: Any, dag: Any, aliases: tuple[str, ...]) -> list[Any]:
-    listed = _listed(outlets)
+def with_rollback_log(outlets: Any, dag: Any, *, of_all_dags: bool = False) -> list[Any]:
+    """Add a DAG's rollback log, or those of all DAGs, to the outlets that a user gives."""
+    listed = list(outlets) if isinstance(outlets, list | tuple | set) else [outlets] if outlets else []
     try:
-        logs = [rollback_log(dag.dag_id)] if dag is not None else []
-        ours = [*logs, *map(AssetAlias, aliases)]
+        ours: list[Any] = [rollback_log(dag.dag_id)] if dag is not None else []
+        ours += [AssetAlias(ALIAS)] if of_all_dags else []
     except Exception:
         # An error here would hide every DAG of the file, and a rollback works without its log.
         log.exception("The rollback log cannot be an outlet; rollbacks of this DAG leave no events.")
         return listed
     return [*listed, *(outlet for outlet in ours if outlet not in listed)]
-
-
-def _listed(outlets: Any) -> list[Any]:
-    return list(outlets) if isinstance(outlets, list | tuple | set) else [outlets] if outlets else []
 
 
 def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int]) -> None:

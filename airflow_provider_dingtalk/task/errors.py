@@ -10,10 +10,7 @@ from airflow_provider_dingtalk.version_compat import AirflowFailException
 
 
 class DeferRequested(Exception):
-    """Signal to defer the task until DingTalk accepts calls again.
-
-    :param seconds: Seconds to defer the task, 60 or more.
-    """
+    """Signal to defer the task for some seconds, 60 or more, until DingTalk accepts calls again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -21,10 +18,7 @@ class DeferRequested(Exception):
 
 
 class NothingToWaitFor(Exception):
-    """Signal that a sensor's receipts are empty.
-
-    The send was skipped, or mapped over an empty list.
-    """
+    """Signal that a sensor's receipts are empty: the send was skipped, or mapped over an empty list."""
 
 
 @contextmanager

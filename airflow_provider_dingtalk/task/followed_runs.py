@@ -1,24 +1,26 @@
 """Triggerer's list of a DAG's ended runs, with their receipts and waits.
 
-A triggerer may ask Airflow for task states and XComs, but not for the task state store or asset events.
-So it finds new runs by polling task states, and their receipts in the XComs of their tasks.
+A triggerer may read task states and XComs, but not the task state store or asset events. So it finds new runs by
+polling task states, and their receipts in the XComs of their tasks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from asgiref.sync import sync_to_async
+from msgspec import Struct
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.wait import Wait
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from airflow_provider_dingtalk.task.sent_messages import RETURN_VALUE, clean, merge, sent_by
+from airflow_provider_dingtalk.task.sent_messages import clean, merge, sent_by
+from airflow_provider_dingtalk.task.xcoms import RETURN_VALUE
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +64,8 @@ class RunFeed:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         # Before 3.2.2 a call in a thread of asyncio's ends the triggerer, so asgiref's thread makes it.
-        ask = sync_to_async(RuntimeTaskInstance.get_task_states)
-        found: dict[str, dict[str, str | None]] = await ask(dag_id=self.dag_id, task_ids=self.task_ids)
+        get_states = sync_to_async(RuntimeTaskInstance.get_task_states)
+        found: dict[str, dict[str, str | None]] = await get_states(dag_id=self.dag_id, task_ids=self.task_ids)
         return found
 
     async def receipts(self, run_id: str, names: Iterable[str]) -> list[Receipt]:
@@ -74,53 +76,46 @@ class RunFeed:
         :param names: Names of the task instances; those of mapped tasks are ``task_0``, ``task_1``, …
         :raises MissingReceiptsError: If a registered receipt cannot be read.
         """
-        found = [await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)]
-        sent = merge(found)
+        sent = merge([await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)])
         sent.check_complete()
         return [receipt for receipt in sent.receipts if message_type(receipt.kind).has_status]
 
     def _tasks(self, run_id: str, names: Iterable[str]) -> list[_TriggererXComs]:
-        """List all tasks that the names may mean.
-
-        ``task_0`` is a task, or an instance of the mapped task ``task``.
-        """
-        plain = [_TriggererXComs(self.dag_id, run_id, name, [None]) for name in names]
+        """List all tasks that the names may mean: ``task_0`` is a task, or an instance of the mapped ``task``."""
+        plain: dict[str, list[int | None]] = {name: [None] for name in names}
         mapped: dict[str, list[int | None]] = {}
-        for task in plain:
-            task_id, _, index = task.task_id.rpartition("_")
+        for name in plain:
+            task_id, _, index = name.rpartition("_")
             if task_id and index.isdigit():
                 mapped.setdefault(task_id, []).append(int(index))
-        return plain + [_TriggererXComs(self.dag_id, run_id, *each) for each in mapped.items()]
+        instances = [*plain.items(), *mapped.items()]
+        return [_TriggererXComs(self.dag_id, run_id, task_id, indexes, len(indexes)) for task_id, indexes in instances]
 
 
-class _TriggererXComs:
-    """XComs of a run's task, as a triggerer may read them.
+class _TriggererXComs(Struct):
+    """XComs of a run's task, as a triggerer may read them."""
 
-    :param indexes: Map indexes of the task's instances; ``[None]`` if it is not mapped.
-    """
-
+    dag_id: str
+    run_id: str
+    task_id: str
+    #: Map indexes of the task's instances; ``[None]`` if it is not mapped.
+    indexes: list[int | None]
+    instances: int
     #: Airflow resolves a value through the XCom backend before it returns it.
-    hides_values = False
-    #: True, so that a send in flight is not taken for one that was cut off.
-    is_running = True
-
-    def __init__(self, dag_id: str, run_id: str, task_id: str, indexes: Sequence[int | None]) -> None:
-        self._dag_id = dag_id
-        self._run_id = run_id
-        self._indexes = indexes
-        self.task_id = task_id
-        self.instances = len(indexes)
+    hides_values: bool = False
+    #: True, so that a send in flight is not taken for one that was interrupted.
+    is_running: bool = True
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all instances under a key, without missing ones."""
-        values = [self._get(key, index) for index in self._indexes]
+        values = [self._get(key, index) for index in self.indexes]
         return [value for value in values if value is not None]
 
     def _get(self, key: str, index: int | None) -> Any:
         from airflow.sdk.exceptions import AirflowRuntimeError
         from airflow.sdk.execution_time.xcom import XCom
 
-        where = {"dag_id": self._dag_id, "run_id": self._run_id, "task_id": self.task_id}
+        where = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": self.task_id}
         try:
             return XCom.get_one(key=key, map_index=index, **where)
         except (AirflowRuntimeError, OSError):
@@ -142,7 +137,7 @@ class FollowedRuns:
     :param feed: Runs of the DAG.
     :param wait_of: Function that makes the wait for the messages of a run.
     :param store: Asset's store, which keeps the finished runs.
-    :param mark: Key in that store.
+    :param store_key: Key in that store.
     :param interval: Seconds between two polls for new runs.
     :param clock: Clock of the polls.
     """
@@ -153,23 +148,23 @@ class FollowedRuns:
         wait_of: Callable[[list[Receipt]], Wait],
         *,
         store: AssetStore,
-        mark: str,
+        store_key: str,
         interval: float,
         clock: Clock,
     ) -> None:
         self._feed = feed
         self._wait_of = wait_of
         self._store = store
-        self._mark = mark
+        self._store_key = store_key
         self._interval = interval
         self._clock = clock
         self._waits: dict[str, Wait] = {}
         self._done: set[str] | None = None
-        self._kept: set[str] | None = None
+        self._stored: set[str] | None = None
         self._next_poll = clock.now()
         self._is_known = True
 
-    async def poll(self) -> None:
+    async def poll_runs(self) -> None:
         """Find runs that have ended, if the interval has passed.
 
         The next poll retries after an error.
@@ -180,29 +175,29 @@ class FollowedRuns:
             return
         self._next_poll = self._clock.now() + self._interval
         try:
-            await self._poll()
+            await self._poll_runs()
         except ConfigurationError:
             raise
         except Exception as error:  # Airflow may be down, so the next poll retries
             log.warning("Runs of %s cannot be read just now (%s).", self._feed.dag_id, type(error).__name__)
 
-    async def look(self, look: Callable[[Wait], Awaitable[None]]) -> list[tuple[str, Wait]]:
+    async def poll_messages(self, poll: Callable[[Wait], Awaitable[None]]) -> list[tuple[str, Wait]]:
         """Poll the messages of all runs that are due.
 
-        :param look: Function that polls the messages of one wait.
+        :param poll: Function that polls the messages of one wait.
         :returns: Runs whose conditions are met, as pairs of run id and wait.
         """
         for run_id, wait in list(self._waits.items()):
             if wait.next_due is None:
-                await self._end(run_id, "their time is over")
+                await self._give_up(run_id, "their time is over")
             elif wait.next_due <= self._clock.now():
                 try:
-                    await look(wait)
+                    await poll(wait)
                 except DingTalkError as error:
-                    await self._end(run_id, str(error))
+                    await self._give_up(run_id, str(error))
         return [(run_id, wait) for run_id, wait in self._waits.items() if wait.is_met]
 
-    async def note_done(self, run_id: str) -> None:
+    async def mark_done(self, run_id: str) -> None:
         """Record that a run needs no further polls."""
         self._waits.pop(run_id, None)
         if self._done is not None:
@@ -215,69 +210,67 @@ class FollowedRuns:
         due = [wait.next_due for wait in self._waits.values() if wait.next_due is not None]
         return max(min([self._next_poll, *due]) - self._clock.now(), 0.1)
 
-    async def _end(self, run_id: str, reason: str) -> None:
+    async def _give_up(self, run_id: str, reason: str) -> None:
         log.warning("No event for the run %s of %s: %s.", run_id, self._feed.dag_id, reason.rstrip("."))
-        await self.note_done(run_id)
+        await self.mark_done(run_id)
 
-    async def _poll(self) -> None:
+    async def _poll_runs(self) -> None:
         states = await self._feed.states()
-        over = {run_id: found for run_id, found in states.items() if _is_over(found)}
+        ended = {run_id: found for run_id, found in states.items() if _is_ended(found)}
         if not states and self._is_known:
             self._is_known = False
             log.warning("Airflow knows no run of the DAG %r yet.", self._feed.dag_id)
         if self._done is None:
-            self._done = await self._load(over)
+            self._done = await self._load(ended)
         # Airflow deleted the other runs, so their ids need not be kept.
         self._done &= {_digest(run_id) for run_id in states}
-        for run_id, found in over.items():
+        for run_id, found in ended.items():
             if run_id not in self._waits and _digest(run_id) not in self._done:
-                await self._take_up(run_id, [name for name, state in found.items() if state in ENDED])
+                names = [name for name, state in found.items() if state in ENDED]
+                if not await self._watch(run_id, names):
+                    self._done.add(_digest(run_id))
         await self._save()
 
-    async def _take_up(self, run_id: str, names: list[str]) -> None:
+    async def _watch(self, run_id: str, names: list[str]) -> bool:
+        """Begin the wait for a run's messages; return False if it has none."""
         try:
-            receipts = await self._feed.receipts(run_id, names)
-            if receipts:
+            if receipts := await self._feed.receipts(run_id, names):
                 self._waits[run_id] = self._wait_of(receipts)
                 log.info("Watching %d messages of the run %s.", len(receipts), run_id)
-                return
+                return True
         except DingTalkError as error:
             log.warning("No event for the run %s of %s: %s", run_id, self._feed.dag_id, error)
-        if self._done is not None:
-            self._done.add(_digest(run_id))
+        return False
 
-    async def _load(self, over: Iterable[str]) -> set[str]:
+    async def _load(self, ended: Iterable[str]) -> set[str]:
         try:
-            kept = await self._store.aget(self._mark)
+            stored = await self._store.aget(self._store_key)
         except ValueError:
             raise ConfigurationError(
                 "from_dag: the watcher belongs to several assets, or to none.",
                 next_step="Give each watcher one asset: Airflow keeps what is done with for one.",
             ) from None
-        if isinstance(kept, dict) and kept.get("version") == _VERSION and isinstance(kept.get("done"), list):
-            self._kept = set(map(str, kept["done"]))
-            return set(self._kept)
-        return {_digest(run_id) for run_id in over}
+        if isinstance(stored, dict) and stored.get("version") == _VERSION and isinstance(stored.get("done"), list):
+            self._stored = set(map(str, stored["done"]))
+            return set(self._stored)
+        return {_digest(run_id) for run_id in ended}
 
     async def _save(self) -> None:
-        if self._done is None or self._done == self._kept:
+        if self._done is None or self._done == self._stored:
             return
         done = set(self._done)
         try:
-            await self._store.aset(self._mark, {"version": _VERSION, "done": sorted(done)})
+            await self._store.aset(self._store_key, {"version": _VERSION, "done": sorted(done)})
         except Exception as error:
             log.warning("After a restart an event may be made again (%s).", type(error).__name__)
             return
-        self._kept = done
+        self._stored = done
 
 
-def _is_over(states: dict[str, str | None]) -> bool:
+def _is_ended(states: Mapping[str, str | None]) -> bool:
     return bool(states) and all(state in ENDED or state in NOT_RUN for state in states.values())
 
 
 def _digest(run_id: str) -> str:
-    """Return a 12-character hash of a run id.
-
-    Airflow keeps 64 KB for an asset, and there may be thousands of runs.
-    """
+    """Return a 12-character hash of a run id, because Airflow keeps 64 KB for an asset and its thousands of runs."""
     return hashlib.sha256(run_id.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Execution of operators inside a task: jobs, XComs and raised errors."""
+"""Recall job inside a running task: checkpoint, XComs and raised errors."""
 
 from __future__ import annotations
 
@@ -7,38 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.exceptions import (
-    IncompleteRecallError,
-    InvalidInputError,
-    SupersededError,
-)
+from airflow_provider_dingtalk.exceptions import IncompleteRecallError, InvalidInputError, SupersededError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
-from airflow_provider_dingtalk.messages.receipt import (
-    Receipt,
-)
-from airflow_provider_dingtalk.task.checkpoint.recall import Before, RecallTaskCheckpoint
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.task.checkpoint.recall import EarlierRecalls, RecallTaskCheckpoint
 from airflow_provider_dingtalk.task.errors import DeferRequested
+from airflow_provider_dingtalk.task.xcoms import REPORT
 from airflow_provider_dingtalk.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.hooks import DingTalkHook
+    from airflow_provider_dingtalk.task.hook_protocol import Hook
 
 log = logging.getLogger(__name__)
 
-#: XCom keys.
-REPORT = "report"
-RECALLED = "recalled_{}"
-
 
 @contextmanager
-def report_even_so(context: Context) -> Iterator[None]:
-    """Push an empty report if a task fails without knowing its messages.
-
-    So tasks that read the report always find one.
-    """
+def report_on_failure(context: Context) -> Iterator[None]:
+    """Push an empty report, for tasks that read one, if a task fails without knowing its messages."""
     try:
         yield
     except SupersededError:
@@ -50,54 +38,55 @@ def report_even_so(context: Context) -> Iterator[None]:
 
 
 def recall_job(
-    receipts: Sequence[Receipt], context: Context, conn_id: str, before: Before | None = None
+    receipts: Sequence[Receipt], context: Context, conn_id: str, earlier: EarlierRecalls | None = None
 ) -> RecallByConnection:
     """Make a recall job, with a checkpoint if Airflow can store it.
 
     :param conn_id: Connection of receipts that name none.
-    :param before: Messages that earlier jobs of this task recalled; default None.
+    :param earlier: Messages that earlier jobs of this task recalled; default None.
     :raises InvalidInputError: If a key comes with two different senders.
     """
     store = context.get("task_state_store")
     if store is None:
         log.warning("This Airflow has no task state store (3.3 has): a retry of this recall starts over.")
         return RecallByConnection(receipts, default=conn_id)
-    checkpoint = RecallTaskCheckpoint(store, receipts, clear_count_of(context), before)
+    checkpoint = RecallTaskCheckpoint(store, receipts, clear_count_of(context), earlier)
     return RecallByConnection(receipts, default=conn_id, checkpoint=checkpoint)
 
 
 def clear_count_of(context: Context) -> int:
-    """Return a task's clear count, the same for all its retries.
-
-    Airflow raises ``max_tries`` with each clear.
-    """
+    """Return a task's clear count, the same for all its retries."""
+    # Airflow raises max_tries with each clear.
     return int(context["ti"].max_tries)
 
 
 def run_recall(
-    hook: DingTalkHook,
+    hook: Hook,
     job: RecallByConnection,
     context: Context,
     *,
     on_empty: str,
     fail_on: frozenset[str],
     more: Mapping[str, Any] | None = None,
-    keep: Callable[[Report], None] = lambda _: None,
+    publish: Callable[[Report], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Recall the messages, push the report, and raise an error if needed.
 
     :param on_empty: Result of a job without messages: ``succeed``, ``skip`` or ``fail``.
     :param fail_on: Outcomes for which the task fails.
     :param more: Further entries of the pushed report; default None.
-    :param keep: Function that also receives the whole report; default does nothing.
+    :param publish: Function that also receives the whole report; default does nothing.
     :returns: Report as plain JSON.
     :raises AirflowSkipException: If there is nothing to recall and ``on_empty`` is ``skip``.
-    :raises LongWait: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
+    :raises DeferRequested: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
     :raises IncompleteRecallError: If messages ended in an outcome of ``fail_on``.
     """
     if job.is_empty:
-        keep(job.report())
-        return _nothing_to_recall(context, on_empty, more or {})
+        publish(job.report())
+        log.info("Nothing to recall.")
+        pushed = push_report(context, Report(), more or {})
+        apply_on_empty(on_empty)
+        return pushed
     try:
         report = hook.run_recall(job)
     except SupersededError:
@@ -105,12 +94,12 @@ def run_recall(
         raise
     except BaseException:
         try:
-            _publish(context, job.report(), more or {}, keep)
+            _publish(context, job.report(), more or {}, publish)
         except Exception as error:
             # Airflow must see the cause of the failure, so an error of the second place is only logged.
             log.warning("The report of the recall is not published everywhere (%s).", type(error).__name__)
         raise
-    pushed = _publish(context, report, more or {}, keep)
+    pushed = _publish(context, report, more or {}, publish)
     if job.wait and context.get("task_state_store") is not None:
         raise DeferRequested(job.wait)
     _raise_if_incomplete(report, fail_on, permanent=job.is_final)
@@ -118,33 +107,26 @@ def run_recall(
 
 
 def _publish(
-    context: Context, report: Report, more: Mapping[str, Any], keep: Callable[[Report], None]
+    context: Context, report: Report, more: Mapping[str, Any], publish: Callable[[Report], None]
 ) -> dict[str, Any]:
-    """Push a report; pass it to ``keep`` even if the push fails."""
+    """Push a report; pass it to ``publish`` even if the push fails."""
     try:
         return push_report(context, report, more)
     finally:
-        keep(report)
+        publish(report)
 
 
-def _nothing_to_recall(context: Context, on_empty: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    log.info("Nothing to recall.")
-    pushed = push_report(context, Report(), more)
-    obey_on_empty(on_empty)
-    return pushed
-
-
-def obey_on_empty(on_empty: str, why: str = "") -> None:
+def apply_on_empty(on_empty: str, searched: str = "") -> None:
     """Skip or fail a task with nothing to recall, as ``on_empty`` says.
 
-    :param why: Text about the places that were searched; default empty.
+    :param searched: Text about the places that were searched; default empty.
     :raises AirflowSkipException: If ``on_empty`` is ``skip``.
     :raises InvalidInputError: If ``on_empty`` is ``fail``.
     """
     if on_empty == "skip":
-        raise AirflowSkipException(f"Nothing to recall{why}.")
+        raise AirflowSkipException(f"Nothing to recall{searched}.")
     if on_empty == "fail":
-        raise InvalidInputError("receipts", f"is empty: nothing to recall{why}")
+        raise InvalidInputError("receipts", f"is empty: nothing to recall{searched}")
 
 
 def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,14 +144,13 @@ def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> di
 def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: bool) -> None:
     counts = report.counts()
     left = {name: counts[name] for name in sorted(fail_on) if counts[name]}
-    if left:
-        reasons = {result.reason for result in report.results.values() if result.outcome in left and result.reason}
-        steps = sorted({reason.next_step for reason in reasons})[:3]
-        raise IncompleteRecallError(
-            f"{counts['recalled']} of {counts['total']} messages recalled; "
-            + ", ".join(f"{number} {name}" for name, number in left.items())
-            + ".",
-            code="incomplete_recall",
-            next_step=" ".join(steps),
-            permanent=permanent,
-        )
+    if not left:
+        return
+    reasons = {result.reason for result in report.results.values() if result.outcome in left and result.reason}
+    raise IncompleteRecallError(
+        f"{counts['recalled']} of {counts['total']} messages recalled; "
+        f"{', '.join(f'{number} {name}' for name, number in left.items())}.",
+        code="incomplete_recall",
+        next_step=" ".join(sorted({reason.next_step for reason in reasons})[:3]),
+        permanent=permanent,
+    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -29,19 +30,9 @@ from airflow_provider_dingtalk.jobs.send import CUT_OFF, Send
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
+from airflow_provider_dingtalk.task import xcoms
 from airflow_provider_dingtalk.task.checkpoint.send import HookSends, TaskSends
-from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, use
-from airflow_provider_dingtalk.task.xcoms import (
-    ALERT_RECEIPTS,
-    DROPPED,
-    RECEIPTS,
-    RECEIPTS_COUNT,
-    RECEIPTS_LATE,
-    RECEIPTS_PER_XCOM,
-    REFUSED,
-    SENDING,
-    UNKNOWN,
-)
+from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, slices, use
 from airflow_provider_dingtalk.version_compat import call_supervisor
 
 if TYPE_CHECKING:
@@ -49,10 +40,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Timeout in seconds of an interrupted task for the last write to each place.
-LAST_TRY = 6.0
+#: Timeout in seconds of an interrupted task for the last write of its results.
+LAST_WRITE_TIMEOUT = 6.0
 #: Timeout in seconds for pushing the results at the end of a job.
-PATIENCE = 60.0
+PUBLISH_TIMEOUT = 60.0
 
 #: Key in the task state store of receipts that forked processes registered.
 _FORKED = "dingtalk-send-2-forked"
@@ -63,15 +54,12 @@ def rollbacks_of(context: Context) -> list[str]:
     dag: Any = context.get("dag")
     task_id = context["ti"].task_id
     tasks = dag.task_dict.values() if dag is not None else ()
-    return [
-        task.task_id
-        for task in tasks
-        if hasattr(task, "only_if_failed") and task_id in _listed(getattr(task, "from_tasks", None))
-    ]
+    return [task.task_id for task in tasks if hasattr(task, "only_if_failed") and _is_source(task, task_id)]
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+def _is_source(rollback: Any, task_id: str) -> bool:
+    sources = getattr(rollback, "from_tasks", None)
+    return task_id == sources if isinstance(sources, str) else isinstance(sources, list | tuple) and task_id in sources
 
 
 class SendRegistry:
@@ -88,47 +76,39 @@ class SendRegistry:
         self._receipts: dict[tuple[str | None, str, str], Receipt] = {}
         self._late: list[Receipt] = []
         self._alerts: list[Receipt] = []
-        self._pushed = 0
-        self._told: dict[str, Any] = {}
+        self._receipts_pushed = 0
+        self._values_pushed: dict[str, Any] = {}
         self._jobs: list[Send] = []
-        self._open = 0
-        self._names: Counter[str] = Counter()
+        self._jobs_in_flight = 0
+        self._jobs_by_name: Counter[str] = Counter()
         self._sends: TaskSends | None = None
-
-    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def sends(self) -> TaskSends | None:
         """Task instance's sends; None without a task state store.
 
-        The messages of earlier tries are registered again, because Airflow deleted their XComs.
-
-        :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
+        :raises CheckpointError: If the store does not answer, or holds a value that this package did not write.
         """
         with self._lock:
             if self._sends is None and self._store is not None:
                 # Airflow raises max_tries with each clear, so it is the clear count and the same for all retries.
                 self._sends = TaskSends(self._store, int(self._ti.max_tries))
-                self.add(self._sends.receipts())
+                # Airflow deleted the XComs of earlier tries.
+                self.register(self._sends.receipts())
                 if self._ti.try_number > 1:
-                    self.add(parse_receipts(use(self._store.get, _FORKED, [])))
+                    self.register(parse_receipts(use(self._store.get, _FORKED, [])))
             return self._sends
 
-    def claim(self, name: str) -> str:
-        """Return a unique name for a job, the same in each try.
-
-        It consists of the operator's name and the number of its earlier jobs in this try.
-        """
+    def job_name(self, name: str) -> str:
+        """Return a unique name, the same in each try: the operator's, and the number of its earlier jobs."""
         with self._lock:
-            self._names[name] += 1
-            return f"{name}:{self._names[name] - 1}"
+            self._jobs_by_name[name] += 1
+            return f"{name}:{self._jobs_by_name[name] - 1}"
 
     def hook_job(self, send_requests: Sequence[SendRequest]) -> Send:
-        """Make a job for a send by the hook.
+        """Make a job for a send by the hook, which is not compared with earlier tries.
 
-        The job is registered, and not compared with earlier tries.
-
-        :raises LedgerError: If the store does not answer.
+        :raises CheckpointError: If the store does not answer.
         """
         checkpoint = None
         if self.sends is not None:
@@ -139,141 +119,111 @@ class SendRegistry:
                 "This Airflow has no task state store (3.3 has). When a retry of this task starts, it deletes "
                 "the receipts of this try, and no rollback finds them: set retries to 0 in tasks that send."
             )
-        return self.track(
+        return self.add_job(
             Send(send_requests, checkpoint=checkpoint, store_receipts=self.keep, store_late_receipt=self.keep_late)
         )
 
     def callback_job(self, send_requests: Sequence[SendRequest]) -> Send:
-        """Make a job for a callback.
-
-        Receipts that cannot be registered in the callback's short time are in the log.
-        """
-        return self.track(Send(send_requests, store_receipts=self._keep_if_possible))
+        """Make a job for a callback; receipts that it has no time to register are in the log."""
+        return self.add_job(Send(send_requests, store_receipts=self._keep_if_possible))
 
     def alert_job(self, send_requests: Sequence[SendRequest]) -> Send:
-        """Make a job for a callback that reports a failure.
+        """Make a job for a callback that reports a failure; a rollback does not recall its message."""
+        return self.add_job(Send(send_requests, store_receipts=self._keep_alert))
 
-        The rollback of the task's block does not recall its message.
-        """
-        return self.track(Send(send_requests, store_receipts=self._keep_alert))
-
-    def track(self, job: Send) -> Send:
-        """Add a job whose unknown, dropped and refused receivers are published too.
-
-        The job counts as sending until it ends.
-        """
+    def add_job(self, job: Send) -> Send:
+        """Add a job, in flight until it ends, whose unknown, dropped and refused receivers are published."""
         with self._lock:
             self._jobs.append(job)
-            self._open += 1
+            self._jobs_in_flight += 1
         return job
 
     def begin(self) -> None:
-        """Push the XCom that tells rollbacks that this task sends.
-
-        Airflow calls a task failed when a user stops it, and lets it run for up to 10 seconds more.
-        """
+        """Push the XCom that tells rollbacks that this task sends."""
         if self._rollbacks:
-            self._push(SENDING, {"is_over": False, "rollbacks": self._rollbacks})
+            # Airflow calls a task failed when a user stops it, and lets it run for up to 10 seconds more.
+            self._push(xcoms.SENDING, {"is_over": False, "rollbacks": self._rollbacks})
 
     def end(self, job: Send) -> None:
         """Publish the results of a job, at its end."""
         with self._lock:
-            self._open -= 1
-        log.info(
-            "Sent %d, refused %d, unknown %d.",
-            len(job.receipts),
-            len(job.failed) + len(job.refused),
-            len(job.unknown),
-        )
+            self._jobs_in_flight -= 1
+        refused = len(job.failed) + len(job.refused)
+        log.info("Sent %d, refused %d, unknown %d.", len(job.receipts), refused, len(job.unknown))
         self.publish_persistently()
 
     def end_interrupted(self, job: Send) -> None:
-        """Write to every place once more, XComs first.
-
-        It waits at most :data:`LAST_TRY` seconds.
-        """
+        """Publish the results of an interrupted job once more, for :data:`LAST_WRITE_TIMEOUT` seconds at most."""
         with self._lock:
-            self._open -= 1
+            self._jobs_in_flight -= 1
         # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.
-        tries = [threading.Thread(target=_quietly, args=(self.publish,), daemon=True)]
+        writes: list[tuple[Callable[..., None], tuple[AcceptedSend, ...]]] = [(self.publish, ())]
         if (sent := job.delivery.unwritten) is not None:
-            tries.append(threading.Thread(target=_quietly, args=(job.delivery.write_now, sent), daemon=True))
-        for one in tries:
-            one.start()
-        until = time.monotonic() + LAST_TRY
-        for one in tries:
-            one.join(max(0.0, until - time.monotonic()))
+            writes.append((job.delivery.write_now, (sent,)))
+        threads = [threading.Thread(target=_write_or_log, args=(write, *sent), daemon=True) for write, sent in writes]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + LAST_WRITE_TIMEOUT
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
-    # ── registered receipts ──────────────────────────────────────────────────────────────────────────
-
-    def add(self, receipts: Sequence[Receipt]) -> None:
+    def register(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts, each message once."""
         with self._lock:
             for receipt in receipts:
                 self._receipts.setdefault(_identity(receipt), receipt)
 
-    def _add_last(self, receipts: Sequence[Receipt]) -> None:
-        """Register a job's last receipts, back to the first known one.
-
-        A job may have 10,000 receipts.
-        """
-        with self._lock:
-            new = list(takewhile(lambda one: _identity(one) not in self._receipts, reversed(receipts)))
-            self.add(new[::-1])
-
     def restore(self) -> None:
         """Register the receipts of earlier tries again, and publish them.
 
-        :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
+        :raises CheckpointError: If the store does not answer, or holds a value that this package did not write.
         """
         if self.sends is not None:
             self.publish_persistently()
 
     async def keep(self, receipts: Sequence[Receipt]) -> None:
-        """Register receipts and publish them, from an event loop."""
-        self._add_last(receipts)
+        """Register a job's receipts and publish them, from an event loop."""
+        with self._lock:
+            # A job may have 10,000 receipts, so only those after the last known one are registered.
+            new = list(takewhile(lambda one: _identity(one) not in self._receipts, reversed(receipts)))
+            self.register(new[::-1])
         # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
         await asyncio.to_thread(call_supervisor, self.publish_receipts)
 
     async def keep_late(self, receipt: Receipt) -> None:
-        """Publish the receipt of a message accepted after the next try began.
-
-        The XComs belong to that try, so all late receipts are added to a key of their own.
-        """
+        """Publish the receipt of a message accepted after the next try began, which owns the other XComs."""
         await asyncio.to_thread(call_supervisor, self._push_late, receipt)
 
     async def _keep_if_possible(self, receipts: Sequence[Receipt]) -> None:
-        with _only_warned():
+        with _errors_logged():
             await self.keep(receipts)
 
     async def _keep_alert(self, receipts: Sequence[Receipt]) -> None:
-        self._alerts += [receipt for receipt in receipts if receipt not in self._alerts]
-        with _only_warned():
-            await asyncio.to_thread(self._push, ALERT_RECEIPTS, [one.to_json() for one in self._alerts])
+        self._alerts = _merged(self._alerts, receipts)
+        with _errors_logged():
+            await asyncio.to_thread(self._push_receipts, xcoms.ALERT_RECEIPTS, self._alerts)
 
     def publish(self) -> None:
         """Push all that is registered and not pushed yet."""
         self.publish_receipts()
         with self._lock:
             jobs = list(self._jobs)
-            self._tell(UNKNOWN, self._unknown(jobs))
-            self._tell(DROPPED, {who: why for job in jobs for who, why in job.dropped.items()})
-            self._tell(REFUSED, [one.to_json() for job in jobs for one in job.refused])
-            if self._rollbacks and self._open <= 0:
-                self._push(SENDING, {"is_over": True, "rollbacks": self._rollbacks})
+            self._push_if_changed(xcoms.UNKNOWN, [one.to_json() for one in self._unknown(jobs)])
+            self._push_if_changed(xcoms.DROPPED, {user: reason for job in jobs for user, reason in job.dropped.items()})
+            self._push_if_changed(xcoms.REFUSED, [one.to_json() for job in jobs for one in job.refused])
+            if self._rollbacks and self._jobs_in_flight <= 0:
+                self._push(xcoms.SENDING, {"is_over": True, "rollbacks": self._rollbacks})
 
     def publish_persistently(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Push all that is registered; retry for :data:`PATIENCE` seconds."""
-        pause, until = FIRST_PAUSE, time.monotonic() + PATIENCE
+        """Push all that is registered; retry for :data:`PUBLISH_TIMEOUT` seconds."""
+        pause, until = FIRST_PAUSE, time.monotonic() + PUBLISH_TIMEOUT
         while True:
             try:
-                self.publish()
+                return self.publish()
             except Exception as error:
                 log.warning("Cannot push the result of a send (%s: %s).", type(error).__name__, error)
                 if time.monotonic() >= until:
                     raise
-            else:
-                return
             sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -281,45 +231,44 @@ class SendRegistry:
         """Push receipts that are not pushed yet: their chunks, then their number."""
         with self._lock:
             receipts = list(self._receipts.values())
-            if len(receipts) == self._pushed:
+            if len(receipts) == self._receipts_pushed:
                 return
-            for number in range(self._pushed // RECEIPTS_PER_XCOM, (len(receipts) - 1) // RECEIPTS_PER_XCOM + 1):
-                chunk = receipts[number * RECEIPTS_PER_XCOM : (number + 1) * RECEIPTS_PER_XCOM]
-                self._push(RECEIPTS.format(number), [receipt.to_json() for receipt in chunk])
-            self._push(RECEIPTS_COUNT, len(receipts))
-            self._pushed = len(receipts)
+            for number, indexes in enumerate(slices(len(receipts), xcoms.RECEIPTS_PER_XCOM)):
+                if indexes.stop > self._receipts_pushed:
+                    self._push_receipts(xcoms.RECEIPTS.format(number), receipts[indexes.start : indexes.stop])
+            self._push(xcoms.RECEIPTS_COUNT, len(receipts))
+            self._receipts_pushed = len(receipts)
 
-    def _unknown(self, jobs: Sequence[Send]) -> list[dict[str, Any]]:
+    def _unknown(self, jobs: Sequence[Send]) -> list[FailedSend]:
         left = self._sends.left_in_doubt() if self._sends is not None else []
-        unsent = [
-            *(FailedSend(address.to, CUT_OFF) for address in left),
-            *(one for job in jobs for one in job.unknown),
-        ]
-        return [one.to_json() for one in unsent]
+        return [*(FailedSend(one.to, CUT_OFF) for one in left), *(one for job in jobs for one in job.unknown)]
 
-    def _tell(self, key: str, value: Any) -> None:
+    def _push_if_changed(self, key: str, value: Any) -> None:
         """Push a value that is not empty, or was not before."""
-        if value != self._told.get(key, type(value)()):
+        if value != self._values_pushed.get(key, type(value)()):
             self._push(key, value)
-            self._told[key] = value
+            self._values_pushed[key] = value
 
     def _push_late(self, *receipts: Receipt) -> None:
         """Add receipts to the late ones of all this task's processes."""
-        with self._lock, self._alone():
-            self._late += [receipt for receipt in receipts if receipt not in self._late]
+        with self._lock, self._process_lock():
+            self._late = _merged(self._late, receipts)
             mapped = {"map_indexes": [self._ti.map_index]} if (self._ti.map_index or -1) >= 0 else {}
-            there = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=RECEIPTS_LATE, **mapped) or []
-            known = [one for some in there if some for one in parse_receipts(some)]
-            self._push(RECEIPTS_LATE, [one.to_json() for one in _merged(known, self._late)])
+            pushed = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=xcoms.RECEIPTS_LATE, **mapped) or []
+            known = [one for chunk in pushed if chunk for one in parse_receipts(chunk)]
+            self._push_receipts(xcoms.RECEIPTS_LATE, _merged(known, self._late))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _process_lock(self) -> Iterator[None]:
         """Lock out the other processes of this task, which a fork made."""
         ti = self._ti
         name = fingerprint(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, os.getuid())
         with (Path(gettempdir()) / f"dingtalk-{name}.lock").open("a") as file:
             flock(file, LOCK_EX)
             yield
+
+    def _push_receipts(self, key: str, receipts: Sequence[Receipt]) -> None:
+        self._push(key, [receipt.to_json() for receipt in receipts])
 
     def _push(self, key: str, value: Any) -> None:
         call_supervisor(self._ti.xcom_push, key, value)
@@ -332,10 +281,8 @@ class ForkedRegistry(SendRegistry):
     receipts to the late ones, and to a list of its own in the store. The next try registers them again.
     """
 
-    @property
-    def sends(self) -> TaskSends | None:
-        """None, because this process's sends are not compared with earlier tries."""
-        return None
+    #: The sends of this process are not compared with earlier tries.
+    sends = None
 
     def begin(self) -> None:
         """Push nothing, because the XCom belongs to the task's first process."""
@@ -345,22 +292,19 @@ class ForkedRegistry(SendRegistry):
         self.publish_receipts()
 
     def publish_receipts(self) -> None:
-        """Add the receipts of this process to the late ones."""
+        """Add the receipts of this process to the late ones, and to the store."""
         receipts = list(self._receipts.values())
-        if len(receipts) > self._pushed:
+        if len(receipts) > self._receipts_pushed:
             self._push_late(*receipts)
-            self._write(receipts)
-            self._pushed = len(receipts)
-
-    def _write(self, receipts: Sequence[Receipt]) -> None:
-        if (store := self._store) is not None:
-            with self._lock, self._alone():
-                known = parse_receipts(store.get(_FORKED, []))
-                store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
+            if (store := self._store) is not None:
+                with self._lock, self._process_lock():
+                    known = parse_receipts(store.get(_FORKED, []))
+                    store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
+            self._receipts_pushed = len(receipts)
 
 
 @contextmanager
-def _only_warned() -> Iterator[None]:
+def _errors_logged() -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -375,8 +319,68 @@ def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:
     return [*known, *(one for one in more if one not in known)]
 
 
-def _quietly(write: Callable[..., None], *arguments: AcceptedSend) -> None:
+def _write_or_log(write: Callable[..., None], *arguments: AcceptedSend) -> None:
     try:
         call_supervisor(write, *arguments)
     except Exception as error:
-        log.warning("The last try to keep a receipt failed (%s: %s).", type(error).__name__, error)
+        log.warning("The last write of a receipt failed (%s: %s).", type(error).__name__, error)
+
+
+# ── registry of the running task ─────────────────────────────────────────────────────────────────────
+
+#: Most registries in a process; a worker's process runs one task.
+_MAX_REGISTRIES = 8
+
+_registries_lock = threading.Lock()
+_registries: dict[tuple[Any, ...], SendRegistry] = {}
+_is_forked = False
+
+
+def _note_fork() -> None:
+    global _is_forked, _registries_lock
+    # A thread of the parent may hold the lock at the fork, so the child makes a new one.
+    _registries_lock = threading.Lock()
+    _is_forked = _is_forked or _running_context() is not None
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+def _running_context() -> Context | None:
+    # If a fork comes before Airflow is imported, no task runs.
+    sdk = sys.modules.get("airflow.sdk")
+    try:
+        found: Context | None = sdk.get_current_context() if sdk is not None else None
+    except (RuntimeError, AttributeError):
+        return None
+    return found
+
+
+def registry_of(context: Context) -> SendRegistry:
+    """Return the registry of a context's task instance and try."""
+    ti: Any = context["ti"]
+    key = (os.getpid(), id(ti), ti.try_number, ti.max_tries)
+    with _registries_lock:
+        if key not in _registries:
+            while len(_registries) >= _MAX_REGISTRIES:
+                del _registries[next(iter(_registries))]
+            _registries[key] = (ForkedRegistry if _is_forked else SendRegistry)(context)
+        return _registries[key]
+
+
+def current_registry() -> SendRegistry | None:
+    """Return the registry of the running task; None in scripts, commands and triggers."""
+    context = _running_context()
+    return None if context is None else registry_of(context)
+
+
+def registry_of_callback(context: Context) -> SendRegistry | None:
+    """Return a callback's registry; None if it may push no XComs.
+
+    The DAG processor runs callbacks too. There Airflow never answers a push, and kills the callback.
+    """
+    ti: Any = context.get("ti")
+    names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
+    # Airflow sets these variables only in the process that runs the task.
+    is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
+    return registry_of(context) if is_in_task else None

@@ -1,10 +1,10 @@
-"""Execution of a rollback task: choice, recall, records for other runs."""
+"""Rollback job of a task: filters, recall, and records for other tasks."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.client.clock import SystemClock
@@ -15,31 +15,20 @@ from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from airflow_provider_dingtalk.task import asset_events
+from airflow_provider_dingtalk.task import asset_events, xcoms
 from airflow_provider_dingtalk.task.checkpoint.recall import RecalledKeys
-from airflow_provider_dingtalk.task.recall import RECALLED, obey_on_empty, push_report, recall_job, run_recall
-from airflow_provider_dingtalk.task.rollback_filters import (
-    MAX_LISTED,
-    ReaderFilter,
-    RollbackFilters,
-    SkippedMessages,
-    by_age,
-)
+from airflow_provider_dingtalk.task.recall import apply_on_empty, push_report, recall_job, run_recall
+from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFilter, RollbackFilters, by_age
 from airflow_provider_dingtalk.task.rollback_source import RunMessages
 from airflow_provider_dingtalk.task.run_history import Tasks
-from airflow_provider_dingtalk.task.sent_messages import SentMessages, clean, in_doubt_error, merge, missing_error
+from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error, missing_error, sum_by_task
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_dingtalk.hooks import DingTalkHook
+    from airflow_provider_dingtalk.task.hook_protocol import Hook
 
 log = logging.getLogger(__name__)
-
-#: XCom key of the user ids of all readers of the messages to recall.
-READERS = "readers"
-#: Message keys in one XCom, about 250 kB. Airflow takes 15 ms for each XCom.
-KEYS_PER_XCOM = 5000
 
 
 def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
@@ -58,24 +47,24 @@ def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
 def publish_result(context: Context, report: Report) -> None:
     """Push the recalled keys, and note the outcomes in the rollback log."""
     _push_recalled(context, report)
-    _note_own(context, report)
+    if report.results:
+        ti = context["ti"]
+        asset_events.write(context, ti.dag_id, ti.run_id, _outcomes(report, report.results))
 
 
 def _push_recalled(context: Context, report: Report) -> None:
     """Push the recalled keys, so that other tasks leave them out."""
     recalled = report.keys(Outcome.RECALLED)
-    for number in range(0, len(recalled), KEYS_PER_XCOM):
-        context["ti"].xcom_push(RECALLED.format(number // KEYS_PER_XCOM), recalled[number : number + KEYS_PER_XCOM])
+    for number in range(0, len(recalled), xcoms.KEYS_PER_XCOM):
+        context["ti"].xcom_push(
+            xcoms.RECALLED.format(number // xcoms.KEYS_PER_XCOM), recalled[number : number + xcoms.KEYS_PER_XCOM]
+        )
 
 
-def _note_own(context: Context, report: Report) -> None:
-    if report.results:
-        ti, counts = context["ti"], Counter(str(result.outcome) for result in report.results.values())
-        asset_events.write(context, ti.dag_id, ti.run_id, _noted(counts, len(report.results)))
-
-
-def _noted(counts: Counter[str], total: int) -> dict[str, int]:
-    left = total - counts["recalled"] - counts["expired"]
+def _outcomes(report: Report, keys: Collection[str]) -> dict[str, int]:
+    """Count the outcomes of some messages, and those that are left."""
+    counts = Counter(str(report.results[key].outcome) for key in keys if key in report.results)
+    left = len(keys) - counts["recalled"] - counts["expired"]
     return {"recalled": counts["recalled"], **counts, "left": left}
 
 
@@ -83,81 +72,98 @@ class RollbackTask:
     """Rollback job of one task.
 
     :param found: Messages to recall, by run.
-    :param loose: Receipts that belong to no run.
+    :param receipts: Receipts that belong to no run.
     :param rollback_filters: Limits of the rollback.
     :param is_sweep: True if the messages are those that a run's own rollback left; default False.
-    :param problems: Errors of the search; the task recalls all other messages and fails then.
+    :param search_errors: Errors of the search; the task recalls all other messages and fails then.
     """
 
     def __init__(
         self,
         found: Sequence[RunMessages],
-        loose: Sequence[Receipt],
+        receipts: Sequence[Receipt],
         rollback_filters: RollbackFilters,
         context: Context,
         *,
         is_sweep: bool = False,
-        problems: Sequence[DingTalkError] = (),
+        search_errors: Sequence[DingTalkError] = (),
     ) -> None:
         self._found = found
-        self._missing = _missing(found)
-        self._in_doubt = _in_doubt(found)
-        self._problems = [*problems, *([missing_error(self._missing)] if self._missing else [])]
+        self._missing = sum_by_task(one.missing for one in found)
+        self._in_doubt = sum_by_task(one.in_doubt for one in found)
+        self._search_errors = [*search_errors, *([missing_error(self._missing)] if self._missing else [])]
         self._rollback_filters = rollback_filters
         self._context = context
         self._is_sweep = is_sweep
         self._now = SystemClock().now()
-        self._kept = SkippedMessages(Counter())
+        self._skipped: Counter[str] = Counter()
+        #: Further entries of the report.
         self._more: dict[str, Any] = {}
-        self._asking: ReaderFilter | None = None
+        self._reader_filter: ReaderFilter | None = None
         self._job: RecallByConnection | None = None
         self._recalled_keys: RecalledKeys | None = None
-        everything = [*loose, *(receipt for one in found for receipt in one.receipts)]
-        self._receipts = by_age(everything, rollback_filters, self._now, self._kept)
+        every = [*receipts, *(receipt for one in found for receipt in one.receipts)]
+        self._receipts = by_age(every, rollback_filters, self._now, self._skipped)
 
-    def choose(self, hook: DingTalkHook) -> None:
-        """Apply the guards; ask DingTalk only if readers matter.
+    @property
+    def _unique(self) -> list[Receipt]:
+        """Receipts of the messages to recall, each once."""
+        return list(unique(self._receipts).values())
+
+    def choose(self, hook: Hook) -> None:
+        """Apply the filters; poll DingTalk only if readers matter.
 
         If that fails, a report lists each message as not recalled.
 
         :raises TooManyMessagesError: If there are more messages than ``max_messages``.
         """
         try:
-            self._choose(hook)
+            if self._rollback_filters.needs_readers and self._receipts:
+                self._filter_by_readers(hook)
+            if self._skipped:
+                self._more["kept"] = dict(self._skipped)
+                log.info("Kept: %s.", ", ".join(f"{number} {reason}" for reason, number in self._skipped.items()))
+            self._rollback_filters.check_number(len(self._unique))
         except BaseException as error:
-            reason = Reason.of(error) if isinstance(error, DingTalkError) else NOT_ATTEMPTED
-            self._push_not_recalled(reason)
+            self._push_not_recalled(Reason.of(error) if isinstance(error, DingTalkError) else NOT_ATTEMPTED)
             raise
+
+    def _filter_by_readers(self, hook: Hook) -> None:
+        reader_filter = self._reader_filter = ReaderFilter(
+            self._unique, self._rollback_filters, self._now, self._skipped
+        )
+        hook.run_by_connection(reader_filter.run, reader_filter.connections, reader_filter.stop)
+        self._receipts = reader_filter.fit
+        self._more["readers_api_calls"] = reader_filter.used["status"]
+        if self._rollback_filters.with_readers:
+            chosen = {receipt.key for receipt in self._receipts}
+            readers = {key: user_ids for key, user_ids in reader_filter.readers.items() if key in chosen}
+            self._more["readers"] = {key: readers[key] for key in list(readers)[:MAX_LISTED]}
+            user_ids = dict.fromkeys(user_id for of_message in readers.values() for user_id in of_message)
+            self._context["ti"].xcom_push(xcoms.READERS, list(user_ids))
 
     def _push_not_recalled(self, reason: Reason) -> None:
         results = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
-        used = {"status": self._asking.used["status"]} if self._asking else {}
+        used = {"status": self._reader_filter.used["status"]} if self._reader_filter else {}
         push_report(self._context, Report(results, used, len(self._receipts) - len(results)), self._more)
-
-    def _choose(self, hook: DingTalkHook) -> None:
-        if self._rollback_filters.ask and self._receipts:
-            self._ask(hook, list(unique(self._receipts).values()))
-        if self._kept.why:
-            self._more["kept"] = dict(self._kept.why)
-            log.info("Kept: %s.", ", ".join(f"{number} {why}" for why, number in self._kept.why.items()))
-        self._rollback_filters.check_number(len(unique(self._receipts)))
 
     def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
         """Return and push the plan, without a recall.
 
         :param on_empty: Result of an empty plan: ``succeed``, ``skip`` or ``fail``; default ``succeed``.
         """
-        receipts = list(unique(self._receipts).values())
-        old = [receipt.key for receipt in receipts if is_too_old(receipt, self._now)]
-        fit = [receipt for receipt in receipts if receipt.key not in set(old)]
+        receipts = self._unique
+        expired = [receipt.key for receipt in receipts if is_too_old(receipt, self._now)]
+        fit = [receipt for receipt in receipts if receipt.key not in set(expired)]
+        calls = len(batches(fit))
         plan = {
             "dry_run": True,
             "would_recall": [receipt.key for receipt in fit][:MAX_LISTED],
-            "expired": old[:MAX_LISTED],
-            "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(old)},
+            "expired": expired[:MAX_LISTED],
+            "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(expired)},
             # Number of people as far as the receipts state it, not of calls or messages.
             "people": people(fit),
-            "api_calls": len(batches(fit)),
+            "api_calls": calls,
             **({"missing": self._missing} if self._missing else {}),
             **({"sends_in_doubt": self._in_doubt} if self._in_doubt else {}),
             **self._more,
@@ -166,90 +172,77 @@ class RollbackTask:
             "Dry run: %d messages, to %s, would be recalled in about %d API calls; %d messages are too old.",
             len(fit),
             _people_in_words(fit),
-            plan["api_calls"],
-            len(old),
+            calls,
+            len(expired),
         )
-        self._context["ti"].xcom_push("plan", plan)
-        if self._missing and receipts and len(self._problems) == 1:
-            log.warning("%s", self._problems[0])
+        self._context["ti"].xcom_push(xcoms.PLAN, plan)
+        if self._missing and receipts and len(self._search_errors) == 1:
+            log.warning("%s", self._search_errors[0])
             return plan
-        self._fail_if_blind()
+        self._raise_search_error()
         if not receipts:
-            obey_on_empty(on_empty, self._why_empty())
+            apply_on_empty(on_empty, self._searched())
         return plan
 
-    def run(self, hook: DingTalkHook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
+    def run(self, hook: Hook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
         """Recall the messages, and record it for other tasks; see :func:`run_recall`."""
-        context = self._context
-        store = context.get("task_state_store")
+        store = self._context.get("task_state_store")
         self._recalled_keys = RecalledKeys(store) if store is not None else None
-        before = self._recalled_keys.before() if self._recalled_keys else None
-        if receipts := list(unique(self._receipts).values()):
+        earlier = self._recalled_keys.earlier() if self._recalled_keys else None
+        if receipts := self._unique:
             log.info("Recalling %d messages, to %s.", len(receipts), _people_in_words(receipts))
         else:
-            log.info("Nothing to recall%s.", self._why_empty())
-        self._job = recall_job(self._receipts, context, hook.dingtalk_conn_id, before)
+            log.info("Nothing to recall%s.", self._searched())
+        self._job = recall_job(self._receipts, self._context, hook.dingtalk_conn_id, earlier)
         if self._in_doubt:
+            error = in_doubt_error(self._in_doubt)
             self._more["sends_in_doubt"] = self._in_doubt
-            log.warning("%s", in_doubt_error(self._in_doubt))
-            if Outcome.UNKNOWN in fail_on:
-                self._problems.append(in_doubt_error(self._in_doubt))
-        on_empty = "succeed" if self._problems else on_empty
+            log.warning("%s", error)
+            self._search_errors += [error] if Outcome.UNKNOWN in fail_on else []
         report = run_recall(
-            hook, self._job, context, on_empty=on_empty, fail_on=fail_on, more=self._more, keep=self._leave_word
+            hook,
+            self._job,
+            self._context,
+            on_empty="succeed" if self._search_errors else on_empty,
+            fail_on=fail_on,
+            more=self._more,
+            publish=self._publish_result,
         )
-        self._fail_if_blind()
+        self._raise_search_error()
         return report
 
-    def _fail_if_blind(self) -> None:
-        """Raise the first search error, because that place may hold messages.
+    def _raise_search_error(self) -> None:
+        """Raise the first error of the search, because that place may hold messages."""
+        if self._search_errors:
+            raise self._search_errors[0]
 
-        :raises DingTalkError: If there is one.
-        """
-        if self._problems:
-            raise self._problems[0]
-
-    def _why_empty(self) -> str:
+    def _searched(self) -> str:
         dags = ", ".join(dict.fromkeys(clean(one.dag_id) for one in self._found))
         already = sum(one.already for one in self._found)
         runs = f": looked through {len(self._found)} runs" + (f" of {dags}" if dags else "")
-        return f"{runs}; {already} messages are recalled already, {self._kept.why.total()} are kept"
+        return f"{runs}; {already} messages are recalled already, {self._skipped.total()} are kept"
 
     def stop(self) -> None:
         """Begin no further call."""
-        for job in (self._asking, self._job):
+        for job in (self._reader_filter, self._job):
             if job:
                 job.stop()
 
-    def _ask(self, hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
-        self._asking = ReaderFilter(receipts, self._rollback_filters, self._now, self._kept)
-        hook.run_by_connection(self._asking.run, self._asking.connections, self._asking.stop)
-        self._receipts = self._asking.fit
-        self._more["readers_api_calls"] = self._asking.used["status"]
-        if self._rollback_filters.with_readers:
-            chosen = {receipt.key for receipt in self._receipts}
-            by_key = {key: who for key, who in self._asking.readers.items() if key in chosen}
-            self._more["readers"] = {key: by_key[key] for key in list(by_key)[:MAX_LISTED]}
-            everybody = dict.fromkeys(who for readers in by_key.values() for who in readers)
-            self._context["ti"].xcom_push(READERS, list(everybody))
-
-    def _leave_word(self, report: Report) -> None:
+    def _publish_result(self, report: Report) -> None:
         """Push the recalled keys, and note outcomes in each run's log."""
-        context = self._context
         try:
             if self._recalled_keys:
-                self._recalled_keys.keep(report.keys(Outcome.RECALLED))
+                self._recalled_keys.add(report.keys(Outcome.RECALLED))
         finally:
-            _push_recalled(context, report)
-        if not self._found:
-            _note_own(context, report)
+            if not self._found:
+                publish_result(self._context, report)
+            else:
+                _push_recalled(self._context, report)
         for one in self._found:
             keys = {receipt.key for receipt in one.receipts}
-            if not keys and not self._is_sweep:
-                continue
-            counts = Counter(str(report.results[key].outcome) for key in keys if key in report.results)
-            swept = {"swept": 1} if self._is_sweep else {}
-            asset_events.write(context, one.dag_id, one.run_id, _noted(counts, len(keys)) | swept)
+            if keys or self._is_sweep:
+                swept = {"swept": 1} if self._is_sweep else {}
+                asset_events.write(self._context, one.dag_id, one.run_id, _outcomes(report, keys) | swept)
 
 
 def people(receipts: Sequence[Receipt]) -> int | None:
@@ -263,11 +256,3 @@ def _people_in_words(receipts: Sequence[Receipt]) -> str:
     if known is None:
         return "an unknown number of people"
     return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")
-
-
-def _missing(found: Sequence[RunMessages]) -> dict[str, int]:
-    return merge(SentMessages(missing=one.missing) for one in found).missing
-
-
-def _in_doubt(found: Sequence[RunMessages]) -> dict[str, int]:
-    return merge(SentMessages(in_doubt=one.in_doubt) for one in found).in_doubt

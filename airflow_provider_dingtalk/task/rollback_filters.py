@@ -1,20 +1,19 @@
-"""Guards of a rollback: limits on messages' number, age and readers."""
+"""Filters of a rollback: limits on the messages' number, age and readers."""
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, TooManyMessagesError
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
-from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.message_types import message_type
-from airflow_provider_dingtalk.messages.receipt import Receipt, is_nothing
+from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.task.arguments import is_missing, parse_count, parse_seconds
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,8 @@ class RollbackFilters(Struct, kw_only=True, frozen=True):
     with_readers: bool = False
 
     @property
-    def ask(self) -> bool:
-        """True if DingTalk must be asked for the readers first."""
+    def needs_readers(self) -> bool:
+        """True if DingTalk must be polled for the readers first."""
         return self.with_readers or self.max_readers is not None
 
     def check_number(self, number: int) -> None:
@@ -56,83 +55,68 @@ class RollbackFilters(Struct, kw_only=True, frozen=True):
             )
 
 
-class SkippedMessages(Struct):
-    """Number of messages that are not recalled, by reason.
-
-    The reasons are ``too_young``, ``too_old``, ``read`` and ``not_known``.
-    """
-
-    why: Counter[str]
-
-    def unless(self, is_fit: bool, why: str) -> bool:
-        """Count a message that is not fit, and return ``is_fit``."""
-        if not is_fit:
-            self.why[why] += 1
-        return is_fit
-
-
 def rollback_filters_of(
-    *,
-    max_messages: Any = None,
-    only_unread: bool = False,
-    max_readers: Any = None,
-    older_than: Any = None,
-    newer_than: Any = None,
-    with_readers: bool = False,
+    *, only_unread: bool = False, max_readers: Any = None, with_readers: bool = False, **limits: Any
 ) -> RollbackFilters:
-    """Make guards from an operator's arguments.
+    """Make filters from an operator's arguments.
 
+    :param limits: ``max_messages``, ``older_than`` and ``newer_than``.
     :raises InvalidInputError: If a value is not valid, or two contradict each other.
     """
-    readers = _count(max_readers, "max_readers", 0)
-    if only_unread:
-        if readers:
-            raise InvalidInputError("max_readers", "contradicts only_unread; give one of them")
-        readers = 0
+    given = {name: value for name, value in limits.items() if not is_missing(value)}
+    readers = None if is_missing(max_readers) else parse_count(max_readers, "max_readers", 0)
+    if only_unread and readers:
+        raise InvalidInputError("max_readers", "contradicts only_unread; give one of them")
     return RollbackFilters(
-        max_messages=_count(max_messages, "max_messages", 1),
-        max_readers=readers,
-        older_than=_seconds(older_than, "older_than"),
-        newer_than=_seconds(newer_than, "newer_than"),
+        max_messages=parse_count(given["max_messages"], "max_messages", 1) if "max_messages" in given else None,
+        max_readers=0 if only_unread else readers,
         with_readers=with_readers,
+        **{name: parse_seconds(given[name], name) for name in ("older_than", "newer_than") if name in given},
     )
 
 
 def by_age(
-    receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, kept: SkippedMessages
+    receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, skipped: Counter[str]
 ) -> list[Receipt]:
     """Return the receipts whose age is within the limits.
 
     A message of unknown age is kept in the chat if a limit is set.
 
     :param now: Unix time in seconds.
-    :param kept: Counter of the messages that are left out.
+    :param skipped: Counter of the messages that are left out, as ``not_known``, ``too_young`` or ``too_old``.
     """
-    fit = list(receipts)
-    if rollback_filters.older_than is None and rollback_filters.newer_than is None:
-        return fit
-    fit = [one for one in fit if kept.unless(one.sent() is not None, "not_known")]
-    ages = {one.key: now - (one.sent() or now) for one in fit}
-    low, high = rollback_filters.older_than or 0.0, rollback_filters.newer_than
-    fit = [one for one in fit if kept.unless(ages[one.key] >= low, "too_young")]
-    return [one for one in fit if kept.unless(high is None or ages[one.key] <= high, "too_old")]
+    reasons = {receipt.key: _age_problem(receipt, rollback_filters, now) for receipt in receipts}
+    skipped.update(reason for receipt in receipts if (reason := reasons[receipt.key]))
+    return [receipt for receipt in receipts if not reasons[receipt.key]]
+
+
+def _age_problem(receipt: Receipt, rollback_filters: RollbackFilters, now: float) -> str | None:
+    lower, upper = rollback_filters.older_than, rollback_filters.newer_than
+    if lower is None and upper is None:
+        return None
+    if (sent := receipt.sent()) is None:
+        return "not_known"
+    if now - sent < (lower or 0.0):
+        return "too_young"
+    return "too_old" if upper is not None and now - sent > upper else None
 
 
 class ReaderFilter:
-    """Query for the readers of the messages, before they are recalled.
+    """Poll for the readers of the messages, before they are recalled.
 
     A message without a known status is kept in the chat if ``max_readers`` is set. It never stops the others.
 
+    :param skipped: Counter of the messages that are left out, as ``not_known`` or ``read``.
     :ivar readers: User ids of the readers, by message key.
     :ivar fit: Receipts of the messages that may be recalled.
     """
 
     def __init__(
-        self, receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, kept: SkippedMessages
+        self, receipts: Sequence[Receipt], rollback_filters: RollbackFilters, now: float, skipped: Counter[str]
     ) -> None:
         self._receipts = receipts
-        self._rollback_filters = rollback_filters
-        self._kept = kept
+        self._max_readers = rollback_filters.max_readers
+        self._skipped = skipped
         with_status = (receipt for receipt in receipts if message_type(receipt.kind).has_status)
         self._status = StatusReader(with_status, readers=True, now=now)
         self.readers: dict[str, list[str]] = {}
@@ -145,11 +129,11 @@ class ReaderFilter:
 
     @property
     def connections(self) -> tuple[str | None, ...]:
-        """Connection ids of the queried messages; None is the task's connection."""
+        """Connection ids of the polled messages; None is the task's connection."""
         return self._status.connections
 
     async def run(self, clients: Clients) -> None:
-        """Query the readers, and choose the messages to recall.
+        """Poll the readers, and choose the messages to recall.
 
         :raises DingTalkError: If no connection works, no call succeeds, or the task was stopped.
         """
@@ -157,52 +141,22 @@ class ReaderFilter:
         if self._status.is_stopped:
             raise DingTalkError("The task was stopped before anything was recalled.", code="stopped")
         for receipt in self._receipts:
-            message_status = self._reading(receipt)
-            if message_status is not None:
-                self.readers[receipt.key] = list(message_status.readers or ())
-            if self._is_fit(message_status):
+            status = self._status.status_of(receipt)
+            if status is not None and status.readers is not None:
+                self.readers[receipt.key] = list(status.readers)
+            if reason := self._problem(receipt):
+                self._skipped[reason] += 1
+            else:
                 self.fit.append(receipt)
-        log.info("Asked who has read %d messages: %d calls.", len(self._receipts), self.used["status"])
+        log.info("Polled the readers of %d messages: %d calls.", len(self._receipts), self.used["status"])
 
     def stop(self) -> None:
         """Begin no further call."""
         self._status.stop()
 
-    def _reading(self, receipt: Receipt) -> MessageStatus | None:
-        """Return a message's status; None if DingTalk does not report readers."""
-        found = self._status.status_of(receipt)
-        return None if found is None or found.readers is None else found
-
-    def _is_fit(self, message_status: MessageStatus | None) -> bool:
-        most = self._rollback_filters.max_readers
-        if most is None:
-            return True
-        if message_status is None:
-            return self._kept.unless(False, "not_known")
-        return self._kept.unless(len(set(message_status.readers or ())) <= most, "read")
-
-
-def _count(value: Any, field: str, least: int) -> int | None:
-    if value == "" or is_nothing(value):
-        return None
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 12:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInputError(field, f"must be a whole number, {least} or more")
-    return value
-
-
-def _seconds(value: Any, field: str) -> float | None:
-    if value == "" or is_nothing(value):
-        return None
-    if isinstance(value, dt.timedelta):
-        value = value.total_seconds()
-    if isinstance(value, str) and len(value) < 20:
-        parse: Callable[[str], float] = float
-        try:
-            value = parse(value)
-        except ValueError:
-            value = None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
-        raise InvalidInputError(field, "must be a timedelta or a number of seconds, 0 or more")
-    return float(value)
+    def _problem(self, receipt: Receipt) -> str | None:
+        if self._max_readers is None:
+            return None
+        if receipt.key not in self.readers:
+            return "not_known"
+        return "read" if len(set(self.readers[receipt.key])) > self._max_readers else None

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt, iso
 from airflow_provider_dingtalk.task import asset_events
+from airflow_provider_dingtalk.task.arguments import both_times
 from airflow_provider_dingtalk.task.run_history import (
     Tasks,
     indexes_not_rolled_back,
@@ -21,7 +22,6 @@ from airflow_provider_dingtalk.task.run_history import (
     tasks_of_run,
 )
 from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error
-from airflow_provider_dingtalk.task.time_zone import both_times
 from airflow_provider_dingtalk.task.xcoms import SENDING
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class RunMessages(Struct):
 
     dag_id: str
     run_id: str
-    receipts: list[Receipt]
+    receipts: list[Receipt] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=dict)
     in_doubt: dict[str, int] = field(default_factory=dict)
     already: int = 0
@@ -50,7 +50,7 @@ class RunMessages(Struct):
 
 def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
     """Return the messages that tasks of this run sent."""
-    return _left(context, Tasks(context, task_ids))
+    return _not_recalled(context, Tasks(context, task_ids))
 
 
 def of_run(
@@ -66,13 +66,13 @@ def of_run(
     :raises InvalidInputError: If ``must_be`` is set, and a task does not exist, or no task ran in the run.
     """
     dag_id = dag_id or context["ti"].dag_id
-    everybody = tasks_of_run(context, dag_id, run_id)
-    if must_be and not everybody.ids:
+    all_tasks = tasks_of_run(context, dag_id, run_id)
+    if must_be and not all_tasks.ids:
         raise InvalidInputError("from_run", f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran")
-    if must_be and (strangers := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
-        raise InvalidInputError("from_tasks", f"holds {strangers[0]!r}, no task of the run {run_id[:100]!r}")
-    tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else everybody
-    return _left(context, tasks, everybody.recalled(), alerts=True)
+    if must_be and (unknown := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
+        raise InvalidInputError("from_tasks", f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}")
+    tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else all_tasks
+    return _not_recalled(context, tasks, all_tasks.recalled(), alerts=True)
 
 
 def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[RunMessages]:
@@ -121,23 +121,20 @@ def of_unfinished(
 
 
 def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> RunMessages:
-    """Return the messages that some blocks sent in a run.
-
-    Blocks whose rollback succeeded are left out.
-    """
-    everybody = tasks_of_run(context, dag_id, run_id)
-    found = RunMessages(dag_id, run_id, [])
+    """Return the messages of those blocks of a run whose rollback did not succeed."""
+    all_tasks = tasks_of_run(context, dag_id, run_id)
+    found = RunMessages(dag_id, run_id)
     for rollback in rollbacks:
         # In a mapped task group, the instances of a rollback and of its sends have the same index.
         for map_index in indexes_not_rolled_back(context, dag_id, run_id, rollback):
-            ours = [
+            in_block = [
                 task_id
-                for task_id in everybody.ids
-                for said in Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)[:1]
-                if isinstance(said, dict) and rollback in (said.get("rollbacks") or ())
+                for task_id in all_tasks.ids
+                for value in Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)[:1]
+                if isinstance(value, dict) and rollback in (value.get("rollbacks") or ())
             ]
-            tasks = Tasks(context, ours, dag_id=dag_id, run_id=run_id, map_index=map_index)
-            left = _left(context, tasks, everybody.recalled())
+            tasks = Tasks(context, in_block, dag_id=dag_id, run_id=run_id, map_index=map_index)
+            left = _not_recalled(context, tasks, all_tasks.recalled())
             found.receipts += left.receipts
             found.missing |= left.missing
             found.in_doubt |= left.in_doubt
@@ -145,22 +142,18 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
     return found
 
 
-def _left(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> RunMessages:
+def _not_recalled(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> RunMessages:
+    """Return the messages that tasks sent, without those known to be recalled."""
     sent = tasks.sent(alerts=alerts)
-    gone = set(recalled)
-    if sent.receipts:
-        gone |= _recalled_elsewhere(context, tasks.dag_id, sent.receipts)
+    gone = {*recalled, *_recalled_elsewhere(context, tasks.dag_id, sent.receipts)}
     left = [receipt for receipt in sent.receipts if receipt.key not in gone]
     already = len(sent.receipts) - len(left)
     return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, already)
 
 
 def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
-    """Return the keys of messages that the rollback log notes as recalled.
-
-    The task that recalled them may belong to this DAG or to another one.
-    """
-    if context.get("outlet_events") is None:
+    """Return the keys of messages that this or another DAG's rollbacks noted as recalled."""
+    if not receipts or context.get("outlet_events") is None:
         return set()
     sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
     gone: set[str] = set()

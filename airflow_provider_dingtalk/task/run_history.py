@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.task.recall import RECALLED
+from msgspec import Struct
+
+from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.task.sent_messages import (
-    RETURN_VALUE,
     SentMessages,
     clean,
     is_sending,
@@ -20,7 +21,8 @@ from airflow_provider_dingtalk.task.sent_messages import (
     recalled_by,
     sent_by,
 )
-from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, SENDING
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RETURN_VALUE, SENDING
+from airflow_provider_dingtalk.version_compat import run_end
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Most task ids in one request to Airflow, because they go into a URL.
-MOST_IDS_ASKED = 100
+MAX_IDS_PER_REQUEST = 100
 #: Seconds for which Airflow may let a failed task run: 5 until the task notices and 5 to end, plus a margin.
-LAST_BREATH = 15.0
+FAILED_TASK_GRACE = 15.0
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed")
 #: States of the tasks of a run that has not begun.
@@ -42,10 +44,10 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 class Tasks:
     """Tasks of one run, with their states and XComs.
 
-    :param context: Airflow context of the task that asks.
-    :param task_ids: Ids of the tasks. Of tasks mapped together with the asking task, only its own instance counts.
-    :param dag_id: Id of the DAG; default None, which means the asking task's DAG.
-    :param run_id: Id of the run; default None, which means the asking task's run.
+    :param context: Airflow context of the running task.
+    :param task_ids: Ids of the tasks. Of tasks mapped together with the running task, only its own instance counts.
+    :param dag_id: Id of the DAG; default None, which means the running task's DAG.
+    :param run_id: Id of the run; default None, which means the running task's run.
     :param map_index: Map index of the instances; default None, which means all instances.
     """
 
@@ -62,27 +64,28 @@ class Tasks:
         self.dag_id = dag_id or self._ti.dag_id
         self.run_id = run_id or self._ti.run_id
         self.ids = list(task_ids)
+        self._is_here = (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
         self._map_index = _map_index(self._ti) if map_index is None else map_index
-        if map_index is not None:
-            self._siblings = frozenset(self.ids)
-        else:
-            self._siblings = _siblings(context) if self._is_here() else frozenset()
-        self._others = _names(context) - {*self.ids} if self.dag_id == self._ti.dag_id else frozenset()
+        #: Tasks of which only the instance of ``_map_index`` counts.
+        self._of_one_index = frozenset(self.ids)
+        if map_index is None:
+            self._of_one_index = _siblings(context) if self._is_here else frozenset()
+        self._others: frozenset[str] = frozenset()
+        if self.dag_id == self._ti.dag_id and (dag := context.get("dag")) is not None:
+            self._others = frozenset(dag.task_dict) - {*self.ids}
 
     def pull(self, key: str, task_ids: Sequence[str] | None = None) -> list[Any]:
         """Return XComs under a key, also of failed, killed and mapped tasks.
 
-        :param task_ids: Ids of the tasks to ask; default None, which means all.
+        :param task_ids: Ids of the tasks to read; default None, which means all.
         """
-        where = {} if self._is_here() else {"dag_id": self.dag_id, "run_id": self.run_id}
-        asked = self.ids if task_ids is None else task_ids
-        alone = [task_id for task_id in asked if task_id in self._siblings]
-        others = [task_id for task_id in asked if task_id not in self._siblings]
+        where = {} if self._is_here else {"dag_id": self.dag_id, "run_id": self.run_id}
+        every = self.ids if task_ids is None else task_ids
         found: list[Any] = []
-        if others:
-            found += self._ti.xcom_pull(task_ids=others, key=key, **where) or ()
-        if alone:
-            found += self._ti.xcom_pull(task_ids=alone, key=key, map_indexes=[self._map_index], **where) or ()
+        if whole := [task_id for task_id in every if task_id not in self._of_one_index]:
+            found += self._ti.xcom_pull(task_ids=whole, key=key, **where) or ()
+        if mapped := [task_id for task_id in every if task_id in self._of_one_index]:
+            found += self._ti.xcom_pull(task_ids=mapped, key=key, map_indexes=[self._map_index], **where) or ()
         return [value for value in found if value is not None]
 
     def sent(self, *, alerts: bool = False) -> SentMessages:
@@ -97,21 +100,14 @@ class Tasks:
 
     def recalled(self) -> set[str]:
         """Return the keys of the messages that these tasks recalled."""
-        return {key for task_id in self.ids for key in recalled_by(self._xcoms_of(task_id), RECALLED)}
+        return {key for task_id in self.ids for key in recalled_by(self._xcoms_of(task_id, {}))}
 
     def number_sent(self) -> int:
         """Count the receipts that these tasks registered."""
         return number_of(self.pull(RECEIPTS_COUNT))
 
-    def has_failed(self) -> bool:
-        """Return True if a task has the state failed or upstream_failed."""
-        return bool(self.failed())
-
     def failed(self) -> list[str]:
-        """List the names of the tasks that failed or could not run.
-
-        Instances of mapped tasks are named ``task_0``, ``task_1``, …
-        """
+        """List the names of the tasks that failed or could not run."""
         return [name for name, state in self.states().items() if state in FAILED]
 
     def states(self) -> dict[str, str | None]:
@@ -119,69 +115,59 @@ class Tasks:
 
         Instances of mapped tasks are named ``task_0``, ``task_1``, …
         """
-        asked = self.ids if len(self.ids) <= MOST_IDS_ASKED else None
-        found = self._ti.get_task_states(dag_id=self.dag_id, task_ids=asked, run_ids=[self.run_id])
-        return {name: state for name, state in found.get(self.run_id, {}).items() if self._has(name)}
+        task_ids = self.ids if len(self.ids) <= MAX_IDS_PER_REQUEST else None
+        found = self._ti.get_task_states(dag_id=self.dag_id, task_ids=task_ids, run_ids=[self.run_id])
+        # A task may have the name of an instance of another task, such as task_0, so other tasks are left out.
+        return {
+            name: state
+            for name, state in found.get(self.run_id, {}).items()
+            if name not in self._others and any(_is_of(name, task_id, self._index_of(task_id)) for task_id in self.ids)
+        }
 
-    def wait_for_sends(self, retry_policy: float = LAST_BREATH, sleep: Callable[[float], None] = time.sleep) -> None:
+    def wait_for_sends(self, timeout: float = FAILED_TASK_GRACE, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait until the send tasks among them have ended.
 
         Airflow calls a send failed while its process still sends, if a user stops it or if the run fails fast. A
         killed send never reports its end, so the wait has a timeout.
 
-        :param retry_policy: Timeout in seconds; default 15.
+        :param timeout: Timeout in seconds; default 15.
         :param sleep: Function that sleeps for some seconds; default :func:`time.sleep`.
         """
         waited = 0.0
-        while any(is_sending(said) for said in self.pull(SENDING)) and waited < retry_policy:
+        while waited < timeout and any(is_sending(value) for value in self.pull(SENDING)):
             if not waited:
-                log.info("A send was cut off; waiting up to %.0f s for what it may still send.", retry_policy)
+                log.info("A send was interrupted; waiting up to %.0f s for what it may still send.", timeout)
             sleep(1)
             waited += 1
 
-    def _xcoms_of(self, task_id: str, states: Mapping[str, str | None] | None = None) -> _WorkerXComs:
-        """Return the XComs of one of the tasks.
+    def _xcoms_of(self, task_id: str, states: Mapping[str, str | None]) -> _WorkerXComs:
+        """Return the XComs of one of the tasks; ``states`` are those of all instances by name."""
+        index = self._index_of(task_id)
+        names = [name for name in states if name not in self._others or name == task_id]
+        instances = 1 if index is not None else sum(_is_of(name, task_id, None) for name in names)
+        is_running = any(states[name] not in ENDED for name in names if _is_of(name, task_id, index))
+        return _WorkerXComs(self, task_id, max(instances, 1), is_running)
 
-        :param states: States of all instances by name; default None.
-        """
-        states = states or {}
-        alone = self._map_index if task_id in self._siblings else None
-        others = self._others if self.dag_id == self._ti.dag_id else frozenset()
-        names = [name for name in states if name not in others or name == task_id]
-        instances = 1 if alone is not None else sum(_is_of(name, task_id, None) for name in names)
-        is_running = any(states[name] not in ENDED for name in names if _is_of(name, task_id, alone))
-        return _WorkerXComs(self, task_id, max(instances, 1), is_running=is_running)
-
-    def _is_here(self) -> bool:
-        return (self.dag_id, self.run_id) == (self._ti.dag_id, self._ti.run_id)
-
-    def _has(self, name: str) -> bool:
-        # A task may have the name of an instance of another task, such as task_0, so other tasks are left out.
-        return name not in self._others and any(
-            _is_of(name, task_id, self._map_index if task_id in self._siblings else None) for task_id in self.ids
-        )
+    def _index_of(self, task_id: str) -> int | None:
+        return self._map_index if task_id in self._of_one_index else None
 
 
-class _WorkerXComs:
+class _WorkerXComs(Struct):
     """XComs of one task, as a worker may read them."""
 
+    tasks: Tasks
+    task_id: str
+    instances: int
+    is_running: bool
     #: Airflow resolves a value through the XCom backend before it returns it.
-    hides_values = False
-
-    def __init__(self, tasks: Tasks, task_id: str, instances: int, *, is_running: bool) -> None:
-        self._tasks = tasks
-        self.task_id = task_id
-        self.instances = instances
-        self.is_running = is_running
+    hides_values: bool = False
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all instances under a key."""
-        if key != RETURN_VALUE:
-            return self._tasks.pull(key, [self.task_id])
         try:
-            return self._tasks.pull(key, [self.task_id])
+            return self.tasks.pull(key, [self.task_id])
         except Exception as error:
-            if not _is_of_a_value(error):
+            if key != RETURN_VALUE or not _is_of_a_value(error):
                 raise
             # The class of a return value may not be installed or allowed here, so the value is ignored.
             log.warning("Ignoring what task %s returned: it cannot be read (%s).", self.task_id, clean(error))
@@ -194,6 +180,9 @@ def _is_of_a_value(error: Exception) -> bool:
 
     # In dag.test() an error of the API server has the attribute response.
     return not isinstance(error, AirflowRuntimeError | OSError) and not hasattr(error, "response")
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
@@ -210,11 +199,10 @@ def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
 
 
 def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
-    """List a DAG's runs that may have sent since a moment.
+    """List a DAG's runs that may have sent since a Unix time in seconds.
 
     It takes one request, and one more for each run that ever began.
 
-    :param since: Unix time in seconds.
     :raises InvalidInputError: If Airflow knows no such DAG.
     """
     ti: Any = context["ti"]
@@ -223,24 +211,26 @@ def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
         check_dag(context, dag_id, "from_dag")
     begun = sorted(run_id for run_id, tasks in states.items() if not set(tasks.values()) <= NEVER_BEGUN)
     log.info("Looking through %d runs of %s.", len(begun), clean(dag_id))
-    return [run_id for run_id in begun if _end_of(dag_id, run_id) >= since - LAST_BREATH]
+    return [run_id for run_id in begun if _end_of(dag_id, run_id) >= since - FAILED_TASK_GRACE]
+
+
+def _end_of(dag_id: str, run_id: str) -> float:
+    """Return a run's end as Unix time in seconds; infinite if it has not ended or before Airflow 3.2."""
+    end = run_end(dag_id, run_id)
+    return math.inf if end is None else end.timestamp()
 
 
 def check_dag(context: Context, dag_id: str, field: str) -> None:
-    """Raise an error if Airflow does not know a DAG.
+    """Raise an error, which names the argument ``field``, if Airflow does not know a DAG.
 
-    To a worker an unknown DAG looks like a DAG without runs.
-
-    :param field: Name of the argument, for errors.
     :raises InvalidInputError: If there is no such DAG.
     """
-    from airflow_provider_dingtalk.exceptions import InvalidInputError
-
     ti: Any = context["ti"]
+    # To a worker an unknown DAG looks like a DAG without runs.
     if ti.get_dr_count(dag_id=dag_id):
         return
     try:
-        # Before Airflow 3.2 a worker cannot ask for a DAG, so a DAG without a run is unknown there.
+        # Before Airflow 3.2 a worker cannot read a DAG, so a DAG without a run is unknown there.
         is_known = bool(ti.get_dag(dag_id)) if hasattr(ti, "get_dag") else False
     except Exception as error:
         if not _is_not_found(error):
@@ -251,75 +241,46 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
 
 
 def _is_not_found(error: Exception) -> bool:
-    """Return True for Airflow's 404.
-
-    In a worker the supervisor passes it on; in ``dag.test()`` it arrives unchanged.
-    """
+    """Return True for Airflow's 404: of the supervisor, or unchanged in ``dag.test()``."""
     detail = getattr(getattr(error, "error", None), "detail", None) or {}
     response = getattr(error, "response", None)
     return HTTPStatus.NOT_FOUND in (detail.get("status_code"), getattr(response, "status_code", None))
 
 
-def _end_of(dag_id: str, run_id: str) -> float:
-    """Return a run's end as Unix time in seconds; infinite if unknown.
-
-    A run that has not ended has no end, and before Airflow 3.2 a worker cannot ask.
-    """
-    from airflow_provider_dingtalk.version_compat import run_end
-
-    end = run_end(dag_id, run_id)
-    return math.inf if end is None else end.timestamp()
-
-
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:
-    """List the ended runs of a DAG whose rollback did not succeed.
+    """List the ended runs of a DAG whose rollback did not succeed, such as runs that timed out.
 
-    Examples are runs that timed out.
-
-    :param rollbacks: Ids of the DAG's rollback tasks.
     :raises InvalidInputError: If Airflow knows no such DAG, or none of its runs has one of these tasks.
     """
     ti: Any = context["ti"]
     found = ti.get_task_states(dag_id=dag_id, task_ids=list(rollbacks), run_ids=None)
     if not any(found.values()):
-        _check_has_rollback(context, dag_id, rollbacks)
+        check_dag(context, dag_id, "dag_ids")
+        if ti.get_dr_count(dag_id=dag_id):
+            problem = f"is {list(rollbacks)!r}; no run of {clean(dag_id)!r} has a task of such an id"
+            raise InvalidInputError("rollbacks", problem)
     open_runs = [run_id for run_id, states in found.items() if any(state != "success" for state in states.values())]
     return [run_id for run_id in sorted(open_runs) if ti.get_dagrun_state(dag_id, run_id) in FINISHED]
 
 
-def _check_has_rollback(context: Context, dag_id: str, rollbacks: Sequence[str]) -> None:
-    from airflow_provider_dingtalk.exceptions import InvalidInputError
+def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:
+    """List the map indexes, or None, of a rollback's instances that did not succeed."""
+    states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id).states()
+    names = [name for name, state in states.items() if state != "success"]
+    return [None if name == rollback else int(name.removeprefix(f"{rollback}_")) for name in names]
 
-    check_dag(context, dag_id, "dag_ids")
-    if context["ti"].get_dr_count(dag_id=dag_id):
-        problem = f"is {list(rollbacks)!r}; no run of {clean(dag_id)!r} has a task of such an id"
-        raise InvalidInputError("rollbacks", problem)
+
+# ── names of task instances ──────────────────────────────────────────────────────────────────────────
 
 
 def task_names(context: Context, dag_id: str, run_id: str) -> set[str]:
-    """Return the names of a run's tasks, begun or not.
-
-    A mapped task is listed by its id, and by its instances ``task_0``, ``task_1``, …
-    """
+    """Return the names of a run's tasks and of their mapped instances, begun or not."""
     states = context["ti"].get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
     return {*states, *map(_unmapped, states)}
 
 
-def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:
-    """List the map indexes of a rollback's instances that did not succeed.
-
-    A rollback that is not mapped is listed as None.
-    """
-    states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id).states()
-    still_open = [name for name, state in states.items() if state != "success"]
-    return [None if name == rollback else int(name.removeprefix(f"{rollback}_")) for name in still_open]
-
-
 def _is_of(name: str, task_id: str, map_index: int | None) -> bool:
-    """Return True if a state belongs to a task.
-
-    States of a mapped task are named ``task_0``, ``task_1``, …
-    """
+    """Return True if a state belongs to a task, or to one of its instances ``task_0``, ``task_1``, …"""
     if name == task_id:
         return True
     index = name.removeprefix(f"{task_id}_")
@@ -332,17 +293,8 @@ def _unmapped(name: str) -> str:
 
 
 def _is_index(text: str) -> bool:
-    """Return True for a map index.
-
-    A task id may end in a digit of another script, and ``int`` does not accept every such digit.
-    """
+    # A task id may end in a digit of another script, and int() does not accept every such digit.
     return text.isascii() and text.isdigit()
-
-
-def _names(context: Context) -> frozenset[str]:
-    """Return the ids of all tasks of the asking task's DAG."""
-    dag = context.get("dag")
-    return frozenset(dag.task_dict) if dag is not None else frozenset()
 
 
 def _siblings(context: Context) -> frozenset[str]:

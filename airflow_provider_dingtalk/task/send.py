@@ -1,7 +1,8 @@
-"""Execution of a send task: earlier tries, XComs and raised errors."""
+"""Send job inside a running task: earlier tries, XComs and raised errors."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,30 +19,18 @@ from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.errors import DeferRequested
-from airflow_provider_dingtalk.task.running_task import registry_of
-from airflow_provider_dingtalk.task.xcoms import DROPPED, RECEIPTS_COUNT, REFUSED, UNKNOWN
+from airflow_provider_dingtalk.task.registry import SendRegistry, current_registry, registry_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_dingtalk.client.client import DingTalkClient
     from airflow_provider_dingtalk.client.clock import Clock
-    from airflow_provider_dingtalk.hooks import DingTalkHook
-
-__all__ = [
-    "DROPPED",
-    "RECEIPTS_COUNT",
-    "REFUSED",
-    "UNKNOWN",
-    "DroppedReceiversError",
-    "SendNotRepeatedError",
-    "SendPolicy",
-    "SendTask",
-]
+    from airflow_provider_dingtalk.task.hook_protocol import Hook
 
 log = logging.getLogger(__name__)
 
-ON_UNKNOWN_SEND = ("fail", "skip", "resend")
-ON_CLEARED_SEND = ("fail", "resend", "keep")
+_CHOICES = {"on_unknown_send": ("fail", "skip", "resend"), "on_cleared_send": ("fail", "resend", "keep")}
 
 
 class SendPolicy(Struct, frozen=True, kw_only=True):
@@ -70,11 +59,8 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
 
         :raises InvalidInputError: If a choice is unknown.
         """
-        for field, value, choices in (
-            ("on_unknown_send", self.on_unknown_send, ON_UNKNOWN_SEND),
-            ("on_cleared_send", self.on_cleared_send, ON_CLEARED_SEND),
-        ):
-            if value not in choices:
+        for field, choices in _CHOICES.items():
+            if (value := getattr(self, field)) not in choices:
                 raise InvalidInputError(field, f"is {str(value)[:40]!r}; use one of {', '.join(choices)}")
 
 
@@ -87,7 +73,7 @@ class SendTask:
     :param name: Name of the operator, because a task may call several operators by hand; default ``send``.
     :param clock: Clock of the job; default None, which means the system's clock.
     :raises SendNotRepeatedError: If it sent already and the policy forbids another send. Its receipts are pushed.
-    :raises LedgerError: If Airflow's task state store does not answer.
+    :raises CheckpointError: If Airflow's task state store does not answer.
     """
 
     def __init__(
@@ -103,11 +89,11 @@ class SendTask:
         self._registry = registry_of(context)
         self._sends: JobSends | None = None
         if (sends := self._registry.sends) is not None:
-            self._sends = sends.job(self._registry.claim(name), send_requests)
+            self._sends = sends.job(self._registry.job_name(name), send_requests)
             self._begin(self._sends)
         else:
-            _refuse_a_second_try(context, policy)
-        self.job = self._registry.track(
+            _refuse_second_try(context, policy)
+        self.job = self._registry.add_job(
             Send(
                 send_requests,
                 checkpoint=self._sends,
@@ -121,26 +107,16 @@ class SendTask:
             )
         )
 
-    def run(self, hook: DingTalkHook) -> list[dict[str, Any]]:
+    def run(self, hook: Hook) -> list[dict[str, Any]]:
         """Send, push the results, and raise an error if needed.
 
         :returns: Receipts as plain JSON.
-        :raises LongWait: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
+        :raises DeferRequested: If DingTalk accepts no calls for 60 s or more; the checkpoint keeps the progress.
         :raises IncompleteSendError: If a send failed, or is in doubt.
         :raises DroppedReceiversError: If DingTalk left people out and ``fail_on_dropped`` is set.
         """
         job = self.job
-        try:
-            # Inside the try, because an interruption that comes now must reach end_interrupted.
-            self._registry.begin()
-            hook.run(job.run, job.stop)
-        except SupersededError:
-            # Airflow still lets a superseded try push XComs, which would replace those of the later try.
-            raise
-        except BaseException:
-            self._registry.end_interrupted(job)
-            raise
-        self._registry.end(job)
+        _run_registered(hook, job, self._registry)
         if job.wait and self._sends is not None:
             raise DeferRequested(job.wait)
         job.raise_if_incomplete()
@@ -151,12 +127,7 @@ class SendTask:
         return [receipt.to_json() for receipt in job.receipts]
 
     def _begin(self, sends: JobSends) -> None:
-        """Begin the job, or refuse to repeat it.
-
-        Receipts of earlier tries are registered in either case.
-
-        :raises SendNotRepeatedError: If the policy forbids to send again.
-        """
+        """Begin the job, or refuse to repeat it; receipts of earlier tries are registered in either case."""
         if sends.has_changed:
             self._refuse(
                 "An earlier try of this task sent something else, or may have; nothing was sent by this one.",
@@ -179,7 +150,7 @@ class SendTask:
         raise SendNotRepeatedError(problem, code=code, next_step=next_step)
 
 
-def _refuse_a_second_try(context: Context, policy: SendPolicy) -> None:
+def _refuse_second_try(context: Context, policy: SendPolicy) -> None:
     if context["ti"].try_number > 1 and not policy.allow_resend:
         raise SendNotRepeatedError(
             "An earlier try may have sent already, and this Airflow keeps no record of it (3.3 does).",
@@ -190,3 +161,65 @@ def _refuse_a_second_try(context: Context, policy: SendPolicy) -> None:
         "This Airflow has no task state store (3.3 has): this send is %s.",
         "sent again by each retry" if policy.allow_resend else "not retried, and refused after a clear",
     )
+
+
+def _run_registered(hook: Hook, job: Send, registry: SendRegistry) -> None:
+    """Run a job, and publish its results however it ends."""
+    try:
+        # Inside the try, because an interruption that comes now must reach end_interrupted.
+        registry.begin()
+        hook.run(job.run, job.stop)
+    except SupersededError:
+        # Airflow still lets a superseded try push XComs, which would replace those of the later try.
+        raise
+    except BaseException:
+        registry.end_interrupted(job)
+        raise
+    registry.end(job)
+
+
+# ── sends by the hook ────────────────────────────────────────────────────────────────────────────────
+
+
+def send(hook: Hook, send_requests: Sequence[SendRequest]) -> list[dict[str, Any]]:
+    """Send by the hook from sync code, registered with the running task if there is one.
+
+    :returns: Receipts as plain JSON.
+    :raises IncompleteSendError: If a call was refused, or its answer is missing.
+    :raises CheckpointError: If the running task's state store does not answer.
+    """
+    registry = current_registry()
+    if registry is None:
+        job = Send(send_requests)
+        hook.run(job.run, job.stop)
+    else:
+        job = registry.hook_job(send_requests)
+        _run_registered(hook, job, registry)
+    return _result(job)
+
+
+async def asend(client: DingTalkClient, send_requests: Sequence[SendRequest]) -> list[dict[str, Any]]:
+    """Send by the hook from an event loop; see :func:`send`."""
+    registry = current_registry()
+    if registry is None:
+        job = Send(send_requests)
+        await job.run(client)
+        return _result(job)
+    # Each call may wait for Airflow's supervisor, so it runs in a thread and does not block the task's event loop.
+    job = await asyncio.to_thread(registry.hook_job, send_requests)
+    try:
+        await asyncio.to_thread(registry.begin)
+        await job.run(client)
+    except SupersededError:
+        raise
+    except BaseException:
+        job.stop()
+        await asyncio.shield(asyncio.to_thread(registry.end_interrupted, job))
+        raise
+    await asyncio.to_thread(registry.end, job)
+    return _result(job)
+
+
+def _result(job: Send) -> list[dict[str, Any]]:
+    job.raise_if_incomplete()
+    return [receipt.to_json() for receipt in job.receipts]

@@ -12,7 +12,8 @@ read is counted as missing, because its message may be in a chat.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, Protocol
 
@@ -22,20 +23,10 @@ from airflow_provider_dingtalk.exceptions import MissingReceiptsError, SendsInDo
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import MAX_DEPTH
-from airflow_provider_dingtalk.task.time_zone import parse_receipts
-from airflow_provider_dingtalk.task.xcoms import (
-    ALERT_RECEIPTS,
-    RECEIPTS,
-    RECEIPTS_COUNT,
-    RECEIPTS_LATE,
-    SENDING,
-    UNKNOWN,
-)
+from airflow_provider_dingtalk.task import xcoms
+from airflow_provider_dingtalk.task.arguments import parse_receipts
 
 log = logging.getLogger(__name__)
-
-#: XCom key of a task's return value.
-RETURN_VALUE = "return_value"
 
 
 class TaskXComs(Protocol):
@@ -78,7 +69,7 @@ class SentMessages(Struct):
             raise missing_error(self.missing)
 
 
-def _listed(numbers: dict[str, int]) -> str:
+def _first_five(numbers: dict[str, int]) -> str:
     """Return the first five task ids with their numbers."""
     return ", ".join(f"{clean(task_id)} ({number})" for task_id, number in list(numbers.items())[:5])
 
@@ -86,7 +77,7 @@ def _listed(numbers: dict[str, int]) -> str:
 def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
     """Return the error that names the tasks whose receipts cannot be read."""
     return MissingReceiptsError(
-        f"{sum(missing.values())} registered receipts cannot be read: {_listed(missing)}. "
+        f"{sum(missing.values())} registered receipts cannot be read: {_first_five(missing)}. "
         "Their messages may be in chats.",
         code="missing_receipts",
         next_step="Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a "
@@ -97,7 +88,8 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
 def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
     """Return the error that names the tasks whose sends are in doubt."""
     return SendsInDoubtError(
-        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: {_listed(in_doubt)}.",
+        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: "
+        f"{_first_five(in_doubt)}.",
         code="send_in_doubt",
         next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
         "names the receivers, unless its worker was killed.",
@@ -106,14 +98,21 @@ def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
 
 def merge(found: Iterable[SentMessages]) -> SentMessages:
     """Merge the messages that several tasks sent; each message is kept once."""
-    merged = SentMessages()
-    for one in found:
-        merged.receipts += one.receipts
-        for total, numbers in ((merged.missing, one.missing), (merged.in_doubt, one.in_doubt)):
-            for task_id, number in numbers.items():
-                total[task_id] = total.get(task_id, 0) + number
-    merged.receipts = list({receipt.key: receipt for receipt in reversed(merged.receipts)}.values())[::-1]
-    return merged
+    parts = list(found)
+    receipts = [receipt for one in parts for receipt in one.receipts]
+    return SentMessages(
+        list({receipt.key: receipt for receipt in reversed(receipts)}.values())[::-1],
+        sum_by_task(one.missing for one in parts),
+        sum_by_task(one.in_doubt for one in parts),
+    )
+
+
+def sum_by_task(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of several counts by task id."""
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
 
 
 def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
@@ -121,29 +120,42 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
 
     :param alerts: True to include messages that report a failure of the task; default False.
     """
-    registered = _Registered(task)
-    if registered.missing:
+    receipts, missing, instances = _registered(task)
+    if missing:
         # A task that is being stopped may have sent between two pulls, so the receipts are read again.
-        registered = _Registered(task)
-    receipts, missing = registered.receipts, registered.missing
-    if registered.instances < task.instances or missing:
+        receipts, missing, instances = _registered(task)
+    if instances < task.instances or missing:
         known = {receipt.key for receipt in receipts}
         returned = [receipt for receipt in _returned(task) if receipt.key not in known]
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
     if alerts:
-        receipts = receipts + [one for chunk in task.pull(ALERT_RECEIPTS) for one in _read(task, chunk)]
+        receipts = receipts + [one for chunk in task.pull(xcoms.ALERT_RECEIPTS) for one in _read(task, chunk)]
     in_doubt = _in_doubt(task)
     return SentMessages(
         receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
     )
 
 
+def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int]:
+    """Return the registered receipts, the number of unreadable ones, and that of instances with receipts."""
+    chunks = list(_until_empty(task, xcoms.RECEIPTS))
+    receipts = [receipt for values in chunks for chunk in values for receipt in _read(task, chunk)]
+    registered = number_of(task.pull(xcoms.RECEIPTS_COUNT)) if chunks else 0
+    hidden = sum(isinstance(chunk, str) for values in chunks for chunk in values) if task.hides_values else 0
+    missing = max(registered - len(receipts), hidden)
+    # Late receipts are not in the chunks, because the chunks belong to the later try.
+    known = {receipt.key for receipt in receipts}
+    late = [receipt for chunk in task.pull(xcoms.RECEIPTS_LATE) for receipt in _read(task, chunk)]
+    receipts += [receipt for receipt in late if receipt.key not in known]
+    return receipts, missing, len(chunks[0]) if chunks else 0
+
+
 def _in_doubt(task: TaskXComs) -> int:
     """Count a task's calls that may have sent without a receipt."""
-    listed = sum(len(value) for value in task.pull(UNKNOWN) if isinstance(value, list))
-    # A killed worker could not list its call in flight, so each cut-off send counts as one call.
-    cut_off = 0 if task.is_running else sum(is_sending(value) for value in task.pull(SENDING))
-    return listed + cut_off
+    listed = sum(len(value) for value in task.pull(xcoms.UNKNOWN) if isinstance(value, list))
+    # A killed worker could not list its call in flight, so each interrupted send counts as one call.
+    interrupted = 0 if task.is_running else sum(is_sending(value) for value in task.pull(xcoms.SENDING))
+    return listed + interrupted
 
 
 def is_sending(value: Any) -> bool:
@@ -151,13 +163,10 @@ def is_sending(value: Any) -> bool:
     return isinstance(value, dict) and value.get("is_over") is False
 
 
-def recalled_by(task: TaskXComs, key: str) -> set[str]:
-    """Return the keys of the messages that a task recalled.
-
-    :param key: XCom key of its lists, with a placeholder for their number.
-    """
-    chunks = [chunk for number in _until_empty(task, key) for chunk in number]
-    return {name for chunk in chunks if isinstance(chunk, list) for name in chunk if isinstance(name, str)}
+def recalled_by(task: TaskXComs) -> set[str]:
+    """Return the keys of the messages that a task recalled."""
+    chunks = [chunk for values in _until_empty(task, xcoms.RECALLED) for chunk in values if isinstance(chunk, list)]
+    return {name for chunk in chunks for name in chunk if isinstance(name, str)}
 
 
 def number_of(values: Iterable[Any]) -> int:
@@ -166,10 +175,7 @@ def number_of(values: Iterable[Any]) -> int:
 
 
 def clean(text: Any) -> str:
-    """Return a foreign text fit for a log or terminal.
-
-    At most 300 characters; control characters are replaced.
-    """
+    """Return at most 300 characters of a foreign text, without control characters, for logs and terminals."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)[:300])
 
 
@@ -180,58 +186,37 @@ def _until_empty(task: TaskXComs, key: str) -> Iterator[list[Any]]:
         yield values
 
 
-class _Registered:
-    """Receipts that the instances of a task registered.
-
-    :ivar instances: Number of instances that registered receipts.
-    :ivar missing: Number of registered receipts that cannot be read.
-    """
-
-    def __init__(self, task: TaskXComs) -> None:
-        chunks = list(_until_empty(task, RECEIPTS))
-        self.instances = len(chunks[0]) if chunks else 0
-        self.receipts = [receipt for some in chunks for chunk in some for receipt in _read(task, chunk)]
-        registered = number_of(task.pull(RECEIPTS_COUNT)) if chunks else 0
-        hidden = sum(isinstance(chunk, str) for some in chunks for chunk in some) if task.hides_values else 0
-        self.missing = max(registered - len(self.receipts), hidden)
-        # Late receipts are not in the chunks, because the chunks belong to the later try.
-        known = {receipt.key for receipt in self.receipts}
-        late = [receipt for chunk in task.pull(RECEIPTS_LATE) for receipt in _read(task, chunk)]
-        self.receipts += [receipt for receipt in late if receipt.key not in known]
-
-
 def _read(task: TaskXComs, chunk: Any) -> Iterator[Receipt]:
     """Yield the receipts of a chunk, and skip all other items."""
     try:
         yield from parse_receipts(chunk)
     except Exception:
         for item in chunk if isinstance(chunk, list) else [chunk]:
-            yield from _one(task, item)
+            yield from _read_item(task, item)
 
 
-def _returned(task: TaskXComs) -> Iterator[Receipt]:
-    for value in task.pull(RETURN_VALUE):
-        for item in _look_like_receipts(value):
-            yield from _one(task, item)
-
-
-def _one(task: TaskXComs, item: Any) -> Iterator[Receipt]:
+def _read_item(task: TaskXComs, item: Any) -> list[Receipt]:
     try:
-        found = parse_receipts([item])
+        return parse_receipts([item])
     except Exception as error:
         # Another program may push a value of any shape, so any error is possible.
         log.warning("Ignoring a value of task %s that is not a receipt (%s).", clean(task.task_id), clean(error))
-        return
-    yield from found
+        return []
 
 
-def _look_like_receipts(value: Any, depth: int = 0) -> Iterator[Any]:
+def _returned(task: TaskXComs) -> Iterator[Receipt]:
+    for value in task.pull(xcoms.RETURN_VALUE):
+        for item in _receipt_like(value):
+            yield from _read_item(task, item)
+
+
+def _receipt_like(value: Any, depth: int = 0) -> Iterator[Any]:
     """Yield the parts of a value that look like receipts."""
     if _looks_like_receipt(value):
         yield value
     elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _look_like_receipts(item, depth + 1)
+            yield from _receipt_like(item, depth + 1)
 
 
 def _looks_like_receipt(value: Any) -> bool:

@@ -1,6 +1,11 @@
-"""Keys of the XComs that send tasks push and rollbacks read."""
+"""Keys of all XComs that tasks of this package push and read."""
 
 from __future__ import annotations
+
+#: Value that a task returned.
+RETURN_VALUE = "return_value"
+
+# ── sends ────────────────────────────────────────────────────────────────────────────────────────────
 
 #: Receipts, in chunks of :data:`RECEIPTS_PER_XCOM`; the first missing number ends them.
 RECEIPTS = "receipts_{}"
@@ -11,8 +16,7 @@ RECEIPTS_COUNT = "receipts_count"
 RECEIPTS_LATE = "receipts_late"
 #: Receipts of messages that report a failure of the task. The rollback of its block does not recall them.
 ALERT_RECEIPTS = "alert_receipts"
-#: ``{"is_over": bool, "rollbacks": [task id, …]}``: True if no send is in flight, and the rollbacks of
-#: the task's sends.
+#: ``{"is_over": bool, "rollbacks": [task id, …]}``: True if no send is in flight, and the rollbacks of the task.
 SENDING = "sending"
 #: Calls that may or may not have sent: ``[{"to": [...], "code": ..., "message": ..., "next_step": ...}]``.
 UNKNOWN = "unknown"
@@ -20,3 +24,15 @@ UNKNOWN = "unknown"
 DROPPED = "dropped"
 #: Receivers that DingTalk refused, in the shape of :data:`UNKNOWN`.
 REFUSED = "refused"
+
+# ── recalls ──────────────────────────────────────────────────────────────────────────────────────────
+
+#: Report of a recall, as plain JSON.
+REPORT = "report"
+#: Keys of recalled messages, in lists of :data:`KEYS_PER_XCOM`, about 250 kB. Airflow takes 15 ms for each XCom.
+RECALLED = "recalled_{}"
+KEYS_PER_XCOM = 5000
+#: Plan of a rollback with ``dry_run``.
+PLAN = "plan"
+#: User ids of all readers of the messages to recall.
+READERS = "readers"

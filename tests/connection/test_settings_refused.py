@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from airflow_provider_dingtalk.connection.settings import settings_of
 from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from tests.support.settings import SECRET, THIRD, TICKET, assert_quiet, refused
+from tests.support.settings import SECRET, THIRD, TICKET, assert_quiet, refused, settings_of
 
 # ── bad ones ─────────────────────────────────────────────────────────────────────────────────────────
 

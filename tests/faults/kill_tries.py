@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.exceptions import DingTalkError
-from airflow_provider_dingtalk.jobs.recall import Recall
+from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import SendRequest
@@ -92,7 +92,14 @@ class Surroundings:
 
     def run_recall(self, job: Any) -> Any:
         """Run a recall, as the hook does."""
-        return self.run(job.run, job.stop)
+
+        async def work(client: DingTalkClient) -> Any:
+            async def client_of(_conn_id: str | None) -> DingTalkClient:
+                return client
+
+            return await job.run(client_of)
+
+        return self.run(work, job.stop)
 
     def _client(self) -> DingTalkClient:
         hosts = hosts_behind_proxy(self._url)
@@ -114,8 +121,8 @@ def recalling(receipts: Sequence[Receipt]) -> Work:
 
     def work(around: Surroundings) -> Mapping[str, Any]:
         checkpoint = RecallTaskCheckpoint(around.store, receipts, clear_count_of(around.context), per_row=PER_ROW)
-        job = Recall(receipts, checkpoint=checkpoint, clock=around.clock)
-        around.bill = lambda: job._used
+        job = RecallByConnection(receipts, default="", checkpoint=checkpoint, clock=around.clock)
+        around.bill = lambda: next(iter(job._jobs.values()))._used
         how = _ended(
             lambda: run_recall(around, job, around.context, on_empty="succeed", fail_on=FAIL_ON)  # type: ignore[arg-type]
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.connection.settings import Settings, settings_of
+from airflow_provider_dingtalk.connection.settings import Settings, read_settings
 from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import BaseHook, DingTalkHook
 from tests.support.airflow_seams import everything_said
@@ -19,6 +19,14 @@ SECRET = "s3cret/+=Sentinel"
 TICKET = "t1cket-Sentinel"
 GOOD = {"conn_type": "dingtalk", "login": "ding-app", "password": SECRET}
 THIRD = {"app_type": "third_party", "corp_id": "dingcorp", "suite_ticket_secret": TICKET}
+
+
+def settings_of(connection: Any) -> Settings:
+    """Return the settings of a connection, or raise the error of reading them."""
+    read = read_settings(connection)
+    if isinstance(read, ConfigurationError):
+        raise read
+    return read
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, value: str | dict[str, Any]) -> Settings:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_dingtalk.client.protocol import request_for
 from airflow_provider_dingtalk.client.proxy import parse_proxy
-from airflow_provider_dingtalk.connection.settings import EXTRAS, settings_of
+from airflow_provider_dingtalk.connection.settings import EXTRAS
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, parse_keys
@@ -28,6 +28,7 @@ from airflow_provider_dingtalk.task.arguments import (
     parse_task_ids,
 )
 from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
+from tests.support.settings import settings_of
 
 #: More digits than Python prints.
 HUGE = 10**5000

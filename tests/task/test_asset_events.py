@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkRecallGroupMessagesOperator,
     DingTalkRollbackOperator,
 )
-from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log, with_rollback_logs
+from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log, with_rollback_log
 
 TABLE = Asset("table")
 
@@ -92,5 +92,5 @@ def test_two_dags_never_share_a_log():
 def test_an_id_that_no_asset_can_be_named_after_costs_the_log_and_not_the_file(caplog):
     """Use a lone surrogate, which cannot be encoded; Airflow itself refuses it as an id."""
     strange = SimpleNamespace(dag_id="\ud800")
-    assert with_rollback_logs([TABLE], strange) == [TABLE]
+    assert with_rollback_log([TABLE], strange, of_all_dags=True) == [TABLE]
     assert "leave no events" in caplog.text

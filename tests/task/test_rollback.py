@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.operators import (
     rollback_on_failure,
 )
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.run_history import LAST_BREATH, Tasks
+from airflow_provider_dingtalk.task.run_history import FAILED_TASK_GRACE, Tasks
 from airflow_provider_dingtalk.version_compat import AirflowFailException
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, context, is_recalled, key_of, planted
 from tests.support.rollbacks import roll_back
@@ -42,7 +42,7 @@ def test_what_was_recalled_before_a_clear_is_not_recalled_again(sandbox: Sandbox
 # ── a send that was cut off ──
 
 
-@pytest.mark.parametrize(("over_after", "waited"), [(0, 0), (3, 3), (None, LAST_BREATH)])
+@pytest.mark.parametrize(("over_after", "waited"), [(0, 0), (3, 3), (None, FAILED_TASK_GRACE)])
 def test_it_waits_until_a_send_that_was_cut_off_has_ended_or_must_have(over_after: int | None, waited: float):
     xcoms: dict[tuple[str, str], list[Any]] = {("send", "sending"): [{"is_over": over_after == 0, "rollbacks": []}]}
     slept: list[float] = []

@@ -131,6 +131,6 @@ def test_an_empty_window_is_refused(since: float, until: float | None, said: str
 def test_an_id_that_ends_in_a_digit_of_another_script_is_no_instance_of_a_mapped_task():
     ti = Runs({"run": {("发送_²", -1): "failed", ("发送", -1): "success", ("x_٣", -1): "running"}})
     ti.sent("run", "x_٣", "third")
-    assert not Tasks({"ti": ti}, ["发送"], dag_id=DAG, run_id="run").has_failed()
-    assert Tasks({"ti": ti}, ["发送_²"], dag_id=DAG, run_id="run").has_failed()
+    assert not Tasks({"ti": ti}, ["发送"], dag_id=DAG, run_id="run").failed()
+    assert Tasks({"ti": ti}, ["发送_²"], dag_id=DAG, run_id="run").failed()
     assert keys([of_run({"ti": ti}, DAG, "run")]) == {"run": ["third"]}

@@ -17,8 +17,8 @@ from tests.support.runs import DAG, SINCE, Runs, keys
 
 def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
     ti = Runs({"run": {("send_1", -1): "failed", ("send", -1): "success"}})
-    assert not Tasks({"ti": ti}, ["send"], dag_id=DAG, run_id="run").has_failed()
-    assert Tasks({"ti": ti}, ["send_1"], dag_id=DAG, run_id="run").has_failed()
+    assert not Tasks({"ti": ti}, ["send"], dag_id=DAG, run_id="run").failed()
+    assert Tasks({"ti": ti}, ["send_1"], dag_id=DAG, run_id="run").failed()
 
 
 @pytest.mark.parametrize(

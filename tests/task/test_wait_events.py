@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, MessageRecalledError
-from airflow_provider_dingtalk.task.wait_spec import result_of_event
+from airflow_provider_dingtalk.task.wait_events import result_of_event
 from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 
 # ── a sensor's result of an event ────────────────────────────────────────────────────────────────────

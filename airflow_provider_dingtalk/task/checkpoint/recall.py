@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airflow_provider_dingtalk.jobs.batching import unique
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
@@ -34,20 +34,21 @@ KEYS_PER_ROW = 1000
 _RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
 _RECALLED, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
 
-_LETTER_OF = {
+#: Character of a state in a row.
+_CODE_OF = {
     KeyState.PENDING: "P",
     KeyState.IN_DOUBT: "I",
     KeyState.RECALLED: "R",
     KeyState.FAILED: "F",
     KeyState.EXPIRED: "X",
 }
-_STATE_OF = {letter: state for state, letter in _LETTER_OF.items()}
+_STATE_OF = {code: state for state, code in _CODE_OF.items()}
 #: States that a clear keeps, because the message is recalled or may be.
 _KEPT_BY_A_CLEAR = frozenset("IR")
 _IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
 
 
-class Before(Struct, frozen=True):
+class EarlierRecalls(Struct, frozen=True):
     """Messages that earlier jobs of a task instance recalled.
 
     :param recalled: Keys of messages that DingTalk named as recalled.
@@ -61,16 +62,12 @@ class Before(Struct, frozen=True):
 
 
 class _StoredRow(Struct):
-    """Row as it is stored.
+    """Row as it is stored."""
 
-    :param epoch: Clear count of the task when the row was written.
-    :param row: One letter for each message.
-    :param why: Indexes into ``reasons``, by the message's index in this row.
-    :param reasons: Reasons of messages that are not recalled, each once.
-    """
-
-    epoch: int
-    row: str
+    clear_count: int = field(name="epoch")
+    #: One character for each message.
+    codes: str = field(name="row")
+    #: Indexes into ``reasons``, by the message's index in this row.
     why: dict[str, int] = {}
     reasons: list[Reason] = []
 
@@ -78,8 +75,8 @@ class _StoredRow(Struct):
         """Return True if the row is valid for this number of messages."""
         indexes, known = range(messages), range(len(self.reasons))
         return (
-            len(self.row) == messages
-            and set(self.row) <= _STATE_OF.keys()
+            len(self.codes) == messages
+            and set(self.codes) <= _STATE_OF.keys()
             and all(at.isdecimal() and len(at) < 9 and int(at) in indexes for at in self.why)
             and all(reason in known for reason in self.why.values())
         )
@@ -89,45 +86,48 @@ class _Row:
     """State of a row's messages; the only copy in this process."""
 
     def __init__(self, messages: int) -> None:
-        self.letters = ["P"] * messages
+        self._codes = ["P"] * messages
         self._why: dict[int, Reason] = {}
 
-    def fill(self, letter: str) -> None:
-        """Give all messages the same letter."""
-        self.letters = [letter] * len(self.letters)
+    def fill_in_doubt(self) -> None:
+        """Set all messages in doubt."""
+        self._codes = ["I"] * len(self._codes)
 
-    def take(self, stored: _StoredRow, epoch: int) -> None:
-        """Load a stored row; from before a clear only kept states."""
-        if stored.epoch == epoch:
-            self.letters = list(stored.row)
-            self._why = {int(at): stored.reasons[reason] for at, reason in stored.why.items()}
+    def load(self, stored: Any, clear_count: int) -> bool:
+        """Load a stored row, from before a clear only kept states; return False if unreadable."""
+        try:
+            row = msgspec.convert(stored, _StoredRow)
+        except (msgspec.ValidationError, RecursionError):
+            return False
+        if not row.is_sound(len(self._codes)):
+            return False
+        if row.clear_count == clear_count:
+            self._codes = list(row.codes)
+            self._why = {int(at): row.reasons[reason] for at, reason in row.why.items()}
         else:
-            self.letters = [letter if letter in _KEPT_BY_A_CLEAR else "P" for letter in stored.row]
+            self._codes = [code if code in _KEPT_BY_A_CLEAR else "P" for code in row.codes]
+        return True
 
     def set(self, at: int, key_result: KeyResult) -> None:
         """Store the result of one message."""
         # A failure that may pass is retried in the next try, so the message is stored as pending.
-        passing = key_result.state is KeyState.FAILED and not key_result.final
-        self.letters[at] = "P" if passing else _LETTER_OF[key_result.state]
+        is_temporary = key_result.state is KeyState.FAILED and not key_result.final
+        self._codes[at] = "P" if is_temporary else _CODE_OF[key_result.state]
         self._why.pop(at, None)
         if key_result.reason and key_result.final:
             self._why[at] = key_result.reason
 
     def key_result(self, at: int) -> KeyResult:
         """Return the result of one message."""
-        state = _STATE_OF[self.letters[at]]
+        state = _STATE_OF[self._codes[at]]
         return _IN_DOUBT if state is KeyState.IN_DOUBT else KeyResult(state, self._why.get(at))
 
-    def to_json(self, epoch: int) -> dict[str, Any]:
+    def to_json(self, clear_count: int) -> dict[str, Any]:
         """Return the row as plain JSON, as it is stored."""
         reasons = {reason: number for number, reason in enumerate(dict.fromkeys(self._why.values()))}
         why = {str(at): reasons[reason] for at, reason in self._why.items()}
-        return {
-            "epoch": epoch,
-            "row": "".join(self.letters),
-            "why": why,
-            "reasons": msgspec.to_builtins(list(reasons)),
-        }
+        plain: dict[str, Any] = msgspec.to_builtins(_StoredRow(clear_count, "".join(self._codes), why, list(reasons)))
+        return plain
 
 
 class RecallTaskCheckpoint:
@@ -137,8 +137,8 @@ class RecallTaskCheckpoint:
 
     :param store: Airflow's task state store.
     :param receipts: Receipts of the messages, in any order, repeated or not.
-    :param epoch: Clear count, which tells a retry from a clear. Permanent failures are retried after a clear.
-    :param before: Messages that earlier jobs of this task instance recalled; default None.
+    :param clear_count: Clear count, which tells a retry from a clear. Permanent failures are retried after a clear.
+    :param earlier: Messages that earlier jobs of this task instance recalled; default None.
     :param per_row: Messages in one row, always the same for the same store; default 5000.
     """
 
@@ -146,19 +146,19 @@ class RecallTaskCheckpoint:
         self,
         store: Store,
         receipts: Iterable[Receipt],
-        epoch: int,
-        before: Before | None = None,
+        clear_count: int,
+        earlier: EarlierRecalls | None = None,
         *,
         per_row: int = MESSAGES_PER_ROW,
     ) -> None:
         self._store = store
-        self._epoch = epoch
-        self._before = before or Before()
+        self._clear_count = clear_count
+        self._earlier = earlier or EarlierRecalls()
         self._receipts = in_canonical_order(receipts)
-        self._index = {receipt.key: index for index, receipt in enumerate(self._receipts)}
+        #: Number of the row and index in it, by message key.
+        self._positions = {receipt.key: divmod(index, per_row) for index, receipt in enumerate(self._receipts)}
         self._name = f"{_RECALL}-{fingerprint([_identity(receipt) for receipt in self._receipts])}"
-        self._per_row = per_row
-        self._rows = [_Row(len(indexes)) for indexes in slices(len(self._index), per_row)]
+        self._rows = [_Row(len(indexes)) for indexes in slices(len(self._receipts), per_row)]
 
     async def load(self) -> Mapping[str, KeyResult]:
         """Return the results that earlier tries wrote, by message key."""
@@ -172,65 +172,46 @@ class RecallTaskCheckpoint:
         missing = [number for number in range(len(self._rows)) if not self._load_row(number)]
         if missing and self._has_version_1():
             for number in missing:
-                self._rows[number].fill("I")
-        found = {key: self._rows[number].key_result(at) for key, (number, at) in self._places()}
-        return {key: said for key, was in found.items() if (said := self._with_before(key, was)) is not None}
+                self._rows[number].fill_in_doubt()
+        found = {key: self._rows[number].key_result(at) for key, (number, at) in self._positions.items()}
+        return {key: known for key, result in found.items() if (known := self._with_earlier(key, result)) is not None}
 
     def _load_row(self, number: int) -> bool:
         """Load a row; return False if it is missing."""
         name = f"{self._name}-{number}"
         stored = self._store.get(name)
-        if stored is None:
-            return False
-        row = _row_of(stored, len(self._rows[number].letters))
-        if row is None:
+        if stored is not None and not self._rows[number].load(stored, self._clear_count):
             log.warning("The task state %r cannot be read: each of its messages is recalled again.", name)
-            self._rows[number].fill("I")
-        else:
-            self._rows[number].take(row, self._epoch)
-        return True
+            self._rows[number].fill_in_doubt()
+        return stored is not None
 
     def _has_version_1(self) -> bool:
-        """Return True if version 1 of this state exists.
-
-        It stored results by index, in the order in which the keys came, so they cannot be matched to messages.
-        """
+        """Return True if version 1 of this state exists."""
         if self._store.get(f"{_RECALL_1}-{fingerprint(_request_of_version_1(self._receipts))}") is None:
             return False
+        # Version 1 stored results in the order in which the keys came, so they cannot be matched to messages.
         log.warning(
             "An earlier version of this package began this recall. It is not known which messages it recalled: "
             "all are recalled again, and asked for their state where DingTalk refuses."
         )
         return True
 
-    def _places(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        return ((key, divmod(index, self._per_row)) for key, index in self._index.items())
-
-    def _with_before(self, key: str, key_result: KeyResult) -> KeyResult | None:
+    def _with_earlier(self, key: str, key_result: KeyResult) -> KeyResult | None:
         """Return the result that counts; None if nothing is known."""
-        if key in self._before.recalled:
+        if key in self._earlier.recalled:
             return KeyResult(KeyState.RECALLED)
         if key_result.state is not KeyState.PENDING:
             return key_result
-        return _IN_DOUBT if key in self._before.in_doubt or not self._before.is_whole else None
+        return _IN_DOUBT if key in self._earlier.in_doubt or not self._earlier.is_whole else None
 
     def _write(self, key_results: Mapping[str, KeyResult]) -> None:
-        for number in sorted({self._set(key, key_result) for key, key_result in key_results.items()}):
-            self._store.set(f"{self._name}-{number}", self._rows[number].to_json(self._epoch))
-
-    def _set(self, key: str, key_result: KeyResult) -> int:
-        number, at = divmod(self._index[key], self._per_row)
-        self._rows[number].set(at, key_result)
-        return number
-
-
-def _row_of(stored: Any, messages: int) -> _StoredRow | None:
-    """Return a stored row; None if this version did not write it."""
-    try:
-        row = msgspec.convert(stored, _StoredRow)
-    except (msgspec.ValidationError, RecursionError):
-        return None
-    return row if row.is_sound(messages) else None
+        touched = set()
+        for key, key_result in key_results.items():
+            number, at = self._positions[key]
+            self._rows[number].set(at, key_result)
+            touched.add(number)
+        for number in sorted(touched):
+            self._store.set(f"{self._name}-{number}", self._rows[number].to_json(self._clear_count))
 
 
 def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
@@ -252,37 +233,36 @@ def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
     for receipt in receipts:
         keys.setdefault(receipt.sender_key, []).append(receipt.key)
     return sorted(
-        [str(sender_key.kind), sender_key.robot_code, sender_key.agent_id, sender_key.open_conversation_id, sorted(of)]
-        for sender_key, of in keys.items()
+        [str(sender.kind), sender.robot_code, sender.agent_id, sender.open_conversation_id, sorted(of_sender)]
+        for sender, of_sender in keys.items()
     )
 
 
 class RecalledKeys:
-    """Keys of all messages that a task instance's jobs recalled.
-
-    They prevent a second recall.
-    """
+    """Keys of all messages that a task instance's jobs recalled, which prevent a second recall."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: list[list[str] | None] | None = None
 
-    def before(self) -> Before:
+    def earlier(self) -> EarlierRecalls:
         """Read the keys.
 
-        :raises LedgerError: If the store does not answer.
+        :raises CheckpointError: If the store does not answer.
         """
         rows = self._rows = list(self._read(_RECALLED))
-        old, is_old_whole = self._of_version_1()
-        if None in rows or not is_old_whole:
+        old = self._of_version_1()
+        is_whole = None not in (*rows, *old)
+        if not is_whole:
             log.warning("The task state of earlier recalls cannot be read: each message is recalled again.")
         recalled = frozenset(key for row in rows for key in row or ())
-        return Before(recalled, old - recalled, None not in rows and is_old_whole)
+        # Version 1 called some messages recalled wrongly.
+        return EarlierRecalls(recalled, frozenset(key for row in old for key in row or ()) - recalled, is_whole)
 
-    def keep(self, keys: Sequence[str]) -> None:
+    def add(self, keys: Sequence[str]) -> None:
         """Add keys.
 
-        :raises LedgerError: If the store does not answer.
+        :raises CheckpointError: If the store does not answer.
         """
         rows = list(self._read(_RECALLED)) if self._rows is None else self._rows
         self._rows = rows
@@ -292,8 +272,8 @@ class RecalledKeys:
         last = rows[-1] if rows and rows[-1] is not None and len(rows[-1]) < KEYS_PER_ROW else None
         first, merged = (len(rows), fresh) if last is None else (len(rows) - 1, last + fresh)
         if fresh:
-            for number, slice_ in enumerate(slices(len(merged), KEYS_PER_ROW), first):
-                row = merged[slice_.start : slice_.stop]
+            for number, indexes in enumerate(slices(len(merged), KEYS_PER_ROW), first):
+                row = merged[indexes.start : indexes.stop]
                 use(self._store.set, f"{_RECALLED}-{number}", row)
                 rows[number:] = [row]
 
@@ -308,13 +288,9 @@ class RecalledKeys:
             except (msgspec.ValidationError, RecursionError):
                 yield None
 
-    def _of_version_1(self) -> tuple[frozenset[str], bool]:
-        """Return the keys that version 1 called recalled, some of them wrongly.
-
-        :returns: The keys, and True if all of them could be read.
-        """
+    def _of_version_1(self) -> list[list[str] | None]:
+        """Return the rows of version 1; None for each unreadable one."""
         head = use(self._store.get, _RECALLED_1, {})
         if not isinstance(head, dict):
-            return frozenset(), False
-        rows = [row for epoch in head for row in self._read(f"{_RECALLED_1}-{epoch[:20]}")]
-        return frozenset(key for row in rows for key in row or ()), None not in rows
+            return [None]
+        return [row for clear_count in head for row in self._read(f"{_RECALLED_1}-{clear_count[:20]}")]

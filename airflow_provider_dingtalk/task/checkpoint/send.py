@@ -1,20 +1,20 @@
 """Progress of a task instance's sends, in the task state store.
 
-State belongs to a message, by its content and its receiver. Its index in a list and the other receivers of its
+State belongs to a message, by its content and its receivers. Its index in a list and the other receivers of its
 call do not matter. One task instance may run several send jobs: the same job again after a clear, another one if
-its input changed, or several in parallel. The history of all jobs is kept, because a rollback must find the
-messages of each.
+its input changed, or several in parallel. All jobs are kept, because a rollback must find the messages of each.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from itertools import count
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendProgress
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -26,39 +26,33 @@ from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, corrupt
 #: Most calls in one row, and the bytes after which a row takes no more; the store's soft limit is 64 kB.
 CALLS_PER_ROW, ROW_SIZE = 100, 48_000
 
-_INDEX = "dingtalk-send-2"
-_FLIGHT = f"{_INDEX}-flight"
-_ROW = f"{_INDEX}-sent-{{}}"
+_JOBS = "dingtalk-send-2"
+_IN_FLIGHT = f"{_JOBS}-flight"
+_ROW = f"{_JOBS}-sent-{{}}"
 
 
-class Job(Struct, kw_only=True):
-    """Send job that this task instance began.
+class _Job(Struct, kw_only=True):
+    """Send job that this task instance began, as it is stored."""
 
-    :param name: Name that tells it from the other jobs of a try, and is the same in each try.
-    :param content: Fingerprint of the messages, without the receivers.
-    :param epoch: Clear count of the task at which it ran last.
-    :param since: Clear count since which a message counts as sent.
-    :param done: True if all of it was sent.
-    """
-
+    #: Name that tells it from the other jobs of a try, and is the same in each try.
     name: str
+    #: Fingerprint of the messages, without the receivers.
     content: str
-    epoch: int
+    #: Clear count of the task at which it ran last.
+    clear_count: int = field(name="epoch")
+    #: Clear count since which a message counts as sent.
     since: int = 0
     done: bool = False
 
 
-class Begun(Struct, kw_only=True):
-    """Call that went out, or is about to.
+class _Call(Struct, kw_only=True):
+    """Call that went out, or is about to, as it is stored."""
 
-    :param job: Index of its job in the list of jobs.
-    :param epoch: Clear count at which it went out.
-    :param content: Fingerprint of the message, without the receivers.
-    :param to: Receivers.
-    """
-
+    number: int = field(name="n")
+    #: Index of its job.
     job: int
-    epoch: int
+    clear_count: int = field(name="epoch")
+    #: Fingerprint of the message, without the receivers.
     content: str
     to: tuple[str, ...]
 
@@ -68,274 +62,207 @@ class Begun(Struct, kw_only=True):
         return Address(self.content, self.to)
 
 
-class Accepted(Begun, kw_only=True):
+class _AcceptedCall(_Call, kw_only=True):
     """Call that DingTalk accepted."""
 
     receipt: dict[str, Any]
     dropped: dict[str, str] = {}
 
-    def send_request(self) -> AcceptedSend:
+    def accepted(self) -> AcceptedSend:
         """Return the call as the core's structure."""
         return AcceptedSend(parse_receipts(self.receipt)[0], self.address, self.dropped)
+
+
+C = TypeVar("C", bound=_Call)
 
 
 class TaskSends:
     """Sends of one task instance, of earlier tries and this one.
 
     :param store: Airflow's task state store.
-    :param epoch: Clear count, which tells a retry from a clear.
-    :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
+    :param clear_count: Clear count, which tells a retry from a clear.
+    :ivar jobs: Jobs, oldest first.
+    :ivar in_flight: Calls in doubt or in flight, by number.
+    :ivar accepted: Calls that DingTalk accepted, by number.
+    :raises CheckpointError: If the store does not answer, or holds a value that this package did not write.
     """
 
-    def __init__(self, store: Store, epoch: int) -> None:
+    def __init__(self, store: Store, clear_count: int) -> None:
         self._store = store
-        self._epoch = epoch
+        self.clear_count = clear_count
         self._lock = threading.RLock()
-        self._jobs: list[Job] = []
-        self._flight: dict[int, Begun] = {}
-        self._accepted: dict[int, Accepted] = {}
-        self._rows: list[list[int]] = [[]]
-        self._row_at: dict[int, int] = {}
-        self._taken: set[int] = set()
+        self.jobs: list[_Job] = []
+        self.in_flight: dict[int, _Call] = {}
+        self.accepted: dict[int, _AcceptedCall] = {}
+        self._rows: list[list[int]] = []
+        self._row_of: dict[int, int] = {}
+        self._matched: set[int] = set()
         self._next = 0
         use(self._read)
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts of the task instance's sends, in order."""
-        return [self._accepted[number].send_request().receipt for number in sorted(self._accepted)]
+        return [self.accepted[number].accepted().receipt for number in sorted(self.accepted)]
 
     def left_in_doubt(self) -> list[Address]:
-        """List the calls of earlier tries that are still in doubt.
-
-        Calls that a job of this try took up are left out.
-        """
-        return [self._flight[number].address for number in sorted(self._flight) if number not in self._taken]
+        """List the calls of earlier tries that are still in doubt and that no job of this try resumes."""
+        return [self.in_flight[number].address for number in sorted(self.in_flight) if number not in self._matched]
 
     def job(self, name: str, send_requests: Sequence[SendRequest]) -> JobSends:
-        """Return the progress that earlier tries made with a job.
-
-        :param name: Name of the job, the same in each try.
-        :param send_requests: Send requests of the job.
-        """
-        self._name_old(send_requests)
-        return JobSends(
-            self, name, send_requests, fingerprint(sorted({send_request.content for send_request in send_requests}))
-        )
+        """Return the progress that earlier tries made with a job, whose name is the same in each try."""
+        content = fingerprint(sorted({send_request.content for send_request in send_requests}))
+        self._name_imported(send_requests, content)
+        return JobSends(self, name, send_requests, content)
 
     # ── what the jobs use ────────────────────────────────────────────────────────────────────────────
 
-    def last(self, name: str) -> int | None:
-        """Return the index of a name's latest job; None if missing."""
-        return next((place for place in reversed(range(len(self._jobs))) if self._jobs[place].name == name), None)
-
-    def may_have_sent(self, job: int) -> bool:
-        """Return True if a job's call was accepted or is in doubt."""
-        return any(begun.job == job for begun in (*self._accepted.values(), *self._flight.values()))
-
-    def take(self, send_requests: Sequence[SendRequest], since: int) -> tuple[list[int], list[int]]:
-        """Choose calls, accepted and in doubt, that made these send requests.
-
-        Each call is taken once in a try.
-
-        :param since: Clear count since which a call counts.
-        :returns: Numbers of the accepted calls, and of the calls in doubt.
-        """
+    def match(self, send_requests: Sequence[SendRequest], since: int) -> tuple[list[_AcceptedCall], list[_Call]]:
+        """Choose the calls, accepted and in doubt, that made these requests; each once in a try."""
         wanted = Counter((send_request.content, name) for send_request in send_requests for name in send_request.to)
         with self._lock:
-            accepted = self._take(self._accepted, wanted, since)
-            return accepted, self._take(self._flight, wanted, since)
+            accepted = self._match(self.accepted, wanted, since)
+            return accepted, self._match(self.in_flight, wanted, since)
 
-    def _take(self, calls: dict[int, Any], wanted: Counter[tuple[str, str]], since: int) -> list[int]:
+    def _match(self, calls: dict[int, C], wanted: Counter[tuple[str, str]], since: int) -> list[C]:
         chosen = []
-        for number in sorted(calls):
-            begun = calls[number]
-            names = [(begun.content, name) for name in begun.to]
-            if number not in self._taken and begun.epoch >= since and any(wanted[name] > 0 for name in names):
+        for number, call in sorted(calls.items()):
+            names = [(call.content, name) for name in call.to]
+            if number not in self._matched and call.clear_count >= since and any(wanted[name] > 0 for name in names):
                 wanted.subtract(names)
-                chosen.append(number)
-        self._taken.update(chosen)
+                chosen.append(call)
+        self._matched.update(call.number for call in chosen)
         return chosen
 
-    def of_job(self, *names: str) -> list[int]:
-        """List the accepted calls of jobs of some names, without those taken."""
+    def unmatched(self, names: Collection[str]) -> list[Receipt]:
+        """Return the receipts of some names' jobs that no job of this try resumes."""
         return [
-            number
-            for number in sorted(self._accepted)
-            if self._jobs[self._accepted[number].job].name in names and number not in self._taken
+            call.accepted().receipt
+            for number, call in sorted(self.accepted.items())
+            if self.jobs[call.job].name in names and number not in self._matched
         ]
 
-    def send_request(self, number: int) -> AcceptedSend:
-        """Return an accepted call."""
-        return self._accepted[number].send_request()
-
-    def in_doubt(self, number: int) -> Address:
-        """Return the content and receivers of a call in doubt."""
-        return self._flight[number].address
-
-    def begin(self, job: Job) -> int:
+    def add(self, job: _Job) -> int:
         """Add a job, and return its index."""
         with self._lock:
-            self._jobs.append(job)
-            self.write_index()
-            return len(self._jobs) - 1
+            self.jobs.append(job)
+            self.write_jobs()
+            return len(self.jobs) - 1
 
-    def job_at(self, place: int) -> Job:
-        """Return a job by its index."""
-        return self._jobs[place]
-
-    def write_index(self) -> None:
+    def write_jobs(self) -> None:
         """Write the list of jobs."""
         with self._lock:
-            use(self._store.set, _INDEX, {"version": 2, "jobs": _plain(self._jobs)})
+            use(self._store.set, _JOBS, {"version": 2, "jobs": _plain(self.jobs)})
 
     def intend(self, job: int, address: Address) -> int:
         """Write the intent of a call, and return the call's number."""
         with self._lock:
             number = self._next
-            self._flight[number] = Begun(job=job, epoch=self._epoch, content=address.content, to=address.to)
+            self.in_flight[number] = _Call(
+                number=number, job=job, clear_count=self.clear_count, content=address.content, to=address.to
+            )
             try:
-                self._write_flight()
+                self._write_in_flight()
             except BaseException:
-                del self._flight[number]
+                del self.in_flight[number]
                 raise
             self._next += 1
-            self._taken.add(number)
+            self._matched.add(number)
             return number
 
-    def accept(self, number: int, send_request: AcceptedSend) -> None:
+    def accept(self, number: int, sent: AcceptedSend) -> None:
         """Write that DingTalk accepted a call; a repetition does no harm."""
         with self._lock:
-            begun = self._flight.get(number) or self._accepted[number]
-            self._accepted[number] = Accepted(
-                job=begun.job,
-                epoch=begun.epoch,
-                content=begun.content,
-                to=begun.to,
-                receipt=send_request.receipt.to_json(),
-                dropped=send_request.dropped,
-            )
-            row = self._row_of(number)
-            use(self._store.set, _ROW.format(row), [self._row(one) for one in self._rows[row]])
+            if number not in self.accepted:
+                call = msgspec.structs.asdict(self.in_flight[number])
+                self._add_to_row(_AcceptedCall(**call, receipt=sent.receipt.to_json(), dropped=sent.dropped))
+            self._write_row(self._row_of[number])
             # The intent is dropped only now, because until the write it was the only trace of the call.
-            self._flight.pop(number, None)
+            self.in_flight.pop(number, None)
 
     def forget(self, numbers: Iterable[int], *, write: bool) -> None:
-        """Drop calls that were not made, or will be made again.
-
-        :param write: True to write it now, False to write it with the next intent.
-        """
+        """Drop calls that were not made or will be made again; write it now or with the next intent."""
         with self._lock:
             for number in numbers:
-                self._flight.pop(number, None)
+                self.in_flight.pop(number, None)
             if write:
-                self._write_flight()
+                self._write_in_flight()
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _row_of(self, number: int) -> int:
-        """Return an accepted call's row, the last one or a new one.
-
-        A call gets a new row if the last one is full.
-        """
-        if number in self._row_at:
-            return self._row_at[number]
-        last = [self._row(one) for one in self._rows[-1]]
-        if len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
+    def _add_to_row(self, call: _AcceptedCall) -> None:
+        """Add an accepted call to the last row, or to a new one if it is full."""
+        last = self._row(len(self._rows) - 1) if self._rows else []
+        if not self._rows or len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
             self._rows.append([])
-        self._rows[-1].append(number)
-        self._row_at[number] = len(self._rows) - 1
-        return self._row_at[number]
+        self._rows[-1].append(call.number)
+        self._row_of[call.number] = len(self._rows) - 1
+        self.accepted[call.number] = call
 
-    def _row(self, number: int) -> dict[str, Any]:
-        return {"n": number, **_plain(self._accepted[number])}
+    def _row(self, index: int) -> list[_AcceptedCall]:
+        return [self.accepted[number] for number in self._rows[index]]
 
-    def _write_flight(self) -> None:
-        flight = [{"n": number, **_plain(begun)} for number, begun in self._flight.items()]
-        use(self._store.set, _FLIGHT, flight)
+    def _write_row(self, index: int) -> None:
+        use(self._store.set, _ROW.format(index), _plain(self._row(index)))
+
+    def _write_in_flight(self) -> None:
+        use(self._store.set, _IN_FLIGHT, _plain(list(self.in_flight.values())))
 
     def _read(self) -> None:
-        index = self._store.get(_INDEX)
-        if index is None:
-            self._take_over()
+        stored = self._store.get(_JOBS)
+        if stored is None:
+            self._import_version_1()
             return
-        self._jobs = _converted(index.get("jobs") if isinstance(index, dict) else None, list[Job], _INDEX)
-        self._rows = []
-        while (row := self._store.get(_ROW.format(len(self._rows)))) is not None:
-            key = _ROW.format(len(self._rows))
-            numbers = _numbers(row, key)
-            self._accepted |= dict(zip(numbers, _converted(row, list[Accepted], key), strict=True))
-            self._row_at |= dict.fromkeys(numbers, len(self._rows))
-            self._rows.append(numbers)
-        flight = self._store.get(_FLIGHT, [])
-        begun = dict(zip(_numbers(flight, _FLIGHT), _converted(flight, list[Begun], _FLIGHT), strict=True))
-        self._flight = {number: one for number, one in begun.items() if number not in self._accepted}
-        self._check()
-        self._rows = self._rows or [[]]
-        self._next = max((*self._accepted, *self._flight), default=-1) + 1
-
-    def _check(self) -> None:
-        """Raise an error if the rows do not match the jobs.
-
-        :raises LedgerError: If they do not match.
-        """
-        calls = (*self._accepted.values(), *self._flight.values())
-        if any(not 0 <= begun.job < len(self._jobs) for begun in calls):
-            raise corrupt(_INDEX)
-        for number, row in enumerate(self._rows):
-            for place in row:
-                try:
-                    self._accepted[place].send_request()
-                except (ValueError, IndexError):
-                    raise corrupt(_ROW.format(number)) from None
+        self.jobs = _converted(stored.get("jobs") if isinstance(stored, dict) else None, list[_Job], _JOBS)
+        for index in count():
+            key = _ROW.format(index)
+            if (row := self._store.get(key)) is None:
+                break
+            calls = {call.number: call for call in _converted(row, list[_AcceptedCall], key)}
+            _check_receipts(calls.values(), key)
+            self.accepted |= calls
+            self._row_of |= dict.fromkeys(calls, index)
+            self._rows.append(list(calls))
+        in_flight = _converted(self._store.get(_IN_FLIGHT, []), list[_Call], _IN_FLIGHT)
+        self.in_flight = {call.number: call for call in in_flight if call.number not in self.accepted}
+        if any(not 0 <= call.job < len(self.jobs) for call in (*self.accepted.values(), *self.in_flight.values())):
+            raise corrupt(_JOBS)
+        self._next = max((*self.accepted, *self.in_flight), default=-1) + 1
 
     # ── version 1 ────────────────────────────────────────────────────────────────────────────────────
 
-    def _take_over(self) -> None:
+    def _import_version_1(self) -> None:
         """Import version 1's receipts, and its calls in flight as in doubt."""
-        for old in send_version_1.read(self._store):
-            self._jobs.append(Job(name="", content=old.request, epoch=old.epoch, done=old.done))
-            job = len(self._jobs) - 1
-            for place, (receipt, dropped) in sorted(old.sent.items()):
-                begun = Accepted(job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",),
-                                 receipt=receipt, dropped=dropped)  # fmt: skip
-                self._accepted[self._next] = begun
-                self._row_of(self._next)
+        for index, old in enumerate(send_version_1.read(self._store)):
+            self.jobs.append(_Job(name="", content=old.request, clear_count=old.clear_count, done=old.done))
+            shared: dict[str, Any] = {"job": index, "clear_count": old.clear_count, "content": old.request}
+            for position, (receipt, dropped) in sorted(old.accepted.items()):
+                to = (f"call {position}",)
+                self._add_to_row(_AcceptedCall(number=self._next, **shared, to=to, receipt=receipt, dropped=dropped))
                 self._next += 1
-            for place in sorted(old.in_flight):
-                self._flight[self._next] = Begun(job=job, epoch=old.epoch, content=old.request, to=(f"call {place}",))
+            for position in sorted(old.in_flight):
+                self.in_flight[self._next] = _Call(number=self._next, **shared, to=(f"call {position}",))
                 self._next += 1
-        if self._jobs:
-            for number, row in enumerate(self._rows):
-                self._store.set(_ROW.format(number), [self._row(one) for one in row])
-            self._write_flight()
-            # The index is written last: while it is missing, the next try imports the old state again.
-            self.write_index()
+        if self.jobs:
+            for index in range(len(self._rows)):
+                self._write_row(index)
+            self._write_in_flight()
+            # The jobs are written last: while they are missing, the next try imports the old state again.
+            self.write_jobs()
 
-    def _name_old(self, send_requests: Sequence[SendRequest]) -> None:
-        """Name the receivers of version 1's calls, if this request is theirs.
-
-        Version 1 stored only the indexes of the calls.
-        """
+    def _name_imported(self, send_requests: Sequence[SendRequest], content: str) -> None:
+        """Name the receivers of version 1's calls, which it stored by index, if this request is theirs."""
         request = send_version_1.fingerprint_of(send_requests)
-        content = fingerprint(sorted({send_request.content for send_request in send_requests}))
-        for job in self._jobs:
+        for job in self.jobs:
             if job.content == request:
                 job.content = content
-        for calls in (self._accepted, self._flight):
-            for begun in calls.values():
-                if begun.content == request:
-                    send_request = send_requests[int(begun.to[0].removeprefix("call "))]
-                    begun.content, begun.to = send_request.content, send_request.to
+        for call in (*self.accepted.values(), *self.in_flight.values()):
+            if call.content == request:
+                send_request = send_requests[int(call.to[0].removeprefix("call "))]
+                call.content, call.to = send_request.content, send_request.to
 
 
 class JobSends:
-    """Checkpoint of one send job, with the progress of earlier tries.
-
-    :param sends: All sends of the task instance.
-    :param name: Name of the job.
-    :param send_requests: Send requests of the job.
-    :param content: Fingerprint of the messages, without the receivers.
-    """
+    """Checkpoint of one send job, with the progress of earlier tries."""
 
     def __init__(self, sends: TaskSends, name: str, send_requests: Sequence[SendRequest], content: str) -> None:
         self._sends = sends
@@ -344,108 +271,102 @@ class JobSends:
         self._content = content
         # Version 1 had one job for each task, without a name, so it counts as the first job.
         self._names = (name, "") if name.endswith(":0") else (name,)
-        self._last = next((last for one in self._names if (last := sends.last(one)) is not None), None)
-        self._number: dict[Address, int] = {}
-        self._place = -1
-        self._accepted: list[int] = []
-        self._doubts: list[int] = []
+        self._index = max(
+            (index for index, job in enumerate(sends.jobs) if job.name in self._names),
+            key=lambda index: (sends.jobs[index].name == name, index),
+            default=-1,
+        )
+        self._numbers: dict[Address, int] = {}
+        self._accepted: list[_AcceptedCall] = []
+        self._doubts: list[_Call] = []
+
+    @property
+    def _last(self) -> _Job | None:
+        """Latest job of this name; None before the first."""
+        return None if self._index < 0 else self._sends.jobs[self._index]
 
     @property
     def has_changed(self) -> bool:
         """True if a try since the clear may have sent other content."""
-        last = self._job()
-        if last is None or self._last is None:
+        last = self._last
+        if last is None or last.clear_count != self._sends.clear_count or last.content == self._content:
             return False
-        return (
-            last.epoch == self._sends._epoch  # noqa: SLF001 -- one state in two classes
-            and last.content != self._content
-            and self._sends.may_have_sent(self._last)
-        )
+        calls = (*self._sends.accepted.values(), *self._sends.in_flight.values())
+        return any(call.job == self._index for call in calls)
 
     @property
     def is_cleared(self) -> bool:
         """True if this job was done, and the task was cleared since."""
-        last = self._job()
-        return (
-            last is not None and last.done and last.content == self._content and last.epoch != self._sends._epoch  # noqa: SLF001
-        )
+        last = self._last
+        if last is None or not last.done or last.content != self._content:
+            return False
+        return last.clear_count != self._sends.clear_count
 
     def begin(self, *, anew: bool = False) -> None:
         """Begin the job, or resume it.
 
         :param anew: True to send all of it again although it was done; default False.
-        :raises LedgerError: If the store does not answer.
+        :raises CheckpointError: If the store does not answer.
         """
-        last, epoch = self._job(), self._sends._epoch  # noqa: SLF001
-        is_same = last is not None and last.content == self._content
-        if last is None or self._last is None or not is_same or anew:
-            another = last is not None and last.epoch != epoch
-            since = epoch if anew or another else last.since if last else 0
-            self._place = self._sends.begin(Job(name=self._name, content=self._content, epoch=epoch, since=since))
-        else:
-            self._place = self._last
-            if (last.name, last.epoch) != (self._name, epoch):
-                last.name, last.epoch = self._name, epoch
-                self._sends.write_index()
-        since = self._sends.job_at(self._place).since
-        self._accepted, self._doubts = self._sends.take(self._send_requests, since)
+        last, clear_count = self._last, self._sends.clear_count
+        if last is None or last.content != self._content or anew:
+            is_cleared = last is not None and last.clear_count != clear_count
+            since = clear_count if anew or is_cleared else last.since if last else 0
+            job = _Job(name=self._name, content=self._content, clear_count=clear_count, since=since)
+            self._index = self._sends.add(job)
+        elif (last.name, last.clear_count) != (self._name, clear_count):
+            last.name, last.clear_count = self._name, clear_count
+            self._sends.write_jobs()
+        since = self._sends.jobs[self._index].since
+        self._accepted, self._doubts = self._sends.match(self._send_requests, since)
 
     @property
     def is_all_sent(self) -> bool:
         """True if each receiver has a call accepted or in doubt."""
-        calls = [*(self._sends.send_request(one).address for one in self._accepted)]
-        calls += [self._sends.in_doubt(one) for one in self._doubts]
-        settled = Counter((address.content, name) for address in calls for name in address.to)
+        settled = Counter((call.content, name) for call in (*self._accepted, *self._doubts) for name in call.to)
         return not Counter((one.content, name) for one in self._send_requests for name in one.to) - settled
 
     def carried(self) -> list[Receipt]:
-        """Return this name's earlier receipts that the job does not take up."""
-        return [self._sends.send_request(one).receipt for one in self._sends.of_job(*self._names)]
+        """Return this name's earlier receipts that the job does not resume."""
+        return self._sends.unmatched(self._names)
 
     def finish(self) -> None:
         """Write that the job is done.
 
-        :raises LedgerError: If the store does not answer.
+        :raises CheckpointError: If the store does not answer.
         """
-        job = self._sends.job_at(self._place)
+        job = self._sends.jobs[self._index]
         if not job.done:
             job.done = True
-            self._sends.write_index()
-
-    def accept_now(self, send_request: AcceptedSend) -> None:
-        """Write from the calling thread that DingTalk accepted a call."""
-        self._sends.accept(self._number[send_request.address], send_request)
+            self._sends.write_jobs()
 
     # ── checkpoint of the core ───────────────────────────────────────────────────────────────────────────
 
     async def load(self) -> SendProgress:
         """Return the progress that earlier tries made with this job."""
-        sent = [self._sends.send_request(one) for one in self._accepted]
-        return SendProgress(tuple(sent), tuple(self._sends.in_doubt(one) for one in self._doubts))
+        sent = tuple(call.accepted() for call in self._accepted)
+        return SendProgress(sent, tuple(call.address for call in self._doubts))
 
     async def intend(self, address: Address) -> None:
         """Write the intent of a call."""
-        self._number[address] = await ause(self._sends.intend, self._place, address)
+        self._numbers[address] = await ause(self._sends.intend, self._index, address)
 
     async def accepted(self, send_request: AcceptedSend) -> None:
         """Write that DingTalk accepted a call."""
         await ause(self.accept_now, send_request)
 
+    def accept_now(self, send_request: AcceptedSend) -> None:
+        """Write from the calling thread that DingTalk accepted a call."""
+        self._sends.accept(self._numbers[send_request.address], send_request)
+
     async def refused(self, address: Address) -> None:
         """Drop the intent of a call that DingTalk refused."""
-
-        def refuse() -> None:
-            self._sends.forget([self._number[address]], write=True)
-
-        await ause(refuse)
+        await ause(lambda: self._sends.forget([self._numbers[address]], write=True))
 
     async def clear_doubts(self) -> None:
         """Drop the calls of earlier tries that are in doubt."""
-        self._sends.forget(self._doubts, write=False)
+        self._sends.forget([call.number for call in self._doubts], write=False)
         self._doubts = []
-
-    def _job(self) -> Job | None:
-        return None if self._last is None else self._sends.job_at(self._last)
 
 
 class HookSends(JobSends):
@@ -464,14 +385,16 @@ def _plain(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def _numbers(rows: Any, key: str) -> list[int]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and type(row.get("n")) is int for row in rows):
-        raise corrupt(key)
-    return [row["n"] for row in rows]
-
-
 def _converted(value: Any, kind: Any, key: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
+        raise corrupt(key) from None
+
+
+def _check_receipts(calls: Iterable[_AcceptedCall], key: str) -> None:
+    try:
+        for call in calls:
+            call.accepted()
+    except (ValueError, IndexError):
         raise corrupt(key) from None

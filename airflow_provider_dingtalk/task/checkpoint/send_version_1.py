@@ -9,75 +9,59 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import SendRequest
-from airflow_provider_dingtalk.task.checkpoint.store import Store, corrupt, fingerprint
+from airflow_provider_dingtalk.task.checkpoint.store import Store, corrupt, fingerprint, slices
 
 _HISTORY = "dingtalk-send-1"
 _PER_ROW = 100
-#: Most calls of a job. This package never wrote more, and a larger number would take too long to read.
-_MOST_CALLS = 100_000
-
-
-class _Job(Struct, kw_only=True):
-    request: str
-    letters: Annotated[int, Meta(ge=0, le=_MOST_CALLS)]
-    epoch: int
-    done: bool = False
 
 
 class OldJob(Struct, kw_only=True):
-    """Job of version 1.
+    """Job of version 1, with its calls by their index."""
 
-    :param request: Fingerprint of its calls, receivers included.
-    :param epoch: Clear count of the task when the job was written.
-    :param done: True if all of it was sent.
-    :param sent: Receipt, and people left out, by index of the call.
-    :param in_flight: Indexes of calls that may or may not have sent.
-    """
-
+    #: Fingerprint of its calls, receivers included.
     request: str
-    epoch: int
-    done: bool
-    sent: dict[int, tuple[dict[str, Any], dict[str, str]]]
-    in_flight: set[int]
+    #: Number of its calls. Version 1 never wrote more than 100,000, which would take too long to read.
+    calls: Annotated[int, Meta(ge=0, le=100_000)] = field(name="letters")
+    clear_count: int = field(name="epoch")
+    done: bool = False
+    #: Receipt, and people left out, by index of the call.
+    accepted: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
+    in_flight: set[int] = set()
 
 
 def read(store: Store) -> list[OldJob]:
     """Read all jobs; empty if version 1 never ran here.
 
-    :raises LedgerError: If the store does not answer, or holds a value that this package did not write.
+    :raises CheckpointError: If the store does not answer, or holds a value that this package did not write.
     """
-    history = store.get(_HISTORY)
-    if history is None:
-        return []
     try:
-        jobs = msgspec.convert(history, list[_Job])
+        jobs = msgspec.convert(store.get(_HISTORY, []), list[OldJob])
     except msgspec.ValidationError:
         raise corrupt(_HISTORY) from None
-    return [_read_job(store, f"{_HISTORY}-{number}-{job.request}", job) for number, job in enumerate(jobs)]
+    for number, job in enumerate(jobs):
+        _read_calls(store, f"{_HISTORY}-{number}-{job.request}", job)
+    return jobs
 
 
-def fingerprint_of(letters: Sequence[SendRequest]) -> str:
+def fingerprint_of(send_requests: Sequence[SendRequest]) -> str:
     """Return the fingerprint that version 1 gave a request."""
-    return fingerprint([[letter.call.name, *msgspec.to_builtins(letter.call).values()] for letter in letters])
+    return fingerprint([[one.call.name, *msgspec.to_builtins(one.call).values()] for one in send_requests])
 
 
-def _read_job(store: Store, name: str, job: _Job) -> OldJob:
-    found = OldJob(request=job.request, epoch=job.epoch, done=job.done, sent={}, in_flight=set())
-    for number in range((job.letters + _PER_ROW - 1) // _PER_ROW):
-        first = number * _PER_ROW
-        size = min(_PER_ROW, job.letters - first)
-        row = store.get(f"{name}-row-{number}", "P" * size)
-        if not isinstance(row, str) or len(row) != size or not set(row) <= set("PIS"):
+def _read_calls(store: Store, name: str, job: OldJob) -> None:
+    job.accepted, job.in_flight = {}, set()
+    for number, indexes in enumerate(slices(job.calls, _PER_ROW)):
+        states = store.get(f"{name}-row-{number}", "P" * len(indexes))
+        if not isinstance(states, str) or len(states) != len(indexes) or not set(states) <= set("PIS"):
             raise corrupt(f"{name}-row-{number}")
         key = f"{name}-receipts-{number}"
-        found.sent |= {first + at: kept for at, kept in _receipts(store.get(key, {}), key, size).items()}
-        found.in_flight |= {first + at for at, letter in enumerate(row) if letter == "I"}
-    found.in_flight -= set(found.sent)
-    return found
+        job.accepted |= {indexes[at]: kept for at, kept in _receipts(store.get(key, {}), key, len(indexes)).items()}
+        job.in_flight |= {index for index, state in zip(indexes, states, strict=True) if state == "I"}
+    job.in_flight -= set(job.accepted)
 
 
 def _receipts(stored: Any, key: str, size: int) -> dict[int, tuple[dict[str, Any], dict[str, str]]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
-
-__all__ = ["CheckpointError", "Store", "SupersededError", "ause", "corrupt", "fingerprint", "slices", "use"]
 
 T = TypeVar("T")
 
@@ -37,7 +35,7 @@ def fingerprint(*parts: Any) -> str:
 def use(work: Callable[..., T], *arguments: Any) -> T:
     """Use the store from the task's main thread.
 
-    :raises LedgerError: If the store does not answer.
+    :raises CheckpointError: If the store does not answer.
     :raises SupersededError: If another try has begun.
     """
     try:
@@ -58,11 +56,7 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
 
 
 async def ause(work: Callable[..., T], *arguments: Any) -> T:
-    """Use the store from an event loop, in another thread.
-
-    :raises LedgerError: If the store does not answer.
-    :raises SupersededError: If another try has begun.
-    """
+    """Use the store from an event loop, in another thread; see :func:`use`."""
     return await asyncio.to_thread(use, work, *arguments)
 
 
@@ -76,6 +70,6 @@ def corrupt(key: str) -> CheckpointError:
     )
 
 
-def slices(total: int, size: int) -> Iterable[range]:
+def slices(total: int, size: int) -> Sequence[range]:
     """Split the indexes below ``total`` into ranges of at most ``size``."""
-    return (range(start, min(start + size, total)) for start in range(0, total, size))
+    return [range(start, min(start + size, total)) for start in range(0, total, size)]

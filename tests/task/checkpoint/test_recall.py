@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, parse_keys
 from airflow_provider_dingtalk.task.checkpoint.recall import (
     KEYS_PER_ROW,
-    Before,
+    EarlierRecalls,
     RecalledKeys,
     RecallTaskCheckpoint,
 )
@@ -59,7 +59,7 @@ def one_try(
     receipts: Sequence[Receipt],
     *,
     epoch: int = 0,
-    before: Before | None = None,
+    before: EarlierRecalls | None = None,
 ) -> Report:
     """Run one try of a task and return its report, also if it was killed."""
     checkpoint = RecallTaskCheckpoint(store, receipts, epoch, before)
@@ -248,15 +248,15 @@ def test_any_json_for_keys_recalled_before_is_read_or_leaves_each_message_in_dou
     row: Any, old: Any, old_row: Any, number: int
 ) -> None:
     store = TaskStateStore()
-    RecalledKeys(store).keep([f"k{n}" for n in range(2 * KEYS_PER_ROW + 5)])
+    RecalledKeys(store).add([f"k{n}" for n in range(2 * KEYS_PER_ROW + 5)])
     store.set(f"dingtalk-recalled-2-{number}", row)
     store.set("dingtalk-recalled-1", old)
     store.set("dingtalk-recalled-1-7-0", old_row)
-    before = RecalledKeys(store).before()
+    before = RecalledKeys(store).earlier()
     assert before.is_whole <= (isinstance(row, list) and (old is None or isinstance(old, dict)))
     assert len(before.recalled) >= KEYS_PER_ROW + 5
-    RecalledKeys(store).keep(["another"])
-    assert "another" in RecalledKeys(store).before().recalled
+    RecalledKeys(store).add(["another"])
+    assert "another" in RecalledKeys(store).earlier().recalled
 
 
 def test_if_keys_recalled_before_cannot_be_read_every_message_is_in_doubt() -> None:
@@ -264,7 +264,7 @@ def test_if_keys_recalled_before_cannot_be_read_every_message_is_in_doubt() -> N
     local.behave(already_recalled="failed", unfit_keys="per_key")
     receipts = local.create_messages(Kind.GROUP, 20)
     asyncio.run(Recall(receipts[:10], clock=local.clock).run(local.client()))
-    report = one_try(local, TaskStateStore(), receipts, before=Before(is_whole=False))
+    report = one_try(local, TaskStateStore(), receipts, before=EarlierRecalls(is_whole=False))
     check_account(local, report, receipts)
     assert report.counts()["recalled"] == 20
 
@@ -274,16 +274,16 @@ def test_keys_that_version_1_calls_recalled_are_in_doubt() -> None:
     store.set("dingtalk-recalled-1", {"0": 2})
     store.set("dingtalk-recalled-1-0-0", ["a"])
     store.set("dingtalk-recalled-1-0-1", ["b"])
-    RecalledKeys(store).keep(["a"])
-    assert RecalledKeys(store).before() == Before(frozenset("a"), frozenset("b"))
+    RecalledKeys(store).add(["a"])
+    assert RecalledKeys(store).earlier() == EarlierRecalls(frozenset("a"), frozenset("b"))
 
 
 def test_keys_recalled_before_add_up_over_tries_and_jobs() -> None:
     store = TaskStateStore()
     first: Iterable[str] = [f"k{number}" for number in range(KEYS_PER_ROW + 1)]
-    RecalledKeys(store).keep(list(first))
+    RecalledKeys(store).add(list(first))
     keys = RecalledKeys(store)
-    assert keys.before().recalled == set(first)
-    keys.keep(["k0", "other"])
-    keys.keep(["third"])
-    assert RecalledKeys(store).before().recalled == {*first, "other", "third"}
+    assert keys.earlier().recalled == set(first)
+    keys.add(["k0", "other"])
+    keys.add(["third"])
+    assert RecalledKeys(store).earlier().recalled == {*first, "other", "third"}

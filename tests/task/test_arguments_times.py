@@ -7,8 +7,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_dingtalk.task.arguments import parse_moment
-from airflow_provider_dingtalk.task.time_zone import both_times, default_time_zone, parse_receipts
+from airflow_provider_dingtalk.task.arguments import both_times, default_time_zone, parse_moment, parse_receipts
 
 NINE_IN_SHANGHAI = datetime(2026, 11, 28, 1, tzinfo=UTC).timestamp()
 RECEIPT = {"kind": "oto", "robot_code": "robot", "process_query_key": "key"}

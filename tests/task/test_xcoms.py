@@ -1,0 +1,28 @@
+"""Keys of XComs, which rollbacks and DAGs of other versions read."""
+
+from __future__ import annotations
+
+from airflow_provider_dingtalk.task import xcoms
+
+
+def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
+    keys = {name: value for name, value in vars(xcoms).items() if name.isupper() and isinstance(value, str)}
+    assert keys == {
+        "ALERT_RECEIPTS": "alert_receipts",
+        "DROPPED": "dropped",
+        "PLAN": "plan",
+        "READERS": "readers",
+        "RECALLED": "recalled_{}",
+        "RECEIPTS": "receipts_{}",
+        "RECEIPTS_COUNT": "receipts_count",
+        "RECEIPTS_LATE": "receipts_late",
+        "REFUSED": "refused",
+        "REPORT": "report",
+        "RETURN_VALUE": "return_value",
+        "SENDING": "sending",
+        "UNKNOWN": "unknown",
+    }
+
+
+def test_a_chunk_holds_as_many_items_as_readers_of_earlier_versions_expect() -> None:
+    assert (xcoms.RECEIPTS_PER_XCOM, xcoms.KEYS_PER_XCOM) == (100, 5000)
