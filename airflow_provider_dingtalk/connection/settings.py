@@ -40,6 +40,7 @@ from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_reg
 from airflow_provider_dingtalk.client.proxy import Proxy, environment_proxy, parse_proxy
 from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PER_SECOND
 from airflow_provider_dingtalk.exceptions import ConfigurationError, without_frames
+from airflow_provider_dingtalk.version_compat import call_supervisor, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -61,10 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     :param ca_file: PEM file to trust; None means the default sources.
     :param proxy: Proxy of the connection; None means the environment's, if there is one.
-    :param pace_dir: Folder in which the processes of this host share the rate limit, an option of airflow.cfg.
-        None gives each process its own.
-    :param fingerprint: Hash that distinguishes connections which must not share a client. It holds no secret in
-        clear.
+    :param pace_dir: Folder in which processes of this host share the rate limit; None gives each process its own.
+    :param fingerprint: Hash, without secrets in clear, of connections that must not share a client.
     """
 
     app: App
@@ -88,13 +87,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def read_settings(connection: Connection) -> Settings | ConfigurationError:
-    """Read and validate a connection; return an error instead of raising it.
-
-    The error names the invalid field. It has no frames, because their locals hold secrets.
-    """
+    """Read and validate a connection; return an error, which names the field, instead of raising it."""
     try:
         return _settings(connection)
     except ConfigurationError as error:
+        # Locals of the frames hold secrets.
         return without_frames(error)
 
 
@@ -196,8 +193,6 @@ def _list_option(name: str) -> frozenset[str]:
 
 def _option(name: str) -> str:
     """Return an option of ``[dingtalk]`` in airflow.cfg; default empty."""
-    from airflow_provider_dingtalk.version_compat import conf
-
     value: str = conf.get("dingtalk", name, fallback="")
     return value.strip()
 
@@ -293,16 +288,12 @@ def _masked(ticket: str) -> str:
     """Mask a ticket in logs, because Airflow does not treat the name "ticket" as a secret."""
     from airflow.sdk.log import mask_secret
 
-    from airflow_provider_dingtalk.version_compat import call_supervisor
-
     call_supervisor(mask_secret, ticket)
     return ticket
 
 
 def _from_variable(name: str) -> str:
     from airflow.sdk import Variable
-
-    from airflow_provider_dingtalk.version_compat import call_supervisor
 
     ticket = call_supervisor(Variable.get, name, default=None)
     if not isinstance(ticket, str) or not ticket:

@@ -31,7 +31,7 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
 from airflow_provider_dingtalk.task import xcoms
-from airflow_provider_dingtalk.task.checkpoint.send import HookSends, TaskSends
+from airflow_provider_dingtalk.task.checkpoint.send import TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, slices, use
 from airflow_provider_dingtalk.version_compat import call_supervisor
 
@@ -113,7 +113,7 @@ class SendRegistry:
         checkpoint = None
         if self.sends is not None:
             # A retry of a user's code sends again, so no two calls of the hook are the same job.
-            checkpoint = HookSends(self.sends)
+            checkpoint = self.sends.hook_job()
         elif not self._jobs and int(self._ti.max_tries) > 0:
             log.warning(
                 "This Airflow has no task state store (3.3 has). When a retry of this task starts, it deletes "

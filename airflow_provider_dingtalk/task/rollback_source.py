@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -92,7 +93,11 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
         raise InvalidInputError("since", f"is {both_times(since)}, which is yet to come")
     found = [of_run(context, dag_id, run_id) for run_id in runs_since(context, dag_id, since)]
     for one in found:
-        one.receipts = [receipt for receipt in one.receipts if _is_between(receipt, since, until)]
+        one.receipts = [
+            receipt
+            for receipt in one.receipts
+            if (sent := receipt.sent()) is None or since <= sent <= (math.inf if until is None else until)
+        ]
         if one.in_doubt:
             # A call without an answer has no send time, so it may have been made before the window.
             log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
@@ -162,8 +167,3 @@ def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receip
             source = {"dag_id": event.source_dag_id, "run_id": event.source_run_id}
             gone |= Tasks(context, [event.source_task_id], **source).recalled()
     return gone
-
-
-def _is_between(receipt: Receipt, since: float, until: float | None) -> bool:
-    sent = receipt.sent()
-    return sent is None or (since <= sent and (until is None or sent <= until))

@@ -90,7 +90,7 @@ def poll_from_task(
     try:
         if wait is None:
             return _first_poll(sensor, wait_spec(), hook, context=context, first=first, clock=clock or SystemClock())
-        _poll(hook, wait)
+        hook.run_by_connection(wait.poll, wait.connections)
     except DingTalkError as error:
         if error.permanent or (wait is None and first is None):
             raise
@@ -118,7 +118,7 @@ def _first_poll(
     wait_progress = new_wait_progress(poll_schedule_for(sensor), began, sensor.max_api_calls, state)
     wait = wait_of(wait_spec, wait_progress, end=began + sensor.timeout, with_readers=sensor.push_readers, clock=clock)
     try:
-        _poll(hook, wait)
+        hook.run_by_connection(wait.poll, wait.connections)
     finally:
         if checkpoint:
             _save(checkpoint, wait)
@@ -126,11 +126,6 @@ def _first_poll(
     if first is None and not wait.is_met:
         log.info("%s", wait.estimate())
     return wait
-
-
-def _poll(hook: Hook, wait: Wait) -> None:
-    """Poll once, with the client of each message's own connection."""
-    hook.run_by_connection(wait.poll, wait.connections)
 
 
 def _log_progress(wait: Wait) -> None:

@@ -227,5 +227,5 @@ def test_a_name_is_that_of_a_task_or_of_an_instance_of_a_mapped_one(
     names: list[str], tasks: list[tuple[str, list[int | None]]]
 ) -> None:
     found = RunFeed("daily")._tasks("run", names)
-    assert [(task.task_id, task._indexes) for task in found] == tasks
+    assert [(task.task_id, task.indexes) for task in found] == tasks
     assert [task.instances for task in found] == [len(indexes) for _, indexes in tasks]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
@@ -84,6 +84,7 @@ class TaskSends:
     :ivar jobs: Jobs, oldest first.
     :ivar in_flight: Calls in doubt or in flight, by number.
     :ivar accepted: Calls that DingTalk accepted, by number.
+    :ivar matched: Numbers of the calls that a job of this try made or resumes.
     :raises CheckpointError: If the store does not answer, or holds a value that this package did not write.
     """
 
@@ -96,7 +97,7 @@ class TaskSends:
         self.accepted: dict[int, _AcceptedCall] = {}
         self._rows: list[list[int]] = []
         self._row_of: dict[int, int] = {}
-        self._matched: set[int] = set()
+        self.matched: set[int] = set()
         self._next = 0
         use(self._read)
 
@@ -106,7 +107,7 @@ class TaskSends:
 
     def left_in_doubt(self) -> list[Address]:
         """List the calls of earlier tries that are still in doubt and that no job of this try resumes."""
-        return [self.in_flight[number].address for number in sorted(self.in_flight) if number not in self._matched]
+        return [self.in_flight[number].address for number in sorted(self.in_flight) if number not in self.matched]
 
     def job(self, name: str, send_requests: Sequence[SendRequest]) -> JobSends:
         """Return the progress that earlier tries made with a job, whose name is the same in each try."""
@@ -114,7 +115,11 @@ class TaskSends:
         self._name_imported(send_requests, content)
         return JobSends(self, name, send_requests, content)
 
-    # ── what the jobs use ────────────────────────────────────────────────────────────────────────────
+    def hook_job(self) -> JobSends:
+        """Return a job that resumes nothing, because code that calls the hook again means to send again."""
+        job = JobSends(self, "hook", (), "")
+        job.begin()
+        return job
 
     def match(self, send_requests: Sequence[SendRequest], since: int) -> tuple[list[_AcceptedCall], list[_Call]]:
         """Choose the calls, accepted and in doubt, that made these requests; each once in a try."""
@@ -127,19 +132,11 @@ class TaskSends:
         chosen = []
         for number, call in sorted(calls.items()):
             names = [(call.content, name) for name in call.to]
-            if number not in self._matched and call.clear_count >= since and any(wanted[name] > 0 for name in names):
+            if number not in self.matched and call.clear_count >= since and any(wanted[name] > 0 for name in names):
                 wanted.subtract(names)
                 chosen.append(call)
-        self._matched.update(call.number for call in chosen)
+        self.matched.update(call.number for call in chosen)
         return chosen
-
-    def unmatched(self, names: Collection[str]) -> list[Receipt]:
-        """Return the receipts of some names' jobs that no job of this try resumes."""
-        return [
-            call.accepted().receipt
-            for number, call in sorted(self.accepted.items())
-            if self.jobs[call.job].name in names and number not in self._matched
-        ]
 
     def add(self, job: _Job) -> int:
         """Add a job, and return its index."""
@@ -166,7 +163,7 @@ class TaskSends:
                 del self.in_flight[number]
                 raise
             self._next += 1
-            self._matched.add(number)
+            self.matched.add(number)
             return number
 
     def accept(self, number: int, sent: AcceptedSend) -> None:
@@ -328,7 +325,9 @@ class JobSends:
 
     def carried(self) -> list[Receipt]:
         """Return this name's earlier receipts that the job does not resume."""
-        return self._sends.unmatched(self._names)
+        sends = self._sends
+        calls = [call for number, call in sorted(sends.accepted.items()) if number not in sends.matched]
+        return [call.accepted().receipt for call in calls if sends.jobs[call.job].name in self._names]
 
     def finish(self) -> None:
         """Write that the job is done.
@@ -367,17 +366,6 @@ class JobSends:
         """Drop the calls of earlier tries that are in doubt."""
         self._sends.forget([call.number for call in self._doubts], write=False)
         self._doubts = []
-
-
-class HookSends(JobSends):
-    """Checkpoint of a hook's send; receipts and doubts outlive the try.
-
-    It resumes nothing of earlier tries, because code that calls the hook again means to send again.
-    """
-
-    def __init__(self, sends: TaskSends) -> None:
-        super().__init__(sends, "hook", (), "")
-        self.begin()
 
 
 def _plain(value: Any) -> Any:
