@@ -7,6 +7,7 @@ docs/incident.md. The DAG needs Airflow 3.2 or later; in earlier versions the ap
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -104,7 +105,7 @@ def dingtalk_incident_rollback():
         of_all = {"kind": params["kind"], **{name: known[name] for name in of_kind.sender_fields}}
         return [{**of_all, of_kind.key_field: key} for key in keys if key]
 
-    what = {
+    what: dict[str, Any] = {
         "receipts": pasted(),
         "from_dag": "{{ params.dag_id or '' }}",
         "from_run": "{{ params.run_id }}",
