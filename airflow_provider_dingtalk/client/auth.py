@@ -33,10 +33,7 @@ class App(Protocol):
 
     @property
     def key(self) -> str:
-        """Key by which DingTalk counts calls.
-
-        It names the app, and for a third-party app also the organisation.
-        """
+        """Key by which DingTalk counts calls: the app, and for a third-party app also the organisation."""
 
     async def token_request(self, in_thread: InThread = asyncio.to_thread) -> Endpoint[AccessToken]:
         """Return the request for an access token."""

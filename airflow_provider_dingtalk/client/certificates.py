@@ -44,8 +44,7 @@ def _source(ca_file: str | None) -> _Source:
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file or folder:
         return _Source("SSL_CERT_FILE" if file else "SSL_CERT_DIR", file or None, folder or None)
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
-    if bundle:
+    if bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
         is_folder = os.path.isdir(bundle)  # noqa: PTH112 -- pathlib's raises for a name that is too long
         return _Source("REQUESTS_CA_BUNDLE", None if is_folder else bundle, bundle if is_folder else None)
     return _Source("the system's certificates")

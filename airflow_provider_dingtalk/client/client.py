@@ -1,11 +1,7 @@
 """Client for DingTalk's API; the only module that sends requests to DingTalk.
 
-``await client.call(endpoint)`` gets the token, applies the rate limit, sends the request and reads the answer
-within a timeout. It returns the endpoint's result or raises an error of
-:mod:`~airflow_provider_dingtalk.exceptions`.
-
-It retries calls that only read, and calls that were not carried out (throttled, dead token, connection failed).
-The caller decides about a send or recall in doubt, because only the caller knows the consequences of a retry.
+It gets the token, applies the rate limit, sends the request and reads the answer within a timeout. It retries calls
+that only read, or that were not carried out. The caller decides about a send or recall in doubt.
 """
 
 from __future__ import annotations
@@ -41,13 +37,12 @@ from airflow_provider_dingtalk.client.retry import (
     should_retry,
 )
 from airflow_provider_dingtalk.client.transport import MAX_CONNECTIONS, transport_for
-from airflow_provider_dingtalk.client.unreachable import address_of, not_sent
+from airflow_provider_dingtalk.client.unreachable import no_response, not_sent
 from airflow_provider_dingtalk.exceptions import (
     BannedError,
     ConnectionFailedError,
     DingTalkError,
     InvalidInputError,
-    NoResponseError,
     OutcomeUnknownError,
     ServerError,
     ThrottlingError,
@@ -148,8 +143,6 @@ class DingTalkClient:
         for transport in self._transports.values():
             await transport.aclose()
 
-    # ── one call, several tries ──────────────────────────────────────────────────────────────────────
-
     async def _token_for(
         self, endpoint: Endpoint[Any], used: Counter[str], dead: AccessToken | None
     ) -> AccessToken | None:
@@ -198,8 +191,6 @@ class DingTalkClient:
     async def _get_token(self, used: Counter[str]) -> AccessToken:
         return await self.call(await self._app.token_request(self._in_thread), used, "token")
 
-    # ── one request ──────────────────────────────────────────────────────────────────────────────────
-
     async def _exchange(self, endpoint: Endpoint[Result], token: AccessToken | None) -> Result | DingTalkError:
         """Send one request and return its result or its error.
 
@@ -225,34 +216,21 @@ class DingTalkClient:
         except _NOT_SENT as error:
             raise not_sent(endpoint.name, request.url, error) from None
         except Exception as error:  # of any library; without an answer the call is in doubt
-            raise _no_response(endpoint, request.url, type(error).__name__, seconds) from None
+            problem = f"{type(error).__name__}, limit {seconds:g} s"
+            raise no_response(endpoint.name, request.url, problem) from None
 
     async def _read(self, endpoint: Endpoint[Any], request: httpx.Request) -> RawResponse:
-        base = self._hosts.base_url(endpoint.http.host)
-        response = await self._transports[base].handle_async_request(request)
+        transport = self._transports[self._hosts.base_url(endpoint.http.host)]
+        response = await transport.handle_async_request(request)
         body = bytearray()
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise unexpected_answer(endpoint, "a compressed answer, which was not asked for")
-            if announced_length(response.headers) > MAX_BODY_BYTES:
-                raise _too_long(endpoint)
+            length = announced_length(response.headers)
             async for chunk in response.stream:  # type: ignore[union-attr]
                 body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_long(endpoint)
+                if max(length, len(body)) > MAX_BODY_BYTES:
+                    raise unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")
         finally:
             await response.aclose()
         return RawResponse(response.status_code, response.headers, body)
-
-
-def _no_response(endpoint: Endpoint[Any], url: httpx.URL, problem: str, seconds: float) -> NoResponseError:
-    return NoResponseError(
-        f"{endpoint.name}: the answer of {address_of(url)} was lost ({problem}, limit {seconds:g} s).",
-        code="no_answer",
-        next_step="Ask for the status of the message, or run the recall again.",
-        next_step_zh="请查询消息状态或重新执行撤回。",
-    )
-
-
-def _too_long(endpoint: Endpoint[Any]) -> Exception:
-    return unexpected_answer(endpoint, f"an answer of more than {MAX_BODY_BYTES} bytes")

@@ -1,7 +1,6 @@
-"""Connection pool of aiohttp, with two additions.
+"""Connection pool of aiohttp that tells a failed connection from a missing response.
 
-It records whether a request got a connection, which separates a failed connection from a missing response. It
-reuses a connection only if no unexpected bytes arrived on it.
+It reuses a connection only if no unexpected bytes arrived on it.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import aiohttp
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
-
 
 #: Lifetime of an idle connection, in seconds.
 KEEP_ALIVE = 5.0
@@ -29,13 +28,10 @@ KEEP_ALIVE = 5.0
 _ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 
 
-class Attempt:
+class Attempt(Struct):
     """State of one request, which may be sent once connected."""
 
-    __slots__ = ("is_connected",)
-
-    def __init__(self) -> None:
-        self.is_connected = False
+    is_connected: bool = False
 
 
 #: Attempt of the running task.
@@ -75,10 +71,7 @@ class Pool(aiohttp.TCPConnector):
 
 
 def _is_silent(protocol: ResponseHandler) -> bool:
-    """Return True if a connection is open and no bytes arrived.
-
-    Such bytes would be taken for the next answer.
-    """
+    """Return True if a connection is open and no bytes arrived, which would be taken for the next answer."""
     socket = protocol.transport.get_extra_info("socket") if protocol.transport else None
     if socket is None or socket.fileno() < 0:
         return False
@@ -112,10 +105,7 @@ def new_session(limit: int, context: ssl.SSLContext | None) -> aiohttp.ClientSes
 
 
 async def closed_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Close a session when this generator is closed.
-
-    Its owner closes it, or the event loop at its end.
-    """
+    """Close a session when this generator is closed, by its owner or by the event loop at its end."""
     try:
         yield
     finally:
@@ -136,12 +126,7 @@ class BrokenError(Exception):
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a request whose connection broke.
-
-    aiohttp repeats each GET once.
-
-    :raises BrokenError: If an error occurs after which aiohttp would repeat the request.
-    """
+    """Raise an error that keeps aiohttp from repeating a GET whose connection broke."""
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -149,10 +134,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 
 def drop_after_loop(session: aiohttp.ClientSession) -> None:
-    """Drop a session whose event loop was closed without ending its generators.
-
-    Otherwise aiohttp logs an error. The sockets close when Python collects their transports.
-    """
+    """Drop a session whose event loop was closed without ending its generators; otherwise aiohttp logs an error."""
     connector = session.connector
     if isinstance(connector, Pool) and connector.is_orphaned:
         session.detach()

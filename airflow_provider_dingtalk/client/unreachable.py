@@ -1,4 +1,4 @@
-"""Causes of failed connections, and the next step for the user."""
+"""Errors of calls without a connection or an answer, each with the next step for the user."""
 
 from __future__ import annotations
 
@@ -10,45 +10,36 @@ import httpx
 
 from airflow_provider_dingtalk.client.hosts import bracketed, is_loopback
 from airflow_provider_dingtalk.client.proxy import Proxy
-from airflow_provider_dingtalk.exceptions import ConnectionFailedError
+from airflow_provider_dingtalk.exceptions import ConnectionFailedError, NoResponseError
 
 
 class Cause(NamedTuple):
-    """Cause of a failed connection, with the next step for the user in English and in Chinese."""
+    """Cause of a failed call, with the next step for the user in English and in Chinese."""
 
     next_step: str
     next_step_zh: str
 
 
+# fmt: off
 NAME = Cause("Check the host name, and DNS on this machine.", "请检查主机名以及本机的 DNS。")
 REFUSED = Cause("Check the address, the port, and the firewall of this machine.", "请检查地址、端口以及本机防火墙。")
-TIMEOUT = Cause(
-    "Check the firewall. If this machine needs a proxy, set HTTPS_PROXY or the connection's extra proxy.",
-    "请检查防火墙；如需代理，请设置 HTTPS_PROXY 或连接的 extra proxy。",
-)
+TIMEOUT = Cause("Check the firewall. If this machine needs a proxy, set HTTPS_PROXY or the connection's extra proxy.",
+                "请检查防火墙；如需代理，请设置 HTTPS_PROXY 或连接的 extra proxy。")
 CERTIFICATE = Cause(
     "If a proxy with its own CA stands in between, name the CA's PEM file in extra ca_file or SSL_CERT_FILE.",
-    "如果中间有使用自有 CA 的代理，请在 extra ca_file 或 SSL_CERT_FILE 中指定该 CA 的 PEM 文件。",
-)
-TLS = Cause(
-    "Check that the port speaks TLS, and that no firewall or proxy interferes.",
-    "请检查该端口是否使用 TLS，以及是否被防火墙或代理干扰。",
-)
-PROXY = Cause(
-    "Check the proxy: the connection's extra proxy, or HTTPS_PROXY and NO_PROXY.",
-    "请检查代理：连接的 extra proxy，或 HTTPS_PROXY 与 NO_PROXY。",
-)
-PROXY_LOGIN = Cause(
-    "Check user and password of the proxy: in the connection's extra proxy, or in HTTPS_PROXY.",
-    "请检查代理的用户名和密码：连接的 extra proxy 或 HTTPS_PROXY。",
-)
-OTHER = Cause(
-    "Check network, proxy and certificates between this machine and DingTalk.", "请检查本机到钉钉的网络、代理与证书。"
-)
-SANDBOX = Cause(
-    "Is the sandbox running? Start it: python -m airflow_provider_dingtalk.sandbox",
-    "沙箱是否已启动？启动命令：python -m airflow_provider_dingtalk.sandbox",
-)
+    "如果中间有使用自有 CA 的代理，请在 extra ca_file 或 SSL_CERT_FILE 中指定该 CA 的 PEM 文件。")
+TLS = Cause("Check that the port speaks TLS, and that no firewall or proxy interferes.",
+            "请检查该端口是否使用 TLS，以及是否被防火墙或代理干扰。")
+PROXY = Cause("Check the proxy: the connection's extra proxy, or HTTPS_PROXY and NO_PROXY.",
+              "请检查代理：连接的 extra proxy，或 HTTPS_PROXY 与 NO_PROXY。")
+PROXY_LOGIN = Cause("Check user and password of the proxy: in the connection's extra proxy, or in HTTPS_PROXY.",
+                    "请检查代理的用户名和密码：连接的 extra proxy 或 HTTPS_PROXY。")
+OTHER = Cause("Check network, proxy and certificates between this machine and DingTalk.",
+              "请检查本机到钉钉的网络、代理与证书。")
+SANDBOX = Cause("Is the sandbox running? Start it: python -m airflow_provider_dingtalk.sandbox",
+                "沙箱是否已启动？启动命令：python -m airflow_provider_dingtalk.sandbox")
+NO_RESPONSE = Cause("Ask for the status of the message, or run the recall again.", "请查询消息状态或重新执行撤回。")
+# fmt: on
 
 
 class NoConnectionError(httpx.ConnectError):
@@ -70,12 +61,17 @@ def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> ConnectionFaile
         cause, detail = error.cause, error.detail
     if cause is REFUSED and is_loopback(url.host):
         cause = SANDBOX
-    text = f"{endpoint}: no connection to {address_of(url)} ({detail})."
+    text = f"{endpoint}: no connection to {_address_of(url)} ({detail})."
     return ConnectionFailedError(text, code="not_sent", **cause._asdict())
 
 
-def address_of(url: httpx.URL) -> str:
-    """Return host and port of a URL."""
+def no_response(endpoint: str, url: httpx.URL, problem: str) -> NoResponseError:
+    """Return the client's error for a call without a whole answer."""
+    text = f"{endpoint}: the answer of {_address_of(url)} was lost ({problem})."
+    return NoResponseError(text, code="no_answer", **NO_RESPONSE._asdict())
+
+
+def _address_of(url: httpx.URL) -> str:
     port = url.port or (443 if url.scheme == "https" else 80)
     return f"{bracketed(url.raw_host.decode('ascii', 'replace'))}:{port}"
 

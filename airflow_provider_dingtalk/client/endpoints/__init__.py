@@ -11,63 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_dingtalk.client.endpoints.base import (
-    Answer,
-    Auth,
-    Endpoint,
-    Host,
-    Http,
-    Idempotency,
-    LegacyEndpoint,
-    LegacyResponse,
-    Text,
-    fields_of,
-    name_of,
-)
-from airflow_provider_dingtalk.client.endpoints.ding import (
-    MAX_USERS_PER_APP_DING,
-    MAX_USERS_PER_PHONE_DING,
-    DingResult,
-    RecallDing,
-    SendDing,
-)
-from airflow_provider_dingtalk.client.endpoints.robot import (
-    MAX_KEYS_PER_RECALL,
-    MAX_MSG_PARAM_BYTES,
-    MAX_RESULTS_PER_PAGE,
-    MAX_USERS_PER_OTO_SEND,
-    FailedKey,
-    MessageReadList,
-    OtoReader,
-    OtoSendResult,
-    OtoStatus,
-    QueryGroupMessage,
-    QueryOtoMessage,
-    QueryPrivateChatMessage,
-    RecallGroupMessages,
-    RecallOtoMessages,
-    RecallPrivateChatMessages,
-    RecallResult,
-    SendGroupMessage,
-    SendOtoMessages,
-    SendPrivateChatMessage,
-    SendResult,
-)
-from airflow_provider_dingtalk.client.endpoints.tokens import AccessToken, GetAccessToken, GetCorpAccessToken
-from airflow_provider_dingtalk.client.endpoints.work_notification import (
-    MAX_DEPTS_PER_WORK_NOTIFICATION,
-    MAX_USERS_PER_WORK_NOTIFICATION,
-    MAX_WORK_NOTIFICATION_BYTES,
-    GetWorkNotificationProgress,
-    GetWorkNotificationResult,
-    RecallWorkNotification,
-    SendWorkNotification,
-    WorkNotificationOutcome,
-    WorkNotificationProgress,
-    WorkNotificationReaders,
-    WorkNotificationRecalled,
-    WorkNotificationSent,
-)
+from airflow_provider_dingtalk.client.endpoints.base import *
+from airflow_provider_dingtalk.client.endpoints.ding import *
+from airflow_provider_dingtalk.client.endpoints.robot import *
+from airflow_provider_dingtalk.client.endpoints.tokens import *
+from airflow_provider_dingtalk.client.endpoints.work_notification import *
 
 #: Recall window of robot one-on-one messages and work notifications, in hours.
 RECALL_WINDOW_HOURS = 24
