@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_dingtalk.cli.arguments import KINDS
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description, its modules, and its connection form."""
@@ -14,9 +16,7 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "DingTalk", "external-doc-url": "https://open.dingtalk.com/", "tags": ["service"]}
         ],
-        "operators": _modules(
-            *(f"operators.{name}" for name in ("group", "oto", "private_chat", "work_notification", "ding", "rollback"))
-        ),
+        "operators": _modules(*(f"operators.{name}" for name in (*KINDS, "rollback"))),
         "sensors": _modules("sensors"),
         "hooks": _modules("hooks"),
         "triggers": _modules("triggers"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 import pendulum
 from msgspec import Struct
 
+from airflow_provider_dingtalk.client import endpoints
 from airflow_provider_dingtalk.client.content import plain
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 
@@ -31,16 +31,7 @@ NOTHING = ("None", "null")
 MAX_ID_LENGTH = 512
 
 
-class Kind(StrEnum):
-    """Kind of message that DingTalk can recall."""
-
-    GROUP = "group"
-    OTO = "oto"
-    PRIVATE_CHAT = "private_chat"
-    WORK_NOTIFICATION = "work_notification"
-    DING = "ding"
-
-
+Kind = endpoints.Kind
 #: Fields that DingTalk returns and accepts as numbers.
 NUMERIC_FIELDS = frozenset({"task_id", "msg_task_id", "agent_id", "dept_ids"})
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallGroupMessagesOperator,
     DingTalkRecallPrivateChatMessagesOperator,
@@ -19,7 +18,7 @@ from airflow_provider_dingtalk.sensors import (
     DingTalkPrivateChatMessageSensor,
 )
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.support.airflow_seams import HOME, context, is_recalled, key_of, planted
+from tests.support.airflow_seams import context, is_recalled, key_of, planted
 from tests.support.connections import Connect
 from tests.support.sensors import MODES, end_of
 
@@ -85,7 +84,7 @@ def test_a_cards_key_can_be_waited_for_and_recalled(
     sandbox: SandboxServer, hook: DingTalkHook, kind: str, source: str
 ) -> None:
     (receipt,) = planted(sandbox, kind, source=source, readers=1)
-    key, conversation = key_of(receipt), HOME[Kind(kind)]
+    key, conversation = key_of(receipt), receipt["open_conversation_id"]
     (found,) = end_of(sensor(kind, process_query_key=key, open_conversation_id=conversation, min_readers=1))
     assert found == {"key": key, "send_status": "SUCCESS", "readers": 1}
     recall = RECALLS[kind](task_id="recall", process_query_keys=[key], open_conversation_id=conversation)

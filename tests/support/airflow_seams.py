@@ -12,11 +12,10 @@ from typing import Any
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Kind, iso
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
-from airflow_provider_dingtalk.sandbox.default import AGENT_ID, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.support.local_dingtalk import receipt_for
 
 TOKEN_API = "oauth2/accessToken"
-HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: PRIVATE_CHAT}
 
 _numbers = count()
 
@@ -130,19 +129,11 @@ def calls(sandbox: SandboxServer) -> dict[str, int]:
 
 def planted(sandbox: SandboxServer, kind: Kind | str, number: int = 1, **more: Any) -> list[dict[str, Any]]:
     """Create messages of the default organisation and return their receipts."""
-    kind = Kind(kind)
-    conversation = more.get("open_conversation_id")
+    kind, conversation = Kind(kind), more.get("open_conversation_id")
     keys = create_messages(sandbox.state, CreateMessages(kind=kind.value, count=number, **more))["keys"]
     sent_at = iso(sandbox.state.time() - more.get("age_seconds", 0))
-    sender: dict[str, Any] = {"agent_id": str(AGENT_ID)} if kind is Kind.WORK_NOTIFICATION else {}
-    if not sender:
-        sender["robot_code"] = ROBOT_CODE
-    if kind in HOME:
-        sender["open_conversation_id"] = conversation or HOME[kind]
-    return [
-        {"version": 1, "kind": kind.value, **sender, message_type(kind).key_field: str(key), "sent_at": sent_at}
-        for key in keys
-    ]
+    made = [receipt_for(kind, key, sent_at=sent_at, conversation=conversation).to_json() for key in keys]
+    return [{**receipt, "version": 1} for receipt in made]
 
 
 def key_of(receipt: dict[str, Any]) -> str:

@@ -16,39 +16,28 @@ from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.message_types import message_type
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, SenderKey, iso
 from airflow_provider_dingtalk.sandbox.app import create_app
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, MarkRead, create_messages, mark_read
 from airflow_provider_dingtalk.sandbox.default import (
     AGENT_ID,
     CLIENT_ID,
     CLIENT_SECRET,
-    GROUPS,
     ROBOT_CODE,
     default_state,
 )
-from airflow_provider_dingtalk.sandbox.default import PRIVATE_CHAT as CHAT
+from airflow_provider_dingtalk.sandbox.handlers import MESSAGE_TYPES
 from airflow_provider_dingtalk.sandbox.state import Message
 from tests.clock import VirtualClock
 
 HOUR = 3600.0
-RECALL_API = {
-    Kind.GROUP: "robot/groupMessages/recall",
-    Kind.OTO: "robot/otoMessages/batchRecall",
-    Kind.PRIVATE_CHAT: "robot/privateChatMessages/batchRecall",
-    Kind.WORK_NOTIFICATION: "topapi/message/corpconversation/recall",
-    Kind.DING: "robot/ding/recall",
-}
-STATUS_API = {
-    Kind.GROUP: "robot/groupMessages/query",
-    Kind.OTO: "robot/oToMessages/readStatus",
-    Kind.PRIVATE_CHAT: "robot/privateChatMessages/query",
-}
-TOKEN_API = "oauth2/accessToken"
-#: Kinds whose recall takes several keys and whose status can be polled.
-ROBOT_KINDS = (Kind.GROUP, Kind.OTO, Kind.PRIVATE_CHAT)
 ALL_KINDS = tuple(Kind)
-HOME = {Kind.GROUP: GROUPS[0], Kind.PRIVATE_CHAT: CHAT}
+#: Kinds whose recall takes several keys and whose status tells of a recall.
+ROBOT_KINDS = tuple(kind for kind in Kind if message_type(kind).status_tells_recall)
+#: The contract tests compare these paths with those of the official SDK.
+RECALL_API = {kind: message_type(kind).recall_request(SenderKey(kind), ["1"]).name for kind in Kind}
+STATUS_API = {kind: message_type(kind).status_request(SenderKey(kind), "1").name for kind in ROBOT_KINDS}
+TOKEN_API = "oauth2/accessToken"
 
 
 class LocalDingTalk:
@@ -148,16 +137,10 @@ class LocalDingTalk:
 
 def receipt_for(kind: Kind, key: str | int, *, sent_at: str | None = None, conversation: str | None = None) -> Receipt:
     """The receipt of a message of the default company."""
-    is_work = kind is Kind.WORK_NOTIFICATION
-    more: dict[str, Any] = {message_type(kind).key_field: str(key)}
-    return Receipt(
-        kind=kind,
-        robot_code=None if is_work else ROBOT_CODE,
-        agent_id=str(AGENT_ID) if is_work else None,
-        open_conversation_id=conversation or HOME.get(kind),
-        sent_at=sent_at,
-        **more,
-    )
+    of_kind, home = message_type(kind), MESSAGE_TYPES[kind].default_conversation
+    of_default = {"robot_code": ROBOT_CODE, "agent_id": str(AGENT_ID), "open_conversation_id": conversation or home}
+    fields: dict[str, Any] = {name: of_default[name] for name in of_kind.sender_fields}
+    return Receipt(kind=kind, sent_at=sent_at, **fields, **{of_kind.key_field: str(key)})
 
 
 def check_account(local: LocalDingTalk, report: Report, receipts: Sequence[Receipt], *, fresh: bool = True) -> None:

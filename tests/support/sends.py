@@ -12,13 +12,6 @@ from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.sandbox.default import AGENT_ID, COOL_APP_CODE, GROUPS, PRIVATE_CHAT, ROBOT_CODE
 from tests.support.local_dingtalk import LocalDingTalk
 
-SEND_API = {
-    Kind.GROUP: "robot/groupMessages/send",
-    Kind.OTO: "robot/oToMessages/batchSend",
-    Kind.PRIVATE_CHAT: "robot/privateChatMessages/send",
-    Kind.WORK_NOTIFICATION: "topapi/message/corpconversation/asyncsend_v2",
-    Kind.DING: "robot/ding/send",
-}
 USERS = [f"user{number:03d}" for number in range(1, 46)]
 #: Required arguments of each kind.
 PLAIN: dict[Kind, dict[str, Any]] = {
@@ -33,6 +26,8 @@ PLAIN: dict[Kind, dict[str, Any]] = {
     Kind.WORK_NOTIFICATION: {"agent_id": AGENT_ID, "user_ids": USERS[:2], "text": "hi"},
     Kind.DING: {"user_ids": USERS[:2], "robot_code": ROBOT_CODE, "text": "hi"},
 }
+
+SEND_API = {kind: send_requests_for(kind, **arguments)[0].call.name for kind, arguments in PLAIN.items()}
 
 
 def send_requests(kind: Kind, **changes: Any) -> list[SendRequest]:

@@ -28,6 +28,7 @@ from airflow_provider_dingtalk.task.arguments import (
     parse_task_ids,
 )
 from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
+from tests.support.sends import PLAIN
 from tests.support.settings import settings_of
 
 #: More digits than Python prints.
@@ -137,20 +138,9 @@ def test_any_arguments_of_a_send(kind: Any, arguments: dict[str, Any]) -> None:
 
 #: Arguments that make a message; one of them at a time is then something else.
 GOOD: dict[Kind, dict[str, Any]] = {
-    Kind.GROUP: {"open_conversation_id": "cid1", "robot_code": "robot", "text": "hello"},
-    Kind.OTO: {
-        "user_ids": ["user1"],
-        "robot_code": "robot",
-        "msg_key": "sampleText",
-        "msg_param": {"content": "x"},
-    },
-    Kind.PRIVATE_CHAT: {"open_conversation_id": "cid1", "robot_code": "r", "cool_app_code": "c", "markdown": "x"},
-    Kind.WORK_NOTIFICATION: {
-        "agent_id": 1,
-        "user_ids": "user1",
-        "msg": {"msgtype": "text", "text": {"content": "x"}},
-    },
-    Kind.DING: {"user_ids": ["user1"], "robot_code": "robot", "text": "x"},
+    **PLAIN,
+    Kind.OTO: {"user_ids": ["user1"], "robot_code": "robot", "msg_key": "sampleText", "msg_param": {"content": "x"}},
+    Kind.WORK_NOTIFICATION: {"agent_id": 1, "user_ids": "user1", "msg": {"msgtype": "text", "text": {"content": "x"}}},
 }
 
 
@@ -259,23 +249,14 @@ def test_texts_of_a_subclass_are_texts(kind: Kind, word: str) -> None:
     """Enumerations, Markup and lazy translations: natural in DAG files."""
     bodies = []
     for value in (word, "hello"):
-        arguments = {
-            Kind.GROUP: {"open_conversation_id": value, "robot_code": value, "text": value},
-            Kind.OTO: {
-                "user_ids": [value],
-                "robot_code": value,
-                "msg_key": value,
-                "msg_param": {"content": value},
-            },
-            Kind.PRIVATE_CHAT: {
-                "open_conversation_id": value,
-                "robot_code": value,
-                "cool_app_code": value,
-                "markdown": value,
-            },
-            Kind.WORK_NOTIFICATION: {"agent_id": 1, "user_ids": value, "text": value},
-            Kind.DING: {"user_ids": value, "robot_code": value, "text": value},
-        }[kind]
+        given = GOOD[kind] if kind is Kind.OTO else PLAIN[kind]
+        arguments = {name: _texts_replaced(argument, value) for name, argument in given.items()}
         (send_request,) = send_requests_for(kind, **arguments)
         bodies.append(request_for(send_request.call, "https://api.dingtalk.io", "token").content)
     assert bodies[0] == bodies[1]
+
+
+def _texts_replaced(argument: Any, value: str) -> Any:
+    if isinstance(argument, dict):
+        return dict.fromkeys(argument, value)
+    return argument if isinstance(argument, int) else [value] if isinstance(argument, list) else value

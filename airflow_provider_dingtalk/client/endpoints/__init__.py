@@ -9,6 +9,7 @@ Paths keep DingTalk's spelling, case included: sends use ``oToMessages`` and rec
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints.base import *
@@ -16,6 +17,17 @@ from airflow_provider_dingtalk.client.endpoints.ding import *
 from airflow_provider_dingtalk.client.endpoints.robot import *
 from airflow_provider_dingtalk.client.endpoints.tokens import *
 from airflow_provider_dingtalk.client.endpoints.work_notification import *
+
+
+class Kind(StrEnum):
+    """Kind of message that DingTalk can recall; modules of one kind have its name."""
+
+    GROUP = "group"
+    OTO = "oto"
+    PRIVATE_CHAT = "private_chat"
+    WORK_NOTIFICATION = "work_notification"
+    DING = "ding"
+
 
 #: Recall window of robot one-on-one messages and work notifications, in hours.
 RECALL_WINDOW_HOURS = 24
