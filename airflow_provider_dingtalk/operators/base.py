@@ -87,7 +87,7 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Send or recall the messages.
 
-        :returns: arguments.Receipts of the sent messages, or the report of the recall, as plain JSON.
+        :returns: Receipts of the sent messages, or the report of the recall, as plain JSON.
         :raises AirflowFailException: If the failure is permanent, for instance an invalid argument or a wrong key.
         :raises DingTalkError: If the failure may pass; Airflow retries the task if it has retries.
         """
