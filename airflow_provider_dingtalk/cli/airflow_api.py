@@ -1,4 +1,4 @@
-"""Read-only client of Airflow's REST API, as far as the commands need.
+"""Client of Airflow's REST API, as far as the commands need.
 
 https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -27,14 +26,12 @@ USER_VARIABLE, PASSWORD_VARIABLE = "AIRFLOW_API_USERNAME", "AIRFLOW_API_PASSWORD
 #: Entries of one page; Airflow's default maximum is 100.
 PAGE = 100
 #: Timeout of one request in seconds.
-DEADLINE = 30.0
+TIMEOUT = 30.0
 #: Attempts of a request that fails temporarily, and seconds by which the pause grows with each attempt.
 ATTEMPTS, PAUSE = 4, 0.5
-_LOG_IN = f"Set {TOKEN_VARIABLE}, or {USER_VARIABLE} and {PASSWORD_VARIABLE}."
-
-
 #: Maximum number of entries read of one list, so that an endless list ends in an error.
 MAX_ENTRIES = 1_000_000
+_LOG_IN = f"Set {TOKEN_VARIABLE}, or {USER_VARIABLE} and {PASSWORD_VARIABLE}."
 _T = TypeVar("_T")
 
 
@@ -52,42 +49,27 @@ class Task(Struct, frozen=True):
 
 
 class XCom(Struct, frozen=True):
-    """Ids of an XCom, without its value."""
+    """Ids of an XCom inside its run, without its value."""
 
-    dag_id: str
-    run_id: str
     task_id: str
     map_index: int
     key: str
-
-
-class _Entry(Struct, frozen=True):
-    task_id: str
-    map_index: int
-    key: str
-
-
-class _Page(Struct, frozen=True):
-    total_entries: int
-
-
-class _Value(Struct, frozen=True):
-    value: Any
 
 
 class AirflowRest:
-    """Read-only client of one Airflow's REST API.
+    """Client of one Airflow's REST API.
 
     :param url: URL of the API server.
+    :param attempts: Maximum number of attempts of a request; default 4.
     :param sleep: Function that waits for a number of seconds; default ``time.sleep``.
+    :raises InvalidInputError: If the URL or an environment variable with a proxy is invalid.
     """
 
-    def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, *, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.url = url.rstrip("/")
+        self._attempts = attempts
         self._sleep = sleep
-        host = _host_of(self._url)
-        # A redirect would send the token to another address, so none is followed. Loopback needs no proxy.
-        self._http = _http_client(self._url, trust_env=not is_loopback(host))
+        self._http = _http_client(self.url)
 
     @classmethod
     def at(cls, url: str | None) -> Self:
@@ -99,23 +81,40 @@ class AirflowRest:
         :raises AirflowUnreachableError: If Airflow cannot be reached.
         """
         rest = cls(url or os.environ.get(URL_VARIABLE) or _configured_url())
-        rest._log_in()
+        rest.log_in(os.environ)
         return rest
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    # ── what there is to read ────────────────────────────────────────────────────────────────────────
+    def log_in(self, env: Mapping[str, str]) -> None:
+        """Log in with the token, or the user and password, of environment variables.
+
+        :raises AirflowRefusedError: If Airflow refuses the login.
+        :raises AirflowUnreachableError: If Airflow cannot be reached.
+        """
+        token = env.get(TOKEN_VARIABLE) or self._new_token(env.get(USER_VARIABLE), env.get(PASSWORD_VARIABLE))
+        if not (token and token.isascii() and token.isprintable()):
+            problem = "Invalid access token of Airflow; expected printable ASCII."
+            raise AirflowRefusedError(problem, code="bad_token", next_step=_LOG_IN)
+        self._http.headers["authorization"] = f"Bearer {token}"
+
+    def _new_token(self, user: str | None, password: str | None) -> str:
+        if user and password:
+            response = self._request("POST", "/auth/token", json={"username": user, "password": password})
+        else:  # Airflow gives a token without a login if all users are admins
+            response = self._request("GET", "/auth/token")
+        if response.status_code in (404, 405):
+            raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
+        return str(_json(response).get("access_token") or "")
 
     def has_run(self, dag_id: str, run_id: str) -> bool:
         """Return True if the run exists."""
-        answer = self._get(_path("dags", dag_id, "dagRuns", run_id))
-        return answer is not None and bool(_converted(answer, Run))
+        answer = self._get(path_of("dags", dag_id, "dagRuns", run_id))
+        return answer is not None and bool(_field(answer, "dag_run_id", str))
 
     def runs(self, dag_id: str | None, **filters: Any) -> Iterator[Run]:
         """Yield the runs of a DAG.
@@ -123,35 +122,30 @@ class AirflowRest:
         :param dag_id: Id of the DAG; None for all DAGs.
         :raises InvalidInputError: If there is no such DAG.
         """
-        yield from self._pages(_path("dags", dag_id or "~", "dagRuns"), "dag_runs", Run, filters)
+        yield from self._pages(path_of("dags", dag_id or "~", "dagRuns"), "dag_runs", Run, **filters)
 
-    def task_ids(self, dag_id: str, run_id: str) -> set[str]:
+    def task_ids(self, run: Run) -> set[str]:
         """Return the ids of a run's tasks."""
-        path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances")
-        return {task.task_id for task in self._pages(path, "task_instances", Task, {})}
+        return {task.task_id for task in self._pages(_path_of_tasks(run), "task_instances", Task)}
 
-    def xcoms(self, dag_id: str, run_id: str) -> list[XCom]:
+    def xcoms(self, run: Run) -> list[XCom]:
         """List the XComs of a run's tasks, without their values."""
-        path = _path("dags", dag_id, "dagRuns", run_id, "taskInstances", "~", "xcomEntries")
-        found = self._pages(path, "xcom_entries", _Entry, {})
-        return list(dict.fromkeys(XCom(dag_id, run_id, one.task_id, one.map_index, one.key) for one in found))
+        return list(dict.fromkeys(self._pages(_path_of_tasks(run, "~", "xcomEntries"), "xcom_entries", XCom)))
 
-    def xcom_value(self, xcom: XCom) -> Any:
-        """Return the value of an XCom; None if it was deleted meanwhile."""
-        where = ("dags", xcom.dag_id, "dagRuns", xcom.run_id, "taskInstances", xcom.task_id)
-        answer = self._get(_path(*where, "xcomEntries", xcom.key), map_index=xcom.map_index)
-        return None if answer is None else _converted(answer, _Value).value
+    def xcom_value(self, run: Run, xcom: XCom, **options: Any) -> Any:
+        """Return the value of an XCom; None if it does not exist."""
+        path = _path_of_tasks(run, xcom.task_id, "xcomEntries", xcom.key)
+        answer = self._get(path, map_index=xcom.map_index, **options)
+        return None if answer is None else _field(answer, "value", Any)
 
-    # ── requests ─────────────────────────────────────────────────────────────────────────────────────
-
-    def _pages(self, path: str, name: str, kind: type[_T], filters: dict[str, Any]) -> Iterator[_T]:
+    def _pages(self, path: str, name: str, kind: type[_T], **filters: Any) -> Iterator[_T]:
         offset = 0
         while offset < MAX_ENTRIES:
             answer = self._get(path, limit=PAGE, offset=offset, **filters)
             if answer is None:
                 raise InvalidInputError("--run, --dag", "Airflow knows no such DAG or run")
-            total = _converted(answer, _Page).total_entries
-            entries = _converted(answer.get(name), list[kind])  # type: ignore[valid-type]
+            total = _field(answer, "total_entries", int)
+            entries: list[_T] = _field(answer, name, list[kind])  # type: ignore[valid-type]
             yield from entries
             offset += len(entries)
             if not entries or offset >= total:
@@ -162,27 +156,10 @@ class AirflowRest:
         response = self._request("GET", f"/api/v2{path}", params=params)
         return None if response.status_code == httpx.codes.NOT_FOUND else _json(response)
 
-    def _log_in(self) -> None:
-        token = os.environ.get(TOKEN_VARIABLE)
-        if not token:
-            user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
-            if user and password:
-                response = self._request("POST", "/auth/token", json={"username": user, "password": password})
-            else:  # Airflow gives a token without a login if all users are admins
-                response = self._request("GET", "/auth/token")
-            if response.status_code in (404, 405):
-                raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
-            token = str(_json(response).get("access_token") or "")
-        if not token.isascii() or not token.isprintable() or not token:
-            raise AirflowRefusedError(
-                "Invalid access token of Airflow; expected printable ASCII.", code="bad_token", next_step=_LOG_IN
-            )
-        self._http.headers["authorization"] = f"Bearer {token}"
-
     def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Send a request, with retries. They are safe, because requests only read or log in."""
+        """Send a request, with retries. The caller sends only requests that can be repeated."""
         problem = ""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._attempts):
             if attempt:
                 self._sleep(PAUSE * attempt)
             try:
@@ -191,33 +168,43 @@ class AirflowRest:
                 problem = type(error).__name__
                 continue
             if not response.is_server_error:
-                return _checked(response)
+                return self._checked(response)
             problem = f"HTTP {response.status_code}"
         # In the handler the error's context would carry the request and its token, so this raises outside.
         raise AirflowUnreachableError(
-            f"Airflow's API server at {_shown(self._url)} does not answer ({problem}).",
+            f"Airflow's API server at {clean(self.url)} does not answer ({problem}).",
             code="airflow_unreachable",
             next_step=f"Give its address with --airflow-url or {URL_VARIABLE}.",
         )
 
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        status = response.status_code
+        if status in (401, 403):
+            problem = f"Airflow refuses this login (HTTP {status})."
+            raise AirflowRefusedError(problem, code="airflow_refused", next_step=_LOG_IN)
+        if response.is_redirect or (response.is_client_error and status not in (404, 405)):
+            raise _unexpected(f"Airflow answers HTTP {status}, which was not expected.")
+        return response
 
-def _http_client(url: str, *, trust_env: bool) -> httpx.Client:
+
+def path_of(*parts: str) -> str:
+    """Return a quoted path of the API. Run ids hold colons and pluses."""
+    return "".join("/" + quote(part, safe="~") for part in parts)
+
+
+def _path_of_tasks(run: Run, *parts: str) -> str:
+    return path_of("dags", run.dag_id, "dagRuns", run.dag_run_id, "taskInstances", *parts)
+
+
+def _http_client(url: str) -> httpx.Client:
+    # A redirect would send the token to another address, so none is followed. Loopback needs no proxy.
+    options: dict[str, Any] = {"follow_redirects": False, "trust_env": not is_loopback(_host_of(url))}
     try:
-        return httpx.Client(base_url=url, timeout=DEADLINE, follow_redirects=False, trust_env=trust_env)
+        return httpx.Client(base_url=url, timeout=TIMEOUT, **options)
     except (ValueError, ImportError):
         # In the handler the context's text would carry the proxy's password, so this raises outside.
         pass
     raise InvalidInputError("HTTP_PROXY, HTTPS_PROXY, ALL_PROXY", "one of them is no proxy that httpx can use")
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.status_code in (401, 403):
-        raise AirflowRefusedError(
-            f"Airflow refuses this login (HTTP {response.status_code}).", code="airflow_refused", next_step=_LOG_IN
-        )
-    if response.is_redirect or (response.is_client_error and response.status_code not in (404, 405)):
-        raise _unexpected(f"Airflow answers HTTP {response.status_code}, which was not expected.")
-    return response
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
@@ -231,25 +218,17 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     raise _unexpected("What answers at Airflow's address is no API server of Airflow 3.")
 
 
-def _converted(answer: Any, kind: type[_T]) -> _T:
-    """Convert an answer, or a part of it, to its expected type."""
+def _field(answer: dict[str, Any], name: str, kind: type[_T] | Any) -> Any:
+    """Return a field of an answer, converted to its expected type."""
     try:
-        return msgspec.convert(answer, kind)
-    except (msgspec.ValidationError, RecursionError):
+        return msgspec.convert(answer[name], kind)
+    except (KeyError, msgspec.ValidationError, RecursionError):
         raise _unexpected("Airflow's API server leaves out, or changes, fields that the REST API has.") from None
 
 
 def _unexpected(problem: str) -> AirflowUnreachableError:
-    return AirflowUnreachableError(
-        problem,
-        code="airflow_unexpected",
-        next_step="See whether --airflow-url is the address of an API server of Airflow 3.",
-    )
-
-
-def _path(*parts: str) -> str:
-    """Return a path of the API. Run ids hold colons and pluses, so it is quoted."""
-    return "".join("/" + quote(part, safe="~") for part in parts)
+    next_step = "See whether --airflow-url is the address of an API server of Airflow 3."
+    return AirflowUnreachableError(problem, code="airflow_unexpected", next_step=next_step)
 
 
 def _configured_url() -> str:
@@ -268,7 +247,3 @@ def _host_of(url: str) -> str:
     if parsed.userinfo:
         raise InvalidInputError("--airflow-url", f"holds a login; {_LOG_IN}")
     return parsed.host
-
-
-def _shown(url: str) -> str:
-    return clean(url)

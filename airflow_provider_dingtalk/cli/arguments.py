@@ -5,14 +5,12 @@ Airflow loads this file at each start of its command line, so it imports nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("group", "oto", "private_chat", "work_notification", "ding")
-DEFAULT_CONN_ID = "dingtalk_default"
-DEFAULT_OUT = "observed.json"
 
-EXITS = """\
+EXIT_CODES = """\
 exit status:
   0    done: everything is recalled, sent, or shown
   1    something is left: the report says what, and what to do next
@@ -22,21 +20,22 @@ exit status:
   5    you said no: nothing was done
   130  interrupted: what was done so far is printed
 """
-CONNECTIONS = """\
+DINGTALK_CONNECTION = """\
 connections:
   DingTalk: the Airflow connection --conn-id, from a secrets backend or the environment, e.g.
   AIRFLOW_CONN_DINGTALK_DEFAULT. One that is only in Airflow's database is not seen here.
+"""
+AIRFLOW_CONNECTION = """\
   Airflow: its REST API at --airflow-url. Log in with AIRFLOW_API_TOKEN, or with AIRFLOW_API_USERNAME and
   AIRFLOW_API_PASSWORD. Secrets are never options: other users of a machine can read those.
 """
 
 
-@dataclass(frozen=True)
 class Option:
     """Command-line option, as argparse's arguments."""
 
-    flags: tuple[str, ...]
-    more: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, *flags: str, **more: Any) -> None:
+        self.flags, self.more = flags, more
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Command:
     description: str
     examples: tuple[str, ...]
     options: tuple[Option, ...]
-    notes: str = CONNECTIONS + "\n" + EXITS
+    notes: str = f"{DINGTALK_CONNECTION}{AIRFLOW_CONNECTION}\n{EXIT_CODES}"
 
     def epilog(self, program: str) -> str:
         """Return the text below the options in ``--help``."""
@@ -62,42 +61,36 @@ class Command:
         return f"examples:\n{lines}\n\n{self.notes}"
 
 
-def _option(*flags: str, **more: Any) -> Option:
-    return Option(flags, more)
-
-
-_CONN_ID = _option(
+_CONN_ID = Option(
     "--conn-id",
-    default=DEFAULT_CONN_ID,
+    default="dingtalk_default",
     metavar="ID",
     help="Airflow connection of type dingtalk (dingtalk_default)",
 )
-_JSON = _option("--json", action="store_true", help="print JSON on stdout, for machines")
-_YES = _option("--yes", "-y", action="store_true", help="do not ask; required without a terminal")
-_KIND = _option("--kind", choices=KINDS, help="kind of the messages of --keys")
-_ROBOT = _option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's")
-_AGENT = _option("--agent-id", metavar="ID", help="app that sent work notifications; by default the connection's")
+_JSON = Option("--json", action="store_true", help="print JSON on stdout, for machines")
+_YES = Option("--yes", "-y", action="store_true", help="do not ask; required without a terminal")
+_ROBOT = Option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's")
 
 _SELECTION = (
-    _option("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="all that a run sent, failed tasks included"),
-    _option("--task", nargs="+", metavar="ID", default=[], help="with --run or --since: only what these tasks sent"),
-    _option(
+    Option("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="all that a run sent, failed tasks included"),
+    Option("--task", nargs="+", metavar="ID", default=[], help="with --run or --since: only what these tasks sent"),
+    Option(
         "--since",
         metavar="TIME",
         help="all that runs sent since 09:30 or 2026-11-21T09:30 (Airflow's default_timezone, unless the time "
         "has a zone), or for 90m, 2h, 1d",
     ),
-    _option("--dag", nargs="+", metavar="ID", default=[], help="with --since: only these DAGs"),
-    _option(
+    Option("--dag", nargs="+", metavar="ID", default=[], help="with --since: only these DAGs"),
+    Option(
         "--keys",
         metavar="KEYS",
         help="message keys k1,k2; or a file, or - for stdin, with a key a line, a JSON list of keys, or receipts",
     ),
-    _KIND,
+    Option("--kind", choices=KINDS, help="kind of the messages of --keys"),
     _ROBOT,
-    _AGENT,
-    _option("--open-conversation-id", metavar="CID", help="group or chat that the messages of --keys are in"),
-    _option("--airflow-url", metavar="URL", help="Airflow's API server; by default AIRFLOW_API_URL, or airflow.cfg"),
+    Option("--agent-id", metavar="ID", help="app that sent work notifications; by default the connection's"),
+    Option("--open-conversation-id", metavar="CID", help="group or chat that the messages of --keys are in"),
+    Option("--airflow-url", metavar="URL", help="Airflow's API server; by default AIRFLOW_API_URL, or airflow.cfg"),
     _CONN_ID,
     _JSON,
 )
@@ -116,7 +109,7 @@ ROLLBACK = Command(
     ),
     options=(
         *_SELECTION,
-        _option("--dry-run", action="store_true", help="say what would be recalled; DingTalk is not called"),
+        Option("--dry-run", action="store_true", help="say what would be recalled; DingTalk is not called"),
         _YES,
     ),
 )
@@ -131,7 +124,7 @@ STATUS = Command(
     ),
     options=(
         *_SELECTION,
-        _option("--no-readers", action="store_true", help="do not count readers: one call a message"),
+        Option("--no-readers", action="store_true", help="do not count readers: one call a message"),
     ),
 )
 SEND = Command(
@@ -144,11 +137,11 @@ SEND = Command(
         "send --user user001 user002 --title Correction --markdown - < correction.md",
     ),
     options=(
-        _option("--group", nargs="+", metavar="CID", default=[], help="openConversationId of groups"),
-        _option("--user", nargs="+", metavar="ID", default=[], help="ids of people"),
-        _option("--text", metavar="TEXT", help="what to say; - reads it from stdin"),
-        _option("--markdown", metavar="TEXT", help="the same in DingTalk's Markdown"),
-        _option("--title", metavar="TEXT", help="with --markdown: what the list of chats shows"),
+        Option("--group", nargs="+", metavar="CID", default=[], help="openConversationId of groups"),
+        Option("--user", nargs="+", metavar="ID", default=[], help="ids of people"),
+        Option("--text", metavar="TEXT", help="what to say; - reads it from stdin"),
+        Option("--markdown", metavar="TEXT", help="the same in DingTalk's Markdown"),
+        Option("--title", metavar="TEXT", help="with --markdown: what the list of chats shows"),
         _ROBOT,
         _CONN_ID,
         _JSON,
@@ -166,10 +159,10 @@ PROBE = Command(
         "probe --group cidtest --user user001 --out observed.json --yes --reading-seconds 60",
     ),
     options=(
-        _option("--group", metavar="CID", required=True, help="openConversationId of a test group with the robot"),
-        _option("--user", metavar="ID", required=True, help="id of a test person, best you"),
-        _option("--out", metavar="FILE", default=DEFAULT_OUT, help="file to write (observed.json)"),
-        _option(
+        Option("--group", metavar="CID", required=True, help="openConversationId of a test group with the robot"),
+        Option("--user", metavar="ID", required=True, help="id of a test person, best you"),
+        Option("--out", metavar="FILE", default="observed.json", help="file to write (observed.json)"),
+        Option(
             "--reading-seconds",
             type=float,
             metavar="N",
@@ -180,7 +173,7 @@ PROBE = Command(
         _JSON,
         _YES,
     ),
-    notes=CONNECTIONS.partition("  Airflow:")[0] + "\n" + EXITS,
+    notes=f"{DINGTALK_CONNECTION}\n{EXIT_CODES}",
 )
 
 COMMANDS = (ROLLBACK, STATUS, SEND, PROBE)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from airflow.cli.cli_config import CLICommand
 
-PROGRAM = "airflow dingtalk"
-
 
 def get_dingtalk_cli_commands() -> list[CLICommand]:
     """Return the commands that Airflow adds to its command line.
@@ -23,30 +21,26 @@ def get_dingtalk_cli_commands() -> list[CLICommand]:
     """
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
-    return [
-        GroupCommand(
-            name="dingtalk",
-            help="Take DingTalk messages back, look at them, send some",
-            subcommands=tuple(
-                ActionCommand(
-                    name=command.name,
-                    help=command.help,
-                    description=command.description,
-                    epilog=command.epilog(PROGRAM),
-                    func=_runner(command),
-                    args=tuple(Arg(option.flags, **option.more) for option in command.options),  # type: ignore[no-untyped-call]
-                )
-                for command in COMMANDS
-            ),
+    subcommands = tuple(
+        ActionCommand(
+            name=command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog("airflow dingtalk"),
+            func=_function_of(command),
+            args=tuple(Arg(option.flags, **option.more) for option in command.options),  # type: ignore[no-untyped-call]
         )
-    ]
+        for command in COMMANDS
+    )
+    help_text = "Take DingTalk messages back, look at them, send some"
+    return [GroupCommand(name="dingtalk", help=help_text, subcommands=subcommands)]
 
 
-def _runner(command: Command) -> Callable[[Namespace], None]:
+def _function_of(command: Command) -> Callable[[Namespace], None]:
     def run(options: Namespace) -> None:
         from airflow_provider_dingtalk.cli.main import run as run_command
 
-        # Airflow ignores the return value of a command, so this exits with the status.
+        # Airflow ignores the return value of a command, so this exits with the exit code.
         sys.exit(run_command(command, options))
 
     return run

@@ -1,26 +1,16 @@
-"""Exit statuses of the commands, and the status of each error."""
+"""Exit codes of the commands, and the code of each error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
 
+from airflow_provider_dingtalk import exceptions
 from airflow_provider_dingtalk.client.error_codes import rule_for
-from airflow_provider_dingtalk.exceptions import (
-    AirflowRefusedError,
-    AirflowUnreachableError,
-    AuthenticationError,
-    ConfigurationError,
-    ConnectionFailedError,
-    DeclinedError,
-    DingTalkError,
-    InvalidInputError,
-    PermissionDeniedError,
-)
 
 
-class Exit(IntEnum):
-    """Exit statuses, also listed by ``--help``."""
+class ExitCode(IntEnum):
+    """Exit codes, also listed by ``--help``."""
 
     DONE = 0
     LEFT = 1
@@ -31,31 +21,27 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-_EXITS: tuple[tuple[type[DingTalkError], Exit], ...] = (
-    (InvalidInputError, Exit.INPUT),
-    (ConfigurationError, Exit.REFUSED),
-    (AuthenticationError, Exit.REFUSED),
-    (PermissionDeniedError, Exit.REFUSED),
-    (AirflowRefusedError, Exit.REFUSED),
-    (AirflowUnreachableError, Exit.UNREACHABLE),
-    (ConnectionFailedError, Exit.UNREACHABLE),
-    (DeclinedError, Exit.DECLINED),
-)
+_REFUSALS = (exceptions.AuthenticationError, exceptions.PermissionDeniedError)
+_BY_ERROR: dict[type[exceptions.DingTalkError] | tuple[type[exceptions.DingTalkError], ...], ExitCode] = {
+    exceptions.InvalidInputError: ExitCode.INPUT,
+    (exceptions.ConfigurationError, exceptions.AirflowRefusedError, *_REFUSALS): ExitCode.REFUSED,
+    (exceptions.AirflowUnreachableError, exceptions.ConnectionFailedError): ExitCode.UNREACHABLE,
+    exceptions.DeclinedError: ExitCode.DECLINED,
+}
 
 
-def exit_of(error: DingTalkError) -> Exit:
-    """Return the exit status of a command that ended with an error."""
-    return next((status for kind, status in _EXITS if isinstance(error, kind)), Exit.LEFT)
+def exit_code_of(error: exceptions.DingTalkError) -> ExitCode:
+    """Return the exit code of a command that ended with an error."""
+    return next((code for kinds, code in _BY_ERROR.items() if isinstance(error, kinds)), ExitCode.LEFT)
 
 
-def exit_of_codes(codes: Iterable[str]) -> Exit:
-    """Return the exit status for DingTalk's error codes if nothing was done."""
-    statuses = {_exit_of_code(code) for code in codes}
-    return statuses.pop() if len(statuses) == 1 else Exit.LEFT
+def exit_code_of_failures(codes: Iterable[str]) -> ExitCode:
+    """Return the exit code for DingTalk's error codes if nothing was done."""
+    found = {_exit_code_of_failure(code) for code in codes}
+    return found.pop() if len(found) == 1 else ExitCode.LEFT
 
 
-def _exit_of_code(code: str) -> Exit:
+def _exit_code_of_failure(code: str) -> ExitCode:
     if code == "not_sent":
-        return Exit.UNREACHABLE
-    refusals = (AuthenticationError, PermissionDeniedError)
-    return Exit.REFUSED if issubclass(rule_for(code).error, refusals) else Exit.LEFT
+        return ExitCode.UNREACHABLE
+    return ExitCode.REFUSED if issubclass(rule_for(code).error, _REFUSALS) else ExitCode.LEFT

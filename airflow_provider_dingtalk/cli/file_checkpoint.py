@@ -1,8 +1,7 @@
-"""Checkpoint of a recall in a file.
+"""Checkpoint of a recall in a file, from which a killed command resumes.
 
-A killed command resumes from it when run again. Each write is one line of JSON. The next run takes over only
-messages that are recalled or in doubt. It does not take over a refusal, because a user who runs the command again
-has fixed something.
+Each write is one line of JSON. The next run takes over only messages that are recalled or in doubt. It does not take
+over a refusal, because a user who runs the command again has fixed something.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 #: States that the next run takes over, and whether they are final.
-_TAKEN_UP = {KeyState.RECALLED: True, KeyState.IN_DOUBT: False}
+_TAKEN_OVER = {KeyState.RECALLED: True, KeyState.IN_DOUBT: False}
 
 
 class FileCheckpoint:
@@ -35,41 +34,43 @@ class FileCheckpoint:
         self._keys = keys
 
     async def load(self) -> Mapping[str, KeyResult]:
-        """Read the results that an earlier command wrote.
+        """Read the results that an earlier command wrote, by message key.
 
-        :returns: Result by message key.
-        :raises LedgerError: If the file cannot be read.
+        :raises CheckpointError: If the file cannot be read.
         """
         try:
-            lines = await asyncio.to_thread(self._lines)
+            lines = (await asyncio.to_thread(self._path.read_bytes)).splitlines()
+        except FileNotFoundError:
+            return {}
         except OSError as error:
-            raise self._trouble(error) from None
+            raise self._error(error) from None
         states: dict[str, KeyState] = {}
         for line in filter(None, lines):
             try:
                 states |= msgspec.json.decode(line, type=dict[str, KeyState])
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
-                states = {**dict.fromkeys(self._keys, KeyState.IN_DOUBT), **_certain(states)}
-        return {key: KeyResult(state, final=_TAKEN_UP[state]) for key, state in states.items() if state in _TAKEN_UP}
+                # No later line changes what is recalled.
+                recalled = {key: state for key, state in states.items() if state is KeyState.RECALLED}
+                states = {**dict.fromkeys(self._keys, KeyState.IN_DOUBT), **recalled}
+        return {
+            key: KeyResult(state, final=_TAKEN_OVER[state]) for key, state in states.items() if state in _TAKEN_OVER
+        }
 
     async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Append the results to the file.
 
-        :raises LedgerError: If the file cannot be written.
+        :raises CheckpointError: If the file cannot be written.
         """
         line = msgspec.json.encode({key: key_result.state for key, key_result in key_results.items()})
         try:
             await asyncio.to_thread(self._append, line)
         except OSError as error:
-            raise self._trouble(error) from None
+            raise self._error(error) from None
 
     def forget(self) -> None:
         """Delete the file once all messages are recalled."""
         self._path.unlink(missing_ok=True)
-
-    def _lines(self) -> list[bytes]:
-        return self._path.read_bytes().splitlines() if self._path.exists() else []
 
     def _append(self, line: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,17 +78,10 @@ class FileCheckpoint:
             # A killed command may have left an unfinished line, so this one starts with a line break.
             file.write(b"\n" + line + b"\n")
 
-    def _trouble(self, error: OSError) -> CheckpointError:
-        return CheckpointError(
-            f"{self._path}: {error.strerror or type(error).__name__}.",
-            code="checkpoint",
-            next_step="Set AIRFLOW_HOME to a folder that can be written.",
-        )
-
-
-def _certain(states: Mapping[str, KeyState]) -> dict[str, KeyState]:
-    """Select the states that no later line can change."""
-    return {key: state for key, state in states.items() if state is KeyState.RECALLED}
+    def _error(self, error: OSError) -> CheckpointError:
+        problem = f"{self._path}: {error.strerror or type(error).__name__}."
+        next_step = "Set AIRFLOW_HOME to a folder that can be written."
+        return CheckpointError(problem, code="checkpoint", next_step=next_step)
 
 
 def checkpoint_for(receipts: Sequence[Receipt]) -> FileCheckpoint:

@@ -1,4 +1,4 @@
-"""Entry point of the commands, from the options to the exit status."""
+"""Entry point of the commands, from the options to the exit code."""
 
 from __future__ import annotations
 
@@ -6,65 +6,52 @@ import argparse
 import importlib
 import signal
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from airflow_provider_dingtalk.cli.arguments import COMMANDS, EXITS, Command
+from airflow_provider_dingtalk.cli.arguments import COMMANDS, EXIT_CODES, Command
 
 PROGRAM = "python -m airflow_provider_dingtalk"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse a command line, run its command, and return the exit status."""
+    """Parse a command line, run its command, and return the exit code."""
     options = _parser().parse_args(argv)
     return run(options.command, options)
 
 
 def run(command: Command, options: Namespace) -> int:
-    """Run a command and return its exit status.
+    """Run a command and return its exit code.
 
     :param options: Values of the options by name.
     """
+    # --help needs none of these.
     from airflow_provider_dingtalk.cli import output
-
-    with output.answers_alone():
-        return _run(command, options)
-
-
-def _run(command: Command, options: Namespace) -> int:
-    from airflow_provider_dingtalk.cli import output
-    from airflow_provider_dingtalk.cli.exit_codes import Exit, exit_of
+    from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
     from airflow_provider_dingtalk.exceptions import DingTalkError
 
-    output.log_to_stderr()
-    # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return int(_work_of(command)(options))
-    except DingTalkError as error:
-        output.tell_error(error, as_json=options.json)
-        return int(exit_of(error))
-    except KeyboardInterrupt:
-        output.say("Interrupted.")
-        return int(Exit.INTERRUPTED)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _work_of(command: Command) -> Callable[[Namespace], int]:
-    """Import and return the function of a command; ``--help`` needs none."""
-    module = importlib.import_module(f"airflow_provider_dingtalk.cli.commands.{command.name}")
-    work: Callable[[Namespace], int] = getattr(module, command.name)
-    return work
+    with output.reserved_stdout():
+        output.log_to_stderr()
+        # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            module: Any = importlib.import_module(f"airflow_provider_dingtalk.cli.commands.{command.name}")
+            return int(getattr(module, command.name)(options))
+        except DingTalkError as error:
+            output.print_error(error, as_json=options.json)
+            return exit_code_of(error)
+        except KeyboardInterrupt:
+            output.print_note("Interrupted.")
+            return ExitCode.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Take DingTalk messages back, look at them, send some. 'COMMAND --help' says more.",
-        epilog=EXITS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXIT_CODES,
+        formatter_class=formatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -73,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
             help=command.help,
             description=command.description,
             epilog=command.epilog(PROGRAM),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=formatter,
             allow_abbrev=False,
         )
         for option in command.options:

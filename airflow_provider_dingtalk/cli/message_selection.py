@@ -20,11 +20,15 @@ from airflow_provider_dingtalk.task.arguments import both_times, default_time_zo
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
-_SPAN = re.compile(r"(\d{1,6})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-#: Options that belong to ``--keys``.
-_OF_KEYS = ("kind", "agent_id", "open_conversation_id", "robot_code")
 MAX_INPUT_BYTES = 64 * 1024 * 1024
+_AGE = re.compile(r"(\d{1,6})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+#: Ways to select messages, by each option that not all of them take.
+_WAYS_OF = {
+    "task": ("run", "since"),
+    "dag": ("since",),
+    **dict.fromkeys(("kind", "agent_id", "open_conversation_id", "robot_code"), ("keys",)),
+}
 
 
 class Selection:
@@ -39,17 +43,20 @@ class Selection:
         ways = [name for name in ("run", "since", "keys") if getattr(options, name)]
         if len(ways) != 1:
             raise InvalidInputError("--run, --since, --keys", "exactly one of them must be given")
-        self.way = ways[0]
-        self._refuse_what_does_not_belong()
-        self.since = moment(options.since, now or datetime.now(UTC)) if self.way == "since" else None
-        if self.since:
-            output.say(f"Since {both_times(self.since.timestamp())}.")
-        self._given = _read_keys(options.keys) if self.way == "keys" else []
-        self._are_receipts = any(isinstance(item, dict) for item in self._given)
-        if self._given and not self._are_receipts and not options.kind:
-            raise InvalidInputError("--kind", "is needed: keys alone do not say what they are keys of")
+        self._way = ways[0]
+        # An ignored option could widen a recall, which cannot be undone, so it is refused.
+        for name, allowed in _WAYS_OF.items():
+            if getattr(options, name) and self._way not in allowed:
+                raise InvalidInputError("--" + name.replace("_", "-"), f"does not go with --{self._way}")
+        if self._way == "since":
+            self._since = parse_since(options.since, now or datetime.now(UTC))
+            output.print_note(f"Since {both_times(self._since.timestamp())}.")
+        self._items = _read_keys(options.keys) if self._way == "keys" else []
+        self._are_receipts = any(isinstance(item, dict) for item in self._items)
         if self._are_receipts:
-            self._given = parse_receipts(self._given, "--keys")
+            self._items = parse_receipts(self._items, "--keys")
+        elif self._items and not options.kind:
+            raise InvalidInputError("--kind", "is needed: keys alone do not say what they are keys of")
 
     def receipts(self, hook: DingTalkHook) -> list[Receipt]:
         """Return the receipts of the selected messages.
@@ -60,81 +67,70 @@ class Selection:
         :raises AirflowRefusedError: If Airflow refuses the login.
         :raises AirflowUnreachableError: If Airflow cannot be reached, or its answer is incomplete.
         """
-        if self.way == "keys":
-            return self._given if self._are_receipts else self._of_keys(hook)
+        if self._way == "keys":
+            return self._items if self._are_receipts else self._receipts_of_keys(hook)
         from airflow_provider_dingtalk.cli.airflow_api import AirflowRest
         from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run, receipts_since
 
-        with AirflowRest.at(self._options.airflow_url) as airflow:
-            if self.since is not None:
-                return receipts_since(airflow, self.since, self._options.dag, self._options.task)
-            dag_id, run_id = self._options.run
-            return receipts_of_run(airflow, dag_id, run_id, self._options.task)
+        options = self._options
+        with AirflowRest.at(options.airflow_url) as airflow:
+            if self._way == "since":
+                return receipts_since(airflow, self._since, options.dag, options.task)
+            dag_id, run_id = options.run
+            return receipts_of_run(airflow, dag_id, run_id, options.task)
 
-    def _of_keys(self, hook: DingTalkHook) -> list[Receipt]:
+    def _receipts_of_keys(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.task.arguments import receipts_of_keys
 
-        options, of_kind = self._options, message_type(self._options.kind)
-        sender = {
-            "robot_code": options.robot_code,
-            "agent_id": options.agent_id,
-            "open_conversation_id": options.open_conversation_id,
-        }
-        needs = of_kind.default_sender
-        if sender[needs] is None:
-            sender |= {needs: hook.defaults()[needs]}
+        of_kind = message_type(self._options.kind)
+        sender = {name: getattr(self._options, name) for name in ("robot_code", "agent_id", "open_conversation_id")}
+        needed = of_kind.default_sender
+        if sender[needed] is None:
+            sender |= {needed: hook.defaults()[needed]}
         # The field's name decides whether keys are parsed as numbers.
         field = of_kind.keys_argument if of_kind.key_field in NUMERIC_FIELDS else "keys"
-        return receipts_of_keys(of_kind.kind, self._given, field, sender)
-
-    def _refuse_what_does_not_belong(self) -> None:
-        """Refuse options that would be ignored, because a recall cannot be undone."""
-        belongs = {"task": ("run", "since"), "dag": ("since",), **dict.fromkeys(_OF_KEYS, ("keys",))}
-        for name, ways in belongs.items():
-            if getattr(self._options, name) and self.way not in ways:
-                option = "--" + name.replace("_", "-")
-                raise InvalidInputError(option, f"does not go with --{self.way}")
+        return receipts_of_keys(of_kind.kind, self._items, field, sender)
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime) -> datetime:
     """Parse a time in the past.
 
     :param text: ``09:30`` of today, ISO 8601, or an age such as ``90m``, ``2h`` or ``1d``. A time without a zone
         is in Airflow's ``default_timezone``.
     :raises InvalidInputError: If the text has none of these forms, or the time is in the future.
     """
-    if span := _SPAN.fullmatch(text):
-        return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
+    if age := _AGE.fullmatch(text):
+        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
             text = f"{now.astimezone(default_time_zone()).date()}T{text}"
-        found = datetime.fromisoformat(text)
-        found = (found if found.tzinfo else found.replace(tzinfo=default_time_zone())).astimezone(UTC)
+        since = datetime.fromisoformat(text)
+        since = (since if since.tzinfo else since.replace(tzinfo=default_time_zone())).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidInputError(
-            "--since", f"{text[:40]!r} is no time, e.g. 09:30, 2026-11-21T09:30+08:00, 90m, 2h"
-        ) from None
-    if found > now:
-        raise InvalidInputError("--since", f"{found:%Y-%m-%d %H:%M} UTC is yet to come")
-    return found
+        problem = f"{text[:40]!r} is no time, e.g. 09:30, 2026-11-21T09:30+08:00, 90m, 2h"
+        raise InvalidInputError("--since", problem) from None
+    if since > now:
+        raise InvalidInputError("--since", f"{since:%Y-%m-%d %H:%M} UTC is yet to come")
+    return since
 
 
-def _read_keys(given: str) -> list[Any]:
-    if given == "-":
-        return _parsed(sys.stdin.read(MAX_INPUT_BYTES))
-    if _is_file(given):
+def _read_keys(keys: str) -> list[Any]:
+    """Read ``--keys``, which is a list, the name of a file, or ``-`` for stdin."""
+    if keys == "-":
+        return _parse_keys(sys.stdin.read(MAX_INPUT_BYTES))
+    if _is_file(keys):
         try:
-            return _parsed(Path(given).read_text(encoding="utf-8"))
+            return _parse_keys(Path(keys).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError("--keys", f"{given[:80]}: cannot be read ({type(error).__name__})") from None
-    if "." in given and not _is_json(given):  # DingTalk's message keys have no dot
-        raise InvalidInputError("--keys", f"there is no file {given[:80]!r}")
-    return _parsed(given)
+            raise InvalidInputError("--keys", f"{keys[:80]}: cannot be read ({type(error).__name__})") from None
+    if "." in keys and not _is_json(keys):  # DingTalk's message keys have no dot
+        raise InvalidInputError("--keys", f"there is no file {keys[:80]!r}")
+    return _parse_keys(keys)
 
 
-def _is_file(given: str) -> bool:
+def _is_file(name: str) -> bool:
     try:
-        return Path(given).is_file()
+        return Path(name).is_file()
     except (OSError, ValueError):  # a list of many keys is too long for a file name
         return False
 
@@ -143,26 +139,20 @@ def _is_json(text: str) -> bool:
     return text.lstrip()[:1] in ("[", "{")
 
 
-def _parsed(text: str) -> list[Any]:
-    """Parse message keys or receipts.
-
-    :param text: JSON of a list, of one receipt, or of the output of ``send --json``; or plain keys, separated by
-        commas or line breaks.
-    """
-    if not _is_json(text):
-        found: list[Any] = [key.strip() for line in text.splitlines() for key in line.split(",") if key.strip()]
-        if strange := [key for key in found if len(key.split()) > 1]:
-            raise InvalidInputError(
-                "--keys", f"{strange[0][:40]!r} is not a key; expected keys separated by commas or lines"
-            )
-    else:
+def _parse_keys(text: str) -> list[Any]:
+    """Parse a JSON list, one receipt, the output of ``send --json``, or keys between commas or line breaks."""
+    if _is_json(text):
         try:
             decoded = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise InvalidInputError("--keys", "is not valid JSON") from None
-        if isinstance(decoded, dict):
-            decoded = decoded.get("receipts", [decoded])
-        found = decoded if isinstance(decoded, list) else [decoded]
-    if not found:
+        items = decoded.get("receipts", [decoded]) if isinstance(decoded, dict) else decoded
+        items = items if isinstance(items, list) else [items]
+    else:
+        items = [key for line in text.replace(",", "\n").splitlines() if (key := line.strip())]
+        if invalid := [key for key in items if len(key.split()) > 1]:
+            problem = f"{invalid[0][:40]!r} is not a key; expected keys separated by commas or lines"
+            raise InvalidInputError("--keys", problem)
+    if not items:
         raise InvalidInputError("--keys", "holds no key")
-    return found
+    return items

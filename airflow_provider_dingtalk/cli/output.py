@@ -1,4 +1,4 @@
-"""Output of the commands: answers on stdout, all other texts on stderr."""
+"""Output of the commands: results on stdout, all other texts on stderr."""
 
 from __future__ import annotations
 
@@ -18,81 +18,73 @@ from airflow_provider_dingtalk.exceptions import DeclinedError, DingTalkError, I
 MAX_ROWS = 50
 _STDOUT, _STDERR = 1, 2
 
-_answers: TextIO | None = None
+_results: TextIO | None = None
 
 
 @contextmanager
-def answers_alone() -> Iterator[None]:
-    """Reserve stdout for answers; within the context, Airflow's log goes to stderr."""
-    global _answers
+def reserved_stdout() -> Iterator[None]:
+    """Reserve stdout for results; within the context, Airflow's log goes to stderr."""
+    global _results
     sys.stdout.flush()
-    kept = os.dup(_STDOUT)
+    saved = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as _answers:
+        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as _results:
             yield
     finally:
-        _answers = None
+        _results = None
         sys.stdout.flush()
-        os.dup2(kept, _STDOUT)
-        os.close(kept)
+        os.dup2(saved, _STDOUT)
+        os.close(saved)
 
 
 def plain(text: str) -> str:
     """Replace control characters, so that foreign texts do not control the terminal."""
-    kept = "\n\t"
-    return "".join(
-        send_request if send_request.isprintable() or send_request in kept else "\N{REPLACEMENT CHARACTER}"
-        for send_request in text
-    )
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def say(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a text for the user on stderr."""
     print(plain(text), file=sys.stderr, flush=True)
 
 
-def answer(text: str) -> None:
-    """Print the answer on stdout."""
+def print_result(text: str) -> None:
+    """Print the result on stdout."""
     _write(plain(text))
+
+
+def print_json(value: Any) -> None:
+    """Print the result as JSON on stdout."""
+    # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    _write("".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text))
+
+
+def _escaped(char: str) -> str:
+    pair = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
 
 
 def _write(text: str) -> None:
     try:
-        print(text, file=_answers, flush=True)
+        print(text, file=_results, flush=True)
     except BrokenPipeError:
         # The reader closed the pipe, as "| head" does. The exit status still counts, so the text is discarded.
-        if _answers is not None:
-            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-                os.dup2(nowhere.fileno(), _answers.fileno())
+        if _results is not None:
+            with Path(os.devnull).open("w", encoding="utf-8") as devnull:
+                os.dup2(devnull.fileno(), _results.fileno())
 
 
-def answer_json(value: Any) -> None:
-    """Print the answer as JSON on stdout."""
-    # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    _write(
-        "".join(
-            send_request if send_request.isprintable() or send_request == "\n" else _escaped(send_request)
-            for send_request in text
-        )
-    )
-
-
-def _escaped(send_request: str) -> str:
-    pair = send_request.encode("utf-16-be").hex()
-    return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
-
-
-def tell_error(error: DingTalkError, *, as_json: bool) -> None:
+def print_error(error: DingTalkError, *, as_json: bool) -> None:
     """Print an error on stderr, and as JSON on stdout if ``as_json``."""
+    name = type(error).__name__
     if as_json:
-        fields = {"type": type(error).__name__, "code": error.code, "message": error.message}
-        answer_json({"error": {**fields, "next_step": error.next_step}})
-    say(f"{type(error).__name__}: {error}")
+        fields = {"type": name, "code": error.code, "message": error.message, "next_step": error.next_step}
+        print_json({"error": fields})
+    print_note(f"{name}: {error}")
 
 
-def check_somebody_agrees(*, yes: bool) -> None:
+def check_can_confirm(*, yes: bool) -> None:
     """Check that the user agreed already or can be asked.
 
     :param yes: The user agreed on the command line.
@@ -116,10 +108,10 @@ def confirm(question: str, *, yes: bool, word: str = "y") -> None:
         raise DeclinedError("Nothing was done.", code="declined")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Format rows in columns, at most :data:`MAX_ROWS` of them."""
     cells = [[str(cell) for cell in row] for row in (header, *rows[:MAX_ROWS])]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     if len(rows) > MAX_ROWS:
         lines.append(f"… and {len(rows) - MAX_ROWS:,} more; --json shows all.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, XCom
+from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, Run, XCom
 from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.sent_messages import (
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: States of runs that have not ended.
 _UNFINISHED = ("running", "queued")
 #: Time after a run's end in which a task that a user stops may still send.
-_LAST_BREATH = timedelta(minutes=1)
+_STOP_GRACE = timedelta(minutes=1)
 
 
 class _RestXComs:
@@ -37,15 +37,16 @@ class _RestXComs:
     #: Unknown here, so True: a send in flight must not count as interrupted.
     is_running = True
 
-    def __init__(self, airflow: AirflowRest, task_id: str, xcoms: Sequence[XCom]) -> None:
+    def __init__(self, airflow: AirflowRest, run: Run, task_id: str, xcoms: Sequence[XCom]) -> None:
         self._airflow = airflow
+        self._run = run
         self._xcoms = xcoms
         self.task_id = task_id
         self.instances = len({xcom.map_index for xcom in xcoms})
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all task instances for a key."""
-        values = [self._airflow.xcom_value(xcom) for xcom in self._xcoms if xcom.key == key]
+        values = [self._airflow.xcom_value(self._run, xcom) for xcom in self._xcoms if xcom.key == key]
         return [value for value in values if value is not None]
 
 
@@ -56,13 +57,12 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
     :raises InvalidInputError: If there is no such run, or no such task in it.
     :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
+    run = Run(dag_id, run_id)
     if not airflow.has_run(dag_id, run_id):
         raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
-    if task_ids and (strangers := sorted(set(task_ids) - airflow.task_ids(dag_id, run_id))):
-        raise InvalidInputError("--task", f"the run has no task {clean(strangers[0])!r}")
-    sent = _sent_by_run(airflow, dag_id, run_id, task_ids)
-    _check_complete(sent)
-    return sent.receipts
+    if task_ids and (unknown := sorted(set(task_ids) - airflow.task_ids(run))):
+        raise InvalidInputError("--task", f"the run has no task {clean(unknown[0])!r}")
+    return _checked(_sent_by_run(airflow, run, task_ids))
 
 
 def receipts_since(
@@ -77,33 +77,27 @@ def receipts_since(
     :raises InvalidInputError: If there is no such DAG.
     :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
-    ended = {"end_date_gte": (since - _LAST_BREATH).isoformat()}
+    ended = {"end_date_gte": (since - _STOP_GRACE).isoformat()}
     runs = {
         run: None
         for dag_id in dag_ids or (None,)
         for filters in (ended, {"state": list(_UNFINISHED)})
         for run in airflow.runs(dag_id, **filters)
     }
-    sent = merge(_sent_by_run(airflow, run.dag_id, run.dag_run_id, task_ids) for run in runs)
-    _check_complete(sent)
-    moment = since.astimezone(UTC).timestamp()
-    return [receipt for receipt in sent.receipts if (receipt.sent() or moment) >= moment]
+    start = since.timestamp()
+    receipts = _checked(merge(_sent_by_run(airflow, run, task_ids) for run in runs))
+    return [receipt for receipt in receipts if (receipt.sent() or start) >= start]
 
 
-def _sent_by_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str]) -> SentMessages:
-    tasks = list(_tasks(airflow, dag_id, run_id))
-    gone = {key for task in tasks for key in _recalled(task)}
-    sent = merge(sent_by(task, alerts=True) for task in tasks if not task_ids or task.task_id in task_ids)
-    sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in gone]
-    return sent
-
-
-def _tasks(airflow: AirflowRest, dag_id: str, run_id: str) -> Iterator[_RestXComs]:
+def _sent_by_run(airflow: AirflowRest, run: Run, task_ids: Sequence[str]) -> SentMessages:
     by_task: dict[str, list[XCom]] = {}
-    for xcom in airflow.xcoms(dag_id, run_id):
+    for xcom in airflow.xcoms(run):
         by_task.setdefault(xcom.task_id, []).append(xcom)
-    for task_id, xcoms in by_task.items():
-        yield _RestXComs(airflow, task_id, xcoms)
+    tasks = [_RestXComs(airflow, run, task_id, xcoms) for task_id, xcoms in by_task.items()]
+    recalled = {key for task in tasks for key in _recalled(task)}
+    sent = merge(sent_by(task, alerts=True) for task in tasks if not task_ids or task.task_id in task_ids)
+    sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in recalled]
+    return sent
 
 
 def _recalled(task: _RestXComs) -> set[str]:
@@ -119,9 +113,10 @@ def _recalled(task: _RestXComs) -> set[str]:
     return {key for keys in lists for key in keys if isinstance(key, str)}
 
 
-def _check_complete(sent: SentMessages) -> None:
+def _checked(sent: SentMessages) -> list[Receipt]:
     if sent.in_doubt:
         log.warning("%s", in_doubt_error(sent.in_doubt))
     if sent.missing:
         error = missing_error(sent.missing)
         raise AirflowUnreachableError(error.message, code="foreign_xcom", next_step=error.next_step)
+    return sent.receipts

@@ -9,8 +9,9 @@ from airflow_provider_dingtalk.client.endpoints import Endpoint, RecallGroupMess
 from airflow_provider_dingtalk.client.protocol import RawResponse, request_for, result_of
 
 #: Invalid token in the form of DingTalk's tokens.
-NO_TOKEN = "0" * 32
-DEADLINE = 30.0
+INVALID_TOKEN = "0" * 32
+#: Timeout of the call in seconds.
+TIMEOUT = 30.0
 
 
 class RecallTooManyGroupMessages(RecallGroupMessages, kw_only=True, frozen=True):
@@ -26,18 +27,18 @@ class Transport(Protocol):
         """Send a request and return the response."""
 
 
-async def call_with_no_token(transport: Transport, base_url: str, endpoint: Endpoint[Any]) -> object:
+async def call_with_invalid_token(transport: Transport, base_url: str, endpoint: Endpoint[Any]) -> object:
     """Make a call with an invalid token.
 
     The client would renew the token, so this uses the transport.
 
     :raises DingTalkError: If DingTalk refuses the call.
     """
-    async with asyncio.timeout(DEADLINE):
-        request = request_for(endpoint, base_url, NO_TOKEN)
-        request.extensions = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), DEADLINE)}
+    async with asyncio.timeout(TIMEOUT):
+        request = request_for(endpoint, base_url, INVALID_TOKEN)
+        request.extensions = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)}
         response = await transport.handle_async_request(request)
         body = await response.aread()
         await response.aclose()
-    result: object = result_of(endpoint, RawResponse(response.status_code, response.headers, body), (NO_TOKEN,))
+    result: object = result_of(endpoint, RawResponse(response.status_code, response.headers, body), (INVALID_TOKEN,))
     return result

@@ -5,7 +5,7 @@ It holds no secret, no message key and no name.
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import StrEnum, auto
 from pathlib import Path
 from typing import Annotated
 
@@ -23,39 +23,24 @@ Count = Annotated[int, Meta(ge=0)]
 class Question(StrEnum):
     """Questions of the probe, each named by the call that answers it."""
 
-    DEAD_TOKEN = "dead_token"
-    """Call with an invalid token."""
-    FIRST_RECALL = "first_recall"
-    """Recall of a group message at once after its send."""
-    RECALL = "recall"
-    """Last attempt of that recall, which succeeded or came 5 seconds after the send."""
-    STATUS_AFTER_RECALL = "status_after_recall"
-    """Status of that message after its recall."""
-    SECOND_RECALL = "second_recall"
-    """Second recall of that message."""
-    FIRST_STATUS = "first_status"
-    """Status of a second group message at once after its send."""
-    ANY_STATUS = "any_status"
-    """First status of that message that DingTalk has."""
-    STATUS = "status"
-    """First status of that message other than ``PROCESSING``."""
-    UNSCOPED_STATUS = "unscoped_status"
-    """Status of that message, queried by its key alone."""
-    UNKNOWN_ROBOT = "unknown_robot"
-    """Recall of that message by a robot that does not exist."""
-    TOO_MANY_KEYS = "too_many_keys"
-    """Recall of 21 made-up keys."""
-    UNFIT_KEY = "unfit_key"
-    """Recall of that message together with a made-up key."""
-    READ_STATUS = "read_status"
-    """Status of a one-on-one message after the person had time to read it."""
-    DUPLICATE_KEY = "duplicate_key"
-    """Recall of that message with its key twice in the call."""
-    READ_STATUS_AFTER_RECALL = "read_status_after_recall"
-    """Status and readers of that message after its recall."""
+    DEAD_TOKEN = auto()  #: Call with an invalid token.
+    FIRST_RECALL = auto()  #: Recall of a group message at once after its send.
+    RECALL = auto()  #: Last attempt of that recall, which succeeded or came 5 seconds after the send.
+    STATUS_AFTER_RECALL = auto()  #: Status of that message after its recall.
+    SECOND_RECALL = auto()  #: Second recall of that message.
+    FIRST_STATUS = auto()  #: Status of a second group message at once after its send.
+    ANY_STATUS = auto()  #: First status of that message that DingTalk has.
+    STATUS = auto()  #: First status of that message other than ``PROCESSING``.
+    UNSCOPED_STATUS = auto()  #: Status of that message, queried by its key alone.
+    UNKNOWN_ROBOT = auto()  #: Recall of that message by a robot that does not exist.
+    TOO_MANY_KEYS = auto()  #: Recall of 21 made-up keys.
+    UNFIT_KEY = auto()  #: Recall of that message together with a made-up key.
+    READ_STATUS = auto()  #: Status of a one-on-one message after the person had time to read it.
+    DUPLICATE_KEY = auto()  #: Recall of that message with its key twice in the call.
+    READ_STATUS_AFTER_RECALL = auto()  #: Status and readers of that message after its recall.
 
 
-class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Observed answer of DingTalk to one call.
 
     :param status: HTTP status; 0 if there was no readable answer.
@@ -92,7 +77,7 @@ class Observed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     observed_at: str
     region: str
     api_calls: int
-    seen: dict[Question, Seen]
+    seen: dict[Question, Observation]
 
     def write(self, path: Path) -> None:
         """Write the file.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_dingtalk.client.endpoints import MAX_KEYS_PER_RECALL
-from airflow_provider_dingtalk.probe.observed import Observed, Question, Seen
+from airflow_provider_dingtalk.probe.observed import Observation, Observed, Question
 
 _NOT_ALL = "notRevoke.all.messages"
 _TOO_MANY = "invalidParameter.processQueryKeys.overMax"
@@ -32,18 +32,18 @@ def switches_of(observed: Observed) -> Switches:
     return switches | _max_keys(observed) | _readers_after_recall(observed)
 
 
-def _is_conclusive(seen: Seen) -> bool:
+def _is_conclusive(seen: Observation) -> bool:
     """Return True for an HTTP status from 200 to 499; others prove nothing."""
     return 200 <= seen.status < 500
 
 
-def _status_after_recall(seen: Seen) -> Switches:
+def _status_after_recall(seen: Observation) -> Switches:
     if seen.send_status in ("RECALLED", "SUCCESS"):
         return {"status_after_recall": "recalled" if seen.send_status == "RECALLED" else "unchanged"}
     return {"status_after_recall": "no_status"} if seen.code == _NO_STATUS else {}
 
 
-def _second_recall(seen: Seen) -> Switches:
+def _second_recall(seen: Observation) -> Switches:
     if seen.recalled:
         return {"already_recalled": "success"}
     if seen.failed:
@@ -55,19 +55,19 @@ def _second_recall(seen: Seen) -> Switches:
     return {"already_recalled": "refused", "already_recalled_reason": seen.code} if seen.code else {}
 
 
-def _unscoped_status(seen: Seen) -> Switches:
+def _unscoped_status(seen: Observation) -> Switches:
     if seen.send_status:
         return {"query_scope": "optional"}
     return {"query_scope": "required"} if seen.code.startswith(_MISSING) else {}
 
 
-def _unfit_key(seen: Seen) -> Switches:
+def _unfit_key(seen: Observation) -> Switches:
     if seen.failed:
         return {"unfit_keys": "per_key", "unknown_key_code": seen.failed[0]}
     return {"unfit_keys": "whole_batch", "unknown_key_code": seen.code} if seen.code else {}
 
 
-def _duplicate_key(seen: Seen) -> Switches:
+def _duplicate_key(seen: Observation) -> Switches:
     if seen.recalled:
         return {"duplicate_keys": "once" if seen.recalled == 1 else "twice"}
     return {"duplicate_keys": "refused", "duplicate_keys_code": seen.code} if seen.code else {}
@@ -100,7 +100,7 @@ def _readers_after_recall(observed: Observed) -> Switches:
     return {"readers_after_recall": "kept" if after.readers else "gone"}
 
 
-_READERS: dict[Question, Callable[[Seen], Switches]] = {
+_READERS: dict[Question, Callable[[Observation], Switches]] = {
     Question.DEAD_TOKEN: lambda s: {"dead_token_status": s.status, "dead_token_code": s.code} if s.code else {},
     Question.RECALL: lambda s: {"recall_too_early_seconds": s.after} if s.recalled else {},
     Question.STATUS_AFTER_RECALL: _status_after_recall,

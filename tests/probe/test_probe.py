@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from airflow_provider_dingtalk.exceptions import AuthenticationError, DingTalkError
-from airflow_provider_dingtalk.probe.calls import call_with_no_token
+from airflow_provider_dingtalk.probe.calls import call_with_invalid_token
 from airflow_provider_dingtalk.probe.observed import Observed, Question, read_observed
 from airflow_provider_dingtalk.probe.probe import Probe
 from airflow_provider_dingtalk.sandbox.app import create_app
@@ -84,13 +84,13 @@ class Tenant:
         self._reads = reads
         transport = httpx.ASGITransport(app=create_app(self.state))
         self.job = Probe(
-            self.dingtalk.client(secret),
-            ask_with_no_token=partial(call_with_no_token, transport, BASE),
+            client=self.dingtalk.client(secret),
+            call_with_invalid_token=partial(call_with_invalid_token, transport, BASE),
             group=GROUPS[0],
             user=PERSON,
             robot_code=ROBOT_CODE,
-            let_read=self._read,
-            say=self.said.append,
+            wait_for_reader=self._read,
+            print_step=self.said.append,
             clock=self.dingtalk.clock,
         )
 

@@ -11,60 +11,63 @@ from pathlib import Path
 import msgspec
 
 from airflow_provider_dingtalk.cli import output
-from airflow_provider_dingtalk.cli.exit_codes import Exit
+from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import parse_id
-from airflow_provider_dingtalk.probe.calls import call_with_no_token
+from airflow_provider_dingtalk.probe.calls import call_with_invalid_token
 from airflow_provider_dingtalk.probe.observed import Observed, Question
 from airflow_provider_dingtalk.probe.probe import Probe
 
 MAX_READING_SECONDS = 3600.0
 
 
-def probe(options: Namespace) -> Exit:
+def probe(options: Namespace) -> ExitCode:
     """Probe the connection's tenant and write the observations to a file.
 
     :raises DingTalkError: If an option is invalid, the user declines, or the probe cannot begin.
     """
     group, user = parse_id(options.group, "--group"), parse_id(options.user, "--user")
     out = _new_file(options.out)
-    if options.reading_seconds is not None and not 0 <= options.reading_seconds <= MAX_READING_SECONDS:
-        raise InvalidInputError("--reading-seconds", f"must be from 0 to {MAX_READING_SECONDS:.0f}")
-    if options.yes and options.reading_seconds is None:
-        raise InvalidInputError("--reading-seconds", "is needed with --yes: how long the person has to read")
-    output.check_somebody_agrees(yes=options.yes)
+    _check_reading_seconds(options.reading_seconds, yes=options.yes)
+    output.check_can_confirm(yes=options.yes)
     # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
     robot_code = parse_id(hook.defaults()["robot_code"] or "", "--robot-code")
-    output.say(
+    settings = hook.settings()
+    output.print_note(
         f"This sends two messages to the group {group} and one to {user}, as the robot {robot_code} at "
-        f"{hook.settings().hosts.api}, and takes them back: about 17 API calls."
+        f"{settings.hosts.api}, and takes them back: about 17 API calls."
     )
     output.confirm("Type yes to begin.", yes=options.yes, word="yes")
 
     async def run(client: DingTalkClient) -> Observed:
-        settings = hook.settings()
         transport = transport_for(settings.hosts.api, settings.ca_file, settings.proxy)
         try:
             job = Probe(
-                client,
-                ask_with_no_token=partial(call_with_no_token, transport, settings.hosts.api),
+                client=client,
+                call_with_invalid_token=partial(call_with_invalid_token, transport, settings.hosts.api),
                 group=group,
                 user=user,
                 robot_code=robot_code,
-                let_read=partial(_let_read, options.reading_seconds),
-                say=output.say,
+                wait_for_reader=partial(_wait_for_reader, options.reading_seconds),
+                print_step=output.print_note,
             )
             return await job.run(settings.region)
         finally:
             await transport.aclose()
 
-    observed = hook.run(run)
-    return _tell(observed, out, as_json=options.json)
+    return _print_observed(hook.run(run), out, as_json=options.json)
+
+
+def _check_reading_seconds(seconds: float | None, *, yes: bool) -> None:
+    if seconds is not None and not 0 <= seconds <= MAX_READING_SECONDS:
+        raise InvalidInputError("--reading-seconds", f"must be from 0 to {MAX_READING_SECONDS:.0f}")
+    if yes and seconds is None:
+        raise InvalidInputError("--reading-seconds", "is needed with --yes: how long the person has to read")
 
 
 def _new_file(name: str) -> Path:
@@ -75,33 +78,33 @@ def _new_file(name: str) -> Path:
     return path
 
 
-async def _let_read(seconds: float | None) -> None:
+async def _wait_for_reader(seconds: float | None) -> None:
     """Wait for the given seconds, or until the user presses Enter."""
     if seconds is not None:
-        output.say(f"Read the message now; this goes on in {seconds:g} s.")
+        output.print_note(f"Read the message now; this goes on in {seconds:g} s.")
         await asyncio.sleep(seconds)
         return
-    output.say("Read the message as the test person now, then press Enter here.")
+    output.print_note("Read the message as the test person now, then press Enter here.")
     await asyncio.to_thread(sys.stdin.readline)
 
 
-def _tell(observed: Observed, out: Path, *, as_json: bool) -> Exit:
+def _print_observed(observed: Observed, out: Path, *, as_json: bool) -> ExitCode:
     try:
         observed.write(out)
     except OSError as error:
         raise InvalidInputError("--out", f"cannot be written ({type(error).__name__})") from None
     if as_json:
-        output.answer_json(observed)
+        output.print_json(observed)
     else:
-        rows = [(question, _in_words(msgspec.to_builtins(seen))) for question, seen in observed.seen.items()]
-        output.answer(output.table(("asked", "answer"), rows))
-    output.say(f"{observed.api_calls} API calls. Written to {out}; it holds no secret.")
-    output.say(f"Try it: python -m airflow_provider_dingtalk.sandbox --observed {out}")
+        rows = [(question, _in_words(msgspec.to_builtins(answer))) for question, answer in observed.seen.items()]
+        output.print_result(output.format_table(("asked", "answer"), rows))
+    output.print_note(f"{observed.api_calls} API calls. Written to {out}; it holds no secret.")
+    output.print_note(f"Try it: python -m airflow_provider_dingtalk.sandbox --observed {out}")
     unasked = [question for question in Question if question not in observed.seen]
     if unasked:
-        output.say(f"Not settled: {', '.join(unasked)}.")
-    return Exit.LEFT if unasked else Exit.DONE
+        output.print_note(f"Not settled: {', '.join(unasked)}.")
+    return ExitCode.LEFT if unasked else ExitCode.DONE
 
 
-def _in_words(seen: dict[str, object]) -> str:
-    return "   ".join(f"{name} {value}" for name, value in seen.items())
+def _in_words(answer: dict[str, object]) -> str:
+    return "   ".join(f"{name} {value}" for name, value in answer.items())

@@ -6,12 +6,12 @@ import sys
 from argparse import Namespace
 
 from airflow_provider_dingtalk.cli import output
-from airflow_provider_dingtalk.cli.exit_codes import Exit, exit_of
+from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.jobs.send import Send
 
 
-def send(options: Namespace) -> Exit:
+def send(options: Namespace) -> ExitCode:
     """Send the message of the options and print its receipts on stdout.
 
     :raises DingTalkError: If the message is invalid; nothing was sent.
@@ -31,40 +31,37 @@ def send(options: Namespace) -> Exit:
     try:
         hook.run(job.run, job.stop)
     finally:
-        _tell(job, as_json=options.json)
+        _print_outcome(job, as_json=options.json)
     if job.first_error and not job.receipts:
-        return exit_of(job.first_error)
+        return exit_code_of(job.first_error)
     complete = not (job.refused or job.failed or job.unknown or job.dropped or job.not_attempted)
-    return Exit.DONE if complete else Exit.LEFT
+    return ExitCode.DONE if complete else ExitCode.LEFT
 
 
 def _body(options: Namespace) -> dict[str, str]:
     name = "text" if options.text else "markdown"
-    said = options.text or options.markdown
-    body = {name: sys.stdin.read().strip() if said == "-" else said}
+    text = options.text or options.markdown
+    body = {name: sys.stdin.read().strip() if text == "-" else text}
     if options.title and name == "text":
         raise InvalidInputError("--title", "goes with --markdown only")
     return {**body, "title": options.title} if options.title else body
 
 
-def _tell(job: Send, *, as_json: bool) -> None:
+def _print_outcome(job: Send, *, as_json: bool) -> None:
     receipts = [receipt.to_json() for receipt in job.receipts]
     failed = [*job.refused, *job.failed]
-    if not as_json:
-        output.answer_json(receipts)
-    else:
-        output.answer_json(
-            {
-                "receipts": receipts,
-                "failed": [unsent.to_json() for unsent in failed],
-                "unknown": [unsent.to_json() for unsent in job.unknown],
-                "not_attempted": job.not_attempted,
-                "dropped": job.dropped,
-            }
-        )
-    output.say(
+    everything = {
+        "receipts": receipts,
+        "failed": [failed_send.to_json() for failed_send in failed],
+        "unknown": [failed_send.to_json() for failed_send in job.unknown],
+        "not_attempted": job.not_attempted,
+        "dropped": job.dropped,
+    }
+    output.print_json(everything if as_json else receipts)
+    output.print_note(
         f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
         f"not begun {job.not_attempted}, people left out {len(job.dropped)}."
     )
-    for unsent in (*failed, *job.unknown):
-        output.say(f"{', '.join(unsent.to[:5])}: {unsent.reason.message} {unsent.reason.next_step}")
+    for failed_send in (*failed, *job.unknown):
+        reason = failed_send.reason
+        output.print_note(f"{', '.join(failed_send.to[:5])}: {reason.message} {reason.next_step}")

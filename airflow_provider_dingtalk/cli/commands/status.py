@@ -6,15 +6,17 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_provider_dingtalk.cli import output
-from airflow_provider_dingtalk.cli.exit_codes import Exit
+from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.status_reader import StatusReader
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
+_HEADER = ("state", "readers", "sent to", "sent (UTC)", "kind", "key")
 
-def status(options: Namespace) -> Exit:
+
+def status(options: Namespace) -> ExitCode:
     """Show the state of the messages that the options select.
 
     :raises DingTalkError: If they cannot be found, or DingTalk refuses the app or cannot be reached.
@@ -29,17 +31,14 @@ def status(options: Namespace) -> Exit:
     job = StatusReader(receipts, readers=not options.no_readers)
     hook.run_by_connection(job.run, job.connections, job.stop)
     states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.status_of(receipt))]
-    used = job.used
     if options.json:
-        calls = {name: number for name, number in sorted(used.items()) if number}
-        output.answer_json({"messages": states, "api_calls": calls})
+        calls = {name: number for name, number in sorted(job.used.items()) if number}
+        output.print_json({"messages": states, "api_calls": calls})
     elif states:
-        output.answer(
-            output.table(("state", "readers", "sent to", "sent (UTC)", "kind", "key"), list(map(_row, states)))
-        )
+        output.print_result(output.format_table(_HEADER, list(map(_row, states))))
     else:
-        output.say("There are no messages.")
-    return Exit.LEFT if any("error" in state for state in states) else Exit.DONE
+        output.print_note("There are no messages.")
+    return ExitCode.LEFT if any("error" in state for state in states) else ExitCode.DONE
 
 
 def _state(receipt: Receipt, message_status: MessageStatus) -> dict[str, Any]:
