@@ -16,7 +16,7 @@ PROGRAM = "python -m airflow_provider_dingtalk"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse a command line, run its command, and return the exit code."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     return run(options.command, options)
 
 
@@ -45,7 +45,8 @@ def run(command: Command, options: Namespace) -> int:
             return ExitCode.INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog=PROGRAM,

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.cli.fake_airflow import FakeAirflow
-from tests.cli.terminal import AIRFLOW_PASSWORD, AIRFLOW_TOKEN, Terminal
+from tests.cli.terminal import AIRFLOW_TOKEN, Terminal
 
 RUN = ("revenue", "scheduled__2026-11-21T00:00:00+00:00")
 LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
@@ -112,49 +112,20 @@ def test_a_run_that_sent_nothing_is_no_failure(terminal: Terminal, airflow: Fake
     assert done.json["counts"]["total"] == 0
 
 
-@pytest.mark.parametrize(
-    ("env", "status"),
-    [
-        ({}, 3),
-        ({"AIRFLOW_API_TOKEN": "wrong-8841"}, 3),
-        ({"AIRFLOW_API_USERNAME": "oncall", "AIRFLOW_API_PASSWORD": "wrong-8841"}, 3),
-        ({"AIRFLOW_API_USERNAME": "oncall", "AIRFLOW_API_PASSWORD": AIRFLOW_PASSWORD}, 0),
-        (LOGGED_IN, 0),
-    ],
-    ids=["nobody", "wrong token", "wrong password", "password", "token"],
-)
-def test_airflow_wants_a_login(
-    terminal: Terminal, airflow: FakeAirflow, keys: list[str], env: dict[str, str], status: int
-):
-    done = terminal.run("rollback", "--run", *RUN, "--dry-run", "--airflow-url", airflow.url, env=env)
-    assert done.status == status
-    assert "wrong-8841" not in done.out + done.err
-    if status:
-        assert "AirflowRefusedError" in done.err and "AIRFLOW_API_TOKEN" in done.err
-
-
-def test_an_airflow_in_which_everybody_is_admin_needs_none(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
-    airflow.needs_login = False
-    assert terminal.run("rollback", "--run", *RUN, "--dry-run", "--airflow-url", airflow.url).status == 0
-
-
-def test_a_hiccup_of_airflow_is_sat_out(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
-    airflow.broken = 2
-    arguments = ("--run", *RUN, "--dry-run", "--airflow-url", airflow.url)
-    assert terminal.run("rollback", *arguments, env=LOGGED_IN).status == 0
-
-
-def test_an_airflow_that_does_not_answer_is_told(terminal: Terminal):
-    arguments = ("--run", *RUN, "--yes", "--airflow-url", "http://127.0.0.1:9", "--json")
-    done = terminal.run("rollback", *arguments, env=LOGGED_IN)
-    assert done.status == 4
-    assert done.json["error"]["type"] == "AirflowUnreachableError"
-    assert terminal.calls() == 0
-
-
 def test_what_a_custom_xcom_backend_hides_is_told_and_not_forgotten(terminal: Terminal, airflow: FakeAirflow):
     airflow.add_run(*RUN)
     airflow.push(*RUN, "send", "receipts_0", "s3://bucket/receipts_0")
     done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
     assert done.status == 4
     assert "custom XCom backend" in done.err
+
+
+def test_a_stranger_s_dict_costs_only_itself_with_a_warning(terminal: Terminal, airflow: FakeAirflow):
+    (key,) = terminal.create_messages("oto")
+    airflow.add_run(*RUN)
+    airflow.push(*RUN, "send", "receipts_0", receipts([key]))
+    airflow.push(*RUN, "stranger", "return_value", {**receipts(["bad\nkey"])[0], "rows": 3})
+    done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 0
+    assert terminal.gone() == {key}
+    assert "stranger" in done.err
