@@ -42,9 +42,9 @@ def send(call: Call) -> dict[str, Any]:
     text = _text(request.msg)
     users, undelivered = _receivers(call)
     if state.behaviour.repeat_filter:
-        new = [user for user in users if _is_first_today(call, user, text)]
-        undelivered["forbidden_user_id_list"] = [user for user in users if user not in set(new)]
-        users = new
+        is_new = {user: _is_first_today(call, user, text) for user in users}
+        undelivered["forbidden_user_id_list"] = [user for user in users if not is_new[user]]
+        users = [user for user in users if is_new[user]]
     key = call.deliver(
         KIND,
         _new_task_id(state),

@@ -1,4 +1,4 @@
-// Draws what /_sandbox/truth tells, chat by chat. Texts go in as text, never as HTML.
+// Draws the snapshot of /_sandbox/truth, chat by chat. Texts go in as text, never as HTML.
 "use strict";
 
 const NAMES = {
@@ -8,7 +8,7 @@ const NAMES = {
   work_notification: "Work notifications",
   ding: "DINGs",
 };
-/** Messages drawn of one chat, the newest ones; and milliseconds between two looks. */
+/** Messages drawn of one chat, the newest ones; and milliseconds between two polls. */
 const MOST = 200;
 const PAUSE = 500;
 
@@ -22,12 +22,12 @@ function element(name, text, className) {
 }
 
 /** Chats in order: those that exist, then what is sent outside of any. */
-function chatsOf(truth) {
+function chatsOf(snapshot) {
   const chats = new Map();
-  for (const one of truth.conversations) {
+  for (const one of snapshot.conversations) {
     chats.set(one.open_conversation_id, { kind: one.kind, who: one.open_conversation_id, messages: [] });
   }
-  for (const message of truth.messages) {
+  for (const message of snapshot.messages) {
     const who = message.robot_code ?? `agent ${message.agent_id}`;
     const id = message.open_conversation_id ?? `${message.kind} ${who}`;
     if (!chats.has(id)) chats.set(id, { kind: message.kind, who, messages: [] });
@@ -50,7 +50,7 @@ function drawChat(chat, id) {
   const shown = chat.messages.filter((one) => one.recalled_at === null || byId("show-recalled").checked);
   const section = element("section", "");
   section.dataset.chat = id;
-  const heading = element("h2", `${NAMES[chat.kind]} `);
+  const heading = element("h2", `${NAMES[chat.kind] ?? chat.kind} `);
   heading.append(element("small", chat.who));
   section.append(heading);
   if (shown.length === 0) section.append(element("p", "No messages.", "foot"));
@@ -59,36 +59,36 @@ function drawChat(chat, id) {
   return section;
 }
 
-function draw(truth) {
-  const sum = (name) => Object.values(truth.counts).reduce((total, counts) => total + counts[name], 0);
+function draw(snapshot) {
+  const sum = (name) => Object.values(snapshot.counts).reduce((total, counts) => total + counts[name], 0);
   byId("visible").textContent = sum("visible");
   byId("recalled").textContent = sum("recalled");
   const tops = new Map([...byId("chats").children].map((one) => [one.dataset.chat, one.scrollTop]));
-  byId("chats").replaceChildren(...[...chatsOf(truth)].map(([id, chat]) => drawChat(chat, id)));
+  byId("chats").replaceChildren(...[...chatsOf(snapshot)].map(([id, chat]) => drawChat(chat, id)));
   for (const one of byId("chats").children) one.scrollTop = tops.get(one.dataset.chat) ?? 0;
 }
 
 let last = "";
 
-/** Look, and draw if anything changed. */
-async function look() {
+/** Poll the snapshot, and draw it if anything changed. */
+async function poll() {
   try {
-    const truth = await (await fetch("truth")).json();
+    const snapshot = await (await fetch("truth")).json();
     byId("lost").hidden = true;
-    const seen = JSON.stringify([truth.counts, truth.conversations, truth.messages, byId("show-recalled").checked]);
-    if (seen !== last) draw(truth);
+    const seen = JSON.stringify([snapshot.counts, snapshot.conversations, snapshot.messages, byId("show-recalled").checked]);
+    if (seen !== last) draw(snapshot);
     last = seen;
   } catch {
     byId("lost").hidden = false;
   }
 }
 
-/** Look again and again, less often where looking takes long. */
+/** Poll again and again, less often if a poll takes long. */
 async function watch() {
   const began = performance.now();
-  await look();
+  await poll();
   setTimeout(watch, Math.max(PAUSE, 5 * (performance.now() - began)));
 }
 
-byId("show-recalled").addEventListener("change", look);
+byId("show-recalled").addEventListener("change", poll);
 watch();
