@@ -90,6 +90,16 @@ MONTH_USED_UP = GatewayError(
 )
 
 
+def bad_parameter(detail: str, *, old_host: bool) -> ApiError:
+    """Return the error for an invalid parameter.
+
+    No page of these APIs names the old host's code for it, so 40035 is our choice.
+    """
+    if old_host:
+        return LegacyApiError(40035, f"invalid parameter: {detail}")
+    return ApiError(PARAM_INVALID, detail)
+
+
 def no_such_path(path: str) -> ApiError:
     """Return the error for an unknown path or HTTP method.
 

@@ -120,7 +120,7 @@ def _write(journal: Journal, entry: Entry, call: Call, response: ApiResponse | N
     entry.keys = call.key_count()
     entry.token = hashed(call.token)
     entry.faults = tuple(rule.action.type for rule in call.rules)
-    journal.write(entry, response, truncated=any(True for _ in actions(call.rules, Truncate)))
+    journal.write(entry, response, truncated=bool(actions(call.rules, Truncate)))
 
 
 async def _read(scope: Scope, receive: Receive) -> RawRequest:

@@ -115,7 +115,7 @@ def read_fields(call: Call, raw: RawRequest) -> None:
     query: dict[str, Any] = dict(parse_qsl(raw.query, keep_blank_values=True))
     if not call.old_host:
         call.token = raw.headers.get(TOKEN_HEADER, b"").decode("latin-1") or None
-        call.fields = query if raw.method == "GET" else _json_object(call, raw.body)
+        call.fields = query if raw.method == "GET" else _json_object(raw.body or b"{}", _body_error(call))
         return
     # The gateway checks the token first, so an unreadable body must not hide it.
     call.token = query.pop("access_token", "") or None
@@ -125,24 +125,25 @@ def read_fields(call: Call, raw: RawRequest) -> None:
     call.fields = {**body, **query}
 
 
-def _json_object(call: Call, body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes, error: ApiError) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except _UNREADABLE as error:
-        # The pages of the sends name a different code for it.
-        sends_template = call.endpoint.http.idempotency is Idempotency.SEND and "Messages" in call.api
-        code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
-        raise ApiError(code, "the body is not a JSON object") from error
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except _UNREADABLE as cause:
+        raise error from cause
+
+
+def _body_error(call: Call) -> ApiError:
+    # The pages of the sends name a different code for it.
+    sends_template = call.endpoint.http.idempotency is Idempotency.SEND and "Messages" in call.api
+    code = "invalidParameter.msgBody.invalid" if sends_template else PARAM_INVALID
+    return ApiError(code, "the body is not a JSON object")
 
 
 def _old_body(raw: RawRequest) -> dict[str, Any]:
     """Parse a form or JSON; the old host accepts both (observed by others)."""
     is_form = b"form-urlencoded" in raw.headers.get(b"content-type", b"")
     if not is_form and raw.body.lstrip().startswith(b"{"):
-        try:
-            return msgspec.json.decode(raw.body, type=dict[str, Any])
-        except _UNREADABLE as error:
-            raise LegacyApiError(40035, "the body is not a JSON object") from error
+        return _json_object(raw.body, LegacyApiError(40035, "the body is not a JSON object"))
     fields: dict[str, Any] = dict(parse_qsl(raw.body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
         # Text that is not valid JSON stays text, so the check of the fields refuses it.

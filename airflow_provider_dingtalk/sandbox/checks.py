@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.client.endpoints import (
     Endpoint,
     Idempotency,
 )
-from airflow_provider_dingtalk.sandbox.api_errors import PARAM_INVALID, ApiError, LegacyApiError
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError, bad_parameter
 from airflow_provider_dingtalk.sandbox.call import Call, Handler
 
 
@@ -38,7 +38,7 @@ def checked(call: Call, handler: Handler) -> Endpoint[Any]:
         if has_excess:
             return msgspec.structs.replace(request, process_query_keys=msgspec.convert(keys, list[str]))
     except msgspec.ValidationError as error:
-        raise _bad_parameter(call, str(error)) from error
+        raise bad_parameter(str(error), old_host=call.old_host) from error
     return request
 
 
@@ -56,7 +56,8 @@ def _refuse_missing(call: Call, handler: Handler) -> None:
         if _is_given(value) or not (required or (scope_required and name in handler.missing)):
             continue
         code = (handler.empty.get(name) if value == "" else None) or handler.missing.get(name)
-        raise ApiError(code, f"{name} is missing") if code else _bad_parameter(call, f"{name} is missing")
+        detail = f"{name} is missing"
+        raise ApiError(code, detail) if code else bad_parameter(detail, old_host=call.old_host)
 
 
 def _is_given(value: Any) -> bool:
@@ -75,8 +76,3 @@ def _refuse_excess(call: Call, handler: Handler) -> None:
 
 def _longer(value: object, limit: int) -> bool:
     return isinstance(value, list) and len(value) > limit
-
-
-def _bad_parameter(call: Call, detail: str) -> ApiError:
-    # No page of these APIs names the old host's code for a missing parameter, so 40035 is our choice.
-    return LegacyApiError(40035, f"invalid parameter: {detail}") if call.old_host else ApiError(PARAM_INVALID, detail)

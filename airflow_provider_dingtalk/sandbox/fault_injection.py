@@ -94,16 +94,13 @@ def _bomb(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(block) for _ in range(megabytes)), packer.compress(b"{}"), packer.flush()])
 
 
-# ── Changes of a result ──────────────────────────────────────────────────────────────────────────────
-
-
 def change_result(call: Call, result: Result) -> Result:
     """Apply the faults that change a call's result, and the form of ``failedResult``."""
     for rule in call.rules:
         needed, change = _CHANGES.get(type(rule.action), ("", None))
         if change and (not needed or needed in result):
             result = change(call, rule.action, result)
-    if call.state.behaviour.failed_result_form == "list" or any(True for _ in f.actions(call.rules, f.ListForm)):
+    if call.state.behaviour.failed_result_form == "list" or f.actions(call.rules, f.ListForm):
         return _with_failed_list(result)
     return result
 

@@ -8,13 +8,15 @@ took place.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
+
+
+A = TypeVar("A", bound="Action")
 
 
 class Action(Struct, forbid_unknown_fields=True, tag_field="type"):
@@ -269,6 +271,6 @@ class Faults:
         return [rule for rule in self.rules if rule.applies_to(api, body, rng)]
 
 
-def actions(rules: list[Rule], *types: type[Action]) -> Iterator[Any]:
-    """Yield the actions of the given types from a call's rules."""
-    return (rule.action for rule in rules if isinstance(rule.action, types))
+def actions(rules: list[Rule], type_: type[A]) -> list[A]:
+    """Return the actions of a type from a call's rules."""
+    return [rule.action for rule in rules if isinstance(rule.action, type_)]

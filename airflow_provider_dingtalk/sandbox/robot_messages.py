@@ -161,10 +161,10 @@ def _refuse_repeated(call: Call, keys: list[str]) -> None:
 def _recall_each(call: Call, keys: list[str], unfit: dict[str, str]) -> dict[str, _Recall | str]:
     """Recall the keys that neither a check nor a fault fails, and return the result of each."""
     faults: dict[str, _Recall | str] = {}
-    for action in actions(call.rules, FailKeys):
-        faults |= dict.fromkeys(action.of(keys), action.reason)
-    for action in actions(call.rules, OmitKeys):
-        faults |= {} if action.recalled else dict.fromkeys(action.of(keys), _Recall.OMITTED)
+    for fail in actions(call.rules, FailKeys):
+        faults |= dict.fromkeys(fail.of(keys), fail.reason)
+    for omit in actions(call.rules, OmitKeys):
+        faults |= {} if omit.recalled else dict.fromkeys(omit.of(keys), _Recall.OMITTED)
     limit = min((action.first for action in actions(call.rules, Partial)), default=None)
     results = {
         key: faults[key] if key in faults else _recall_one(call, call.state.messages[key])

@@ -19,7 +19,7 @@ from airflow_provider_dingtalk.client.endpoints import (
     RecallWorkNotification,
     SendWorkNotification,
 )
-from airflow_provider_dingtalk.sandbox.api_errors import LegacyApiError
+from airflow_provider_dingtalk.sandbox.api_errors import ApiError, LegacyApiError, bad_parameter
 from airflow_provider_dingtalk.sandbox.call import Call, Handler, MessageType
 from airflow_provider_dingtalk.sandbox.meter import UTC_PLUS_8
 from airflow_provider_dingtalk.sandbox.state import Key, Message, ServerState
@@ -72,7 +72,7 @@ def recall(call: Call) -> dict[str, Any]:
 
 def query_progress(call: Call) -> dict[str, Any]:
     """Return the progress of a task, which is done after ``processing_seconds``."""
-    message = _find_task(call, call.request.task_id, PROGRESS_HOURS, _bad_parameter())
+    message = _find_task(call, call.request.task_id, PROGRESS_HOURS, LegacyApiError(40035, "invalid parameter"))
     age, seconds = call.state.age(message), call.state.behaviour.processing_seconds
     done = age >= seconds
     percent = 100 if done else int(100 * age / seconds)
@@ -84,7 +84,7 @@ def query_result(call: Call) -> dict[str, Any]:
 
     With more than 100 receivers DingTalk times out; the error code for that is our choice.
     """
-    message = _find_task(call, call.request.task_id, RECALL_WINDOW_HOURS, _bad_parameter())
+    message = _find_task(call, call.request.task_id, RECALL_WINDOW_HOURS, LegacyApiError(40035, "invalid parameter"))
     if len(message.receivers) > MAX_USERS_PER_WORK_NOTIFICATION:
         raise LegacyApiError(-1, "call timed out: more than 100 receivers")
     forbidden = message.undelivered.get("forbidden_user_id_list", [])
@@ -108,17 +108,13 @@ def _ok(call: Call) -> dict[str, Any]:
     return {"errcode": 0, "errmsg": "ok", "request_id": call.state.request_id()}
 
 
-def _bad_parameter(detail: str = "") -> LegacyApiError:
-    return LegacyApiError(40035, f"invalid parameter: {detail}" if detail else "invalid parameter")
-
-
 def _text(msg: dict[str, Any]) -> str:
     msgtype = msg.get("msgtype")
     part = msg.get(msgtype) if isinstance(msgtype, str) else None
     if msgtype not in MSGTYPES or not isinstance(part, dict):
-        raise _bad_parameter("msg has no known msgtype, or not its part")
+        raise bad_parameter("msg has no known msgtype, or not its part", old_host=True)
     if len(msgspec.json.encode(msg)) > MAX_WORK_NOTIFICATION_BYTES:
-        raise _bad_parameter("msg is longer than 2048 bytes")
+        raise bad_parameter("msg is longer than 2048 bytes", old_host=True)
     return str(part.get("content") or part.get("title") or part.get("media_id") or msgtype)
 
 
@@ -130,7 +126,7 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
     users = _split(request.userid_list, MAX_USERS_PER_WORK_NOTIFICATION, "userid_list")
     departments = _split(request.dept_id_list, MAX_DEPTS_PER_WORK_NOTIFICATION, "dept_id_list")
     if not users and not departments:
-        raise _bad_parameter("no receivers")
+        raise bad_parameter("no receivers", old_host=True)
     members = {str(number): people for number, people in state.departments.items()}
     chosen = [user for user in users if user in state.people]
     chosen += [user for number in departments for user in members.get(number, ())]
@@ -144,7 +140,7 @@ def _receivers(call: Call) -> tuple[list[str], dict[str, list[Any]]]:
 def _split(text: str | None, limit: int, name: str) -> list[str]:
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
     if len(parts) > limit:
-        raise _bad_parameter(f"{name} is longer than {limit}")
+        raise bad_parameter(f"{name} is longer than {limit}", old_host=True)
     return parts
 
 
@@ -157,7 +153,7 @@ def _is_first_today(call: Call, user: str, text: str) -> bool:
     return is_first
 
 
-def _find_task(call: Call, task_id: Key, window_hours: float, error: LegacyApiError) -> Message:
+def _find_task(call: Call, task_id: Key, window_hours: float, error: ApiError) -> Message:
     """Return a message of the calling agent, or raise the error outside the window."""
     message, agent_id = call.state.messages.get(task_id), call.request.agent_id
     if message is None or agent_id != call.client.agent_id or message.agent_id != agent_id:
