@@ -52,13 +52,13 @@ DELAY = 0.05
 
 def measure_alone(quick: bool) -> Result:
     """Measure one process without other clients."""
-    runs = _runs(1, stranger=False, quick=quick)
+    runs = _runs(1, other_client=False, quick=quick)
     return Result([*_ratios(runs, 1.04), *_exact(runs, processes=1)], runs, [_note(runs)])
 
 
 def measure_processes(quick: bool) -> Result:
     """Measure four processes of one host, each with a quarter of the messages."""
-    runs = _runs(4, stranger=False, quick=quick)
+    runs = _runs(4, other_client=False, quick=quick)
     return Result([*_ratios(runs, 1.05), *_exact(runs, processes=4)], runs, [_note(runs)])
 
 
@@ -67,7 +67,7 @@ def measure_stranger(quick: bool) -> Result:
 
     The other client calls at a fixed interval.
     """
-    runs = _runs(1, stranger=True, quick=quick)
+    runs = _runs(1, other_client=True, quick=quick)
     calls = KEYS / KEYS_PER_CALL
     figures = _ratios(runs, 1.2)
     for name, of in _by_case(runs).items():
@@ -76,12 +76,12 @@ def measure_stranger(quick: bool) -> Result:
     return Result(figures, runs, [_note(runs)])
 
 
-def _runs(processes: int, *, stranger: bool, quick: bool) -> list[dict[str, Any]]:
+def _runs(processes: int, *, other_client: bool, quick: bool) -> list[dict[str, Any]]:
     runs = []
     for number in range(1 if quick else max(ROUNDS.values())):
         for rate in [rate for rate, rounds in ROUNDS.items() if number < rounds and not (quick and rate < max(ROUNDS))]:
             for window in WINDOWS:
-                runs.append(measure(rate, window, processes, DELAY, stranger))
+                runs.append(measure(rate, window, processes, DELAY, other_client))
                 print(f"  {runs[-1]}", file=sys.stderr, flush=True)
     return runs
 
@@ -120,23 +120,23 @@ def _note(runs: list[dict[str, Any]]) -> str:
     return f"The sandbox takes {DELAY * 1000:.0f} ms for each call. Medians; the ratios of all runs: {all_ratios}."
 
 
-def measure(rate: int, window: str, processes: int, latency: float, stranger: bool) -> dict[str, Any]:
+def measure(rate: int, window: str, processes: int, latency: float, other_client: bool) -> dict[str, Any]:
     """Recall from a new sandbox and return the figures of the run."""
     with _sandbox(rate, window) as url, httpx.Client(base_url=f"{url}/_sandbox", trust_env=False) as door:
         keys = door.post("/plant", json={"kind": "oto", "count": KEYS}).json()["keys"]
         delay = {"match": API, "action": {"type": "delay", "seconds": latency}}
         door.put("/faults", json=[delay]).raise_for_status()
-        done, other = _run(url, rate, [keys[n::processes] for n in range(processes)], stranger)
+        done, other = _run(url, rate, [keys[n::processes] for n in range(processes)], other_client)
         truth = door.get("/truth", params={"brief": 1}).json()
     seconds = max(worker["ended"] for worker in done) - min(worker["began"] for worker in done)
     used = sum((Counter(worker["used"]) for worker in done), Counter[str]())
     counted = truth["calls"][API]
-    left = rate / 2 if stranger else rate
+    left = rate / 2 if other_client else rate
     return {
         "rate": rate,
         "window": window,
         "processes": processes,
-        "stranger": other or None,
+        "other_client": other or None,
         "ratio": round(seconds / (KEYS / KEYS_PER_CALL / left), 4),
         "seconds": round(seconds, 2),
         "throttled": counted["throttled"] - other.get("throttled", 0),
@@ -159,7 +159,9 @@ def _sandbox(rate: int, window: str) -> Iterator[str]:
         process.communicate()
 
 
-def _run(url: str, rate: int, shares: list[list[str]], stranger: bool) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _run(
+    url: str, rate: int, shares: list[list[str]], other_client: bool
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Run workers that recall their shares at the same time.
 
     :returns: The output of each worker, and the counts of the other client (empty without one).
@@ -170,7 +172,7 @@ def _run(url: str, rate: int, shares: list[list[str]], stranger: bool) -> tuple[
         workers = [subprocess.Popen([*command, f"{folder}/pace"], **pipes) for _ in shares]
         for worker in workers:
             worker.stdout.readline()  # type: ignore[union-attr]
-        other = subprocess.Popen([*command, "stranger"], **pipes) if stranger else None
+        other = subprocess.Popen([*command, "stranger"], **pipes) if other_client else None
         if other:
             other.stdout.readline()  # type: ignore[union-attr]
         for worker, share in zip(workers, shares, strict=True):

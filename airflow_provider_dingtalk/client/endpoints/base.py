@@ -18,7 +18,7 @@ class Host(StrEnum):
 
     API = "api"  # ``api.dingtalk.…``, with JSON, the token in a header, and errors by status and ``code``.
     OAPI = "oapi"
-    """``oapi.dingtalk.…``, the old host, with forms, the token in the query, and ``errcode`` under HTTP 200."""
+    """``oapi.dingtalk.…``, the legacy host, with forms, the token in the query, and ``errcode`` under HTTP 200."""
 
 
 class Auth(StrEnum):
@@ -43,7 +43,7 @@ class Http(Struct, frozen=True):
     :param path: Path under the host, in DingTalk's spelling.
     :param page: Name of DingTalk's page.
     :param method: HTTP method; default POST.
-    :param host: Host of the API; default the new one.
+    :param host: Host of the API; default the current one.
     :param auth: Place of the access token; default a header.
     :param idempotency: Effect of repeating a call in doubt; default none.
     """
@@ -89,7 +89,7 @@ class Endpoint(
 
 
 class LegacyEndpoint(Endpoint[Result_co], kw_only=True, frozen=True, rename=None):
-    """Base struct of calls to the old host, with snake_case fields."""
+    """Base struct of calls to the legacy host, with snake_case fields."""
 
 
 def name_of(endpoint: type[Endpoint[Any]]) -> str:
@@ -111,11 +111,11 @@ def fields_of(endpoint: Endpoint[Any]) -> dict[str, Any]:
 
 
 class Answer(Struct, kw_only=True, frozen=True, rename="camel"):
-    """Base struct of a success answer of the new host."""
+    """Base struct of a success answer of the current host."""
 
 
 class LegacyResponse(Struct, kw_only=True, frozen=True):
-    """Base struct of a success answer of the old host. ``errcode`` is 0, otherwise the client raises."""
+    """Base struct of a success answer of the legacy host. ``errcode`` is 0, otherwise the client raises."""
 
     errcode: int
     errmsg: str | None = None

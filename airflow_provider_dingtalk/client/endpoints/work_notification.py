@@ -1,4 +1,4 @@
-"""Endpoints of work notifications on the old host."""
+"""Endpoints of work notifications on the legacy host."""
 
 from __future__ import annotations
 

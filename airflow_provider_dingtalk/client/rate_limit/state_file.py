@@ -80,7 +80,7 @@ class StateFile:
             before = os.pread(fd, MAX_BYTES + 1, 0)
             state = _decoded(before)
             if state is None or not fits(state):
-                log.warning("The file of a DingTalk pace cannot be understood and is begun anew: %s", self._path)
+                log.warning("Replacing an unreadable state file of the DingTalk rate limit: %s", self._path)
                 state = replacement()
             done = work(state)
             _write(fd, before, msgspec.json.encode(state))
@@ -114,7 +114,7 @@ class StateFile:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
             os.close(fd)
-            raise UnsharedError(f"{self._path} is no file of ours alone")
+            raise UnsharedError(f"{self._path} is not a regular file of this user alone")
         return fd
 
 
@@ -143,20 +143,20 @@ def _open(path: Path) -> int:
 def _prepare(folder: Path) -> None:
     """Create the folder; refuse one that others can write to, because they could block calls or place a link."""
     if fcntl is None:
-        raise UnsharedError("this platform has no locks on files")
+        raise UnsharedError("this platform has no file locks")
     if not folder.is_absolute():
-        raise UnsharedError(f"{folder} is no absolute path")
+        raise UnsharedError(f"{folder} is not an absolute path")
     for path in (*reversed(folder.parents), folder):
         with contextlib.suppress(FileExistsError):
             if not path.exists():
                 path.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsharedError(f"{folder} is no folder, or a link to one")
+        raise UnsharedError(f"{folder} is not a folder, or is a link to one")
     if found.st_uid != os.geteuid():
         raise UnsharedError(f"{folder} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UnsharedError(f"{folder} can be written to by others")
+        raise UnsharedError(f"{folder} is writable by others")
 
 
 def _delete_old_files(folder: Path) -> None:

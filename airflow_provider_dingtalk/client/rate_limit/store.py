@@ -49,8 +49,8 @@ class SharedFolder:
             self.is_broken = True
             why = error if isinstance(error, UnsharedError) else f"{self._path}: {error.strerror}"
             log.warning(
-                "The pace of DingTalk calls is kept by this process alone (%s). Other processes of this host that "
-                "call as the same app may get throttled. See pace_dir in airflow.cfg, section [dingtalk].",
+                "The rate limit of DingTalk calls is kept by this process alone (%s). Other processes of this host "
+                "that call as the same app may get throttled. Check pace_dir in airflow.cfg, section [dingtalk].",
                 why,
             )
 
@@ -110,7 +110,7 @@ class StateStore:
         if self._busy_since is None:
             self._busy_since = now
         elif now - self._busy_since > STUCK_SECONDS:
-            folder.give_up(UnsharedError("the lock is not given back"))
+            folder.give_up(UnsharedError("the lock is not released"))
 
     def _fits(self, state: LimiterState) -> bool:
         return state.fits(self._rate, self._clock.monotonic())

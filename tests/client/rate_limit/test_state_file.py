@@ -79,7 +79,7 @@ def a_file(folder: Path) -> None:
         (a_shared_folder, "by others"),
         (a_folder_of_a_group, "by others"),
         (a_strangers_folder, "another user"),
-        (a_file, "no folder"),
+        (a_file, "not a folder"),
     ],
 )
 async def test_a_folder_that_is_not_ours_alone_is_refused(
@@ -103,7 +103,7 @@ async def test_a_folder_that_cannot_be_made(
 
 
 async def test_a_relative_folder_is_refused(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
-    assert "no absolute path" in await keeps_its_own_pace(Path("pace"), clock, caplog)
+    assert "not an absolute path" in await keeps_its_own_pace(Path("pace"), clock, caplog)
 
 
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
@@ -146,7 +146,7 @@ async def test_a_file_that_cannot_be_understood_is_begun_anew(
     await calls(limited, 1)
     # The calls of the last second are not known.
     assert clock.monotonic() - began == pytest.approx(1)
-    assert len(warnings(caplog)) == 1 and "begun anew" in warnings(caplog)[0]
+    assert len(warnings(caplog)) == 1 and "Replacing an unreadable" in warnings(caplog)[0]
     await calls(limiter(folder, 2, clock), 2)
     assert clock.monotonic() - began == pytest.approx(2)
     assert len(warnings(caplog)) == 1
@@ -184,7 +184,7 @@ async def test_a_lock_that_is_not_given_back_stops_nobody(
         await calls(limited, 4)
     assert 5 < clock.monotonic() - began < 7
     (warning,) = warnings(caplog)
-    assert "not given back" in warning
+    assert "not released" in warning
 
 
 async def test_an_end_that_finds_the_lock_taken_is_written_down_later(folder: Path, clock: VirtualClock) -> None:
@@ -213,5 +213,5 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG, check=True)
     assert done.stdout == "called\n"
-    assert "no locks on files" in done.stderr
+    assert "no file locks" in done.stderr
     assert not folder.exists()
