@@ -231,7 +231,7 @@ def crashes(parts: Parts, seed: int) -> set[str]:
 async def _until_it_dies(
     parts: Parts, sandbox: CanarySandbox, way: Crashing, receipts: list[Receipt], store: TaskStateStore
 ) -> Any:
-    shipped = RecallTaskCheckpoint(store, receipts, epoch=0)
+    shipped = RecallTaskCheckpoint(store, receipts, clear_count=0)
     checkpoint = parts.checkpoint(parts.by_order(shipped, receipts))
     job = Recall(receipts, checkpoint=checkpoint, clock=sandbox.clock)
     way.victim = asyncio.ensure_future(job.run(parts.open(sandbox, way)))

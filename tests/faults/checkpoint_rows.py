@@ -93,7 +93,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 
 def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskCheckpoint:
     """Return the shipped checkpoint as the operators make it."""
-    return RecallTaskCheckpoint(store, receipts, epoch=0)
+    return RecallTaskCheckpoint(store, receipts, clear_count=0)
 
 
 def a_ledger_that_fails_stops_the_recall(run: RowRun) -> None:

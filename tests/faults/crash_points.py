@@ -211,7 +211,7 @@ class WatchedTask:
     """Part of a task instance that the shipped code uses.
 
     :param push: Function that stores an XCom.
-    :param epoch: Clear count of the task.
+    :param clear_count: Clear count of the task.
     :param pull: Function that returns an XCom; default None for all.
     """
 
@@ -222,14 +222,14 @@ class WatchedTask:
         push: Callable[[str, Any], None],
         killer: Killer,
         number: int,
-        epoch: int,
+        clear_count: int,
         pull: Callable[[str], Any] = lambda _: None,
     ) -> None:
         self._push = push
         self._pull = pull
         self._killer = killer
         self.try_number = number
-        self.max_tries = epoch
+        self.max_tries = clear_count
 
     def push_by(self, wrap: Callable[[Callable[[str, Any], None]], Callable[[str, Any], None]]) -> None:
         """Wrap the function that stores XComs."""

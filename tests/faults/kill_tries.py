@@ -61,19 +61,19 @@ GLANCE = 0.0005
 class Surroundings:
     """Environment of one try: its context, and its client of DingTalk.
 
-    :param epoch: Clear count of the task.
+    :param clear_count: Clear count of the task.
     :param forgetful: Lose all intents; default False.
     """
 
     def __init__(
-        self, url: str, files: FileStore, killer: Killer, gauge: Gauge, *, epoch: int, forgetful: bool = False
+        self, url: str, files: FileStore, killer: Killer, gauge: Gauge, *, clear_count: int, forgetful: bool = False
     ) -> None:
         self._url = url
         self._killer = killer
         self._gauge = gauge
         kept: Store = ForgetfulStore(files) if forgetful else files
         self.store = WatchedStore(kept, killer)
-        self.task = WatchedTask(files.xcom_push, killer, files.number, epoch, files.xcom)
+        self.task = WatchedTask(files.xcom_push, killer, files.number, clear_count, files.xcom)
         self.clock = HastyClock()
         self.bill: Callable[[], Mapping[str, int]] = dict
 
@@ -205,7 +205,7 @@ class Task:
         self._work = work
         self._forgetful = forgetful
         self.gauges: list[Gauge] = []
-        self.epoch = 0
+        self.clear_count = 0
         self.clears = 0
         self.seen = FileStore(file)
 
@@ -232,7 +232,9 @@ class Task:
             if number > 1:
                 self.gauges[-2]["at_fence"] = self.gauges[-2]["begun"]
             killer = Killer(gauge, point, calls)
-            around = Surroundings(self._url, files, killer, gauge, epoch=self.epoch, forgetful=self._forgetful)
+            around = Surroundings(
+                self._url, files, killer, gauge, clear_count=self.clear_count, forgetful=self._forgetful
+            )
             how = self._work(around)
             gauge.take(around.bill())
             killer.reached(Point.BEFORE_SUCCESS)
@@ -272,7 +274,7 @@ class Task:
 
     def clear(self) -> None:
         """Clear the task."""
-        self.epoch += 1
+        self.clear_count += 1
         self.clears += 1
 
     def kill_at(self, point: Point, calls: int) -> bool:

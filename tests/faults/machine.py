@@ -136,7 +136,7 @@ class Recalls(RuleBasedStateMachine):
         for kind, count in counts.items():
             self.receipts += self.local.create_messages(kind, count, age=AGE, dated=kind is not Kind.OTO)
         self.store = SharedStore()
-        self.epoch = 0
+        self.clear_count = 0
 
     # ── events ──
 
@@ -158,7 +158,7 @@ class Recalls(RuleBasedStateMachine):
     @rule()
     def a_clear(self) -> None:
         """Clear the task."""
-        self.epoch += 1
+        self.clear_count += 1
 
     @rule(turns=TURNS)
     def a_crash(self, turns: int) -> None:
@@ -231,7 +231,7 @@ class Recalls(RuleBasedStateMachine):
     def _job(self) -> Recall:
         store = self._begin_try()
         self.named = self._named_anew(self.store.newest)
-        checkpoint = RecallTaskCheckpoint(store, self.named, self.epoch)
+        checkpoint = RecallTaskCheckpoint(store, self.named, self.clear_count)
         return Recall(self.named, checkpoint=checkpoint, clock=self.local.clock)
 
     def _named_anew(self, number: int) -> list[Receipt]:
@@ -249,7 +249,7 @@ class Recalls(RuleBasedStateMachine):
 
     def _open(self) -> set[str]:
         """Return the messages that are open in the checkpoint as the next try reads it."""
-        looking = RecallTaskCheckpoint(self._begin_try(), self.receipts, self.epoch)
+        looking = RecallTaskCheckpoint(self._begin_try(), self.receipts, self.clear_count)
         key_results: Mapping[str, KeyResult] = _run(looking.load())
         done = {
             key

@@ -193,7 +193,9 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
     try:
         while happened.runs < case.runs:
             happened.runs += 1
-            checkpoint = RecallTaskCheckpoint(store, happened.receipts, epoch=happened.runs if case.cleared else 0)
+            checkpoint = RecallTaskCheckpoint(
+                store, happened.receipts, clear_count=happened.runs if case.cleared else 0
+            )
             job = Recall(happened.receipts, checkpoint=checkpoint, clock=options.get("clock") or sandbox.clock)
             happened.report = await job.run(client)
             happened.used.update(happened.report.api_calls)
