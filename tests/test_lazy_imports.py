@@ -59,7 +59,8 @@ def names_in(nodes: list[ast.stmt]) -> Iterator[Name]:
     for node in (node for top in nodes for node in ast.walk(top)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module is not None, "relative imports are not used here"
-            yield from (Name(node.module, alias.name, node.lineno) for alias in node.names if is_foreign(node.module))
+            names = [None if alias.name == "*" else alias.name for alias in node.names]
+            yield from (Name(node.module, name, node.lineno) for name in names if is_foreign(node.module))
         elif isinstance(node, ast.Import):
             yield from (Name(alias.name, None, node.lineno) for alias in node.names if is_foreign(alias.name))
 
@@ -124,6 +125,7 @@ def test_only_the_modules_for_it_know_that_a_name_moved() -> None:
         ("def f():\n    from airflow.sdk import Smoke", ["line 2: airflow.sdk.Smoke"]),
         ("def f():\n    from airflow.smoke import Signal", ["line 2: airflow.smoke.Signal"]),
         ("def f():\n    import airflow.smoke", ["line 2: airflow.smoke"]),
+        ("from airflow.sdk import *\nfrom airflow.smoke import *", ["line 2: airflow.smoke"]),
         ("class C:\n    async def f(self):\n        import smoke_signals", ["line 3: smoke_signals"]),
         ("if TYPE_CHECKING:\n    from airflow.sdk import Smoke", ["line 2: airflow.sdk.Smoke"]),
         (
