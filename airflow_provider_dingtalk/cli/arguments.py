@@ -55,21 +55,20 @@ class Command:
     options: tuple[Option, ...]
     notes: str = f"{DINGTALK_CONNECTION}{AIRFLOW_CONNECTION}\n{EXIT_CODES}"
 
-    def epilog(self, program: str) -> str:
-        """Return the text below the options in ``--help``."""
-        lines = "\n".join(f"  {program} {example}" for example in self.examples)
-        return f"examples:\n{lines}\n\n{self.notes}"
+    def texts(self, program: str) -> dict[str, Any]:
+        """Return the texts of ``--help`` as arguments of a parser."""
+        examples = "\n".join(f"  {program} {example}" for example in self.examples)
+        epilog = f"examples:\n{examples}\n\n{self.notes}"
+        return {"help": self.help, "description": self.description, "epilog": epilog}
 
 
-_CONN_ID = Option(
-    "--conn-id",
-    default="dingtalk_default",
-    metavar="ID",
-    help="Airflow connection of type dingtalk (dingtalk_default)",
+_CONN_ID_HELP = "Airflow connection of type dingtalk (dingtalk_default)"
+_COMMON = (
+    Option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's"),
+    Option("--conn-id", default="dingtalk_default", metavar="ID", help=_CONN_ID_HELP),
+    Option("--json", action="store_true", help="print JSON on stdout, for machines"),
 )
-_JSON = Option("--json", action="store_true", help="print JSON on stdout, for machines")
 _YES = Option("--yes", "-y", action="store_true", help="do not ask; required without a terminal")
-_ROBOT = Option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's")
 
 _SELECTION = (
     Option("--run", nargs=2, metavar=("DAG_ID", "RUN_ID"), help="all that a run sent, failed tasks included"),
@@ -87,12 +86,10 @@ _SELECTION = (
         help="message keys k1,k2; or a file, or - for stdin, with a key a line, a JSON list of keys, or receipts",
     ),
     Option("--kind", choices=KINDS, help="kind of the messages of --keys"),
-    _ROBOT,
     Option("--agent-id", metavar="ID", help="app that sent work notifications; by default the connection's"),
     Option("--open-conversation-id", metavar="CID", help="group or chat that the messages of --keys are in"),
     Option("--airflow-url", metavar="URL", help="Airflow's API server; by default AIRFLOW_API_URL, or airflow.cfg"),
-    _CONN_ID,
-    _JSON,
+    *_COMMON,
 )
 
 ROLLBACK = Command(
@@ -122,10 +119,7 @@ STATUS = Command(
         "status --keys receipts.json --json",
         "status --keys k1,k2 --kind oto --no-readers",
     ),
-    options=(
-        *_SELECTION,
-        Option("--no-readers", action="store_true", help="do not count readers: one call a message"),
-    ),
+    options=(*_SELECTION, Option("--no-readers", action="store_true", help="do not count readers: one call a message")),
 )
 SEND = Command(
     name="send",
@@ -142,9 +136,7 @@ SEND = Command(
         Option("--text", metavar="TEXT", help="what to say; - reads it from stdin"),
         Option("--markdown", metavar="TEXT", help="the same in DingTalk's Markdown"),
         Option("--title", metavar="TEXT", help="with --markdown: what the list of chats shows"),
-        _ROBOT,
-        _CONN_ID,
-        _JSON,
+        *_COMMON,
     ),
 )
 PROBE = Command(
@@ -162,15 +154,8 @@ PROBE = Command(
         Option("--group", metavar="CID", required=True, help="openConversationId of a test group with the robot"),
         Option("--user", metavar="ID", required=True, help="id of a test person, best you"),
         Option("--out", metavar="FILE", default="observed.json", help="file to write (observed.json)"),
-        Option(
-            "--reading-seconds",
-            type=float,
-            metavar="N",
-            help="wait so long for the person to read the message, instead of for Enter",
-        ),
-        _ROBOT,
-        _CONN_ID,
-        _JSON,
+        Option("--reading-seconds", type=float, metavar="N", help="seconds to wait for the reader, instead of Enter"),
+        *_COMMON,
         _YES,
     ),
     notes=f"{DINGTALK_CONNECTION}\n{EXIT_CODES}",

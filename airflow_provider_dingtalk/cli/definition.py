@@ -24,11 +24,9 @@ def get_dingtalk_cli_commands() -> list[CLICommand]:
     subcommands = tuple(
         ActionCommand(
             name=command.name,
-            help=command.help,
-            description=command.description,
-            epilog=command.epilog("airflow dingtalk"),
             func=_function_of(command),
             args=tuple(Arg(option.flags, **option.more) for option in command.options),  # type: ignore[no-untyped-call]
+            **command.texts("airflow dingtalk"),
         )
         for command in COMMANDS
     )

@@ -56,14 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=command.description,
-            epilog=command.epilog(PROGRAM),
-            formatter_class=formatter,
-            allow_abbrev=False,
-        )
+        texts = command.texts(PROGRAM)
+        sub = commands.add_parser(command.name, formatter_class=formatter, allow_abbrev=False, **texts)
         for option in command.options:
             sub.add_argument(*option.flags, **option.more)
         sub.set_defaults(command=command)

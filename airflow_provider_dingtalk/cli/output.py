@@ -118,19 +118,17 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     return "\n".join(lines)
 
 
-class _PlainFormatter(logging.Formatter):
-    """Log formatter that replaces control characters."""
+class _NoteHandler(logging.Handler):
+    """Log handler that prints each record as a note."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Format a record without control characters."""
-        return plain(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record without control characters."""
+        print_note(self.format(record))
 
 
 def log_to_stderr() -> None:
     """Print the package's log, which shows the progress, on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_PlainFormatter("%(message)s"))
     logger = logging.getLogger("airflow_provider_dingtalk")
-    logger.handlers = [handler]
+    logger.handlers = [_NoteHandler()]
     logger.setLevel(logging.INFO)
     logger.propagate = False

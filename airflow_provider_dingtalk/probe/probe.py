@@ -13,22 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_dingtalk.client import endpoints
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.client.content import robot_message
-from airflow_provider_dingtalk.client.endpoints import (
-    MAX_KEYS_PER_RECALL,
-    Endpoint,
-    MessageReadList,
-    OtoStatus,
-    QueryGroupMessage,
-    QueryOtoMessage,
-    RecallOtoMessages,
-    RecallResult,
-    SendGroupMessage,
-    SendOtoMessages,
-    SendResult,
-)
+from airflow_provider_dingtalk.client.endpoints import Endpoint
 from airflow_provider_dingtalk.exceptions import AuthenticationError, DingTalkError, ResponseError
 from airflow_provider_dingtalk.jobs.progress import calls_made
 from airflow_provider_dingtalk.messages.receipt import iso
@@ -94,7 +83,9 @@ class Probe:
         self.print_step("A call with an invalid token.")
         self._used["probe"] += 1
         try:
-            await self.call_with_invalid_token(QueryOtoMessage(robot_code=self.robot_code, process_query_key="none"))
+            await self.call_with_invalid_token(
+                endpoints.QueryOtoMessage(robot_code=self.robot_code, process_query_key="none")
+            )
         except ResponseError as error:
             self.seen[Question.DEAD_TOKEN] = Observation(status=error.status_code, code=self._word(error.code))
         except Exception as error:  # the client converts errors of the transport, but is not used here
@@ -143,10 +134,10 @@ class Probe:
     async def _recall_wrongly(self, key: str) -> None:
         await self._wait_until_processed()
         self.print_step("Ask for the state of 2 of 3 by its key alone.")
-        self.seen[Question.UNSCOPED_STATUS] = await self._call(QueryGroupMessage(process_query_key=key))
+        self.seen[Question.UNSCOPED_STATUS] = await self._call(endpoints.QueryGroupMessage(process_query_key=key))
         self.print_step("Recall it with a robot that there is none of, 21 made-up keys, and it with a made-up key.")
         self.seen[Question.UNKNOWN_ROBOT] = await self._recall_in_group([key], robot=UNKNOWN_ROBOT)
-        made_up = [self._made_up(key) for _ in range(MAX_KEYS_PER_RECALL + 1)]
+        made_up = [self._made_up(key) for _ in range(endpoints.MAX_KEYS_PER_RECALL + 1)]
         self.seen[Question.TOO_MANY_KEYS] = await self._recall_in_group(made_up)
         self.seen[Question.UNFIT_KEY] = await self._recall_in_group([key, made_up[0]])
 
@@ -159,7 +150,7 @@ class Probe:
         key = await self._send_to_user(3)
         await self.wait_for_reader()
         await self._wait_until_processed()
-        query = QueryOtoMessage(robot_code=self.robot_code, process_query_key=key)
+        query = endpoints.QueryOtoMessage(robot_code=self.robot_code, process_query_key=key)
         self.print_step("Ask who read it, recall it with its key twice, and ask again.")
         self.seen[Question.READ_STATUS] = await self._call(query)
         self.seen[Question.DUPLICATE_KEY] = await self._recall_of_user([key, key])
@@ -190,7 +181,7 @@ class Probe:
     async def _send_to_group(self, number: int) -> str:
         self.print_step(f"Send {number} of 3 to the test group.")
         key, param = _content(number)
-        send = SendGroupMessage(
+        send = endpoints.SendGroupMessage(
             msg_key=key, msg_param=param, open_conversation_id=self.group, robot_code=self.robot_code
         )
         return await self._send(send, self._group_keys)
@@ -198,17 +189,17 @@ class Probe:
     async def _send_to_user(self, number: int) -> str:
         self.print_step(f"Send {number} of 3 to the test person.")
         key, param = _content(number, " Please read it.")
-        send = SendOtoMessages(robot_code=self.robot_code, user_ids=[self.user], msg_key=key, msg_param=param)
+        send = endpoints.SendOtoMessages(robot_code=self.robot_code, user_ids=[self.user], msg_key=key, msg_param=param)
         return await self._send(send, self._user_keys)
 
     async def _send(self, send: Endpoint[Any], pending: list[str]) -> str:
-        result: SendResult = await self.client.call(send, self._used, "probe")
+        result: endpoints.SendResult = await self.client.call(send, self._used, "probe")
         pending.append(result.process_query_key)
         self._known_keys.append(result.process_query_key)
         return result.process_query_key
 
     async def _query_in_group(self, key: str, after: float = 0.0) -> Observation:
-        query = QueryGroupMessage(
+        query = endpoints.QueryGroupMessage(
             process_query_key=key, open_conversation_id=self.group, robot_code=self.robot_code, max_results=1
         )
         return await self._call(query, after=after)
@@ -220,7 +211,9 @@ class Probe:
         return await self._call(recall, keys, after=after)
 
     async def _recall_of_user(self, keys: Sequence[str]) -> Observation:
-        return await self._call(RecallOtoMessages(robot_code=self.robot_code, process_query_keys=list(keys)), keys)
+        return await self._call(
+            endpoints.RecallOtoMessages(robot_code=self.robot_code, process_query_keys=list(keys)), keys
+        )
 
     async def _call(self, endpoint: Endpoint[Any], keys: Sequence[str] = (), *, after: float = 0.0) -> Observation:
         """Make a call and return its answer without any ids."""
@@ -233,11 +226,11 @@ class Probe:
         except DingTalkError as error:
             self.print_step(f"  {error}")
             return Observation(status=0, code=self._word(error.code), after=after)
-        if isinstance(result, RecallResult):
+        if isinstance(result, endpoints.RecallResult):
             return self._observed_recall(result, keys, after)
         return self._observed_status(result, after)
 
-    def _observed_recall(self, result: RecallResult, keys: Sequence[str], after: float) -> Observation:
+    def _observed_recall(self, result: endpoints.RecallResult, keys: Sequence[str], after: float) -> Observation:
         recalled = [key for key in result.success_result or () if key in keys]
         reasons = {key: reason for key, reason in result.reasons().items() if key in keys}
         for pending in (self._group_keys, self._user_keys):
@@ -253,10 +246,10 @@ class Probe:
         )
 
     def _observed_status(self, result: object, after: float) -> Observation:
-        if isinstance(result, OtoStatus):
+        if isinstance(result, endpoints.OtoStatus):
             readers = sum(one.read_status == "READ" for one in result.message_read_info_list or ())
         else:
-            readers = len(result.read_user_ids or ()) if isinstance(result, MessageReadList) else 0
+            readers = len(result.read_user_ids or ()) if isinstance(result, endpoints.MessageReadList) else 0
         status = self._word(getattr(result, "send_status", None) or "")
         return Observation(status=200, send_status=status, readers=readers, after=after)
 
