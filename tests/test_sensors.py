@@ -34,11 +34,11 @@ MANNERS = {
 }
 
 
-@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("polls", [1, 2])
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize("fate", FATES)
 def test_all_modes_come_to_the_same_end(
-    sandbox: SandboxServer, hook: DingTalkHook, fate: str, manner: str, looks: int
+    sandbox: SandboxServer, hook: DingTalkHook, fate: str, manner: str, polls: int
 ) -> None:
     arguments, error = FATES[fate]
     ends = []
@@ -49,7 +49,7 @@ def test_all_modes_come_to_the_same_end(
         sandbox.state.read(message, ["user001", "user002"])
         if fate == "recalled":
             sandbox.state.recall(message)
-        if looks == 2:
+        if polls == 2:
             not_at_first(sandbox)
         sensor = sensor_of(mode, [receipt], **{**arguments, **MANNERS[manner]})
         try:

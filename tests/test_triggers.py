@@ -72,7 +72,7 @@ def test_a_moment_trigger_is_rebuilt_from_its_serialised_form() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("lasts", [0, -1, -100_000])
-async def test_with_its_end_in_the_past_it_looks_once_and_says_that_time_is_up(
+async def test_with_its_end_in_the_past_it_polls_once_and_says_that_time_is_up(
     sandbox: SandboxServer, hook: DingTalkHook, lasts: float
 ) -> None:
     made = trigger(wait_spec(planted(sandbox, "private_chat"), min_readers=1), lasts=lasts)
@@ -91,7 +91,7 @@ async def test_with_its_end_in_the_past_what_is_there_already_is_met(
 
 
 @pytest.mark.anyio
-async def test_its_last_look_is_at_the_end_and_not_before_it(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+async def test_its_last_poll_is_at_the_end_and_not_before_it(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     made = trigger(wait_spec(planted(sandbox, "private_chat"), min_readers=1), lasts=150)
     began = made.clock.now()
     assert await event_of(made) == {"status": "timeout"}

@@ -73,7 +73,7 @@ def test_the_lists_of_operators_and_sensors_are_whole() -> None:
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_each_template_field_is_assigned_as_it_came_and_looked_at_nowhere(cls: type[Any]) -> None:
+def test_each_template_field_is_assigned_as_it_came_and_read_nowhere(cls: type[Any]) -> None:
     """Templates are rendered after the constructor: it must neither check nor change them."""
     written = constructors()
     methods = [written[base.__name__] for base in own_classes(cls) if base.__name__ in written]

@@ -74,8 +74,8 @@ def test_a_send_knows_who_takes_back_what_it_sends_mapped_or_not():
     for task_id in ("send", "many"):
         context: Any = {"dag": dag, "ti": TaskInstance(task_id)}
         assert sorted(rollbacks_of(context)) == ["inner", "outer"]
-    stranger: Any = {"dag": dag, "ti": TaskInstance("elsewhere")}
-    assert rollbacks_of(stranger) == []
+    elsewhere: Any = {"dag": dag, "ti": TaskInstance("elsewhere")}
+    assert rollbacks_of(elsewhere) == []
 
 
 def _block(*makers: Callable[[], Any], **options: Any) -> DingTalkRollbackOperator:
