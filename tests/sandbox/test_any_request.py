@@ -1,4 +1,4 @@
-"""Whatever is sent, the sandbox answers in DingTalk's envelopes and never stumbles."""
+"""Any request gets a response in DingTalk's form, and never an error of the sandbox itself."""
 
 from __future__ import annotations
 

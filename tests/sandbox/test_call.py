@@ -12,7 +12,7 @@ from airflow_provider_dingtalk.sandbox.default import default_state
 from tests.sandbox.raw_client import Clock, RawClient, refused
 
 
-def test_bodies_that_are_no_json(client: RawClient) -> None:
+def test_bodies_that_are_not_json(client: RawClient) -> None:
     headers = {"x-acs-dingtalk-access-token": client.token}
     for path, code in (("groupMessages/recall", "param.invalid"), ("groupMessages/send", "msgBody.invalid")):
         answer = client.http.post(f"/v1.0/robot/{path}", content=b"{", headers=headers)

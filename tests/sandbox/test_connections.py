@@ -32,7 +32,7 @@ def test_truncate(client: RawClient) -> None:
     assert client.recalled(key)
 
 
-def test_trickle_sends_it_all(client: RawClient) -> None:
+def test_trickle_sends_the_whole_body(client: RawClient) -> None:
     keys = client.create_messages("oto", 20)
     client.faults(rule(action=action_of("trickle", bytes_per_second=20_000)))
     assert client.recall("oto", keys).json()["successResult"] == keys
@@ -50,11 +50,11 @@ def test_delay_outlasts_a_timeout(client: RawClient, when: str, although_gone: b
         client.recall("oto", [key])
     client.http.timeout = httpx.Timeout(5)
     while len(client.control("GET", "journal")["requests"]) < 2:
-        pass  # The sandbox writes the call down once it has noticed that no caller waits any more.
+        pass  # The journal has the call once the sandbox noticed the disconnect.
     assert client.recalled(key) is recalled
 
 
-def test_delay_goes_on_as_if_nothing_were(client: RawClient) -> None:
+def test_delay_of_no_time_changes_nothing(client: RawClient) -> None:
     keys = client.create_messages("oto")
     client.faults(rule(action=action_of("delay", seconds=0)))
     assert client.recall("oto", keys).json()["successResult"] == keys

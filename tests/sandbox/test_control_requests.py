@@ -17,7 +17,7 @@ def test_people_read(client: RawClient) -> None:
 
 @pytest.mark.parametrize("source", ["card", "scene_group"])
 @pytest.mark.parametrize("kind", ["group", "private_chat"])
-def test_keys_of_cards_and_scene_groups_are_taken_as_those_of_sends(client: RawClient, kind: str, source: str) -> None:
+def test_keys_of_cards_and_scene_groups_work_like_those_of_sends(client: RawClient, kind: str, source: str) -> None:
     keys = client.create_messages(kind, count=2, source=source, readers=1)
     assert len(client.query(kind, keys[0]).json()["readUserIds"]) == 1
     assert sorted(client.recall(kind, keys).json()["successResult"]) == sorted(keys)

@@ -29,7 +29,7 @@ def test_status_with_headers_and_on_the_old_host(client: RawClient) -> None:
     assert client.work("recall", {})["sub_code"] == "90002"
 
 
-def test_answers_that_are_none(client: RawClient) -> None:
+def test_other_bodies(client: RawClient) -> None:
     for action, status, text in (
         (action_of("html"), 502, "<html>"),
         (action_of("html", status=503, html="<p>"), 503, "<p>"),
@@ -69,7 +69,7 @@ def test_redirect_and_bomb(client: RawClient) -> None:
     assert len(unpacked) == 2_000_002 and json.loads(unpacked) == {}
 
 
-def test_keys_that_fail(client: RawClient) -> None:
+def test_failed_keys(client: RawClient) -> None:
     keys = client.create_messages("oto", 4)
     client.faults(
         rule(action=action_of("fail_keys", first=1)), rule(action=action_of("fail_keys", keys=keys[3:], reason="busy"))
@@ -95,7 +95,7 @@ def test_omitted_keys(client: RawClient, recalled: bool) -> None:
     assert client.recalled(keys[0]) is recalled
 
 
-def test_lists_that_lie(client: RawClient) -> None:
+def test_keys_in_wrong_lists(client: RawClient) -> None:
     keys = client.create_messages("private_chat", 2)
     client.faults(rule(action=action_of("both", first=1)), rule(action=action_of("extra", key="ghost")))
     answer = client.recall("private_chat", keys).json()

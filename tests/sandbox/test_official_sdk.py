@@ -1,4 +1,4 @@
-"""DingTalk's official SDK drives the sandbox: it was written by others, so it does not share our mistakes."""
+"""DingTalk's official SDK against the sandbox. Others wrote it, so it does not share our mistakes."""
 
 from __future__ import annotations
 

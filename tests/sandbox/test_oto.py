@@ -13,7 +13,7 @@ def test_oto_status_ends_after_24_hours(client: RawClient) -> None:
     assert refused(client.oto_status(old), "processQueryKey.expireTime")
 
 
-def test_oto_send_says_who_got_nothing(client: RawClient) -> None:
+def test_send_lists_people_who_got_nothing(client: RawClient) -> None:
     client.control("POST", "people", {"flow_controlled": ["user002"], "filtered": ["user003"]})
     answer = client.send("oto", userIds=["user001", "user002", "user003", "nobody"]).json()
     assert answer["invalidStaffIdList"] == ["nobody"]

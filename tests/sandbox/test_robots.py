@@ -7,7 +7,7 @@ import pytest
 from tests.sandbox.raw_client import RawClient, refused
 
 
-def test_sends_where_robots_may_not(client: RawClient) -> None:
+def test_sends_that_conversations_and_robots_forbid(client: RawClient) -> None:
     client.control("POST", "conversations", {"open_conversation_id": "cidgroup1", "disbanded": True})
     assert refused(client.send("group"), "group.disbanded")
     client.control("POST", "conversations", {"open_conversation_id": "cidgroup1", "corp_id": "dingelsewhere"})

@@ -19,12 +19,12 @@ PAGES = {"000": "group", "001": "oto", "002": "private_chat", "003": "private_ch
 MANY = [f"key{n}" for n in range(21)]
 
 
-def _robot(client: RawClient, **order: object) -> None:
-    client.control("POST", "robots", {"robot_code": "dingsandbox", **order})
+def _robot(client: RawClient, **changes: object) -> None:
+    client.control("POST", "robots", {"robot_code": "dingsandbox", **changes})
 
 
-def _chat(client: RawClient, chat: str, **order: object) -> None:
-    client.control("POST", "conversations", {"open_conversation_id": chat, **order})
+def _chat(client: RawClient, chat: str, **changes: object) -> None:
+    client.control("POST", "conversations", {"open_conversation_id": chat, **changes})
 
 
 def _foreign(client: RawClient, kind: str) -> httpx.Response:

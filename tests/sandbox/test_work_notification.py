@@ -70,7 +70,7 @@ def test_refused_sends(client: RawClient, changes: dict[str, Any], errcode: int)
     assert _send(client, **changes)["errcode"] == errcode
 
 
-def test_departments_and_everybody(client: RawClient) -> None:
+def test_departments_and_all_people(client: RawClient) -> None:
     task = _send(client, userid_list="", dept_id_list="1,99")["task_id"]
     result = client.work("getsendresult", {"agent_id": 1000, "task_id": task})["send_result"]
     assert (len(result["unread_user_id_list"]), result["invalid_dept_id_list"]) == (60, [99])
