@@ -162,7 +162,7 @@ class CheckpointFirst(ReceiptDelivery):
 
 SHIPPED = Parts()
 BAD_CLIENTS = {
-    "no ledger": Parts(checkpoint=lambda _: MemoryCheckpoint(), broken="calls"),
+    "no checkpoint": Parts(checkpoint=lambda _: MemoryCheckpoint(), broken="calls"),
     "no intent": Parts(checkpoint=NoIntent, broken="false_failed"),
     "commit before the answer": Parts(checkpoint=CommitBeforeAnswer, broken="false_recalled"),
     "state by position": Parts(by_order=ByPosition, broken="false_recalled"),

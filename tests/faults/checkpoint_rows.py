@@ -91,12 +91,12 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-def ledger_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskCheckpoint:
+def checkpoint_of(store: Store, receipts: Sequence[Receipt]) -> RecallTaskCheckpoint:
     """Return the shipped checkpoint as the operators make it."""
     return RecallTaskCheckpoint(store, receipts, clear_count=0)
 
 
-def a_ledger_that_fails_stops_the_recall(run: RowRun) -> None:
+def a_checkpoint_that_fails_stops_the_recall(run: RowRun) -> None:
     """Make the store fail; expect no call without an intent, and an exact next try."""
     rng, keys = run.rng, max(400, run.keys // FAILURES)
     # Operations may be combined, so there may be fewer of them; the last third is left out.
@@ -107,11 +107,11 @@ def a_ledger_that_fails_stops_the_recall(run: RowRun) -> None:
         sandbox = run.sandbox()
         receipts = sandbox.plant_mixture(dict(MIXED), keys)
         store = FailingStore(ERRORS[name], moment)
-        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+        job = Recall(receipts, checkpoint=checkpoint_of(store, receipts), clock=sandbox.clock)
         error = _failure_of(job, sandbox)
         assert not error.permanent, "a store that is away comes back"
         run.sinks.add_error(error)
-        run.sinks.add("ledgers", *store._values.values())
+        run.sinks.add("checkpoints", *store._values.values())
         _nothing_went_out_unwritten(sandbox, store, receipts)
         check_account(sandbox, job.report(), receipts)
         _goes_on(run, sandbox, store, receipts)
@@ -125,7 +125,7 @@ def _operations_of(run: RowRun, keys: int) -> int:
     sandbox = run.sandbox()
     receipts = sandbox.plant_mixture(dict(MIXED), keys)
     store = FailingStore(ERRORS["404"], 10**9)
-    asyncio.run(Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock).run(sandbox.open()))
+    asyncio.run(Recall(receipts, checkpoint=checkpoint_of(store, receipts), clock=sandbox.clock).run(sandbox.open()))
     return store.operations
 
 
@@ -134,7 +134,7 @@ def _failure_of(job: Recall, sandbox: CanarySandbox) -> CheckpointError:
         asyncio.run(job.run(sandbox.open()))
     except CheckpointError as error:
         return error
-    raise AssertionError("a recall went on without its ledger")
+    raise AssertionError("a recall went on without its checkpoint")
 
 
 def _nothing_went_out_unwritten(sandbox: CanarySandbox, store: TaskStateStore, receipts: Sequence[Receipt]) -> None:
@@ -157,7 +157,7 @@ def _states(store: TaskStateStore, receipts: Sequence[Receipt]) -> dict[str, str
 
 def _goes_on(run: RowRun, sandbox: CanarySandbox, store: FailingStore, receipts: Sequence[Receipt]) -> None:
     store.mend()
-    job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+    job = Recall(receipts, checkpoint=checkpoint_of(store, receipts), clock=sandbox.clock)
     report = asyncio.run(job.run(sandbox.open()))
     check_account(sandbox, report, receipts)
     assert report.counts()["recalled"] == len(receipts)
@@ -167,7 +167,7 @@ def _goes_on(run: RowRun, sandbox: CanarySandbox, store: FailingStore, receipts:
     assert sandbox.recall_calls() <= most, f"{sandbox.recall_calls()} recalls, at most {most}"
 
 
-def a_corrupt_ledger_leaves_every_message_in_doubt(run: RowRun) -> None:
+def a_corrupt_checkpoint_leaves_every_message_in_doubt(run: RowRun) -> None:
     """Store foreign values; expect one warning, nothing read from them, and a true report."""
     sound = {"epoch": 0, "row": "R" * 40, "why": {}, "reasons": []}
     corrupt: list[Any] = [
@@ -195,12 +195,12 @@ def a_corrupt_ledger_leaves_every_message_in_doubt(run: RowRun) -> None:
         receipts = sandbox.create_messages(Kind.OTO, 40)
         gone = Recall(receipts[:20], clock=sandbox.clock)
         asyncio.run(gone.run(sandbox.open()))
-        checkpoint = ledger_of(store, receipts)
+        checkpoint = checkpoint_of(store, receipts)
         asyncio.run(checkpoint.write({receipts[0].key: RECALLED}))
         (row,) = store._values
         store.set(row, value)
         report = asyncio.run(
-            Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock).run(sandbox.open())
+            Recall(receipts, checkpoint=checkpoint_of(store, receipts), clock=sandbox.clock).run(sandbox.open())
         )
         check_account(sandbox, report, receipts)
         assert report.counts()["recalled"] == 40, value
@@ -212,10 +212,10 @@ def another_request_inherits_nothing(run: RowRun) -> None:
     """Recall other messages with the same store; expect a new checkpoint, because n or hash differs."""
     sandbox, store = run.sandbox(), TaskStateStore()
     first = sandbox.create_messages(Kind.OTO, 60)
-    asyncio.run(Recall(first, checkpoint=ledger_of(store, first), clock=sandbox.clock).run(sandbox.open()))
+    asyncio.run(Recall(first, checkpoint=checkpoint_of(store, first), clock=sandbox.clock).run(sandbox.open()))
     others = sandbox.create_messages(Kind.OTO, 60)
     for receipts in (others, others + first[:1], others[:-1]):
-        job = Recall(receipts, checkpoint=ledger_of(store, receipts), clock=sandbox.clock)
+        job = Recall(receipts, checkpoint=checkpoint_of(store, receipts), clock=sandbox.clock)
         before = sandbox.recall_calls()
         report = asyncio.run(job.run(sandbox.open()))
         check_account(sandbox, report, receipts)
@@ -282,7 +282,7 @@ class _Recalling:
 
     def under_a_timer(self, seconds: float) -> None:
         """Run one try under a timer."""
-        job = Recall(self._receipts, checkpoint=ledger_of(self._store, self._receipts))
+        job = Recall(self._receipts, checkpoint=checkpoint_of(self._store, self._receipts))
 
         async def work() -> Any:
             return await job.run(event_loop.client_for(self._settings, nothing_to_mask))
@@ -375,7 +375,7 @@ def a_sigterm_inside_a_write_leaves_nothing_in_doubt(run: RowRun) -> None:
 
 
 def _recall_under_sigterm(store: TerminatedStore, settings: Any, receipts: list[Receipt]) -> Recall:
-    job = Recall(receipts, checkpoint=ledger_of(store, receipts), workers=FEW_WORKERS)
+    job = Recall(receipts, checkpoint=checkpoint_of(store, receipts), workers=FEW_WORKERS)
 
     async def work() -> Any:
         return await job.run(event_loop.client_for(settings, nothing_to_mask))

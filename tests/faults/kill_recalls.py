@@ -45,7 +45,7 @@ NAMED_RUNS = (
 #: Error codes of the sandbox for a dead token.
 DEAD_TOKEN = ("InvalidAuthentication",)
 #: Codes of failures that DingTalk did not decide for the message itself; the harness clears the task then.
-NO_VERDICT = frozenset({"not_attempted", "InvalidAuthentication"})
+NO_RESULT = frozenset({"not_attempted", "InvalidAuthentication"})
 
 
 class Tally(Struct, kw_only=True):
@@ -222,7 +222,7 @@ class RecallRun:
     def _reopen(self, task: Task, end: Mapping[str, Any]) -> bool:
         """Return True if the task has another try, by a retry or by a clear."""
         codes = {code for outcome, code in end["settled"].values() if outcome == Outcome.FAILED}
-        if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_VERDICT):
+        if end["state"] == "success" or (end["state"] == "failed" and not codes & NO_RESULT):
             return False
         kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
         self._reopened += math.ceil(kept / BATCH)

@@ -226,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=KILLS, help="random kills under each fault")
     parser.add_argument("--fast", action="store_true", help="what is part of make test")
     parser.add_argument("--proxy", action="store_true", help="through a CONNECT proxy that misbehaves")
-    parser.add_argument("--forgetful", action="store_true", help="a ledger without intents, to see it caught")
+    parser.add_argument("--forgetful", action="store_true", help="a checkpoint without intents, to see it caught")
     options = parser.parse_args(argv)
     behind = bad_proxy if options.proxy else lambda *_: nullcontext()
     if options.fast:

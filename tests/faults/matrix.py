@@ -210,7 +210,7 @@ async def _runs(happened: Happened, options: dict[str, Any], sinks: Sinks) -> No
         await client.aclose()
     if happened.report:
         sinks.add("reports", happened.report.to_json(), happened.report.table())
-    sinks.add("ledgers", *store._values.values())
+    sinks.add("checkpoints", *store._values.values())
     sinks.add("reprs", repr(client), repr(job), repr(checkpoint))
 
 

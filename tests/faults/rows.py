@@ -13,7 +13,7 @@ ROWS = (
     Row(number=32, name="SIGKILL at each named point", elsewhere="tests.faults.kills"),
     Row(
         number=33,
-        name="SIGTERM inside a ledger write",
+        name="SIGTERM inside a checkpoint write",
         specials=("checkpoint_rows:a_sigterm_inside_a_write_leaves_nothing_in_doubt",),
     ),
     Row(
@@ -23,10 +23,10 @@ ROWS = (
     ),
     Row(
         number=35,
-        name="ledger: 404, 5xx, timeout, corrupt or foreign value",
+        name="checkpoint: 404, 5xx, timeout, corrupt or foreign value",
         specials=(
-            "checkpoint_rows:a_ledger_that_fails_stops_the_recall",
-            "checkpoint_rows:a_corrupt_ledger_leaves_every_message_in_doubt",
+            "checkpoint_rows:a_checkpoint_that_fails_stops_the_recall",
+            "checkpoint_rows:a_corrupt_checkpoint_leaves_every_message_in_doubt",
             "checkpoint_rows:another_request_inherits_nothing",
         ),
     ),

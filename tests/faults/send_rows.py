@@ -50,7 +50,7 @@ def a_lost_answer_is_unknown_and_not_resent(run: RowRun) -> None:
     run.figures.unknown += len(job.unknown)
     _each_has_a_receipt_or_is_listed(run, sandbox, send_requests, job)
     assert sandbox.calls()[SEND] == len(send_requests), (
-        f"{sandbox.calls()[SEND]} sends for {len(send_requests)} letters"
+        f"{sandbox.calls()[SEND]} sends for {len(send_requests)} send requests"
     )
     _rolled_back(run, sandbox, job)
     run.done(sandbox)
@@ -87,7 +87,7 @@ def _each_has_a_receipt_or_is_listed(
     for message in sandbox.state.messages.values():
         assert message.key in keys or listed >= set(message.receivers), f"{message.receivers} is forgotten"
     accounted = len(keys) + len(job.unknown)
-    assert accounted == len(send_requests), f"{len(send_requests) - accounted} letters are in no class"
+    assert accounted == len(send_requests), f"{len(send_requests) - accounted} send requests are in no class"
     run.figures.lost += len(send_requests) - accounted
     assert len(listed) <= run.figures.fired, "more unknown than lost answers"
 

@@ -102,8 +102,8 @@ def into_an_xcom(sinks: Sinks, text: str) -> None:
     sinks.add("xcoms", {"report": {"unknown": {"key": {"message": text}}}})
 
 
-def into_a_ledger(sinks: Sinks, text: str) -> None:
-    sinks.add("ledgers", json.dumps([{"code": "c", "message": f"m {text}"}]))
+def into_a_checkpoint(sinks: Sinks, text: str) -> None:
+    sinks.add("checkpoints", json.dumps([{"code": "c", "message": f"m {text}"}]))
 
 
 def into_a_triggers_arguments(sinks: Sinks, text: str) -> None:
@@ -145,7 +145,7 @@ def test_texts_without_a_secret_are_clean() -> None:
     sinks = Sinks()
     sinks.secrets.update(CanarySandbox(SEED).secrets())
     sinks.add("logs", "robot/groupMessages/recall: system.error (HTTP 500): injected fault.", "dingsandbox" * 50)
-    sinks.add("ledgers", "R" * 1000)
+    sinks.add("checkpoints", "R" * 1000)
     assert sweep(sinks) == []
 
 

@@ -57,7 +57,7 @@ def test_every_account_is_exact_and_every_message_has_its_receipt_or_a_word(figu
     assert figures["resent"] > 0, "on_unknown_send=resend sends again"
 
 
-def test_a_ledger_without_intents_is_caught_by_the_same_assertions():
+def test_a_checkpoint_without_intents_is_caught_by_the_same_assertions():
     figures = run("--forgetful")
     assert figures["double"] > 0, "a send that was under way is sent again"
     assert figures["lost"] > 0, "and its first message has no receipt"

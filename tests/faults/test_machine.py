@@ -47,6 +47,6 @@ def test_whenever_a_try_dies_the_next_one_knows_what_it_may_have_recalled():
     die_at_any_turn(Recalls)
 
 
-def test_a_ledger_without_intents_is_caught():
+def test_a_checkpoint_without_intents_is_caught():
     with pytest.raises(AssertionError, match="and is recalled"):
         die_at_any_turn(RecallsWithoutIntents)

@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.default import GROUPS
-from tests.support.checkpoints import WatchedLedger
+from tests.support.checkpoints import WatchedCheckpoint
 from tests.support.local_dingtalk import LocalDingTalk, check_account, codes_of, keys_of
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
 
 
-class BrokenLedger(WatchedLedger):
+class BrokenCheckpoint(WatchedCheckpoint):
     """Checkpoint whose writes fail from a number on."""
 
     def __init__(self, breaks_at: int) -> None:
@@ -51,7 +51,7 @@ class LoadOnce(MemoryCheckpoint):
 async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.OTO, 400)
 
-    class Before(WatchedLedger):
+    class Before(WatchedCheckpoint):
         async def at(self, write: int) -> None:
             intended = sum(
                 key_result.state is KeyState.IN_DOUBT for write in self.writes for key_result in write.values()
@@ -65,7 +65,7 @@ async def test_the_intent_is_written_before_the_call_goes_out(dingtalk: LocalDin
     )
 
 
-async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalDingTalk) -> None:
+async def test_the_outcomes_of_a_whole_recall_are_in_the_checkpoint(dingtalk: LocalDingTalk) -> None:
     recalled, old = dingtalk.create_messages(Kind.OTO, 3), dingtalk.create_messages(Kind.OTO, 2, age=GIVE_UP_AFTER + 60)
     bad = dingtalk.create_messages(Kind.OTO, 1)[0]
     dingtalk.faults({"action": {"type": "fail_keys", "keys": [bad.key], "reason": "invalid.processQueryKey"}})
@@ -82,7 +82,7 @@ async def test_the_outcomes_of_a_whole_recall_are_in_the_ledger(dingtalk: LocalD
 @pytest.mark.parametrize("breaks_at", [1, 2, 3, 5])
 async def test_what_cannot_be_written_down_is_not_sent(dingtalk: LocalDingTalk, breaks_at: int) -> None:
     receipts = dingtalk.create_messages(Kind.OTO, 1000)
-    checkpoint = BrokenLedger(breaks_at)
+    checkpoint = BrokenCheckpoint(breaks_at)
     job = Recall(receipts, checkpoint=checkpoint, clock=dingtalk.clock)
     with pytest.raises(OSError, match="disk is full"):
         await job.run(dingtalk.client())
@@ -160,7 +160,7 @@ async def test_what_failed_for_now_is_tried_again(dingtalk: LocalDingTalk) -> No
     assert job.report().counts()["recalled"] == 60
 
 
-async def test_a_second_run_over_a_finished_ledger_costs_nothing(dingtalk: LocalDingTalk) -> None:
+async def test_a_second_run_over_a_finished_checkpoint_costs_nothing(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.GROUP, 30, conversation=GROUPS[2])
     checkpoint = MemoryCheckpoint()
     await dingtalk.recall(receipts, checkpoint=checkpoint)

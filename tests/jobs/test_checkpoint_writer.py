@@ -22,7 +22,7 @@ from tests.clock import VirtualClock
 pytestmark = pytest.mark.anyio
 
 
-class GatedLedger(MemoryCheckpoint):
+class GatedCheckpoint(MemoryCheckpoint):
     """Checkpoint that writes when the test allows it."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ async def settle() -> None:
 
 
 async def test_what_comes_during_a_write_goes_with_the_next_and_waits_for_no_other() -> None:
-    checkpoint = GatedLedger()
+    checkpoint = GatedCheckpoint()
     checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
     async with asyncio.TaskGroup() as group:
 
@@ -104,7 +104,7 @@ async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> N
     assert checkpoint.results == {"a": RECALLED}
 
 
-class SlowLedger(MemoryCheckpoint):
+class SlowCheckpoint(MemoryCheckpoint):
     """Checkpoint with slow writes that records their start times."""
 
     def __init__(self, clock: VirtualClock, took: float) -> None:
@@ -127,7 +127,7 @@ async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0
     :param idle: Number of more writers that do not write; default 0.
     """
     clock = VirtualClock()
-    checkpoint = SlowLedger(clock, took)
+    checkpoint = SlowCheckpoint(clock, took)
     checkpoint_writer = CheckpointWriter(checkpoint, clock)
     await checkpoint_writer.write({"first": RECALLED})
     began = clock.monotonic()

@@ -14,7 +14,7 @@ from airflow_provider_dingtalk.jobs.recall_results import KeyState
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.sandbox.app import create_app
-from tests.support.checkpoints import WatchedLedger
+from tests.support.checkpoints import WatchedCheckpoint
 from tests.support.local_dingtalk import ROBOT_KINDS, LocalDingTalk, check_account, codes_of, keys_of
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ async def test_stopped_in_mid_run_it_finishes_what_is_under_way_and_begins_nothi
 ) -> None:
     receipts = dingtalk.create_messages(Kind.OTO, 1000)
 
-    class StopAt(WatchedLedger):
+    class StopAt(WatchedCheckpoint):
         async def at(self, write: int) -> None:
             if write == 4:
                 # From another thread, as a signal's handler would.
@@ -68,7 +68,7 @@ async def test_stopped_in_mid_run_it_finishes_what_is_under_way_and_begins_nothi
 async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.OTO, 100)
 
-    class StopAtOnce(WatchedLedger):
+    class StopAtOnce(WatchedCheckpoint):
         async def at(self, write: int) -> None:
             job.stop()
 
@@ -87,7 +87,7 @@ async def test_stopped_while_its_intents_are_written_it_calls_for_none_of_them(d
 async def test_workers_that_begin_together_write_together_where_writes_take_long(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.OTO, 400)
 
-    class Slow(WatchedLedger):
+    class Slow(WatchedCheckpoint):
         async def at(self, write: int) -> None:
             dingtalk.clock.advance(0.02)
 
@@ -173,7 +173,7 @@ async def test_cancelled_while_an_intent_is_written_the_message_was_not_attempte
     receipts = dingtalk.create_messages(Kind.DING, 1)
     writing = asyncio.Event()
 
-    class Hanging(WatchedLedger):
+    class Hanging(WatchedCheckpoint):
         async def at(self, write: int) -> None:
             writing.set()
             await asyncio.Event().wait()

@@ -39,14 +39,14 @@ pytestmark = pytest.mark.anyio
 async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(dingtalk: LocalDingTalk, kind: Kind) -> None:
     wait = wait_for(dingtalk, dingtalk.create_messages(kind))
     began = dingtalk.clock.now()
-    looks = await see_through(dingtalk, wait)
+    polls = await see_through(dingtalk, wait)
     assert not wait.is_met
-    assert dingtalk.clock.now() == pytest.approx(began + DAY), "the last look is at the end"
-    assert 30 <= looks <= 40
+    assert dingtalk.clock.now() == pytest.approx(began + DAY), "the last poll is at the end"
+    assert 30 <= polls <= 40
     # The send status of a work notification is polled once.
-    assert status_calls(dingtalk) == looks + (kind is Kind.WORK_NOTIFICATION) <= 40
-    assert wait.calls == sum(dingtalk.calls().values()), "the bill has all calls, those for tokens too"
-    assert wait.used["token"] <= 12, "one for each look that comes after the two hours of a token"
+    assert status_calls(dingtalk) == polls + (kind is Kind.WORK_NOTIFICATION) <= 40
+    assert wait.calls == sum(dingtalk.calls().values()), "the count has all calls, those for tokens too"
+    assert wait.used["token"] <= 12, "one for each poll that comes after the two hours of a token"
 
 
 async def test_a_beat_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:
@@ -66,12 +66,12 @@ async def test_a_reader_is_never_seen_later_than_a_fifth_of_the_age_and_a_minute
     sent = dingtalk.clock.now() - waited_before
     read_at = dingtalk.clock.now() + chance.uniform(0, chance.choice([60, HOUR, DAY - HOUR]))
 
-    def read_when_it_is_time(_look: int) -> None:
+    def read_when_it_is_time(_poll: int) -> None:
         if dingtalk.clock.now() >= read_at:
             dingtalk.read_by(receipt, "user001")
 
     wait = wait_for(dingtalk, [receipt])
-    await see_through(dingtalk, wait, before_look=read_when_it_is_time)
+    await see_through(dingtalk, wait, before_poll=read_when_it_is_time)
     assert wait.is_met
     assert dingtalk.clock.now() - read_at <= 0.2 * (read_at - sent) + 60
     assert status_calls(dingtalk) <= 40
@@ -83,16 +83,16 @@ async def test_thousands_of_messages_take_one_call_each_and_the_decided_are_neve
     receipts = dingtalk.create_messages(Kind.GROUP, 2000)
     unread = list(receipts)
 
-    def half_of_the_rest_is_read(look: int) -> None:
-        for _ in range(len(unread) // 2 + 1 if look else 0):
+    def half_of_the_rest_is_read(poll: int) -> None:
+        for _ in range(len(unread) // 2 + 1 if poll else 0):
             dingtalk.read_by(unread.pop(), "user001")
 
     wait = wait_for(dingtalk, receipts, poll_schedule=poll_schedule_of(600.0))
-    looks = await see_through(dingtalk, wait, before_look=half_of_the_rest_is_read)
+    polls = await see_through(dingtalk, wait, before_poll=half_of_the_rest_is_read)
     expected, left = 0, len(receipts)
-    for look in range(looks):
+    for poll in range(polls):
         expected += left
-        left -= (left // 2 + 1) if look else 0
+        left -= (left // 2 + 1) if poll else 0
     assert wait.is_met
     assert status_calls(dingtalk) == expected
     assert [entry["key"] for entry in wait.result()] == keys_of(receipts)
@@ -176,8 +176,8 @@ async def test_a_recalled_message_ends_a_wait_for_all_and_not_one_for_any(dingta
             await see_through(dingtalk, wait)
         assert ended.value.permanent
         return
-    looks = await see_through(dingtalk, wait)
-    assert status_calls(dingtalk) - before == looks + 2, "the recalled are asked once"
+    polls = await see_through(dingtalk, wait)
+    assert status_calls(dingtalk) - before == polls + 2, "the recalled are asked once"
     await dingtalk.recall(receipts[2:], fresh=False)
     with pytest.raises(MessageRecalledError):
         await see_through(dingtalk, wait_for(dingtalk, receipts, Condition(min_readers=1, match="any")))

@@ -45,7 +45,7 @@ async def test_pages_are_calls_too(dingtalk: LocalDingTalk) -> None:
     assert sum(dingtalk.calls().values()) == 50
 
 
-async def test_the_estimate_is_looks_by_messages_and_pages(dingtalk: LocalDingTalk) -> None:
+async def test_the_estimate_is_polls_by_messages_and_pages(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.GROUP, 3)
     dingtalk.read_by(receipts[0], count=401)
     wait = wait_for(dingtalk, receipts, Condition(min_readers=500), lasts=600, poll_schedule=poll_schedule_of(60.0))
@@ -96,10 +96,10 @@ async def test_an_outage_until_the_end_is_a_timeout(dingtalk: LocalDingTalk) -> 
     receipts = dingtalk.create_messages(Kind.GROUP, 30)
     dingtalk.faults({"match": "query", "action": {"type": "status", "status": 500, "code": "unknownError"}})
     wait = wait_for(dingtalk, receipts, Condition(), lasts=300)
-    looks = await see_through(dingtalk, wait)
+    polls = await see_through(dingtalk, wait)
     assert not wait.is_met
     assert wait.next_due is None
-    assert looks < 30
+    assert polls < 30
 
 
 async def test_what_no_waiting_mends_ends_the_wait(dingtalk: LocalDingTalk) -> None:
@@ -128,18 +128,18 @@ class Story:
         targets = [target_of(receipt) for receipt in self.receipts]
         return Wait(targets, ONE_READER, wait_options, clock=self.dingtalk.clock, state=state_of(plain))
 
-    def some_read(self, look: int) -> None:
-        for receipt in self.receipts[look :: 10 - look] if look in (2, 5, 9) else ():
+    def some_read(self, poll: int) -> None:
+        for receipt in self.receipts[poll :: 10 - poll] if poll in (2, 5, 9) else ():
             self.dingtalk.read_by(receipt, "user001")
 
     def read_so_far(self, wait: Wait) -> list[dict[str, Any]]:
         return [entry for entry in wait.result() if entry["readers"]]
 
 
-async def test_a_wait_that_is_rebuilt_before_each_look_asks_and_finds_the_same() -> None:
+async def test_a_wait_that_is_rebuilt_before_each_poll_asks_and_finds_the_same() -> None:
     whole, pieces = Story(), Story()
     wait = whole.wait()
-    looks = await see_through(whole.dingtalk, wait, before_look=whole.some_read)
+    polls = await see_through(whole.dingtalk, wait, before_poll=whole.some_read)
     client, piece, number = pieces.dingtalk.client(), pieces.wait(), 0
     while not piece.is_met and (due := piece.next_due) is not None:
         pieces.dingtalk.clock.advance(max(0.0, due - pieces.dingtalk.clock.now()))
@@ -147,6 +147,6 @@ async def test_a_wait_that_is_rebuilt_before_each_look_asks_and_finds_the_same()
         piece = pieces.wait(piece.state())
         await piece.poll(client)
         number += 1
-    assert number == looks
+    assert number == polls
     assert status_calls(pieces.dingtalk) == status_calls(whole.dingtalk)
     assert pieces.read_so_far(piece) == whole.read_so_far(wait) != []

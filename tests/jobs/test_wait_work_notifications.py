@@ -31,15 +31,15 @@ async def test_a_work_notification_is_sent_then_read(dingtalk: LocalDingTalk) ->
     assert message is not None
     message.receivers = ("user001", "user002", "user003", "user004")
 
-    def half_read(look: int) -> None:
-        if look == 4:
+    def half_read(poll: int) -> None:
+        if poll == 4:
             dingtalk.state.read(message, ["user001", "user002"])
 
     wait = wait_for(dingtalk, [receipt], Condition(min_read_share=0.5))
-    looks = await see_through(dingtalk, wait, before_look=half_read)
+    polls = await see_through(dingtalk, wait, before_poll=half_read)
     assert wait.result() == [{"key": receipt.key, "send_status": "SUCCESS", "readers": 2}]
     calls = dingtalk.calls()
-    assert calls[PROGRESS] < looks, "once it went out, that is not asked again"
+    assert calls[PROGRESS] < polls, "once it went out, that is not asked again"
     assert calls[RESULT] + calls[PROGRESS] == wait.used["status"]
 
 
@@ -48,9 +48,9 @@ async def test_who_got_a_work_notification_costs_one_call_more(dingtalk: LocalDi
     dingtalk.behave(processing_seconds=30)
     condition = Condition(needs_recipients=needs_recipients)
     wait = wait_for(dingtalk, dingtalk.create_messages(Kind.WORK_NOTIFICATION), condition)
-    looks = await see_through(dingtalk, wait)
+    polls = await see_through(dingtalk, wait)
     assert wait.is_met
-    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (looks, int(needs_recipients))
+    assert (dingtalk.calls()[PROGRESS], dingtalk.calls()[RESULT]) == (polls, int(needs_recipients))
 
 
 LISTS = {

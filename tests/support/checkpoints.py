@@ -9,7 +9,7 @@ from airflow_provider_dingtalk.jobs.checkpoint import MemoryCheckpoint
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult
 
 
-class WatchedLedger(MemoryCheckpoint):
+class WatchedCheckpoint(MemoryCheckpoint):
     """Checkpoint that yields as one on disk does, records writes, and can act at one of them."""
 
     def __init__(self) -> None:

@@ -44,17 +44,17 @@ async def see_through(
     dingtalk: LocalDingTalk,
     wait: Wait,
     client: DingTalkClient | None = None,
-    before_look: Callable[[int], None] = lambda look: None,
+    before_poll: Callable[[int], None] = lambda poll: None,
 ) -> int:
     """Poll whenever due until the wait ends, and return the number of polls."""
     client = client or dingtalk.client()
-    looks = 0
+    polls = 0
     while not wait.is_met and (due := wait.next_due) is not None:
         dingtalk.clock.advance(max(0.0, due - dingtalk.clock.now()))
-        before_look(looks)
+        before_poll(polls)
         await wait.poll(client)
-        looks += 1
-    return looks
+        polls += 1
+    return polls
 
 
 def status_calls(dingtalk: LocalDingTalk) -> int:

@@ -87,7 +87,7 @@ def test_what_may_pass_is_left_to_airflows_retries(sandbox: SandboxServer) -> No
     assert ti.pushed("report")["counts"]["failed"] == 2
 
 
-def test_a_long_wait_gives_the_worker_back_where_airflow_keeps_the_ledger(
+def test_a_long_wait_gives_the_worker_back_where_airflow_keeps_the_checkpoint(
     sandbox: SandboxServer, connect: Connect
 ) -> None:
     receipts = planted(sandbox, "ding", 2)
