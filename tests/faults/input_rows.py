@@ -29,7 +29,7 @@ from tests.faults.fixtures import CanarySandbox
 from tests.faults.matrix import RowRun
 from tests.faults.scheme import MIXED
 from tests.faults.surroundings import MEBIBYTE, MOST_GROWTH, connection_json, environment, measured_memory
-from tests.messages.test_receipt import BAD as BAD_RECEIPTS
+from tests.messages.test_receipt_parser import BAD as BAD_RECEIPTS
 from tests.support.airflow_seams import TaskInstance, context
 from tests.support.local_dingtalk import check_account
 
