@@ -38,11 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _ByFile(LoadScopeScheduling):
-    """Scheduler for ``-n 2``: tests of the one real Airflow in one process, other files in the second."""
+    """Scheduler for ``-n 2``: tests of the one real Airflow in one process, other files in the second.
+
+    ``test_stack.py`` starts an Airflow of its own, so it is one of the other files.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
-        return REAL_AIRFLOW.name if f"/{REAL_AIRFLOW.name}/" in file else file
+        shares = f"/{REAL_AIRFLOW.name}/" in file and not file.endswith("/test_stack.py")
+        return REAL_AIRFLOW.name if shares else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_dingtalk.sandbox.testing import running_sandbox
 from dev.airflow_stack import AirflowStack
 from tests.browser.on_call import OnCall
-from tests.real_airflow.fixtures import PATIENCE, DingTalk, Environment
+from tests.real_airflow.fixtures import TIMEOUT, DingTalk, Environment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -94,7 +94,7 @@ def browser() -> Iterator[Browser]:
     assert found, "There is no Chromium: `make test-browser` installs Debian's."
     # Chromium refuses to run its own sandbox as root.
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    expect.set_options(timeout=PATIENCE * 1000)
+    expect.set_options(timeout=TIMEOUT * 1000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=flags)
         yield chromium
@@ -105,7 +105,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, request: pytest.FixtureRequest, artefacts: Path) -> Iterator[Page]:
     """A fresh window; what it shows when a test fails is kept."""
     context = browser.new_context(locale="en-GB", timezone_id="UTC", viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(PATIENCE * 1000)
+    context.set_default_timeout(TIMEOUT * 1000)
     opened = context.new_page()
     yield opened
     if request.node.stash.get(FAILED, True):

@@ -88,7 +88,10 @@ def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[Ai
         # Each sensor in poke mode holds a worker.
         "AIRFLOW__CORE__PARALLELISM": "8",
     }
-    with AirflowStack(dag_folder, env) as running:
+    made = AirflowStack(dag_folder, env)
+    (made.home / "config").mkdir()
+    shutil.copy(HERE / "airflow_local_settings.py", made.home / "config")
+    with made as running:
         # Each file is named after its only DAG.
         for file in dag_folder.glob("*.py"):
             running.wait_for_dag(file.stem)

@@ -28,16 +28,16 @@ RECALL_API = {
 #: Outcomes in a report.
 CLASSES = ("recalled", "failed", "expired", "unknown")
 #: Timeout of waits in seconds.
-PATIENCE = 90.0
+TIMEOUT = 180.0
 
 
-def wait_until(what: str, condition: Callable[[], bool], retry_policy: float = PATIENCE) -> None:
+def wait_until(what: str, condition: Callable[[], bool], timeout: float = TIMEOUT) -> None:
     """Poll until a condition is true.
 
-    :param retry_policy: Timeout in seconds; default 90.
+    :param timeout: Timeout in seconds; default 180.
     :raises TimeoutError: If the condition does not become true.
     """
-    deadline = time.monotonic() + retry_policy
+    deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
@@ -104,7 +104,7 @@ class DagRun:
     def airflow(self) -> AirflowApi:
         return self.stack.api
 
-    def wait(self, timeout: float = PATIENCE) -> DagRun:
+    def wait(self, timeout: float = TIMEOUT) -> DagRun:
         """Wait until the run is finished."""
         self.airflow.wait_run(self.dag_id, self.run_id, timeout)
         return self
@@ -153,11 +153,15 @@ class DagRun:
             wait_until(f"the scheduler notes the end of {task_id}", lambda task_id=task_id: self._is_noted(task_id))
 
     def _is_noted(self, task_id: str) -> bool:
-        log = (self.stack.home / "scheduler.log").read_text(errors="replace")
-        return any(
-            "Received executor event with state success" in line and self.run_id in line and f"'{task_id}'" in line
-            for line in log.splitlines()
-        )
+        # The log is long, so it is searched as bytes, and its lines are not split.
+        log = (self.stack.home / "scheduler.log").read_bytes()
+        at = 0
+        while (at := log.find(b"Received executor event with state success", at)) >= 0:
+            line = log[at : log.find(b"\n", at)]
+            if self.run_id.encode() in line and f"'{task_id}'".encode() in line:
+                return True
+            at += len(line)
+        return False
 
 
 class Environment:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.real_airflow.fixtures import VERSION, DagRun, Environment, keys_of_receipt
+from tests.real_airflow.fixtures import VERSION, DagRun, Environment, keys_of_receipt, wait_until
 from tests.real_airflow.vault import SECRET
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
@@ -61,15 +61,35 @@ def keys_sent(run: DagRun, task_id: str, *indexes: int) -> set[str]:
     return {keys_of_receipt(receipt) for receipts in found for receipt in receipts or []}
 
 
-def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(environment: Environment, shell: Shell):
+class Refused:
+    """Two runs side by side whose own rollbacks fail because of DingTalk, and a time between their sends."""
+
+    def __init__(self, environment: Environment) -> None:
+        refusal = {"type": "status", "status": 500, "code": "system.error"}
+        environment.dingtalk.server.faults(
+            {"match": "groupMessages/recall", "action": refusal}, {"match": "groupMessages/query", "action": refusal}
+        )
+        groups = ["cidgroup1", "cidnowhere", "cidgroup3"]
+        self.half = environment.trigger("real_mapped_sends", conversations=groups)
+        wait_until("all is sent", lambda: self.half.states().get("by_task") not in (None, "scheduled", "queued"))
+        self.since = datetime.now(UTC).isoformat()
+        self.whole = environment.trigger("real_mapped_sends", conversations=["cidgroup2"])
+        self.half.wait()
+        self.whole.wait()
+        environment.dingtalk.server.faults()
+
+
+@pytest.fixture(scope="module")
+def refused(environment: Environment) -> Refused:
     environment.dingtalk.empty()
-    # The run's own rollback fails because of DingTalk, so the on-call engineer repeats it later.
-    refusal = {"type": "status", "status": 500, "code": "system.error"}
-    environment.dingtalk.server.faults(
-        {"match": "groupMessages/recall", "action": refusal}, {"match": "groupMessages/query", "action": refusal}
-    )
-    run = environment.trigger_and_wait("real_mapped_sends", conversations=["cidgroup1", "cidnowhere", "cidgroup3"])
-    environment.dingtalk.server.faults()
+    return Refused(environment)
+
+
+def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(
+    refused: Refused, environment: Environment, shell: Shell
+):
+    # The on-call engineer repeats the rollback that failed.
+    run = refused.half
     assert run.states()["by_task"] == "failed"
     keys = keys_sent(run, "send", 0, 2)
     assert len(keys) == 2
@@ -88,15 +108,11 @@ def test_what_a_half_failed_mapped_send_sent_is_taken_back_by_hand(environment: 
     assert environment.dingtalk.calls().get("robot/otoMessages/batchRecall") == before["robot/otoMessages/batchRecall"]
 
 
-def test_a_send_that_stopped_half_way_and_the_window_since(environment: Environment, shell: Shell):
-    environment.dingtalk.empty()
-    began = datetime.now(UTC)
-    refusal = {"type": "status", "status": 500, "code": "system.error"}
-    environment.dingtalk.server.faults({"match": "recall", "action": refusal}, {"match": "query", "action": refusal})
-    run = environment.trigger_and_wait("real_mapped_sends", conversations=["cidgroup2"])
-    environment.dingtalk.server.faults()
+def test_a_send_that_stopped_half_way_and_the_window_since(refused: Refused, environment: Environment, shell: Shell):
+    run = refused.whole
     keys = keys_sent(run, "send", 0)
-    arguments = ("--since", began.isoformat(), "--dag", run.dag_id, "--task", "send")
+    assert environment.dingtalk.gone([*keys]) == set()
+    arguments = ("--since", refused.since, "--dag", run.dag_id, "--task", "send")
     status, states = shell.run("status", *arguments)
     assert status == 0
     assert {state["key"] for state in states["messages"]} == keys

@@ -10,6 +10,7 @@ import pytest
 
 from tests.real_airflow.fixtures import (
     RECALL_API,
+    TIMEOUT,
     VERSION,
     DagRun,
     Environment,
@@ -21,6 +22,8 @@ from tests.real_airflow.fixtures import (
 
 DAG, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
 WHY = "The figures were those of last year."
+#: Timeout in seconds; all runs are side by side.
+LONG = 2 * TIMEOUT
 GROUP = {"kind": "group", "open_conversation_id": "cidgroup1"}
 
 
@@ -45,7 +48,7 @@ def answer(run: DagRun, option: str) -> DagRun:
 
 def _wait_for_the_question(run: DagRun) -> None:
     under_way = (None, "scheduled", "queued", "running")
-    wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way)
+    wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way, LONG)
     # Before 3.3 an approval waits in the triggerer.
     assert run.states()["approve"] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
 
@@ -66,145 +69,18 @@ def keys_sent(run: DagRun) -> set[str]:
     return {keys_of_receipt(receipt) for some in [*mapped, run.xcom("send_to_people")] for receipt in some}
 
 
-def texts_in(environment: Environment, group: str) -> list[str]:
-    """Return the texts in a group, without those that tests created."""
+def texts_in(environment: Environment, group: str, part: str) -> list[str]:
+    """Return the visible texts in a group that contain a part."""
     messages = environment.dingtalk.messages().values()
-    return [m["text"] for m in messages if m["open_conversation_id"] == group and m["recalled_at"] is None]
-
-
-# A run in which half of the sends failed, and another run that must not change.
-
-
-@pytest.fixture(scope="module")
-def sends(environment: Environment) -> list[DagRun]:
-    environment.dingtalk.empty()
-    begun = [environment.trigger("real_incident_sends") for _ in range(2)]
-    return [run.wait() for run in begun]
-
-
-@pytest.fixture(scope="module")
-def incident(sends: list[DagRun], environment: Environment) -> DagRun:
-    bad, _ = sends
-    assert bad.state == "failed"
-    return submit(environment, dag_id=bad.dag_id, run_id=bad.run_id, correction_group="cidgroup2")
-
-
-def test_it_asks_before_anything_is_gone_and_says_how_many(incident: DagRun, environment: Environment):
-    question = asked(incident)
-    assert question["subject"] == "Take back 47 DingTalk messages?"
-    assert numbers(question["body"]) == {"group messages": 2, "one-on-one messages": 45, "in all": 47}
-    assert WHY in question["body"]
-    assert question["options"] == ["Approve", "Reject"]
-    assert environment.dingtalk.gone() == set()
-    assert not set(environment.dingtalk.calls()) & set(RECALL_API.values())
-
-
-def test_approved_exactly_the_messages_of_the_run_are_gone(
-    incident: DagRun, sends: list[DagRun], environment: Environment
-):
-    answer(incident, "Approve").wait()
-    bad, other = sends
-    assert incident.state == "success"
-    assert environment.dingtalk.gone() == keys_sent(bad) == classes(incident.report("recall"))["recalled"]
-    assert len(keys_sent(bad)) == 47 == len(keys_sent(other))
-    assert environment.dingtalk.gone([*keys_sent(other)]) == set()
-
-
-def test_what_was_recalled_is_what_was_counted(incident: DagRun):
-    counts = incident.report("recall")["counts"]
-    assert counts["recalled"] == counts["total"] == incident.xcom("dry_run")["counts"]["total"]
-
-
-def test_the_group_is_told(incident: DagRun, environment: Environment):
-    assert incident.states()["tell"] == "success"
-    (text,) = texts_in(environment, "cidgroup2")
-    assert "47 of 47 messages were taken back" in text
-    assert WHY in text
-    assert "failed" not in text
-
-
-def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
-    sends: list[DagRun], incident: DagRun, environment: Environment
-):
-    again = submit(environment, dag_id=sends[1].dag_id, run_id=sends[1].run_id, correction_group="cidgroup2")
-    answer(again, "Reject").wait()
-    states = again.states()
-    assert again.state == "success"
-    assert {states[name] for name in ("recall", "tell", "all_taken_back")} == {"skipped"}
-    assert environment.dingtalk.gone([*keys_sent(sends[1])]) == set()
-    assert len(texts_in(environment, "cidgroup2")) == 1
-
-
-# Keys that the user pasted into the form.
-
-
-def test_they_are_taken_back_without_the_blanks_around_them(environment: Environment):
-    environment.dingtalk.empty()
-    keys = environment.dingtalk.create_messages("group", 25)
-    left = environment.dingtalk.create_messages("group", 1)
-    pasted = [f" {keys[0]}\r", "", *keys[1:], keys[3]]
-    run = submit(environment, keys=pasted, **GROUP)
-    assert numbers(asked(run)["body"]) == {"group messages": 25, "in all": 25}
-    answer(run, "Approve").wait()
-    assert run.state == "success"
-    assert environment.dingtalk.gone() == set(keys)
-    assert environment.dingtalk.gone(left) == set()
-    assert run.states()["tell"] == "skipped"
-
-
-def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(environment: Environment):
-    environment.dingtalk.empty()
-    others = environment.dingtalk.create_messages("oto", 1, robot_code="dingother")
-    notices = environment.dingtalk.create_messages("work_notification", 2)
-    ours = submit(environment, keys=notices, kind="work_notification")
-    foreign = submit(environment, keys=others, kind="oto", sender="dingother", correction_group="cidgroup3")
-    answer(ours, "Approve")
-    answer(foreign, "Approve")
-    assert ours.wait().state == "success"
-    assert environment.dingtalk.gone(notices) == set(notices)
-    # The app of the connection may not use another app's robot, and the error says so.
-    assert foreign.wait().state == "failed"
-    assert environment.dingtalk.gone(others) == set()
-    assert set(codes(foreign.report("recall"), "failed")) == set(others)
-
-
-def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(environment: Environment):
-    environment.dingtalk.empty()
-    keys = environment.dingtalk.create_messages("group", 4)
-    bad = "bm9ib2R5IHNlbnQgdGhpcw=="
-    run = submit(environment, keys=[*keys[:2], bad, *keys[2:]], correction_group="cidgroup2", **GROUP)
-    assert numbers(asked(run)["body"])["in all"] == 5
-    answer(run, "Approve").wait()
-    assert run.state == "failed"
-    states = run.states()
-    assert states["recall"] == "failed"
-    assert states["all_taken_back"] == "upstream_failed"
-    report = run.report("recall")
-    assert classes(report)["recalled"] == set(keys) == environment.dingtalk.gone()
-    assert set(codes(report, "failed")) == {bad}
-    (text,) = texts_in(environment, "cidgroup2")
-    assert "4 of 5 messages were taken back" in text
-    assert "failed: 1" in text
-
-
-def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(environment: Environment):
-    environment.dingtalk.empty()
-    keys = environment.dingtalk.create_messages("group", 2)
-    run = submit(environment, keys=[keys[0], "a\tb", keys[1]], **GROUP).wait()
-    assert run.state == "failed"
-    states = run.states()
-    assert states["dry_run"] == "failed"
-    assert states["approve"] == states["recall"] == "upstream_failed"
-    assert "receipts[1].process_query_key" in run.log("dry_run")
-    assert environment.dingtalk.gone() == set()
-
-
-# Forms without messages, or with runs that sent none.
+    seen = [m["text"] for m in messages if m["open_conversation_id"] == group and m["recalled_at"] is None]
+    return [text for text in seen if part in text]
 
 
 MISTYPED = "dingtalk_rolback_on_failure"
 NOWHERE, SINCE = "manual__nowhere", "2026-11-21T09:00:00Z"
-FORMS = {
+UNKNOWN_KEY = "bm9ib2R5IHNlbnQgdGhpcw=="
+#: Forms without messages, or with runs that sent none.
+FORMS: dict[str, dict[str, Any]] = {
     "empty": {},
     "blank": {"keys": [" "]},
     "no group": {"keys": ["key"], "kind": "group"},
@@ -217,32 +93,196 @@ FORMS = {
     "dag alone": {"dag_id": DAG},
     "run and time": {"dag_id": DAG, "run_id": NOWHERE, "since": SINCE},
 }
+#: Tasks of a DAG that send messages of every kind.
+SEND_TASKS = ("send_to_groups", "send_to_people", "send_to_private_chat", "send_work_notification", "send_ding")
+
+
+class Incidents:
+    """Runs of all forms, side by side: asked about, then answered, then waited for."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        create = environment.dingtalk.create_messages
+        self.pasted, self.left = create("group", 25), create("group", 1)
+        self.notices, self.foreign = create("work_notification", 2), create("oto", 1, robot_code="dingother")
+        self.known, self.beside_no_key = create("group", 4), create("group", 2)
+        # Half of the sends of the first of them fail.
+        self.bad, self.other = (environment.trigger("real_incident_sends") for _ in range(2))
+        self.still_sending = environment.trigger("real_incident_still_sending")
+        before = environment.trigger(SENDS, revenue=7)
+        self.runs: dict[str, DagRun] = {}
+        for name, form in FORMS.items():
+            self._submit(name, **form)
+        self._submit("pasted", keys=[f" {self.pasted[0]}\r", "", *self.pasted[1:], self.pasted[3]], **GROUP)
+        self._submit("ours", keys=self.notices, kind="work_notification")
+        self._submit("foreign", keys=self.foreign, kind="oto", sender="dingother", correction_group="cidgroup3")
+        some = [*self.known[:2], UNKNOWN_KEY, *self.known[2:]]
+        self._submit("unknown", keys=some, correction_group="cidgroup2", **GROUP)
+        self._submit("no key", keys=[self.beside_no_key[0], "a\tb", self.beside_no_key[1]], **GROUP)
+        self.runs["told"] = environment.trigger("real_approval_told")
+        assert before.wait(LONG).state == "success"
+        since = datetime.now(UTC).isoformat()
+        self.late = environment.trigger(SENDS, revenue=7)
+        told = {"correction_group": "cidgroup2"}
+        self._submit_run("incident", self.bad.wait(LONG), **told)
+        self._submit_run("again", self.other.wait(LONG), **told)
+        self._submit_run("silent", self.runs["no group"].wait(LONG))
+        asked(self.still_sending)
+        self._submit_run("more than approved", self.still_sending, **told)
+        assert self.late.wait(LONG).state == "success"
+        self._submit("since", dag_id=SENDS, since=since)
+        self._answer()
+
+    def _submit(self, name: str, **form: Any) -> None:
+        self.runs[name] = submit(self._environment, **form)
+
+    def _submit_run(self, name: str, run: DagRun, **more: Any) -> None:
+        self._submit(name, dag_id=run.dag_id, run_id=run.run_id, **more)
+
+    def _answer(self) -> None:
+        refused, rejected = (*FORMS, "no key", "silent"), ("again", "told")
+        self.questions = {name: asked(run) for name, run in self.runs.items() if name not in refused}
+        for name in refused:
+            self.runs[name].wait(LONG)
+        self.gone_before = self._environment.dingtalk.gone()
+        self.calls_before = set(self._environment.dingtalk.calls())
+        assert answer(self.still_sending, "Approve").wait(LONG).state == "success"
+        for name in self.questions:
+            answer(self.runs[name], "Reject" if name in rejected else "Approve")
+        for run in self.runs.values():
+            run.wait(LONG)
+
+    def __getitem__(self, name: str) -> DagRun:
+        return self.runs[name]
+
+    def numbers(self, name: str) -> dict[str, int]:
+        """Return the numbers that an approval request shows."""
+        return numbers(self.questions[name]["body"])
 
 
 @pytest.fixture(scope="module")
-def of_nothing(environment: Environment) -> dict[str, DagRun]:
-    """Runs of forms that name no message, all begun together."""
+def incidents(environment: Environment) -> Incidents:
     environment.dingtalk.empty()
-    begun = {name: submit(environment, **form) for name, form in FORMS.items()}
-    begun["silent"] = submit(environment, dag_id=DAG, run_id=begun["no group"].wait().run_id)
-    return {name: run.wait() for name, run in begun.items()}
+    return Incidents(environment)
 
 
-def test_an_empty_form_is_refused(of_nothing: dict[str, DagRun]):
-    assert of_nothing["empty"].state == "failed"
-    assert "The form names nothing" in of_nothing["empty"].log("pasted")
+def test_nothing_is_gone_before_it_is_approved(incidents: Incidents):
+    assert incidents.gone_before == set()
+    assert not incidents.calls_before & set(RECALL_API.values())
+
+
+def test_what_is_gone_was_approved(incidents: Incidents, environment: Environment):
+    late = {key for task in SEND_TASKS for key in incidents.late.keys(task)}
+    assert len(late) == 51
+    recalled = {*incidents.pasted, *incidents.notices, *incidents.known, *keys_sent(incidents.bad), *late}
+    assert environment.dingtalk.gone() == recalled
+
+
+# A run in which half of the sends failed, and another run that must not change.
+
+
+def test_it_asks_how_many_of_the_run_are_to_be_gone(incidents: Incidents):
+    question = incidents.questions["incident"]
+    assert incidents.bad.state == "failed"
+    assert question["subject"] == "Take back 47 DingTalk messages?"
+    assert incidents.numbers("incident") == {"group messages": 2, "one-on-one messages": 45, "in all": 47}
+    assert WHY in question["body"]
+    assert question["options"] == ["Approve", "Reject"]
+
+
+def test_approved_exactly_the_messages_of_the_run_are_gone(incidents: Incidents, environment: Environment):
+    bad, other = keys_sent(incidents.bad), keys_sent(incidents.other)
+    assert incidents["incident"].state == "success"
+    assert environment.dingtalk.gone([*bad]) == bad == classes(incidents["incident"].report("recall"))["recalled"]
+    assert len(bad) == 47 == len(other)
+    assert environment.dingtalk.gone([*other]) == set()
+
+
+def test_what_was_recalled_is_what_was_counted(incidents: Incidents):
+    run = incidents["incident"]
+    counts = run.report("recall")["counts"]
+    assert counts["recalled"] == counts["total"] == run.xcom("dry_run")["counts"]["total"]
+
+
+def test_the_group_is_told(incidents: Incidents, environment: Environment):
+    assert incidents["incident"].states()["tell"] == "success"
+    (text,) = texts_in(environment, "cidgroup2", "47 of 47 messages were taken back")
+    assert WHY in text
+    assert "failed" not in text
+
+
+def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
+    incidents: Incidents, environment: Environment
+):
+    run = incidents["again"]
+    states = run.states()
+    assert run.state == "success"
+    assert {states[name] for name in ("recall", "tell", "all_taken_back")} == {"skipped"}
+    assert environment.dingtalk.gone([*keys_sent(incidents.other)]) == set()
+    # Those of the three other forms with this group.
+    assert len(texts_in(environment, "cidgroup2", "messages were taken back")) == 3
+
+
+# Keys that the user pasted into the form.
+
+
+def test_they_are_taken_back_without_the_blanks_around_them(incidents: Incidents, environment: Environment):
+    run = incidents["pasted"]
+    assert incidents.numbers("pasted") == {"group messages": 25, "in all": 25}
+    assert run.state == "success"
+    assert environment.dingtalk.gone(incidents.pasted) == set(incidents.pasted)
+    assert environment.dingtalk.gone(incidents.left) == set()
+    assert run.states()["tell"] == "skipped"
+
+
+def test_the_connection_s_robot_or_agent_is_taken_unless_one_is_named(incidents: Incidents, environment: Environment):
+    assert incidents["ours"].state == "success"
+    assert environment.dingtalk.gone(incidents.notices) == set(incidents.notices)
+    # The app of the connection may not use another app's robot, and the error says so.
+    assert incidents["foreign"].state == "failed"
+    assert environment.dingtalk.gone(incidents.foreign) == set()
+    assert set(codes(incidents["foreign"].report("recall"), "failed")) == set(incidents.foreign)
+
+
+def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(
+    incidents: Incidents, environment: Environment
+):
+    run = incidents["unknown"]
+    assert incidents.numbers("unknown")["in all"] == 5
+    assert run.state == "failed"
+    states = run.states()
+    assert states["recall"] == "failed"
+    assert states["all_taken_back"] == "upstream_failed"
+    report = run.report("recall")
+    assert classes(report)["recalled"] == set(incidents.known) == environment.dingtalk.gone(incidents.known)
+    assert set(codes(report, "failed")) == {UNKNOWN_KEY}
+    (text,) = texts_in(environment, "cidgroup2", "4 of 5 messages were taken back")
+    assert "failed: 1" in text
+
+
+def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(incidents: Incidents, environment: Environment):
+    run = incidents["no key"]
+    assert run.state == "failed"
+    states = run.states()
+    assert states["dry_run"] == "failed"
+    assert states["approve"] == states["recall"] == "upstream_failed"
+    assert "receipts[1].process_query_key" in run.log("dry_run")
+    assert environment.dingtalk.gone(incidents.beside_no_key) == set()
+
+
+def test_an_empty_form_is_refused(incidents: Incidents):
+    assert incidents["empty"].state == "failed"
+    assert "The form names nothing" in incidents["empty"].log("pasted")
 
 
 @pytest.mark.parametrize(("name", "looked"), [("blank", "0 runs;"), ("silent", f"1 runs of {DAG};")])
-def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
-    of_nothing: dict[str, DagRun], name: str, looked: str
-):
-    states = of_nothing[name].states()
-    assert of_nothing[name].state == "failed"
+def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(incidents: Incidents, name: str, looked: str):
+    states = incidents[name].states()
+    assert incidents[name].state == "failed"
     assert states["dry_run"] == "failed"
     assert {states[task] for task in ("approve", "recall", "all_taken_back")} == {"upstream_failed"}
     assert states["tell"] == "skipped"
-    assert f"nothing to recall: looked through {looked}" in of_nothing[name].log("dry_run")
+    assert f"nothing to recall: looked through {looked}" in incidents[name].log("dry_run")
 
 
 @pytest.mark.parametrize(
@@ -260,49 +300,31 @@ def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(
     ],
 )
 def test_a_form_that_cannot_be_right_is_refused_with_the_reason(
-    of_nothing: dict[str, DagRun], name: str, task: str, reason: str
+    incidents: Incidents, name: str, task: str, reason: str
 ):
-    assert of_nothing[name].state == "failed"
-    assert reason in of_nothing[name].log(task)
+    assert incidents[name].state == "failed"
+    assert reason in incidents[name].log(task)
 
 
-def test_no_message_was_touched(of_nothing: dict[str, DagRun], environment: Environment):
-    assert not set(environment.dingtalk.calls()) & set(RECALL_API.values())
-
-
-def test_who_may_approve_can_be_told_on_dingtalk(environment: Environment):
-    environment.dingtalk.empty()
-    run = environment.trigger("real_approval_told")
-    answer(run, "Reject").wait()
+def test_who_may_approve_can_be_told_on_dingtalk(incidents: Incidents, environment: Environment):
+    run = incidents["told"]
     assert run.state == "success"
-    assert texts_in(environment, "cidgroup3") == [f"Please approve {run.run_id}."]
+    assert texts_in(environment, "cidgroup3", "Please approve") == [f"Please approve {run.run_id}."]
 
 
-def test_everything_that_a_dag_sent_since_a_moment(environment: Environment):
-    environment.dingtalk.empty()
-    before = environment.trigger_and_wait(SENDS, revenue=7)
-    early = set(environment.dingtalk.messages())
-    since = datetime.now(UTC).isoformat()
-    after = environment.trigger_and_wait(SENDS, revenue=7)
-    late = set(environment.dingtalk.messages()) - early
-    assert before.state == after.state == "success"
-    run = submit(environment, dag_id=SENDS, since=since)
-    assert numbers(asked(run)["body"])["in all"] == 51 == len(late)
-    answer(run, "Approve").wait()
-    assert run.state == "success"
-    assert environment.dingtalk.gone() == late
+def test_everything_that_a_dag_sent_since_a_moment(incidents: Incidents):
+    assert incidents["since"].state == "success"
+    assert incidents.numbers("since")["in all"] == 51
+    late = {key for task in SEND_TASKS for key in incidents.late.keys(task)}
+    assert classes(incidents["since"].report("recall"))["recalled"] == late
 
 
-def test_if_a_run_has_sent_more_than_was_approved_nothing_is_taken_back(environment: Environment):
-    environment.dingtalk.empty()
-    source = environment.trigger("real_incident_still_sending")
-    asked(source)
-    run = submit(environment, dag_id=source.dag_id, run_id=source.run_id, correction_group="cidgroup2")
-    assert numbers(asked(run)["body"])["in all"] == 1
-    assert answer(source, "Approve").wait().state == "success"
-    assert answer(run, "Approve").wait().state == "failed"
+def test_if_a_run_has_sent_more_than_was_approved_nothing_is_taken_back(incidents: Incidents, environment: Environment):
+    run = incidents["more than approved"]
+    assert incidents.numbers("more than approved")["in all"] == 1
+    assert run.state == "failed"
     assert "There are 2 messages to recall, max_messages is 1" in run.log("recall")
-    assert environment.dingtalk.gone() == set()
-    (text,) = texts_in(environment, "cidgroup2")
-    assert "0 of 2 messages were taken back" in text
-    assert len(environment.dingtalk.messages()) == 3
+    keys = [*incidents.still_sending.keys("send"), *incidents.still_sending.keys("send_again")]
+    assert len(keys) == 2
+    assert environment.dingtalk.gone(keys) == set()
+    assert len(texts_in(environment, "cidgroup2", "0 of 2 messages were taken back")) == 1

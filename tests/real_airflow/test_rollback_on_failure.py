@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
 from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE
-from tests.real_airflow.fixtures import DagRun, Environment, classes, wait_until
+from tests.real_airflow.fixtures import TIMEOUT, DagRun, Environment, classes, wait_until
 
 SEND_API = "robot/groupMessages/send"
 NOWHERE = ["cidgroup1", "cidnowhere", "cidgroup3"]
-#: Configurations of runs that end by themselves, by label: targets of the sends, and the end of the work.
-CONF = {
+BLOCK, RETRIED, FAIL_FAST = "real_rollback", "real_send_retried", "real_rollback_fail_fast"
+BRANCHES, EACH = "real_rollback_branches", "real_rollback_each"
+#: Configurations of runs of the block, by label: targets of the sends, and the end of the work.
+CONF: dict[str, dict[str, Any]] = {
     "all well": {},
     "work failed": {"work": "fail"},
     "send failed": {"groups": NOWHERE},
     "mapped failed": {"mapped": NOWHERE},
     "second try": {"work": "fail once"},
     "worker killed": {"work": "killed"},
+    "cleared": {"work": "fail until cleared"},
+    "marked": {"work": "wait"},
+    "killed": {"mapped": ["cidgroup2"]},
+    "sending": {"mapped": ["cidgroup2"]},
+}
+#: Other runs by label: DAG and configuration.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mapped killed": (RETRIED, {}),
+    "send killed": (RETRIED, {}),
+    "fail fast": (FAIL_FAST, {"groups": ["cidgroup2", "cidgroup3", "cidgroup1"]}),
+    "arm chosen": (BRANCHES, {}),
+    "no arm": (BRANCHES, {"choice": None}),
+    "branch well": (BRANCHES, {"choice": None, "fail": False}),
+    "each": (EACH, {}),
+}
+RUNS = {label: (BLOCK, conf) for label, conf in CONF.items()} | OTHERS
+#: Runs whose tasks must run at the same time.
+TIMED = ("sending", "fail fast")
+#: Delayed sends by label of the run: their numbers among its sends, and seconds before their effect.
+DELAYS = {
+    "killed": ([4, 5], 60),
+    "mapped killed": ([2], 60),
+    "send killed": ([4], 60),
+    "sending": ([4, 5], 4),
+    "fail fast": ([3], 8),
 }
 
 
@@ -42,22 +72,108 @@ def shape(run: DagRun) -> dict[str, str | None]:
 MAPPED = {f"more.send[{index}]": "success" for index in range(3)}
 
 
+class Runs:
+    """All runs, side by side: started, killed, marked and cleared where their test says so, and waited for."""
+
+    def __init__(self, environment: Environment) -> None:
+        environment.dingtalk.server.faults(*(_delay(label, *delay) for label, delay in DELAYS.items()))
+        self._environment = environment
+        self._by_label: dict[str, DagRun] = {}
+        # Those that are killed come first, because they take longest.
+        self._trigger(*(label for label in sorted(RUNS, key=lambda label: label not in DELAYS) if label not in TIMED))
+        interruptions = [
+            partial(self._kill, "mapped killed", "mapped", 0),
+            partial(self._kill, "killed", "send"),
+            partial(self._kill, "send killed", "send"),
+            partial(self._mark, "marked", lambda run: run.states().get("work") == "running"),
+            self._clear,
+        ]
+        self._interrupt(interruptions)
+        self._wait()
+        # These depend on what happens at the same time, so few runs are beside them.
+        self._trigger(*TIMED)
+        self._interrupt([partial(self._mark, "sending", lambda run: run.xcom("send", "receipts_count") == 1)])
+        self._wait()
+
+    def _trigger(self, *labels: str) -> None:
+        self._by_label |= {
+            label: self._environment.trigger(RUNS[label][0], label=label, **RUNS[label][1]) for label in labels
+        }
+
+    def _interrupt(self, interruptions: list[Callable[[], bool]]) -> None:
+        """Poll until each of some runs was interrupted."""
+        left = list(interruptions)
+
+        def is_done() -> bool:
+            left[:] = [interrupt for interrupt in left if not interrupt()]
+            return not left
+
+        wait_until("all runs are where they are interrupted", is_done, 2 * TIMEOUT)
+
+    def _wait(self) -> None:
+        for run in self._by_label.values():
+            run.wait()
+
+    def _kill(self, label: str, task: str, map_index: int = -1) -> bool:
+        """Kill the process of a task if it has sent something."""
+        run = self[label]
+        if not run.xcom(task, "receipts_count", map_index):
+            return False
+        os.kill(pid_of(run, task), signal.SIGKILL)
+        return True
+
+    def _mark(self, label: str, is_ready: Callable[[DagRun], bool]) -> bool:
+        """Mark a run as failed, as a user does, if it is ready for it."""
+        run = self[label]
+        if not is_ready(run):
+            return False
+        run.airflow.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
+        return True
+
+    def _clear(self) -> bool:
+        """Clear the run "cleared" when it has failed; keep what was before."""
+        run = self["cleared"]
+        if run.state != "failed":
+            return False
+        keys = sent(self._environment, "cleared")
+        self.before_clear = (run.states()["rollback"], keys, self._environment.dingtalk.gone([*keys]))
+        run.airflow.post(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/clear", {"dry_run": False})
+        wait_until("it runs again", lambda: run.state != "failed")
+        return True
+
+    def __getitem__(self, label: str) -> DagRun:
+        return self._by_label[label]
+
+
+def _delay(label: str, nth: list[int], seconds: float) -> dict[str, Any]:
+    action = {"type": "delay", "seconds": seconds}
+    return {"match": SEND_API, "body": f'"{label}', "nth": nth, "when": "before", "action": action}
+
+
+def pid_of(run: DagRun, task: str) -> int:
+    found = run.airflow.task_instances(run.dag_id, run.run_id)
+    return int(next(one["pid"] for one in found if one["task_id"] == task))
+
+
 @pytest.fixture(scope="module")
-def runs(environment: Environment) -> dict[str, DagRun]:
-    """All runs, in parallel."""
+def runs(environment: Environment) -> Runs:
     environment.dingtalk.empty()
-    begun = {label: environment.trigger("real_rollback", label=label, **conf) for label, conf in CONF.items()}
-    return {label: run.wait() for label, run in begun.items()}
+    return Runs(environment)
 
 
-def test_when_all_is_well_nothing_happens(runs: dict[str, DagRun], environment: Environment):
+def gone(environment: Environment, label: str) -> set[str]:
+    """Return the keys of recalled messages of a run's block."""
+    return environment.dingtalk.gone([*sent(environment, label)])
+
+
+def test_when_all_is_well_nothing_happens(runs: Runs, environment: Environment):
     run = runs["all well"]
     assert run.state == "success"
     others = dict.fromkeys(("send", "work", "rollback", "rollback_watcher"), "success")
     assert shape(run) == {**MAPPED, **others}
     assert run.xcom("rollback") == {"kept": 6}
     assert len(sent(environment, "all well")) == 6
-    assert environment.dingtalk.gone() & sent(environment, "all well") == set()
+    assert gone(environment, "all well") == set()
 
 
 @pytest.mark.parametrize(
@@ -75,66 +191,58 @@ def test_when_all_is_well_nothing_happens(runs: dict[str, DagRun], environment: 
     ],
 )
 def test_what_the_block_sent_is_gone_and_the_run_is_failed(
-    runs: dict[str, DagRun], environment: Environment, label: str, states: dict[str, str], numbers: set[int]
+    runs: Runs, environment: Environment, label: str, states: dict[str, str], numbers: set[int]
 ):
     run = runs[label]
     assert run.state == "failed"
     assert shape(run) == {**states, "rollback": "success", "rollback_watcher": "failed"}
     wrong = sent(environment, label)
     assert len(wrong) in numbers
-    assert classes(run.report("rollback"))["recalled"] == wrong == environment.dingtalk.gone([*wrong])
+    assert classes(run.report("rollback"))["recalled"] == wrong == gone(environment, label)
 
 
-def test_a_second_try_that_succeeds_leaves_the_messages(runs: dict[str, DagRun], environment: Environment):
+def test_a_second_try_that_succeeds_leaves_the_messages(runs: Runs, environment: Environment):
     run = runs["second try"]
     assert (run.state, run.tries()["work"]) == ("success", 2)
     assert run.xcom("rollback") == {"kept": 6}
-    assert environment.dingtalk.gone() & sent(environment, "second try") == set()
+    assert gone(environment, "second try") == set()
 
 
-def test_what_the_block_did_not_send_stays(runs: dict[str, DagRun], environment: Environment):
-    for label in CONF:
-        stays = other(environment, label)
-        assert len(stays) == 1
-        assert environment.dingtalk.gone([*stays]) == set()
+@pytest.mark.parametrize("label", sorted(CONF.keys() - {"cleared"}))
+def test_what_the_block_did_not_send_stays(runs: Runs, environment: Environment, label: str):
+    stays = other(environment, label)
+    assert len(stays) == 1
+    assert environment.dingtalk.gone([*stays]) == set()
 
 
 # ── branches and mapped groups ──
 
 
-def test_a_branch_does_not_skip_the_rollback(environment: Environment):
-    environment.dingtalk.empty()
-    chosen = environment.trigger("real_rollback_branches")
-    nothing = environment.trigger("real_rollback_branches", choice=None)
-    well = environment.trigger("real_rollback_branches", choice=None, fail=False)
-    for run, arm in ((chosen.wait(), "success"), (nothing.wait(), "skipped")):
-        states = run.states()
-        assert run.state == "failed"
+def test_a_branch_does_not_skip_the_rollback(runs: Runs, environment: Environment):
+    for label, arm in (("arm chosen", "success"), ("no arm", "skipped")):
+        states = runs[label].states()
+        assert runs[label].state == "failed"
         assert (states["arm"], states["other"], states["after"]) == (arm, "skipped", "skipped")
         assert (states["work"], states["rollback"]) == ("failed", "success")
-    texts = sorted(message["text"] for message in environment.dingtalk.messages().values())
-    assert texts == ["arm", "first", "first", "first"]
-    well.wait()
+    assert (len(sent(environment, "arm")), len(sent(environment, "first"))) == (1, 3)
+    well = runs["branch well"]
     assert (well.state, well.xcom("rollback")) == ("success", {"kept": 1})
-    stays = set(well.keys("send"))
-    assert environment.dingtalk.gone() == set(environment.dingtalk.messages()) - stays
+    everything = sent(environment, "arm") | sent(environment, "first")
+    assert environment.dingtalk.gone([*everything]) == everything - set(well.keys("send"))
 
 
-def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(environment: Environment):
-    environment.dingtalk.empty()
-    run = environment.trigger_and_wait("real_rollback_each")
+def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(runs: Runs, environment: Environment):
+    run = runs["each"]
     assert run.state == "failed"
     states = run.states()
     assert [states[f"each.work[{index}]"] for index in range(3)] == ["success", "failed", "success"]
     assert [run.xcom("each.rollback", map_index=index) for index in (0, 2)] == [{"kept": 1}] * 2
-    wrong = {
-        key
-        for key, message in environment.dingtalk.messages().items()
-        if message["open_conversation_id"] == "cidgroup2"
-    }
-    assert len(environment.dingtalk.messages()) == 3
-    assert classes(run.report("each.rollback", 1))["recalled"] == wrong == environment.dingtalk.gone()
-    noted = {event["source_map_index"]: event["extra"] for event in environment.rollback_log("real_rollback_each", run)}
+    messages = environment.dingtalk.messages()
+    keys = sent(environment, "Each")
+    wrong = {key for key in keys if messages[key]["open_conversation_id"] == "cidgroup2"}
+    assert len(keys) == 3
+    assert classes(run.report("each.rollback", 1))["recalled"] == wrong == gone(environment, "Each")
+    noted = {event["source_map_index"]: event["extra"] for event in environment.rollback_log(EACH, run)}
     assert [noted[index].get("kept", 0) for index in range(3)] == [1, 0, 1]
     assert [noted[index]["recalled"] for index in range(3)] == [0, 1, 0]
 
@@ -142,104 +250,59 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(environme
 # ── stopped from outside ──
 
 
-def hold(environment: Environment, nth: list[int], seconds: float) -> None:
-    """Delay some sends before their effect."""
-    environment.dingtalk.server.faults(
-        {"match": SEND_API, "nth": nth, "when": "before", "action": {"type": "delay", "seconds": seconds}}
-    )
-
-
-def mark_failed(run: DagRun) -> None:
-    """Mark a run as failed, as a user does."""
-    run.airflow.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", {"state": "failed"})
-
-
-def is_in(run: DagRun, task: str, state: str) -> None:
-    wait_until(f"{task} is {state}", lambda: run.states().get(task) == state)
-
-
-def pid_of(run: DagRun, task: str) -> int:
-    found = run.airflow.task_instances(run.dag_id, run.run_id)
-    return int(next(one["pid"] for one in found if one["task_id"] == task))
-
-
-def test_what_a_killed_send_had_sent_is_gone(environment: Environment):
-    environment.dingtalk.empty()
-    hold(environment, [4, 5], 60)
-    run = environment.trigger("real_rollback", label="killed", mapped=["cidgroup2"])
-    wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
-    os.kill(pid_of(run, "send"), signal.SIGKILL)
-    run.wait()
+def test_what_a_killed_send_had_sent_is_gone(runs: Runs, environment: Environment):
+    run = runs["killed"]
     assert run.state == "failed"
     # The call that was in flight may have sent: the rollback recalls all else, and says so.
     assert (run.states()["send"], run.states()["rollback"]) == ("failed", "failed")
     assert run.report("rollback")["sends_in_doubt"] == {"send": 1}
-    assert environment.dingtalk.gone() == sent(environment, "killed")
-    assert len(environment.dingtalk.gone()) == 2
+    assert gone(environment, "killed") == sent(environment, "killed")
+    assert len(gone(environment, "killed")) == 2
 
 
-@pytest.mark.parametrize(("task", "nth", "number"), [("mapped", 2, 1), ("send", 4, 3)])
-def test_what_a_killed_send_with_retries_had_sent_is_gone(environment: Environment, task: str, nth: int, number: int):
+@pytest.mark.parametrize(("label", "number"), [("mapped killed", 1), ("send killed", 3)])
+def test_what_a_killed_send_with_retries_had_sent_is_gone(
+    runs: Runs, environment: Environment, label: str, number: int
+):
     """Airflow deletes the receipts of a try when the next one starts."""
-    environment.dingtalk.empty()
-    hold(environment, [nth], 60)
-    run = environment.trigger("real_send_retried")
-    index = 0 if task == "mapped" else -1
-    wait_until("a receipt is kept", lambda: (run.xcom(task, "receipts_count", index) or 0) >= 1)
-    os.kill(pid_of(run, task), signal.SIGKILL)
-    run.wait()
-    assert run.state == "failed"
-    assert len(environment.dingtalk.messages()) >= number
-    assert environment.dingtalk.gone() == set(environment.dingtalk.messages())
+    assert runs[label].state == "failed"
+    assert len(sent(environment, label)) >= number
+    assert gone(environment, label) == sent(environment, label)
 
 
-def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(environment: Environment):
-    environment.dingtalk.empty()
-    run = environment.trigger("real_rollback", label="marked", work="wait")
-    is_in(run, "work", "running")
-    mark_failed(run)
-    run.wait()
+def test_a_run_that_a_user_marks_failed_is_taken_back_and_stays_failed(runs: Runs, environment: Environment):
+    run = runs["marked"]
     assert run.states()["rollback"] == "success"
-    assert environment.dingtalk.gone() == sent(environment, "marked")
-    assert len(environment.dingtalk.gone()) == 6
+    assert gone(environment, "marked") == sent(environment, "marked")
+    assert len(gone(environment, "marked")) == 6
     assert run.state == "failed"
 
 
-def test_what_a_send_still_sends_after_a_user_stopped_the_run_is_gone_too(environment: Environment):
-    environment.dingtalk.empty()
-    hold(environment, [4, 5], 4)
-    run = environment.trigger("real_rollback", label="sending", mapped=["cidgroup2"])
-    wait_until("its receipt is kept", lambda: run.xcom("send", "receipts_count") == 1)
-    mark_failed(run)
-    run.wait()
+def test_what_a_send_still_sends_after_a_user_stopped_the_run_is_gone_too(runs: Runs, environment: Environment):
+    run = runs["sending"]
     # Airflow calls it failed at once; its process goes on for some seconds.
     assert (run.states()["send"], run.states()["work"]) == ("failed", "skipped")
-    assert environment.dingtalk.gone() == sent(environment, "sending")
-    assert len(environment.dingtalk.gone()) > 2
+    assert gone(environment, "sending") == sent(environment, "sending")
+    assert len(gone(environment, "sending")) > 2
     assert run.state == "failed"
 
 
-def test_a_run_that_fails_fast_is_taken_back_and_is_failed(environment: Environment):
-    environment.dingtalk.empty()
-    hold(environment, [3], 8)
-    run = environment.trigger_and_wait("real_rollback_fail_fast", groups=["cidgroup2", "cidgroup3", "cidgroup1"])
+def test_a_run_that_fails_fast_is_taken_back_and_is_failed(runs: Runs, environment: Environment):
+    run = runs["fail fast"]
     states = run.states()
     assert (states["quick"], states["slow"], states["sending"]) == ("failed",) * 3
     assert (states["never"], states["rollback"]) == ("skipped", "success")
-    assert environment.dingtalk.gone() == set(environment.dingtalk.messages())
+    for text in ("fail fast, sent", "fail fast, sending"):
+        assert gone(environment, text) == sent(environment, text)
+    assert len(sent(environment, "fail fast, sent")) == 1
     assert run.state == "failed"
 
 
-def test_a_cleared_run_sends_again_where_airflow_keeps_state(environment: Environment):
-    environment.dingtalk.empty()
-    run = environment.trigger_and_wait("real_rollback", label="cleared", work="fail until cleared")
-    assert (run.state, run.states()["rollback"]) == ("failed", "success")
-    wrong = sent(environment, "cleared")
-    assert environment.dingtalk.gone() == wrong
-    run.airflow.post(f"/dags/{run.dag_id}/dagRuns/{run.run_id}/clear", {"dry_run": False})
-    wait_until("it runs again", lambda: run.state != "failed")
-    run.wait()
-    assert environment.dingtalk.gone() == wrong
+def test_a_cleared_run_sends_again_where_airflow_keeps_state(runs: Runs, environment: Environment):
+    run = runs["cleared"]
+    rollback, wrong, recalled = runs.before_clear
+    assert (rollback, len(wrong), recalled) == ("success", 6, wrong)
+    assert gone(environment, "cleared") == wrong
     if HAS_TASK_STATE_STORE:
         assert (run.state, run.xcom("rollback")) == ("success", {"kept": 12})
         assert len(sent(environment, "cleared")) == 12

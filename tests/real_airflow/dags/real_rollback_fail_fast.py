@@ -9,7 +9,7 @@ from airflow.sdk import dag, task
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
 
 
-@dag(schedule=None, fail_fast=True, params={"groups": ["cidgroup2"]})
+@dag(schedule=None, fail_fast=True, params={"groups": ["cidgroup2"], "label": "fail fast"})
 def real_rollback_fail_fast():
     @task
     def slow() -> None:
@@ -25,9 +25,11 @@ def real_rollback_fail_fast():
         """Do nothing; Airflow skips it."""
 
     with rollback_on_failure():
-        sent = DingTalkSendGroupMessageOperator(task_id="sent", open_conversation_id="cidgroup1", text="sent")
+        sent = DingTalkSendGroupMessageOperator(
+            task_id="sent", open_conversation_id="cidgroup1", text="{{ params.label }}, sent"
+        )
         sending = DingTalkSendGroupMessageOperator(
-            task_id="sending", open_conversation_id="{{ params.groups | tojson }}", text="sending"
+            task_id="sending", open_conversation_id="{{ params.groups | tojson }}", text="{{ params.label }}, sending"
         )
         sent >> [quick(), slow(), sending] >> never()
 

@@ -10,7 +10,7 @@ from airflow.sdk import dag, task
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
 
 
-@dag(schedule=None, dagrun_timeout=timedelta(seconds=15), params={"sleep": 120})
+@dag(schedule=None, dagrun_timeout=timedelta(seconds=25), params={"sleep": 120})
 def real_rollback_timeout():
     outside = DingTalkSendGroupMessageOperator(task_id="outside", open_conversation_id="cidgroup1", text="outside")
 

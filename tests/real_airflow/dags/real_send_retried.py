@@ -9,10 +9,10 @@ from airflow.sdk import dag
 from airflow_provider_dingtalk.operators import DingTalkSendGroupMessageOperator, rollback_on_failure
 
 
-@dag(schedule=None)
+@dag(schedule=None, params={"label": "hello"})
 def real_send_retried():
     with rollback_on_failure(retry_delay=timedelta(seconds=1)):
-        retried = {"retries": 2, "retry_delay": timedelta(seconds=1), "text": "hello"}
+        retried = {"retries": 2, "retry_delay": timedelta(seconds=1), "text": "{{ params.label }}"}
         send = DingTalkSendGroupMessageOperator(
             task_id="send", open_conversation_id=["cidgroup1", "cidgroup2", "cidgroup3"], **retried
         )
