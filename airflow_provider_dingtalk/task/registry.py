@@ -253,7 +253,8 @@ class SendRegistry:
         """Add receipts to the late ones of all this task's processes."""
         with self._lock, self._process_lock():
             self._late = _merged(self._late, receipts)
-            mapped = {"map_indexes": [self._ti.map_index]} if (self._ti.map_index or -1) >= 0 else {}
+            index = self._ti.map_index
+            mapped = {} if index is None or index < 0 else {"map_indexes": [index]}
             pushed = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=xcoms.RECEIPTS_LATE, **mapped) or []
             known = [one for chunk in pushed if chunk for one in parse_receipts(chunk)]
             self._push_receipts(xcoms.RECEIPTS_LATE, _merged(known, self._late))

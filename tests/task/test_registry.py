@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.operators import (
     DingTalkSendGroupMessageOperator,
@@ -12,8 +16,32 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.registry import SendRegistry
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
+from tests.support.local_dingtalk import receipt_for
 from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
+
+# ── mapped tasks ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class MappedTaskInstance(TaskInstance):
+    """Instance of a mapped task; all instances have late receipts already."""
+
+    def __init__(self, map_index: int | None) -> None:
+        super().__init__()
+        self.map_index = map_index
+        self.late = [receipt_for(Kind.GROUP, f"late{index}").to_json() for index in range(2)]
+
+    def xcom_pull(self, *, task_ids: list[str], key: str, map_indexes: list[int] | None = None) -> list[Any]:
+        return [[receipt] for index, receipt in enumerate(self.late) if map_indexes in (None, [index])]
+
+
+@pytest.mark.parametrize(("map_index", "own"), [(0, ["late0"]), (1, ["late1"]), (-1, ["late0", "late1"])])
+def test_late_receipts_of_other_instances_stay_theirs(map_index: int, own: list[str]) -> None:
+    ti = MappedTaskInstance(map_index)
+    asyncio.run(SendRegistry({"ti": ti}).keep_late(receipt_for(Kind.GROUP, "new")))
+    assert [receipt["process_query_key"] for receipt in ti.pushed("receipts_late")] == [*own, "new"]
+
 
 # ── operators by hand ────────────────────────────────────────────────────────────────────────────────
 
