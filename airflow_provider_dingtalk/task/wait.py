@@ -101,13 +101,7 @@ def poll_from_task(
 
 
 def _first_poll(
-    sensor: WaitingSensor,
-    wait_spec: WaitSpec,
-    hook: Hook,
-    *,
-    context: Context,
-    first: float | None,
-    clock: Clock,
+    sensor: WaitingSensor, wait_spec: WaitSpec, hook: Hook, *, context: Context, first: float | None, clock: Clock
 ) -> Wait:
     """Run the first poll of this process; ``first`` is the Unix time of the wait's first poll, if it was earlier."""
     began = clock.now() if first is None else first
