@@ -1,7 +1,6 @@
 """Triggerer's list of a DAG's ended runs, with their receipts and waits.
 
-A triggerer may read task states and XComs, but not the task state store or asset events. So it finds new runs by
-polling task states, and their receipts in the XComs of their tasks.
+A triggerer may read task states and XComs, but not the task state store or asset events.
 """
 
 from __future__ import annotations
@@ -48,7 +47,6 @@ class AssetStore(Protocol):
 class RunFeed:
     """DAG runs as a triggerer sees them.
 
-    :param dag_id: Id of the DAG.
     :param task_ids: Ids of the send tasks; default None, which means all tasks of the DAG.
     """
 
@@ -69,11 +67,8 @@ class RunFeed:
         return found
 
     async def receipts(self, run_id: str, names: Iterable[str]) -> list[Receipt]:
-        """Return the receipts that task instances of a run registered.
+        """Return the receipts of messages with a status that task instances of a run registered.
 
-        Messages without a status, such as DINGs, are left out.
-
-        :param names: Names of the task instances; those of mapped tasks are ``task_0``, ``task_1``, …
         :raises MissingReceiptsError: If a registered receipt cannot be read.
         """
         sent = merge([await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)])
@@ -86,7 +81,7 @@ class RunFeed:
         mapped: dict[str, list[int | None]] = {}
         for name in plain:
             task_id, _, index = name.rpartition("_")
-            if task_id and index.isdigit():
+            if task_id and index.isascii() and index.isdigit():
                 mapped.setdefault(task_id, []).append(int(index))
         instances = [*plain.items(), *mapped.items()]
         return [_TriggererXComs(self.dag_id, run_id, task_id, indexes, len(indexes)) for task_id, indexes in instances]
@@ -131,15 +126,11 @@ class _TriggererXComs(Struct):
 class FollowedRuns:
     """Waits for the messages of each DAG run, from its end.
 
-    Each run is watched once. Hashes of finished runs' ids are stored with the asset, so a restart of the
-    triggerer neither loses a run nor reports it twice. Runs that ended before the first start are not watched.
+    Each run is watched once, also after a restart of the triggerer, unless it ended before the first start.
 
-    :param feed: Runs of the DAG.
     :param wait_of: Function that makes the wait for the messages of a run.
     :param store: Asset's store, which keeps the finished runs.
-    :param store_key: Key in that store.
     :param interval: Seconds between two polls for new runs.
-    :param clock: Clock of the polls.
     """
 
     def __init__(
@@ -165,9 +156,7 @@ class FollowedRuns:
         self._is_known = True
 
     async def poll_runs(self) -> None:
-        """Find runs that have ended, if the interval has passed.
-
-        The next poll retries after an error.
+        """Find runs that have ended, if the interval has passed; the next poll retries after an error.
 
         :raises ConfigurationError: If the watcher belongs to no asset, or to more than one.
         """

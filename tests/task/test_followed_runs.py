@@ -222,6 +222,7 @@ async def test_what_can_never_be_is_said_at_once(
         ("send_each_0", [None]), ("send_each_1", [None]), ("work", [None]), ("send_each", [0, 1]),
     ]),
     (["_1", "日报_12"], [("_1", [None]), ("日报_12", [None]), ("日报", [12])]),
+    (["发送_²"], [("发送_²", [None])]),
 ])  # fmt: skip
 def test_a_name_is_that_of_a_task_or_of_an_instance_of_a_mapped_one(
     names: list[str], tasks: list[tuple[str, list[int | None]]]
