@@ -92,10 +92,7 @@ class SharedConnection:
             return entry.settings
 
     def release(self) -> None:
-        """Release the handle; the last release drops the cache entry.
-
-        A second release has no effect.
-        """
+        """Release the handle, once or more often; the last holder's release drops the cache entry."""
         entry, self._entry = self._entry, None
         if entry is not None:
             entry.holders -= 1

@@ -1,9 +1,6 @@
-"""Event loop of the async core, and its clients.
+"""Event loop of the async core in a thread of its own, and one client per loop and connection.
 
-Each process runs one loop in a separate thread, with one client per loop and connection.
-
-The main thread of a task only waits, and receives signals and timeouts. An event loop in that thread would swallow
-``AirflowTaskTimeout``, which Airflow raises from a signal handler.
+In the main thread a loop would swallow ``AirflowTaskTimeout``, which Airflow raises from a signal handler.
 """
 
 from __future__ import annotations
@@ -104,8 +101,6 @@ class _Job(Generic[T]):
         self.has_ended = False
         self.is_interrupted = False
 
-    # ── Called in the main thread ────────────────────────────────────────────────────────────────────
-
     def wait(self, seconds: float = float("inf")) -> None:
         """Wait until the work has ended, or for a timeout in seconds."""
         until = time.monotonic() + seconds
@@ -119,7 +114,7 @@ class _Job(Generic[T]):
             raise self._error
         return self._results[0]
 
-    # ── Called in the loop's thread ──────────────────────────────────────────────────────────────────
+    # The methods below are called in the loop's thread, those above in the main thread.
 
     def begin(self) -> None:
         """Begin the work, unless the main thread was interrupted before."""
@@ -200,9 +195,7 @@ def _end(running: _Running) -> None:
 def client_for(
     settings: Settings, on_token: Callable[[str], Awaitable[Any]], in_thread: InThread = asyncio.to_thread
 ) -> DingTalkClient:
-    """Return the client of a connection on the running event loop.
-
-    All callers with the same connection share it.
+    """Return the client, shared by all callers, of a connection on the running event loop.
 
     :param on_token: Receives each new token before its first use.
     :param in_thread: Runs sync code that may send requests to Airflow's supervisor; default ``asyncio.to_thread``.

@@ -1,12 +1,7 @@
 """Rollback log: an Airflow asset for each DAG, with events about runs.
 
-An event says which run's messages were recalled or kept. It is small, because the receipts stay in the run's
-XComs; 10,000 messages are one event. Airflow makes events only for tasks that succeed, so the tasks that recall
-make them and not the sends.
-
-A task that recalls has its DAG's log as an outlet. It makes one event each time it succeeds, which is empty if the
-task recalled nothing of its own run. For other runs and DAGs a rollback writes through an alias, but not for its
-own run. Seen on 3.3.2: if parallel tasks make an asset's first event through an alias, they fail permanently.
+A task that recalls writes into its own DAG's log through an outlet, and into those of other runs and DAGs through an
+alias. Airflow 3.3.2: parallel tasks that make an asset's first event through an alias fail permanently.
 """
 
 from __future__ import annotations
@@ -38,10 +33,7 @@ def rollback_log(dag_id: str) -> Asset:
 
 
 def encode_id(dag_id: str) -> str:
-    """Encode a DAG id as ASCII, different for each DAG id.
-
-    Airflow takes only ASCII for an asset's URI, and on MySQL for its name. A DAG id may have any letters.
-    """
+    """Encode a DAG id, which may have any letters, as the ASCII that Airflow takes for an asset."""
     encoded = quote(dag_id, safe="")
     if len(encoded) <= MAX_ENCODED:
         return encoded
@@ -64,9 +56,7 @@ def with_rollback_log(outlets: Any, dag: Any, *, of_all_dags: bool = False) -> l
 
 
 def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int]) -> None:
-    """Write an event about a run's messages.
-
-    Airflow keeps it if the task succeeds.
+    """Write an event about a run's messages, which Airflow keeps if the task succeeds.
 
     :param counts: Number of messages by ``kept``, ``recalled``, ``failed``, ``expired`` or ``unknown``.
     """

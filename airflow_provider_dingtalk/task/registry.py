@@ -1,10 +1,7 @@
 """Registry of everything that one task sends.
 
-Operators, operators called by hand, the hook and callbacks share one registry for each task instance and try.
-So none overwrites the XComs of another. A rollback finds what it pushes; see
-:mod:`airflow_provider_dingtalk.task.xcoms`. Outside of a running task there is no registry.
-
-The main thread, the event loop's thread and worker threads use it at once.
+Operators, the hook and callbacks share one registry for each task instance and try, from all threads, so that none
+overwrites the XComs of another.
 """
 
 from __future__ import annotations
@@ -63,10 +60,7 @@ def _is_source(rollback: Any, task_id: str) -> bool:
 
 
 class SendRegistry:
-    """Sends of one try of a task instance, accepted or in doubt.
-
-    :param context: Airflow context of the task.
-    """
+    """Sends of one try of a task instance, accepted or in doubt."""
 
     def __init__(self, context: Context) -> None:
         self._ti: Any = context["ti"]
@@ -278,8 +272,8 @@ class SendRegistry:
 class ForkedRegistry(SendRegistry):
     """Registry of a process that was forked while its task ran.
 
-    The chunks, and the progress in the store, belong to the task's first process. A forked process adds its
-    receipts to the late ones, and to a list of its own in the store. The next try registers them again.
+    The chunks, and the progress in the store, belong to the task's first process. So a forked process adds its
+    receipts to the late ones, and to a list in the store that the next try registers again.
     """
 
     #: The sends of this process are not compared with earlier tries.
@@ -376,12 +370,9 @@ def current_registry() -> SendRegistry | None:
 
 
 def registry_of_callback(context: Context) -> SendRegistry | None:
-    """Return a callback's registry; None if it may push no XComs.
-
-    The DAG processor runs callbacks too. There Airflow never answers a push, and kills the callback.
-    """
+    """Return a callback's registry; None if it may push no XComs."""
     ti: Any = context.get("ti")
     names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
-    # Airflow sets these variables only in the process that runs the task.
+    # Airflow sets these variables only in the task's process. In the DAG processor it never answers a push.
     is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
     return registry_of(context) if is_in_task else None

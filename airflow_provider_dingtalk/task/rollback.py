@@ -32,10 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
-    """Keep all messages, and note it in the rollback log.
-
-    The caller found that no task failed.
-    """
+    """Keep all messages, because no task failed, and note it in the rollback log."""
     kept = Tasks(context, task_ids).number_sent()
     log.info("Nothing failed: %d messages kept.", kept)
     if kept:
@@ -73,7 +70,6 @@ class RollbackTask:
 
     :param found: Messages to recall, by run.
     :param receipts: Receipts that belong to no run.
-    :param rollback_filters: Limits of the rollback.
     :param is_sweep: True if the messages are those that a run's own rollback left; default False.
     :param search_errors: Errors of the search; the task recalls all other messages and fails then.
     """

@@ -57,9 +57,7 @@ def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
 def of_run(
     context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = (), *, must_be: bool = False
 ) -> RunMessages:
-    """Return the messages that a run, or some of its tasks, sent.
-
-    Failed and killed tasks count too.
+    """Return the messages that a run, or some of its tasks, sent, also if they failed or were killed.
 
     :param dag_id: Id of the DAG; None means the DAG of this task.
     :param task_ids: Ids of the tasks; default empty, which means all tasks of the run.

@@ -44,7 +44,6 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 class Tasks:
     """Tasks of one run, with their states and XComs.
 
-    :param context: Airflow context of the running task.
     :param task_ids: Ids of the tasks. Of tasks mapped together with the running task, only its own instance counts.
     :param dag_id: Id of the DAG; default None, which means the running task's DAG.
     :param run_id: Id of the run; default None, which means the running task's run.

@@ -67,8 +67,6 @@ class SendPolicy(Struct, frozen=True, kw_only=True):
 class SendTask:
     """Send job of a task.
 
-    :param send_requests: Send requests of the job.
-    :param context: Airflow context of the task.
     :param policy: Decisions about repeated sends.
     :param name: Name of the operator, because a task may call several operators by hand; default ``send``.
     :param clock: Clock of the job; default None, which means the system's clock.

@@ -1,12 +1,7 @@
 """Receipts from a task's XComs, for rollbacks, sweeps and commands alike.
 
-Every send inside a task registers its receipts with that task under ``receipts_0``, ``receipts_1``, …, and
-their number under ``receipts_count``. A task whose instances did not all register receipts may have returned them,
-for instance with an older version of this package. Then receipts in its return value count, in lists and dicts of
-any shape.
-
-A value that is not a receipt is ignored, with a warning that names the task. A registered receipt that cannot be
-read is counted as missing, because its message may be in a chat.
+Registered receipts count. Receipts in a task's return value count if its instances did not all register receipts. A
+registered receipt that cannot be read is counted as missing, because its message may be in a chat.
 """
 
 from __future__ import annotations

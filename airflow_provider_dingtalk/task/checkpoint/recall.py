@@ -1,10 +1,7 @@
 """Checkpoint of a recall in the task state store.
 
-State belongs to a message. Its index is its position in the canonical order of the request, and the rows are named
-after that order. In each try the keys may come in any order, repeated, and in any container.
-
-No stored value is trusted. Messages whose state cannot be read may have been recalled by an earlier call, so they
-are in doubt. They are recalled again, and a refusal is settled by their own status.
+State belongs to a message, by its position in the canonical order of the request. No stored value is trusted: messages
+whose state cannot be read are in doubt, and are recalled again.
 """
 
 from __future__ import annotations
@@ -131,11 +128,8 @@ class _Row:
 
 
 class RecallTaskCheckpoint:
-    """Checkpoint of a recall, with one character for each message.
+    """Checkpoint of a recall: one character for each message, and the reason of a failure.
 
-    Messages that failed have a reason too.
-
-    :param store: Airflow's task state store.
     :param receipts: Receipts of the messages, in any order, repeated or not.
     :param clear_count: Clear count, which tells a retry from a clear. Permanent failures are retried after a clear.
     :param earlier: Messages that earlier jobs of this task instance recalled; default None.
@@ -215,10 +209,7 @@ class RecallTaskCheckpoint:
 
 
 def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
-    """Sort messages by their identity, each once.
-
-    The list is the same for the same messages, in whatever order they come.
-    """
+    """Sort messages by their identity, each once, for the same list in each try."""
     return sorted(unique(receipts).values(), key=lambda receipt: msgspec.json.encode(_identity(receipt)))
 
 

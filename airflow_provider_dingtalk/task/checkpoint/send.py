@@ -1,8 +1,7 @@
 """Progress of a task instance's sends, in the task state store.
 
-State belongs to a message, by its content and its receivers. Its index in a list and the other receivers of its
-call do not matter. One task instance may run several send jobs: the same job again after a clear, another one if
-its input changed, or several in parallel. All jobs are kept, because a rollback must find the messages of each.
+State belongs to a message, by its content and its receivers. A task instance may run several jobs, in parallel or again
+after a clear. All are kept, because a rollback must find the messages of each.
 """
 
 from __future__ import annotations
@@ -79,7 +78,6 @@ C = TypeVar("C", bound=_Call)
 class TaskSends:
     """Sends of one task instance, of earlier tries and this one.
 
-    :param store: Airflow's task state store.
     :param clear_count: Clear count, which tells a retry from a clear.
     :ivar jobs: Jobs, oldest first.
     :ivar in_flight: Calls in doubt or in flight, by number.

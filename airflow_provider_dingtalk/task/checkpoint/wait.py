@@ -31,10 +31,8 @@ class _Head(Struct):
 class WaitTaskCheckpoint:
     """Checkpoint of a wait: calls used, and messages whose condition is met.
 
-    State belongs to a message, and its row follows from its position in the canonical order of the messages. Only
-    changed rows are written. A value that cannot be read counts as missing, because polls may be repeated.
+    A value that cannot be read counts as missing, because polls may be repeated.
 
-    :param store: Airflow's task state store.
     :param targets: Messages, in any order.
     :param condition: Condition of the wait; a wait for another condition has other keys.
     :param clear_count: Clear count, because a wait begins anew after a clear.
