@@ -114,16 +114,21 @@ class SendRegistry:
                 "the receipts of this try, and no rollback finds them: set retries to 0 in tasks that send."
             )
         return self.add_job(
-            Send(send_requests, checkpoint=checkpoint, store_receipts=self.keep, store_late_receipt=self.keep_late)
+            Send(
+                send_requests,
+                checkpoint=checkpoint,
+                store_receipts=self.publish_job,
+                store_late_receipt=self.publish_late,
+            )
         )
 
     def callback_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback; receipts that it has no time to register are in the log."""
-        return self.add_job(Send(send_requests, store_receipts=self._keep_if_possible))
+        return self.add_job(Send(send_requests, store_receipts=self._publish_if_possible))
 
     def alert_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback that reports a failure; a rollback does not recall its message."""
-        return self.add_job(Send(send_requests, store_receipts=self._keep_alert))
+        return self.add_job(Send(send_requests, store_receipts=self._publish_alert))
 
     def add_job(self, job: Send) -> Send:
         """Add a job, in flight until it ends, whose unknown, dropped and refused receivers are published."""
@@ -175,7 +180,7 @@ class SendRegistry:
         if self.sends is not None:
             self.publish_persistently()
 
-    async def keep(self, receipts: Sequence[Receipt]) -> None:
+    async def publish_job(self, receipts: Sequence[Receipt]) -> None:
         """Register a job's receipts and publish them, from an event loop."""
         with self._lock:
             # A job may have 10,000 receipts, so only those after the last known one are registered.
@@ -184,15 +189,15 @@ class SendRegistry:
         # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
         await asyncio.to_thread(call_supervisor, self.publish_receipts)
 
-    async def keep_late(self, receipt: Receipt) -> None:
+    async def publish_late(self, receipt: Receipt) -> None:
         """Publish the receipt of a message accepted after the next try began, which owns the other XComs."""
         await asyncio.to_thread(call_supervisor, self._push_late, receipt)
 
-    async def _keep_if_possible(self, receipts: Sequence[Receipt]) -> None:
+    async def _publish_if_possible(self, receipts: Sequence[Receipt]) -> None:
         with _errors_logged():
-            await self.keep(receipts)
+            await self.publish_job(receipts)
 
-    async def _keep_alert(self, receipts: Sequence[Receipt]) -> None:
+    async def _publish_alert(self, receipts: Sequence[Receipt]) -> None:
         self._alerts = _merged(self._alerts, receipts)
         with _errors_logged():
             await asyncio.to_thread(self._push_receipts, xcoms.ALERT_RECEIPTS, self._alerts)

@@ -95,12 +95,12 @@ class SendTask:
             Send(
                 send_requests,
                 checkpoint=self._sends,
-                store_receipts=self._registry.keep,
-                store_late_receipt=self._registry.keep_late,
+                store_receipts=self._registry.publish_job,
+                store_late_receipt=self._registry.publish_late,
                 on_unknown=policy.on_unknown_send,
                 fail_on_refused=policy.fail_on_refused,
                 fail_on_unreached=policy.fail_on_unreached,
-                earlier_receipts=self._sends.carried() if self._sends is not None else (),
+                earlier_receipts=self._sends.earlier_receipts() if self._sends is not None else (),
                 clock=clock,
             )
         )

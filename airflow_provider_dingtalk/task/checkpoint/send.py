@@ -321,7 +321,7 @@ class JobSends:
         settled = Counter((call.content, name) for call in (*self._accepted, *self._doubts) for name in call.to)
         return not Counter((one.content, name) for one in self._send_requests for name in one.to) - settled
 
-    def carried(self) -> list[Receipt]:
+    def earlier_receipts(self) -> list[Receipt]:
         """Return this name's earlier receipts that the job does not resume."""
         sends = self._sends
         calls = [call for number, call in sorted(sends.accepted.items()) if number not in sends.matched]
