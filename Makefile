@@ -44,7 +44,7 @@ demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local Ding
 
 .PHONY: test
 test: $(INSTALLED)  ## Run the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report=
 
 .PHONY: test-faults
 test-faults: $(INSTALLED)  ## Inject every fault, with figures: kills in real Airflow, then the matrix
@@ -94,9 +94,10 @@ compat:  ## Test on an older Airflow, e.g. `make compat AIRFLOW=3.1.8`: imports,
 	$(COMPAT)/bin/python -m demo
 
 .PHONY: check
-check: $(INSTALLED)  ## Run ruff, the language check, mypy and import-linter
+check: $(INSTALLED)  ## Run ruff, codespell, the language check, mypy and import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell airflow_provider_dingtalk benchmarks demo dev docs example_dags tests *.md pyproject.toml Makefile
 	$(BIN)/python -m dev.check_language
 	$(BIN)/mypy
 	$(BIN)/lint-imports

@@ -42,11 +42,11 @@ async def _thread_of_loop() -> int:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
 def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: DingTalkHook) -> None:
-    ours, childs = planted(sandbox, "oto", 2)
+    ours, theirs = planted(sandbox, "oto", 2)
     assert hook.recall(ours)["counts"]["recalled"] == 1
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=_in_child, args=(there, childs, event_loop.run(_thread_of_loop)))
+    child = fork.Process(target=_in_child, args=(there, theirs, event_loop.run(_thread_of_loop)))
     child.start()
     there.close()
     try:
@@ -56,9 +56,9 @@ def test_a_forked_child_gets_a_loop_of_its_own(sandbox: SandboxServer, hook: Din
     finally:
         child.kill()
         here.close()
-    assert (recalled, has_its_own, pid) == ([key_of(childs)], True, child.pid)
+    assert (recalled, has_its_own, pid) == ([key_of(theirs)], True, child.pid)
     assert child.exitcode == 0
-    assert is_recalled(sandbox, childs)
+    assert is_recalled(sandbox, theirs)
     assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1, "the parent's loop still works"
 
 

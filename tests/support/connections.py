@@ -1,18 +1,20 @@
-"""One running sandbox for all these tests, emptied before each, and Airflow connections to it."""
+"""One running sandbox for all these tests, emptied before each, and Airflow connections to it.
+
+The package is imported inside the fixtures: pytest loads this module before coverage begins in its workers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from airflow_provider_dingtalk.hooks import DingTalkHook
-from airflow_provider_dingtalk.sandbox.default import default_state
-from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
-from tests.support.airflow_seams import connection
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+    from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 
-Connect = Callable[..., DingTalkHook]
+Connect: TypeAlias = "Callable[..., DingTalkHook]"
 
 
 @pytest.fixture
@@ -24,6 +26,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def server() -> Iterator[SandboxServer]:
     """The shared sandbox."""
+    from airflow_provider_dingtalk.sandbox.default import default_state
+    from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+
     with running_sandbox(default_state(seed=11)) as sandbox:
         yield sandbox
 
@@ -39,6 +44,8 @@ def sandbox(server: SandboxServer) -> SandboxServer:
 @pytest.fixture
 def connect(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Function that redefines ``dingtalk_default`` as a connection to the sandbox and returns its hook."""
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+    from tests.support.airflow_seams import connection
 
     def define(**changes: Any) -> DingTalkHook:
         monkeypatch.setenv("AIRFLOW_CONN_DINGTALK_DEFAULT", connection(sandbox, **changes))
