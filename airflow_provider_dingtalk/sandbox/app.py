@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_dingtalk.client.endpoints import Auth
 from airflow_provider_dingtalk.sandbox import api_errors, connections, fault_injection, tokens
 from airflow_provider_dingtalk.sandbox.api_errors import ApiError
-from airflow_provider_dingtalk.sandbox.call import Call, RawRequest, read_fields
+from airflow_provider_dingtalk.sandbox.call import Call, read_fields
 from airflow_provider_dingtalk.sandbox.checks import checked
 from airflow_provider_dingtalk.sandbox.console import console_routes
 from airflow_provider_dingtalk.sandbox.control import control_routes
@@ -53,18 +54,22 @@ class Platform:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        raw = await _read(scope, receive)
-        endpoint = ENDPOINTS.get((raw.method, raw.path))
+        request = Request(scope, receive)
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return  # the request did not arrive whole
+        endpoint = ENDPOINTS.get((request.method, scope["path"]))
         if endpoint is None:
-            await _start(self._no_such_path(raw), send)
+            await _start(self._no_such_path(scope["path"]), send)
             return
         call = Call(state=self.state, endpoint=endpoint)
         # A reset during the call replaces the journal, and the call belongs to the old one.
         journal = self.state.journal
         entry = journal.arrive(call.api, self.state.time())
-        call.rules = self.state.faults.rules_for(call.api, raw.body, self.state.rng)
+        call.rules = self.state.faults.rules_for(call.api, body, self.state.rng)
         try:
-            response = await self._respond(call, raw, receive)
+            response = await self._respond(call, request, body)
         except (ClientDisconnected, DropConnection) as end:
             _write(journal, entry, call, None)
             if isinstance(end, DropConnection):
@@ -73,27 +78,27 @@ class Platform:
         _write(journal, entry, call, response)
         await _deliver(call, response, scope, receive, send)
 
-    def _no_such_path(self, raw: RawRequest) -> ApiResponse:
+    def _no_such_path(self, path: str) -> ApiResponse:
         entry = self.state.journal.arrive("?", self.state.time())
-        response = error_response(api_errors.no_such_path(raw.path), self.state.request_id())
+        response = error_response(api_errors.no_such_path(path), self.state.request_id())
         self.state.journal.write(entry, response)
-        entry.api = raw.path[:200]
+        entry.api = path[:200]
         return response
 
-    async def _respond(self, call: Call, raw: RawRequest, receive: Receive) -> ApiResponse:
+    async def _respond(self, call: Call, request: Request, body: bytes) -> ApiResponse:
         """Return the response to a call, with its faults applied."""
         unreadable = None
         try:
-            read_fields(call, raw)
+            read_fields(call, request, body)
         except ApiError as error:
             unreadable = error
-        if injected := await fault_injection.apply(call, "before", receive):
+        if injected := await fault_injection.apply(call, "before", request.receive):
             return injected
         try:
             response = json_response(fault_injection.change_result(call, self._carry_out(call, unreadable)))
         except ApiError as error:
             response = error_response(error, self.state.request_id())
-        return await fault_injection.apply(call, "after", receive) or response
+        return await fault_injection.apply(call, "after", request.receive) or response
 
     def _carry_out(self, call: Call, unreadable: ApiError | None) -> dict[str, Any]:
         """Pass a call through gateway and checks, and apply its effect."""
@@ -121,16 +126,6 @@ def _write(journal: Journal, entry: Entry, call: Call, response: ApiResponse | N
     entry.token = hashed(call.token)
     entry.faults = tuple(rule.action.type for rule in call.rules)
     journal.write(entry, response, truncated=bool(actions(call.rules, Truncate)))
-
-
-async def _read(scope: Scope, receive: Receive) -> RawRequest:
-    message = await receive()
-    body = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-    query = scope["query_string"].decode("latin-1")
-    return RawRequest(scope["method"], scope["path"], query, dict(scope["headers"]), body)
 
 
 async def _start(response: ApiResponse, send: Send, body: bytes | None = None) -> None:

@@ -9,29 +9,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.requests import Request
 
 from airflow_provider_dingtalk.client.endpoints import Endpoint, Host, Idempotency, name_of
 from airflow_provider_dingtalk.sandbox.api_errors import PARAM_INVALID, ApiError, LegacyApiError
 from airflow_provider_dingtalk.sandbox.faults import Rule
 from airflow_provider_dingtalk.sandbox.state import App, Key, Message, ServerState
 
-TOKEN_HEADER = b"x-acs-dingtalk-access-token"
+TOKEN_HEADER = "x-acs-dingtalk-access-token"
 #: Fields that name one message.
 ONE_KEY = frozenset({"processQueryKey", "openDingId", "task_id", "msg_task_id"})
 
 #: Errors of a text that is not JSON, not UTF-8, or nested too deeply.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class RawRequest:
-    """HTTP request as received."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[bytes, bytes]
-    body: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,22 +97,22 @@ class MessageType:
     sent_by_agent: bool = False
 
 
-def read_fields(call: Call, raw: RawRequest) -> None:
+def read_fields(call: Call, request: Request, body: bytes) -> None:
     """Set the fields and token of a call from the received request.
 
     :raises ApiError: If the host does not accept the body.
     """
-    query: dict[str, Any] = dict(parse_qsl(raw.query, keep_blank_values=True))
+    query: dict[str, Any] = dict(request.query_params)
     if not call.old_host:
-        call.token = raw.headers.get(TOKEN_HEADER, b"").decode("latin-1") or None
-        call.fields = query if raw.method == "GET" else _json_object(raw.body or b"{}", _body_error(call))
+        call.token = request.headers.get(TOKEN_HEADER) or None
+        call.fields = query if request.method == "GET" else _json_object(body or b"{}", _body_error(call))
         return
     # The gateway checks the token first, so an unreadable body must not hide it.
     call.token = query.pop("access_token", "") or None
-    body = _old_body(raw)
-    in_body = body.pop("access_token", None)
+    fields = _old_body(request, body)
+    in_body = fields.pop("access_token", None)
     call.token = call.token or (str(in_body) if in_body else None)
-    call.fields = {**body, **query}
+    call.fields = fields | query
 
 
 def _json_object(body: bytes, error: ApiError) -> dict[str, Any]:
@@ -139,12 +129,12 @@ def _body_error(call: Call) -> ApiError:
     return ApiError(code, "the body is not a JSON object")
 
 
-def _old_body(raw: RawRequest) -> dict[str, Any]:
+def _old_body(request: Request, body: bytes) -> dict[str, Any]:
     """Parse a form or JSON; the old host accepts both (observed by others)."""
-    is_form = b"form-urlencoded" in raw.headers.get(b"content-type", b"")
-    if not is_form and raw.body.lstrip().startswith(b"{"):
-        return _json_object(raw.body, LegacyApiError(40035, "the body is not a JSON object"))
-    fields: dict[str, Any] = dict(parse_qsl(raw.body.decode("utf-8", "replace"), keep_blank_values=True))
+    is_form = "form-urlencoded" in request.headers.get("content-type", "")
+    if not is_form and body.lstrip().startswith(b"{"):
+        return _json_object(body, LegacyApiError(40035, "the body is not a JSON object"))
+    fields: dict[str, Any] = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     if isinstance(fields.get("msg"), str):
         # Text that is not valid JSON stays text, so the check of the fields refuses it.
         with suppress(*_UNREADABLE):

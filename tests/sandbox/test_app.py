@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 
@@ -53,3 +54,22 @@ def test_body_in_parts_is_read_whole() -> None:
             return await http.post("/v1.0/oauth2/accessToken", content=parts())
 
     assert asyncio.run(call()).json()["expireIn"] == 7200
+
+
+def test_request_that_does_not_arrive_whole_has_no_effect() -> None:
+    state = default_state()
+    messages = [
+        {"type": "http.request", "body": b'{"appKey": "ding', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1.0/oauth2/accessToken", "query_string": b"", "headers": []}
+    asyncio.run(create_app(state)(scope, receive, send))
+    assert (sent, state.journal.seq) == ([], 0)
