@@ -11,17 +11,10 @@ import os
 import ssl
 from pathlib import Path
 
-from msgspec import Struct
-
 from airflow_provider_dingtalk.exceptions import ConfigurationError
 
-
-class _Source(Struct, frozen=True):
-    """Source of certificates; without file and folder, OpenSSL's default paths."""
-
-    name: str
-    file: str | None = None
-    folder: str | None = None
+#: Name, file and folder of a source of certificates; without file and folder, OpenSSL's default paths.
+_Source = tuple[str, str | None, str | None]
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -30,31 +23,31 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     :param ca_file: PEM file to trust instead of all other sources; default None.
     :raises ConfigurationError: If the certificates cannot be read. The error names their source.
     """
-    source = _source(ca_file)
+    name, file, folder = _source(ca_file)
     try:
-        return _context(source)
+        return _context(file, folder)
     except OSError as error:  # SSLError is a subclass
         problem = type(error).__name__
-    raise ConfigurationError(f"{source.name}: cannot be read ({problem}); expected a file of certificates (PEM).")
+    raise ConfigurationError(f"{name}: cannot be read ({problem}); expected a file of certificates (PEM).")
 
 
 def _source(ca_file: str | None) -> _Source:
     if ca_file:
-        return _Source("extra ca_file", ca_file)
+        return "extra ca_file", ca_file, None
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file or folder:
-        return _Source("SSL_CERT_FILE" if file else "SSL_CERT_DIR", file or None, folder or None)
+        return "SSL_CERT_FILE" if file else "SSL_CERT_DIR", file or None, folder or None
     if bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
         is_folder = os.path.isdir(bundle)  # noqa: PTH112 -- pathlib's raises for a name that is too long
-        return _Source("REQUESTS_CA_BUNDLE", None if is_folder else bundle, bundle if is_folder else None)
-    return _Source("the system's certificates")
+        return "REQUESTS_CA_BUNDLE", None if is_folder else bundle, bundle if is_folder else None
+    return "the system's certificates", None, None
 
 
 # Cached, because reading the certificates takes 16 ms and 0.7 MB.
 @functools.cache
-def _context(source: _Source) -> ssl.SSLContext:
-    if source.file or source.folder:
-        context = _context_of(source)
+def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    if file or folder:
+        context = _context_of(file, folder)
     else:
         context = ssl.create_default_context()
         if not _system_has_certificates(context):
@@ -65,13 +58,13 @@ def _context(source: _Source) -> ssl.SSLContext:
     return context
 
 
-def _context_of(source: _Source) -> ssl.SSLContext:
+def _context_of(file: str | None, folder: str | None) -> ssl.SSLContext:
     # Reading a pipe or a device might never end, so both are refused.
-    if source.file and not Path(source.file).is_file():
-        raise FileNotFoundError(source.file)
-    if source.folder and not all(Path(folder).is_dir() for folder in source.folder.split(os.pathsep)):
-        raise NotADirectoryError(source.folder)
-    return ssl.create_default_context(cafile=source.file, capath=source.folder)
+    if file and not Path(file).is_file():
+        raise FileNotFoundError(file)
+    if folder and not all(Path(part).is_dir() for part in folder.split(os.pathsep)):
+        raise NotADirectoryError(folder)
+    return ssl.create_default_context(cafile=file, capath=folder)
 
 
 def _system_has_certificates(context: ssl.SSLContext) -> bool:

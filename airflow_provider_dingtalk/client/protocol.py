@@ -97,9 +97,8 @@ _url = functools.lru_cache(maxsize=64)(httpx.URL)
 
 
 def _as_texts(fields: dict[str, Any]) -> dict[str, str]:
-    return {
-        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in fields.items()
-    }
+    encode = msgspec.json.encode
+    return {name: value if isinstance(value, str) else encode(value).decode() for name, value in fields.items()}
 
 
 def result_of(endpoint: Endpoint[Result], response: RawResponse, secrets: Collection[str] = ()) -> Result:

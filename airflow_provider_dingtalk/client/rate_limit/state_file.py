@@ -21,7 +21,8 @@ from typing import TypeVar
 
 import msgspec
 
-from airflow_provider_dingtalk.client.rate_limit.state import LimiterState
+from airflow_provider_dingtalk.client.clock import Clock
+from airflow_provider_dingtalk.client.rate_limit.state import LimiterState, Rate
 
 try:
     import fcntl
@@ -60,28 +61,20 @@ class StateFile:
         self._path = folder / (name + SUFFIX)
         self._is_prepared = False
 
-    def change(
-        self,
-        work: Callable[[LimiterState], T],
-        *,
-        fits: Callable[[LimiterState], bool],
-        replacement: Callable[[], LimiterState],
-    ) -> T:
+    def change(self, work: Callable[[LimiterState], T], rate: Rate, clock: Clock) -> T:
         """Read the state, change it, and write it back, under the lock.
 
-        :param work: Changes the state.
-        :param fits: Returns True if the times of a state can be readings of this clock.
-        :param replacement: Creates the replacement of a state that is unreadable or does not fit.
         :returns: The result of ``work``.
         :raises BusyError: If another process holds the lock.
         :raises OSError: If the file cannot be read, written or trusted.
         """
         with self._locked() as fd:
             before = os.pread(fd, MAX_BYTES + 1, 0)
-            state = _decoded(before)
-            if state is None or not fits(state):
+            state, now = _decoded(before), clock.monotonic()
+            if state is None or not state.fits(rate, now):
                 log.warning("Replacing an unreadable state file of the DingTalk rate limit: %s", self._path)
-                state = replacement()
+                # Recent calls of other processes are unknown, and one window later they no longer count.
+                state = LimiterState(not_before=now + rate.window)
             done = work(state)
             _write(fd, before, msgspec.json.encode(state))
         return done

@@ -76,9 +76,7 @@ class StateStore:
         if self._folder is None or self._file is None or self._folder.is_broken:
             return self._apply(self._state, work)
         try:
-            return self._file.change(
-                lambda state: self._apply(state, work), fits=self._fits, replacement=self._replacement
-            )
+            return self._file.change(lambda state: self._apply(state, work), self._rate, self._clock)
         except BusyError:
             self._give_up_if_stuck(self._folder)
             return None
@@ -111,10 +109,3 @@ class StateStore:
             self._busy_since = now
         elif now - self._busy_since > STUCK_SECONDS:
             folder.give_up(UnsharedError("the lock is not released"))
-
-    def _fits(self, state: LimiterState) -> bool:
-        return state.fits(self._rate, self._clock.monotonic())
-
-    def _replacement(self) -> LimiterState:
-        # Recent calls of other processes are unknown, and one window later they no longer count.
-        return LimiterState(not_before=self._clock.monotonic() + self._rate.window)
