@@ -1,8 +1,8 @@
-"""Plan of a recall as pure functions: batches, their order, and calls."""
+"""Plan of a recall as pure functions: distinct messages, batches, and their order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -50,11 +50,12 @@ def batches(receipts: Iterable[Receipt]) -> list[Batch]:
     by_sender: dict[SenderKey, list[Receipt]] = {}
     for receipt in by_urgency(receipts):
         by_sender.setdefault(receipt.sender_key, []).append(receipt)
-    planned = [
-        (_urgency(chunk[0]), Batch(sender_key, tuple(receipt.key for receipt in chunk)))
-        for sender_key, members in by_sender.items()
-        for chunk in chunks(members, message_type(sender_key.kind).batch_size)
-    ]
+    planned: list[tuple[float, Batch]] = []
+    for sender_key, members in by_sender.items():
+        size = message_type(sender_key.kind).batch_size
+        for start in range(0, len(members), size):
+            keys = tuple(receipt.key for receipt in members[start : start + size])
+            planned.append((_urgency(members[start]), Batch(sender_key, keys)))
     return [batch for _, batch in sorted(planned, key=lambda item: item[0])]
 
 
@@ -72,11 +73,6 @@ def _urgency(receipt: Receipt) -> float:
         return float("inf")
     sent = receipt.sent()
     return float("-inf") if sent is None else sent
-
-
-def chunks(items: Sequence[Receipt], size: int) -> list[Sequence[Receipt]]:
-    """Split a sequence into pieces of at most ``size``."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

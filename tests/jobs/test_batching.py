@@ -1,4 +1,4 @@
-"""Batches that DingTalk refuses for one key or for a whole conversation."""
+"""Plan of a recall, and batches that DingTalk refuses for one key or for a whole conversation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from airflow_provider_dingtalk.jobs.batching import Batch, batches, by_urgency, halves, is_too_old, unique
 from airflow_provider_dingtalk.jobs.report import Outcome
-from airflow_provider_dingtalk.messages.receipt import Kind
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import GROUPS, OTHER_ROBOT_CODE
 from tests.support.local_dingtalk import HOUR, RECALL_API, ROBOT_KINDS, LocalDingTalk, codes_of, keys_of, receipt_for
@@ -121,3 +122,53 @@ async def test_a_stopped_robot_is_refused_once_for_its_group(dingtalk: LocalDing
     assert codes_of(job.report(), Outcome.FAILED) == dict.fromkeys(keys_of(stopped), "bot.stopped")
     assert dingtalk.recall_calls() == 3
     assert job.is_final
+
+
+# ── pure functions ───────────────────────────────────────────────────────────────────────────────────
+
+NOW = 1_780_000_000.0
+
+
+def message(key: str, kind: Kind = Kind.OTO, *, age: float | None = HOUR, **fields: str) -> Receipt:
+    names = {"task_id": key, "agent_id": "1"} if kind is Kind.WORK_NOTIFICATION else {"process_query_key": key}
+    if kind is not Kind.WORK_NOTIFICATION:
+        names["robot_code"] = "robot"
+    return Receipt(kind=kind, sent_at=None if age is None else iso(NOW - age), **names | fields)
+
+
+def test_messages_that_expire_first_go_first_and_those_of_unknown_age_before_them() -> None:
+    ages = {"young": 60.0, "old": 23 * HOUR, "unknown": None}
+    group = message("group", Kind.GROUP, age=30 * HOUR, open_conversation_id="cid")
+    receipts = [group, *(message(key, age=age) for key, age in ages.items())]
+    assert keys_of(by_urgency(receipts)) == ["unknown", "old", "young", "group"]
+
+
+def test_a_batch_has_one_sender_and_twenty_messages_at_most() -> None:
+    receipts = [message(f"k{n}", robot_code=f"robot{n % 2}") for n in range(50)]
+    planned = batches(receipts)
+    assert sorted(len(batch.keys) for batch in planned) == [5, 5, 20, 20]
+    assert {(int(key[1:]) % 2, batch.sender_key.robot_code) for batch in planned for key in batch.keys} == {
+        (0, "robot0"),
+        (1, "robot1"),
+    }
+    assert len(batches([message(str(n), Kind.WORK_NOTIFICATION) for n in range(3)])) == 3
+
+
+@pytest.mark.parametrize("number", [2, 3, 20])
+def test_halves_have_all_messages_in_order_and_none_is_empty(number: int) -> None:
+    batch = Batch(message("k").sender_key, tuple(map(str, range(number))))
+    first, second = halves(batch)
+    assert first.keys + second.keys == batch.keys and first.keys and second.keys
+    assert first.sender_key == second.sender_key == batch.sender_key
+
+
+def test_of_two_receipts_the_one_that_names_its_connection_stays() -> None:
+    named, bare = message("k", conn_id="other"), message("k")
+    assert unique([bare, named]) == unique([named, bare]) == {"k": named}
+
+
+def test_only_a_message_with_a_window_and_a_known_age_is_too_old() -> None:
+    assert is_too_old(message("k", age=25 * HOUR), NOW)
+    assert not is_too_old(message("k", age=24 * HOUR), NOW), "clocks may differ by ten minutes"
+    assert not is_too_old(message("k", age=None), NOW)
+    assert not is_too_old(message("k", Kind.GROUP, age=900 * HOUR, open_conversation_id="cid"), NOW)
