@@ -12,6 +12,8 @@ import pytest
 
 import airflow_provider_dingtalk
 from airflow_provider_dingtalk import operators, sensors
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind
 
 PACKAGE = Path(airflow_provider_dingtalk.__file__).parent
 SOURCES = [*sorted((PACKAGE / "operators").glob("*.py")), PACKAGE / "sensors.py"]
@@ -69,7 +71,8 @@ def test_the_lists_of_operators_and_sensors_are_whole() -> None:
         if isinstance(found, ast.ClassDef) and found.name.startswith("DingTalk") and not found.name.endswith("Link")
     }
     assert {cls.__name__ for cls in ALL} == classes
-    assert len(ALL) == 16
+    with_status = [kind for kind in Kind if message_type(kind).has_status]
+    assert len(ALL) == 2 * len(Kind) + 2 + len(with_status), "send and recall of each kind, two of any kinds, sensors"
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -9,6 +9,7 @@ import httpx
 
 from airflow_provider_dingtalk.sandbox.app import ENDPOINTS, create_app
 from airflow_provider_dingtalk.sandbox.default import default_state
+from airflow_provider_dingtalk.sandbox.handlers import HANDLERS
 from tests.sandbox.raw_client import RawClient, refused
 
 RECALL = "/v1.0/robot/otoMessages/batchRecall"
@@ -16,7 +17,7 @@ RECALL = "/v1.0/robot/otoMessages/batchRecall"
 
 def test_paths_are_unique() -> None:
     assert ("POST", RECALL) in ENDPOINTS
-    assert len(ENDPOINTS) == len(set(ENDPOINTS.values())) == 17
+    assert len(ENDPOINTS) == len(set(ENDPOINTS.values())) == len(HANDLERS)
 
 
 def test_token_comes_before_an_unreadable_body(client: RawClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Idempotency
+from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Idempotency, Kind
 from airflow_provider_dingtalk.sandbox.handlers import HANDLERS, MESSAGE_TYPES
 from tests.sandbox.raw_client import RawClient
 
@@ -20,11 +20,11 @@ def test_each_message_type_has_send_and_recall() -> None:
 
 
 def test_kinds_are_those_of_the_modules() -> None:
-    assert list(MESSAGE_TYPES) == ["group", "oto", "private_chat", "work_notification", "ding"]
+    assert list(MESSAGE_TYPES) == list(Kind)
     assert sum(len(message_type.handlers) for message_type in MESSAGE_TYPES.values()) == len(HANDLERS) - 2
 
 
-@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+@pytest.mark.parametrize("kind", ["group", "oto", "private_chat", "work_notification", "ding"])
 def test_created_messages_of_each_type_can_be_recalled(client: RawClient, kind: str) -> None:
     [key] = client.create_messages(kind)
     if kind == "work_notification":
