@@ -24,8 +24,6 @@ from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing
 log = logging.getLogger(__name__)
 
 ON_EMPTY = ("succeed", "skip", "fail")
-#: Smallest duration in seconds that counts as more than 0.
-MORE_THAN_0 = 1e-9
 
 
 def is_missing(value: Any) -> bool:
@@ -83,9 +81,9 @@ def parse_decimal(value: Any) -> Any:
 
 
 def parse_count(value: Any, field: str, minimum: int) -> int:
-    """Return a whole number.
+    """Return a whole number of ``minimum`` or more.
 
-    :raises InvalidInputError: If the value is not a whole number of ``minimum`` or more.
+    :raises InvalidInputError: If the value is not such a number.
     """
     number = parse_number(value)
     if isinstance(number, bool) or not isinstance(number, int) or number < minimum:
@@ -93,15 +91,15 @@ def parse_count(value: Any, field: str, minimum: int) -> int:
     return number
 
 
-def parse_seconds(value: Any, field: str, minimum: float = 0.0) -> float:
+def parse_seconds(value: Any, field: str, *, allow_zero: bool = True) -> float:
     """Return a duration in seconds, from a ``timedelta``, a number or its text.
 
-    :param minimum: Shortest duration in seconds; default 0. :data:`MORE_THAN_0` excludes 0.
-    :raises InvalidInputError: If the value is not a duration of ``minimum`` or more.
+    :raises InvalidInputError: If the value is not a duration, is negative, or is a 0 that is not allowed.
     """
     seconds = value.total_seconds() if isinstance(value, dt.timedelta) else parse_decimal(value)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not minimum <= seconds < 1e10:
-        least = "0 or more" if minimum == 0 else "more than 0"
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 <= seconds < 1e10 or (seconds == 0 and not allow_zero):
+        least = "0 or more" if allow_zero else "more than 0"
         raise InvalidInputError(field, f"must be a timedelta or a number of seconds, {least}")
     return float(seconds)
 

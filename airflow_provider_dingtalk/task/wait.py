@@ -11,7 +11,7 @@ from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.task.arguments import MORE_THAN_0, check_choices, parse_seconds
+from airflow_provider_dingtalk.task.arguments import check_choices, parse_seconds
 from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskCheckpoint
 from airflow_provider_dingtalk.task.recall import clear_count_of
 from airflow_provider_dingtalk.task.wait_spec import WaitProgress, WaitSpec, new_wait_progress, wait_of
@@ -161,9 +161,9 @@ def poll_schedule_for(sensor: WaitingSensor) -> PollSchedule:
 
     :raises InvalidInputError: If ``max_poke_interval`` or ``max_wait`` is not a duration.
     """
-    longest = parse_seconds(sensor.max_poke_interval, "max_poke_interval", MORE_THAN_0)
+    longest = parse_seconds(sensor.max_poke_interval, "max_poke_interval", allow_zero=False)
     if sensor.max_wait is not None:
-        longest = min(longest, parse_seconds(sensor.max_wait, "max_wait", MORE_THAN_0))
+        longest = min(longest, parse_seconds(sensor.max_wait, "max_wait", allow_zero=False))
     interval = float(sensor.poke_interval) if sensor.is_interval_given else None
     return poll_schedule_of(interval, grows=bool(sensor.exponential_backoff), longest=longest)
 

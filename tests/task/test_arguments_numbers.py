@@ -9,7 +9,6 @@ import pytest
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.task.arguments import (
-    MORE_THAN_0,
     is_missing,
     parse_count,
     parse_decimal,
@@ -35,7 +34,7 @@ def test_anything_else_is_refused_by_its_field(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, "0", dt.timedelta()])
 def test_some_durations_are_more_than_0(value: Any) -> None:
     with pytest.raises(InvalidInputError, match="more than 0"):
-        parse_seconds(value, "max_wait", MORE_THAN_0)
+        parse_seconds(value, "max_wait", allow_zero=False)
 
 
 def test_a_trigger_refuses_a_duration_when_the_dag_file_is_parsed() -> None:
