@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
-from airflow_provider_dingtalk.connection.cache import held_connections
+from airflow_provider_dingtalk.connection.cache import _entries
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -80,7 +80,7 @@ async def played(made: Watched) -> list[Any]:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await made.cleanup()
-    assert held_connections() == []
+    assert not _entries()
     await (await DingTalkHook().aclient()).aclose()
     return events
 

@@ -48,11 +48,6 @@ def _entries() -> dict[str, _Entry]:
     return _entries_by_loop.setdefault(asyncio.get_running_loop(), {})
 
 
-def held_connections() -> list[str]:
-    """Return the ids of connections held on the running event loop."""
-    return sorted(_entries())
-
-
 class SharedConnection:
     """Handle to a cached connection; its holder releases it after use.
 

@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkErr
 from airflow_provider_dingtalk.jobs.wait import Wait
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from airflow_provider_dingtalk.task.sent_messages import clean, merge, sent_by
+from airflow_provider_dingtalk.task.sent_messages import clean, merge, missing_error, sent_by
 from airflow_provider_dingtalk.task.xcoms import RETURN_VALUE
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ class RunFeed:
         :raises MissingReceiptsError: If a registered receipt cannot be read.
         """
         sent = merge([await sync_to_async(sent_by)(task) for task in self._tasks(run_id, names)])
-        sent.check_complete()
+        if sent.missing:
+            raise missing_error(sent.missing)
         return [receipt for receipt in sent.receipts if message_type(receipt.kind).has_status]
 
     def _tasks(self, run_id: str, names: Iterable[str]) -> list[_TriggererXComs]:

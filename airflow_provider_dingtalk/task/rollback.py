@@ -158,7 +158,7 @@ class RollbackTask:
             "expired": expired[:MAX_LISTED],
             "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(expired)},
             # Number of people as far as the receipts state it, not of calls or messages.
-            "people": people(fit),
+            "people": _people(fit),
             "api_calls": calls,
             **({"missing": self._missing} if self._missing else {}),
             **({"sends_in_doubt": self._in_doubt} if self._in_doubt else {}),
@@ -241,14 +241,14 @@ class RollbackTask:
                 asset_events.write(self._context, one.dag_id, one.run_id, _outcomes(report, keys) | swept)
 
 
-def people(receipts: Sequence[Receipt]) -> int | None:
+def _people(receipts: Sequence[Receipt]) -> int | None:
     """Return the total number of recipients; None if no receipt states it."""
     known = [receipt.recipients for receipt in receipts if receipt.recipients is not None]
     return sum(known) if known else None
 
 
 def _people_in_words(receipts: Sequence[Receipt]) -> str:
-    known = people(receipts)
+    known = _people(receipts)
     if known is None:
         return "an unknown number of people"
     return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")

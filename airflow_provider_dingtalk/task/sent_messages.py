@@ -55,14 +55,6 @@ class SentMessages(Struct):
     missing: dict[str, int] = field(default_factory=dict)
     in_doubt: dict[str, int] = field(default_factory=dict)
 
-    def check_complete(self) -> None:
-        """Raise an error if receipts are missing.
-
-        :raises MissingReceiptsError: If a registered receipt cannot be read.
-        """
-        if self.missing:
-            raise missing_error(self.missing)
-
 
 def _first_five(numbers: dict[str, int]) -> str:
     """Return the first five task ids with their numbers."""
