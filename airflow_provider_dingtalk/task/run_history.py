@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -210,13 +209,10 @@ def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
         check_dag(context, dag_id, "from_dag")
     begun = sorted(run_id for run_id, tasks in states.items() if not set(tasks.values()) <= NEVER_BEGUN)
     log.info("Looking through %d runs of %s.", len(begun), clean(dag_id))
-    return [run_id for run_id in begun if _end_of(dag_id, run_id) >= since - FAILED_TASK_GRACE]
-
-
-def _end_of(dag_id: str, run_id: str) -> float:
-    """Return a run's end as Unix time in seconds; infinite if it has not ended or before Airflow 3.2."""
-    end = run_end(dag_id, run_id)
-    return math.inf if end is None else end.timestamp()
+    # A run has no end if it has not ended, and none is known before Airflow 3.2.
+    ends = {run_id: run_end(dag_id, run_id) for run_id in begun}
+    earliest = since - FAILED_TASK_GRACE
+    return [run_id for run_id, end in ends.items() if end is None or end.timestamp() >= earliest]
 
 
 def check_dag(context: Context, dag_id: str, field: str) -> None:

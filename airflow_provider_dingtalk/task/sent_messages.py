@@ -113,7 +113,8 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
         receipts, missing, instances = _registered(task)
     if instances < task.instances or missing:
         known = {receipt.key for receipt in receipts}
-        returned = [receipt for receipt in _returned(task) if receipt.key not in known]
+        items = [item for value in task.pull(xcoms.RETURN_VALUE) for item in _receipt_like(value)]
+        returned = [receipt for item in items for receipt in _read_item(task, item) if receipt.key not in known]
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
     if alerts:
         receipts = receipts + [one for chunk in task.pull(xcoms.ALERT_RECEIPTS) for one in _read(task, chunk)]
@@ -189,12 +190,6 @@ def _read_item(task: TaskXComs, item: Any) -> list[Receipt]:
         # Another program may push a value of any shape, so any error is possible.
         log.warning("Ignoring a value of task %s that is not a receipt (%s).", clean(task.task_id), clean(error))
         return []
-
-
-def _returned(task: TaskXComs) -> Iterator[Receipt]:
-    for value in task.pull(xcoms.RETURN_VALUE):
-        for item in _receipt_like(value):
-            yield from _read_item(task, item)
 
 
 def _receipt_like(value: Any, depth: int = 0) -> Iterator[Any]:
