@@ -61,6 +61,11 @@ class Http(Struct, frozen=True):
         return DOCS + self.page
 
 
+def legacy_http(path: str, page: str, idempotency: Idempotency = Idempotency.READ) -> Http:
+    """Return the HTTP properties of an endpoint of the legacy host."""
+    return Http(path, page, host=Host.OAPI, auth=Auth.QUERY, idempotency=idempotency)
+
+
 Text = Annotated[str, Meta(min_length=1)]
 
 

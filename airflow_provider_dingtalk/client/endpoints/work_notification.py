@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.endpoints.base import (
-    Auth,
-    Host,
-    Http,
     Idempotency,
     LegacyEndpoint,
     LegacyResponse,
     Text,
+    legacy_http,
 )
 
 #: DingTalk's limit on ``userid_list`` in one work notification.
@@ -31,12 +29,8 @@ class WorkNotificationRecalled(LegacyResponse, kw_only=True, frozen=True):
 class RecallWorkNotification(LegacyEndpoint[WorkNotificationRecalled], kw_only=True, frozen=True):
     """Request to recall a work notification from all receivers, within 24 hours."""
 
-    http: ClassVar = Http(
-        "/topapi/message/corpconversation/recall",
-        "notification-of-work-withdrawal",
-        host=Host.OAPI,
-        auth=Auth.QUERY,
-        idempotency=Idempotency.RECALL,
+    http: ClassVar = legacy_http(
+        "/topapi/message/corpconversation/recall", "notification-of-work-withdrawal", Idempotency.RECALL
     )
     result: ClassVar = WorkNotificationRecalled
 
@@ -60,11 +54,9 @@ class WorkNotificationProgress(LegacyResponse, kw_only=True, frozen=True):
 class GetWorkNotificationProgress(LegacyEndpoint[WorkNotificationProgress], kw_only=True, frozen=True):
     """Request for the progress of a work notification."""
 
-    http: ClassVar = Http(
+    http: ClassVar = legacy_http(
         "/topapi/message/corpconversation/getsendprogress",
         "obtain-the-sending-progress-of-asynchronous-sending-of-enterprise-session",
-        host=Host.OAPI,
-        auth=Auth.QUERY,
     )
     result: ClassVar = WorkNotificationProgress
 
@@ -93,11 +85,9 @@ class WorkNotificationOutcome(LegacyResponse, kw_only=True, frozen=True):
 class GetWorkNotificationResult(LegacyEndpoint[WorkNotificationOutcome], kw_only=True, frozen=True):
     """Request for a work notification's readers. It works for 24 hours and up to 100 receivers."""
 
-    http: ClassVar = Http(
+    http: ClassVar = legacy_http(
         "/topapi/message/corpconversation/getsendresult",
         "gets-the-result-of-sending-messages-asynchronously-to-the-enterprise",
-        host=Host.OAPI,
-        auth=Auth.QUERY,
     )
     result: ClassVar = WorkNotificationOutcome
 
@@ -117,12 +107,10 @@ class SendWorkNotification(LegacyEndpoint[WorkNotificationSent], kw_only=True, f
     ``userid_list`` and ``dept_id_list`` are comma-separated.
     """
 
-    http: ClassVar = Http(
+    http: ClassVar = legacy_http(
         "/topapi/message/corpconversation/asyncsend_v2",
         "asynchronous-sending-of-enterprise-session-messages",
-        host=Host.OAPI,
-        auth=Auth.QUERY,
-        idempotency=Idempotency.SEND,
+        Idempotency.SEND,
     )
     result: ClassVar = WorkNotificationSent
 
