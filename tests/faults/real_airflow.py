@@ -160,17 +160,17 @@ class Scenarios(ScenarioFixtures):
         run = TaskRun(self.stack, "fault_sensor", "wait", key=keys[0])
         for _ in range(TRIGGERER_KILLS):
             # The first poll is the worker's.
-            self._wait_for_looks(api, 2)
+            self._wait_for_polls(api, 2)
             self.must(run.task()["state"] == "deferred", f"the sensor is {run.task()['state']}")
             self.stack.processes["triggerer"].kill()
             self.count(triggerer_kills=1)
             self.say("fault_sensor: killed the triggerer")
             self.stack.start("triggerer")
-        self._wait_for_looks(api, 1)
+        self._wait_for_polls(api, 1)
         self.ask(lambda one: one.tell("POST", "/read", {"key": keys[0], "count": 2}))
         self.must(run.wait() == "success", f"the sensor ended {run.task()['state']}")
 
-    def _wait_for_looks(self, api: str, more: int) -> None:
+    def _wait_for_polls(self, api: str, more: int) -> None:
         seen = self.calls(api)
         self.until("a look", lambda: self.calls(api) >= seen + more)
 

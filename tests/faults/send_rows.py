@@ -24,10 +24,10 @@ SEND = "robot/oToMessages/batchSend"
 LOST = (fault("drop", "after"), fault("drop", "after", reset=True), fault("truncate", bytes=9),
         fault("status", "after"))  # fmt: skip
 #: Maximum number of messages, because sends run one after the other.
-MOST_LETTERS = 2000
+MOST_REQUESTS = 2000
 
 
-def one_letter_each(sandbox: CanarySandbox, count: int, text: str) -> list[SendRequest]:
+def one_request_each(sandbox: CanarySandbox, count: int, text: str) -> list[SendRequest]:
     """Return send requests to ``count`` users, one call each."""
     set_people(sandbox.state, SetPeople(count=count))
     people = list(sandbox.state.people)[:count]
@@ -37,7 +37,7 @@ def one_letter_each(sandbox: CanarySandbox, count: int, text: str) -> list[SendR
 def a_lost_answer_is_unknown_and_not_resent(run: RowRun) -> None:
     """Lose answers; expect a receipt or an entry for each message, none twice, and a clean rollback."""
     sandbox = run.sandbox()
-    send_requests = one_letter_each(sandbox, min(run.keys, MOST_LETTERS), "hello")
+    send_requests = one_request_each(sandbox, min(run.keys, MOST_REQUESTS), "hello")
     sandbox.state.faults.add(*Injection(faults=LOST, match=SEND).rules(run.rng))
     checkpoint = MemorySendCheckpoint()
     with running_sandbox(sandbox.state) as server:
@@ -106,7 +106,7 @@ def _rolled_back(run: RowRun, sandbox: CanarySandbox, job: Send) -> None:
 
 def people_left_out_are_named(run: RowRun) -> None:
     """Send to invalid, flow-controlled and filtered users; expect each with its reason."""
-    sandbox, count = run.sandbox(), min(run.keys, MOST_LETTERS)
+    sandbox, count = run.sandbox(), min(run.keys, MOST_REQUESTS)
     set_people(sandbox.state, SetPeople(count=count))
     people = list(sandbox.state.people)[:count]
     run.rng.shuffle(people)

@@ -55,7 +55,7 @@ def test_the_moments_are_the_same_wherever_one_begins_to_ask(poll_schedule: Poll
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(30.0, 2881), (60.0, 1441), (DAY, 2), (2 * DAY, 2)])
-def test_a_poke_interval_is_a_beat_without_jitter(seconds: float, count: int) -> None:
+def test_a_poke_interval_is_a_fixed_interval_without_jitter(seconds: float, count: int) -> None:
     ages = polls(poll_schedule_of(seconds), "k")
     assert len(ages) == count
     assert all(later - age == min(seconds, DAY) for age, later in pairwise(ages))
@@ -68,7 +68,7 @@ def test_with_backoff_a_poke_interval_is_the_first_gap() -> None:
     assert max(later - age for age, later in pairwise(ages)) <= 600
 
 
-def test_a_beat_longer_than_the_longest_gap_is_kept() -> None:
+def test_a_fixed_interval_longer_than_the_longest_gap_is_kept() -> None:
     assert poll_schedule_of(10_000.0).gap(0) == 10_000.0
 
 

@@ -93,8 +93,8 @@ def test_ten_thousand_messages_under_random_faults_settle_exactly(seed: int) -> 
         "invalid.processQueryKey",  # poisoned when it was alone
         "not.allowed.robotCode",
     } | {"SYSTEM_ERROR", "not_reported", "notRevoke.all.messages"}
-    struck = sum(rule.fired for rule in local.state.faults.rules)
-    assert struck > 40
+    hits = sum(rule.fired for rule in local.state.faults.rules)
+    assert hits > 40
     assert 500 <= local.recall_calls() < 500 * 1.6
     assert report.api_calls["recall"] <= 500 + report.api_calls["throttled"] + refreshes(local)
 

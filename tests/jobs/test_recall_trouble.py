@@ -62,8 +62,8 @@ async def test_a_lost_answer_is_followed_by_a_second_recall_that_settles_it(
 @pytest.mark.parametrize("loss", [name for name in LOSSES if "cut" in name or "reset" in name])
 async def test_a_connection_that_really_breaks_loses_nothing(real_dingtalk: LocalDingTalk, loss: str) -> None:
     receipts = real_dingtalk.create_messages(Kind.OTO, 25) + real_dingtalk.create_messages(Kind.WORK_NOTIFICATION)
-    strikes = [{"match": RECALL_API[kind], "times": 1, **LOSSES[loss]} for kind in (Kind.OTO, Kind.WORK_NOTIFICATION)]
-    real_dingtalk.faults(*strikes)
+    rules = [{"match": RECALL_API[kind], "times": 1, **LOSSES[loss]} for kind in (Kind.OTO, Kind.WORK_NOTIFICATION)]
+    real_dingtalk.faults(*rules)
     client = real_dingtalk.client()
     try:
         job = await real_dingtalk.recall(receipts, client=client)

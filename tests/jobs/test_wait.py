@@ -49,7 +49,7 @@ async def test_a_day_of_waiting_for_one_reader_takes_forty_calls_at_most(dingtal
     assert wait.used["token"] <= 12, "one for each poll that comes after the two hours of a token"
 
 
-async def test_a_beat_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:
+async def test_a_fixed_interval_of_thirty_seconds_takes_2880_calls(dingtalk: LocalDingTalk) -> None:
     dingtalk.behave(calls_per_second=0)
     wait = wait_for(dingtalk, dingtalk.create_messages(Kind.GROUP), poll_schedule=poll_schedule_of(30.0))
     await see_through(dingtalk, wait)

@@ -44,7 +44,7 @@ def test_what_is_decided_is_not_asked_again_where_there_is_a_place_to_keep_it(
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_the_calls_of_all_looks_count(sandbox: SandboxServer, hook: DingTalkHook, keeps: bool) -> None:
+def test_the_calls_of_all_polls_count(sandbox: SandboxServer, hook: DingTalkHook, keeps: bool) -> None:
     sensor = sensor_of("reschedule", planted(sandbox, "private_chat"), min_readers=1, max_api_calls=6)
     if keeps:
         with pytest.raises(AirflowFailException, match="API calls"):
@@ -97,7 +97,7 @@ def next_gap(sensor: Any) -> float:
     ({"poke_interval": 60, "exponential_backoff": True}, 3600, 0, 781),
     ({"poke_interval": 9000, "timeout": 100}, 0, 99, 101),
 ])  # fmt: skip
-def test_the_next_look_is_where_the_arguments_put_it(
+def test_the_next_poll_is_where_the_arguments_put_it(
     sandbox: SandboxServer, hook: DingTalkHook, arguments: dict[str, Any], age: float, least: float, most: float
 ) -> None:
     receipts = planted(sandbox, "private_chat", age_seconds=age)
