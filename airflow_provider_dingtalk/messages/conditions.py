@@ -142,13 +142,9 @@ def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
     :param dropped: Reason for each recipient that DingTalk left out; empty if only the receipt is known.
     """
     reasons = ", ".join(sorted(set(dropped.values()))[:5])
-    problem = (
-        f"reached no recipient: DingTalk left out {len(dropped)} ({reasons})"
-        if dropped
-        else ("reached no recipient, by its own receipt")
-    )
+    how = f": DingTalk left out {len(dropped)} ({reasons})" if dropped else ", by its own receipt"
     advice = "Check the recipients of the send; fail_on_unreached=False takes the send as done all the same."
-    return Obstacle("no_recipients", problem, advice)
+    return Obstacle("no_recipients", f"reached no recipient{how}", advice)
 
 
 def too_few_recipients(condition: Condition, recipients: int) -> Obstacle | None:
@@ -181,13 +177,10 @@ def evaluate(message_status: MessageStatus, condition: Condition) -> Judgement:
 
 def evaluate_all(judgements: Collection[Judgement], condition: Condition) -> Judgement:
     """Combine the judgements of all messages into one."""
+    decisive, rest = Judgement.NEVER, Judgement.MET
     if condition.match == "any":
-        if Judgement.MET in judgements:
-            return Judgement.MET
-        return Judgement.NOT_YET if Judgement.NOT_YET in judgements else Judgement.NEVER
-    if Judgement.NEVER in judgements:
-        return Judgement.NEVER
-    return Judgement.NOT_YET if Judgement.NOT_YET in judgements else Judgement.MET
+        decisive, rest = rest, decisive
+    return next((one for one in (decisive, Judgement.NOT_YET) if one in judgements), rest)
 
 
 def _needed(condition: Condition, recipients: int | None) -> int | None:

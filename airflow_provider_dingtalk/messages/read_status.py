@@ -92,8 +92,16 @@ async def _read_pages(
     for _ in range(MAX_PAGES):
         status_query.before_call()
         page = await client.call(page_request(size, cursor), status_query.used, "status")
+        if not status_query.readers:
+            return MessageStatus(key=target.key, send_status=page.send_status)
         found.update(dict.fromkeys(page.read_user_ids or ()))
-        message_status = _status(target, page, found, status_query)
+        message_status = MessageStatus(
+            key=target.key,
+            send_status=page.send_status,
+            readers=tuple(found),
+            recipients=target.recipients,
+            has_more=bool(page.has_more),
+        )
         if not message_status.has_more or _is_decided(message_status, status_query.enough):
             return message_status
         cursor = page.next_token
@@ -101,18 +109,6 @@ async def _read_pages(
             raise _endless("its cursor comes back" if cursor else "it says there is more and gives no cursor")
         cursors.add(cursor)
     raise _endless(f"more than {MAX_PAGES} pages")
-
-
-def _status(target: Target, page: MessageReadList, found: dict[str, None], status_query: StatusQuery) -> MessageStatus:
-    if not status_query.readers:
-        return MessageStatus(key=target.key, send_status=page.send_status)
-    return MessageStatus(
-        key=target.key,
-        send_status=page.send_status,
-        readers=tuple(found),
-        recipients=target.recipients,
-        has_more=bool(page.has_more),
-    )
 
 
 def _is_decided(message_status: MessageStatus, enough: Condition | None) -> bool:

@@ -29,7 +29,7 @@ from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Kind, Rec
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.sandbox import handlers
 from airflow_provider_dingtalk.task.arguments import receipts_of_keys
-from tests.support.local_dingtalk import RECALL_API, LocalDingTalk, keys_of, receipt_for
+from tests.support.local_dingtalk import HOUR, RECALL_API, LocalDingTalk, keys_of, receipt_for
 from tests.support.sends import PLAIN, send_requests, sent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("kind", Kind)]
@@ -92,6 +92,14 @@ def test_the_recall_window_is_that_of_the_type(kind: Kind) -> None:
     assert not batching.is_too_old(receipt, BEGAN + window)
     assert batching.is_too_old(receipt, BEGAN + window + 1)
     assert not batching.is_too_old(msgspec.structs.replace(receipt, sent_at=None), BEGAN + 1e9), "its age is unknown"
+
+
+async def test_the_recall_window_is_that_of_dingtalk(dingtalk: LocalDingTalk, kind: Kind) -> None:
+    old = dingtalk.create_messages(kind, age=25 * HOUR)
+    report = (await dingtalk.recall(old)).report()
+    has_window = message_type(kind).recall_window is not None
+    assert report.keys(Outcome.EXPIRED if has_window else Outcome.RECALLED) == keys_of(old)
+    assert dingtalk.calls()[RECALL_API[kind]] == (not has_window), "an old one is given up without a call"
 
 
 async def test_its_status_is_polled_or_refused_before_any_call(dingtalk: LocalDingTalk, kind: Kind) -> None:

@@ -89,3 +89,12 @@ def test_the_same_wish_gives_the_same_arguments(sandbox: SandboxServer) -> None:
     assert wishes[0] == wishes[1] == wishes[2]
     # Between processes, too, where sets have another order.
     assert wishes[0]["condition"]["send_statuses"] == sorted(statuses)
+
+
+def test_a_deferred_trigger_of_before_is_read_by_the_names_it_was_stored_with() -> None:
+    receipt = {"kind": "oto", "robot_code": "robot", "process_query_key": "key"}
+    stored = wait_spec_of_receipts([receipt]).to_json()
+    sender = {"kind": "oto", "robot_code": "robot", "agent_id": None, "open_conversation_id": None}
+    of_one = {"group": sender, "keys": ["key"], "sent": [None], "recipients": [None], "conn_id": None}
+    assert stored["messages"] == [of_one]
+    assert WaitSpec.from_json(stored) == wait_spec_of_receipts([receipt])
