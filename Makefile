@@ -6,11 +6,13 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEMO_INSTALLED := $(VENV)/.installed-demo
 BROWSER := $(VENV)/.installed-browser
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 BENCH_INSTALLED := $(VENV)/.installed-bench
 RELEASE_INSTALLED := $(VENV)/.installed-release
 AIRFLOW := 3.3.2
+COMMA := ,
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -25,12 +27,28 @@ help:  ## List the targets
 .PHONY: venv
 venv: $(INSTALLED)  ## Make .venv with everything in it
 
-$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+$(BIN)/pip:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, as python3."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory debian-venv
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@printf 'Making $(VENV) … '; $(PYTHON) -m venv $(VENV) && echo "$$SECONDS s"
+
+# Installs the extra $(1), which is named $(2), and prints the seconds it took.
+define install
+	@printf 'Installing $(2) … '; \
+		$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[$(1)]' \
+		&& echo "$$SECONDS s"
 	@touch $@
+endef
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) | $(BIN)/pip
+	$(call install,dev,Airflow $(AIRFLOW)$(COMMA) the sandbox and the tools of tests and checks)
+
+# Less than a complete .venv: no tools for tests and checks.
+$(DEMO_INSTALLED): pyproject.toml $(CONSTRAINTS) | $(BIN)/pip
+	$(call install,demo,Airflow $(AIRFLOW) and the sandbox)
+
+# Demo and local stack also run in a complete .venv.
+FOR_DEMO := $(or $(wildcard $(INSTALLED)),$(DEMO_INSTALLED))
 
 # Debian keeps venv in a package of its own.
 .PHONY: debian-venv
@@ -39,8 +57,12 @@ debian-venv:
 	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq python3-venv
 
 .PHONY: demo
-demo: $(INSTALLED)  ## See a rollback through real Airflow, against a local DingTalk
+demo: $(FOR_DEMO)  ## See a rollback through real Airflow, against a local DingTalk
 	@$(BIN)/python -m demo
+
+.PHONY: up
+up: $(FOR_DEMO)  ## Start the sandbox and Airflow with the example DAGs; Ctrl-C ends both
+	@$(BIN)/python -m dev.up
 
 .PHONY: test
 test: $(INSTALLED)  ## Run the whole suite
@@ -61,8 +83,7 @@ test-browser: $(BROWSER)  ## Drive Airflow in a headless Chromium: fill in the f
 	@echo "Screenshots are in $(BROWSER_ARTEFACTS)."
 
 $(BROWSER): $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[browser]'
-	@touch $@
+	$(call install,browser,Playwright)
 
 .PHONY: debian-chromium
 debian-chromium:
@@ -75,8 +96,7 @@ bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, h
 
 # Peers to be measured against; nothing else needs them.
 $(BENCH_INSTALLED): $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[bench]'
-	@touch $@
+	$(call install,bench,peers to measure against)
 
 # Days on which older versions of Airflow are resolved: what came later may not suit them. pip knows no days, uv does.
 DAY_3.1.8 := 2026-04-01

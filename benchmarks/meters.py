@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import time
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+
+import psutil
 
 #: Seconds between two samples of the loop's lag.
 SAMPLE_INTERVAL = 0.01
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds() -> float:
@@ -23,12 +22,13 @@ def processor_seconds() -> float:
 
 def resident_bytes() -> int:
     """Return the resident memory of this process in bytes."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    return int(psutil.Process().memory_info().rss)
 
 
 def processor_seconds_of(pids: Iterable[int]) -> float:
-    """Return the CPU seconds of other processes and of their ended children."""
-    return sum(map(_ticks, pids)) / _TICKS
+    """Return the CPU seconds of other processes and of the children that they have reaped."""
+    # User and system time of the process and of its children are the first four fields.
+    return _total(pids, lambda process: sum(process.cpu_times()[:4]))
 
 
 def unreaped(parents: Collection[int]) -> list[int]:
@@ -36,37 +36,21 @@ def unreaped(parents: Collection[int]) -> list[int]:
 
     Their CPU time is not yet counted as their parent's.
     """
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if state == "Z" and int(parent) in parents:
-            found.append(int(entry.name))
-    return found
+    processes = [process.info for process in psutil.process_iter(["pid", "ppid", "status"])]
+    return [one["pid"] for one in processes if one["status"] == psutil.STATUS_ZOMBIE and one["ppid"] in parents]
 
 
 def resident_bytes_of(pids: Iterable[int]) -> int:
     """Return the proportional memory (PSS) of other processes in bytes."""
-    return sum(map(_share, pids))
+    return int(_total(pids, lambda process: process.memory_full_info().pss))
 
 
-def _ticks(pid: int) -> int:
-    try:
-        # User and system time of the process and of the children that it has reaped.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:15]
-    except OSError:
-        return 0
-    return sum(map(int, fields))
-
-
-def _share(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def _total(pids: Iterable[int], measure: Callable[[psutil.Process], float]) -> float:
+    total = 0.0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            total += measure(psutil.Process(pid))
+    return total
 
 
 class LoopLag:

@@ -13,8 +13,8 @@ import asyncio
 import datetime as dt
 import functools
 import ipaddress
+import os
 import ssl
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.connections import TrackedProtocol
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID, CLIENT_SECRET, default_state
 from airflow_provider_dingtalk.sandbox.server import listen, make_server
+from dev.processes import Process, stop_all
 
 #: Seconds between a request's arrival and its answer, as in the goals.
 LATENCY = 0.05
@@ -131,13 +132,11 @@ def serving(*, latency: float = LATENCY, tls: bool = True, rate: int = 0, window
         if tls:
             ca_file, certificate, key = _authority(Path(folder))
             command += ["--certificate", certificate, "--key", key]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = Process("server", command, os.environ, Path(folder) / "log")
         try:
-            url = str(process.stdout and process.stdout.readline()).strip()
-            yield Server(url, ca_file)
+            yield Server(process.wait_for_output(r"(https?://\S+)"), ca_file)
         finally:
-            process.terminate()
-            process.communicate()
+            stop_all([process])
 
 
 def _context(ca_file: str | None) -> Any:

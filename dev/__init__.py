@@ -1,1 +1,1 @@
-"""Tools of the project: what checks, starts and measures it."""
+"""Tools of the project: what checks it, and what starts local stacks for demo, tests and benchmarks."""

@@ -5,6 +5,7 @@ It listens on free loopback ports and keeps all files in a temporary folder, whi
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from airflow_provider_dingtalk.cli.airflow_api import PASSWORD_VARIABLE, USER_VARIABLE
 from dev.airflow_api import AirflowApi
 from dev.processes import Process, free_port, stop_all, tail
 
@@ -36,19 +38,41 @@ class AirflowStack:
 
     :param dags: Folder of DAG files.
     :param env: Additional environment variables, e.g. ``AIRFLOW_CONN_…``.
-    :param say: Called with a line about each step; default prints nothing.
+    :param print_step: Called with a line about each step; default prints nothing.
+    :param port: Loopback port of the API server; default a free one.
+    :param password: Password of the user ``admin``; default None, which makes every user an admin without a login.
     """
 
     def __init__(
-        self, dags: Path, env: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None
+        self,
+        dags: Path,
+        env: Mapping[str, str] | None = None,
+        print_step: Callable[[str], None] = lambda _: None,
+        *,
+        port: int = 0,
+        password: str | None = None,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-"))
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = AirflowApi(self.url)
         self.env = {**_environment(self.home, dags, self.port), **(env or {})}
         self.processes: dict[str, Process] = {}
-        self._say = say
+        self._print_step = print_step
+        self._login: dict[str, str] = {}
+        if password:
+            self._require_login(password)
+
+    def _require_login(self, password: str) -> None:
+        file = self.home / "passwords.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"admin": password}))
+        self.env |= {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(file),
+        }
+        self._login = {USER_VARIABLE: "admin", PASSWORD_VARIABLE: password}
 
     def __enter__(self) -> Self:
         try:
@@ -56,7 +80,7 @@ class AirflowStack:
             for name in COMPONENTS:
                 self.start(name)
             self._wait_until_healthy()
-            self.api.log_in()
+            self.api.log_in(self._login)
         except BaseException:
             self.stop()
             raise
@@ -66,7 +90,7 @@ class AirflowStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None and issubclass(kind, Exception):
-            self._say(f"what Airflow said last:\n{self.logs()}")
+            self._print_step(f"last lines of Airflow's logs:\n{self.logs()}")
         self.stop()
 
     def start(self, name: str) -> Process:
@@ -103,12 +127,12 @@ class AirflowStack:
                 return
             if errors := self.api.import_errors():
                 raise RuntimeError("\n".join(errors))
-            self._raise_if_one_is_dead()
+            self.raise_if_dead()
             time.sleep(0.5)
         raise RuntimeError(f"{dag_id} did not appear:\n{tail(self.home / 'dag-processor.log')}")
 
     def _migrate(self) -> None:
-        self._say("preparing Airflow's database")
+        self._print_step("preparing Airflow's database")
         log = self.home / "migrate.log"
         with log.open("wb") as output:
             command = [_airflow(), "db", "migrate"]
@@ -117,15 +141,19 @@ class AirflowStack:
             raise RuntimeError(f"airflow db migrate failed:\n{tail(log)}")
 
     def _wait_until_healthy(self) -> None:
-        self._say("starting API server, scheduler, dag-processor, triggerer")
+        self._print_step("starting API server, scheduler, dag-processor, triggerer")
         deadline = time.monotonic() + START_TIMEOUT
         while not self.api.is_healthy():
-            self._raise_if_one_is_dead()
+            self.raise_if_dead()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Airflow is not healthy after {START_TIMEOUT:.0f} s\n{self.logs()}")
             time.sleep(0.25)
 
-    def _raise_if_one_is_dead(self) -> None:
+    def raise_if_dead(self) -> None:
+        """Raise an error if a component has ended.
+
+        :raises RuntimeError: If one has ended; the message holds the end of its log.
+        """
         for process in self.processes.values():
             process.raise_if_dead()
 

@@ -6,25 +6,34 @@ Each has its own session, by which all processes that it starts are found.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 4.0
 
 
-def free_port() -> int:
-    """Return a free loopback port."""
+def free_port(preferred: int = 0) -> int:
+    """Return a free loopback port.
+
+    :param preferred: Port to return if it is free; default 0 for any.
+    """
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        try:
+            sock.bind(("127.0.0.1", preferred))
+        except OSError:
+            sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
 
@@ -55,7 +64,7 @@ class Process:
                 start_new_session=True,
             )
         self.pid = self._popen.pid
-        _tell_warden(f"+{self.pid}")
+        _tell_watchdog(f"+{self.pid}")
 
     def raise_if_dead(self) -> None:
         """Raise an error if the process has ended.
@@ -63,9 +72,23 @@ class Process:
         :raises RuntimeError: If it has ended; the message holds the end of its log.
         """
         # WNOWAIT leaves the process unreaped, so the kernel does not reuse its pid, which names its session.
-        looked = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        if self._over or os.waitid(os.P_PID, self.pid, looked):
+        if self._over or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             raise RuntimeError(f"{self.name} ended:\n{tail(self.log)}")
+
+    def wait_for_output(self, pattern: str, timeout: float = 30.0) -> str:
+        """Wait until the log matches a pattern, and return the pattern's group.
+
+        :param pattern: Regular expression with one group.
+        :param timeout: Timeout in seconds; default 30.
+        :raises RuntimeError: If the process ends, or its log does not match in time.
+        """
+        deadline = time.monotonic() + timeout
+        while not (found := re.search(pattern, self.log.read_text(errors="replace"))):
+            self.raise_if_dead()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not start within {timeout:.0f} s:\n{tail(self.log)}")
+            time.sleep(0.05)
+        return found[1]
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and all that it started."""
@@ -77,11 +100,11 @@ class Process:
             _end_sessions({self.pid}, grace=0)
             self._popen.wait()
             self._over = True
-            _tell_warden(f"-{self.pid}")
+            _tell_watchdog(f"-{self.pid}")
 
     def members(self) -> list[int]:
         """Return the pids of all living processes of its session."""
-        return [] if self._over else _members({self.pid})
+        return [] if self._over else members_of({self.pid})
 
     def __repr__(self) -> str:
         return f"Process({self.name}, {self.pid})"
@@ -101,6 +124,26 @@ def stop_all(processes: Sequence[Process], grace: float = GRACE) -> None:
         process.kill()
 
 
+def members_of(sessions: Collection[int]) -> list[int]:
+    """Return the pids of all living processes of some sessions."""
+    return [pid for pid in psutil.pids() if _session_of(pid) in sessions and _is_alive(pid)]
+
+
+def _session_of(pid: int) -> int:
+    """Return a process's session id; 0 if the process is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end_sessions(sessions: Collection[int], grace: float) -> None:
     """Send SIGTERM, wait ``grace`` seconds, then kill until no process is left.
 
@@ -108,41 +151,27 @@ def _end_sessions(sessions: Collection[int], grace: float) -> None:
     """
     deadline = time.monotonic() + grace
     if grace:
-        _signal_all(_members(sessions), signal.SIGTERM)
-    while members := _members(sessions):
+        _signal_all(members_of(sessions), signal.SIGTERM)
+    while members := members_of(sessions):
         if time.monotonic() >= deadline:
             _signal_all(members, signal.SIGKILL)
         time.sleep(0.02)
 
 
-def _members(sessions: Collection[int]) -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _session(entry) in sessions]
-
-
-def _session(entry: Path) -> int:
-    """Return a process's session id from ``/proc``; 0 if gone or a zombie."""
-    try:
-        # The name, in parentheses, may contain blanks; state, parent, group and session follow it.
-        fields = (entry / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in {"X", "Z"} else int(fields[3])
-
-
 def _signal_all(pids: Collection[int], number: signal.Signals) -> None:
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-# ── watchdog: a process that ends the sessions if this process is killed ─────────────────────────────────
+# ── watchdog: a process that ends the sessions if this process is killed ──
 
 
 @functools.cache
-def _warden() -> subprocess.Popen[str]:
+def _watchdog() -> subprocess.Popen[str]:
     # Its standard input ends when this process ends for any reason. It has its own session, so a signal to our
     # process group or terminal does not reach it.
-    warden = subprocess.Popen(
+    watchdog = subprocess.Popen(
         [sys.executable, "-I", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -150,22 +179,22 @@ def _warden() -> subprocess.Popen[str]:
         start_new_session=True,
         text=True,
     )
-    atexit.register(warden.communicate)
-    return warden
+    atexit.register(watchdog.communicate)
+    return watchdog
 
 
-def _tell_warden(word: str) -> None:
-    stdin = _warden().stdin
+def _tell_watchdog(change: str) -> None:
+    stdin = _watchdog().stdin
     if stdin is not None:
-        print(word, file=stdin, flush=True)
+        print(change, file=stdin, flush=True)
 
 
 def _watch_over_sessions() -> None:
     """Read started (``+7``) and ended (``-7``) sessions; at end of input, end the rest."""
     sessions: set[int] = set()
-    for word in sys.stdin:
-        number = int(word[1:])
-        if word[0] == "+":
+    for change in sys.stdin:
+        number = int(change[1:])
+        if change[0] == "+":
             sessions.add(number)
         else:
             sessions.discard(number)

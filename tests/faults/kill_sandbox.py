@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +12,8 @@ import httpx
 
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
+from dev.sandbox import sandbox_process
 
-STARTUP_SECONDS = 30.0
-LISTENING = "listening on "
 RECALL_API = {Kind.GROUP: "robot/groupMessages/recall", Kind.OTO: "robot/otoMessages/batchRecall"}
 SEND_API = "robot/oToMessages/batchSend"
 
@@ -30,10 +25,8 @@ class SandboxProcess:
     """
 
     def __init__(self, seed: int) -> None:
-        command = [sys.executable, "-m", "airflow_provider_dingtalk.sandbox", "--port", "0"]
-        command += ["--calls-per-second", "0", "--seed", str(seed)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = self._address()
+        self._exit_stack = ExitStack()
+        self.url = self._exit_stack.enter_context(sandbox_process("--calls-per-second", "0", "--seed", str(seed)))
         self._http = httpx.Client(base_url=f"{self.url}/_sandbox", trust_env=False, timeout=30)
 
     def __enter__(self) -> Self:
@@ -43,22 +36,7 @@ class SandboxProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
-        self._process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-
-    def _address(self) -> str:
-        deadline = time.monotonic() + STARTUP_SECONDS
-        for line in self._process.stdout or ():
-            if line.startswith(LISTENING):
-                return line.removeprefix(LISTENING).strip()
-            if time.monotonic() > deadline:
-                break
-        raise RuntimeError("the sandbox did not start")
+        self._exit_stack.close()
 
     # ── control requests ──
 

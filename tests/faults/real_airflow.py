@@ -201,7 +201,7 @@ def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
         connection = connection_to(sandbox.url)
         connection["extra"]["calls_per_second"] = 0
         env = {**ENV, "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)}
-        with AirflowStack(DAGS, env, say=print) as stack:
+        with AirflowStack(DAGS, env, print_step=print) as stack:
             for file in DAGS.glob("*.py"):
                 stack.wait_for_dag(file.stem)
             print(f"ready after {time.monotonic() - begun:.0f} s", flush=True)

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from dev import processes
 from dev.airflow_stack import COMPONENTS, AirflowStack
-from dev.processes import Process, stop_all
 
-ROOT = Path(__file__).parents[2]
 DAG = """
 from datetime import timedelta
 
@@ -44,28 +35,6 @@ def trivial():
 
 trivial()
 """
-#: Program that starts another one; both ignore SIGTERM.
-STUBBORN = """
-import os, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print(os.fork(), flush=True)
-time.sleep(300)
-"""
-#: A program that starts another one, given as text, and does not stop it.
-PARENT = """
-import os, pathlib, sys, time
-from dev.processes import Process
-process = Process("stubborn", [sys.executable, "-c", sys.argv[1]], os.environ, pathlib.Path(sys.argv[2]))
-print(process.pid, flush=True)
-time.sleep(300)
-"""
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return met
 
 
 @pytest.fixture(scope="module")
@@ -97,36 +66,3 @@ def test_nothing_is_left_of_it(trivial_stack):
     trivial_stack.stop()
     assert not any(process.members() for process in trivial_stack.processes.values())
     assert not trivial_stack.home.exists()
-
-
-def start_stubborn(folder: Path) -> Process:
-    process = Process("stubborn", [sys.executable, "-c", STUBBORN], os.environ, folder / "log")
-    assert eventually(lambda: len(process.members()) == 2)
-    assert eventually(lambda: bool(process.log.read_text()))
-    return process
-
-
-def test_what_does_not_end_is_killed_with_all_that_it_started(tmp_path):
-    process = start_stubborn(tmp_path)
-    stop_all([process], grace=0.2)
-    assert process.members() == []
-
-
-def test_a_dead_component_is_told_with_its_last_words(tmp_path):
-    process = Process("brief", [sys.executable, "-c", "print('last words')"], os.environ, tmp_path / "log")
-    with pytest.raises(RuntimeError, match="last words"):  # noqa: PT012 -- it dies when it dies
-        for _ in range(200):
-            process.raise_if_dead()
-            time.sleep(0.05)
-    stop_all([process])
-
-
-def test_a_killed_parent_leaves_nothing(tmp_path):
-    """After SIGKILL of the parent only the watchdog can clean up."""
-    command = [sys.executable, "-c", PARENT, STUBBORN, str(tmp_path / "log")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout
-        session = int(parent.stdout.readline())
-        assert eventually(lambda: len(processes._members({session})) == 2)
-        parent.send_signal(signal.SIGKILL)
-    assert eventually(lambda: not processes._members({session}), seconds=processes.GRACE + 10)

@@ -27,7 +27,7 @@ class Watching:
         for name in KNOWN:
             self._deliver(f"watched-{name}")
         environment.airflow.patch("/dags/real_watched", {"is_paused": False})
-        environment.airflow.read_again("real_watched")
+        environment.airflow.reparse("real_watched")
         wait_until("all watchers are taken", lambda: len(self.watchers()) == len(KNOWN) + len(FOLLOWING))
         wait_until("runs are followed", lambda: self._followed() == len(FOLLOWING))
         wait_until("all known messages are asked for", lambda: self._asked() > 2 * len(KNOWN))
@@ -95,7 +95,7 @@ def watching(environment: Environment) -> Iterator[Watching]:
     yield Watching(environment)
     # No watcher may ask while other scenarios count calls.
     environment.airflow.patch("/dags/real_watched", {"is_paused": True})
-    environment.airflow.read_again("real_watched")
+    environment.airflow.reparse("real_watched")
 
 
 def test_airflow_takes_the_watchers_in_all_shapes(watching: Watching) -> None:

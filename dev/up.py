@@ -1,0 +1,62 @@
+"""Sandbox and Airflow with the example DAGs, until Ctrl-C: ``python -m dev.up``.
+
+Both listen on loopback only. Nothing that happens in them outlives the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import time
+from collections.abc import Sequence
+
+from airflow_provider_dingtalk.sandbox.testing import connection_to
+from dev.airflow_stack import AirflowStack
+from dev.processes import free_port
+from dev.sandbox import ROOT, sandbox_process
+from dev.steps import print_step, run_until_interrupted
+
+#: Preferred ports; a taken one is replaced by a free one.
+AIRFLOW_PORT, SANDBOX_PORT = 8080, 8848
+#: Seconds between two checks that all processes live.
+CHECK_INTERVAL = 1.0
+BANNER = """
+  Airflow   {airflow}/dags
+  login     admin, password {password}
+  sandbox   {sandbox}/_sandbox/   shows the chats of this local DingTalk
+
+  For the commands of the package, in another terminal:
+    export AIRFLOW_CONN_DINGTALK_DEFAULT='{connection}'
+    export AIRFLOW_API_URL={airflow} AIRFLOW_API_USERNAME=admin AIRFLOW_API_PASSWORD={password}
+
+  Ctrl-C ends all of it.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start both and wait until the user interrupts the command."""
+    parser = argparse.ArgumentParser(prog="python -m dev.up", description=__doc__)
+    parser.add_argument("--airflow-port", type=int, help=f"port of Airflow (default {AIRFLOW_PORT}, or a free one)")
+    parser.add_argument("--sandbox-port", type=int, help=f"port of the sandbox (default {SANDBOX_PORT}, or a free one)")
+    options = parser.parse_args(argv)
+    airflow_port = options.airflow_port or free_port(AIRFLOW_PORT)
+    sandbox_port = options.sandbox_port or free_port(SANDBOX_PORT)
+    password = secrets.token_urlsafe(9)
+    with sandbox_process(port=sandbox_port) as sandbox:
+        print_step(f"the sandbox listens on {sandbox}")
+        connection = json.dumps(connection_to(sandbox))
+        env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": connection}
+        with AirflowStack(ROOT / "example_dags", env, print_step, port=airflow_port, password=password) as airflow:
+            print_step("Airflow is healthy; it reads the example DAGs within seconds")
+            print(
+                BANNER.format(airflow=airflow.url, password=password, sandbox=sandbox, connection=connection),
+                flush=True,
+            )
+            while True:
+                airflow.raise_if_dead()
+                time.sleep(CHECK_INTERVAL)
+
+
+if __name__ == "__main__":
+    run_until_interrupted(main)
