@@ -89,12 +89,12 @@ class Server:
     def __init__(self, url: str, ca_file: str | None) -> None:
         self.url = url
         self.ca_file = ca_file
-        self.door = httpx.Client(base_url=url, verify=_context(ca_file), trust_env=False, timeout=30)
+        self.http = httpx.Client(base_url=url, verify=_context(ca_file), trust_env=False, timeout=30)
 
     def create_messages(self, count: int, kind: str = "oto") -> list[str]:
         """Create sent messages and return their keys."""
         order = {"kind": kind, "count": count}
-        return list(self.door.post("/_sandbox/plant", json=order).raise_for_status().json()["keys"])
+        return list(self.http.post("/_sandbox/plant", json=order).raise_for_status().json()["keys"])
 
     def recalled(self) -> int:
         """Return the number of messages that the server has recalled."""
@@ -102,17 +102,17 @@ class Server:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the server's counts of messages and of calls."""
-        found: dict[str, Any] = self.door.get("/_sandbox/truth", params={"brief": 1}).json()
+        found: dict[str, Any] = self.http.get("/_sandbox/truth", params={"brief": 1}).json()
         return found
 
     def reset(self) -> None:
         """Delete all messages, tokens and calls."""
-        self.door.post("/_sandbox/reset").raise_for_status()
+        self.http.post("/_sandbox/reset").raise_for_status()
 
     def token(self) -> str:
         """Return a new access token of the default app."""
         order = {"appKey": CLIENT_ID, "appSecret": CLIENT_SECRET}
-        answer = self.door.post("/v1.0/oauth2/accessToken", json=order).raise_for_status()
+        answer = self.http.post("/v1.0/oauth2/accessToken", json=order).raise_for_status()
         return str(answer.json()["accessToken"])
 
 

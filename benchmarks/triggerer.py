@@ -30,7 +30,7 @@ CONN_ID, HTTP_CONN_ID = "dingtalk_default", "bench_http"
 POLL_INTERVAL = 30.0
 #: Seconds in which CPU and memory are measured, a multiple of POLL_INTERVAL.
 WINDOW = 60.0
-PATIENCE = 300.0
+TIMEOUT = 300.0
 BACKEND = "benchmarks.counting.CountingBackend"
 
 
@@ -42,11 +42,11 @@ def measure(quick: bool) -> Result:
         tempfile.TemporaryDirectory() as folder,
         AirflowStack(_dags(Path(folder)), _environment(Path(folder), waits)) as airflow,
     ):
-        stage = _Stage(airflow, server, Path(folder), waits, window)
-        stage.work("prepare", connection=_connection(server), url=server.url)
+        bench = _TriggererBench(airflow, server, Path(folder), waits, window)
+        bench.work("prepare", connection=_connection(server), url=server.url)
         airflow.wait_for_dag(DAG)
-        idle = stage.meter(10.0)
-        runs = {name: stage.play(name) for name in ("each", "shared", "http")}
+        idle = bench.meter(10.0)
+        runs = {name: bench.run(name) for name in ("each", "shared", "http")}
     shared, each, http = runs["shared"], runs["each"], runs["http"]
     figures = [
         exactly("triggers that fired", shared["fired"], waits),
@@ -75,13 +75,13 @@ def measure(quick: bool) -> Result:
     return Result(figures, [idle, *runs.values()], [note])
 
 
-class _Stage:
+class _TriggererBench:
     """Benchmark run: an Airflow, a server, and the meters of the triggerer."""
 
     def __init__(self, airflow: AirflowStack, server: Server, folder: Path, waits: int, window: float) -> None:
         self.airflow, self.server, self.folder, self.waits, self.window = airflow, server, folder, waits, window
 
-    def play(self, variant: str) -> dict[str, Any]:
+    def run(self, variant: str) -> dict[str, Any]:
         """Run one kind of trigger and return its figures."""
         for name in ("begun", "ready", "lookups"):
             (self.folder / name).write_text("")
@@ -97,7 +97,7 @@ class _Stage:
             done["lookups_in_window"] = self._lookups() - done["lookups"]
         if variant == "shared":
             for key in keys:
-                self.server.door.post("/_sandbox/read", json={"key": key, "count": 1}).raise_for_status()
+                self.server.http.post("/_sandbox/read", json={"key": key, "count": 1}).raise_for_status()
             self._until(lambda: self._states(run_id)["states"].get("deferred", 0) == 0, "events")
             done["fired"] = self._states(run_id)["met"]
         self.work("end", run_id=run_id)
@@ -161,7 +161,7 @@ class _Stage:
         return self._polls() == before
 
     def _until(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not is_so():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what}: {self.airflow.logs()}")

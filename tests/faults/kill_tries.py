@@ -53,7 +53,7 @@ FAIL_ON = frozenset({Outcome.FAILED.value, Outcome.EXPIRED.value, Outcome.UNKNOW
 #: Messages in a row of the checkpoint; fewer than usual, so there are more boundaries.
 PER_ROW = 1000
 #: Timeout of one try in seconds.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 #: Seconds between two polls of a try.
 GLANCE = 0.0005
 
@@ -251,14 +251,14 @@ class Task:
 
         :raises TimeoutError: If no try gets that far within 60 s.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             pid = self.begin()
             while self.seen.end_of(len(self.gauges)) is None and time.monotonic() < deadline:
                 if self.gauges[-1]["begun"] >= calls:
                     return pid
             wait_for(pid)
-        raise TimeoutError(f"no try began {calls} calls within {PATIENCE:g} s")
+        raise TimeoutError(f"no try began {calls} calls within {TIMEOUT:g} s")
 
     def run(self) -> dict[str, Any]:
         """Run one try to its end and return its result."""
@@ -288,7 +288,7 @@ class Task:
         """
         pid = self.begin()
         gauge = self.gauges[-1]
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while gauge["begun"] < calls and self.seen.end_of(len(self.gauges)) is None:
             if time.monotonic() > deadline:
                 break
@@ -311,7 +311,7 @@ def wait_for(pid: int) -> int:
 
     :raises TimeoutError: If it does not end within 60 s; it is killed.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -319,5 +319,5 @@ def wait_for(pid: int) -> int:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            raise TimeoutError(f"a try did not end within {PATIENCE:g} s")
+            raise TimeoutError(f"a try did not end within {TIMEOUT:g} s")
         time.sleep(GLANCE)

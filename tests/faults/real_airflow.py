@@ -67,7 +67,7 @@ class Scenarios(ScenarioFixtures):
         self.must(len(gone) == len(keys), f"{run.dag_id}: {len(keys) - len(gone)} of {len(keys)} are still there")
         limit = len(keys) // BATCH + WORKERS * interruptions
         self.must(calls <= limit, f"{run.dag_id}: {calls} calls to {api}, of at most {limit}")
-        self.say(f"{run.dag_id}: {counts}, {calls} calls for {len(keys) // BATCH} batches")
+        self.print_progress(f"{run.dag_id}: {counts}, {calls} calls for {len(keys) // BATCH} batches")
 
     def recall_under_kills(self) -> None:
         """Kill the worker in the middle of 10,000 keys."""
@@ -127,7 +127,9 @@ class Scenarios(ScenarioFixtures):
         self.must(len(receipts) + len(unknown) == users, f"{len(receipts)} receipts and {len(unknown)} unknown")
         self.must(len(unknown) <= doubtful, f"{len(unknown)} unknown, of at most {doubtful}")
         self.must(left == orphans, f"{left} are left after the rollback, {orphans} have no receipt")
-        self.say(f"fault_send: {len(sent)} sent, {len(receipts)} receipts, {len(unknown)} unknown, {left} left")
+        self.print_progress(
+            f"fault_send: {len(sent)} sent, {len(receipts)} receipts, {len(unknown)} unknown, {left} left"
+        )
 
     def send_under_kills(self) -> None:
         """Kill the worker in the middle of 2,000 one-on-one sends."""
@@ -164,7 +166,7 @@ class Scenarios(ScenarioFixtures):
             self.must(run.task()["state"] == "deferred", f"the sensor is {run.task()['state']}")
             self.stack.processes["triggerer"].kill()
             self.count(triggerer_kills=1)
-            self.say("fault_sensor: killed the triggerer")
+            self.print_progress("fault_sensor: killed the triggerer")
             self.stack.start("triggerer")
         self._wait_for_polls(api, 1)
         self.ask(lambda one: one.tell("POST", "/read", {"key": keys[0], "count": 2}))
@@ -172,7 +174,7 @@ class Scenarios(ScenarioFixtures):
 
     def _wait_for_polls(self, api: str, more: int) -> None:
         seen = self.calls(api)
-        self.until("a look", lambda: self.calls(api) >= seen + more)
+        self.until("a poll", lambda: self.calls(api) >= seen + more)
 
     def run(self) -> None:
         """Run all scenarios: recalls, sends and the sensor in parallel."""

@@ -84,7 +84,7 @@ class ScenarioFixtures:
         self.sandbox = sandbox
         self._rng = random.Random(seed)
         self.scale = scale
-        self._door = threading.Lock()
+        self._sandbox_lock = threading.Lock()
         self.figures = dict.fromkeys(
             ("worker_kills", "triggerer_kills", "lost", "double", "false_recalled", "false_failed", "unknown"), 0
         )
@@ -103,10 +103,10 @@ class ScenarioFixtures:
         for name, number in numbers.items():
             self.figures[name] += number
 
-    def ask(self, look: Callable[[SandboxProcess], Any]) -> Any:
+    def ask(self, query: Callable[[SandboxProcess], Any]) -> Any:
         """Query the sandbox; a lock admits one scenario at a time."""
-        with self._door:
-            return look(self.sandbox)
+        with self._sandbox_lock:
+            return query(self.sandbox)
 
     def calls(self, api: str) -> int:
         """Return the number of requests to an API that arrived."""
@@ -140,7 +140,7 @@ class ScenarioFixtures:
             time.sleep(0.1)
         return found
 
-    def say(self, text: str) -> None:
+    def print_progress(self, text: str) -> None:
         """Print a line of progress."""
         print(text, flush=True)
 
@@ -154,7 +154,7 @@ class ScenarioFixtures:
             self.wrong.append(f"{scenario.__name__}: {error}")
         except Exception:
             self.wrong.append(f"{scenario.__name__}: {traceback.format_exc(limit=3)}")
-        self.say(f"{scenario.__name__}: {time.monotonic() - begun:.0f} s")
+        self.print_progress(f"{scenario.__name__}: {time.monotonic() - begun:.0f} s")
 
     # ── killing ──
 
@@ -172,7 +172,7 @@ class ScenarioFixtures:
                 os.kill(pid, signal.SIGKILL)
             now = share()
             counted += DONE[0] <= now <= DONE[1]
-            self.say(f"{run.dag_id}: killed try {last_try} at {now:.0%}")
+            self.print_progress(f"{run.dag_id}: killed try {last_try} at {now:.0%}")
         return counted
 
     @staticmethod

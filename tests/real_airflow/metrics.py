@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Self
 
 #: Maximum size of a datagram in bytes.
-LARGEST = 65536
+MAX_DATAGRAM = 65536
 #: Seconds between two checks for the end.
-GLANCE = 0.5
+CHECK_INTERVAL = 0.5
 
 
 class Metrics:
@@ -20,7 +20,7 @@ class Metrics:
         self.lines: list[str] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(GLANCE)
+        self._socket.settimeout(CHECK_INTERVAL)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._collect, name="metrics", daemon=True)
 
@@ -50,7 +50,7 @@ class Metrics:
     def _collect(self) -> None:
         while not self._ended.is_set():
             try:
-                datagram = self._socket.recv(LARGEST)
+                datagram = self._socket.recv(MAX_DATAGRAM)
             except TimeoutError:
                 continue
             self.lines += datagram.decode(errors="replace").splitlines()
