@@ -17,11 +17,14 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 
 import psutil
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 4.0
+#: Ports below the range that Linux uses for outgoing connections.
+PORTS = range(20_000, 32_000)
 
 
 def free_port(preferred: int = 0) -> int:
@@ -29,13 +32,13 @@ def free_port(preferred: int = 0) -> int:
 
     :param preferred: Port to return if it is free; default 0 for any.
     """
-    with socket.socket() as sock:
-        try:
-            sock.bind(("127.0.0.1", preferred))
-        except OSError:
-            sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    # The kernel gives ports of its own range to outgoing connections, and one of them could take the port before the
+    # server binds it, so these are chosen below that range.
+    for port in (*filter(None, [preferred]), *SystemRandom().sample(PORTS, 100)):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"none of 100 ports from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def tail(log: Path, lines: int = 30) -> str:
