@@ -35,7 +35,7 @@ NEEDS_3_2 = {"dingtalk_incident_rollback.py"}
 collect_ignore = ["test_incident.py"] if VERSION < (3, 2) else []
 EXAMPLES = HERE.parents[1] / "example_dags"
 #: Order of test files. Tests that start their own Airflow run first; tests of everything written run last.
-ORDER = {"test_stack.py": -1, "test_secrets.py": 1}
+ORDER = {"test_stack.py": -1, "test_up.py": -1, "test_secrets.py": 1}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
