@@ -363,7 +363,7 @@ class Recall:
         sender_key, reason = self._receipts[key].sender_key, self._results[key].reason or _NO_RESPONSE
         try:
             request = self._of_kind(key).status_request(sender_key, key)
-            status = await self._client.call(request, self._used, "status")
+            answer = await self._client.call(request, self._used, "status")
         except InvalidKeyError as error:
             key_result = KeyResult(KeyState.FAILED, Reason.of(error))
         except DingTalkError as error:
@@ -374,7 +374,7 @@ class Recall:
             return
         else:
             self._breaker.record_answer()
-            key_result = recall_results.of_status(getattr(status, "send_status", None), reason)
+            key_result = recall_results.of_status(self._of_kind(key).send_status(answer), reason)
         if key_result.state is not KeyState.IN_DOUBT:
             answered.add(key)
         self._results[key] = key_result

@@ -106,6 +106,10 @@ class MessageType:
         """
         raise self._without_status()
 
+    def send_status(self, answer: Any) -> str | None:
+        """Return DingTalk's ``sendStatus`` in the answer to a status request; None while there is none."""
+        return getattr(answer, "send_status", None)
+
     async def read_status(self, client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
         """Poll a message's status, with its readers from all pages.
 

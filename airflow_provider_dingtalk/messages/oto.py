@@ -71,12 +71,16 @@ class OtoMessage(RobotMessage):
         """Build the call that polls the status of a message with all readers."""
         return QueryOtoMessage(robot_code=sender_key.robot_code or "", process_query_key=key)
 
+    def send_status(self, answer: OtoStatus) -> str | None:
+        """Return DingTalk's ``sendStatus``, as its pages mean it."""
+        return _SPELLINGS.get(answer.send_status or "", answer.send_status)
+
     async def poll(self, client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
         """Make the one call of :meth:`read_status`."""
         status_query.before_call()
         request = self.status_request(target.sender_key, target.key)
         answer: OtoStatus = await client.call(request, status_query.used, "status")
-        status = _SPELLINGS.get(answer.send_status or "", answer.send_status)
+        status = self.send_status(answer)
         if not status_query.readers:
             return MessageStatus(key=target.key, send_status=status)
         people = answer.message_read_info_list or ()

@@ -107,6 +107,15 @@ async def test_a_state_nobody_knows_leaves_the_doubt(dingtalk: LocalDingTalk) ->
     assert (await dingtalk.recall(receipts)).report().keys(Outcome.UNKNOWN) == keys_of(receipts)
 
 
+async def test_a_doubt_understands_the_spelling_of_dingtalks_sample(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.OTO)
+    dingtalk.faults(
+        {"match": "Recall", "action": {"type": "omit_keys", "recalled": False}},
+        {"match": "readStatus", "action": {"type": "mutate", "merge": {"sendStatus": "SUCESS"}}},
+    )
+    assert (await dingtalk.recall(receipts)).report().keys(Outcome.FAILED) == keys_of(receipts)
+
+
 async def test_a_message_that_its_own_status_does_not_know_is_failed(dingtalk: LocalDingTalk) -> None:
     receipts = dingtalk.create_messages(Kind.GROUP)
     dingtalk.faults(
