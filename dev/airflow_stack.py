@@ -191,7 +191,9 @@ def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 10,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        # Writers of SQLite wait for each other. After 5 s, Python's default, the scheduler would end with "database is
+        # locked" when many runs begin at once.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
