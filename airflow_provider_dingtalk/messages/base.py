@@ -107,7 +107,7 @@ class MessageType:
         raise self._without_status()
 
     def send_status(self, answer: Any) -> str | None:
-        """Return DingTalk's ``sendStatus`` in the answer to a status request; None while there is none."""
+        """Return DingTalk's ``sendStatus`` in the answer to a status request; None if it has no status."""
         return getattr(answer, "send_status", None)
 
     async def read_status(self, client: DingTalkClient, target: Target, status_query: StatusQuery) -> MessageStatus:
