@@ -98,8 +98,8 @@ async def triggerer(monkeypatch: pytest.MonkeyPatch, ticket: str = SUITE_TICKET)
     try:
         yield supervisor
     finally:
-        if message_status := getattr(comms, "_reader_task", None):
-            message_status.cancel()
+        if reader_task := getattr(comms, "_reader_task", None):
+            reader_task.cancel()
         writer.close()
         await asyncio.to_thread(supervisor.join)
         theirs.close()

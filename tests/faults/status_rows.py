@@ -28,7 +28,7 @@ from tests.support.local_dingtalk import RECALL_API, check_account
 PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
 
 
-async def reading_of(sandbox: CanarySandbox, receipt: Receipt) -> MessageStatus:
+async def status_of(sandbox: CanarySandbox, receipt: Receipt) -> MessageStatus:
     """Return a message's status and its readers."""
     client = sandbox.open()
     try:
@@ -56,7 +56,7 @@ def readers_without_end_are_an_error(run: RowRun) -> None:
             (receipt,) = sandbox.create_messages(kind)
             sandbox.read_by(receipt, count=500)
             sandbox.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
-            error = failure_of(run, reading_of(sandbox, receipt))
+            error = failure_of(run, status_of(sandbox, receipt))
             assert isinstance(error, UnexpectedResponseError) and error.code == "endless_pages", repr(error)
             assert sandbox.status_calls() <= most, f"{mode}: {sandbox.status_calls()} pages"
             run.figures.fired += sandbox.status_calls()
@@ -70,7 +70,7 @@ def _a_cursor_after_the_end(run: RowRun) -> None:
     (receipt,) = sandbox.create_messages(Kind.GROUP)
     sandbox.read_by(receipt, count=30)
     sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"nextToken": "more"}}})
-    message_status = asyncio.run(reading_of(sandbox, receipt))
+    message_status = asyncio.run(status_of(sandbox, receipt))
     assert len(message_status.readers or ()) == 30
     assert sandbox.status_calls() == 1
     run.done(sandbox)
@@ -84,11 +84,11 @@ def a_dead_cursor_and_no_status_yet(run: RowRun) -> None:
         (receipt,) = sandbox.create_messages(kind)
         sandbox.read_by(receipt, count=700)
         sandbox.faults({"match": "query", "nth": [3], "action": invalid})
-        message_status = asyncio.run(reading_of(sandbox, receipt))
+        message_status = asyncio.run(status_of(sandbox, receipt))
         assert len(message_status.readers or ()) == 700
         assert sandbox.status_calls() == 3 + 4
         sandbox.faults({"match": "query", "action": invalid})
-        assert failure_of(run, reading_of(sandbox, receipt)).code == "invalidParameter.cursor.invalid"
+        assert failure_of(run, status_of(sandbox, receipt)).code == "invalidParameter.cursor.invalid"
         assert sandbox.status_calls() == 7 + 2
         run.done(sandbox)
     for kind in (*PAGED, Kind.OTO):
@@ -97,8 +97,8 @@ def a_dead_cursor_and_no_status_yet(run: RowRun) -> None:
         (undated,) = sandbox.create_messages(kind, dated=False)
         (old,) = sandbox.create_messages(kind, age=GIVE_UP_AFTER + 1)
         for receipt in (young, undated):
-            assert asyncio.run(reading_of(sandbox, receipt)).send_status is None
-        assert isinstance(failure_of(run, reading_of(sandbox, old)), StatusUnavailableError)
+            assert asyncio.run(status_of(sandbox, receipt)).send_status is None
+        assert isinstance(failure_of(run, status_of(sandbox, old)), StatusUnavailableError)
         run.figures.fired += 3
         run.done(sandbox)
 
@@ -115,7 +115,7 @@ def an_unknown_status_is_not_yet(run: RowRun) -> None:
             )
         )
         for receipt in receipts:
-            message_status = asyncio.run(reading_of(sandbox, receipt))
+            message_status = asyncio.run(status_of(sandbox, receipt))
             assert evaluate(message_status, Condition()) is Judgement.NOT_YET, word
         seen = asyncio.run(_looked(sandbox, receipts))
         assert not seen.is_met
@@ -125,7 +125,7 @@ def an_unknown_status_is_not_yet(run: RowRun) -> None:
     sandbox = run.sandbox()
     (receipt,) = sandbox.create_messages(Kind.GROUP)
     sandbox.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": ["SUCCESS"]}}})
-    assert isinstance(failure_of(run, reading_of(sandbox, receipt)), UnexpectedResponseError)
+    assert isinstance(failure_of(run, status_of(sandbox, receipt)), UnexpectedResponseError)
 
 
 async def _looked(sandbox: CanarySandbox, receipts: list[Receipt]) -> Wait:

@@ -179,7 +179,7 @@ async def test_a_call_in_doubt_does_not_keep_the_others_from_the_next_try(dingta
     dingtalk.faults()
     dingtalk.clock.advance(3600)
     second = await sent(dingtalk, some, checkpoint=checkpoint)
-    assert [send_request.open_conversation_id for send_request in second.receipts] == list(GROUPS[1:])
+    assert [receipt.open_conversation_id for receipt in second.receipts] == list(GROUPS[1:])
     assert [one.to for one in second.unknown] == [(GROUPS[0],)]
     with pytest.raises(IncompleteSendError) as failure:
         second.raise_if_incomplete()

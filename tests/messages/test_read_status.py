@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 PAGED = (Kind.GROUP, Kind.PRIVATE_CHAT)
 
 
-async def look(dingtalk: LocalDingTalk, receipt: Receipt, *, readers: bool = True) -> MessageStatus:
+async def poll(dingtalk: LocalDingTalk, receipt: Receipt, *, readers: bool = True) -> MessageStatus:
     used: Counter[str] = Counter()
     before = dingtalk.status_calls()
     try:
@@ -51,7 +51,7 @@ async def look(dingtalk: LocalDingTalk, receipt: Receipt, *, readers: bool = Tru
 async def test_readers_are_read_across_all_pages(dingtalk: LocalDingTalk, kind: Kind, readers: int, pages: int) -> None:
     receipt = dingtalk.create_messages(kind)[0]
     dingtalk.read_by(receipt, count=readers)
-    message_status = await look(dingtalk, receipt)
+    message_status = await poll(dingtalk, receipt)
     message = dingtalk.message(receipt)
     assert message is not None
     assert message_status == MessageStatus(key=receipt.key, send_status="SUCCESS", readers=tuple(message.readers))
@@ -63,7 +63,7 @@ async def test_readers_are_read_across_all_pages(dingtalk: LocalDingTalk, kind: 
 async def test_without_an_interest_in_readers_one_call_is_enough(dingtalk: LocalDingTalk, kind: Kind) -> None:
     receipt = dingtalk.create_messages(kind)[0]
     dingtalk.read_by(receipt, count=500)
-    message_status = await look(dingtalk, receipt, readers=False)
+    message_status = await poll(dingtalk, receipt, readers=False)
     assert message_status == MessageStatus(key=receipt.key, send_status="SUCCESS", readers=None)
     assert dingtalk.calls()[STATUS_API[kind]] == 1
 
@@ -74,7 +74,7 @@ async def test_only_those_who_read_are_readers_of_a_one_on_one_message(dingtalk:
     assert message is not None
     message.receivers = ("user001", "user002", "user003")
     dingtalk.read_by(receipt, "user003", "user001")
-    message_status = await look(dingtalk, receipt)
+    message_status = await poll(dingtalk, receipt)
     assert message_status.readers == ("user001", "user003")
 
 
@@ -91,14 +91,14 @@ async def test_the_state_is_dingtalks_word(
     dingtalk.behave(**switch)
     if recall:
         await dingtalk.recall([receipt])
-    assert (await look(dingtalk, receipt)).send_status == status
+    assert (await poll(dingtalk, receipt)).send_status == status
 
 
 async def test_somebody_on_two_pages_is_one_reader(dingtalk: LocalDingTalk) -> None:
     receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.read_by(receipt, count=201)
     dingtalk.faults({"match": "query", "nth": [2], "action": {"type": "mutate", "merge": {"readUserIds": ["user001"]}}})
-    assert len((await look(dingtalk, receipt)).readers or ()) == 200
+    assert len((await poll(dingtalk, receipt)).readers or ()) == 200
 
 
 @pytest.mark.parametrize("kind", PAGED)
@@ -109,7 +109,7 @@ async def test_a_list_of_readers_without_end_is_an_error_that_says_so(
     receipt = dingtalk.create_messages(kind)[0]
     dingtalk.faults({"match": "query", "action": {"type": "paging", "mode": mode}})
     with pytest.raises(UnexpectedResponseError) as failure:
-        await look(dingtalk, receipt)
+        await poll(dingtalk, receipt)
     assert failure.value.code == "endless_pages"
     assert "does not end" in str(failure.value)
     assert dingtalk.status_calls() <= most
@@ -123,7 +123,7 @@ async def test_a_cursor_that_died_between_two_pages_costs_one_start_from_the_fir
     dingtalk.read_by(receipt, count=500)
     dead = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     dingtalk.faults({"match": "query", "nth": [nth], "action": dead})
-    message_status = await look(dingtalk, receipt)
+    message_status = await poll(dingtalk, receipt)
     assert len(message_status.readers or ()) == 500
     assert dingtalk.status_calls() == nth + 3
 
@@ -134,7 +134,7 @@ async def test_a_cursor_that_always_dies_is_an_error(dingtalk: LocalDingTalk) ->
     dead = {"type": "status", "status": 400, "code": "invalidParameter.cursor.invalid"}
     dingtalk.faults({"match": "query", "every": 2, "action": dead})
     with pytest.raises(InvalidRequestError):
-        await look(dingtalk, receipt)
+        await poll(dingtalk, receipt)
     assert dingtalk.status_calls() == 4
 
 
@@ -145,9 +145,9 @@ async def test_no_status_of_a_young_or_undated_message_means_not_yet(
 ) -> None:
     dingtalk.behave(status_delay_seconds=60)
     receipt = dingtalk.create_messages(kind, dated=dated)[0]
-    assert await look(dingtalk, receipt) == MessageStatus(key=receipt.key, send_status=None)
+    assert await poll(dingtalk, receipt) == MessageStatus(key=receipt.key, send_status=None)
     dingtalk.clock.advance(61)
-    assert (await look(dingtalk, receipt)).send_status == "SUCCESS"
+    assert (await poll(dingtalk, receipt)).send_status == "SUCCESS"
 
 
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
@@ -155,21 +155,21 @@ async def test_no_status_of_an_old_message_means_never(dingtalk: LocalDingTalk, 
     dingtalk.behave(status_window_hours=24)
     receipt = dingtalk.create_messages(kind, age=GIVE_UP_AFTER + 1)[0]
     with pytest.raises(StatusUnavailableError) as failure:
-        await look(dingtalk, receipt)
+        await poll(dingtalk, receipt)
     assert failure.value.code == "processQueryKey.expireTime"
 
 
 @pytest.mark.parametrize("kind", ROBOT_KINDS)
 async def test_the_status_of_no_message_is_an_error(dingtalk: LocalDingTalk, kind: Kind) -> None:
     with pytest.raises(InvalidKeyError):
-        await look(dingtalk, receipt_for(kind, "no-such-key"))
+        await poll(dingtalk, receipt_for(kind, "no-such-key"))
 
 
 @pytest.mark.parametrize("kind", [Kind.DING])
 async def test_kinds_without_a_status_are_refused_before_any_call(dingtalk: LocalDingTalk, kind: Kind) -> None:
     receipt = dingtalk.create_messages(kind)[0]
     with pytest.raises(InvalidInputError) as refusal:
-        await look(dingtalk, receipt)
+        await poll(dingtalk, receipt)
     assert refusal.value.field == "receipts"
     assert dingtalk.calls() == {}
 
@@ -178,14 +178,14 @@ async def test_kinds_without_a_status_are_refused_before_any_call(dingtalk: Loca
 async def test_looking_again_after_a_lost_answer_harms_nobody_and_is_done(dingtalk: LocalDingTalk, kind: Kind) -> None:
     receipt = dingtalk.create_messages(kind)[0]
     dingtalk.faults({"match": STATUS_API[kind], "times": 2, "action": {"type": "drop"}})
-    assert (await look(dingtalk, receipt)).send_status == "SUCCESS"
+    assert (await poll(dingtalk, receipt)).send_status == "SUCCESS"
     assert dingtalk.status_calls() == 3
 
 
 async def test_a_state_nobody_knows_is_handed_on_as_it_is(dingtalk: LocalDingTalk) -> None:
     receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "mutate", "merge": {"sendStatus": "SOMETHING_NEW"}}})
-    message_status = await look(dingtalk, receipt)
+    message_status = await poll(dingtalk, receipt)
     assert message_status.send_status == "SOMETHING_NEW"
     assert evaluate(message_status, Condition()) is Judgement.NOT_YET
 
@@ -194,7 +194,7 @@ async def test_a_state_nobody_knows_is_handed_on_as_it_is(dingtalk: LocalDingTal
 async def test_an_answer_without_a_state_is_not_yet(dingtalk: LocalDingTalk, merge: dict[str, None]) -> None:
     receipt = dingtalk.create_messages(Kind.GROUP)[0]
     dingtalk.faults({"match": "query", "action": {"type": "mutate", "merge": merge}})
-    message_status = await look(dingtalk, receipt)
+    message_status = await poll(dingtalk, receipt)
     assert message_status.send_status is None
     assert evaluate(message_status, Condition()) is Judgement.NOT_YET
 
