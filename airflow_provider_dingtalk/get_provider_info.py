@@ -42,7 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "config": {
             "dingtalk": {
-                "description": "Rights of connections of type dingtalk that only the administrator may give.",
+                "description": "Options of the DingTalk provider, for Airflow's administrator.",
                 "options": {
                     "allowed_hosts": _option(
                         "Host names, separated by commas, that a connection may name besides DingTalk and "
@@ -59,6 +59,13 @@ def get_provider_info() -> dict[str, Any]:
                         "disk. It must belong to the user who runs the tasks, and to no other user; it is made if "
                         "missing. Empty: dingtalk/pace in AIRFLOW_HOME. none: each process keeps its own pace.",
                         "/var/lib/airflow/dingtalk/pace",
+                    ),
+                    "api_server_timeout": _option(
+                        "Seconds for which a task waits for Airflow's API server while it is away, as in a rolling "
+                        "restart, before the task fails. 0: no wait.",
+                        "300",
+                        type="float",
+                        default="120",
                     ),
                 },
             }
@@ -104,6 +111,6 @@ def _field(label: str, description: str, text_format: str | None = None, **schem
     return {"label": label, "description": description, "schema": shape}
 
 
-def _option(description: str, example: str) -> dict[str, Any]:
-    shared = {"version_added": "0.1.0", "type": "string", "default": ""}
+def _option(description: str, example: str, **more: str) -> dict[str, Any]:
+    shared = {"version_added": "0.1.0", "type": "string", "default": "", **more}
     return {"description": description, "example": example, **shared}

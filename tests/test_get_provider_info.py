@@ -23,6 +23,7 @@ import airflow_provider_dingtalk
 from airflow_provider_dingtalk.connection import settings
 from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.task import api_server
 
 NAME = "airflow-provider-dingtalk"
 INFO = get_provider_info()
@@ -130,8 +131,9 @@ def test_a_field_of_the_form_may_stay_empty(name: str) -> None:
 
 
 def test_options_of_airflow_cfg_are_those_that_the_code_reads() -> None:
-    source = Path(settings.__file__).read_text(encoding="utf-8")
-    assert set(INFO["config"]["dingtalk"]["options"]) == set(re.findall(r'_(?:listed|option)\("(\w+)"\)', source))
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (settings, api_server))
+    read = re.findall(r'(?:_(?:listed|option)\(|conf\.get\("dingtalk", )"(\w+)"', source)
+    assert set(INFO["config"]["dingtalk"]["options"]) == set(read)
 
 
 def test_the_installed_entry_point_gives_it() -> None:
