@@ -31,6 +31,9 @@ class CheckpointWriter:
         self._unwritten: dict[str, KeyResult] = {}
         self._lock = asyncio.Lock()
         self._requested = self._done = 0
+        #: Number of requests that the last failed write covers, and its error.
+        self._failed = 0
+        self._error: Exception | None = None
         self._writers = self._waiting = 0
         self._duration = 0.0
 
@@ -58,11 +61,21 @@ class CheckpointWriter:
         self._waiting += 1
         try:
             async with self._lock:
-                # The previous holder of the lock may have written these too; then there is nothing to wait for.
+                # The previous holder of the lock may have written these too, or failed to.
                 if number > self._done:
-                    await self._write_all()
+                    await self._write_all_once(number)
         finally:
             self._waiting -= 1
+
+    async def _write_all_once(self, number: int) -> None:
+        """Write for a request, unless the write for it failed already: one outage fails all that wait."""
+        if self._error is not None and number <= self._failed:
+            raise self._error
+        try:
+            await self._write_all()
+        except Exception as error:
+            self._failed, self._error = self._requested, error
+            raise
 
     async def _write_all(self) -> None:
         await self._wait_for_writers()

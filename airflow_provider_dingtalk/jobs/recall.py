@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -108,10 +109,16 @@ class Recall:
         """
         await self._resume()
         self._expire(self._keys_in(KeyState.PENDING))
-        if client is not None:
-            self._client = client
-            self._workers = min(self._workers, client.in_flight)
-            await self._run_rounds()
+        try:
+            if client is not None:
+                self._client = client
+                self._workers = min(self._workers, client.in_flight)
+                await self._run_rounds()
+        except Exception:
+            # The calls in flight ended, so what they brought is written once more.
+            with suppress(Exception):
+                await self._checkpoint_writer.write({})
+            raise
         await self._checkpoint_writer.write({})
         return self.report()
 
@@ -200,7 +207,15 @@ class Recall:
             await self._run_workers(partial(self._recall, purpose=purpose), part)
 
     async def _run_workers(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
+        async def work_or_stop(item: Item) -> None:
+            try:
+                await work(item)
+            except Exception:
+                # What cannot be written down must not be called, so no worker begins another call.
+                self.stop()
+                raise
+
+        await run_workers(items, work_or_stop, workers=self._workers, around=self._checkpoint_writer.writer)
 
     async def _recall(self, batch: Batch, purpose: str) -> bool:
         """Recall a batch, and return True if DingTalk answered one call for all of it without an error."""
@@ -242,11 +257,14 @@ class Recall:
 
     async def _intend(self, batch: Batch) -> Batch:
         """Write the intent to recall a batch, and return the messages that still need a call afterwards."""
-        await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_FLIGHT))
-        left = self._still_to_recall(batch)
-        if not left.keys:
-            # During the write, the recall was stopped, or another call was refused for all of these messages.
-            self._checkpoint_writer.note({key: self._results[key] for key in batch.keys})
+        left = Batch(batch.sender_key, ())
+        try:
+            await self._checkpoint_writer.write(dict.fromkeys(batch.keys, _IN_FLIGHT))
+            left = self._still_to_recall(batch)
+        finally:
+            if not left.keys:
+                # The write failed; or the recall was stopped meanwhile, or refused for all of these messages.
+                self._checkpoint_writer.note({key: self._results[key] for key in batch.keys})
         self._results.update(dict.fromkeys(left.keys, _IN_FLIGHT))
         return left
 

@@ -19,23 +19,29 @@ async def run_workers(
 ) -> None:
     """Process items concurrently, starting them in order.
 
-    An error of one worker cancels the others and is raised.
+    After an error no further item begins. The items in flight end, because an answer that is not awaited is lost, and
+    then the first error is raised.
 
     :param workers: Maximum items in flight.
     :param around: Factory of a context manager, which each worker enters before the first item begins.
     """
     todo = iter(items)
+    errors: list[Exception] = []
 
     async def worker() -> None:
         with around():
             # All workers are to enter before the first item begins, so yield once.
             await asyncio.sleep(0)
             for item in todo:
-                await work(item)
+                try:
+                    await work(item)
+                except Exception as error:
+                    errors.append(error)
+                if errors:
+                    return
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(worker())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(worker())
+    if errors:
+        raise errors[0]

@@ -104,6 +104,33 @@ async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> N
     assert checkpoint.results == {"a": RECALLED}
 
 
+async def test_one_failure_is_that_of_all_who_wait_and_not_of_those_who_come_later() -> None:
+    attempts: list[set[str]] = []
+
+    class Away(MemoryCheckpoint):
+        is_away = True
+
+        async def write(self, key_results: Mapping[str, KeyResult]) -> None:
+            attempts.append(set(key_results))
+            await settle()
+            if self.is_away:
+                raise ConnectionError
+            await super().write(key_results)
+
+    checkpoint = Away()
+    checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
+    waiting = [asyncio.ensure_future(checkpoint_writer.write({key: RECALLED})) for key in "abc"]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ConnectionError] * 3
+    assert len(attempts) == 1, "each attempt may wait for minutes"
+    with pytest.raises(ConnectionError):
+        await checkpoint_writer.write({"d": RECALLED})
+    checkpoint.is_away = False
+    await checkpoint_writer.write({})
+    assert attempts[1:] == [{"a", "b", "c", "d"}] * 2
+    assert set(checkpoint.results) == {"a", "b", "c", "d"}
+
+
 class SlowCheckpoint(MemoryCheckpoint):
     """Checkpoint with slow writes that records their start times."""
 

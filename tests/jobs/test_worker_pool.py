@@ -31,21 +31,42 @@ async def test_each_item_is_done_once_in_order_with_a_bounded_number_in_flight(w
     assert most == min(workers, 20)
 
 
-async def test_an_error_cancels_the_others_and_is_raised_as_itself() -> None:
+async def test_after_an_error_those_in_flight_end_and_no_other_begins() -> None:
+    begun: list[str] = []
     ended: list[str] = []
+    has_failed = asyncio.Event()
 
     async def work(item: str) -> None:
-        if item == "bad":
-            await asyncio.sleep(0)
+        begun.append(item)
+        if item.startswith("bad"):
+            has_failed.set()
             raise ValueError(item)
+        await has_failed.wait()
+        await asyncio.sleep(0)
+        ended.append(item)
+
+    with pytest.raises(ValueError, match=r"^bad$"):
+        await run_workers(["one", "bad", "two", "bad too", "never begun"], work, workers=4)
+    assert begun == ["one", "bad", "two", "bad too"]
+    assert sorted(ended) == ["one", "two"]
+
+
+async def test_a_cancellation_cancels_all_that_are_in_flight() -> None:
+    cancelled: list[int] = []
+
+    async def work(item: int) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            ended.append(item)
+            cancelled.append(item)
 
-    with pytest.raises(ValueError, match="bad"):
-        await run_workers(["one", "bad", "two", "never begun"], work, workers=3)
-    assert sorted(ended) == ["one", "two"]
+    pool = asyncio.ensure_future(run_workers(range(5), work, workers=2))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    pool.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pool
+    assert sorted(cancelled) == [0, 1]
 
 
 async def test_every_worker_enters_its_context_before_the_first_item_begins() -> None:
