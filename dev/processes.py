@@ -69,13 +69,18 @@ class Process:
         self.pid = self._popen.pid
         _tell_watchdog(f"+{self.pid}")
 
+    @property
+    def has_ended(self) -> bool:
+        """True if the process has ended; others of its session may still run."""
+        # WNOWAIT leaves the process unreaped, so the kernel does not reuse its pid, which names its session.
+        return self._over or bool(os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+
     def raise_if_dead(self) -> None:
         """Raise an error if the process has ended.
 
         :raises RuntimeError: If it has ended; the message holds the end of its log.
         """
-        # WNOWAIT leaves the process unreaped, so the kernel does not reuse its pid, which names its session.
-        if self._over or os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if self.has_ended:
             raise RuntimeError(f"{self.name} ended:\n{tail(self.log)}")
 
     def wait_for_output(self, pattern: str, timeout: float = 30.0) -> str:
@@ -92,6 +97,11 @@ class Process:
                 raise RuntimeError(f"{self.name} did not start within {timeout:.0f} s:\n{tail(self.log)}")
             time.sleep(0.05)
         return found[1]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone."""
+        if not self._over:
+            os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and all that it started."""
