@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from airflow_provider_dingtalk.cli.airflow_api import PASSWORD_VARIABLE, USER_VARIABLE
 from dev.airflow_api import AirflowApi
@@ -36,12 +36,16 @@ COMPONENTS = {
 class AirflowStack:
     """Context manager that runs one Airflow.
 
+    A subclass may have other components, with commands and environments of their own.
+
     :param dags: Folder of DAG files.
     :param env: Additional environment variables, e.g. ``AIRFLOW_CONN_…``.
     :param print_step: Called with a line about each step; default prints nothing.
     :param port: Loopback port of the API server; default a free one.
     :param password: Password of the user ``admin``; default None, which makes every user an admin without a login.
     """
+
+    components: ClassVar[Mapping[str, Sequence[str]]] = COMPONENTS
 
     def __init__(
         self,
@@ -77,9 +81,10 @@ class AirflowStack:
     def __enter__(self) -> Self:
         try:
             self._migrate()
-            for name in COMPONENTS:
+            self._print_step(f"starting {', '.join(self.components)}")
+            for name in self.components:
                 self.start(name)
-            self._wait_until_healthy()
+            self.wait_until_healthy()
             self.api.log_in(self._login)
         except BaseException:
             self.stop()
@@ -95,11 +100,16 @@ class AirflowStack:
 
     def start(self, name: str) -> Process:
         """Start a component, or start it again after it was killed."""
-        command = [_airflow(), *COMPONENTS[name]]
-        if name == "api-server":
-            command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.processes[name] = Process(name, command, self.env, self.home / f"{name}.log")
+        command = [_airflow(), *self._command(name)]
+        self.processes[name] = Process(name, command, self._env_of(name), self.home / f"{name}.log")
         return self.processes[name]
+
+    def _command(self, name: str) -> list[str]:
+        address = ["--host", "127.0.0.1", "--port", str(self.port)] if name == "api-server" else []
+        return [*self.components[name], *address]
+
+    def _env_of(self, name: str) -> Mapping[str, str]:
+        return self.env
 
     def stop(self) -> None:
         """Stop all processes and remove the folder."""
@@ -140,8 +150,11 @@ class AirflowStack:
         if done.returncode:
             raise RuntimeError(f"airflow db migrate failed:\n{tail(log)}")
 
-    def _wait_until_healthy(self) -> None:
-        self._print_step("starting API server, scheduler, dag-processor, triggerer")
+    def wait_until_healthy(self) -> None:
+        """Wait until the API server answers that all components are healthy.
+
+        :raises RuntimeError: If a component has ended, or they are not healthy after 180 s.
+        """
         deadline = time.monotonic() + START_TIMEOUT
         while not self.api.is_healthy():
             self.raise_if_dead()
