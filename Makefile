@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_INSTALLED := $(VENV)/.installed-demo
 BROWSER := $(VENV)/.installed-browser
+CLUSTER_INSTALLED := $(VENV)/.installed-cluster
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 BENCH_INSTALLED := $(VENV)/.installed-bench
 RELEASE_INSTALLED := $(VENV)/.installed-release
@@ -63,6 +64,20 @@ demo: $(FOR_DEMO)  ## See a rollback through real Airflow, against a local DingT
 .PHONY: up
 up: $(FOR_DEMO)  ## Start the sandbox and Airflow with the example DAGs; Ctrl-C ends both
 	@$(BIN)/python -m dev.up
+
+.PHONY: cluster
+cluster: $(CLUSTER_INSTALLED)  ## Start Airflow on Celery, PostgreSQL and Redis, two hosts of each kind; Ctrl-C ends all
+	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
+	@$(BIN)/python -m dev.cluster
+
+$(CLUSTER_INSTALLED): $(INSTALLED)
+	$(call install,cluster,Celery and the clients of PostgreSQL and Redis)
+
+SERVICES := command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1
+.PHONY: debian-services
+debian-services:
+	@echo "Installing the Debian packages postgresql and redis-server, without starting them."
+	@$(AS_ROOT) sh dev/install_services.sh postgresql redis-server
 
 .PHONY: test
 test: $(INSTALLED)  ## Run the whole suite
