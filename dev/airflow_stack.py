@@ -31,6 +31,11 @@ COMPONENTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer"],
 }
+DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+#: Timeouts, in seconds, of a writer that waits for SQLite's lock. After 5 s, Python's default, the scheduler would end
+#: with "database is locked" when many runs begin at once. Sync and async sessions of the API server may wait for each
+#: other, and nothing is answered until one of them gives up, so there it must be short.
+LOCK_TIMEOUT, API_SERVER_LOCK_TIMEOUT = "timeout=60", "timeout=5"
 
 
 class AirflowStack:
@@ -109,7 +114,10 @@ class AirflowStack:
         return [*self.components[name], *address]
 
     def _env_of(self, name: str) -> Mapping[str, str]:
-        return self.env
+        if name != "api-server":
+            return self.env
+        database = self.env[DATABASE_VARIABLE].replace(LOCK_TIMEOUT, API_SERVER_LOCK_TIMEOUT)
+        return {**self.env, DATABASE_VARIABLE: database}
 
     def stop(self) -> None:
         """Stop all processes and remove the folder."""
@@ -204,14 +212,14 @@ def _environment(home: Path, dags: Path, port: int) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 10,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
-        # Writers of SQLite wait for each other. After 5 s, Python's default, the scheduler would end with "database is
-        # locked" when many runs begin at once.
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?{LOCK_TIMEOUT}",
         "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,
         "USAGE_DATA_COLLECTION__ENABLED": False,
+        # Longer than the API server waits for a lock, so that a task hears of it and tries again.
+        "WORKERS__EXECUTION_API_TIMEOUT": 15,
     }
     ours = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
     return {**inherited, "AIRFLOW_HOME": str(home), **ours}

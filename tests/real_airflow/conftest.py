@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
@@ -44,6 +45,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for place, item in zip(places, ours, strict=True):
         item.add_marker(pytest.mark.real_airflow)
         items[place] = item
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the ends of the logs of failed tasks to the report of a failed test."""
+    report = yield
+    environment = getattr(item, "funcargs", {}).get("environment")
+    if report.failed and isinstance(environment, Environment):
+        try:
+            report.sections.append(("failed tasks", environment.ends_of_logs()))
+        except (httpx.HTTPError, LookupError, RuntimeError) as error:
+            report.sections.append(("failed tasks", f"Their logs cannot be read: {error!r}"))
+    return report
 
 
 @pytest.fixture(scope="session")

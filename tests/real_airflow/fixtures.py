@@ -139,6 +139,13 @@ class DagRun:
         """Return the log of a task's last try."""
         return self.airflow.task_log(self.dag_id, self.run_id, task_id, self.tries()[task_id])
 
+    def ends_of_logs(self, lines: int = 15) -> list[str]:
+        """Return the last lines of the logs of its failed tasks."""
+        found = self.airflow.task_instances(self.dag_id, self.run_id)
+        failed = [(one["task_id"], one["try_number"], one["map_index"]) for one in found if one["state"] == "failed"]
+        logs = {task: self.airflow.task_log(self.dag_id, self.run_id, *task).splitlines() for task in failed}
+        return ["\n".join([f"{self.dag_id} {self.run_id} {task}:", *log[-lines:]]) for task, log in logs.items()]
+
     def wait_until_deferred(self, task_id: str) -> None:
         """Wait until a task is deferred, and the scheduler knows that its worker is free."""
         wait_until(f"{task_id} is deferred", lambda: self.states().get(task_id) == "deferred")
@@ -171,10 +178,16 @@ class Environment:
         self.stack = stack
         self.airflow = stack.api
         self.dingtalk = dingtalk
+        self._runs: list[DagRun] = []
 
     def trigger(self, dag_id: str, **conf: Any) -> DagRun:
         """Start a run."""
-        return DagRun(self.stack, dag_id, self.airflow.trigger(dag_id, conf))
+        self._runs.append(DagRun(self.stack, dag_id, self.airflow.trigger(dag_id, conf)))
+        return self._runs[-1]
+
+    def ends_of_logs(self) -> str:
+        """Return the last lines of the logs of all failed tasks of the runs that were started here."""
+        return "\n".join(end for run in self._runs for end in run.ends_of_logs())
 
     def trigger_and_wait(self, dag_id: str, **conf: Any) -> DagRun:
         """Start a run and wait until it is finished."""

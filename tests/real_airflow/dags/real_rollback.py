@@ -41,7 +41,7 @@ def real_rollback():
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "wait":
-                time.sleep(120)
+                time.sleep(900)  # It is ended when the run is marked as failed.
 
     with rollback_on_failure(retry_delay=timedelta(seconds=1)):
         send = DingTalkSendGroupMessageOperator(
