@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseNotifier
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ROBOT_ARGUMENTS = ("robot_code", "text", "title", "markdown", "msg_key", "msg_param")
+#: Arguments of ``to`` by kind; the first is required, except of work notifications.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "group": ("open_conversation_id", "cool_app_code", *_ROBOT_ARGUMENTS),
+    "private_chat": ("open_conversation_id", "cool_app_code", *_ROBOT_ARGUMENTS),
+    "oto": ("user_ids", "one_receipt_per_user", *_ROBOT_ARGUMENTS),
+    "work_notification": ("user_ids", "dept_ids", "to_all_user", "agent_id", "text", "title", "markdown", "msg"),
+    "ding": ("user_ids", "text", "remind_type", "call_voice", "robot_code", "content"),
+}
 #: Longest run of a notifier in seconds. Airflow ends callbacks 20 seconds after the task.
 DEADLINE = 10.0
 
@@ -44,6 +53,7 @@ class DingTalkNotifier(BaseNotifier):
     :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param context: Context to render the templates with; default None, which means the callback's.
+    :raises InvalidInputError: If ``kind`` is unknown, or ``to`` has not the arguments of the kind.
     """
 
     template_fields: Sequence[str] = ("text", "to")
@@ -66,6 +76,10 @@ class DingTalkNotifier(BaseNotifier):
         self.keep_on_rollback = keep_on_rollback
         self.timeout = timeout
         self.dingtalk_conn_id = dingtalk_conn_id
+        if problem := problem_of(kind, to):
+            from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+            raise InvalidInputError(*problem)
 
     def notify(self, context: Context) -> None:
         """Send the message from synchronous code.
@@ -123,6 +137,21 @@ class DingTalkNotifier(BaseNotifier):
         for receipt in job.receipts:
             log.info("Notified; receipt %s", receipt.to_json())
         job.raise_if_incomplete()
+
+
+def problem_of(kind: Any, to: Any) -> tuple[str, str] | None:
+    """Return the argument that is wrong, and how; a notifier must not fail when it is needed."""
+    arguments = ARGUMENTS.get(kind if isinstance(kind, str) else "")
+    if arguments is None:
+        return "kind", f"is {str(kind)[:40]!r}; use one of {', '.join(ARGUMENTS)}"
+    if not isinstance(to, Mapping):
+        return "to", f"is {str(to)[:40]!r}; use a dict, such as {{{arguments[0]!r}: …}}"
+    if unknown := [name for name in to if name not in arguments]:
+        return f"to[{str(unknown[0])[:40]!r}]", f"is not an argument of kind {kind}; use some of {', '.join(arguments)}"
+    receivers = arguments[:3] if kind == "work_notification" else arguments[:1]
+    if not to.keys() & set(receivers):
+        return "to", f"lacks the receivers; give {' or '.join(receivers)}"
+    return None
 
 
 def _what_happened(context: Context) -> str:

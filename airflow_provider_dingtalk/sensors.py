@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_dingtalk.operators.base import FullSignature, SkipTemplatingMixin
+from airflow_provider_dingtalk.operators.base import CheckedMeta, FullSignature, SkipTemplatingMixin
 
 try:  # version_compat would be one more module to import for every DAG file
     from airflow.sdk.configuration import conf
@@ -42,7 +42,7 @@ _CONDITIONS = ("send_statuses", "match", "fail_on_unreached")
 _PAST_END = 0.05
 
 
-class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
+class MessageSensor(SkipTemplatingMixin, BaseSensorOperator, metaclass=CheckedMeta):
     """Base class of the sensors. The conditions are the same in all three modes.
 
     :param receipts: Receipts of one or of thousands of messages. (templated)
@@ -119,6 +119,21 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator):
         self._is_named = True
         self._wait: Wait | None = None
         self._clock: Clock | None = None
+
+    def check_arguments(self) -> None:
+        """Check, while the DAG file is parsed, the arguments that are known then.
+
+        :raises InvalidInputError: If one is invalid, or no message is named.
+        """
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_choices(vars(self), {"on_empty": parse_checks.ON_EMPTY})
+        names = (self.key_field, *MessageSensor.template_fields, *_CONDITIONS)
+        given = parse_checks.known(self, names)
+        parse_checks.check_keys(given, self.key_field)
+        given.pop(self.key_field, None)
+        given.pop("receipts", None)
+        parse_checks.check_wait(given)
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """Render the templates."""

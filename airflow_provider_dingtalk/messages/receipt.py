@@ -6,7 +6,7 @@ another program is equally valid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from functools import lru_cache
 from typing import Any
@@ -21,10 +21,6 @@ from airflow_provider_dingtalk.exceptions import InvalidInputError
 
 #: Version of the receipt's format; version 1 did not name its connection.
 RECEIPT_VERSION = 2
-#: Versions that this package reads.
-READ_VERSIONS = (1, 2)
-#: Maximum depth of nested lists; a mapped send in a mapped task group has three levels.
-MAX_DEPTH = 8
 #: Texts that a template renders for a missing XCom.
 NOTHING = ("None", "null")
 #: Maximum length of a key, id or code in characters; DingTalk's are under 100.
@@ -114,6 +110,11 @@ def parse_keys(value: Any, field: str) -> list[str]:
         value = decoded(value, field)
     if not isinstance(value, Sequence | set | frozenset) or isinstance(value, str | bytes | bytearray):
         raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
+    for index, item in enumerate(value):
+        if isinstance(item, Mapping | Receipt):
+            raise InvalidInputError(
+                f"{field}[{index}]", f"must be a key, not {type(item).__name__}; give receipts as receipts="
+            )
     return [parse_id(item, f"{field}[{index}]") for index, item in enumerate(value)]
 
 

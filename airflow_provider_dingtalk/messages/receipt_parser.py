@@ -46,6 +46,9 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     if depth > MAX_DEPTH:
         raise InvalidInputError(path.split("[", maxsplit=1)[0], f"is nested deeper than {MAX_DEPTH} lists")
     if isinstance(value, str):
+        if not value.lstrip().startswith(("[", "{", "(")):
+            problem = "is a text, not a receipt; give keys in the keys argument of the operator of their kind"
+            raise InvalidInputError(path, problem)
         value = decoded(value, path)
     if isinstance(value, Mapping | Receipt):
         yield path, value
@@ -60,6 +63,8 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str, to_ask: bool, zone: 
     if isinstance(value, Receipt):
         # A receipt that the caller built may lack fields, so it is checked like JSON.
         value = msgspec.structs.asdict(value)
+    if "kind" not in value and "send_status" in value:
+        raise InvalidInputError(path, "is the result of a sensor; give the output of the task that sends")
     of_kind = message_type(_kind(value.get("kind"), path))
     version = value.get("version", RECEIPT_VERSION)
     if type(version) is not int or version not in READ_VERSIONS:

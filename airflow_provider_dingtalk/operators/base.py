@@ -7,6 +7,7 @@ from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.operator import BaseOperatorMeta
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -69,7 +70,25 @@ class FullSignature:
         return Signature([parameter for parameter in found.values() if parameter.kind is Parameter.KEYWORD_ONLY])
 
 
-class MessageOperator(SkipTemplatingMixin, BaseOperator):
+class CheckedMeta(BaseOperatorMeta):
+    """Metaclass that checks a task of a DAG after its constructor.
+
+    Airflow forbids constructors to read templated arguments, because a template is rendered later.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a task.
+
+        :raises InvalidInputError: If an argument that is known already is invalid.
+        """
+        task = super().__call__(*args, **kwargs)
+        # A mapped task is made anew when it runs, and then reports its errors as a task does.
+        if task.has_dag() and not getattr(task, "_BaseOperator__from_mapped", False):
+            task.check_arguments()
+        return task
+
+
+class MessageOperator(SkipTemplatingMixin, BaseOperator, metaclass=CheckedMeta):
     """Base class of the operators that send and of those that recall.
 
     While DingTalk accepts no calls, the task is deferred to the triggerer and resumes from its checkpoint.
@@ -83,6 +102,12 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator):
         super().__init__(**kwargs)
         self.dingtalk_conn_id = dingtalk_conn_id
         self._job: Any = None
+
+    def check_arguments(self) -> None:
+        """Check, while the DAG file is parsed, the arguments that are known then.
+
+        :raises InvalidInputError: If one is invalid.
+        """
 
     def execute(self, context: Context) -> Any:
         """Send or recall the messages.
@@ -176,9 +201,20 @@ class SendOperator(MessageOperator):
         self.on_cleared_send = on_cleared_send
         self.allow_resend = allow_resend
 
+    def check_arguments(self) -> None:
+        """Check the policy, the receivers and the content; see :meth:`MessageOperator.check_arguments`."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_choices(vars(self), parse_checks.SEND_CHOICES)
+        given = parse_checks.known(self, self.template_fields)
+        parse_checks.check_send_request(self.kind, given, self.template_fields)
+
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Make a mapped operator, without retries if they would lose receipts."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_choices(kwargs, parse_checks.SEND_CHOICES)
         made = super().partial(**kwargs)
         if not _may_retry(made.kwargs.get("allow_resend")):
             made.kwargs["retries"] = 0
@@ -265,9 +301,18 @@ class RecallOperator(MessageOperator):
         self.on_empty = on_empty
         self.outlets = self._with_outlet(self.outlets, self.dag if self.has_dag() else None)  # type: ignore[no-untyped-call]
 
+    def check_arguments(self) -> None:
+        """Check the outcomes; see :meth:`MessageOperator.check_arguments`."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_outcomes(self.on_empty, self.fail_on)
+
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Make a mapped operator, with the rollback log as an outlet."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_outcomes(kwargs.get("on_empty", "succeed"), kwargs.get("fail_on", DEFAULT_FAIL_ON))
         made = super().partial(**kwargs)
         made.kwargs["outlets"] = cls._with_outlet(made.kwargs.get("outlets"), made.kwargs.get("dag"))
         return made
@@ -284,6 +329,14 @@ class RecallOneKindOperator(RecallOperator):
     """Base class to recall one kind of message, by keys or receipts."""
 
     kind: ClassVar[str]
+
+    def check_arguments(self) -> None:
+        """Check outcomes, keys and receipts; see :meth:`MessageOperator.check_arguments`."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        super().check_arguments()
+        names = tuple(self.template_fields)
+        parse_checks.check_keys(parse_checks.known(self, names), keys_argument=names[0])
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from functools import partial
@@ -330,15 +383,3 @@ class RecallByRobotOperator(RecallOneKindOperator):
         super().__init__(**kwargs)
         self.process_query_keys = process_query_keys
         self.robot_code = robot_code
-
-
-class RecallInConversationOperator(RecallByRobotOperator):
-    """Base class to recall a robot's messages of one conversation."""
-
-    template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
-
-    def __init__(
-        self, *, open_conversation_id: arguments.Text | None = None, **kwargs: Unpack[arguments.RobotRecallArguments]
-    ) -> None:
-        super().__init__(**kwargs)
-        self.open_conversation_id = open_conversation_id

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_dingtalk.operators.base import RecallInConversationOperator, RobotSendOperator
+from airflow_provider_dingtalk.operators.base import RecallByRobotOperator, RobotSendOperator
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from airflow_provider_dingtalk.operators.arguments import Ids, RobotSendArguments, Text
+    from airflow_provider_dingtalk.operators.arguments import Ids, RobotRecallArguments, RobotSendArguments, Text
 
 
 class DingTalkSendGroupMessageOperator(RobotSendOperator):
@@ -41,6 +41,16 @@ class DingTalkSendGroupMessageOperator(RobotSendOperator):
         super().__init__(**kwargs)
         self.open_conversation_id = open_conversation_id
         self.cool_app_code = cool_app_code
+
+
+class RecallInConversationOperator(RecallByRobotOperator):
+    """Base class to recall a robot's messages of one conversation."""
+
+    template_fields: Sequence[str] = ("process_query_keys", "open_conversation_id", "robot_code", "receipts")
+
+    def __init__(self, *, open_conversation_id: Text | None = None, **kwargs: Unpack[RobotRecallArguments]) -> None:
+        super().__init__(**kwargs)
+        self.open_conversation_id = open_conversation_id
 
 
 class DingTalkRecallGroupMessagesOperator(RecallInConversationOperator):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_dingtalk.operators.base import RecallInConversationOperator, RobotSendOperator
+from airflow_provider_dingtalk.operators.base import RobotSendOperator
+from airflow_provider_dingtalk.operators.group import RecallInConversationOperator
 
 if TYPE_CHECKING:
     from typing import Unpack

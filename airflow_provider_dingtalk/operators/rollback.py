@@ -108,6 +108,16 @@ class DingTalkRollbackOperator(RecallOperator):
         self.newer_than = newer_than
         self.with_readers = with_readers
 
+    def check_arguments(self) -> None:
+        """Check outcomes, filters and the source; see :meth:`MessageOperator.check_arguments`."""
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        super().check_arguments()
+        given = parse_checks.known(self, self.template_fields)
+        parse_checks.check_filters(given)
+        if not self._is_sweep:
+            parse_checks.check_source(given)
+
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
         from airflow_provider_dingtalk.task.arguments import check_choices, parse_flag, parse_task_ids
@@ -120,11 +130,12 @@ class DingTalkRollbackOperator(RecallOperator):
             filters = rollback_filters_of(**(given | flags))
             dry_run = parse_flag(self.dry_run, "dry_run")
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
-            if not (self.from_run or self.from_dag):
-                self._check_known(from_tasks)
+            # A misspelt task must not keep the messages of the others in the chats.
+            search_errors = [] if self.from_run or self.from_dag else self._unknown_tasks(from_tasks)
             if not self._is_due(context):
+                if search_errors:
+                    raise search_errors[0]
                 return rollback.keep_all(context, from_tasks)
-            search_errors: list[DingTalkError] = []
             found, receipts = self._find(context, from_tasks, search_errors)
             job = self._job = rollback.RollbackTask(
                 found, receipts, filters, context, is_sweep=self._is_sweep, search_errors=search_errors
@@ -138,16 +149,18 @@ class DingTalkRollbackOperator(RecallOperator):
 
         return with_rollback_log(outlets, dag, of_all_dags=True)
 
-    def _check_known(self, task_ids: Sequence[str]) -> None:
-        """Raise an error for unknown task ids; they would find no receipts."""
+    def _unknown_tasks(self, task_ids: Sequence[str]) -> list[DingTalkError]:
+        """Return an error for each task id that is unknown, and so finds no receipts."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
 
         known = self.dag.task_dict if self.has_dag() else dict.fromkeys(task_ids)  # type: ignore[no-untyped-call]
+        errors: list[DingTalkError] = []
         for index, task_id in enumerate(task_ids):
             if task_id not in known:
                 meant = [name for name in known if name.endswith(f".{task_id}")]
                 hint = f"; {meant[0]!r} is" if len(meant) == 1 else ""
-                raise InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}")
+                errors.append(InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}"))
+        return errors
 
     def _is_due(self, context: Context) -> bool:
         """Return True if there is a reason to recall, after sends that were cut off have ended."""
@@ -159,8 +172,10 @@ class DingTalkRollbackOperator(RecallOperator):
             watched = Tasks(context, sorted(self.get_flat_relative_ids(upstream=True)))
         else:
             watched = Tasks(context, self.only_if_failed)
-        if not watched.failed():
+        if not (failed := watched.failed()):
             return False
+        shown = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
+        self.log.info("Messages are recalled because of: %s.", shown)
         watched.wait_for_sends()
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -47,6 +48,8 @@ _HELPER = {
     "email_on_retry": False,
     "retries": 0,
 }
+#: Classes of tasks that cannot send.
+_CANNOT_SEND = re.compile(r"EmptyOperator|DingTalk(Recall|Rollback|Sweep)\w*|\w+Sensor")
 #: Arguments for the place of execution; the watcher runs where the rollback does.
 _PLACE = ("pool", "queue", "executor", "executor_config", "run_as_user", "owner", "priority_weight", "weight_rule")
 
@@ -117,7 +120,14 @@ def _rollback(task_id: str, options: Mapping[str, Any]) -> DingTalkRollbackOpera
     # An argument that this Airflow lacks is left out, unless the user gave it.
     known = signature(DingTalkRollbackOperator).parameters.keys() | options.keys()
     arguments = {name: value for name, value in {**_ROLLBACK, **options, **_FIXED}.items() if name in known}
-    rollback = DingTalkRollbackOperator(task_id=task_id, from_tasks=None, only_if_failed=True, **arguments)
+    try:
+        # The tasks of the block are not known yet.
+        rollback = DingTalkRollbackOperator(task_id=task_id, from_tasks=(), only_if_failed=True, **arguments)
+    except Exception as error:
+        # The name's place differs between versions of Airflow.
+        if type(error).__name__ != "DuplicateTaskIdFound":
+            raise
+        raise _problem(f"has the id {task_id!r} of another task here; give task_id=, e.g. {task_id}_2") from None
     if "retries" not in options:
         rollback.retries = max(rollback.retries or 0, RETRIES)
     return rollback
@@ -127,6 +137,8 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Map
     """Make the rollback a teardown with an edge from every task."""
     if not block:
         raise _problem("has no task: those made before the block, or outside of it, do not belong to it")
+    if all(_CANNOT_SEND.fullmatch(task.task_type) for task in block):
+        raise _problem("has no task that sends: put the sends inside of the block")
     # Airflow ignores the result of a teardown that may fail, so the watcher does too.
     watched = [task.task_id for task in block if not task.is_teardown or task.on_failure_fail_dagrun]
     rollback.from_tasks = [task.task_id for task in block if not task.is_teardown]

@@ -162,6 +162,19 @@ def test_a_task_that_is_none_of_the_dag_is_refused_although_nothing_failed(
     assert calls(sandbox) == {}
 
 
+def test_a_misspelt_task_does_not_keep_the_messages_of_the_others(sandbox: SandboxServer) -> None:
+    from airflow.sdk import DAG, BaseOperator
+
+    xcoms: dict[tuple[str, str], list[Any]] = {("send", "receipts_0"): [planted(sandbox, "oto")]}
+    with DAG("dag", schedule=None):
+        send = BaseOperator(task_id="send")
+        send >> (undo := rollback(from_tasks=["sned", "send"], only_if_failed=["send"]))
+    ti = TaskInstance("rollback", xcoms=xcoms, states={"send": "failed"})
+    with pytest.raises(AirflowFailException, match=r"from_tasks\[0\]: is 'sned', no task of this DAG"):
+        run(undo, ti)
+    assert calls(sandbox)["robot/otoMessages/batchRecall"] == 1
+
+
 @pytest.mark.parametrize(
     ("states", "recalls"),
     [
@@ -182,7 +195,9 @@ def test_only_if_failed_looks_at_the_tasks_upstream(
 
     receipts = planted(sandbox, "oto")
     with DAG("rolled_back", schedule=None):
-        send, check = (DingTalkSendOTOMessagesOperator(task_id=name, user_ids=["u"]) for name in ("send", "check"))
+        send, check = (
+            DingTalkSendOTOMessagesOperator(task_id=name, user_ids=["u"], text="x") for name in ("send", "check")
+        )
         undo = rollback(receipts, only_if_failed=True)
         send >> check >> undo
     ti = TaskInstance("rollback", states=states)

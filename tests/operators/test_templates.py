@@ -48,7 +48,8 @@ class Plain(BaseOperator):
 def rendered(kind: Any, user_ids: Any, **dag_options: Any) -> Any:
     with DAG("d", schedule=None, **dag_options):
         more = {"text": "x"} if kind is DingTalkSendOTOMessagesOperator else {}
-        task = kind(task_id="t", user_ids=user_ids, **more)
+        task = kind(task_id="t", user_ids="{{ name }}", **more)
+    task.user_ids = user_ids
     task.render_template_fields(CONTEXT)
     return task.user_ids
 
