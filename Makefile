@@ -119,20 +119,10 @@ bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, h
 $(BENCH_INSTALLED): $(INSTALLED)
 	$(call install,bench,peers to measure against)
 
-# Days on which older versions of Airflow are resolved: what came later may not suit them. pip knows no days, uv does.
-DAY_3.1.8 := 2026-04-01
-DAY_3.2.2 := 2026-06-20
-COMPAT := $(VENV)/airflow-$(AIRFLOW)
-
-.PHONY: compat
-compat:  ## Test on an older Airflow, e.g. `make compat AIRFLOW=3.1.8`: imports, rollbacks, sensors, the demo
-	@test -n "$(DAY_$(AIRFLOW))" || { echo "There is no day for $(AIRFLOW): add DAY_$(AIRFLOW)=YYYY-MM-DD."; exit 1; }
-	@test -x $(COMPAT)/bin/uv || { $(PYTHON) -m venv $(COMPAT) && $(COMPAT)/bin/pip install --quiet uv; }
-	$(COMPAT)/bin/uv pip install --quiet --python $(COMPAT)/bin/python --exclude-newer $(DAY_$(AIRFLOW)) \
-		--editable '.[test]' 'apache-airflow==$(AIRFLOW)'
-	$(COMPAT)/bin/python -m pytest tests/test_lazy_imports.py tests/test_version_compat.py \
-		tests/real_airflow/test_rollback_on_failure.py tests/real_airflow/test_sensors.py
-	$(COMPAT)/bin/python -m demo
+.PHONY: test-compat
+test-compat: $(INSTALLED)  ## Test all claimed versions, an hour or two, into docs/compatibility.md; COMBINATIONS=3.1.8 for one
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m dev.compat $(COMBINATIONS)
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, codespell, the language check, mypy and import-linter

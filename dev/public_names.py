@@ -9,14 +9,14 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from airflow.sdk import BaseOperator, BaseSensorOperator
 
 import airflow_provider_dingtalk
-from airflow_provider_dingtalk.cli.arguments import COMMANDS
+from airflow_provider_dingtalk.cli.arguments import COMMANDS, Option
 from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from airflow_provider_dingtalk.jobs.report import Report
@@ -119,7 +119,7 @@ def _options() -> list[str]:
     ]
 
 
-def _flags(options: tuple) -> list[str]:
+def _flags(options: Iterable[Option]) -> list[str]:
     return ["/".join(option.flags) for option in options]
 
 

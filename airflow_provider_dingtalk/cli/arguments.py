@@ -23,7 +23,7 @@ exit status:
 DINGTALK_CONNECTION = """\
 connections:
   DingTalk: the Airflow connection --conn-id, from a secrets backend or the environment, e.g.
-  AIRFLOW_CONN_DINGTALK_DEFAULT. One that is only in Airflow's database is not seen here.
+  AIRFLOW_CONN_DINGTALK_DEFAULT; by "airflow dingtalk", which reads airflow.cfg, from Airflow's database too.
 """
 AIRFLOW_CONNECTION = """\
   Airflow: its REST API at --airflow-url. Log in with AIRFLOW_API_TOKEN, or with AIRFLOW_API_USERNAME and
@@ -160,5 +160,14 @@ PROBE = Command(
     ),
     notes=f"{DINGTALK_CONNECTION}\n{EXIT_CODES}",
 )
+CHECK = Command(
+    name="check",
+    help="test a connection: fields, token, permissions; nothing is sent",
+    description="Test a connection: its fields, an access token, and for each kind of message whether the app may "
+    "read its status: at most five API calls. Nothing is sent, so permissions to send and to recall are not tested.",
+    examples=("check", "check --conn-id dingtalk_prod --json"),
+    options=_COMMON,
+    notes=f"{DINGTALK_CONNECTION}\n{EXIT_CODES}",
+)
 
-COMMANDS = (ROLLBACK, STATUS, SEND, PROBE)
+COMMANDS = (ROLLBACK, STATUS, SEND, CHECK, PROBE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ def get_dingtalk_cli_commands() -> list[CLICommand]:
 def _function_of(command: Command) -> Callable[[Namespace], None]:
     def run(options: Namespace) -> None:
         from airflow_provider_dingtalk.cli.main import run as run_command
+
+        # As Airflow's own commands do: connections are also read from the database.
+        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 
         # Airflow ignores the return value of a command, so this exits with the exit code.
         sys.exit(run_command(command, options))

@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_dingtalk import __version__
 from airflow_provider_dingtalk.cli.arguments import COMMANDS, EXIT_CODES, Command
 
 PROGRAM = "python -m airflow_provider_dingtalk"
@@ -54,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=formatter,
     )
+    parser.add_argument("--version", action="version", version=f"airflow-provider-dingtalk {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         texts = command.texts(PROGRAM)

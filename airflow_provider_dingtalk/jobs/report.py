@@ -16,6 +16,8 @@ from airflow_provider_dingtalk.messages.reason import Reason
 REPORT_VERSION = 1
 #: Maximum keys listed in each class; ``counts`` is always complete. 10,000 recalled keys would take 600 kB.
 MAX_LISTED = {"recalled": 100, "failed": 1000, "expired": 1000, "unknown": 1000}
+#: Message keys in the line of a reason.
+KEYS_PER_REASON = 3
 
 
 class Outcome(StrEnum):
@@ -83,20 +85,31 @@ class Report(Struct, frozen=True):
     def table(self) -> str:
         """Format the report for people.
 
-        The lines are the counts, the 10 most frequent reasons of messages not recalled, and the API calls.
+        The lines are the counts, the 10 most frequent reasons of messages not recalled, each with its first keys, and
+        the API calls.
         """
-        lost = [result for result in self.results.values() if result.outcome is not Outcome.RECALLED]
-        by_reason = Counter((result.outcome, result.reason) for result in lost).most_common(10)
+        by_reason = sorted(self._by_reason().items(), key=lambda item: -len(item[1]))
         return "\n".join(
             [
                 "   ".join(f"{name} {number}" for name, number in self.counts().items()),
                 *(
-                    f"  {number} {outcome}: " + (f"{reason.code}. {reason.next_step}" if reason else "")
-                    for (outcome, reason), number in by_reason
+                    f"  {len(keys)} {outcome}: {reason} Messages: {', '.join(keys[:KEYS_PER_REASON])}"
+                    + (", …" if len(keys) > KEYS_PER_REASON else "")
+                    for (outcome, reason), keys in by_reason[:10]
                 ),
+                *([f"  and {len(by_reason) - 10} more reasons"] if len(by_reason) > 10 else []),
                 "api calls " + "   ".join(f"{name} {number}" for name, number in self._calls().items()),
             ]
         )
+
+    def _by_reason(self) -> dict[tuple[Outcome, str], list[str]]:
+        """Return the keys of messages not recalled, by outcome and reason; texts may differ for each message."""
+        found: dict[tuple[Outcome, str], list[str]] = {}
+        for key, result in self.results.items():
+            if result.outcome is not Outcome.RECALLED:
+                reason = f"{result.reason.code}. {result.reason.next_step}".strip() if result.reason else "no reason."
+                found.setdefault((result.outcome, reason), []).append(key)
+        return found
 
     def _calls(self) -> dict[str, int]:
         used = {name: number for name, number in sorted(self.api_calls.items()) if number}

@@ -89,13 +89,18 @@ def test_a_report_of_ten_thousand_fits_into_an_xcom() -> None:
 
 
 def test_the_table_says_counts_reasons_and_cost() -> None:
-    report = report_of(recalled=3, failed=2, unknown=1, calls={"recall": 1, "status": 3, "throttled": 2, "again": 0})
+    report = report_of(recalled=3, failed=4, unknown=1, calls={"recall": 1, "status": 3, "throttled": 2, "again": 0})
     assert report.table().splitlines() == [
-        "recalled 3   failed 2   expired 0   unknown 1   total 6",
-        "  2 failed: some.code. Do something.",
-        "  1 unknown: some.code. Do something.",
+        "recalled 3   failed 4   expired 0   unknown 1   total 8",
+        "  4 failed: some.code. Do something. Messages: failed-0, failed-1, failed-2, …",
+        "  1 unknown: some.code. Do something. Messages: unknown-0",
         "api calls recall 1   status 3   throttled 2   total 4",
     ]
+
+
+def test_the_same_failure_of_many_messages_is_one_line() -> None:
+    settled = {key: MessageResult(Outcome.FAILED, Reason("bad", f"The key {key} is bad.", "Look.")) for key in "abcd"}
+    assert "  4 failed: bad. Look. Messages: a, b, c, …" in Report(settled).table().splitlines()
 
 
 def test_the_table_stays_short_whatever_went_wrong() -> None:
@@ -103,7 +108,9 @@ def test_the_table_stays_short_whatever_went_wrong() -> None:
         f"{number}": MessageResult(Outcome.FAILED, Reason(f"code.{number}", "message", "step"))
         for number in range(1000)
     }
-    assert len(Report(settled, {}).table().splitlines()) <= 12
+    lines = Report(settled, {}).table().splitlines()
+    assert len(lines) <= 13
+    assert "  and 990 more reasons" in lines
 
 
 def test_recalled_messages_need_no_line_of_their_own() -> None:

@@ -1,0 +1,103 @@
+"""Command ``check``, which tests a connection and sends nothing."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_dingtalk.cli import output
+from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
+from airflow_provider_dingtalk.client.error_codes import rule_for
+from airflow_provider_dingtalk.exceptions import (
+    DingTalkError,
+    InvalidKeyError,
+    InvalidRequestError,
+    RecallExpiredError,
+    StatusUnavailableError,
+)
+from airflow_provider_dingtalk.jobs.status_reader import StatusReader
+from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+#: Keys that no message has. DingTalk's answer to a poll shows whether the app may call the API (documented, not
+#: observed: that it checks the permission before the key).
+_NO_SUCH_KEY, _NO_SUCH_TASK = "airflow-provider-dingtalk-check", "1"
+_ABOUT_THE_KEY = (InvalidKeyError, InvalidRequestError, RecallExpiredError, StatusUnavailableError)
+_HEADER = ("", "checked", "result")
+
+
+def check(options: Namespace) -> ExitCode:
+    """Test a connection: its fields, a token, and the permission of each API that reads a status.
+
+    :raises DingTalkError: Never for a problem of the connection, which is part of the result.
+    """
+    from airflow_provider_dingtalk.hooks import DingTalkHook
+
+    hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
+    found = list(_checks(hook))
+    if options.json:
+        output.print_json({"conn_id": options.conn_id, "checks": found})
+    else:
+        rows = [("ok" if one["ok"] else "NO", one["name"], one["text"]) for one in found]
+        output.print_result(output.format_table(_HEADER, rows))
+    return next((ExitCode(one["exit_code"]) for one in found if not one["ok"]), ExitCode.DONE)
+
+
+def _checks(hook: DingTalkHook) -> Iterator[dict[str, Any]]:
+    try:
+        settings = hook.settings()
+        yield _passed("connection", f"region {settings.region}, {settings.host_label}")
+        hook.run(lambda client: client.authenticate())
+        yield _passed("access token", "DingTalk gives one")
+    except DingTalkError as error:
+        yield _failed("connection or token", Reason.of(error), exit_code_of(error))
+        return
+    for receipt in _receipts(hook):
+        yield _permission(hook, receipt)
+    yield from _missing_senders(hook)
+
+
+def _receipts(hook: DingTalkHook) -> Iterator[Receipt]:
+    """Yield receipts of messages that do not exist, for each kind whose sender the connection names."""
+    defaults = hook.defaults()
+    for kind in (Kind.GROUP, Kind.OTO):
+        if robot_code := defaults["robot_code"]:
+            yield Receipt(kind=kind, robot_code=robot_code, process_query_key=_NO_SUCH_KEY)
+    if agent_id := defaults["agent_id"]:
+        yield Receipt(kind=Kind.WORK_NOTIFICATION, agent_id=agent_id, task_id=_NO_SUCH_TASK)
+
+
+def _permission(hook: DingTalkHook, receipt: Receipt) -> dict[str, Any]:
+    name = f"status of {receipt.kind} messages" if receipt.process_query_key else "status of work notifications"
+    job = StatusReader([receipt], readers=False)
+    try:
+        hook.run_by_connection(job.run, job.connections, job.stop)
+    except DingTalkError as error:
+        reason: Reason | None = Reason.of(error)
+    else:
+        status = job.status_of(receipt)
+        reason = status.error if status else None
+    is_about_the_key = reason is None or issubclass(rule_for(reason.code).error, _ABOUT_THE_KEY)
+    if reason is None or (is_about_the_key and "robot" not in reason.code.lower()):
+        return _passed(name, "permitted")
+    return _failed(name, reason, ExitCode.REFUSED)
+
+
+def _missing_senders(hook: DingTalkHook) -> Iterator[dict[str, Any]]:
+    defaults = hook.defaults()
+    for name, purpose in (("robot_code", "robot messages and DINGs"), ("agent_id", "work notifications")):
+        if not defaults[name]:
+            yield _passed(name, f"not set; needed in each task that sends {purpose}")
+
+
+def _passed(name: str, text: str) -> dict[str, Any]:
+    return {"name": name, "ok": True, "text": text}
+
+
+def _failed(name: str, reason: Reason, exit_code: ExitCode) -> dict[str, Any]:
+    text = f"{reason.code}: {reason.message} {reason.next_step}".strip()
+    return {"name": name, "ok": False, "text": text, "code": reason.code, "exit_code": int(exit_code)}

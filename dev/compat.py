@@ -1,0 +1,178 @@
+"""Run the tests on each claimed combination of Airflow and Python, and write docs/compatibility.md.
+
+``python -m dev.compat [COMBINATION …] [--parts PART …]``: one environment after the other, made by uv from packages
+that were there on the combination's day, and removed afterwards. Results of other combinations and parts stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, PAGE = ROOT / "docs" / "compatibility.json", ROOT / "docs" / "compatibility.md"
+#: Timeout of one part in seconds.
+PART_TIMEOUT = 1800.0
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Versions to test together.
+
+    :param day: Last day of the packages to take, in ISO 8601; later ones may not suit that Airflow.
+    :param options: Options of ``uv pip install``.
+    :param is_claimed: False if a failure is reported only.
+    """
+
+    airflow: str
+    python: str
+    day: str
+    options: tuple[str, ...] = ()
+    is_claimed: bool = True
+
+
+COMBINATIONS = {
+    "3.1.8": Combination("3.1.8", "3.11", "2026-04-01"),
+    "3.1.8-lowest": Combination("3.1.8", "3.11", "2026-04-01", ("--resolution", "lowest-direct")),
+    "3.2.2": Combination("3.2.2", "3.11", "2026-06-20"),
+    "3.3.2": Combination("3.3.2", "3.11", "2026-11-27"),
+    "3.3.2-py3.12": Combination("3.3.2", "3.12", "2026-11-27"),
+    "3.3.2-py3.13": Combination("3.3.2", "3.13", "2026-11-27"),
+    "3.4.0b2": Combination("3.4.0b2", "3.11", "2026-11-27", ("--prerelease", "allow"), is_claimed=False),
+}
+_PYTEST = ("-m", "pytest", "-q", "--no-header")
+_REAL = "tests/real_airflow/test_{}.py"
+#: Arguments of Python by part.
+PARTS: dict[str, tuple[str, ...]] = {
+    "imports": (*_PYTEST, "tests/test_lazy_imports.py", "tests/test_version_compat.py"),
+    "registration": (*_PYTEST, "tests/test_get_provider_info.py"),
+    "examples": (*_PYTEST, _REAL.format("example_dags")),
+    "demo": ("-m", "demo"),
+    "rollback": (*_PYTEST, _REAL.format("rollback_on_failure")),
+    "sensors": (*_PYTEST, _REAL.format("sensors")),
+    "recalls": (*_PYTEST, _REAL.format("recalls")),
+    "sends": (*_PYTEST, _REAL.format("hook_sends"), _REAL.format("mapping")),
+    "secrets": (*_PYTEST, _REAL.format("secrets")),
+    "commands": (*_PYTEST, _REAL.format("commands")),
+    "fast suite": (*_PYTEST, "-n", "2", "--dist", "loadscope", "--ignore", "tests/real_airflow"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parts and return 1 if one of a claimed combination fails."""
+    parser = argparse.ArgumentParser(prog="python -m dev.compat", description=__doc__)
+    parser.add_argument("combinations", nargs="*", metavar="COMBINATION", help=", ".join(COMBINATIONS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    options = parser.parse_args(argv)
+    results: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.combinations or COMBINATIONS:
+        found = run_combination(COMBINATIONS[name], options.parts)
+        about = {"commit": _commit(), "date": datetime.now(UTC).date().isoformat()}
+        earlier = results.get(name, {}).get("parts", {})
+        results[name] = {**about, "parts": {**earlier, **found}}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page(results), encoding="utf-8")
+    return 1 if any(_has_failed(name, result) for name, result in results.items()) else 0
+
+
+def run_combination(combination: Combination, parts: Sequence[str]) -> dict[str, str]:
+    """Run parts in an environment of their own, and return the result of each."""
+    with tempfile.TemporaryDirectory(prefix="compat-") as folder:
+        try:
+            python = make_environment(combination, Path(folder))
+        except subprocess.CalledProcessError as error:
+            cause = (error.stderr or "no output").strip().splitlines()[-1]
+            return dict.fromkeys(parts, f"not run: {cause[:120]}")
+        return {part: _run_part(part, python) for part in parts}
+
+
+def make_environment(combination: Combination, folder: Path) -> Path:
+    """Make an environment with the project in it, and return its Python.
+
+    :raises subprocess.CalledProcessError: If there is no such Python, or the packages cannot be resolved.
+    """
+    uv = str(Path(sys.executable).with_name("uv"))
+    python = folder / "bin" / "python"
+    _call([uv, "venv", "--quiet", "--seed", "--python", combination.python, str(folder), "--clear"])
+    # Both in one command, so that Airflow stays at its version.
+    wanted = ("--editable", f"{ROOT}[test]", f"apache-airflow=={combination.airflow}")
+    when = ("--exclude-newer", combination.day, *combination.options)
+    _call([uv, "pip", "install", "--quiet", "--python", str(python), *when, *wanted])
+    return python
+
+
+def _call(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _run_part(part: str, python: Path) -> str:
+    began = time.monotonic()
+    try:
+        command = [str(python), *PARTS[part]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PART_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return f"fails: not done after {PART_TIMEOUT:.0f} s"
+    result = result_of(done.returncode, done.stdout)
+    print(f"{part}: {result} ({time.monotonic() - began:.0f} s)", flush=True)
+    if done.returncode:
+        print(done.stdout[-4000:], done.stderr[-2000:], sep="\n", flush=True)
+    return result
+
+
+def result_of(status: int, stdout: str) -> str:
+    """Return the result of a part from its exit status and its output."""
+    numbers = re.findall(r"\d+ (?:passed|failed|error|skipped)\w*", (stdout.strip().splitlines() or [""])[-1])
+    return ("fails" if status else "works") + (f": {', '.join(numbers)}" if numbers else "")
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """Return the matrix as Markdown, from results by combination."""
+    names = [name for name in COMBINATIONS if name in results]
+    rows = [
+        ["", *(_title(name) for name in names)],
+        ["---"] * (len(names) + 1),
+        ["commit, date", *(f"{results[name]['commit']}, {results[name]['date']}" for name in names)],
+        *([part, *(results[name]["parts"].get(part, "not run") for name in names)] for part in PARTS),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    missing = [name for name in COMBINATIONS if name not in results]
+    rest = f"\nNot run: {', '.join(missing)}.\n" if missing else ""
+    return f"{_HEAD}\n{table}\n{rest}"
+
+
+_HEAD = """\
+# Compatibility
+
+Written by `make test-compat`: each combination in an environment of its own, with the packages of its day.
+`lowest` has the lowest allowed version of each dependency. What works less on older versions of Airflow:
+[reliability.md](reliability.md#not-promised).
+"""
+
+
+def _title(name: str) -> str:
+    one = COMBINATIONS[name]
+    kind = ", lowest versions" if "lowest-direct" in one.options else "" if one.is_claimed else ", not claimed"
+    return f"Airflow {one.airflow}, Python {one.python}{kind}"
+
+
+def _has_failed(name: str, result: dict[str, Any]) -> bool:
+    return COMBINATIONS[name].is_claimed and any(text.startswith("fails") for text in result["parts"].values())
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Command ``check``: the first thing to try with a new connection."""
+
+from __future__ import annotations
+
+import json
+
+from airflow_provider_dingtalk import __version__
+from tests.cli.terminal import Terminal
+
+
+def test_a_good_connection_passes_and_nothing_is_sent(terminal: Terminal) -> None:
+    done = terminal.run("check", "--json")
+    assert done.status == 0
+    assert [one["name"] for one in done.json["checks"]] == [
+        "connection",
+        "access token",
+        "status of group messages",
+        "status of oto messages",
+        "status of work notifications",
+    ]
+    assert all(one["ok"] for one in done.json["checks"])
+    assert terminal.sandbox.snapshot()["messages"] == []
+    assert terminal.run("check").out.count("permitted") == 3
+
+
+def test_a_wrong_secret_ends_it_with_the_next_step(terminal: Terminal) -> None:
+    connection = terminal.sandbox.connection() | {"password": "wrong-secret-of-check"}
+    done = terminal.run("check", env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)})
+    assert done.status == 3
+    assert "NO" in done.out and "wrong-secret-of-check" not in done.out + done.err
+    assert "Client Secret" in done.out or "AppSecret" in done.out
+
+
+def test_a_missing_permission_is_named_and_the_others_are_checked(terminal: Terminal) -> None:
+    refusal = {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"}
+    terminal.sandbox.faults({"match": "oToMessages/readStatus", "action": refusal})
+    done = terminal.run("check", "--json")
+    assert done.status == 3
+    bad = [one for one in done.json["checks"] if not one["ok"]]
+    assert [one["name"] for one in bad] == ["status of oto messages"]
+    assert "qyapi_robot_sendmsg" in bad[0]["text"]
+    assert len(done.json["checks"]) == 5
+
+
+def test_a_robot_that_is_not_there_is_named(terminal: Terminal) -> None:
+    done = terminal.run("check", "--robot-code", "dingnowhere", "--json")
+    assert done.status == 3
+    bad = [one for one in done.json["checks"] if not one["ok"]]
+    assert {one["name"] for one in bad} == {"status of group messages", "status of oto messages"}
+    assert all("robot" in one["text"] for one in bad)
+
+
+def test_a_connection_without_senders_says_what_is_missing(terminal: Terminal) -> None:
+    connection = terminal.sandbox.connection() | {"extra": {}}
+    done = terminal.run("check", "--json", env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)})
+    assert done.status == 0
+    assert [one["name"] for one in done.json["checks"][2:]] == ["robot_code", "agent_id"]
+
+
+def test_the_version_is_that_of_the_package(terminal: Terminal) -> None:
+    assert terminal.run("--version").out == f"airflow-provider-dingtalk {__version__}\n"
