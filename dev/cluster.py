@@ -100,6 +100,8 @@ class Cluster(AirflowStack):
             "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
             "CORE__PARALLELISM": 64,
             "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self.postgres.address}",
+            # Airflow's default; stacks on SQLite need more.
+            "WORKERS__EXECUTION_API_TIMEOUT": 5,
         }
         ours = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
         return {**ours, "PYTHONPATH": str(ROOT), "CLUSTER_HOST": "cluster"}

@@ -113,7 +113,7 @@ def check_keys(given: Mapping[str, Any], keys_argument: str) -> None:
     if any(isinstance(item, Mapping) for item in _items(keys)):
         from airflow_provider_dingtalk.messages.receipt import parse_keys
 
-        parse_keys([*_items(keys)], keys_argument)
+        parse_keys(keys, keys_argument)
     if any(isinstance(item, str) and item.strip()[:1] not in ("[", "{", "") for item in _items(receipts)):
         from airflow_provider_dingtalk.task.arguments import parse_receipts
 

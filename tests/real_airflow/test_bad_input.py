@@ -19,7 +19,6 @@ SAYS = {
     "unknown_kind": "receipts[1].kind: is 'fax'; use one of",
     "half_a_receipt": "receipts[0].robot_code: is missing; a receipt of kind oto needs it",
     "too_deep": "receipts: is nested deeper than 8 lists",
-    "unknown_choice": "on_empty: is 'shrug'; use one of",
     "no_connection": "dingtalk_conn_id: cannot read the connection 'dingtalk_nowhere'",
     "no_secret": "password: is empty; it must be the app's Client Secret",
     "no_robot": "robot_code: is missing",
