@@ -69,18 +69,34 @@ def asset_events(asset: Asset, after: str | None = None) -> list[Any]:
     return events_since(InletEventsAccessors([asset])[asset], after)
 
 
-def run_end(dag_id: str, run_id: str) -> dt.datetime | None:
-    """Return the end time of a DAG run; works in tasks only.
+def dag_run(dag_id: str, run_id: str) -> Any:
+    """Return a DAG run with its state and dates; works in tasks only.
 
-    :returns: None if the run has not ended, and always before Airflow 3.2, where a worker cannot ask.
+    :returns: None before Airflow 3.2, where a worker cannot ask.
     """
     try:
         from airflow.sdk.execution_time.comms import GetDagRun
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
     except ImportError:
         return None
-    run: Any = SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
-    return run.end_date  # type: ignore[no-any-return]
+    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+
+
+def xcoms_until(dag_id: str, run_id: str, task_id: str, key: str, limit: int | None = None) -> list[Any]:
+    """Return XComs of all instances of a task in a run, and in all runs of the same or an earlier date.
+
+    The date of a run is its logical date, or without one the time from which it may begin. The values are those that
+    Airflow stores, which may be references of an XCom backend. Works in tasks only.
+
+    :param limit: Most values; default None, all. Their order is unknown.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import GetXComSequenceSlice
+
+    where: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "key": key}
+    request = GetXComSequenceSlice(start=None, stop=limit, step=None, include_prior_dates=True, **where)
+    found: Any = task_runner.SUPERVISOR_COMMS.send(request)
+    return list(found.root)
 
 
 def events_since(events: Any, after: str | None) -> list[Any]:

@@ -9,7 +9,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -36,10 +37,14 @@ _T = TypeVar("_T")
 
 
 class Run(Struct, frozen=True):
-    """Ids of a run."""
+    """Ids and end of a run.
+
+    :param end_date: End as Airflow writes it; None if the run has not ended.
+    """
 
     dag_id: str
     dag_run_id: str
+    end_date: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class Task(Struct, frozen=True):
@@ -111,10 +116,11 @@ class AirflowRest:
             raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
         return str(_json(response).get("access_token") or "")
 
-    def has_run(self, dag_id: str, run_id: str) -> bool:
-        """Return True if the run exists."""
+    def run(self, dag_id: str, run_id: str) -> Run | None:
+        """Return a run; None if it does not exist."""
         answer = self._get(path_of("dags", dag_id, "dagRuns", run_id))
-        return answer is not None and bool(_field(answer, "dag_run_id", str))
+        run: Run | None = None if answer is None else _field({"run": answer}, "run", Run)
+        return run
 
     def runs(self, dag_id: str | None, **filters: Any) -> Iterator[Run]:
         """Yield the runs of a DAG.

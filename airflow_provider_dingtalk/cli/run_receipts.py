@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, Run, XCom
@@ -23,6 +24,8 @@ from airflow_provider_dingtalk.task.xcoms import REPORT
 
 log = logging.getLogger(__name__)
 
+#: Runs that are read at the same time.
+RUNS_AT_ONCE = 8
 #: States of runs that have not ended.
 _UNFINISHED = ("running", "queued")
 #: Time after a run's end in which a task that a user stops may still send.
@@ -40,6 +43,7 @@ class _RestXComs:
     def __init__(self, airflow: AirflowRest, run: Run, task_id: str, xcoms: Sequence[XCom]) -> None:
         self._airflow = airflow
         self._run = run
+        self.is_settled = run.end_date is not None and run.end_date < datetime.now(UTC) - _STOP_GRACE
         self._xcoms = xcoms
         self.task_id = task_id
         self.instances = len({xcom.map_index for xcom in xcoms})
@@ -57,8 +61,8 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
     :raises InvalidInputError: If there is no such run, or no such task in it.
     :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
-    run = Run(dag_id, run_id)
-    if not airflow.has_run(dag_id, run_id):
+    run = airflow.run(dag_id, run_id)
+    if run is None:
         raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
     if task_ids and (unknown := sorted(set(task_ids) - airflow.task_ids(run))):
         raise InvalidInputError("--task", f"the run has no task {clean(unknown[0])!r}")
@@ -78,14 +82,17 @@ def receipts_since(
     :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
     ended = {"end_date_gte": (since - _STOP_GRACE).isoformat()}
+    # A run may end between the two lists, so those that have not ended are listed first.
     runs = {
-        run: None
+        (run.dag_id, run.dag_run_id): run
         for dag_id in dag_ids or (None,)
-        for filters in (ended, {"state": list(_UNFINISHED)})
+        for filters in ({"state": list(_UNFINISHED)}, ended)
         for run in airflow.runs(dag_id, **filters)
     }
     start = since.timestamp()
-    receipts = _checked(merge(_sent_by_run(airflow, run, task_ids) for run in runs))
+    with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
+        found = list(pool.map(lambda run: _sent_by_run(airflow, run, task_ids), runs.values()))
+    receipts = _checked(merge(found))
     return [receipt for receipt in receipts if (receipt.sent() or start) >= start]
 
 
@@ -94,9 +101,10 @@ def _sent_by_run(airflow: AirflowRest, run: Run, task_ids: Sequence[str]) -> Sen
     for xcom in airflow.xcoms(run):
         by_task.setdefault(xcom.task_id, []).append(xcom)
     tasks = [_RestXComs(airflow, run, task_id, xcoms) for task_id, xcoms in by_task.items()]
-    recalled = {key for task in tasks for key in _recalled(task)}
     sent = merge(sent_by(task, alerts=True) for task in tasks if not task_ids or task.task_id in task_ids)
-    sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in recalled]
+    if sent.receipts:
+        recalled = {key for task in tasks for key in _recalled(task)}
+        sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in recalled]
     return sent
 
 

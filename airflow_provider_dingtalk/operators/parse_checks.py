@@ -160,6 +160,17 @@ def check_filters(given: Mapping[str, Any]) -> None:
     rollback_filters_of(**{**limits, **{name: flag for name, flag in parsed.items() if name != "dry_run"}})
 
 
+def check_look_back(value: Any) -> None:
+    """Check how far a sweep looks back.
+
+    :raises InvalidInputError: If the value is not a duration.
+    """
+    if not _is_age(value):
+        from airflow_provider_dingtalk.task.arguments import parse_look_back
+
+        parse_look_back(value)
+
+
 def _is_count(value: Any) -> bool:
     return value is None or (type(value) is int and value > 0)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -102,6 +103,14 @@ def parse_seconds(value: Any, field: str, *, allow_zero: bool = True) -> float:
         least = "0 or more" if allow_zero else "more than 0"
         raise InvalidInputError(field, f"must be a timedelta or a number of seconds, {least}")
     return float(seconds)
+
+
+def parse_look_back(value: Any) -> float:
+    """Return how far a sweep looks back in seconds; infinity for a missing value.
+
+    :raises InvalidInputError: If the value is not a duration.
+    """
+    return math.inf if is_missing(value) else parse_seconds(value, "look_back")
 
 
 # ── ids and receipts ─────────────────────────────────────────────────────────────────────────────────

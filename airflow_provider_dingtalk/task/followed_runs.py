@@ -101,6 +101,8 @@ class _TriggererXComs(Struct):
     hides_values: bool = False
     #: True, so that a send in flight is not taken for one that was interrupted.
     is_running: bool = True
+    #: Not known here, so the number of receipts is read.
+    is_settled: bool = False
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all instances under a key, without missing ones."""

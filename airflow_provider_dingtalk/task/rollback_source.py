@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -14,9 +14,11 @@ from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt, iso
 from airflow_provider_dingtalk.task import asset_events
 from airflow_provider_dingtalk.task.arguments import both_times
+from airflow_provider_dingtalk.task.dag_history import DagHistory
 from airflow_provider_dingtalk.task.run_history import (
     Tasks,
     indexes_not_rolled_back,
+    run_ends,
     runs_not_rolled_back,
     runs_since,
     task_names,
@@ -49,9 +51,41 @@ class RunMessages(Struct):
     already: int = 0
 
 
+class _RecallLog:
+    """Messages that this or another DAG's rollbacks noted as recalled; each event is read once.
+
+    :param earliest: Unix time in seconds from which on events are read; earlier if a message is older.
+    """
+
+    def __init__(self, context: Context, dag_id: str, earliest: float = math.inf) -> None:
+        self._context = context
+        self._dag_id = dag_id
+        self._earliest = earliest
+        self._events: dict[float | None, list[Any]] = {}
+        self._keys: dict[tuple[str, str, str], set[str]] = {}
+
+    def recalled(self, receipts: Sequence[Receipt]) -> set[str]:
+        """Return the keys of recalled messages, those of the receipts among them."""
+        if not receipts or self._context.get("outlet_events") is None:
+            return set()
+        sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
+        after = max(min(*sent, self._earliest), 0.0) if sent else None
+        if after not in self._events:
+            self._events[after] = asset_events.read(self._dag_id, None if after is None else iso(after))
+        return {key for event in self._events[after] if event.extra.get("recalled") for key in self._keys_of(event)}
+
+    def _keys_of(self, event: Any) -> set[str]:
+        source = (event.source_dag_id, event.source_run_id, event.source_task_id)
+        if source not in self._keys:
+            dag_id, run_id, task_id = source
+            self._keys[source] = Tasks(self._context, [task_id], dag_id=dag_id, run_id=run_id).recalled()
+        return self._keys[source]
+
+
 def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
     """Return the messages that tasks of this run sent."""
-    return _not_recalled(context, Tasks(context, task_ids))
+    tasks = Tasks(context, task_ids)
+    return _not_recalled(tasks, None, _RecallLog(context, tasks.dag_id))
 
 
 def of_run(
@@ -71,7 +105,7 @@ def of_run(
     if must_be and (unknown := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
         raise InvalidInputError("from_tasks", f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else all_tasks
-    return _not_recalled(context, tasks, all_tasks.recalled(), alerts=True)
+    return _not_recalled(tasks, all_tasks, _RecallLog(context, dag_id), alerts=True)
 
 
 def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[RunMessages]:
@@ -89,55 +123,70 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
         raise InvalidInputError("until", f"is {both_times(until)}, not later than since, {both_times(since)}")
     if since > time.time():
         raise InvalidInputError("since", f"is {both_times(since)}, which is yet to come")
-    found = [of_run(context, dag_id, run_id) for run_id in runs_since(context, dag_id, since)]
-    for one in found:
-        one.receipts = [
-            receipt
-            for receipt in one.receipts
-            if (sent := receipt.sent()) is None or since <= sent <= (math.inf if until is None else until)
-        ]
+    history, recall_log = DagHistory(context, dag_id), _RecallLog(context, dag_id, since)
+    end = math.inf if until is None else until
+    found = []
+    for run_id in runs_since(context, history, since):
+        tasks = tasks_of_run(context, dag_id, run_id, history.of(run_id))
+        one = _not_recalled(tasks, tasks, recall_log, alerts=True, window=(since, end))
         if one.in_doubt:
             # A call without an answer has no send time, so it may have been made before the window.
             log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
             one.in_doubt = {}
+        found.append(one)
+    history.confirm()
     return found
 
 
-def swept_runs(dag_id: str) -> set[str]:
-    """Return a DAG's runs in which a sweep left nothing to recall."""
-    swept = [event.extra for event in asset_events.read(dag_id) if event.extra.get("swept")]
-    return {str(extra["run_id"]) for extra in swept if extra.get("left") == 0}
-
-
 def of_unfinished(
-    context: Context, dag_id: str, rollbacks: Sequence[str], finished: Collection[str]
+    context: Context, dag_id: str, rollbacks: Sequence[str], earliest: float = -math.inf
 ) -> list[RunMessages]:
-    """Return the messages of runs whose rollback did not succeed.
+    """Return the messages of ended runs whose rollback did not succeed, and that no sweep has finished since.
 
     A message belongs to a rollback if its send is in that rollback's block.
 
     :param rollbacks: Ids of the rollback tasks.
-    :param finished: Ids of runs that a sweep has finished since.
+    :param earliest: Unix time in seconds; runs that ended before are left out. Default: none is.
+    :raises InvalidInputError: If Airflow knows no such DAG, or none of its runs has one of these tasks.
     """
-    run_ids = [run_id for run_id in runs_not_rolled_back(context, dag_id, rollbacks) if run_id not in finished]
-    return [_of_blocks(context, dag_id, run_id, rollbacks) for run_id in run_ids]
+    history = DagHistory(context, dag_id)
+    ends = run_ends(context, history, runs_not_rolled_back(context, dag_id, rollbacks))
+    recent = {run_id: end for run_id, end in ends.items() if end is None or end >= earliest}
+    if number := len(ends) - len(recent):
+        log.info("Leaving out %d runs of %s that ended before %s.", number, clean(dag_id), both_times(earliest))
+    swept = _swept_runs(context, dag_id, recent, earliest) if recent else {}
+    due = [run_id for run_id, end in recent.items() if (end or 0.0) >= swept.get(run_id, -math.inf)]
+    history.read_states(due)
+    recall_log = _RecallLog(context, dag_id, earliest)
+    found = [_of_blocks(context, history, recall_log, run_id, rollbacks) for run_id in due]
+    history.confirm()
+    return found
 
 
-def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[str]) -> RunMessages:
+def _swept_runs(context: Context, dag_id: str, ends: Mapping[str, float | None], earliest: float) -> dict[str, float]:
+    """Return the Unix times of the last sweeps that left nothing to recall, by run."""
+    if context.get("outlet_events") is None:
+        return {}
+    # Without the ends of the runs, a sweep of any age counts.
+    after = None if None in ends.values() else iso(max(earliest, 0.0))
+    swept = [event for event in asset_events.read(dag_id, after) if event.extra.get("swept")]
+    return {str(event.extra["run_id"]): event.timestamp.timestamp() for event in swept if event.extra.get("left") == 0}
+
+
+def _of_blocks(
+    context: Context, history: DagHistory, recall_log: _RecallLog, run_id: str, rollbacks: Sequence[str]
+) -> RunMessages:
     """Return the messages of those blocks of a run whose rollback did not succeed."""
-    all_tasks = tasks_of_run(context, dag_id, run_id)
-    found = RunMessages(dag_id, run_id)
+    where: dict[str, Any] = {"dag_id": history.dag_id, "run_id": run_id, "history": history.of(run_id)}
+    all_tasks = tasks_of_run(context, history.dag_id, run_id, where["history"])
+    blocks = {task_id: _rollbacks_of(Tasks(context, [task_id], **where)) for task_id in all_tasks.ids}
+    found = RunMessages(history.dag_id, run_id)
     for rollback in rollbacks:
+        in_block = [task_id for task_id, of_task in blocks.items() if rollback in of_task]
         # In a mapped task group, the instances of a rollback and of its sends have the same index.
-        for map_index in indexes_not_rolled_back(context, dag_id, run_id, rollback):
-            in_block = [
-                task_id
-                for task_id in all_tasks.ids
-                for value in Tasks(context, [task_id], dag_id=dag_id, run_id=run_id).pull(SENDING)[:1]
-                if isinstance(value, dict) and rollback in (value.get("rollbacks") or ())
-            ]
-            tasks = Tasks(context, in_block, dag_id=dag_id, run_id=run_id, map_index=map_index)
-            left = _not_recalled(context, tasks, all_tasks.recalled())
+        for map_index in indexes_not_rolled_back(context, history.dag_id, run_id, rollback, where["history"]):
+            tasks = Tasks(context, in_block, map_index=map_index, **where)
+            left = _not_recalled(tasks, all_tasks, recall_log)
             found.receipts += left.receipts
             found.missing |= left.missing
             found.in_doubt |= left.in_doubt
@@ -145,23 +194,31 @@ def _of_blocks(context: Context, dag_id: str, run_id: str, rollbacks: Sequence[s
     return found
 
 
-def _not_recalled(context: Context, tasks: Tasks, recalled: Iterable[str] = (), *, alerts: bool = False) -> RunMessages:
-    """Return the messages that tasks sent, without those known to be recalled."""
+def _rollbacks_of(task: Tasks) -> Sequence[str]:
+    """Return the ids of the rollbacks that a send task noted."""
+    for value in task.pull(SENDING)[:1]:
+        if isinstance(value, dict):
+            return value.get("rollbacks") or ()
+    return ()
+
+
+def _not_recalled(
+    tasks: Tasks,
+    all_tasks: Tasks | None,
+    recall_log: _RecallLog,
+    *,
+    alerts: bool = False,
+    window: tuple[float, float] = (-math.inf, math.inf),
+) -> RunMessages:
+    """Return the messages that tasks sent in a window, without those known to be recalled.
+
+    :param all_tasks: Tasks of the run, whose recalls count; None if its rollback log is enough.
+    """
     sent = tasks.sent(alerts=alerts)
-    gone = {*recalled, *_recalled_elsewhere(context, tasks.dag_id, sent.receipts)}
-    left = [receipt for receipt in sent.receipts if receipt.key not in gone]
-    already = len(sent.receipts) - len(left)
-    return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, already)
-
-
-def _recalled_elsewhere(context: Context, dag_id: str, receipts: Sequence[Receipt]) -> set[str]:
-    """Return the keys of messages that this or another DAG's rollbacks noted as recalled."""
-    if not receipts or context.get("outlet_events") is None:
-        return set()
-    sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
-    gone: set[str] = set()
-    for event in asset_events.read(dag_id, iso(min(sent)) if sent else None):
-        if event.extra.get("recalled"):
-            source = {"dag_id": event.source_dag_id, "run_id": event.source_run_id}
-            gone |= Tasks(context, [event.source_task_id], **source).recalled()
-    return gone
+    since, until = window
+    receipts = [one for one in sent.receipts if (moment := one.sent()) is None or since <= moment <= until]
+    gone = recall_log.recalled(receipts)
+    if receipts and all_tasks is not None:
+        gone |= all_tasks.recalled()
+    left = [receipt for receipt in receipts if receipt.key not in gone]
+    return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, len(receipts) - len(left))

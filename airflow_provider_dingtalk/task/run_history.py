@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.task.dag_history import FAILED_TASK_GRACE, FINISHED, MAX_IDS_PER_REQUEST, DagHistory
 from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
     clean,
@@ -21,19 +22,13 @@ from airflow_provider_dingtalk.task.sent_messages import (
     sent_by,
 )
 from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RETURN_VALUE, SENDING
-from airflow_provider_dingtalk.version_compat import run_end
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
-#: Most task ids in one request to Airflow, because they go into a URL.
-MAX_IDS_PER_REQUEST = 100
-#: Seconds for which Airflow may let a failed task run: 5 until the task notices and 5 to end, plus a margin.
-FAILED_TASK_GRACE = 15.0
 FAILED = ("failed", "upstream_failed")
-FINISHED = ("success", "failed")
 #: States of the tasks of a run that has not begun.
 NEVER_BEGUN = frozenset({None, "scheduled", "queued"})
 #: States of tasks that Airflow names with task id and map index apart.
@@ -47,6 +42,7 @@ class Tasks:
     :param dag_id: Id of the DAG; default None, which means the running task's DAG.
     :param run_id: Id of the run; default None, which means the running task's run.
     :param map_index: Map index of the instances; default None, which means all instances.
+    :param history: Runs of the DAG, if they may answer for this run; default None.
     """
 
     def __init__(
@@ -57,8 +53,10 @@ class Tasks:
         dag_id: str | None = None,
         run_id: str | None = None,
         map_index: int | None = None,
+        history: DagHistory | None = None,
     ) -> None:
         self._ti: Any = context["ti"]
+        self.history = history
         self.dag_id = dag_id or self._ti.dag_id
         self.run_id = run_id or self._ti.run_id
         self.ids = list(task_ids)
@@ -79,6 +77,8 @@ class Tasks:
         """
         where = {} if self._is_here else {"dag_id": self.dag_id, "run_id": self.run_id}
         every = self.ids if task_ids is None else task_ids
+        if self.history is not None:
+            every = [task_id for task_id in every if self.history.may_have(task_id, key)]
         found: list[Any] = []
         if whole := [task_id for task_id in every if task_id not in self._of_one_index]:
             found += self._ti.xcom_pull(task_ids=whole, key=key, **where) or ()
@@ -114,7 +114,11 @@ class Tasks:
         Instances of mapped tasks are named ``task_0``, ``task_1``, …
         """
         task_ids = self.ids if len(self.ids) <= MAX_IDS_PER_REQUEST else None
-        found = self._ti.get_task_states(dag_id=self.dag_id, task_ids=task_ids, run_ids=[self.run_id])
+        found = (
+            self._ti.get_task_states(dag_id=self.dag_id, task_ids=task_ids, run_ids=[self.run_id])
+            if self.history is None
+            else self.history.states
+        )
         # A task may have the name of an instance of another task, such as task_0, so other tasks are left out.
         return {
             name: state
@@ -144,7 +148,7 @@ class Tasks:
         names = [name for name in states if name not in self._others or name == task_id]
         instances = 1 if index is not None else sum(_is_of(name, task_id, None) for name in names)
         is_running = any(states[name] not in ENDED for name in names if _is_of(name, task_id, index))
-        return _WorkerXComs(self, task_id, max(instances, 1), is_running)
+        return _WorkerXComs(self, task_id, max(instances, 1), is_running, self.history is not None)
 
     def _index_of(self, task_id: str) -> int | None:
         return self._map_index if task_id in self._of_one_index else None
@@ -157,11 +161,15 @@ class _WorkerXComs(Struct):
     task_id: str
     instances: int
     is_running: bool
+    is_settled: bool
     #: Airflow resolves a value through the XCom backend before it returns it.
     hides_values: bool = False
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all instances under a key."""
+        history = self.tasks.history
+        if key == SENDING and history is not None and not history.may_be_interrupted(self.task_id):
+            return []
         try:
             return self.tasks.pull(key, [self.task_id])
         except Exception as error:
@@ -183,36 +191,53 @@ def _is_of_a_value(error: Exception) -> bool:
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tasks_of_run(context: Context, dag_id: str, run_id: str) -> Tasks:
-    """Return all tasks of a run that may have pushed XComs."""
+def tasks_of_run(context: Context, dag_id: str, run_id: str, history: DagHistory | None = None) -> Tasks:
+    """Return all tasks of a run that may have pushed XComs.
+
+    :param history: Runs of the DAG, if they may answer for this run; default None.
+    """
     ti: Any = context["ti"]
+    if history is None:
+        states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
+    else:
+        states = history.states.get(run_id, {})
+    is_plain = history is not None and not history.has_mapped(run_id)
+    names = set(states) if is_plain else _possible_ids(ti, dag_id, run_id, states)
+    return Tasks(context, sorted(names), dag_id=dag_id, run_id=run_id, history=history)
+
+
+def _possible_ids(ti: Any, dag_id: str, run_id: str, states: Mapping[str, str | None]) -> set[str]:
     # Airflow 3.1 has no breadcrumbs, so only the names of the tasks are known there.
     crumbs = list(ti.get_task_breadcrumbs(dag_id, run_id)) if hasattr(ti, "get_task_breadcrumbs") else []
     done = {crumb["task_id"] for crumb in crumbs}
-    states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
     # Other tasks have names only, and task_0 may be an instance of a mapped task, so both readings are kept. A
     # cleared task keeps its XComs until it runs again.
     begun = {name for name, state in states.items() if not crumbs or state not in ENDED}
-    return Tasks(context, sorted(done | begun | {_unmapped(name) for name in begun}), dag_id=dag_id, run_id=run_id)
+    return done | begun | {_unmapped(name) for name in begun}
 
 
-def runs_since(context: Context, dag_id: str, since: float) -> list[str]:
+def runs_since(context: Context, history: DagHistory, since: float) -> list[str]:
     """List a DAG's runs that may have sent since a Unix time in seconds.
 
-    It takes one request, and one more for each run that ever began.
+    It takes one request, and one more for each run.
 
     :raises InvalidInputError: If Airflow knows no such DAG.
     """
-    ti: Any = context["ti"]
-    states = ti.get_task_states(dag_id=dag_id, task_ids=None, run_ids=None)
-    if not states:
-        check_dag(context, dag_id, "from_dag")
-    begun = sorted(run_id for run_id, tasks in states.items() if not set(tasks.values()) <= NEVER_BEGUN)
-    log.info("Looking through %d runs of %s.", len(begun), clean(dag_id))
-    # A run has no end if it has not ended, and none is known before Airflow 3.2.
-    ends = {run_id: run_end(dag_id, run_id) for run_id in begun}
+    history.read_states()
+    if not history.states:
+        check_dag(context, history.dag_id, "from_dag")
+    log.info("Looking through %d runs of %s.", len(history.states), clean(history.dag_id))
     earliest = since - FAILED_TASK_GRACE
-    return [run_id for run_id, end in ends.items() if end is None or end.timestamp() >= earliest]
+    return [run_id for run_id in sorted(history.states) if _may_have_sent(history, run_id, earliest)]
+
+
+def _may_have_sent(history: DagHistory, run_id: str, earliest: float) -> bool:
+    if (run := history.ask(run_id)) is None:
+        return True
+    # A run that a user cleared keeps its XComs until its tasks begin again.
+    if not run.clear_number and set(history.states[run_id].values()) <= NEVER_BEGUN:
+        return False
+    return run.end_date is None or run.end_date.timestamp() >= earliest
 
 
 def check_dag(context: Context, dag_id: str, field: str) -> None:
@@ -243,7 +268,7 @@ def _is_not_found(error: Exception) -> bool:
 
 
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:
-    """List the ended runs of a DAG whose rollback did not succeed, such as runs that timed out.
+    """List the runs of a DAG whose rollback has not succeeded.
 
     :raises InvalidInputError: If Airflow knows no such DAG, or none of its runs has one of these tasks.
     """
@@ -254,13 +279,28 @@ def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]
         if ti.get_dr_count(dag_id=dag_id):
             problem = f"is {list(rollbacks)!r}; no run of {clean(dag_id)!r} has a task of such an id"
             raise InvalidInputError("rollbacks", problem)
-    open_runs = [run_id for run_id, states in found.items() if any(state != "success" for state in states.values())]
-    return [run_id for run_id in sorted(open_runs) if ti.get_dagrun_state(dag_id, run_id) in FINISHED]
+    return sorted(run_id for run_id, states in found.items() if any(state != "success" for state in states.values()))
 
 
-def indexes_not_rolled_back(context: Context, dag_id: str, run_id: str, rollback: str) -> list[int | None]:
-    """List the map indexes, or None, of a rollback's instances that did not succeed."""
-    states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id).states()
+def run_ends(context: Context, history: DagHistory, run_ids: Iterable[str]) -> dict[str, float | None]:
+    """Return the Unix times at which runs ended, of those that have ended; None before Airflow 3.2."""
+    ends: dict[str, float | None] = {}
+    for run_id in run_ids:
+        run = history.ask(run_id)
+        state = context["ti"].get_dagrun_state(history.dag_id, run_id) if run is None else run.state
+        if state in FINISHED:
+            ends[run_id] = run.end_date.timestamp() if run is not None and run.end_date is not None else None
+    return ends
+
+
+def indexes_not_rolled_back(
+    context: Context, dag_id: str, run_id: str, rollback: str, history: DagHistory | None = None
+) -> list[int | None]:
+    """List the map indexes, or None, of a rollback's instances that did not succeed.
+
+    :param history: Runs of the DAG, if they may answer for this run; default None.
+    """
+    states = Tasks(context, [rollback], dag_id=dag_id, run_id=run_id, history=history).states()
     names = [name for name, state in states.items() if state != "success"]
     return [None if name == rollback else int(name.removeprefix(f"{rollback}_")) for name in names]
 

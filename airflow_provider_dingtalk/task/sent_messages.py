@@ -30,12 +30,14 @@ class TaskXComs(Protocol):
     :ivar task_id: Id of the task.
     :ivar instances: Number of its instances; more than one if it is mapped.
     :ivar is_running: True if an instance may still push XComs.
+    :ivar is_settled: True if no instance sends any more, so that a chunk of receipts that is not full is its last.
     :ivar hides_values: True if a text may stand for a value that a custom XCom backend keeps elsewhere.
     """
 
     task_id: str
     instances: int
     is_running: bool
+    is_settled: bool
     hides_values: bool
 
     def pull(self, key: str) -> list[Any]:
@@ -128,7 +130,10 @@ def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int]:
     """Return the registered receipts, the number of unreadable ones, and that of instances with receipts."""
     chunks = list(_until_empty(task, xcoms.RECEIPTS))
     receipts = [receipt for values in chunks for chunk in values for receipt in _read(task, chunk)]
-    registered = number_of(task.pull(xcoms.RECEIPTS_COUNT)) if chunks else 0
+    items = [len(chunk) for values in chunks for chunk in values if isinstance(chunk, list)]
+    # Chunks are filled one after the other, so where none is full the number of receipts says nothing more.
+    is_whole = task.is_settled and sum(items) == len(receipts) and max(items, default=0) < xcoms.RECEIPTS_PER_XCOM
+    registered = 0 if is_whole or not chunks else number_of(task.pull(xcoms.RECEIPTS_COUNT))
     hidden = sum(isinstance(chunk, str) for values in chunks for chunk in values) if task.hides_values else 0
     missing = max(registered - len(receipts), hidden)
     # Late receipts are not in the chunks, because the chunks belong to the later try.

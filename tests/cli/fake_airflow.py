@@ -24,6 +24,7 @@ class FakeAirflow:
     :param runs: Runs, with ``dag_id``, ``dag_run_id``, ``state`` and ``end_date``.
     :param xcoms: Value by DAG, run, task, map index and key.
     :param broken: Number of next requests to answer with HTTP 500.
+    :param ends_after_list: End of all runs that have not ended, from the next list of runs on.
     :param odd: Bodies that replace the right answer, by the last part of the path.
     """
 
@@ -32,6 +33,7 @@ class FakeAirflow:
     xcoms: dict[tuple[str, str, str, int, str], Any] = field(default_factory=dict)
     needs_login: bool = True
     broken: int = 0
+    ends_after_list: str = ""
     odd: dict[str, bytes] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
@@ -67,7 +69,13 @@ class FakeAirflow:
                 known = {run["dag_id"] for run in self.runs}
                 if dag_id not in known | {"~"}:
                     return 404, {"detail": "no such DAG"}
-                return 200, _page("dag_runs", [run for run in self.runs if _fits(run, dag_id, query)], query)
+                found = [dict(run) for run in self.runs if _fits(run, dag_id, query)]
+                if self.ends_after_list:
+                    self.runs = [
+                        run if run["end_date"] else {**run, "state": "success", "end_date": self.ends_after_list}
+                        for run in self.runs
+                    ]
+                return 200, _page("dag_runs", found, query)
             case ["dags", dag_id, "dagRuns", run_id]:
                 found = [run for run in self.runs if (run["dag_id"], run["dag_run_id"]) == (dag_id, run_id)]
                 return (200, found[0]) if found else (404, {"detail": "no such run"})

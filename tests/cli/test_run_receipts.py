@@ -129,3 +129,42 @@ def test_a_stranger_s_dict_costs_only_itself_with_a_warning(terminal: Terminal, 
     assert done.status == 0
     assert terminal.gone() == {key}
     assert "stranger" in done.err
+
+
+def test_a_run_of_one_send_takes_two_requests(terminal: Terminal, airflow: FakeAirflow):
+    """A chunk that is not full is the last of a run that has ended, so the number of receipts is not read."""
+    keys = terminal.create_messages("oto", 40)
+
+    def requests(*runs: int) -> int:
+        for number in runs:
+            run = ("revenue", f"run {number}")
+            airflow.add_run(*run, end_date="2026-11-21T02:00:00+00:00")
+            airflow.push(*run, "send", "receipts_0", receipts([keys[number]]))
+            airflow.push(*run, "send", "receipts_count", 1)
+        airflow.seen.clear()
+        done = terminal.run(
+            "rollback",
+            "--since",
+            "2026-11-21T01:00Z",
+            "--airflow-url",
+            airflow.url,
+            "--dry-run",
+            "--json",
+            env=LOGGED_IN,
+        )
+        assert len(done.json["receipts"]) == len(airflow.runs)
+        return sum("xcomEntries" in url for url in airflow.seen)
+
+    assert (requests(*range(10)), requests(*range(10, 40))) == (20, 80)
+
+
+def test_a_run_that_ends_between_two_lists_is_read(terminal: Terminal, airflow: FakeAirflow):
+    keys = terminal.create_messages("oto", 1)
+    airflow.add_run(*RUN)
+    airflow.push(*RUN, "send", "receipts_0", receipts(keys))
+    airflow.ends_after_list = "2026-11-21T02:00:00+00:00"
+    done = terminal.run(
+        "rollback", "--since", "2026-11-21T01:00Z", "--airflow-url", airflow.url, "--yes", env=LOGGED_IN
+    )
+    assert done.status == 0
+    assert terminal.gone() == set(keys)

@@ -26,6 +26,7 @@ NAMES: dict[str, Any] = {
     "RecallGroup": operators.DingTalkRecallGroupMessagesOperator,
     "RecallDing": operators.DingTalkRecallDingOperator,
     "Rollback": operators.DingTalkRollbackOperator,
+    "Sweep": operators.DingTalkSweepOperator,
     "Sensor": sensors.DingTalkGroupMessageSensor,
     "Notifier": DingTalkNotifier,
     "rollback_on_failure": operators.rollback_on_failure,
@@ -43,6 +44,9 @@ AT_PARSE = {
     BLOCK.format("only_unread=True, max_readers=3"): "max_readers: contradicts only_unread; give one of them",
     BLOCK.format("older_than=timedelta(hours=-1)"): (
         "older_than: must be a timedelta or a number of seconds, 0 or more"
+    ),
+    "Sweep(task_id='t', dag_ids=['d'], look_back='a week')": (
+        "look_back: must be a timedelta or a number of seconds, 0 or more"
     ),
     BLOCK.format("") + "\n" + BLOCK.format("").replace("'send'", "'other'"): (
         "rollback_on_failure: has the id 'rollback' of another task here; give task_id=, e.g. rollback_2"

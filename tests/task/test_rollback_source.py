@@ -17,17 +17,16 @@ def test_a_sweep_takes_back_what_the_blocks_sent_whose_rollback_did_not_succeed(
             "late": {("send", -1): "success", ("outside", -1): "success", ("rollback", -1): "skipped"},
             "well": {("send", -1): "success", ("rollback", -1): "success"},
             "broken": {("send", -1): "failed", ("rollback", -1): "failed"},
-            "swept": {("send", -1): "success", ("rollback", -1): "skipped"},
             "alive": {("send", -1): "running", ("rollback", -1): "scheduled"},
         }
     )
     ti.running.add("alive")
-    for run in ("late", "well", "broken", "swept", "alive"):
+    for run in ("late", "well", "broken", "alive"):
         ti.sent(run, "send", f"{run}-1", f"{run}-2", block="rollback")
     ti.sent("late", "outside", "late-3")
     # The failed rollback had recalled one of two messages.
     ti.xcoms["broken", "rollback", -1, "recalled_0"] = ["broken-1"]
-    found = of_unfinished({"ti": ti}, DAG, ["rollback"], {"swept"})
+    found = of_unfinished({"ti": ti}, DAG, ["rollback"])
     assert keys(found) == {"late": ["late-1", "late-2"], "broken": ["broken-2"]}
 
 
@@ -51,7 +50,7 @@ def test_a_sweep_tells_blocks_and_instances_of_a_mapped_one_apart():
     ti.sent("run", "send", "third", block="rollback")
     ti.sent("run", "group.send", "fourth", block="group.rollback")
     rollbacks = ["rollback", "each.rollback", "group.rollback"]
-    assert keys(of_unfinished({"ti": ti}, DAG, rollbacks, ())) == {"run": ["fourth", "second"]}
+    assert keys(of_unfinished({"ti": ti}, DAG, rollbacks)) == {"run": ["fourth", "second"]}
 
 
 def test_a_whole_run_is_what_its_tasks_sent_however_they_ended():
@@ -116,7 +115,7 @@ def test_a_window_finds_runs_without_a_rollback_and_messages_of_unknown_age():
     ti.sent("new", "undated", "undated")
     ti._states["new"]["undated", -1] = "success"
     found = of_window({"ti": ti}, DAG, SINCE, UNTIL)
-    assert keys(found) == {"old": [], "new": ["late", "undated"]}
+    assert keys(found) == {"old": [], "new": ["late", "undated"], "queued": []}
 
 
 @pytest.mark.parametrize(

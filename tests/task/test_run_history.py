@@ -25,7 +25,7 @@ def test_a_task_whose_name_looks_like_a_mapped_one_is_not_taken_for_it():
     "look",
     [
         lambda ti: of_window({"ti": ti}, DAG, SINCE, None),
-        lambda ti: of_unfinished({"ti": ti}, DAG, ["rollback"], ()),
+        lambda ti: of_unfinished({"ti": ti}, DAG, ["rollback"]),
     ],
     ids=["window", "sweep"],
 )
@@ -59,8 +59,8 @@ def test_an_airflow_that_fails_otherwise_is_not_a_dag_that_is_gone():
 def test_a_sweep_of_a_dag_without_its_rollback_is_refused():
     ti = Runs({"run": {("send", -1): "success", ("undo", -1): "success"}})
     with pytest.raises(InvalidInputError, match=r"^rollbacks: is \['rollback'\]; no run of 'revenue' has a task"):
-        of_unfinished({"ti": ti}, DAG, ["rollback"], ())
-    assert of_unfinished({"ti": ti}, DAG, ["undo"], ()) == []
+        of_unfinished({"ti": ti}, DAG, ["rollback"])
+    assert of_unfinished({"ti": ti}, DAG, ["undo"]) == []
 
 
 def test_a_task_that_a_run_does_not_have_is_refused():

@@ -152,16 +152,22 @@ def test_values_of_any_shape_are_nobody_s_business(history: History, value: Any,
     assert history.keys == ["good"]
 
 
-@pytest.mark.parametrize("count", [2, 200])
-def test_a_registered_receipt_that_cannot_be_read_is_missing_and_not_nothing(history: History, count: int):
-    history.push("send", "receipts_0", [receipt("a")])
+@pytest.mark.parametrize(
+    ("items", "count"),
+    [([receipt("a"), {"kind": "oto"}], 2), ([receipt(str(number)) for number in range(100)], 150)],
+    ids=["one of a chunk", "a chunk"],
+)
+def test_a_registered_receipt_that_cannot_be_read_is_missing_and_not_nothing(
+    history: History, items: list[Any], count: int
+):
+    history.push("send", "receipts_0", items)
     history.push("send", "receipts_count", count)
     with pytest.raises((MissingReceiptsError, AirflowUnreachableError), match="send"):
         history.find(history)
 
 
 def test_what_is_missing_is_looked_for_in_the_return_value(history: History):
-    history.push("send", "receipts_0", [receipt("a")])
+    history.push("send", "receipts_0", [receipt("a"), {"kind": "oto"}])
     history.push("send", "receipts_count", 2)
     history.push("send", "return_value", [receipt("a"), receipt("b")])
     assert history.keys == ["a", "b"]

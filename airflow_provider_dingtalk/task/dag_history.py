@@ -1,0 +1,114 @@
+"""Runs of a DAG as a worker sees them: states, ends, and XCom keys that no run has.
+
+Airflow has no look-up of runs or XComs by time, so one request asks for the states of all runs, and one for the end of
+each. Receipts are then read only where XComs can be: Airflow lists the XComs of a task in a run and in all runs of an
+earlier date, so one request shows for hundreds of runs that a task has none under a key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_dingtalk.task.xcoms import SENDING
+from airflow_provider_dingtalk.version_compat import dag_run, xcoms_until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: Most ids in one request to Airflow, because they go into a URL.
+MAX_IDS_PER_REQUEST = 100
+#: Seconds for which Airflow may let a failed task run: 5 until the task notices and 5 to end, plus a margin.
+FAILED_TASK_GRACE = 15.0
+#: States of runs that have ended.
+FINISHED = ("success", "failed")
+
+
+class DagHistory:
+    """Runs of one DAG.
+
+    A run is settled if it has ended and its tasks send no more. What Airflow tells of many runs at once is used for
+    settled runs only.
+
+    :ivar states: States of task instances by run id; instances of mapped tasks are named ``task_0``, ``task_1``, …
+    """
+
+    def __init__(self, context: Context, dag_id: str) -> None:
+        self._ti: Any = context["ti"]
+        self.dag_id = dag_id
+        self.states: dict[str, Mapping[str, str | None]] = {}
+        self._run_ids: Sequence[str] | None = None
+        self._mapped: Mapping[str, Mapping[str, str | None]] | None = None
+        self._settled: dict[str, datetime] = {}
+        self._found: dict[tuple[str, str], bool] = {}
+
+    def read_states(self, run_ids: Sequence[str] | None = None) -> None:
+        """Read the states of task instances.
+
+        :param run_ids: Ids of the runs; default None, which means all runs.
+        """
+        self._run_ids = run_ids
+        self.states = self._read_states()
+
+    def ask(self, run_id: str) -> Any:
+        """Return a run with its state and dates; None before Airflow 3.2, where a worker cannot ask."""
+        run = dag_run(self.dag_id, run_id)
+        if run is not None and _is_settled(run):
+            self._settled[run_id] = run.logical_date or run.run_after
+        return run
+
+    def of(self, run_id: str) -> DagHistory | None:
+        """Return this history if it may answer for a run; otherwise None."""
+        return self if run_id in self._settled else None
+
+    def has_mapped(self, run_id: str) -> bool:
+        """Return True if a run has mapped tasks, whose ids cannot be told from the names of the instances."""
+        if self._mapped is None:
+            # An expanded task has an instance 0.
+            self._mapped = self._read_states(map_index=0)
+        return bool(self._mapped.get(run_id))
+
+    def may_have(self, task_id: str, key: str) -> bool:
+        """Return False if a task has no XCom under a key, in any settled run."""
+        if (task_id, key) not in self._found:
+            self._found[task_id, key] = bool(xcoms_until(self.dag_id, self._newest, task_id, key, 1))
+        return self._found[task_id, key]
+
+    def may_be_interrupted(self, task_id: str) -> bool:
+        """Return False if all sends of a task ended by themselves, in all settled runs."""
+        if (task_id, "") not in self._found:
+            sends = xcoms_until(self.dag_id, self._newest, task_id, SENDING)
+            self._found[task_id, ""] = not all(isinstance(one, dict) and one.get("is_over") is True for one in sends)
+        return self._found[task_id, ""]
+
+    def confirm(self) -> None:
+        """Ask for the newest run once more: if it was deleted meanwhile, XComs of others were not seen.
+
+        :raises AirflowRuntimeError: If the run does not exist any more.
+        """
+        if self._found:
+            dag_run(self.dag_id, self._newest)
+
+    @property
+    def _newest(self) -> str:
+        """Settled run of the latest date."""
+        return max(self._settled, key=lambda run_id: (self._settled[run_id], run_id))
+
+    def _read_states(self, **more: Any) -> dict[str, Mapping[str, str | None]]:
+        ids = self._run_ids
+        parts = (
+            [ids]
+            if ids is None
+            else [ids[at : at + MAX_IDS_PER_REQUEST] for at in range(0, len(ids), MAX_IDS_PER_REQUEST)]
+        )
+        found: dict[str, Mapping[str, str | None]] = {}
+        for part in parts:
+            found |= self._ti.get_task_states(dag_id=self.dag_id, task_ids=None, run_ids=part, **more)
+        return found
+
+
+def _is_settled(run: Any) -> bool:
+    is_ended = run.state in FINISHED and run.end_date is not None
+    return is_ended and run.end_date.timestamp() < time.time() - FAILED_TASK_GRACE

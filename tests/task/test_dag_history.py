@@ -1,0 +1,195 @@
+"""Requests to Airflow for what a DAG's runs sent: few, and none of the messages is missed.
+
+Airflow's own API server answers, on a database of runs that never ran.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from airflow import __version__
+from airflow.utils.db import initdb
+
+from airflow_provider_dingtalk.task.rollback_source import of_unfinished, of_window
+from dev.past_runs import PastRuns, add_dag, add_runs, receipts, send_xcoms
+from tests.support.execution_api import Asked, task_of_another_dag
+from tests.support.runs import keys
+
+# Airflow's server in this process imports what warns of itself.
+pytestmark = pytest.mark.filterwarnings("ignore::Warning")
+#: Before Airflow 3.2 a worker cannot ask for the end of a run, so it looks into all runs.
+KNOWS_ENDS = tuple(map(int, __version__.split(".")[:2])) >= (3, 2)
+_numbers = count()
+NOW = dt.datetime.now(dt.UTC)
+SINCE = NOW - dt.timedelta(hours=1)
+
+
+def before(**age: float) -> dt.datetime:
+    return NOW - dt.timedelta(**age)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def database() -> None:
+    initdb()
+
+
+@pytest.fixture
+def asked(database: None) -> Iterator[Asked]:
+    with task_of_another_dag() as asked:
+        yield asked
+
+
+@pytest.fixture
+def past() -> PastRuns:
+    dag_id = f"past_{next(_numbers)}"
+    add_dag(dag_id)
+    return PastRuns(dag_id)
+
+
+def window(asked: Asked, past: PastRuns) -> dict[str, list[str]]:
+    """Return the keys of the last hour, of the runs that have any."""
+    found = of_window(asked.context, past.dag_id, SINCE.timestamp(), None)
+    return {run_id: found for run_id, found in keys(found).items() if found}
+
+
+def requests_of_window(asked: Asked, runs: int, messages: int) -> int:
+    dag_id = f"past_{next(_numbers)}"
+    add_runs(dag_id, runs, messages)
+    asked.requests.clear()
+    found = of_window(asked.context, dag_id, SINCE.timestamp(), None)
+    assert sum(len(one.receipts) for one in found) == runs * messages
+    return len(asked.requests)
+
+
+@pytest.mark.parametrize("messages", [1, 10])
+def test_a_window_takes_two_requests_for_each_run(asked: Asked, messages: int):
+    few, many = (requests_of_window(asked, runs, messages) for runs in (10, 40))
+    assert many - few == 30 * (2 if KNOWS_ENDS else 13)
+    assert few < (10 * 2 + 20 if KNOWS_ENDS else 10 * 13 + 5)
+
+
+def test_a_sweep_takes_requests_for_the_unfinished_runs_only(asked: Asked):
+    def requests(runs: int) -> int:
+        dag_id = f"past_{next(_numbers)}"
+        add_runs(dag_id, runs, 2, unfinished=3)
+        asked.requests.clear()
+        assert sum(len(one.receipts) for one in of_unfinished(asked.context, dag_id, ["rollback"])) == 6
+        return len(asked.requests)
+
+    assert requests(10) == requests(40) <= 50
+
+
+SENT: dict[str, tuple[Any, Any]] = {
+    "by hook, also by a task that failed": (
+        {("work", -1): "failed"},
+        {("work", -1, "receipts_0"): receipts(["a", "b"], before(minutes=9)), ("work", -1, "receipts_count"): 2},
+    ),
+    "by an alert": ({("work", -1): "failed"}, {("work", -1, "alert_receipts"): receipts(["a", "b"])}),
+    "late": (
+        {("work", -1): "success"},
+        {("work", -1, "receipts_0"): receipts(["a"]), ("work", -1, "receipts_late"): receipts(["b"])},
+    ),
+    "by a mapped task": (
+        {("work", 0): "success", ("work", 1): "failed", ("work_1", -1): "success"},
+        {("work", index, "receipts_0"): receipts([key]) for index, key in enumerate("ab")},
+    ),
+    "by a version that returned receipts": (
+        {("work", -1): "success"},
+        {("work", -1, "return_value"): {"sent": receipts(["a", "b"])}},
+    ),
+    "in a cleared task": (
+        {("work", -1): None, ("other", -1): "success"},
+        {("work", -1, "receipts_0"): receipts(["a", "b"])},
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SENT)
+def test_among_runs_that_sent_nothing_one_that_sent_is_found(asked: Asked, past: PastRuns, how: str):
+    tasks, xcoms = SENT[how]
+    states = dict.fromkeys(tasks, "success")
+    (first, *_) = tasks
+    for number in range(5):
+        past.add(f"quiet {number}", states, {(*first, "return_value"): 1}, ended=before(minutes=9 - number))
+    past.add("run", tasks, xcoms, ended=before(minutes=8), state="failed")
+    assert window(asked, past) == {"run": ["a", "b"]}
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_cleared_run_that_has_not_ended_again_is_read(asked: Asked, past: PastRuns, state: str):
+    past.add("ended", {("send", -1): "success"}, {}, ended=before(minutes=9))
+    past.add("never began", {("send", -1): None}, {}, ended=None, state="queued")
+    past.add("cleared", {("send", -1): None}, send_xcoms(["a"]), ended=None, state=state, clear_number=1)
+    assert window(asked, past) == {"cleared": ["a"]}
+    assert asked.number_of("never began") == 1 or not KNOWS_ENDS
+
+
+def test_a_run_of_an_old_date_that_was_cleared_and_ran_again_is_in_the_window(asked: Asked, past: PastRuns):
+    past.add("new", {("send", -1): "success"}, send_xcoms(["new"]), ended=before(minutes=2))
+    past.add(
+        "old", {("send", -1): "success"}, send_xcoms(["again"], before(minutes=5)), ended=before(minutes=4),
+        logical_date=before(days=30), clear_number=1,
+    )  # fmt: skip
+    past.add("gone", {("send", -1): "success"}, send_xcoms(["gone"], before(hours=2)), ended=before(hours=2))
+    assert window(asked, past) == {"new": ["new"], "old": ["again"]}
+
+
+def test_runs_without_a_date_and_of_a_date_to_come_are_read(asked: Asked, past: PastRuns):
+    chunks = {"none": 2, "coming": 2, "past": 1}
+    for run, date in (("none", None), ("coming", NOW + dt.timedelta(days=9)), ("past", before(days=9))):
+        xcoms = {("send", -1, f"receipts_{number}"): receipts([f"{run} {number}"]) for number in range(chunks[run])}
+        past.add(run, {("send", -1): "success"}, xcoms, ended=before(minutes=5), logical_date=date)
+    assert window(asked, past) == {run: [f"{run} {number}" for number in range(chunks[run])] for run in chunks}
+
+
+def test_chunks_that_are_gone_are_missing_in_a_run_among_others(asked: Asked, past: PastRuns):
+    past.add("well", {("send", -1): "success"}, send_xcoms(["a"]), ended=before(minutes=5))
+    full = send_xcoms([str(number) for number in range(100)]) | {("send", -1, "receipts_count"): 150}
+    past.add("gone", {("send", -1): "success"}, full, ended=before(minutes=5))
+    found = of_window(asked.context, past.dag_id, SINCE.timestamp(), None)
+    assert [one.missing for one in found] == [{"send": 50}, {}]
+
+
+def test_a_send_that_was_cut_off_is_in_doubt_among_others_that_were_not(asked: Asked, past: PastRuns):
+    for run, is_over in (("well", True), ("killed", False)):
+        sending = {"is_over": is_over, "rollbacks": ["rollback"]}
+        xcoms = send_xcoms([run]) | {("send", -1, "sending"): sending}
+        past.add(run, {("send", -1): "failed", ("rollback", -1): "skipped"}, xcoms, ended=before(minutes=5))
+    found = of_unfinished(asked.context, past.dag_id, ["rollback"])
+    assert {one.run_id: one.in_doubt for one in found} == {"well": {}, "killed": {"send": 1}}
+
+
+def test_what_a_failed_rollback_recalled_is_left_out(asked: Asked, past: PastRuns):
+    for run in ("whole", "part"):
+        xcoms = send_xcoms([f"{run} 1", f"{run} 2"], rollback="rollback")
+        xcoms |= {("rollback", -1, "recalled_0"): ["part 1"]} if run == "part" else {}
+        tasks = {("send", -1): "success", ("rollback", -1): "failed"}
+        past.add(run, tasks, xcoms, ended=before(minutes=5), state="failed")
+    expected = {"part": ["part 2"], "whole": ["whole 1", "whole 2"]}
+    assert keys(of_unfinished(asked.context, past.dag_id, ["rollback"])) == expected
+    assert window(asked, past) == expected
+
+
+def test_a_sweep_leaves_out_runs_that_ended_too_long_ago_and_says_so(asked: Asked, past: PastRuns, caplog: Any):
+    tasks = {("send", -1): "success", ("rollback", -1): "skipped"}
+    for run, ended in (("old", before(days=8)), ("new", before(days=6)), ("running", None)):
+        state = "failed" if ended else "running"
+        past.add(run, tasks, send_xcoms([run], rollback="rollback"), ended=ended, state=state)
+    caplog.set_level("INFO")
+    found = keys(of_unfinished(asked.context, past.dag_id, ["rollback"], before(days=7).timestamp()))
+    assert found == {"new": ["new"], **({} if KNOWS_ENDS else {"old": ["old"]})}
+    assert ("Leaving out 1 runs" in caplog.text) is KNOWS_ENDS
+    assert keys(of_unfinished(asked.context, past.dag_id, ["rollback"])) == {"new": ["new"], "old": ["old"]}
+
+
+def test_a_run_that_a_sweep_finished_is_left_out_until_it_ran_again(asked: Asked, past: PastRuns):
+    tasks = {("send", -1): "success", ("rollback", -1): "skipped"}
+    for run, ended in (("swept", before(hours=3)), ("part", before(hours=3)), ("cleared", before(minutes=5))):
+        past.add(run, tasks, send_xcoms([run], rollback="rollback"), ended=ended, state="failed", clear_number=1)
+        past.add_event(before(hours=2), {"run_id": run, "swept": 1, "left": int(run == "part"), "recalled": 0})
+    found = of_unfinished(asked.context, past.dag_id, ["rollback"], before(days=7).timestamp())
+    assert keys(found) == {**({"cleared": ["cleared"]} if KNOWS_ENDS else {}), "part": ["part"]}
