@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import imports, pace, peers, poll_schedule, tasks, triggerer, waits
+from benchmarks import history, imports, pace, peers, poll_schedule, tasks, triggerer, waits
 from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
 from benchmarks.table import Figures, printed
@@ -24,6 +24,7 @@ ROWS: dict[str, Row] = {
         triggerer.ROW,
         poll_schedule.ROW,
         tasks.ROW,
+        history.ROW,
         imports.ROW,
     )
 }
