@@ -22,16 +22,20 @@ from airflow_provider_dingtalk.messages.message_types import message_type, send_
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task import send as in_task
+from airflow_provider_dingtalk.task.api_server import ApiServer
 from airflow_provider_dingtalk.task.arguments import parse_receipts
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
     amask_secret,
+    api_server_has_connection,
     call_from_airflow_loop,
     call_supervisor,
 )
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
     from airflow_provider_dingtalk.client.client import DingTalkClient
     from airflow_provider_dingtalk.client.endpoints import Endpoint
 
@@ -68,6 +72,7 @@ class DingTalkHook(BaseHook):
         self._robot_code = robot_code
         self._agent_id = agent_id
         self._settings: Settings | None = None
+        self._api_server = ApiServer()
 
     def settings(self) -> Settings:
         """Return the connection's settings, looked up once.
@@ -76,7 +81,7 @@ class DingTalkHook(BaseHook):
         """
         if self._settings is None:
             try:
-                found = read_settings(self.get_connection(self.dingtalk_conn_id))
+                found = read_settings(self._api_server.call(self._look_up))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
             self._settings = _raise_if_error(found)
@@ -89,11 +94,28 @@ class DingTalkHook(BaseHook):
         """
         if self._settings is None:
             try:
-                found = read_settings(await aget_connection(self.dingtalk_conn_id))
+                found = read_settings(await self._api_server.acall(self._alook_up))
             except Exception as error:
                 found = _no_connection(self.dingtalk_conn_id, error)
             self._settings = _raise_if_error(found)
         return self._settings
+
+    def _look_up(self) -> Connection:
+        try:
+            return self.get_connection(self.dingtalk_conn_id)
+        except AirflowNotFoundException:
+            # In an outage this raises the error that the look-up hides; after it, the connection may be there.
+            if not api_server_has_connection(self.dingtalk_conn_id):
+                raise
+        return self.get_connection(self.dingtalk_conn_id)
+
+    async def _alook_up(self) -> Connection:
+        try:
+            return await aget_connection(self.dingtalk_conn_id)
+        except AirflowNotFoundException:
+            if not await call_from_airflow_loop(api_server_has_connection, self.dingtalk_conn_id):
+                raise
+        return await aget_connection(self.dingtalk_conn_id)
 
     async def aclient(self, shared: SharedConnection | None = None) -> DingTalkClient:
         """Return the client of this connection on the running event loop.

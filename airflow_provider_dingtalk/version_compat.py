@@ -99,6 +99,27 @@ def xcoms_until(dag_id: str, run_id: str, task_id: str, key: str, limit: int | N
     return list(found.root)
 
 
+def has_custom_xcom_backend() -> bool:
+    """Return True if Airflow's UI and REST API may show a reference instead of an XCom's value."""
+    backend: str = conf.get("core", "xcom_backend", fallback="") or ""
+    return bool(backend) and not backend.endswith(".BaseXCom")
+
+
+def api_server_has_connection(conn_id: str) -> bool:
+    """Return True if Airflow's API server has a connection; works in tasks only, and is False elsewhere.
+
+    Airflow's secrets backends hide an outage of the API server: each connection seems to be missing.
+
+    :raises AirflowRuntimeError: If the API server does not answer.
+    """
+    try:
+        from airflow.sdk.execution_time.comms import GetConnection
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+    except ImportError:
+        return False
+    return hasattr(SUPERVISOR_COMMS.send(GetConnection(conn_id=conn_id)), "conn_id")
+
+
 def events_since(events: Any, after: str | None) -> list[Any]:
     """List an inlet's events that are not older than a moment.
 

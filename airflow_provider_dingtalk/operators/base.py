@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
     from airflow_provider_dingtalk.operators import arguments
+    from airflow_provider_dingtalk.task.api_server import ApiServer
 
 #: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
 _FLAGS = ("one_receipt_per_user", "to_all_user")
@@ -300,6 +301,21 @@ class RecallOperator(MessageOperator):
         self.fail_on = fail_on
         self.on_empty = on_empty
         self.outlets = self._with_outlet(self.outlets, self.dag if self.has_dag() else None)  # type: ignore[no-untyped-call]
+        self._api_server: ApiServer | None = None
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Begin, or resume from the checkpoint after a deferral; wait for Airflow's API server while it is away."""
+        from airflow_provider_dingtalk.task.api_server import api_server_of, patient
+
+        context = patient(context)
+        self._api_server = api_server_of(context)
+        return super().resume(context, event)
+
+    def on_kill(self) -> None:
+        """Begin no further call, and wait no longer for Airflow's API server."""
+        super().on_kill()
+        if self._api_server:
+            self._api_server.stop()
 
     def check_arguments(self) -> None:
         """Check the outcomes; see :meth:`MessageOperator.check_arguments`."""

@@ -76,7 +76,8 @@ def read(dag_id: str, after: str | None = None) -> list[Any]:
 
     :param after: Moment in ISO 8601; default None, which asks for all events.
     """
+    from airflow_provider_dingtalk.task.api_server import ApiServer
     from airflow_provider_dingtalk.version_compat import asset_events
 
-    events = asset_events(rollback_log(dag_id), after)
+    events = ApiServer().call(asset_events, rollback_log(dag_id), after)
     return [event for event in events if (event.extra or {}).get("version") == VERSION]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.client.client import DingTalkClient
-    from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
-    from airflow_provider_dingtalk.jobs.report import Report
     from airflow_provider_dingtalk.jobs.status_reader import Clients
 
 T = TypeVar("T")
@@ -29,6 +27,3 @@ class Hook(Protocol):
         stop: Callable[[], None] | None = None,
     ) -> T:
         """Run work with the clients of several connections; None is the hook's connection."""
-
-    def run_recall(self, job: RecallByConnection) -> Report:
-        """Run a recall with the connections of its receipts."""

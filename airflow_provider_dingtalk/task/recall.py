@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from airflow_provider_dingtalk.exceptions import IncompleteRecallError, InvalidI
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.task.api_server import api_server_of, note_interruption
 from airflow_provider_dingtalk.task.checkpoint.recall import EarlierRecalls, RecallTaskCheckpoint
 from airflow_provider_dingtalk.task.errors import DeferRequested
 from airflow_provider_dingtalk.task.xcoms import REPORT
-from airflow_provider_dingtalk.version_compat import AirflowSkipException
+from airflow_provider_dingtalk.version_compat import AirflowSkipException, has_custom_xcom_backend
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,9 +34,18 @@ def report_on_failure(context: Context) -> Iterator[None]:
     except SupersededError:
         # Airflow still lets a superseded try push XComs, which would replace those of the later try.
         raise
-    except BaseException:
-        push_report(context, Report(), {})
+    except BaseException as error:
+        push_before_error(context, error, Report(), {})
         raise
+
+
+def push_before_error(context: Context, error: BaseException, report: Report, more: Mapping[str, Any]) -> None:
+    """Push a report before an error is raised, which Airflow must see even if the push fails."""
+    note_interruption(context, error)
+    try:
+        push_report(context, report, more)
+    except Exception as second:
+        log.warning("The report is not pushed (%s).", type(second).__name__)
 
 
 def recall_job(
@@ -87,17 +98,23 @@ def run_recall(
         pushed = push_report(context, Report(), more or {})
         apply_on_empty(on_empty)
         return pushed
+
+    def stop() -> None:
+        job.stop()
+        api_server_of(context).stop()
+
     try:
-        report = hook.run_recall(job)
+        report = hook.run_by_connection(job.run, job.connections, stop)
     except SupersededError:
         # Airflow still lets a superseded try push XComs, which would replace those of the later try.
         raise
-    except BaseException:
+    except BaseException as error:
         try:
-            _publish(context, job.report(), more or {}, publish)
-        except Exception as error:
-            # Airflow must see the cause of the failure, so an error of the second place is only logged.
-            log.warning("The report of the recall is not published everywhere (%s).", type(error).__name__)
+            push_before_error(context, error, job.report(), more or {})
+            publish(job.report())
+        except Exception as second:
+            # As for the push: Airflow must see the cause of the failure.
+            log.warning("The outcomes of the recall are not published everywhere (%s).", type(second).__name__)
         raise
     pushed = _publish(context, report, more or {}, publish)
     if job.wait and context.get("task_state_store") is not None:
@@ -130,14 +147,17 @@ def apply_on_empty(on_empty: str, searched: str = "") -> None:
 
 
 def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Push a report as an XCom, and log it as a table.
+    """Push a report as an XCom, and log it as a table; as JSON too if Airflow's UI cannot show its XComs.
 
     :param more: Further entries of the pushed report.
     :returns: Report as plain JSON.
     """
     as_json = {**report.to_json(), **more}
-    context["ti"].xcom_push(REPORT, as_json)
+    # The log comes first, because Airflow's API server may be away.
     log.info("Report\n%s", report.table())
+    if has_custom_xcom_backend():
+        log.info("Whole report: %s", json.dumps(as_json, ensure_ascii=False))
+    context["ti"].xcom_push(REPORT, as_json)
     return as_json
 
 

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events, xcoms
 from airflow_provider_dingtalk.task.checkpoint.recall import RecalledKeys
-from airflow_provider_dingtalk.task.recall import apply_on_empty, push_report, recall_job, run_recall
+from airflow_provider_dingtalk.task.recall import apply_on_empty, push_before_error, recall_job, run_recall
 from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFilter, RollbackFilters, by_age
 from airflow_provider_dingtalk.task.rollback_source import RunMessages
 from airflow_provider_dingtalk.task.run_history import Tasks
@@ -121,7 +121,7 @@ class RollbackTask:
                 log.info("Kept: %s.", ", ".join(f"{number} {reason}" for reason, number in self._skipped.items()))
             self._rollback_filters.check_number(len(self._unique))
         except BaseException as error:
-            self._push_not_recalled(Reason.of(error) if isinstance(error, DingTalkError) else NOT_ATTEMPTED)
+            self._push_not_recalled(error)
             raise
 
     def _filter_by_readers(self, hook: Hook) -> None:
@@ -138,10 +138,12 @@ class RollbackTask:
             user_ids = dict.fromkeys(user_id for of_message in readers.values() for user_id in of_message)
             self._context["ti"].xcom_push(xcoms.READERS, list(user_ids))
 
-    def _push_not_recalled(self, reason: Reason) -> None:
+    def _push_not_recalled(self, error: BaseException) -> None:
+        reason = Reason.of(error) if isinstance(error, DingTalkError) else NOT_ATTEMPTED
         results = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
         used = {"status": self._reader_filter.used["status"]} if self._reader_filter else {}
-        push_report(self._context, Report(results, used, len(self._receipts) - len(results)), self._more)
+        report = Report(results, used, len(self._receipts) - len(results))
+        push_before_error(self._context, error, report, self._more)
 
     def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
         """Return and push the plan, without a recall.

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -90,16 +90,16 @@ class Surroundings:
 
         return event_loop.run(with_client, stop)
 
-    def run_recall(self, job: Any) -> Any:
-        """Run a recall, as the hook does."""
+    def run_by_connection(self, work: Any, conn_ids: Iterable[str | None], stop: Callable[[], None]) -> Any:
+        """Run async work with one client for all connections."""
 
-        async def work(client: DingTalkClient) -> Any:
+        async def with_client(client: DingTalkClient) -> Any:
             async def client_of(_conn_id: str | None) -> DingTalkClient:
                 return client
 
-            return await job.run(client_of)
+            return await work(client_of)
 
-        return self.run(work, job.stop)
+        return self.run(with_client, stop)
 
     def _client(self) -> DingTalkClient:
         hosts = hosts_behind_proxy(self._url)

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor
+from airflow_provider_dingtalk.task.api_server import ApiServer, patient
 from tests.clock import VirtualClock
 from tests.support.airflow_names import AirflowRescheduleException, TaskDeferred
 from tests.support.airflow_seams import TaskInstance, TaskStateStore
@@ -30,12 +31,13 @@ class Rescheduled(TaskInstance):
         return self.first
 
 
-def end_of(sensor: Any, *, store: TaskStateStore | None = None) -> Any:
+def end_of(sensor: Any, *, store: TaskStateStore | None = None, server: ApiServer | None = None) -> Any:
     """Run a sensor in its mode to its end and return its result."""
     ti = Rescheduled()
     # Between two polls of a rescheduled sensor no time passes.
     sensor._clock = VirtualClock(time.time()) if sensor.mode == "reschedule" else None
     context: Any = {"ti": ti, **({"task_state_store": store} if store else {})}
+    context = patient(context, server) if server else context
     for _ in range(MANY):
         began = dt.datetime.now(dt.UTC)
         try:

@@ -10,7 +10,7 @@ from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.task.hook_protocol import Hook
 
 
-@pytest.mark.parametrize("name", ["run", "run_by_connection", "run_recall"])
+@pytest.mark.parametrize("name", ["run", "run_by_connection"])
 def test_the_hook_takes_what_tasks_pass(name: str) -> None:
     expected, offered = (inspect.signature(getattr(owner, name)).parameters for owner in (Hook, DingTalkHook))
     assert list(offered) == list(expected)
@@ -19,4 +19,4 @@ def test_the_hook_takes_what_tasks_pass(name: str) -> None:
 
 def test_no_method_of_the_protocol_is_left_out_above() -> None:
     methods = {name for name, value in vars(Hook).items() if inspect.isfunction(value) and not name.startswith("_")}
-    assert methods == {"run", "run_by_connection", "run_recall"}
+    assert methods == {"run", "run_by_connection"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor
 from airflow_provider_dingtalk.version_compat import AirflowFailException, AirflowSkipException
+from tests.clock import VirtualClock
 from tests.support.airflow_names import AirflowRescheduleException
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, key_of, planted
+from tests.support.outages import patient_server, supervisor_error
 from tests.support.sensors import MODES, Rescheduled, end_of, not_at_first, sensor_of
 
 QUERY = "robot/privateChatMessages/query"
@@ -70,6 +73,35 @@ def test_a_broken_store_costs_calls_and_nothing_else(sandbox: SandboxServer, hoo
     read_one_by_one(sandbox, receipts)
     found = end_of(sensor_of("reschedule", receipts, min_readers=1), store=Broken())
     assert len(found) == 3
+
+
+class Stumbling(TaskStateStore):
+    """Store whose API server is away at every second request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._requests = count(1)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._stumble()
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._stumble()
+        super().set(key, value)
+
+    def _stumble(self) -> None:
+        if next(self._requests) % 2:
+            raise supervisor_error()
+
+
+def test_an_api_server_that_is_away_costs_no_progress(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    receipts = planted(sandbox, "private_chat", 3)
+    read_one_by_one(sandbox, receipts)
+    sensor = sensor_of("reschedule", receipts, min_readers=1)
+    found = end_of(sensor, store=Stumbling(), server=patient_server(VirtualClock()))
+    assert [entry["readers"] for entry in found] == [1, 1, 1]
+    assert calls(sandbox)[QUERY] == 3 + 2 + 1
 
 
 # ── when ─────────────────────────────────────────────────────────────────────────────────────────────
