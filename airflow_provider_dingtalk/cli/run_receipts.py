@@ -66,7 +66,7 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
         raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
     if task_ids and (unknown := sorted(set(task_ids) - airflow.task_ids(run))):
         raise InvalidInputError("--task", f"the run has no task {clean(unknown[0])!r}")
-    return _checked(_sent_by_run(airflow, run, task_ids))
+    return _checked(_sent_by_run(airflow, run, task_ids), f"from_dag={dag_id!r}, from_run={run_id!r}")
 
 
 def receipts_since(
@@ -92,7 +92,8 @@ def receipts_since(
     start = since.timestamp()
     with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
         found = list(pool.map(lambda run: _sent_by_run(airflow, run, task_ids), runs.values()))
-    receipts = _checked(merge(found))
+    source = f"from_dag={dag_ids[0] if dag_ids else '…'!r}, since={since.isoformat()!r}"
+    receipts = _checked(merge(found), source)
     return [receipt for receipt in receipts if (receipt.sent() or start) >= start]
 
 
@@ -121,10 +122,16 @@ def _recalled(task: _RestXComs) -> set[str]:
     return {key for keys in lists for key in keys if isinstance(key, str)}
 
 
-def _checked(sent: SentMessages) -> list[Receipt]:
+def _checked(sent: SentMessages, source: str) -> list[Receipt]:
+    """Return the receipts, or tell who can read them; ``source`` are the arguments of a rollback operator."""
     if sent.in_doubt:
         log.warning("%s", in_doubt_error(sent.in_doubt))
     if sent.missing:
-        error = missing_error(sent.missing)
-        raise AirflowUnreachableError(error.message, code="foreign_xcom", next_step=error.next_step)
+        raise AirflowUnreachableError(
+            missing_error(sent.missing).message,
+            code="foreign_xcom",
+            next_step="The REST API does not return what a custom XCom backend keeps elsewhere; a task does. Trigger "
+            "the DAG dingtalk_incident_rollback (docs/incident.md) for this run, or a task of your own: "
+            f"DingTalkRollbackOperator({clean(source)}). If the XComs were deleted, recall by --keys.",
+        )
     return sent.receipts

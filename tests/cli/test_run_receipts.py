@@ -115,9 +115,16 @@ def test_a_run_that_sent_nothing_is_no_failure(terminal: Terminal, airflow: Fake
 def test_what_a_custom_xcom_backend_hides_is_told_and_not_forgotten(terminal: Terminal, airflow: FakeAirflow):
     airflow.add_run(*RUN)
     airflow.push(*RUN, "send", "receipts_0", "s3://bucket/receipts_0")
-    done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
-    assert done.status == 4
-    assert "custom XCom backend" in done.err
+    operator = f"DingTalkRollbackOperator(from_dag={RUN[0]!r}, "
+    for source, told in (
+        (("--run", *RUN), f"{operator}from_run={RUN[1]!r})"),
+        (("--since", "2026-11-01T09:30+08:00", "--dag", RUN[0]), f"{operator}since='2026-11-01T01:30:00+00:00')"),
+    ):
+        done = terminal.run("rollback", *source, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+        assert done.status == 4
+        assert "custom XCom backend" in done.err
+        assert "dingtalk_incident_rollback" in done.err
+        assert told in done.err
 
 
 def test_a_stranger_s_dict_costs_only_itself_with_a_warning(terminal: Terminal, airflow: FakeAirflow):
