@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.operators import (
@@ -70,7 +69,7 @@ def test_it_waits_until_a_send_that_was_cut_off_has_ended_or_must_have(over_afte
 )
 def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[str, str], named: str | None):
     with DAG("watched", schedule=None) as dag, rollback_on_failure():
-        EmptyOperator(task_id="send") >> EmptyOperator(task_id="work")
+        BaseOperator(task_id="send") >> BaseOperator(task_id="work")
     watcher = dag.get_task("rollback_watcher")
     told = context(TaskInstance("rollback_watcher", states=states))
     if named is None:
