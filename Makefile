@@ -70,6 +70,11 @@ cluster: $(CLUSTER_INSTALLED)  ## Start Airflow on Celery, PostgreSQL and Redis,
 	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
 	@$(BIN)/python -m dev.cluster
 
+.PHONY: test-cluster
+test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures; 15 minutes
+	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
+	$(BIN)/python -m tests.cluster
+
 $(CLUSTER_INSTALLED): $(INSTALLED)
 	$(call install,cluster,Celery and the clients of PostgreSQL and Redis)
 

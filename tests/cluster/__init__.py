@@ -1,0 +1,1 @@
+"""Airflow on a cluster: faults, load and other backends, with figures."""

@@ -1,0 +1,125 @@
+"""Other backends: XComs in an object storage, connections in a secrets backend of files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_dingtalk.cli.airflow_api import URL_VARIABLE
+from airflow_provider_dingtalk.sandbox.testing import connection_to
+from dev.cluster import Cluster
+from tests.cluster.accounts import Row
+from tests.cluster.load import start
+from tests.cluster.work import Lane
+from tests.real_airflow.fixtures import DagRun, wait_until
+
+SENDS, INCIDENT = "dingtalk_rollback_on_failure", "dingtalk_incident_rollback"
+#: Messages of one run of the example.
+SENT = 51
+#: XComs above this size in bytes are objects, so that receipts, reports and plans are.
+THRESHOLD = 200
+TIMEOUT = 180.0
+
+
+def _use_other_backends(cluster: Cluster, url: str) -> None:
+    """Start all components again with other backends; only the secrets backend knows ``dingtalk_default``."""
+    file = cluster.home / "connections.json"
+    file.write_text(json.dumps({"dingtalk_default": connection_to(url)}))
+    secrets = {
+        "BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "BACKEND_KWARGS": json.dumps({"connections_file_path": str(file)}),
+    }
+    options = {
+        "CORE__XCOM_BACKEND": "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
+        "COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"file://{cluster.home}/xcom",
+        "COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": THRESHOLD,
+        "COMMON_IO__XCOM_OBJECTSTORAGE_COMPRESSION": "gzip",
+        **{f"SECRETS__{name}": value for name, value in secrets.items()},
+        **{f"WORKERS__SECRETS_{name}": value for name, value in secrets.items()},
+    }
+    (cluster.home / "xcom").mkdir()
+    cluster.env |= {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+    cluster.restart(*cluster.components)
+
+
+def other_backends(lane: Lane) -> list[Row]:
+    """Run rollback, incident DAG, sweep, sensor, command line and report link."""
+    _use_other_backends(lane.cluster, lane.sandbox.url)
+    lane.clear(calls_per_second=0)
+    checks = (_incident, _sweep, _sensor, _command_line, _rollback)
+    return [_checked(check, lane) for check in checks]
+
+
+def _checked(check: Any, lane: Lane) -> Row:
+    row = Row(name=f"object storage and secrets backend, {check.__name__.strip('_').replace('_', ' ')}")
+    check(lane, row)
+    return row
+
+
+def _gone(lane: Lane, text: str) -> list[bool]:
+    """Return for each message with a text in it whether it is gone."""
+    return [one["recalled_at"] is not None for one in lane.sandbox.messages() if text in one["text"]]
+
+
+def _sent(lane: Lane, revenue: int) -> DagRun:
+    """Run the example, whose messages name a revenue."""
+    return start(lane, SENDS, revenue=revenue).wait(TIMEOUT)
+
+
+def _rollback(lane: Lane, row: Row) -> None:
+    run = _sent(lane, -42)
+    gone, report = _gone(lane, "-42"), run.report("rollback")
+    row.figures = {"state": run.state, "sent": len(gone), "gone": sum(gone), "report": type(report).__name__}
+    row.must(run.state == "failed", "the run did not fail")
+    # DINGs have a text of their own, so they are counted by the report.
+    row.must(bool(gone) and all(gone), "messages are left")
+    is_readable = isinstance(report, Mapping) and report["counts"]["recalled"] == SENT
+    row.must(is_readable, f"the report link shows {str(report)[:60]!r}, not the report")
+
+
+def _incident(lane: Lane, row: Row) -> None:
+    sent = _sent(lane, 1001)
+    run = start(lane, INCIDENT, reason="wrong figures", dag_id=SENDS, run_id=sent.run_id)
+    wait_until("the approval is asked for", lambda: run.states().get("approve") == "awaiting_input", TIMEOUT)
+    run.wait_until_noted("approve")
+    path = f"/dags/{INCIDENT}/dagRuns/{run.run_id}/taskInstances/approve/-1/hitlDetails"
+    subject = run.airflow.get(path)["subject"]
+    run.airflow.patch(path, {"chosen_options": ["Approve"], "params_input": {}})
+    run.wait(TIMEOUT)
+    gone = _gone(lane, "1001")
+    row.figures = {"state": run.state, "asked": subject, "gone": sum(gone)}
+    row.must(run.state == "success" and str(SENT) in subject, "the incident DAG did not ask and succeed")
+    row.must(bool(gone) and all(gone), "messages are left")
+
+
+def _sweep(lane: Lane, row: Row) -> None:
+    run = start(lane, "real_rollback_timeout").wait(TIMEOUT)
+    sweep = start(lane, "real_sweep").wait(TIMEOUT)
+    inside, outside = _gone(lane, "inside"), _gone(lane, "outside")
+    row.figures = {"run": run.state, "sweep": sweep.state, "gone": sum(inside), "kept": outside.count(False)}
+    row.must(sweep.state == "success" and len(inside) == 2 and all(inside), "the sweep left messages")
+    row.must(outside == [False], "the sweep recalled a message outside of the block")
+
+
+def _sensor(lane: Lane, row: Row) -> None:
+    run = start(lane, "dingtalk_wait_until_read")
+    run.wait_until_deferred("wait_until_read")
+    (key,) = [one["key"] for one in lane.sandbox.messages() if "Any objections" in one["text"]]
+    lane.sandbox.tell("POST", "/read", {"key": key, "count": 2})
+    row.figures = {"state": run.wait(TIMEOUT).state}
+    row.must(run.state == "success", "the sensor did not fire")
+
+
+def _command_line(lane: Lane, row: Row) -> None:
+    sent = _sent(lane, 2002)
+    command = [sys.executable, "-m", "airflow_provider_dingtalk", "rollback", "--run", SENDS, sent.run_id, "--yes"]
+    env = {**lane.cluster.env, URL_VARIABLE: lane.cluster.url, "CLUSTER_HOST": "terminal"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    gone = _gone(lane, "2002")
+    said = (done.stderr.strip().splitlines() or [""])[-1][:120]
+    row.figures = {"exit": done.returncode, "gone": sum(gone), "said": said}
+    # The command works, or says what to do instead.
+    row.must((done.returncode == 0 and all(gone)) or "keys" in done.stderr, "the command says nothing of use")

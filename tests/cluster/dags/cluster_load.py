@@ -1,0 +1,66 @@
+"""Recalls and sends at full speed, sensors, and many runs; all use the connection ``shared``."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_dingtalk.operators import (
+    DingTalkRecallOTOMessagesOperator,
+    DingTalkRollbackOperator,
+    DingTalkSendOTOMessagesOperator,
+)
+from airflow_provider_dingtalk.sensors import DingTalkOTOMessageSensor
+
+RETRIED = {"retries": 2, "retry_delay": timedelta(seconds=1), "dingtalk_conn_id": "shared"}
+MACROS = {
+    "content_of": lambda file: Path(file).read_text(),
+    "people": lambda count: [f"user{number:03d}" for number in range(1, count + 1)],
+}
+
+
+def dag(name: str, **params: object) -> DAG:
+    """Return a DAG that runs when it is triggered."""
+    return DAG(name, schedule=None, params=params, default_args=RETRIED, user_defined_macros=MACROS)
+
+
+with dag("four_recalls", files=[""] * 4):
+    for number, host in enumerate(("worker-1", "worker-1", "worker-2", "worker-2")):
+        DingTalkRecallOTOMessagesOperator(
+            task_id=f"recall_{number}",
+            process_query_keys=f"{{{{ content_of(params.files[{number}]) }}}}",
+            queue=host,
+        )
+
+with dag("full_send", people=1, text="full speed"):
+    DingTalkSendOTOMessagesOperator(
+        task_id="send",
+        user_ids="{{ people(params.people) | tojson }}",
+        text="{{ params.text }}",
+        one_receipt_per_user=True,
+    )
+
+with dag("many_runs", people=1):
+    DingTalkSendOTOMessagesOperator(
+        task_id="send",
+        user_ids="{{ people(params.people) | tojson }}",
+        text="{{ run_id }}",
+        one_receipt_per_user=True,
+    )
+
+with dag("since", since=""):
+    DingTalkRollbackOperator(task_id="rollback", from_dag="many_runs", since="{{ params.since }}")
+
+with dag("sensors", file=""):
+
+    @task(retries=0)
+    def keys(params: dict) -> list[str]:
+        """Return the keys that the sensors wait for."""
+        return json.loads(Path(params["file"]).read_text())
+
+    DingTalkOTOMessageSensor.partial(
+        task_id="wait", min_readers=1, poke_interval=20, timeout=1800, deferrable=True
+    ).expand(process_query_key=keys())

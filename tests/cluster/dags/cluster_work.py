@@ -1,0 +1,70 @@
+"""Recalls, sends and rollback blocks, each on one worker's queue, without and with retries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_dingtalk.operators import (
+    DingTalkRecallGroupMessagesOperator,
+    DingTalkSendOTOMessagesOperator,
+    rollback_on_failure,
+)
+
+HOSTS = ("worker-1", "worker-2")
+RETRIES = (0, 2)
+
+
+def content_of(file: str) -> str:
+    """Read a file with a JSON list of keys."""
+    return Path(file).read_text()
+
+
+def people(count: int) -> list[str]:
+    """Return ids of people of the sandbox."""
+    return [f"user{number:03d}" for number in range(1, count + 1)]
+
+
+def dag(name: str, host: str, retries: int, **params: object) -> DAG:
+    """Return a DAG whose tasks run on one host."""
+    return DAG(
+        f"{name}_{retries}_{host}",
+        schedule=None,
+        params=params,
+        default_args={"queue": host, "retries": retries, "retry_delay": timedelta(seconds=1)},
+        user_defined_macros={"content_of": content_of, "people": people},
+    )
+
+
+def send(host: str) -> DingTalkSendOTOMessagesOperator:
+    """Return a send to people, one by one."""
+    return DingTalkSendOTOMessagesOperator(
+        task_id="send",
+        user_ids="{{ people(params.people) | tojson }}",
+        text="{{ params.text }}",
+        one_receipt_per_user=True,
+        dingtalk_conn_id=host,
+    )
+
+
+for host in HOSTS:
+    for retries in RETRIES:
+        with dag("recall", host, retries, file="") as recalls:
+            DingTalkRecallGroupMessagesOperator(
+                task_id="recall",
+                process_query_keys="{{ content_of(params.file) }}",
+                open_conversation_id="cidgroup1",
+                dingtalk_conn_id=f"{host}-slow",
+            )
+        with dag("send", host, retries, people=1, text="") as sends:
+            send(host)
+    with dag("block", host, 0, people=1, text="") as blocks, rollback_on_failure(queue="default"):
+
+        @task
+        def fails() -> None:
+            """End the block in a failure."""
+            raise ValueError("the messages are wrong")
+
+        send(host) >> fails()

@@ -1,0 +1,185 @@
+"""Load on a cluster: recalls of two hosts, a send at full speed, sensors, and a search through many runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dev.cluster import TRIGGERERS, WORKERS, Cluster
+from tests.cluster.accounts import BATCH, Row
+from tests.cluster.work import Lane
+from tests.faults.kill_sandbox import SEND_API
+from tests.real_airflow.fixtures import RECALL_API, DagRun, wait_until
+
+#: Calls a second that the sandbox allows.
+RATE = 20
+RECALL_KEYS, FULL_PEOPLE = 2_000, 1_000
+STATUS_API = "robot/oToMessages/readStatus"
+#: Poll interval of the sensors in seconds, and the window in which their calls are counted.
+POLL, WINDOW = 20.0, 60.0
+TIMEOUT = 600.0
+#: Airflow's own timeout after which the triggers of a dead triggerer move, and the interval of its heartbeats.
+TRIGGERER_TIMEOUT = 10
+TRIGGERER_OPTIONS = {
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(TRIGGERER_TIMEOUT),
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+}
+
+
+def start(lane: Lane, dag_id: str, **conf: Any) -> DagRun:
+    """Start a run."""
+    return DagRun(lane.cluster, dag_id, lane.cluster.api.trigger(dag_id, conf))
+
+
+def instances(run: DagRun, task_id: str = "") -> list[dict[str, Any]]:
+    """Return the task instances of a run, or those of one of its tasks."""
+    found = run.airflow.task_instances(run.dag_id, run.run_id)
+    return [one for one in found if one["task_id"].startswith(task_id)]
+
+
+def requests_during(cluster: Cluster, work: Callable[[], None]) -> int:
+    """Do some work and return the number of requests of tasks to the API server."""
+    log = cluster.home / "api-server.log"
+    before = log.stat().st_size
+    work()
+    return len(re.findall(rb'"(?:GET|POST|PUT|PATCH|DELETE|HEAD) /execution/', log.read_bytes()[before:]))
+
+
+# ── one rate limit for two hosts ──
+
+
+def four_recalls(lane: Lane, window: str, *, with_redis: bool) -> list[Row]:
+    """Recall four times 2,000 messages of one app from two hosts at once."""
+    _share_rate_limit(lane.cluster, with_redis)
+    lane.clear(calls_per_second=RATE, throttle_window=window)
+    files = [lane.create_keys("oto", RECALL_KEYS)[1] for _ in range(4)]
+    run = start(lane, "four_recalls", files=files).wait()
+    calls = [one for one in lane.sandbox.ask("/journal")["requests"] if one["api"] == RECALL_API["oto"]]
+    seconds = [one["duration"] for one in instances(run)]
+    bound = 4 * RECALL_KEYS / BATCH / RATE
+    row = Row(name=f"four recalls, {window}, {'with' if with_redis else 'without'} Redis")
+    wall = max(one["time"] for one in calls) - min(one["time"] for one in calls)
+    throttled = lane.sandbox.ask("/truth", brief=1)["calls"][RECALL_API["oto"]]["throttled"]
+    row.figures = {
+        "state": run.state,
+        "wall_of_bound": round(wall / bound, 2),
+        "calls": len(calls),
+        "throttled": throttled,
+        "slowest_of_fastest": round(max(seconds) / min(seconds), 2),
+        "left": 4 * RECALL_KEYS - lane.sandbox.ask("/truth", brief=1)["counts"]["oto"]["recalled"],
+    }
+    most_wall, most_throttled = (1.05, 0.0) if with_redis else (1.2, 0.03)
+    row.must(row.figures["left"] == 0, "messages are left")
+    row.must(row.figures["wall_of_bound"] <= most_wall, f"wall is above {most_wall} of the bound of {bound:.0f} s")
+    row.must(throttled <= most_throttled * len(calls), f"more than {most_throttled:.0%} of the calls are throttled")
+    row.must(row.figures["slowest_of_fastest"] <= 1.3, "the slowest task takes over 1.3 times the fastest")
+    return [row]
+
+
+def _share_rate_limit(cluster: Cluster, with_redis: bool) -> None:
+    """Let both workers share the rate limit in Redis, or not."""
+    env = {"AIRFLOW__DINGTALK__RATE_LIMIT_URL": f"{cluster.redis.url}/1"} if with_redis else {}
+    if any(cluster.env_of.get(name, {}) != env for name in WORKERS):
+        cluster.env_of |= dict.fromkeys(WORKERS, env)
+        cluster.restart(*WORKERS)
+
+
+# ── a send at full speed ──
+
+
+def full_send(lane: Lane) -> list[Row]:
+    """Send to 1,000 people, one receipt each, and count requests to the API server."""
+    lane.clear(calls_per_second=RATE)
+    run = start(lane, "full_send", people=FULL_PEOPLE)
+    requests = requests_during(lane.cluster, lambda: run.wait(TIMEOUT) and None)
+    times = sorted(message["sent_at"] for message in lane.sandbox.messages())
+    bound = FULL_PEOPLE / RATE
+    row = Row(name="send to 1,000 people")
+    row.figures = {
+        "state": run.state,
+        "sent": len(times),
+        "wall_of_bound": round((times[-1] - times[0]) / bound, 2),
+        "requests_per_message": round(requests / FULL_PEOPLE, 2),
+        "calls": lane.sandbox.calls(SEND_API),
+    }
+    row.must(run.state == "success" and len(times) == FULL_PEOPLE, "not all messages are sent")
+    row.must(row.figures["wall_of_bound"] <= 1.1, f"wall is above 1.1 of the bound of {bound:.0f} s")
+    row.must(0 < row.figures["requests_per_message"] <= 0.2, "more than 0.2 requests to the API server per message")
+    return [row]
+
+
+# ── sensors on two triggerers ──
+
+
+def sensors(lane: Lane, count: int) -> list[Row]:
+    """Let sensors wait in two triggerers and kill one of them; all must fire."""
+    lane.clear(calls_per_second=RATE)
+    keys, file = lane.create_keys("oto", count)
+    run = start(lane, "sensors", file=file)
+    wait_until("all sensors are deferred", lambda: _states(run) == {"deferred": count}, TIMEOUT)
+    held = Counter(one["triggerer_job"]["hostname"] for one in instances(run, "wait") if one["triggerer_job"])
+    time.sleep(POLL)
+    undisturbed = _status_calls(lane)
+    victim = max(TRIGGERERS, key=lambda name: held[name])
+    lane.cluster.kill(victim)
+    killed = _status_calls(lane)
+    for key in keys:
+        lane.sandbox.tell("POST", "/read", {"key": key, "count": 1})
+    began = time.time()
+    run.wait(TIMEOUT)
+    lane.cluster.start(victim)
+    row = Row(name=f"{count} sensors, one triggerer killed")
+    row.figures = {"held": dict(held), "undisturbed_calls": undisturbed, "calls_after_kill": killed}
+    row.figures |= {"states": _states(run), "all_read_to_end": round(time.time() - began, 1)}
+    row.must(_states(run) == {"success": count}, "not all sensors fired")
+    row.must(0 < killed <= 1.1 * undisturbed, "more than 1.1 times the status calls")
+    row.must(all(held[name] for name in TRIGGERERS), "one triggerer held all sensors")
+    return [row]
+
+
+def _states(run: DagRun) -> dict[str, int]:
+    return dict(Counter(str(one["state"]) for one in instances(run, "wait")))
+
+
+def _status_calls(lane: Lane) -> int:
+    """Return the number of status calls in the next window."""
+    before = lane.sandbox.calls(STATUS_API)
+    time.sleep(WINDOW)
+    return lane.sandbox.calls(STATUS_API) - before
+
+
+# ── many runs ──
+
+
+def since(lane: Lane, runs: int, people: int) -> list[Row]:
+    """Recall what all runs of a DAG sent since a time, and count requests to the API server."""
+    lane.clear()
+    began = datetime.now(UTC)
+    sent = [start(lane, "many_runs", people=people) for _ in range(runs)]
+    for run in sent:
+        run.wait(TIMEOUT)
+    rollback: list[DagRun] = []
+
+    def recall() -> None:
+        rollback.append(start(lane, "since", since=(began - timedelta(seconds=1)).isoformat()).wait(TIMEOUT))
+
+    requests = requests_during(lane.cluster, recall)
+    (run,) = rollback
+    times = [message["recalled_at"] for message in lane.sandbox.messages() if message["recalled_at"]]
+    first = min(times, default=0.0) - datetime.fromisoformat(instances(run)[0]["start_date"]).timestamp()
+    row = Row(name=f"since over {runs} runs of {people}")
+    row.figures = {
+        "state": run.state,
+        "recalled": len(times),
+        "requests_per_run": round(requests / runs, 2),
+        "seconds": round(instances(run)[0]["duration"], 1),
+        "ms_per_run_to_first": round(1000 * first / runs),
+    }
+    row.must(run.state == "success" and len(times) == runs * people, "not all messages are recalled")
+    row.must(row.figures["requests_per_run"] <= 2, "more than 2 requests to the API server per run")
+    row.must(row.figures["ms_per_run_to_first"] <= 30, "more than 30 ms per run until the first recall")
+    return [row]
