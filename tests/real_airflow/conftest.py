@@ -34,6 +34,8 @@ HERE = Path(__file__).parent
 #: Before 3.2 an ApprovalOperator requires a default of each DAG parameter, and the form's reason has none.
 NEEDS_3_2 = {"dingtalk_incident_rollback.py"}
 collect_ignore = ["test_incident.py"] if VERSION < (3, 2) else []
+#: Before 3.2 Airflow's supervisor ends if it cannot connect; before 3.3 a recall writes nothing between its calls.
+collect_ignore += ["test_outage.py"] if VERSION < (3, 3) else []
 EXAMPLES = HERE.parents[1] / "example_dags"
 #: Order of test files. Tests that start their own Airflow run first; tests of everything written run last.
 ORDER = {"test_stack.py": -1, "test_up.py": -1, "test_secrets.py": 1}
