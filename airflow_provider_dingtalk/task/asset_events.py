@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
 
+from airflow_provider_dingtalk.task.api_server import api_server_of
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -71,13 +73,12 @@ def write(context: Context, dag_id: str, run_id: str, counts: Mapping[str, int])
         events[AssetAlias(ALIAS)].add(asset, extra=extra)
 
 
-def read(dag_id: str, after: str | None = None) -> list[Any]:
+def read(context: Context, dag_id: str, after: str | None = None) -> list[Any]:
     """Return the events of a DAG's rollback log, oldest first.
 
     :param after: Moment in ISO 8601; default None, which asks for all events.
     """
-    from airflow_provider_dingtalk.task.api_server import ApiServer
     from airflow_provider_dingtalk.version_compat import asset_events
 
-    events = ApiServer().call(asset_events, rollback_log(dag_id), after)
+    events = api_server_of(context).call(asset_events, rollback_log(dag_id), after)
     return [event for event in events if (event.extra or {}).get("version") == VERSION]

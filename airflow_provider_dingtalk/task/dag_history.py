@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_dingtalk.task.api_server import api_server_of
 from airflow_provider_dingtalk.task.xcoms import SENDING
 from airflow_provider_dingtalk.version_compat import dag_run, xcoms_until
 
@@ -37,6 +38,7 @@ class DagHistory:
 
     def __init__(self, context: Context, dag_id: str) -> None:
         self._ti: Any = context["ti"]
+        self._server = api_server_of(context)
         self.dag_id = dag_id
         self.states: dict[str, Mapping[str, str | None]] = {}
         self._run_ids: Sequence[str] | None = None
@@ -54,7 +56,7 @@ class DagHistory:
 
     def ask(self, run_id: str) -> Any:
         """Return a run with its state and dates; None before Airflow 3.2, where a worker cannot ask."""
-        run = dag_run(self.dag_id, run_id)
+        run = self._server.call(dag_run, self.dag_id, run_id)
         if run is not None and _is_settled(run):
             self._settled[run_id] = run.logical_date or run.run_after
         return run
@@ -73,13 +75,13 @@ class DagHistory:
     def may_have(self, task_id: str, key: str) -> bool:
         """Return False if a task has no XCom under a key, in any settled run."""
         if (task_id, key) not in self._found:
-            self._found[task_id, key] = bool(xcoms_until(self.dag_id, self._newest, task_id, key, 1))
+            self._found[task_id, key] = bool(self._xcoms(task_id, key, 1))
         return self._found[task_id, key]
 
     def may_be_interrupted(self, task_id: str) -> bool:
         """Return False if all sends of a task ended by themselves, in all settled runs."""
         if (task_id, "") not in self._found:
-            sends = xcoms_until(self.dag_id, self._newest, task_id, SENDING)
+            sends = self._xcoms(task_id, SENDING)
             self._found[task_id, ""] = not all(isinstance(one, dict) and one.get("is_over") is True for one in sends)
         return self._found[task_id, ""]
 
@@ -89,7 +91,10 @@ class DagHistory:
         :raises AirflowRuntimeError: If the run does not exist any more.
         """
         if self._found:
-            dag_run(self.dag_id, self._newest)
+            self._server.call(dag_run, self.dag_id, self._newest)
+
+    def _xcoms(self, task_id: str, key: str, limit: int | None = None) -> list[Any]:
+        return self._server.call(xcoms_until, self.dag_id, self._newest, task_id, key, limit)
 
     @property
     def _newest(self) -> str:

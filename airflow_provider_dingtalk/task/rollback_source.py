@@ -71,7 +71,7 @@ class _RecallLog:
         sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
         after = max(min(*sent, self._earliest), 0.0) if sent else None
         if after not in self._events:
-            self._events[after] = asset_events.read(self._dag_id, None if after is None else iso(after))
+            self._events[after] = asset_events.read(self._context, self._dag_id, None if after is None else iso(after))
         return {key for event in self._events[after] if event.extra.get("recalled") for key in self._keys_of(event)}
 
     def _keys_of(self, event: Any) -> set[str]:
@@ -169,7 +169,7 @@ def _swept_runs(context: Context, dag_id: str, ends: Mapping[str, float | None],
         return {}
     # Without the ends of the runs, a sweep of any age counts.
     after = None if None in ends.values() else iso(max(earliest, 0.0))
-    swept = [event for event in asset_events.read(dag_id, after) if event.extra.get("swept")]
+    swept = [event for event in asset_events.read(context, dag_id, after) if event.extra.get("swept")]
     return {str(event.extra["run_id"]): event.timestamp.timestamp() for event in swept if event.extra.get("left") == 0}
 
 

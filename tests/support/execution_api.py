@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import psutil
 import structlog
 import uuid6
@@ -34,15 +35,18 @@ class Asked:
 
 
 @contextmanager
-def task_of_another_dag() -> Iterator[Asked]:
-    """Connect a task with the API server, as Airflow's ``dag.test()`` does."""
+def task_of_another_dag(*hooks: Callable[[httpx.Request], None]) -> Iterator[Asked]:
+    """Connect a task with the API server, as Airflow's ``dag.test()`` does.
+
+    :param hooks: Called with each request before it is made; an error of theirs is that of the request.
+    """
     ti: Any = RuntimeTaskInstance.model_construct(
         id=uuid6.uuid7(), dag_id="sweeper", run_id="today", task_id="undo", map_index=-1, try_number=1, max_tries=0
     )
     # With outlet events the rollback logs are read.
     asked = Asked({"ti": ti, "outlet_events": {}})
     client = InProcessTestSupervisor._api_client()
-    client.event_hooks["request"].append(lambda request: asked.requests.append(request.url.path))
+    client.event_hooks["request"] += [lambda request: asked.requests.append(request.url.path), *hooks]
     log = structlog.get_logger(logger_name="task").bind()
     supervisor = InProcessTestSupervisor(
         id=ti.id, pid=os.getpid(), process=psutil.Process(), process_log=log, client=client
