@@ -15,6 +15,8 @@ LOOPBACK = "127.0.0.1"
 TIMEOUT = 10.0
 #: Maximum number of bytes of one read.
 CHUNK = 65_536
+#: End of the first line of an HTTP request.
+REQUEST = b" HTTP/1.1\r\n"
 
 
 class Mode(StrEnum):
@@ -33,6 +35,8 @@ class Forwarder:
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
+        #: Number of HTTP requests that its clients sent.
+        self.requests = 0
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._passes = asyncio.Event()
@@ -93,14 +97,16 @@ class Forwarder:
             from_server, to_server = await asyncio.open_connection(LOOPBACK, self._target)
             writers.add(to_server)
             self._writers |= writers
-            await asyncio.gather(self._copy(reader, to_server), self._copy(from_server, writer))
+            await asyncio.gather(self._copy(reader, to_server, counts=True), self._copy(from_server, writer))
         for each in writers:
             each.close()
         self._writers -= writers
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool = False) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
+                # httpx writes the head of a request at once.
+                self.requests += counts and data.count(REQUEST)
                 await self._passes.wait()
                 writer.write(data)
                 await writer.drain()

@@ -43,7 +43,7 @@ DAGS = (
     ROOT / "tests/real_airflow/dags/real_sweep.py",
 )
 #: The last DAG of each file.
-DAG_IDS = ("block_0_worker-2", "sensors", *(file.stem for file in DAGS[2:]))
+DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:]))
 #: Sensors, and runs of the search: those of a whole run start 600 tasks more, about ten minutes on two cores.
 SENSORS, RUNS = 60, (30, 120)
 FULL_SENSORS, FULL_RUNS = 300, (120, 480)
@@ -84,9 +84,11 @@ def steps(sensors: int, runs: Sequence[int]) -> list[tuple[Lanes, Lanes]]:
             {"redis": partial(faults.under, faults.REDIS_RESTARTED)},
             {"scheduler": partial(faults.under, faults.SCHEDULER_KILLED)},
         ),
-        ({"worker-killed": faults.worker_killed}, {"task-killed": partial(faults.under, faults.TASK_KILLED)}),
-        ({**recalls, "full-send": load.full_send, "sensors": partial(load.sensors, count=sensors), **searches}, {}),
-        ({**with_redis, "backends": other_backends}, {}),
+        (
+            {"worker-killed": faults.worker_killed, **searches},
+            {"task-killed": partial(faults.under, faults.TASK_KILLED), "sensors": partial(load.sensors, count=sensors)},
+        ),
+        ({**recalls, "full-send": load.full_send, **with_redis, "backends": other_backends}, {}),
     ]
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from celery import Celery
 from msgspec import Struct
@@ -68,6 +69,7 @@ def worker_killed(lane: Lane) -> list[Row]:
         row.must(row.figures["host"] == lane.other_host, "the other worker did not take over")
     lane.cluster.start(lane.host)
     lane.cluster.wait_until_healthy()
+    _control(lane).cancel_consumer(lane.host, **_other_worker(lane))
     return rows
 
 
@@ -111,9 +113,15 @@ def kill_tasks(lane: Lane, works: Sequence[Work]) -> None:
 def kill_worker(lane: Lane, works: Sequence[Work]) -> None:
     """Kill the worker with all supervisors; the other worker takes its queue over."""
     lane.cluster.kill(lane.host)
-    celery = Celery(broker=lane.cluster.env["AIRFLOW__CELERY__BROKER_URL"])
-    host = lane.other_host
-    celery.control.add_consumer(lane.host, destination=[f"{host}@{host}"], reply=True, timeout=10)
+    _control(lane).add_consumer(lane.host, **_other_worker(lane))
+
+
+def _control(lane: Lane) -> Any:
+    return Celery(broker=lane.cluster.env["AIRFLOW__CELERY__BROKER_URL"]).control
+
+
+def _other_worker(lane: Lane) -> dict[str, Any]:
+    return {"destination": [f"{lane.other_host}@{lane.other_host}"], "reply": True, "timeout": 10}
 
 
 # ── faults of the whole cluster ──

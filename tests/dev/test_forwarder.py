@@ -106,6 +106,12 @@ def test_both_directions_are_forwarded(client, forwarder):
         assert says(other, b"another client")
 
 
+def test_requests_are_counted_and_answers_are_not(client, forwarder):
+    assert says(client, b"GET / HTTP/1.1\r\n\r\n")
+    assert says(client, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    assert forwarder.requests == 3
+
+
 def test_the_end_of_one_side_ends_the_other(forwarder, client, echo):
     client.shutdown(socket.SHUT_WR)
     assert is_ended(client)

@@ -1,4 +1,4 @@
-"""Recalls and sends at full speed, sensors, and many runs; all use the connection ``shared``."""
+"""Recalls and sends at full speed, sensors, and many runs; ``shared`` is the connection of both hosts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def dag(name: str, **params: object) -> DAG:
     return DAG(name, schedule=None, params=params, default_args=RETRIED, user_defined_macros=MACROS)
 
 
+def send(host: str, **options: object) -> DingTalkSendOTOMessagesOperator:
+    """Return a send to people, one by one, from one host."""
+    return DingTalkSendOTOMessagesOperator(
+        task_id="send",
+        user_ids="{{ people(params.people) | tojson }}",
+        text="{{ params.text }}",
+        one_receipt_per_user=True,
+        queue=host,
+        **options,
+    )
+
+
 with dag("four_recalls", files=[""] * 4):
     for number, host in enumerate(("worker-1", "worker-1", "worker-2", "worker-2")):
         DingTalkRecallOTOMessagesOperator(
@@ -36,31 +48,30 @@ with dag("four_recalls", files=[""] * 4):
         )
 
 with dag("full_send", people=1, text="full speed"):
-    DingTalkSendOTOMessagesOperator(
-        task_id="send",
-        user_ids="{{ people(params.people) | tojson }}",
-        text="{{ params.text }}",
-        one_receipt_per_user=True,
-    )
+    send("worker-1")
 
-with dag("many_runs", people=1):
-    DingTalkSendOTOMessagesOperator(
-        task_id="send",
-        user_ids="{{ people(params.people) | tojson }}",
-        text="{{ run_id }}",
-        one_receipt_per_user=True,
-    )
+for host in ("worker-1", "worker-2"):
+    with dag(f"many_runs_{host}", people=1, text="one of many"):
+        send(host, dingtalk_conn_id=host)
 
-with dag("since", since=""):
-    DingTalkRollbackOperator(task_id="rollback", from_dag="many_runs", since="{{ params.since }}")
+    with dag(f"since_{host}", since=""):
+        DingTalkRollbackOperator(
+            task_id="rollback", from_dag=f"many_runs_{host}", since="{{ params.since }}", queue=host
+        )
 
-with dag("sensors", file=""):
+    with dag(f"sensors_{host}", file=""):
 
-    @task(retries=0)
-    def keys(params: dict) -> list[str]:
-        """Return the keys that the sensors wait for."""
-        return json.loads(Path(params["file"]).read_text())
+        @task(retries=0, queue=host)
+        def keys(params: dict) -> list[str]:
+            """Return the keys that the sensors wait for."""
+            return json.loads(Path(params["file"]).read_text())
 
-    DingTalkOTOMessageSensor.partial(
-        task_id="wait", min_readers=1, poke_interval=20, timeout=1800, deferrable=True
-    ).expand(process_query_key=keys())
+        DingTalkOTOMessageSensor.partial(
+            task_id="wait",
+            min_readers=1,
+            poke_interval=20,
+            timeout=1800,
+            deferrable=True,
+            dingtalk_conn_id=host,
+            queue=host,
+        ).expand(process_query_key=keys())
