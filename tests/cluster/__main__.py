@@ -45,7 +45,7 @@ DAGS = (
 #: The last DAG of each file.
 DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:]))
 #: Sensors, and runs of the search: those of a whole run start 600 tasks more, about ten minutes on two cores.
-SENSORS, RUNS = 60, (30, 120)
+SENSORS, RUNS = 40, (30, 120)
 FULL_SENSORS, FULL_RUNS = 300, (120, 480)
 ENV = {
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
