@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import history, imports, pace, peers, poll_schedule, tasks, triggerer, waits
+from benchmarks import history, imports, pace, peers, poll_schedule, sends, tasks, triggerer, waits
 from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
 from benchmarks.table import Figures, printed
@@ -25,6 +25,7 @@ ROWS: dict[str, Row] = {
         poll_schedule.ROW,
         tasks.ROW,
         history.ROW,
+        sends.ROW,
         imports.ROW,
     )
 }
