@@ -7,7 +7,7 @@ is in doubt. A recall is then repeated, a send is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -70,23 +70,24 @@ class SendProgress(Struct, frozen=True):
     in_doubt: Sequence[Address] = ()
 
 
+#: State of a call: its address if it is intended, the receipt if DingTalk accepted it, None if nothing was sent.
+SendState: TypeAlias = Address | AcceptedSend | None
+
+
 class SendCheckpoint(Protocol):
     """Checkpoint of a send that outlives its task; each method raises :class:`CheckpointError` if it fails."""
 
     async def load(self) -> SendProgress:
         """Return the progress of earlier tries."""
 
-    async def intend(self, address: Address) -> None:
-        """Record the intent of a call, which is in doubt until it is accepted or refused."""
+    async def write(self, states: Mapping[int, SendState]) -> None:
+        """Record the states of calls, by their number in this run, in one step.
 
-    async def accepted(self, sent: AcceptedSend) -> None:
-        """Record that DingTalk accepted the call in flight. The method is idempotent."""
+        An intended call is in doubt until a later write settles it. The method is idempotent.
+        """
 
-    def accept_now(self, sent: AcceptedSend) -> None:
-        """Record an accepted call from the calling thread, without an event loop."""
-
-    async def refused(self, address: Address) -> None:
-        """Record that DingTalk refused the call in flight. It was not sent."""
+    def write_now(self, states: Mapping[int, SendState]) -> None:
+        """Record the states of calls from the calling thread, without an event loop."""
 
     async def clear_doubts(self) -> None:
         """Remove the calls in doubt of earlier tries before they are repeated."""
@@ -98,30 +99,27 @@ class MemorySendCheckpoint:
     def __init__(self) -> None:
         self.sent: list[AcceptedSend] = []
         self.in_doubt: list[Address] = []
+        self._intended: dict[int, Address] = {}
 
     async def load(self) -> SendProgress:
         """Return the progress of earlier runs in this process."""
+        self._intended.clear()
         return SendProgress(tuple(self.sent), tuple(self.in_doubt))
 
-    async def intend(self, address: Address) -> None:
-        """Record the intent of a call."""
-        self.in_doubt.append(address)
+    async def write(self, states: Mapping[int, SendState]) -> None:
+        """Record the states of calls."""
+        self.write_now(states)
 
-    async def accepted(self, sent: AcceptedSend) -> None:
-        """Record that DingTalk accepted the call in flight."""
-        self.accept_now(sent)
-
-    def accept_now(self, sent: AcceptedSend) -> None:
-        """Record an accepted call from the calling thread."""
-        if sent not in self.sent:
-            self.sent.append(sent)
-        if sent.address in self.in_doubt:
-            self.in_doubt.remove(sent.address)
-
-    async def refused(self, address: Address) -> None:
-        """Record that DingTalk refused the call in flight."""
-        if address in self.in_doubt:
-            self.in_doubt.remove(address)
+    def write_now(self, states: Mapping[int, SendState]) -> None:
+        """Record the states of calls from the calling thread."""
+        for number, state in states.items():
+            if (intended := self._intended.pop(number, None)) is not None:
+                self.in_doubt.remove(intended)
+            if isinstance(state, Address):
+                self._intended[number] = state
+                self.in_doubt.append(state)
+            elif state is not None and state not in self.sent:
+                self.sent.append(state)
 
     async def clear_doubts(self) -> None:
         """Remove the calls in doubt of earlier runs."""

@@ -1,14 +1,16 @@
-"""Checkpoint writer of a recall, with few writes for many calls."""
+"""Checkpoint writer of a job, with few writes for many calls."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.jobs.checkpoint import Checkpoint
-from airflow_provider_dingtalk.jobs.recall_results import KeyResult
+
+Name = TypeVar("Name")
+State = TypeVar("State")
 
 #: Duration of a write in seconds, up to which the next write is not delayed.
 FAST_WRITE = 0.002
@@ -18,17 +20,26 @@ CHECK_INTERVAL = 0.004
 SHORT_DELAY, MAX_DELAY = 0.02, 0.5
 
 
-class CheckpointWriter:
+class CheckpointWriter(Generic[Name, State]):
     """Writer to a checkpoint, with one write for all pending updates.
 
     If the last write took over 2 ms, the next one is delayed. The delay ends after 0.5 s, after 20 ms if half of
     the writers wait, and at once if all wait. After a crash, at most one call of each writer is in doubt.
+
+    :param store: Function that stores results.
+    :param short_delay: Seconds of the delay if half of the writers wait; default 0.02.
     """
 
-    def __init__(self, checkpoint: Checkpoint, clock: Clock) -> None:
-        self._checkpoint = checkpoint
+    def __init__(
+        self,
+        store: Callable[[Mapping[Name, State]], Awaitable[None]],
+        clock: Clock,
+        short_delay: float = SHORT_DELAY,
+    ) -> None:
+        self._store = store
         self._clock = clock
-        self._unwritten: dict[str, KeyResult] = {}
+        self._short_delay = short_delay
+        self._unwritten: dict[Name, State] = {}
         self._lock = asyncio.Lock()
         self._requested = self._done = 0
         #: Number of requests that the last failed write covers, and its error.
@@ -46,11 +57,11 @@ class CheckpointWriter:
         finally:
             self._writers -= 1
 
-    def note(self, results: Mapping[str, KeyResult]) -> None:
+    def note(self, results: Mapping[Name, State]) -> None:
         """Add results to the next write."""
         self._unwritten.update(results)
 
-    async def write(self, results: Mapping[str, KeyResult]) -> None:
+    async def write(self, results: Mapping[Name, State]) -> None:
         """Write results, together with all that were noted before.
 
         :raises CheckpointError: If they were not written.
@@ -84,7 +95,7 @@ class CheckpointWriter:
         number = self._requested
         try:
             if writing:
-                await self._checkpoint.write(writing)
+                await self._store(writing)
         except BaseException:
             # The next holder of the lock must write these, so they become pending again.
             self._unwritten = {**writing, **self._unwritten}
@@ -95,7 +106,7 @@ class CheckpointWriter:
     async def _wait_for_writers(self) -> None:
         began = self._clock.monotonic()
         while self._duration > FAST_WRITE and self._waiting < self._writers:
-            delay = SHORT_DELAY if 2 * self._waiting >= self._writers else MAX_DELAY
+            delay = self._short_delay if 2 * self._waiting >= self._writers else MAX_DELAY
             if self._clock.monotonic() - began >= delay:
                 break
             await self._clock.sleep(CHECK_INTERVAL)

@@ -89,7 +89,7 @@ class Recall:
         self._checkpoint = checkpoint or MemoryCheckpoint()
         #: True after the checkpoint is loaded; until then, no message's state is known.
         self._is_loaded = checkpoint is None
-        self._checkpoint_writer = CheckpointWriter(self._checkpoint, self._clock)
+        self._checkpoint_writer = CheckpointWriter(self._checkpoint.write, self._clock)
         self._workers = workers
         self._results = dict.fromkeys(self._receipts, KeyResult(KeyState.PENDING))
         self._calls_of: Counter[str] = Counter()

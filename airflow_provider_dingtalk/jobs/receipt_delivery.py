@@ -1,135 +1,207 @@
 """Delivery of the receipts of accepted messages to the checkpoint and XComs.
 
 A message that DingTalk accepted cannot be unsent without its receipt. So the receipt goes to every available
-store, a failure of one does not affect the others, and each is retried.
+store, a failure of one does not affect the others, and each is retried until the job is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
-from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendCheckpoint
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendCheckpoint, SendState
 from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.messages.send_request import Address, shown
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a failing checkpoint, and a failing store of receipts, is retried.
-CHECKPOINT_TIMEOUT, RECEIPTS_TIMEOUT = 60.0, 600.0
 #: First and longest pause before a retry, in seconds; each pause is twice the one before.
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 #: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
 CHECKPOINT_HEAD_START = 1.0
+#: Seconds for which receipts wait for those of the next write, which saves every second push.
+PUBLISH_DELAY = 1.0
 
-#: Function that stores all receipts of a job.
+#: Function that stores further receipts of a job.
 StoreReceipts: TypeAlias = Callable[[Sequence[Receipt]], Awaitable[None]]
-#: Function that stores the receipt of a message that was accepted after another try of the task began.
-StoreLateReceipt: TypeAlias = Callable[[Receipt], Awaitable[None]]
 
 
 class ReceiptDelivery:
     """Delivery of the receipts of one send job to all stores.
 
+    Receipts are pushed after every second write of the checkpoint, or 1 s after the first one.
+
     :param checkpoint: Checkpoint of the job.
-    :param store_receipts: Store of all receipts of the job. None disables it.
-    :param store_late_receipt: Store of receipts of a superseded try. None disables it.
+    :param store_receipts: Store of the job's receipts. None disables it.
+    :param store_late_receipts: Store of receipts of a superseded try. None disables it.
     """
 
     def __init__(
         self,
         checkpoint: SendCheckpoint,
         store_receipts: StoreReceipts | None,
-        store_late_receipt: StoreLateReceipt | None,
+        store_late_receipts: StoreReceipts | None,
         clock: Clock,
     ) -> None:
         self._checkpoint = checkpoint
         self._store_receipts = store_receipts
-        self._store_late_receipt = store_late_receipt
+        self._store_late_receipts = store_late_receipts
         self._clock = clock
         #: True if no further call may begin; a failing store is then not retried.
         self.stopped = False
-        #: Accepted message that is not in the checkpoint yet, else None.
-        self.unwritten: AcceptedSend | None = None
+        #: Accepted messages that are not in the checkpoint yet, by the number of their call.
+        self.unwritten: dict[int, AcceptedSend] = {}
+        self._unpublished: list[Receipt] = []
+        self._delayed: asyncio.Future[None] | None = None
+        self._lock = asyncio.Lock()
+        self._error: Exception | None = None
 
-    async def store(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
-        """Store the receipt of an accepted message everywhere.
+    def accept(self, number: int, sent: AcceptedSend) -> None:
+        """Note an accepted message, which a later :meth:`write` has to store."""
+        self.unwritten[number] = sent
 
-        :param receipts: All receipts of the job, including this one.
-        :raises SupersededError: If another try of the task has begun. The receipt was stored as a late one.
+    async def write(self, states: Mapping[int, SendState]) -> None:
+        """Write states of calls to the checkpoint, and store the receipts of accepted messages everywhere.
+
+        :raises SupersededError: If another try of the task has begun. The receipts were stored as late ones.
         :raises CheckpointError: If the checkpoint cannot be written. The receipts were stored, if possible.
         """
-        self.unwritten = sent
-        writing = asyncio.ensure_future(self._write(sent))
+        async with self._lock:
+            receipts = [sent.receipt for number, sent in self.unwritten.items() if number in states]
+            try:
+                if self._error is not None:
+                    raise self._error
+                await self._write(states, receipts)
+            except SupersededError as error:
+                self._error = error
+                await self._store_as_late(receipts)
+                self._note_written(states)
+                raise
+            except Exception as error:
+                self._error = error
+                raise
+
+    def write_now(self) -> None:
+        """Write accepted messages to the checkpoint from the calling thread."""
+        states = dict(self.unwritten)
+        self._checkpoint.write_now(states)
+        self._note_written(states)
+
+    async def publish(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts of the job, with retries."""
+        self._unpublished += receipts
+        if store := self._store_receipts:
+            await self._retry(lambda: store(self._unpublished), "receipts")
+        self._unpublished = []
+
+    async def finish(self) -> None:
+        """Store the receipts that wait for those of the next write."""
+        self.cancel_delayed()
+        if self._unpublished:
+            await self.write({})
+
+    def cancel_delayed(self) -> None:
+        """Cancel the push of receipts that wait for those of the next write."""
+        if self._delayed is not None:
+            self._delayed.cancel()
+            self._delayed = None
+
+    async def _write(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
+        """Write the states and publish the receipts, each also if the other one fails."""
+        writing = asyncio.ensure_future(self._write_to_checkpoint(states, receipts))
         try:
             await asyncio.wait({writing}, timeout=CHECKPOINT_HEAD_START)
             if not _is_superseded(writing):
-                await self.store_all(receipts)
+                await self._publish_or_delay(states, receipts, is_written=writing.done())
             await writing
-        except SupersededError:
-            await self._store_as_late(sent.receipt)
-            raise
         finally:
             if not writing.done():
                 writing.cancel()
             elif not writing.cancelled():
                 writing.exception()  # else asyncio logs an error that was raised already
 
-    def write_now(self, sent: AcceptedSend) -> None:
-        """Write an accepted message to the checkpoint from the calling thread."""
-        self._checkpoint.accept_now(sent)
-        self.unwritten = None
+    async def _publish_or_delay(
+        self, states: Mapping[int, SendState], receipts: Sequence[Receipt], *, is_written: bool
+    ) -> None:
+        """Publish receipts, unless further calls follow and the last ones were not delayed."""
+        has_calls = any(isinstance(state, Address) for state in states.values())
+        if has_calls and is_written and not self._unpublished:
+            self._unpublished += receipts
+            if receipts:
+                self._delayed = asyncio.ensure_future(self._publish_later())
+        else:
+            self.cancel_delayed()
+            await self.publish(receipts)
 
-    async def store_all(self, receipts: Sequence[Receipt]) -> None:
-        """Store all receipts of the job, with retries."""
-        if store := self._store_receipts:
-            await self.retry(lambda: store(receipts), "receipts", RECEIPTS_TIMEOUT)
+    async def _publish_later(self) -> None:
+        await self._clock.sleep(PUBLISH_DELAY)
+        self._delayed = None
+        # The next write raises the error too. This one tells whether another try has begun.
+        with suppress(Exception):
+            await self.write({})
 
-    async def retry(self, write: Callable[[], Awaitable[None]], what: str, timeout: float = CHECKPOINT_TIMEOUT) -> None:
-        """Write, and retry until the timeout ends or the job is stopped.
+    async def _write_to_checkpoint(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
+        if states and all(isinstance(state, Address) for state in states.values()):
+            # No call went out, so the job may end.
+            await self._checkpoint.write(states)
+            return
+        try:
+            await self._retry(lambda: self._write_or_log(states, receipts), "the progress of a send")
+        except SupersededError:
+            raise
+        except CheckpointError as error:
+            raise _not_stored(receipts) if receipts else error from None
+        self._note_written(states)
 
-        :param what: Name of the written data, for the log.
-        :param timeout: Timeout of the retries in seconds; default 60.
-        """
-        pause, until = FIRST_PAUSE, self._clock.monotonic() + timeout
+    async def _write_or_log(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
+        try:
+            await self._checkpoint.write(states)
+        except Exception:
+            if receipts:
+                log.warning("Receipts that are not stored yet: %s", [receipt.to_json() for receipt in receipts])
+            raise
+
+    def _note_written(self, states: Mapping[int, SendState]) -> None:
+        for number in states:
+            self.unwritten.pop(number, None)
+
+    async def _retry(self, write: Callable[[], Awaitable[None]], what: str) -> None:
+        """Write, and retry until the job is stopped."""
+        pause = FIRST_PAUSE
         while True:
             try:
-                await write()
+                return await write()
             except SupersededError:
                 raise
             except Exception as error:
                 log.warning("Cannot store %s (%s: %s).", what, type(error).__name__, error)
-                if self.stopped or self._clock.monotonic() >= until:
+                if self.stopped:
                     raise
-            else:
-                return
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _write(self, sent: AcceptedSend) -> None:
-        try:
-            await self.retry(lambda: self._checkpoint.accepted(sent), "the progress of a send")
-        except SupersededError:
-            raise
-        except CheckpointError:
-            raise CheckpointError(
-                f"DingTalk accepted the message {sent.receipt.key}, and the task state store does not take its "
-                "receipt. It is in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
-                code="checkpoint",
-                next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
-                # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so
-                # there must be no retry.
-                permanent=True,
-            ) from None
-        self.unwritten = None
+    async def _store_as_late(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            log.warning("Another try of this task has begun; the receipt of a last message is %s", receipt.to_json())
+        if (store := self._store_late_receipts) and receipts:
+            await self._retry(lambda: store(receipts), "late receipts")
 
-    async def _store_as_late(self, receipt: Receipt) -> None:
-        log.warning("Another try of this task has begun; the receipt of the last message is %s", receipt.to_json())
-        if store := self._store_late_receipt:
-            await self.retry(lambda: store(receipt), "a late receipt")
+
+def _not_stored(receipts: Sequence[Receipt]) -> CheckpointError:
+    return CheckpointError(
+        f"DingTalk accepted {shown(receipt.key for receipt in receipts)}, and the task state store does not take the "
+        "receipts. They are in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
+        code="checkpoint",
+        next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
+        # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so there
+        # must be no retry.
+        permanent=True,
+    )
 
 
 def _is_superseded(writing: asyncio.Future[None]) -> bool:

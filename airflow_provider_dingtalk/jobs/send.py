@@ -1,4 +1,4 @@
-"""Send job that stores each receipt as soon as DingTalk answers.
+"""Send job with calls side by side, whose receipts are stored before further calls begin.
 
 DingTalk has no idempotency key. A send without an answer is ``unknown``, since its message may be in the chat.
 That message has no key and cannot be recalled. It is listed, and sent again only with ``on_unknown="resend"``.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any
 
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
@@ -20,10 +22,17 @@ from airflow_provider_dingtalk.exceptions import (
     DroppedReceiversError,
     IncompleteSendError,
 )
-from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, MemorySendCheckpoint, SendCheckpoint, SendProgress
+from airflow_provider_dingtalk.jobs.checkpoint import (
+    AcceptedSend,
+    MemorySendCheckpoint,
+    SendCheckpoint,
+    SendProgress,
+    SendState,
+)
+from airflow_provider_dingtalk.jobs.checkpoint_writer import CheckpointWriter
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import leaves_doubt, pause_of
-from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery, StoreLateReceipt, StoreReceipts
+from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery, StoreReceipts
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -36,6 +45,11 @@ from airflow_provider_dingtalk.messages.send_request import (
 
 log = logging.getLogger(__name__)
 
+#: Maximum calls in flight; fewer if the client's limit is lower.
+WORKERS = 20
+#: Seconds for which a write waits for the other half of the calls in flight.
+GROUP_DELAY = 0.4
+
 _CHECK_CHAT = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
 #: Reason for the doubt of a call that was in flight when its try ended.
 CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.", _CHECK_CHAT)
@@ -44,11 +58,11 @@ CUT_OFF = Reason("no_answer", "The task stopped while this send was under way.",
 class Send:
     """Send job.
 
-    :param send_requests: Send requests, made one after the other.
+    :param send_requests: Send requests. The first one is made alone, so that a refusal of all costs one call.
     :param checkpoint: Checkpoint; default: in memory. With one, a second run sends only what is missing.
-    :param store_receipts: Function that is awaited with all receipts so far: first with those of earlier runs, then
-        after each new one, before the next call. None disables it.
-    :param store_late_receipt: Function that is awaited with the receipt of a message that was accepted after another
+    :param store_receipts: Function that is awaited with further receipts: first with those of earlier runs. None
+        disables it.
+    :param store_late_receipts: Function that is awaited with the receipts of messages that were accepted after another
         try of the task began. None disables it.
     :param on_unknown: Treatment of a call in doubt. ``fail`` (default) lists it and counts as a failure, ``skip``
         only lists it, and ``resend`` repeats it in the next run.
@@ -57,6 +71,7 @@ class Send:
     :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
     :param earlier_receipts: Receipts of an earlier job of the same task, which are stored with those of this one.
     :param clock: Source of time; default: the system's.
+    :param workers: Maximum calls in flight; default 20.
     """
 
     def __init__(
@@ -65,32 +80,40 @@ class Send:
         *,
         checkpoint: SendCheckpoint | None = None,
         store_receipts: StoreReceipts | None = None,
-        store_late_receipt: StoreLateReceipt | None = None,
+        store_late_receipts: StoreReceipts | None = None,
         on_unknown: str = "fail",
         fail_on_refused: bool = True,
         fail_on_unreached: bool = True,
         earlier_receipts: Sequence[Receipt] = (),
         clock: Clock | None = None,
+        workers: int = WORKERS,
     ) -> None:
         self._send_requests = send_requests
         self._is_durable = checkpoint is not None
         self._checkpoint = checkpoint or MemorySendCheckpoint()
         self._clock = clock or SystemClock()
-        self.delivery = ReceiptDelivery(self._checkpoint, store_receipts, store_late_receipt, self._clock)
+        self.delivery = ReceiptDelivery(self._checkpoint, store_receipts, store_late_receipts, self._clock)
+        self._writer: CheckpointWriter[int, SendState] = CheckpointWriter(self._write, self._clock, GROUP_DELAY)
+        self._progress = Progress(log, "Send", len(send_requests), self._clock)
+        self._workers = workers
         self._on_unknown = on_unknown
         self._fail_on_refused = fail_on_refused
         self._fail_on_unreached = fail_on_unreached
         self._queue = deque(send_requests)
-        self._in_flight: SendRequest | None = None
-        #: Receipts of this job, with those of its earlier tries.
-        self._own: list[Receipt] = []
+        self._numbers = count()
+        self._in_flight: dict[int, SendRequest] = {}
+        self._earlier_receipts = list(earlier_receipts)
+        #: Receipts of this job's earlier tries.
+        self._resumed: list[Receipt] = []
+        #: Receipts of this run, by the number of their call.
+        self._accepted: dict[int, Receipt] = {}
         self._unknown: list[FailedSend] = []
         self._stopping_error: DingTalkError | None = None
-        self.receipts: list[Receipt] = list(earlier_receipts)
+        self._may_begin = True
         self.dropped: dict[str, str] = {}
         #: Receivers that DingTalk refused one by one; the job continued.
         self.refused: list[FailedSend] = []
-        #: Call whose refusal ended the job.
+        #: Calls whose refusal ended the job.
         self.failed: list[FailedSend] = []
         self.first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
@@ -106,12 +129,14 @@ class Send:
         :raises CheckpointError: If the checkpoint cannot be read or written.
         """
         await self._resume()
-        progress = Progress(log, "Send", len(self._send_requests), self._clock)
-        progress.log_start(len(self._queue))
-        while self._queue and not self.delivery.stopped:
-            await self._send(client, self._queue.popleft())
-            if progress.is_due:
-                progress.log(max(0, len(self._send_requests) - len(self._queue)), self.used)
+        self._progress.log_start(len(self._queue))
+        try:
+            if self._next_begins:
+                await self._send(client, self._queue.popleft())
+            await self._send_rest(client)
+            await self.delivery.finish()
+        finally:
+            self.delivery.cancel_delayed()
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
@@ -128,12 +153,22 @@ class Send:
 
     def stop(self) -> None:
         """Begin no further call. Safe to call from threads and signal handlers."""
+        self._may_begin = False
         self.delivery.stopped = True
 
     @property
+    def receipts(self) -> list[Receipt]:
+        """Receipts of earlier jobs, of this job's earlier tries, and of this run in the order of its calls."""
+        return [*self._earlier_receipts, *self._own]
+
+    @property
+    def _own(self) -> list[Receipt]:
+        return [*self._resumed, *(self._accepted[number] for number in sorted(self._accepted))]
+
+    @property
     def unknown(self) -> list[FailedSend]:
-        """Calls in doubt, including one that was cut off in flight."""
-        return self._unknown + ([FailedSend(self._in_flight.to, CUT_OFF)] if self._in_flight else [])
+        """Calls in doubt, including those that were cut off in flight."""
+        return self._unknown + [FailedSend(one.to, CUT_OFF) for one in self._in_flight.values()]
 
     @property
     def not_attempted(self) -> int:
@@ -187,7 +222,8 @@ class Send:
         """Load the progress of earlier runs, and queue only missing calls."""
         earlier = await self._checkpoint.load()
         for sent in earlier.sent:
-            self._note_sent(sent)
+            self._resumed.append(sent.receipt)
+            self._note_dropped(sent)
         if self._on_unknown == "resend" and earlier.in_doubt:
             await self._checkpoint.clear_doubts()
             earlier = SendProgress(earlier.sent)
@@ -197,35 +233,87 @@ class Send:
             counts = len(earlier.sent), len(self._unknown), len(self._queue)
             log.info("Earlier tries made %d calls; %d unknown; %d are missing.", *counts)
         if self.receipts:
-            await self.delivery.store_all(self.receipts)
+            await self.delivery.publish(self.receipts)
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _next_begins(self) -> bool:
+        """True if there is a call to begin."""
+        return self._may_begin and bool(self._queue)
+
+    async def _send_rest(self, client: DingTalkClient) -> None:
+        """Make the calls of the queue side by side; after an error of one, the others end and none begins."""
+        workers = max(1, min(self._workers, client.in_flight, len(self._queue)))
+        ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def _work(self, client: DingTalkClient) -> None:
+        with self._writer.writer():
+            # All workers are to be known to the writer before the first of them writes, so yield once.
+            await asyncio.sleep(0)
+            try:
+                while self._next_begins:
+                    await self._send(client, self._queue.popleft())
+                    self._log_progress()
+                await self._writer.write({})
+            except BaseException:
+                self._may_begin = False
+                raise
+
+    def _log_progress(self) -> None:
+        if self._progress.is_due:
+            done = len(self._own) + len(self._unknown) + len(self.refused) + len(self.failed)
+            self._progress.log(min(done, len(self._send_requests)), self.used)
+
+    async def _write(self, states: Mapping[int, SendState]) -> None:
+        await self.delivery.write(states)
 
     async def _send(self, client: DingTalkClient, send_request: SendRequest) -> None:
+        """Write the intent of a call with the results of others, and make the call."""
+        number = next(self._numbers)
         try:
-            await self._checkpoint.intend(send_request.address)
+            await self._writer.write({number: send_request.address})
         except BaseException:
             self._queue.appendleft(send_request)
             raise
-        self._in_flight, requests = send_request, self.used["send"]
+        if not self._may_begin:
+            # The job was stopped during the write.
+            self._queue.appendleft(send_request)
+            self._writer.note({number: None})
+            return
+        self._in_flight[number] = send_request
+        used: Counter[str] = Counter()
         try:
-            response = await client.call(send_request.call, self.used, "send")
+            response = await client.call(send_request.call, used, "send")
         except DingTalkError as error:
-            await self._fail(send_request, error)
+            self._fail(number, error)
         except Exception as error:  # of any library
-            if self.used["send"] > requests:
+            if used["send"]:
                 raise
             # The client counts a request before its first byte goes out, so this call was not sent.
-            await self._fail(send_request, _not_sent(error))
+            self._fail(number, _not_sent(error))
         else:
-            of_kind = message_type(send_request.kind)
-            dropped, receipt = of_kind.undelivered(response), of_kind.receipt(send_request, response, self._clock.now())
-            log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
-            sent = AcceptedSend(receipt, send_request.address, dropped)
-            self._note_sent(sent)
-            self._in_flight = None
-            await self.delivery.store(sent, self.receipts)
+            self._accept(number, response)
+        finally:
+            self.used.update(used)
 
-    async def _fail(self, send_request: SendRequest, error: DingTalkError) -> None:
-        self._in_flight = None
+    def _accept(self, number: int, response: Any) -> None:
+        send_request = self._in_flight[number]
+        of_kind = message_type(send_request.kind)
+        dropped, receipt = of_kind.undelivered(response), of_kind.receipt(send_request, response, self._clock.now())
+        log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
+        sent = AcceptedSend(receipt, send_request.address, dropped)
+        self._accepted[number] = receipt
+        self.delivery.accept(number, sent)
+        del self._in_flight[number]
+        self._note_dropped(sent)
+        self._writer.note({number: sent})
+
+    def _fail(self, number: int, error: DingTalkError) -> None:
+        send_request = self._in_flight.pop(number)
         log.warning("%s", error)
         self.first_error = self.first_error or error
         if pause := pause_of(error):
@@ -235,6 +323,7 @@ class Send:
             # The intent stays in the checkpoint, so the next run knows of the doubt.
             self._unknown.append(FailedSend(send_request.to, Reason(error.code or NO_CODE, error.message, _CHECK_CHAT)))
             return
+        self._writer.note({number: None})
         if not is_about_a_receiver(error):
             self.failed.append(FailedSend(send_request.to, Reason.of(error)))
             self._stop_for(error)
@@ -243,15 +332,12 @@ class Send:
             self._queue.extendleft(reversed(send_request.halves()))
         else:
             self.refused.append(FailedSend(send_request.to, Reason.of(error)))
-        await self.delivery.retry(lambda: self._checkpoint.refused(send_request.address), "the refusal of a call")
 
     def _stop_for(self, error: DingTalkError) -> None:
-        self._stopping_error = error
-        self.stop()
+        self._stopping_error = self._stopping_error or error
+        self._may_begin = False
 
-    def _note_sent(self, sent: AcceptedSend) -> None:
-        self._own.append(sent.receipt)
-        self.receipts.append(sent.receipt)
+    def _note_dropped(self, sent: AcceptedSend) -> None:
         if sent.dropped:
             self.dropped |= sent.dropped
             log.warning("DingTalk left out %d people: %s.", len(sent.dropped), _with_reasons(sent.dropped))

@@ -16,12 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
-from itertools import takewhile
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, Send
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -73,6 +72,7 @@ class SendRegistry:
         self._receipts_pushed = 0
         self._values_pushed: dict[str, Any] = {}
         self._jobs: list[Send] = []
+        self._alert_jobs: list[Send] = []
         self._jobs_in_flight = 0
         self._jobs_by_name: Counter[str] = Counter()
         self._sends: TaskSends | None = None
@@ -118,7 +118,7 @@ class SendRegistry:
                 send_requests,
                 checkpoint=checkpoint,
                 store_receipts=self.publish_job,
-                store_late_receipt=self.publish_late,
+                store_late_receipts=self.publish_late,
             )
         )
 
@@ -128,7 +128,9 @@ class SendRegistry:
 
     def alert_job(self, send_requests: Sequence[SendRequest]) -> Send:
         """Make a job for a callback that reports a failure; a rollback does not recall its message."""
-        return self.add_job(Send(send_requests, store_receipts=self._publish_alert))
+        job = self.add_job(Send(send_requests, store_receipts=self._publish_alert))
+        self._alert_jobs.append(job)
+        return job
 
     def add_job(self, job: Send) -> Send:
         """Add a job, in flight until it ends, whose unknown, dropped and refused receivers are published."""
@@ -153,18 +155,23 @@ class SendRegistry:
 
     def end_interrupted(self, job: Send) -> None:
         """Publish the results of an interrupted job once more, for :data:`LAST_WRITE_TIMEOUT` seconds at most."""
-        with self._lock:
-            self._jobs_in_flight -= 1
+        if unwritten := [sent.receipt.to_json() for sent in job.delivery.unwritten.values()]:
+            log.warning("Receipts that the task state store has not taken yet: %s", unwritten)
         # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.
-        writes: list[tuple[Callable[..., None], tuple[AcceptedSend, ...]]] = [(self.publish, ())]
-        if (sent := job.delivery.unwritten) is not None:
-            writes.append((job.delivery.write_now, (sent,)))
-        threads = [threading.Thread(target=_write_or_log, args=(write, *sent), daemon=True) for write, sent in writes]
+        writes = [partial(self._publish_interrupted, job), *([job.delivery.write_now] if unwritten else [])]
+        threads = [threading.Thread(target=_write_or_log, args=(write,), daemon=True) for write in writes]
         for thread in threads:
             thread.start()
         until = time.monotonic() + LAST_WRITE_TIMEOUT
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+    def _publish_interrupted(self, job: Send) -> None:
+        with self._lock:
+            self._jobs_in_flight -= 1
+            if job not in self._alert_jobs:
+                self.register(job.receipts)
+        self.publish()
 
     def register(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts, each message once."""
@@ -181,17 +188,14 @@ class SendRegistry:
             self.publish_persistently()
 
     async def publish_job(self, receipts: Sequence[Receipt]) -> None:
-        """Register a job's receipts and publish them, from an event loop."""
-        with self._lock:
-            # A job may have 10,000 receipts, so only those after the last known one are registered.
-            new = list(takewhile(lambda one: _identity(one) not in self._receipts, reversed(receipts)))
-            self.register(new[::-1])
+        """Register further receipts of a job and publish them, from an event loop."""
+        self.register(receipts)
         # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
         await asyncio.to_thread(call_supervisor, self.publish_receipts)
 
-    async def publish_late(self, receipt: Receipt) -> None:
-        """Publish the receipt of a message accepted after the next try began, which owns the other XComs."""
-        await asyncio.to_thread(call_supervisor, self._push_late, receipt)
+    async def publish_late(self, receipts: Sequence[Receipt]) -> None:
+        """Publish receipts of messages accepted after the next try began, which owns the other XComs."""
+        await asyncio.to_thread(call_supervisor, self._push_late, *receipts)
 
     async def _publish_if_possible(self, receipts: Sequence[Receipt]) -> None:
         with _errors_logged():
@@ -207,6 +211,7 @@ class SendRegistry:
         self.publish_receipts()
         with self._lock:
             jobs = list(self._jobs)
+            self._push_if_changed(xcoms.RECEIPTS_COUNT, self._receipts_pushed)
             self._push_if_changed(xcoms.UNKNOWN, [one.to_json() for one in self._unknown(jobs)])
             self._push_if_changed(xcoms.DROPPED, {user: reason for job in jobs for user, reason in job.dropped.items()})
             self._push_if_changed(xcoms.REFUSED, [one.to_json() for job in jobs for one in job.refused])
@@ -227,16 +232,17 @@ class SendRegistry:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def publish_receipts(self) -> None:
-        """Push receipts that are not pushed yet: their chunks, then their number."""
+        """Push the chunks of receipts that are not pushed yet, and at a new chunk the number of all receipts."""
         with self._lock:
-            receipts = list(self._receipts.values())
-            if len(receipts) == self._receipts_pushed:
-                return
-            for number, indexes in enumerate(slices(len(receipts), xcoms.RECEIPTS_PER_XCOM)):
-                if indexes.stop > self._receipts_pushed:
+            receipts, pushed = list(self._receipts.values()), self._receipts_pushed
+            chunks = slices(len(receipts), xcoms.RECEIPTS_PER_XCOM)
+            for number, indexes in enumerate(chunks):
+                if indexes.stop > pushed:
                     self._push_receipts(xcoms.RECEIPTS.format(number), receipts[indexes.start : indexes.stop])
-            self._push(xcoms.RECEIPTS_COUNT, len(receipts))
             self._receipts_pushed = len(receipts)
+            # The number tells whether a chunk is lost, so the job's end pushes it for the last chunk.
+            if len(chunks) > len(slices(pushed, xcoms.RECEIPTS_PER_XCOM)):
+                self._push_if_changed(xcoms.RECEIPTS_COUNT, len(receipts))
 
     def _unknown(self, jobs: Sequence[Send]) -> list[FailedSend]:
         left = self._sends.left_in_doubt() if self._sends is not None else []
@@ -319,9 +325,9 @@ def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:
     return [*known, *(one for one in more if one not in known)]
 
 
-def _write_or_log(write: Callable[..., None], *arguments: AcceptedSend) -> None:
+def _write_or_log(write: Callable[[], None]) -> None:
     try:
-        call_supervisor(write, *arguments)
+        call_supervisor(write)
     except Exception as error:
         log.warning("The last write of a receipt failed (%s: %s).", type(error).__name__, error)
 

@@ -96,7 +96,7 @@ class SendTask:
                 send_requests,
                 checkpoint=self._sends,
                 store_receipts=self._registry.publish_job,
-                store_late_receipt=self._registry.publish_late,
+                store_late_receipts=self._registry.publish_late,
                 on_unknown=policy.on_unknown_send,
                 fail_on_refused=policy.fail_on_refused,
                 fail_on_unreached=policy.fail_on_unreached,

@@ -31,7 +31,13 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError
 from airflow_provider_dingtalk.jobs.batching import batches, unique
-from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, Checkpoint, MemoryCheckpoint, MemorySendCheckpoint
+from airflow_provider_dingtalk.jobs.checkpoint import (
+    AcceptedSend,
+    Checkpoint,
+    MemoryCheckpoint,
+    MemorySendCheckpoint,
+    SendState,
+)
 from airflow_provider_dingtalk.jobs.recall import MAX_CALLS_NO_RESPONSE, WORKERS, Recall
 from airflow_provider_dingtalk.jobs.recall_results import RECALLED, KeyResult, KeyState
 from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery
@@ -155,9 +161,9 @@ class SwallowAll(DingTalkClient):
 class CheckpointFirst(ReceiptDelivery):
     """Storage that writes the checkpoint first and pushes receipts only if that worked."""
 
-    async def store(self, sent: AcceptedSend, receipts: Sequence[Receipt]) -> None:
-        await self._write(sent)
-        await self.store_all(receipts)
+    async def _write(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
+        await self._write_to_checkpoint(states, receipts)
+        await self.publish(receipts)
 
 
 SHIPPED = Parts()
@@ -285,10 +291,18 @@ async def _watched(parts: Parts, sandbox: CanarySandbox, way: Gone, job: Recall)
 
 
 class AwayAfterTheEffect(MemorySendCheckpoint):
-    """Checkpoint that fails after a message was accepted."""
+    """Checkpoint that fails after a message was accepted, until the job is stopped."""
 
-    async def accepted(self, send_request: AcceptedSend) -> None:
-        raise CheckpointError("away", code="checkpoint")
+    job: Send
+    attempts = 0
+
+    async def write(self, states: Mapping[int, SendState]) -> None:
+        if any(isinstance(state, AcceptedSend) for state in states.values()):
+            self.attempts += 1
+            if self.attempts == ENOUGH_TRIES:
+                self.job.stop()
+            raise CheckpointError("away", code="checkpoint")
+        await super().write(states)
 
 
 def sends(parts: Parts, seed: int) -> set[str]:
@@ -302,7 +316,7 @@ def sends(parts: Parts, seed: int) -> set[str]:
         "oto", user_ids=list(sandbox.state.people)[:5], robot_code=ROBOT_CODE, text="hello"
     )
     checkpoint = AwayAfterTheEffect()
-    job = Send(send_requests, checkpoint=checkpoint, store_receipts=keep, clock=sandbox.clock)
+    job = checkpoint.job = Send(send_requests, checkpoint=checkpoint, store_receipts=keep, clock=sandbox.clock)
     job.delivery = parts.delivery(checkpoint, keep, None, sandbox.clock)
     with contextlib.suppress(CheckpointError):
         asyncio.run(job.run(parts.open(sandbox, sandbox.way())))

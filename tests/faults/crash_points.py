@@ -87,12 +87,16 @@ class WatchedStore:
         self._rows: dict[str, str] = {}
         self._last: str | None = None
         self._last_send = -1
+        #: Number of accepted calls in each row of a send.
+        self._sent: dict[str, int] = {}
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key."""
         value = self._inner.get(key, default)
         if row := marks_of(value):
             self._rows[key] = row
+        if "-sent-" in key and value is not None:
+            self._sent[key] = len(value["sent"])
         return value
 
     def set(self, key: str, value: Any) -> None:
@@ -100,10 +104,11 @@ class WatchedStore:
         row = marks_of(value)
         before = self._rows.get(key, "")
         intends = row is not None and _differ(before, row, lambda was, now: now == "I")
-        commits = _differ(before, row, lambda was, now: was == "I") if row is not None else "-sent-" in key
-        if key.endswith("-flight"):
-            intends = max((one["n"] for one in value), default=-1) > self._last_send
-            self._last_send = max((one["n"] for one in value), default=self._last_send)
+        commits = row is not None and _differ(before, row, lambda was, now: was == "I")
+        if "-sent-" in key:
+            last = max((one["n"] for one in value["in_flight"]), default=-1)
+            intends, commits = last > self._last_send, len(value["sent"]) > self._sent.get(key, 0)
+            self._last_send, self._sent[key] = max(last, self._last_send), len(value["sent"])
         if (row is not None or "-sent-" in key) and self._last not in (None, key):
             self._killer.reached(Point.SEGMENT_BOUNDARY)
         if intends:
@@ -139,8 +144,8 @@ class ForgetfulStore:
         if row is not None:
             forgotten = row.replace("I", "P")
             value = {**value, "row": forgotten} if isinstance(value, Mapping) else forgotten
-        if key.endswith("-flight"):
-            value = []
+        if "-sent-" in key:
+            value = {**value, "in_flight": []}
         self._inner.set(key, value)
 
 

@@ -73,7 +73,7 @@ class FileStore:
             try:
                 (newest,) = self._db.execute("select max(number) from tries").fetchone()
                 if newest != self.number:
-                    raise SupersededError(f"try {self.number}, and {newest} has begun")
+                    raise SupersededError(f"status_code: 404: try {self.number}, and {newest} has begun")
                 self._db.execute("insert or replace into state values (?, ?)", [key, encoded])
             except BaseException:
                 self._db.execute("rollback")

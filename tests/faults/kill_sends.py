@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -12,7 +14,7 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
-from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RECEIPTS_LATE, UNKNOWN
+from airflow_provider_dingtalk.task.xcoms import RECEIPTS, RECEIPTS_LATE, UNKNOWN
 from tests.faults.crash_points import Point
 from tests.faults.kill_faults import SEND, KillFault
 from tests.faults.kill_proxy import is_behind_proxy
@@ -21,11 +23,11 @@ from tests.faults.kill_sandbox import SEND_API, SandboxProcess
 from tests.faults.kill_tries import Task, recalling, sending, wait_for
 
 #: Recipients of one send, with one call each.
-USERS = 250
+USERS = 500
 KILLS_PER_RUN = 10
 SPREAD = 0.004
-#: A send makes one call after the other.
-IN_FLIGHT = 1
+#: Maximum calls in flight; fewer than usual, so that enough messages are left for all kills.
+IN_FLIGHT = 5
 
 
 def letters_to(users: int) -> list[SendRequest]:
@@ -62,7 +64,7 @@ class SendRun:
         # The segment boundary is at the end of the first row, so it comes early. A try killed before success has
         # sent everything, so that point comes last.
         plan.sort(key=lambda point: (point is Point.BEFORE_SUCCESS, point is not Point.SEGMENT_BOUNDARY))
-        with task_of(self._sandbox, sending(self.send_requests, **policy), forgetful=forgetful) as task:
+        with task_of(self._sandbox, sending(self.send_requests, IN_FLIGHT, **policy), forgetful=forgetful) as task:
             for point, moment in zip(plan, sorted(self._rng.uniform(0.06, 0.85) for _ in plan), strict=True):
                 self._kill(task, point, moment)
             end = self.run_to_the_end(task)
@@ -159,8 +161,7 @@ class SendRun:
 
 def pushed(task: Task) -> list[Receipt]:
     """Return the receipts in XComs, as a rollback finds them."""
-    count = task.seen.xcom(RECEIPTS_COUNT) or 0
-    chunks = [task.seen.xcom(f"receipts_{number}") for number in range((count + 99) // 100)]
+    chunks = list(iter(partial(next, (task.seen.xcom(RECEIPTS.format(number)) for number in count())), None))
     return parse_receipts([*chunks, task.seen.xcom(RECEIPTS_LATE)])
 
 
@@ -192,7 +193,8 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
     run = SendRun(sandbox, KillFault(name=f"cleared, {policy}"), rng, users)
     tally = run.tally
     with task_of(sandbox, sending(run.send_requests, on_cleared_send=policy)) as task:
-        run._kill(task, Point.BEFORE_INTENT, 0.5)
+        # A kill later on leaves a doubt, and a send in doubt is not done, so the policy would not matter.
+        tally.must(run._dies_at(task, Point.BEFORE_INTENT, 0), "the first try must die")
         first, cut = run.run_to_the_end(task), len(unknown_of(task))
         tally.must(first["state"] == ("failed" if cut else "success"), f"the first run ended with {first}")
         task.clear()
@@ -202,20 +204,21 @@ def cleared(sandbox: SandboxProcess, rng: Random, policy: str, users: int = 60) 
         copies, receipts, unknown = (2 if policy == "resend" else 1), pushed(task), unknown_of(task)
         wanted = ("failed", "send_cleared") if policy == "fail" else ("success", "")
         tally.must((end["state"], end["code"]) == wanted or bool(unknown), f"{policy} ended with {end}")
-        # The proxy cuts a request before the sandbox sees it; the task cannot tell, so that send is unknown.
-        tally.must(is_behind_proxy() or not unknown, f"{policy}: {len(unknown)} unknown")
+        # The call in flight at the kill is unknown, and each that the proxy cut before the sandbox saw it.
+        tally.must(is_behind_proxy() or len(unknown) <= copies - 1, f"{policy}: {len(unknown)} unknown")
         calls, keys = sandbox.calls(SEND_API), {receipt.key for receipt in receipts}
-        tally.must(calls + len(unknown) == copies * users, f"{policy}: {calls} calls, {len(unknown)} unknown")
+        is_once = copies * users - len(unknown) <= calls <= copies * users
+        tally.must(is_once, f"{policy}: {calls} calls, {len(unknown)} unknown")
         tally.lost += abs(len(keys) + len(unknown) - copies * users)
         run._roll_back(receipts, unknown)
     return tally
 
 
 def send_twice_at_once(sandbox: SandboxProcess, rng: Random, users: int = USERS) -> Tally:
-    """Start a second try while the first lives; the first must begin at most one more call."""
+    """Start a second try while the first lives; the first must begin no calls but those in flight."""
     slow = {"match": SEND, "action": {"type": "delay", "seconds": 0.005}}
     run = SendRun(sandbox, KillFault(name="two at once", rules=(slow,)), rng, users)
-    with task_of(sandbox, sending(run.send_requests)) as task:
+    with task_of(sandbox, sending(run.send_requests, IN_FLIGHT)) as task:
         loser = task.begin_and_reach(users // 3)
         gauge = task.gauges[-1]
         winner = task.begin()

@@ -75,6 +75,7 @@ class Surroundings:
         self.store = WatchedStore(kept, killer)
         self.task = WatchedTask(files.xcom_push, killer, files.number, clear_count, files.xcom)
         self.clock = HastyClock()
+        self.limiter = RateLimiter(0)
         self.bill: Callable[[], Mapping[str, int]] = dict
 
     @property
@@ -107,7 +108,7 @@ class Surroundings:
         return DingTalkClient(
             InternalApp(client_id=CLIENT_ID, client_secret=CLIENT_SECRET),
             hosts,
-            limiter=RateLimiter(0),
+            limiter=self.limiter,
             transport=transport,
             clock=self.clock,
         )
@@ -162,10 +163,28 @@ def recalling_keys(receipts: Sequence[Receipt], seed: str, places: Collection[st
     return work
 
 
-def sending(send_requests: Sequence[SendRequest], **policy: Any) -> Work:
-    """Return the work of a task that sends."""
+class FewInFlight(RateLimiter):
+    """Rate limiter that limits only the calls in flight."""
+
+    def __init__(self, in_flight: int) -> None:
+        super().__init__(0)
+        self._in_flight = in_flight
+
+    @property
+    def in_flight(self) -> int:
+        """Maximum number of calls in flight."""
+        return self._in_flight
+
+
+def sending(send_requests: Sequence[SendRequest], in_flight: int = 1, **policy: Any) -> Work:
+    """Return the work of a task that sends.
+
+    :param in_flight: Maximum number of calls in flight, all of which may be unknown after a kill; default 1.
+    """
 
     def work(around: Surroundings) -> Mapping[str, Any]:
+        around.limiter = FewInFlight(in_flight)
+
         def send() -> None:
             sending = SendTask(send_requests, around.context, SendPolicy(**policy), clock=around.clock)
             around.bill = lambda: sending.job.used

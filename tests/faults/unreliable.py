@@ -47,7 +47,7 @@ class UnreliableStore(Unreliable):
 
     def set(self, key: str, value: Any) -> None:
         """Store a value, or fail."""
-        self.hit("-sent-" in key)
+        self.hit("-sent-" in key and bool(value["sent"]))
         self._inner.set(key, value)
 
 

@@ -47,7 +47,7 @@ async def settle() -> None:
 
 async def test_what_comes_during_a_write_goes_with_the_next_and_waits_for_no_other() -> None:
     checkpoint = GatedCheckpoint()
-    checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
+    checkpoint_writer = CheckpointWriter(checkpoint.write, VirtualClock())
     async with asyncio.TaskGroup() as group:
 
         def writer(key: str) -> asyncio.Task[None]:
@@ -77,7 +77,7 @@ async def test_what_was_not_written_is_written_by_whoever_comes_next() -> None:
             await super().write(key_results)
 
     checkpoint = Failing()
-    checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
+    checkpoint_writer = CheckpointWriter(checkpoint.write, VirtualClock())
     with pytest.raises(ConnectionError):
         await checkpoint_writer.write({"a": RECALLED})
     checkpoint.fails = False
@@ -96,7 +96,7 @@ async def test_what_was_learned_during_a_write_that_failed_is_what_counts() -> N
             await super().write(key_results)
 
     checkpoint = Failing()
-    checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
+    checkpoint_writer = CheckpointWriter(checkpoint.write, VirtualClock())
     with pytest.raises(ConnectionError):
         await checkpoint_writer.write({"a": KeyResult(KeyState.IN_DOUBT, final=False)})
     checkpoint.fails = False
@@ -118,7 +118,7 @@ async def test_one_failure_is_that_of_all_who_wait_and_not_of_those_who_come_lat
             await super().write(key_results)
 
     checkpoint = Away()
-    checkpoint_writer = CheckpointWriter(checkpoint, VirtualClock())
+    checkpoint_writer = CheckpointWriter(checkpoint.write, VirtualClock())
     waiting = [asyncio.ensure_future(checkpoint_writer.write({key: RECALLED})) for key in "abc"]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [ConnectionError] * 3
@@ -155,7 +155,7 @@ async def write_after(delays: Mapping[str, float], *, took: float, idle: int = 0
     """
     clock = VirtualClock()
     checkpoint = SlowCheckpoint(clock, took)
-    checkpoint_writer = CheckpointWriter(checkpoint, clock)
+    checkpoint_writer = CheckpointWriter(checkpoint.write, clock)
     await checkpoint_writer.write({"first": RECALLED})
     began = clock.monotonic()
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from airflow_provider_dingtalk.exceptions import IncompleteSendError
-from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint
+from airflow_provider_dingtalk.jobs.checkpoint import MemorySendCheckpoint, SendState
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.jobs.send import Send
-from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, iso
+from airflow_provider_dingtalk.messages.receipt import Kind, iso
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from tests.support.local_dingtalk import ALL_KINDS, LocalDingTalk
@@ -171,7 +171,7 @@ async def test_a_call_in_doubt_does_not_keep_the_others_from_the_next_try(dingta
         {"match": "send", "nth": [1], "when": "after", "action": {"type": "drop"}},
         {"match": "send", "nth": [2], "action": {"type": "ban"}},
     )
-    first = await sent(dingtalk, some, checkpoint=checkpoint)
+    first = await sent(dingtalk, some, checkpoint=checkpoint, workers=1)
     assert (len(first.unknown), len(first.failed), first.not_attempted) == (1, 1, 1)
     with pytest.raises(IncompleteSendError) as failure:
         first.raise_if_incomplete()
@@ -195,7 +195,7 @@ async def test_a_refusal_stops_the_job_and_the_rest_is_not_begun(
     dingtalk: LocalDingTalk, changes: dict[str, Any], code: str
 ) -> None:
     some = send_requests(Kind.GROUP) + send_requests(Kind.GROUP, **changes) + send_requests(Kind.GROUP) * 3
-    job = await sent(dingtalk, some)
+    job = await sent(dingtalk, some, workers=1)
     assert dingtalk.calls()[SEND_API[Kind.GROUP]] == 2
     assert (len(job.receipts), len(job.failed), job.not_attempted) == (1, 1, 3)
     assert job.failed[0].reason.code == code
@@ -217,7 +217,7 @@ async def test_a_passing_refusal_of_the_first_call_may_be_tried_again(dingtalk: 
 
 async def test_a_passing_refusal_after_something_was_sent_is_permanent(dingtalk: LocalDingTalk) -> None:
     dingtalk.faults({"match": "send", "nth": [2], "action": {"type": "ban"}})
-    job = await sent(dingtalk, send_requests(Kind.GROUP) * 3)
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 3, workers=1)
     with pytest.raises(IncompleteSendError) as failure:
         job.raise_if_incomplete()
     assert failure.value.permanent
@@ -242,7 +242,7 @@ async def test_the_failure_of_a_send_survives_the_way_between_processes(dingtalk
 async def test_a_page_in_place_of_an_answer_leaves_the_send_unknown_and_stops(dingtalk: LocalDingTalk) -> None:
     # It may be the firewall's, which refuses, or a proxy's, which lost the answer.
     dingtalk.faults({"match": "send", "nth": [2], "when": "after", "action": {"type": "html", "status": 200}})
-    job = await sent(dingtalk, send_requests(Kind.GROUP) * 4)
+    job = await sent(dingtalk, send_requests(Kind.GROUP) * 4, workers=1)
     assert len(dingtalk.state.messages) == 2
     assert (len(job.receipts), len(job.unknown), len(job.failed), job.not_attempted) == (1, 1, 0, 2)
 
@@ -262,22 +262,41 @@ async def test_a_dead_token_is_renewed_and_nothing_is_sent_twice(dingtalk: Local
     assert len(dingtalk.state.messages) == 3
 
 
-async def test_stopped_in_mid_run_no_further_call_goes_out(dingtalk: LocalDingTalk) -> None:
-    async def keep(receipts: Sequence[Receipt]) -> None:
-        job.stop()
+async def test_a_refusal_of_all_costs_one_call(dingtalk: LocalDingTalk) -> None:
+    job = await sent(dingtalk, send_requests(Kind.OTO, user_ids=USERS, robot_code="nobody", one_receipt_per_user=True))
+    assert dingtalk.calls()[SEND_API[Kind.OTO]] == 1
+    assert (len(job.failed), job.not_attempted) == (1, len(USERS) - 1)
 
-    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), store_receipts=keep, clock=dingtalk.clock)
+
+async def test_a_refusal_ends_no_call_beside_it_and_begins_none(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": SEND_API[Kind.OTO], "nth": [3], "action": {"type": "ban"}})
+    some, checkpoint = send_requests(Kind.OTO, user_ids=USERS, one_receipt_per_user=True), MemorySendCheckpoint()
+    job = await sent(dingtalk, some, checkpoint=checkpoint, workers=5)
+    assert len(job.receipts) == len(dingtalk.state.messages) == len(checkpoint.sent)
+    assert 1 <= len(job.receipts) <= 5
+    assert job.unknown == checkpoint.in_doubt == []
+
+
+async def test_stopped_in_mid_run_no_further_call_goes_out(dingtalk: LocalDingTalk) -> None:
+    class Stopping(MemorySendCheckpoint):
+        async def write(self, states: Mapping[int, SendState]) -> None:
+            await super().write(states)
+            if self.sent:
+                job.stop()
+
+    checkpoint = Stopping()
+    requests = send_requests(Kind.GROUP, open_conversation_id=GROUPS)
+    job = Send(requests, checkpoint=checkpoint, clock=dingtalk.clock)
     await job.run(dingtalk.client())
-    assert (len(job.receipts), job.not_attempted) == (1, 2)
+    assert (len(job.receipts), job.not_attempted, checkpoint.in_doubt) == (1, 2, [])
     with pytest.raises(IncompleteSendError) as failure:
         job.raise_if_incomplete()
     assert failure.value.code == "not_attempted"
-    assert failure.value.permanent
 
 
 async def test_cancelled_under_way_the_send_is_unknown(dingtalk: LocalDingTalk) -> None:
     dingtalk.faults({"match": "send", "nth": [2], "when": "after", "action": {"type": "delay", "seconds": 86_400}})
-    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), clock=dingtalk.clock)
+    job = Send(send_requests(Kind.GROUP, open_conversation_id=GROUPS), clock=dingtalk.clock, workers=1)
     task = asyncio.create_task(job.run(dingtalk.client()))
     for _ in range(100_000):
         if len(dingtalk.state.messages) == 2:

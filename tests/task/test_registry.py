@@ -39,7 +39,7 @@ class MappedTaskInstance(TaskInstance):
 @pytest.mark.parametrize(("map_index", "own"), [(0, ["late0"]), (1, ["late1"]), (-1, ["late0", "late1"])])
 def test_late_receipts_of_other_instances_stay_theirs(map_index: int, own: list[str]) -> None:
     ti = MappedTaskInstance(map_index)
-    asyncio.run(SendRegistry({"ti": ti}).publish_late(receipt_for(Kind.GROUP, "new")))
+    asyncio.run(SendRegistry({"ti": ti}).publish_late([receipt_for(Kind.GROUP, "new")]))
     assert [receipt["process_query_key"] for receipt in ti.pushed("receipts_late")] == [*own, "new"]
 
 

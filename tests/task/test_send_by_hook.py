@@ -79,12 +79,12 @@ def test_a_lost_answer_of_the_hook_is_noted_as_unknown(sandbox: SandboxServer, h
     with task(ti, store), pytest.raises(IncompleteSendError):
         hook.send("group", open_conversation_id=list(GROUPS), text="hello")
     (unknown,) = ti.pushed("unknown")
-    assert unknown["to"] == [GROUPS[1]]
+    assert unknown["to"][0] in GROUPS[1:]
     assert len(registered(ti)) == 2
     second = TaskInstance()
     with task(second, store):
         to_group(hook, "another one")
-    assert [one["to"] for one in second.pushed("unknown")] == [[GROUPS[1]]], "also to the next try"
+    assert [one["to"] for one in second.pushed("unknown")] == [unknown["to"]], "also to the next try"
 
 
 def test_a_hook_send_that_reaches_nobody_fails_and_is_registered(sandbox: SandboxServer, hook: DingTalkHook) -> None:

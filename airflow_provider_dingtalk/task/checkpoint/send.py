@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
-from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendProgress
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendProgress, SendState
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import Address, SendRequest
 from airflow_provider_dingtalk.task.checkpoint import send_version_1
 from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, corrupt, fingerprint, use
 
-#: Most calls in one row, and the bytes after which a row takes no more; the store's soft limit is 64 kB.
-CALLS_PER_ROW, ROW_SIZE = 100, 48_000
+#: Most accepted calls in one row, and their bytes after which it takes no more: with the calls in flight, a row keeps
+#: below the store's soft limit of 64 kB.
+CALLS_PER_ROW, ROW_SIZE = 100, 32_000
 
 _JOBS = "dingtalk-send-2"
+#: Calls in flight of versions whose rows are lists. Later rows have them.
 _IN_FLIGHT = f"{_JOBS}-flight"
 _ROW = f"{_JOBS}-sent-{{}}"
 
@@ -72,6 +74,14 @@ class _AcceptedCall(_Call, kw_only=True):
         return AcceptedSend(parse_receipts(self.receipt)[0], self.address, self.dropped)
 
 
+class _Row(Struct, kw_only=True):
+    """Row as it is stored: one write tells which calls were accepted and which are about to go out."""
+
+    sent: list[_AcceptedCall]
+    #: All calls in flight; those of the last row count.
+    in_flight: list[_Call]
+
+
 C = TypeVar("C", bound=_Call)
 
 
@@ -93,8 +103,9 @@ class TaskSends:
         self.jobs: list[_Job] = []
         self.in_flight: dict[int, _Call] = {}
         self.accepted: dict[int, _AcceptedCall] = {}
-        self._rows: list[list[int]] = []
-        self._row_of: dict[int, int] = {}
+        self._rows: list[list[int]] = [[]]
+        #: Indexes of the rows before the last one that are to be written.
+        self._unwritten: set[int] = set()
         self.matched: set[int] = set()
         self._next = 0
         use(self._read)
@@ -148,59 +159,64 @@ class TaskSends:
         with self._lock:
             use(self._store.set, _JOBS, {"version": 2, "jobs": _plain(self.jobs)})
 
-    def intend(self, job: int, address: Address) -> int:
-        """Write the intent of a call, and return the call's number."""
+    def write(self, job: int, numbers: dict[int, int], states: Mapping[int, SendState]) -> None:
+        """Write the states of a job's calls in one step; a repetition does no harm.
+
+        :param numbers: Number of each of the job's calls in this task instance, which is extended.
+        """
         with self._lock:
-            number = self._next
-            self.in_flight[number] = _Call(
-                number=number, job=job, clear_count=self.clear_count, content=address.content, to=address.to
-            )
+            new = [at for at, state in states.items() if isinstance(state, Address) and at not in numbers]
+            for at, state in states.items():
+                self._note(job, numbers, at, state)
             try:
-                self._write_in_flight()
+                self._write_rows()
             except BaseException:
-                del self.in_flight[number]
+                # The calls are not made, unless the write is repeated.
+                for at in new:
+                    del self.in_flight[numbers.pop(at)]
                 raise
+
+    def _note(self, job: int, numbers: dict[int, int], at: int, state: SendState) -> None:
+        """Note the state of a job's call, whose number there is ``at``."""
+        if state is None:
+            self.in_flight.pop(numbers.get(at, -1), None)
+            return
+        if at not in numbers:
+            numbers[at] = self._next
             self._next += 1
-            self.matched.add(number)
-            return number
-
-    def accept(self, number: int, sent: AcceptedSend) -> None:
-        """Write that DingTalk accepted a call; a repetition does no harm."""
-        with self._lock:
-            if number not in self.accepted:
-                call = msgspec.structs.asdict(self.in_flight[number])
-                self._add_to_row(_AcceptedCall(**call, receipt=sent.receipt.to_json(), dropped=sent.dropped))
-            self._write_row(self._row_of[number])
-            # The intent is dropped only now, because until the write it was the only trace of the call.
-            self.in_flight.pop(number, None)
-
-    def forget(self, numbers: Iterable[int], *, write: bool) -> None:
-        """Drop calls that were not made or will be made again; write it now or with the next intent."""
-        with self._lock:
-            for number in numbers:
-                self.in_flight.pop(number, None)
-            if write:
-                self._write_in_flight()
+            self.matched.add(numbers[at])
+        content, to = msgspec.structs.astuple(state if isinstance(state, Address) else state.address)
+        call = _Call(number=numbers[at], job=job, clear_count=self.clear_count, content=content, to=to)
+        if isinstance(state, Address):
+            self.in_flight[call.number] = call
+        elif call.number not in self.accepted:
+            more: dict[str, Any] = {"receipt": state.receipt.to_json(), "dropped": state.dropped}
+            self._add_to_row(_AcceptedCall(**msgspec.structs.asdict(call), **more))
+            self.in_flight.pop(call.number, None)
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _add_to_row(self, call: _AcceptedCall) -> None:
         """Add an accepted call to the last row, or to a new one if it is full."""
-        last = self._row(len(self._rows) - 1) if self._rows else []
-        if not self._rows or len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
+        last = self._row(-1)
+        if len(last) >= CALLS_PER_ROW or len(msgspec.json.encode(last)) > ROW_SIZE:
+            self._unwritten.add(len(self._rows) - 1)
             self._rows.append([])
         self._rows[-1].append(call.number)
-        self._row_of[call.number] = len(self._rows) - 1
         self.accepted[call.number] = call
 
     def _row(self, index: int) -> list[_AcceptedCall]:
         return [self.accepted[number] for number in self._rows[index]]
 
-    def _write_row(self, index: int) -> None:
-        use(self._store.set, _ROW.format(index), _plain(self._row(index)))
-
-    def _write_in_flight(self) -> None:
-        use(self._store.set, _IN_FLIGHT, _plain(list(self.in_flight.values())))
+    def _write_rows(self) -> None:
+        """Write the last row, after earlier ones that are not written yet."""
+        last = len(self._rows) - 1
+        for index in [*sorted(self._unwritten), last]:
+            # Calls of later rows are in flight to a reader of this one, until those rows are written.
+            later = [call for after in range(index + 1, last + 1) for call in self._row(after)]
+            row = _Row(sent=self._row(index), in_flight=[*self.in_flight.values(), *later])
+            use(self._store.set, _ROW.format(index), _plain(row))
+            self._unwritten.discard(index)
 
     def _read(self) -> None:
         stored = self._store.get(_JOBS)
@@ -208,16 +224,21 @@ class TaskSends:
             self._import_version_1()
             return
         self.jobs = _converted(stored.get("jobs") if isinstance(stored, dict) else None, list[_Job], _JOBS)
+        in_flight: list[_Call] | None = None
+        rows = []
         for index in count():
             key = _ROW.format(index)
-            if (row := self._store.get(key)) is None:
+            if (stored := self._store.get(key)) is None:
                 break
-            calls = {call.number: call for call in _converted(row, list[_AcceptedCall], key)}
+            row = _converted(stored, list[_AcceptedCall] | _Row, key)
+            sent, in_flight = (row, None) if isinstance(row, list) else (row.sent, row.in_flight)
+            calls = {call.number: call for call in sent}
             _check_receipts(calls.values(), key)
             self.accepted |= calls
-            self._row_of |= dict.fromkeys(calls, index)
-            self._rows.append(list(calls))
-        in_flight = _converted(self._store.get(_IN_FLIGHT, []), list[_Call], _IN_FLIGHT)
+            rows.append(list(calls))
+        self._rows = rows or [[]]
+        if in_flight is None:
+            in_flight = _converted(self._store.get(_IN_FLIGHT, []), list[_Call], _IN_FLIGHT)
         self.in_flight = {call.number: call for call in in_flight if call.number not in self.accepted}
         if any(not 0 <= call.job < len(self.jobs) for call in (*self.accepted.values(), *self.in_flight.values())):
             raise corrupt(_JOBS)
@@ -238,9 +259,7 @@ class TaskSends:
                 self.in_flight[self._next] = _Call(number=self._next, **shared, to=(f"call {position}",))
                 self._next += 1
         if self.jobs:
-            for index in range(len(self._rows)):
-                self._write_row(index)
-            self._write_in_flight()
+            self._write_rows()
             # The jobs are written last: while they are missing, the next try imports the old state again.
             self.write_jobs()
 
@@ -271,7 +290,8 @@ class JobSends:
             key=lambda index: (sends.jobs[index].name == name, index),
             default=-1,
         )
-        self._numbers: dict[Address, int] = {}
+        #: Number in the task instance of each call of this run.
+        self._numbers: dict[int, int] = {}
         self._accepted: list[_AcceptedCall] = []
         self._doubts: list[_Call] = []
 
@@ -344,25 +364,18 @@ class JobSends:
         sent = tuple(call.accepted() for call in self._accepted)
         return SendProgress(sent, tuple(call.address for call in self._doubts))
 
-    async def intend(self, address: Address) -> None:
-        """Write the intent of a call."""
-        self._numbers[address] = await ause(self._sends.intend, self._index, address)
+    async def write(self, states: Mapping[int, SendState]) -> None:
+        """Write the states of calls."""
+        await ause(self.write_now, states)
 
-    async def accepted(self, send_request: AcceptedSend) -> None:
-        """Write that DingTalk accepted a call."""
-        await ause(self.accept_now, send_request)
-
-    def accept_now(self, send_request: AcceptedSend) -> None:
-        """Write from the calling thread that DingTalk accepted a call."""
-        self._sends.accept(self._numbers[send_request.address], send_request)
-
-    async def refused(self, address: Address) -> None:
-        """Drop the intent of a call that DingTalk refused."""
-        await ause(lambda: self._sends.forget([self._numbers[address]], write=True))
+    def write_now(self, states: Mapping[int, SendState]) -> None:
+        """Write the states of calls from the calling thread."""
+        self._sends.write(self._index, self._numbers, states)
 
     async def clear_doubts(self) -> None:
-        """Drop the calls of earlier tries that are in doubt."""
-        self._sends.forget([call.number for call in self._doubts], write=False)
+        """Drop the calls of earlier tries that are in doubt; the next write stores it."""
+        for call in self._doubts:
+            self._sends.in_flight.pop(call.number, None)
         self._doubts = []
 
 
