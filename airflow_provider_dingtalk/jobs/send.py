@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -110,6 +110,8 @@ class Send:
         self._unknown: list[FailedSend] = []
         self._stopping_error: DingTalkError | None = None
         self._may_begin = True
+        #: Function that ends waits for the stores, called when the job is stopped.
+        self.on_stop: Callable[[], None] = lambda: None
         self.dropped: dict[str, str] = {}
         #: Receivers that DingTalk refused one by one; the job continued.
         self.refused: list[FailedSend] = []
@@ -155,6 +157,7 @@ class Send:
         """Begin no further call. Safe to call from threads and signal handlers."""
         self._may_begin = False
         self.delivery.stopped = True
+        self.on_stop()
 
     @property
     def receipts(self) -> list[Receipt]:

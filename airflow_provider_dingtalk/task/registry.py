@@ -27,6 +27,7 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
 from airflow_provider_dingtalk.task import xcoms
+from airflow_provider_dingtalk.task.api_server import api_server_of, patient
 from airflow_provider_dingtalk.task.checkpoint.send import TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, slices, use
 from airflow_provider_dingtalk.version_compat import call_supervisor
@@ -62,6 +63,8 @@ class SendRegistry:
     """Sends of one try of a task instance, accepted or in doubt."""
 
     def __init__(self, context: Context) -> None:
+        context = patient(context)
+        self._api_server = api_server_of(context)
         self._ti: Any = context["ti"]
         self._store = context.get("task_state_store")
         self._rollbacks = rollbacks_of(context)
@@ -134,6 +137,7 @@ class SendRegistry:
 
     def add_job(self, job: Send) -> Send:
         """Add a job, in flight until it ends, whose unknown, dropped and refused receivers are published."""
+        job.on_stop = self._api_server.stop
         with self._lock:
             self._jobs.append(job)
             self._jobs_in_flight += 1
@@ -155,6 +159,7 @@ class SendRegistry:
 
     def end_interrupted(self, job: Send) -> None:
         """Publish the results of an interrupted job once more, for :data:`LAST_WRITE_TIMEOUT` seconds at most."""
+        self._api_server.stop()
         if unwritten := [sent.receipt.to_json() for sent in job.delivery.unwritten.values()]:
             log.warning("Receipts that the task state store has not taken yet: %s", unwritten)
         # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.operators import (
@@ -16,9 +18,12 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.api_server import patient
 from airflow_provider_dingtalk.task.registry import SendRegistry
+from tests.clock import VirtualClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
 from tests.support.local_dingtalk import receipt_for
+from tests.support.outages import Away, patient_server
 from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
 
 # ── mapped tasks ─────────────────────────────────────────────────────────────────────────────────────
@@ -141,3 +146,26 @@ def test_a_task_with_retries_is_told_once_that_they_lose_receipts(
         to_group(hook)
         to_group(hook)
     assert caplog.text.count("set retries to 0 in tasks that send") == times
+
+
+# ── outages of the API server ────────────────────────────────────────────────────────────────────────
+
+
+def test_a_send_outlasts_an_outage(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    clock, ti = VirtualClock(), TaskInstance()
+    store = Away(TaskStateStore(), clock)
+    store.leave(100)
+    inside = patient({**context(ti), "task_state_store": store}, patient_server(clock))
+    assert len(by_hand("t", "hello").execute(inside)) == 1
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+
+
+def test_a_stopped_send_waits_no_longer_for_the_api_server() -> None:
+    clock = VirtualClock()
+    store = Away(TaskStateStore(), clock)
+    registry = SendRegistry(patient({**context(), "task_state_store": store}, patient_server(clock)))
+    registry.add_job(Send(())).stop()
+    store.leave(100)
+    with pytest.raises(CheckpointError):
+        _ = registry.sends
+    assert store.attempts == 1
