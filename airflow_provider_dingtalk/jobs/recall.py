@@ -207,15 +207,7 @@ class Recall:
             await self._run_workers(partial(self._recall, purpose=purpose), part)
 
     async def _run_workers(self, work: Callable[[Item], Awaitable[object]], items: Iterable[Item]) -> None:
-        async def work_or_stop(item: Item) -> None:
-            try:
-                await work(item)
-            except Exception:
-                # What cannot be written down must not be called, so no worker begins another call.
-                self.stop()
-                raise
-
-        await run_workers(items, work_or_stop, workers=self._workers, around=self._checkpoint_writer.writer)
+        await run_workers(items, work, workers=self._workers, around=self._checkpoint_writer.writer)
 
     async def _recall(self, batch: Batch, purpose: str) -> bool:
         """Recall a batch, and return True if DingTalk answered one call for all of it without an error."""

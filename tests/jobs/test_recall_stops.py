@@ -8,6 +8,7 @@ import threading
 import httpx
 import pytest
 
+from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.jobs.checkpoint import MemoryCheckpoint
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.recall_results import KeyState
@@ -97,6 +98,45 @@ async def test_workers_that_begin_together_write_together_where_writes_take_long
     intents = [sum(said.state is KeyState.IN_DOUBT for said in write.values()) for write in checkpoint.writes]
     assert intents[:2] == [20, 20 * client.in_flight], "one call ahead, then one of each worker"
     assert sum(intents) == 400
+
+
+async def test_after_a_failed_write_calls_in_flight_end_and_are_written(dingtalk: LocalDingTalk) -> None:
+    receipts = dingtalk.create_messages(Kind.OTO, 400)
+    are_in_flight, has_failed = asyncio.Event(), asyncio.Event()
+
+    class FailOnce(WatchedCheckpoint):
+        async def at(self, write: int) -> None:
+            if are_in_flight.is_set() and not has_failed.is_set():
+                has_failed.set()
+                raise CheckpointError("away", code="checkpoint")
+
+    class HoldAllButTwo(httpx.ASGITransport):
+        recalls = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if "ecall" in request.url.path:
+                self.recalls += 1
+                if self.recalls == 2:
+                    await are_in_flight.wait()
+                elif self.recalls > 2:
+                    are_in_flight.set()
+                    await has_failed.wait()
+            return await super().handle_async_request(request)
+
+    checkpoint = FailOnce()
+    client = dingtalk.client(transport=HoldAllButTwo(app=create_app(dingtalk.state)))
+    job = Recall(receipts, checkpoint=checkpoint, clock=dingtalk.clock)
+    with pytest.raises(CheckpointError):
+        await job.run(client)
+    check_account(dingtalk, job.report(), receipts)
+    done = set(job.report().keys(Outcome.RECALLED))
+    assert 2 * 20 < len(done) < 400
+    stored = {key for key, key_result in checkpoint.results.items() if key_result.state is KeyState.RECALLED}
+    assert stored == done
+    assert KeyState.IN_DOUBT not in {key_result.state for key_result in checkpoint.results.values()}
+    again = await dingtalk.recall(receipts, checkpoint=checkpoint)
+    assert again.report().counts()["recalled"] == 400
+    assert dingtalk.recall_calls() == 20, "no message is recalled twice"
 
 
 async def test_stopped_it_asks_about_no_doubts(dingtalk: LocalDingTalk) -> None:

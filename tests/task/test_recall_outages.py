@@ -197,8 +197,11 @@ def test_a_timeout_ends_the_wait_at_once_and_its_report_is_there(sandbox: Sandbo
     is_stopped, ended = threading.Event(), []
 
     class Server(ApiServer):
+        stops = 0
+
         def stop(self) -> None:
             super().stop()
+            self.stops += 1
             is_stopped.set()
 
     def interrupt(seconds: float) -> None:
@@ -206,10 +209,11 @@ def test_a_timeout_ends_the_wait_at_once_and_its_report_is_there(sandbox: Sandbo
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         ended.append(is_stopped.wait(60))
 
-    airflow.server = Server(120, clock=airflow.clock, sleep=interrupt)
+    airflow.server = server = Server(120, clock=airflow.clock, sleep=interrupt)
     airflow.leave_at_write(4, 10_000)
     with raising_on_alarm(AirflowTaskTimeout), pytest.raises(AirflowTaskTimeout):
         rollback(receipts).execute(airflow.context)
     assert ended == [True], "one wait, which the interruption ended"
+    assert server.stops == 2, "at the interruption, and before the report"
     assert is_account_exact(sandbox, airflow, receipts)
     assert calls(sandbox)[API] * 20 <= airflow.written < 1200
