@@ -68,8 +68,8 @@ def requests_of_window(asked: Asked, runs: int, messages: int) -> int:
 @pytest.mark.parametrize("messages", [1, 10])
 def test_a_window_takes_two_requests_for_each_run(asked: Asked, messages: int):
     few, many = (requests_of_window(asked, runs, messages) for runs in (10, 40))
-    assert many - few == 30 * (2 if KNOWS_ENDS else 13)
-    assert few < (10 * 2 + 20 if KNOWS_ENDS else 10 * 13 + 5)
+    assert many - few == 30 * (2 if KNOWS_ENDS else 17)
+    assert few < (10 * 2 + 20 if KNOWS_ENDS else 10 * 17 + 5)
 
 
 def test_a_sweep_takes_requests_for_the_unfinished_runs_only(asked: Asked):
