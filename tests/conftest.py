@@ -13,6 +13,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 REAL_AIRFLOW = Path(__file__).parent / "real_airflow"
+#: Files of tests that start an Airflow of their own.
+OF_THEIR_OWN = ("/test_stack.py", "/test_up.py")
 
 HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
@@ -40,12 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class _ByFile(LoadScopeScheduling):
     """Scheduler for ``-n 2``: tests of the one real Airflow in one process, other files in the second.
 
-    ``test_stack.py`` starts an Airflow of its own, so it is one of the other files.
+    Those that start an Airflow of their own are among the other files.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
-        shares = f"/{REAL_AIRFLOW.name}/" in file and not file.endswith("/test_stack.py")
+        shares = f"/{REAL_AIRFLOW.name}/" in file and not file.endswith(OF_THEIR_OWN)
         return REAL_AIRFLOW.name if shares else file
 
 
