@@ -17,6 +17,13 @@ WINDOW = 1.0
 LEASE = 45.0
 #: Fraction of the rate that remains after a throttle, and after a further one while the rate is reduced.
 KEPT_AT_FIRST, KEPT_LATER = 0.5, 0.85
+#: Seconds for which a call without an answer keeps others waiting after a pause or a throttle.
+TRIAL = 0.5
+#: Seconds until a call that waits for such an answer asks again.
+TRIAL_POLL = 0.01
+#: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
+#: that uses the whole rate would leave no gap, and another host of the app would get no call through.
+LATE_FROM, LATE = 10, 6.0
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
 #: Number of recent round trips, and the fraction of the shortest one that is certainly network time. Requests of a
@@ -61,6 +68,9 @@ class LimiterState(Struct):
     :param not_before: Time before which no call begins.
     :param share: Permits left to this client after the last throttle; 0 if there was none.
     :param cut_at: Time of the last throttle.
+    :param is_spared: True if a throttle did not reduce the share further, because the other client reduced its own.
+    :param answered: Calls that began and ended since the last throttle or pause.
+    :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
     :param permits: Permits in use.
     """
@@ -69,6 +79,9 @@ class LimiterState(Struct):
     not_before: float = 0.0
     share: int = 0
     cut_at: float = 0.0
+    is_spared: bool = False
+    answered: int = 0
+    late_at: float = 0.0
     trips: list[float] = field(default_factory=list)
     permits: list[Permit] = field(default_factory=list)
 
@@ -79,8 +92,12 @@ class LimiterState(Struct):
         :returns: 0 if the call may begin, otherwise the seconds until the next request for a permit.
         """
         self.permits = [permit for permit in self.permits if permit.until > now]
+        if not self.permits:
+            self.answered = 0
         if (wait := self._wait(rate, now)) > 0:
             return wait
+        if self._in_trial(rate, now) > self.answered:
+            return TRIAL_POLL
         self.permits.append(Permit(now + LEASE + rate.window, number))
         return 0.0
 
@@ -91,23 +108,43 @@ class LimiterState(Struct):
         """
         for permit in self.permits:
             if permit.number == number:
-                self.trips = [*self.trips[1 - TRIPS :], now - (permit.until - LEASE - rate.window)]
+                began = permit.until - LEASE - rate.window
+                self.trips = [*self.trips[1 - TRIPS :], now - began]
+                self.answered += began >= self.cut_at
         self.permits = [permit for permit in self.permits if permit.number != number]
-        self.permits.append(Permit(now + rate.window - self._network_seconds(rate, now)))
+        until = now + rate.window - self._network_seconds(rate, now) + self._late_seconds(rate, now)
+        self.permits.append(Permit(until))
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """Block all calls after a throttle, and reduce the rate, because another client uses the app.
 
-        Its share is unknown at first, so half of the rate is left to it, and 15 % more at each further throttle
-        while the rate is reduced. Throttles within one window count as one.
+        Throttles within one window count as one. A throttle of the only call since the last one blocks for a third
+        of a window more, so that the next one meets another part of the other client's window.
 
         :param seconds: Seconds to block all calls; at most 300.
         """
         if now - self.cut_at >= rate.window or not self.share:
-            allowed = self.allowed(rate, now)
-            self.share = max(1, int(allowed * (KEPT_LATER if allowed < rate.permits else KEPT_AT_FIRST)))
+            self._reduce(rate, self.allowed(rate, now))
             self.cut_at = now
+            seconds += rate.window / 3 if self.answered == 1 else 0
+        self.answered = 0
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
+
+    def _reduce(self, rate: Rate, allowed: int) -> None:
+        """Reduce the share at a throttle.
+
+        The share of the other client is unknown at first, so half of the rate is left to it. If the only call is
+        throttled, it used the whole rate and knows nothing of this client. The first throttle of several calls may
+        be the one by which it learns. Each further one leaves 15 % more to it.
+        """
+        kept = KEPT_LATER
+        if allowed >= rate.permits:
+            kept, self.is_spared = KEPT_AT_FIRST, False
+        elif self.answered <= 1:
+            kept = 1.0
+        elif not self.is_spared:
+            kept, self.is_spared = 1.0, True
+        self.share = max(1, int(allowed * kept))
 
     def allowed(self, rate: Rate, now: float) -> int:
         """Return the permits in force.
@@ -129,6 +166,22 @@ class LimiterState(Struct):
         soonest = now + rate.window - self._network_seconds(rate, now)
         due = sorted(min(permit.until, soonest) if permit.number else permit.until for permit in self.permits)
         return max(wait, due[over] - now)
+
+    def _in_trial(self, rate: Rate, now: float) -> int:
+        """Return the number of recent calls in flight.
+
+        After a pause or a throttle one call goes ahead, and then one more for each answer: if another client uses
+        the whole rate, one call is throttled and not all in flight.
+        """
+        oldest = now + LEASE + rate.window - TRIAL
+        return sum(permit.number != 0 and permit.until > oldest for permit in self.permits)
+
+    def _late_seconds(self, rate: Rate, now: float) -> float:
+        """Return the seconds by which a permit returns late: one in each window, while the rate is not reduced."""
+        if rate.permits < LATE_FROM or now - self.late_at < rate.window or self.allowed(rate, now) < rate.permits:
+            return 0.0
+        self.late_at = now
+        return LATE / rate.permits
 
     def _network_seconds(self, rate: Rate, now: float) -> float:
         """Return the network time that counts towards a window, in seconds.
@@ -152,6 +205,8 @@ class LimiterState(Struct):
             latest <= now + LEASE + rate.window
             and self.not_before <= now + LONGEST_HOLD
             and 0 <= self.cut_at <= now
+            and 0 <= self.late_at <= now
+            and self.answered >= 0
             and self.share >= 0
             and all(0 <= trip <= 2 * LEASE for trip in self.trips)
         )

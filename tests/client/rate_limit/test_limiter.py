@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
-from airflow_provider_dingtalk.client.rate_limit.state import SURE
+from airflow_provider_dingtalk.client.rate_limit.state import LATE, SURE
 from tests.clock import VirtualClock
 from tests.support.fake_servers import TimeLine
 
@@ -90,9 +90,9 @@ async def test_the_limit_costs_no_more_than_the_answers_take() -> None:
 
     await line.run(all_calls())
     # Ten waves of 20. A permit comes back 1.05 s after it was taken, and sooner by half of these 50 ms once it is
-    # known that all calls take as long.
+    # known that all calls take as long. The first wave takes 5 answers, and each permit comes back late once at most.
     seconds = line.monotonic() - began
-    assert 9 + 0.05 < seconds <= 1.05 + 8 * (1.05 - SURE * 0.05) + 0.05 + 1e-6
+    assert 9 + 0.05 < seconds <= 1.05 + 8 * (1.05 - SURE * 0.05) + 5 * 0.05 + LATE / 20 + 1e-6
 
 
 @pytest.mark.parametrize("way", [0.0, 0.5, 1.0])
@@ -116,8 +116,9 @@ async def test_where_all_trips_are_alike_a_second_passes_where_it_is_counted(
 
     await line.run(all_calls())
     assert all(later - sooner > 1.0 for sooner, later in zip(arrivals, arrivals[rate:], strict=False))
-    # One window is waited out in full, the others but for less than half of a trip.
-    assert arrivals[-1] - arrivals[0] <= 9 + trip + 9 * 0.6 * trip
+    # One window is waited out in full, the others but for less than half of a trip. The calls of the first window wait
+    # for five answers, and each permit comes back late once at most.
+    assert arrivals[-1] - arrivals[0] <= 9 + trip + 9 * 0.6 * trip + 5 * trip + LATE / rate
 
 
 async def test_waiters_are_served_in_their_order() -> None:
@@ -193,7 +194,7 @@ async def test_a_throttle_reaches_calls_that_wait_already() -> None:
         limiter.throttled(API, 10)
         return [await waiting]
 
-    assert await line.run(story()) == [pytest.approx(10.5)]
+    assert await line.run(story()) == [pytest.approx(10.5 + 1 / 3)]
 
 
 async def test_cancelled_waiter_gives_its_permit_back() -> None:
@@ -213,7 +214,7 @@ async def test_cancelled_waiter_gives_its_permit_back() -> None:
 
     await line.run(story())
     # Both permits are there again, and not before their second is over.
-    assert [at - began for at in server.arrivals] == [pytest.approx(x) for x in (0, 0, 1, 1, 2, 2)]
+    assert [at - began for at in server.arrivals] == [pytest.approx(x, abs=0.03) for x in (0, 0, 1, 1, 2, 2)]
 
 
 async def test_cancelled_and_failed_calls_count_as_calls(clock: VirtualClock) -> None:

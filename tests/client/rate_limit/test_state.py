@@ -1,27 +1,21 @@
-"""Arithmetic of the rate limiter, and its reaction to another client of the app."""
+"""Arithmetic of the rate limiter."""
 
 from __future__ import annotations
-
-import asyncio
-import random
 
 import msgspec
 import pytest
 
-from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
 from airflow_provider_dingtalk.client.rate_limit.state import (
     GROWTH,
     LEASE,
     LONGEST_HOLD,
     QUIET,
+    TRIAL_POLL,
     TRIPS,
     LimiterState,
     Permit,
     Rate,
 )
-from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
-from airflow_provider_dingtalk.sandbox.meter import Meter
-from tests.support.fake_servers import TimeLine
 
 NOW = 5000.0
 TWO = Rate(2)
@@ -30,9 +24,8 @@ TWENTY = Rate(20)
 
 def full(rate: Rate, now: float = NOW) -> LimiterState:
     """A limiter state in which all allowed calls have begun."""
-    state = LimiterState()
-    assert [state.acquire(rate, now, number + 1) for number in range(rate.permits)] == [0.0] * rate.permits
-    return state
+    permits = [Permit(now + LEASE + rate.window, number + 1) for number in range(rate.permits)]
+    return LimiterState(permits=permits, answered=rate.permits, late_at=now)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +82,25 @@ def test_half_of_the_rate_remains_after_the_first_throttle() -> None:
     assert state.allowed(TWENTY, NOW) == 10
 
 
-def test_further_throttles_cost_15_percent_and_leave_one_call_at_least() -> None:
-    state, shares = LimiterState(), []
-    for second in range(12):
-        state.throttled(TWENTY, NOW + second, 1.0)
-        shares.append(state.allowed(TWENTY, NOW + second))
-    assert shares == [10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
+def throttled_again(state: LimiterState, second: int, answered: int) -> int:
+    """Return the permits that remain after a throttle of one of a number of calls."""
+    state.answered = answered
+    state.throttled(TWENTY, NOW + second, 1.0)
+    return state.allowed(TWENTY, NOW + second)
+
+
+def test_a_second_throttle_is_let_pass_and_further_ones_cost_15_percent_and_leave_one_call() -> None:
+    state = LimiterState()
+    shares = [throttled_again(state, second, 9) for second in range(13)]
+    assert shares == [10, 10, 8, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1]
+
+
+def test_a_lone_call_that_is_throttled_costs_nothing_and_is_tried_at_another_part_of_the_second() -> None:
+    state = LimiterState()
+    assert [throttled_again(state, second, 1) for second in range(0, 10, 2)] == [10] * 5
+    assert state.not_before == pytest.approx(NOW + 8 + 1 + 1 / 3)
+    assert [throttled_again(state, second, 9) for second in (10, 12)] == [10, 8]
+    assert state.not_before == NOW + 12 + 1
 
 
 def test_a_throttle_after_the_rate_has_grown_again_is_a_first_one() -> None:
@@ -120,13 +126,36 @@ def test_after_a_quiet_time_the_rate_grows_until_all_is_as_before() -> None:
     assert grown == [12, 15, 18, 20, 20, 20]
 
 
-def test_all_calls_may_begin_at_once_after_a_pause() -> None:
-    assert full(TWENTY).acquire(TWENTY, NOW, 99) == 1.0
+@pytest.mark.parametrize("cut_at", [0.0, NOW - 2])
+def test_after_a_pause_or_a_throttle_each_answer_lets_one_more_call_begin(cut_at: float) -> None:
+    state, begun = LimiterState(cut_at=cut_at, answered=500), 0
+    for answers in (0, 1, 2, 4, 8):
+        for number in range(begun - answers, begun):
+            state.release(TWENTY, NOW, number)
+        while state.acquire(TWENTY, NOW, begun) == 0:
+            begun += 1
+    assert (begun, state.acquire(TWENTY, NOW, 99)) == (20, 1.0)
+
+
+def test_who_waits_for_an_answer_waits_half_a_second_at_most() -> None:
+    state = LimiterState()
+    assert [state.acquire(TWENTY, NOW + at, 1 + at) for at in (0, 0.4, 0.5)] == [0.0, TRIAL_POLL, 0.0]
+
+
+def test_one_permit_of_each_second_comes_back_late_while_the_rate_is_not_reduced() -> None:
+    state = full(TWENTY, NOW - 1)
+    for number in range(1, TRIPS):
+        state.release(TWENTY, NOW, number)
+    freed = sorted(permit.until - NOW for permit in state.permits if not permit.number)
+    assert freed == pytest.approx([1.0] * (TRIPS - 2) + [1.3])
+    slow = full(TWO, NOW - 1)
+    slow.release(TWO, NOW, 1)
+    assert slow.permits[-1].until == NOW + 1
 
 
 def freed(trips: list[float], state: LimiterState | None = None) -> float:
     """Return the seconds until a permit is free after calls of these durations."""
-    state = state or LimiterState()
+    state = state or LimiterState(late_at=NOW)
     for number, trip in enumerate(trips):
         state.permits.append(Permit(NOW - trip + LEASE + 1, number + 1))
         state.release(TWENTY, NOW, number + 1)
@@ -154,7 +183,7 @@ def test_while_the_rate_is_reduced_nothing_is_sure() -> None:
     state = LimiterState()
     state.throttled(TWENTY, NOW, 1.0)
     assert freed([0.1] * TRIPS, state) == pytest.approx(1.0)
-    state.cut_at = NOW - QUIET - GROWTH
+    state.cut_at, state.late_at = NOW - QUIET - GROWTH, NOW
     assert freed([0.1] * TRIPS, state) == pytest.approx(0.95)
 
 
@@ -175,6 +204,8 @@ def test_a_book_survives_its_file() -> None:
         LimiterState(permits=[Permit(NOW + LEASE + 1.001, 3)]),
         LimiterState(not_before=NOW + LONGEST_HOLD + 1),
         LimiterState(cut_at=NOW + 1),
+        LimiterState(late_at=NOW + 1),
+        LimiterState(answered=-1),
         LimiterState(share=-1),
         LimiterState(trips=[-1.0]),
         LimiterState(trips=[1e9]),
@@ -183,64 +214,3 @@ def test_a_book_survives_its_file() -> None:
 def test_a_book_of_another_boot_does_not_fit(state: LimiterState) -> None:
     assert not state.fits(TWO, NOW)
     assert full(TWO).fits(TWO, NOW)
-
-
-# ── another client of the app
-# ───────────────────────────────────────────────────────────────────────────────────────
-
-
-class Contest:
-    """Our client with many calls, and another client that uses half of the rate without our limiter."""
-
-    def __init__(self, rate: int, window: str, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.line = TimeLine(1000 + self.rng.random())
-        self.meter = Meter()
-        self.behaviour = Behaviour().changed({"calls_per_second": rate, "throttle_window": window})
-        self.limiter = RateLimiter(rate, self.line)
-        self.rate, self.throttled = rate, 0
-
-    def _arrives(self) -> bool:
-        return self.meter.allows_call(self.behaviour, "app", "api", self.line.now())
-
-    async def _call(self) -> None:
-        while True:
-            async with self.limiter.permit("api"):
-                await self.line.sleep(self.rng.uniform(0.01, 0.03))
-                went_through = self._arrives()
-                await self.line.sleep(self.rng.uniform(0.01, 0.03))
-            if went_through:
-                return
-            self.throttled += 1
-            self.limiter.throttled("api", 1.0)
-            await self.line.sleep(1.0)
-
-    async def _other_client(self) -> None:
-        while True:
-            await self.line.sleep(2 / self.rate)
-            self._arrives()
-
-    async def run(self, calls: int) -> float:
-        """Seconds until all calls went through."""
-        left = iter(range(calls))
-
-        async def worker() -> None:
-            for _ in left:
-                await self._call()
-
-        other_client = asyncio.ensure_future(self._other_client())
-        began = self.line.now()
-        await asyncio.gather(*(worker() for _ in range(10)))
-        other_client.cancel()
-        return self.line.now() - began
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("window", ["fixed", "sliding"])
-@pytest.mark.parametrize("rate", [20, 40, 60])
-@pytest.mark.parametrize("seed", range(3))
-async def test_it_gives_way_to_another_client_that_takes_half(rate: int, window: str, seed: int) -> None:
-    contest = Contest(rate, window, seed)
-    seconds = await contest.line.run(contest.run(500))
-    assert contest.throttled <= 0.03 * 500
-    assert seconds <= 1.2 * 500 / (rate / 2)
