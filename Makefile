@@ -85,12 +85,14 @@ debian-services:
 	@$(AS_ROOT) sh dev/install_services.sh postgresql redis-server
 
 .PHONY: test
-test: $(INSTALLED)  ## Run the whole suite
+test: $(INSTALLED)  ## Run the whole suite; installs Debian's redis-server if it is missing
+	@command -v redis-server >/dev/null || $(AS_ROOT) sh dev/install_services.sh redis-server
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Apart from `make test`: on Python 3.11 it doubles the processor time of the tests.
 .PHONY: coverage
 coverage: $(INSTALLED)  ## Measure branch coverage of all tests without a real Airflow; fails below the gate
+	@command -v redis-server >/dev/null || $(AS_ROOT) sh dev/install_services.sh redis-server
 	$(BIN)/python -m pytest -n 2 --dist loadscope --ignore tests/real_airflow --cov --cov-report=term:skip-covered
 
 .PHONY: test-faults
@@ -118,6 +120,7 @@ debian-chromium:
 
 .PHONY: bench
 bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, half an hour; `python -m benchmarks ROW` for one
+	@command -v redis-server >/dev/null || $(AS_ROOT) sh dev/install_services.sh redis-server
 	$(BIN)/python -m benchmarks --json docs/benchmarks.json --table docs/benchmarks.md
 
 # Peers to be measured against; nothing else needs them.

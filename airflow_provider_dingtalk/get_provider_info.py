@@ -60,6 +60,13 @@ def get_provider_info() -> dict[str, Any]:
                         "missing. Empty: dingtalk/pace in AIRFLOW_HOME. none: each process keeps its own pace.",
                         "/var/lib/airflow/dingtalk/pace",
                     ),
+                    "rate_limit_url": _option(
+                        "Redis server, as redis://host:port/database or rediss://user:password@host:port/database, "
+                        "through which all hosts share the rate limit of an app. Needs the extra redis. While it is "
+                        "away, and if empty, each host keeps to the limit alone.",
+                        "rediss://dingtalk:secret@redis.example.com:6379/0",
+                        sensitive=True,
+                    ),
                     "api_server_timeout": _option(
                         "Seconds for which a task waits for Airflow's API server while it is away, as in a rolling "
                         "restart, before the task fails. 0: no wait.",
@@ -111,6 +118,6 @@ def _field(label: str, description: str, text_format: str | None = None, **schem
     return {"label": label, "description": description, "schema": shape}
 
 
-def _option(description: str, example: str, **more: str) -> dict[str, Any]:
+def _option(description: str, example: str, **more: Any) -> dict[str, Any]:
     shared = {"version_added": "0.1.0", "type": "string", "default": "", **more}
     return {"description": description, "example": example, **shared}

@@ -183,6 +183,8 @@ async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]])
     stop = asyncio.Event()
     ready.set_result((asyncio.get_running_loop(), stop))
     await stop.wait()
+    for limiter in _state().limiters.values():
+        await limiter.aclose()
 
 
 def _end(running: _Running) -> None:
@@ -227,7 +229,9 @@ def _state() -> _LoopState:
 def _limiter(state: _LoopState, settings: Settings) -> RateLimiter:
     # DingTalk counts by app, and two connections may name the same app, so the key is the app.
     app = f"{settings.hosts.api} {settings.app.key}"
-    key = (app, settings.calls_per_second, settings.pace_dir)
+    key = (app, settings.calls_per_second, settings.pace_dir, settings.rate_limit_url)
     if key not in state.limiters:
-        state.limiters[key] = RateLimiter(settings.calls_per_second, folder=settings.pace_dir, app=app)
+        state.limiters[key] = RateLimiter(
+            settings.calls_per_second, folder=settings.pace_dir, redis=settings.rate_limit_url, app=app
+        )
     return state.limiters[key]

@@ -39,6 +39,7 @@ from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyAp
 from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region, is_address
 from airflow_provider_dingtalk.client.proxy import Proxy, environment_proxy, parse_proxy
 from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PER_SECOND
+from airflow_provider_dingtalk.client.rate_limit.redis_store import RedisUrl, parse_redis_url
 from airflow_provider_dingtalk.exceptions import ConfigurationError, without_frames
 from airflow_provider_dingtalk.version_compat import call_supervisor, conf
 
@@ -63,6 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     :param ca_file: PEM file to trust; None means the default sources.
     :param proxy: Proxy of the connection; None means the environment's, if there is one.
     :param pace_dir: Folder in which processes of this host share the rate limit; None gives each process its own.
+    :param rate_limit_url: Redis server through which all hosts share the rate limit; None shares it within each host.
     :param fingerprint: Hash, without secrets in clear, of connections that must not share a client.
     """
 
@@ -75,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ca_file: str | None
     proxy: Proxy | None = None
     pace_dir: Path | None = None
+    rate_limit_url: RedisUrl | None = None
     fingerprint: int
 
     @property
@@ -113,6 +116,7 @@ def _settings(connection: Connection) -> Settings:
         ca_file=_ca_file(_text(extra, "ca_file")),
         proxy=_proxy(_text(extra, "proxy"), hosts),
         pace_dir=_pace_dir(),
+        rate_limit_url=_rate_limit_url(),
         fingerprint=_fingerprint(connection, extra, hosts),
     )
 
@@ -212,6 +216,17 @@ def _pace_dir() -> Path | None:
             next_step="Write the whole path: the home of its user is not known.",
         )
     return Path(path)
+
+
+def _rate_limit_url() -> RedisUrl | None:
+    value = _option("rate_limit_url")
+    if value and parse_redis_url(value) is None:
+        raise ConfigurationError(
+            "Invalid option rate_limit_url in airflow.cfg, section [dingtalk]; expected redis://host:port/database or "
+            "rediss://user:password@host:port/database.",
+            next_step="Characters such as @ : / # % in user or password must be percent-encoded.",
+        )
+    return parse_redis_url(value)
 
 
 def _calls_per_second(value: Any) -> float:

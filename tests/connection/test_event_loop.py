@@ -14,12 +14,17 @@ from weakref import ref
 
 import pytest
 import uvloop
+from msgspec.json import decode
+from redis import Redis
 
+from airflow_provider_dingtalk.client.rate_limit.state import LimiterState
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.connection.event_loop import _states
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from dev import services
+from tests.support.connections import Connect
 
 TEXT = {"open_conversation_id": GROUPS[0], "text": "hello"}
 
@@ -129,3 +134,34 @@ def test_an_interruption_at_any_moment_comes_through_as_itself_and_the_loop_goes
     interruptions, outcome = done.stdout.split()
     assert outcome == "done"
     assert int(interruptions) >= 50
+
+
+SEND = """
+import json, sys
+from airflow_provider_dingtalk.hooks import DingTalkHook
+print(len(DingTalkHook().send("group", **json.loads(sys.argv[1]))))
+"""
+
+
+def test_the_end_of_a_process_leaves_no_permit_taken_in_redis(connect: Connect, tmp_path: Path) -> None:
+    connect(extra={"calls_per_second": 20})
+    redis = services.Redis(tmp_path)
+    redis.start()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", SEND, json.dumps(TEXT)],
+            env={**os.environ, "AIRFLOW__DINGTALK__RATE_LIMIT_URL": redis.url},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        with Redis.from_url(redis.url) as client:
+            states = [decode(client.get(key), type=LimiterState) for key in client.keys()]  # noqa: SIM118 - no dict
+    finally:
+        redis.remove()
+    assert done.stdout.splitlines()[-1:] == ["1"], done.stderr
+    assert "rate limit" not in done.stderr
+    # One of the token, one of the send.
+    assert [[permit.number for permit in state.permits] for state in states] == [[0], [0]]

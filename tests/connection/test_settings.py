@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from airflow.configuration import get_airflow_home
+from rich.pretty import pretty_repr
 
 from airflow_provider_dingtalk.client.auth import InternalApp
 from airflow_provider_dingtalk.client.hosts import Hosts
 from airflow_provider_dingtalk.connection.settings import Settings
 from airflow_provider_dingtalk.hooks import BaseHook
 from airflow_provider_dingtalk.version_compat import conf
-from tests.support.settings import SECRET, THIRD, TICKET, refused, settings
+from tests.support.settings import SECRET, THIRD, TICKET, assert_quiet, refused, settings
 
 HOME = os.environ["AIRFLOW_HOME"]
 
@@ -68,6 +70,23 @@ def test_a_pace_dir_that_cannot_be_is_told_by_its_option(monkeypatch: pytest.Mon
         conf.remove_option("dingtalk", "pace_dir")
     assert "Invalid option pace_dir in airflow.cfg" in str(error)
     assert error.permanent
+
+
+def test_a_redis_shares_the_rate_limit_where_airflow_cfg_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, {"extra": {"rate_limit_url": "redis://elsewhere"}}).rate_limit_url is None
+    monkeypatch.setenv("AIRFLOW__DINGTALK__RATE_LIMIT_URL", f"rediss://me:{quote_plus(SECRET)}@redis.example.com/3")
+    found = settings(monkeypatch, {})
+    assert found.rate_limit_url is not None and found.rate_limit_url.address == "rediss://redis.example.com:6379"
+    assert "s3cret" not in repr(found) + pretty_repr(found)
+
+
+@pytest.mark.parametrize("url", ["{}@host", "http://:{}@host", "redis://me:{}", "redis://:{}@", "redis://:{}@host:x"])
+def test_a_rate_limit_url_that_cannot_be_is_told_by_its_option(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__RATE_LIMIT_URL", url.format(quote_plus(SECRET)))
+    error = refused({}, monkeypatch)
+    assert "Invalid option rate_limit_url in airflow.cfg" in str(error)
+    assert error.permanent
+    assert_quiet(error)
 
 
 @pytest.mark.parametrize(("region", "domain"), [("international", "io"), ("cn", "com"), ("", "io"), (" cn ", "com")])

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.client.rate_limit.redis_store import RedisServer, RedisStore, RedisUrl
 from airflow_provider_dingtalk.client.rate_limit.state import Rate
 from airflow_provider_dingtalk.client.rate_limit.store import RETRY_SECONDS, SharedFolder, StateStore
 
@@ -31,7 +32,9 @@ class RateLimiter:
     :param folder: Folder in which the processes of this host share the rate limit, see
         :class:`~airflow_provider_dingtalk.client.rate_limit.state_file.StateFile`. None (default): each process has
         its own.
-    :param app: Name of the app in that folder.
+    :param redis: Redis server through which all hosts share the rate limit. None (default): each host has its own.
+        While it is away, the folder is used.
+    :param app: Name of the app in that folder and in Redis.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class RateLimiter:
         clock: Clock | None = None,
         *,
         folder: Path | None = None,
+        redis: RedisUrl | None = None,
         app: str = "",
     ) -> None:
         self._clock = clock or SystemClock()
         self._rate = Rate.of(calls_per_second) if calls_per_second > 0 else None
         self._folder = SharedFolder(folder, app) if folder else None
-        self._stores: dict[str, StateStore] = {}
+        self._redis = RedisServer(redis, app, self._clock) if redis else None
+        self._stores: dict[str, StateStore | RedisStore] = {}
         # Calls wait in the order of their arrival, and only the first one asks the store. The others would get the
         # same answer.
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -66,9 +71,14 @@ class RateLimiter:
             yield
             return
         number, store = secrets.randbits(62) | 1, self._store(api, rate)
-        async with self._queues[api]:
-            while wait := self._acquire(store, rate, number):
-                await self._clock.sleep(wait)
+        try:
+            async with self._queues[api]:
+                while wait := await self._acquire(store, rate, number):
+                    await self._clock.sleep(wait)
+        except asyncio.CancelledError:
+            # Redis may have granted the permit, and the answer was not awaited.
+            store.record(lambda state: state.forget(number))
+            raise
         try:
             yield
         finally:
@@ -84,13 +94,19 @@ class RateLimiter:
             now = self._clock.monotonic()
             self._store(api, rate).record(lambda state: state.throttled(rate, now, seconds))
 
-    def _acquire(self, store: StateStore, rate: Rate, number: int) -> float:
+    async def aclose(self) -> None:
+        """Write what Redis does not know yet, and close the connection to it."""
+        if self._redis:
+            await self._redis.aclose()
+
+    async def _acquire(self, store: StateStore | RedisStore, rate: Rate, number: int) -> float:
         """Acquire a permit; return 0, or the seconds until the next attempt."""
         now = self._clock.monotonic()
-        wait = store.change(lambda state: state.acquire(rate, now, number))
+        wait = await store.change(lambda state: state.acquire(rate, now, number))
         return RETRY_SECONDS if wait is None else wait
 
-    def _store(self, api: str, rate: Rate) -> StateStore:
+    def _store(self, api: str, rate: Rate) -> StateStore | RedisStore:
         if api not in self._stores:
-            self._stores[api] = StateStore(api, rate, self._clock, self._folder)
+            store = StateStore(api, rate, self._clock, self._folder)
+            self._stores[api] = RedisStore(api, rate, self._clock, self._redis, store) if self._redis else store
         return self._stores[api]

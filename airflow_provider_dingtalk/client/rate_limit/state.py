@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct, field
 
 #: Window in which DingTalk counts calls, in seconds.
@@ -31,6 +32,8 @@ QUIET, GROWTH = 20.0, 40.0
 TRIPS, SURE = 20, 0.5
 #: Longest time for which a throttle blocks calls, in seconds.
 LONGEST_HOLD = 300.0
+#: Maximum size of a stored state, in bytes.
+MAX_BYTES = 1_000_000
 
 
 class Rate(Struct, frozen=True):
@@ -114,6 +117,18 @@ class LimiterState(Struct):
         self.permits = [permit for permit in self.permits if permit.number != number]
         until = now + rate.window - self._network_seconds(rate, now) + self._late_seconds(rate, now)
         self.permits.append(Permit(until))
+
+    def forget(self, number: int) -> None:
+        """Forget a permit whose call did not begin."""
+        self.permits = [permit for permit in self.permits if permit.number != number]
+
+    def move(self, seconds: float) -> None:
+        """Move all times to the readings of another clock, which is ahead by a number of seconds."""
+        self.not_before += seconds
+        self.cut_at += seconds
+        self.late_at += seconds
+        for permit in self.permits:
+            permit.until += seconds
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """Block all calls after a throttle, and reduce the rate, because another client uses the app.
@@ -210,3 +225,15 @@ class LimiterState(Struct):
             and self.share >= 0
             and all(0 <= trip <= 2 * LEASE for trip in self.trips)
         )
+
+
+def decode_state(text: bytes, rate: Rate, now: float) -> LimiterState | None:
+    """Decode a stored state; an empty text is a new one.
+
+    :returns: None if it cannot be read, or its times cannot be readings of this clock.
+    """
+    try:
+        state = msgspec.json.decode(text[: MAX_BYTES + 1] or b"{}", type=LimiterState)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return state if len(text) <= MAX_BYTES and state.fits(rate, now) else None

@@ -22,7 +22,7 @@ from typing import TypeVar
 import msgspec
 
 from airflow_provider_dingtalk.client.clock import Clock
-from airflow_provider_dingtalk.client.rate_limit.state import LimiterState, Rate
+from airflow_provider_dingtalk.client.rate_limit.state import MAX_BYTES, LimiterState, Rate, decode_state
 
 try:
     import fcntl
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SUFFIX = ".pace"
-#: Maximum size of the file, in bytes.
-MAX_BYTES = 1_000_000
 #: Seconds without a write after which a file is deleted, because files of earlier boots remain.
 MAX_AGE = 7 * 86_400
 
@@ -70,8 +68,8 @@ class StateFile:
         """
         with self._locked() as fd:
             before = os.pread(fd, MAX_BYTES + 1, 0)
-            state, now = _decoded(before), clock.monotonic()
-            if state is None or not state.fits(rate, now):
+            now = clock.monotonic()
+            if (state := decode_state(before, rate, now)) is None:
                 log.warning("Replacing an unreadable state file of the DingTalk rate limit: %s", self._path)
                 # Recent calls of other processes are unknown, and one window later they no longer count.
                 state = LimiterState(not_before=now + rate.window)
@@ -109,16 +107,6 @@ class StateFile:
             os.close(fd)
             raise UnsharedError(f"{self._path} is not a regular file of this user alone")
         return fd
-
-
-def _decoded(text: bytes) -> LimiterState | None:
-    """Decode a state; return None if it is invalid."""
-    if not text:
-        return LimiterState()
-    try:
-        return msgspec.json.decode(text, type=LimiterState) if len(text) <= MAX_BYTES else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _write(fd: int, before: bytes, text: bytes) -> None:

@@ -71,7 +71,11 @@ class StateStore:
         self._pending: list[Callable[[LimiterState], None]] = []
         self._busy_since: float | None = None
 
-    def change(self, work: Callable[[LimiterState], T]) -> T | None:
+    async def change(self, work: Callable[[LimiterState], T]) -> T | None:
+        """Change the state and return the result of ``work``; None if the file is locked."""
+        return self.change_now(work)
+
+    def change_now(self, work: Callable[[LimiterState], T]) -> T | None:
         """Change the state and return the result of ``work``; None if the file is locked."""
         if self._folder is None or self._file is None or self._folder.is_broken:
             return self._apply(self._state, work)
@@ -90,7 +94,7 @@ class StateStore:
         self._write_pending()
 
     def _write_pending(self) -> None:
-        if self._pending and self.change(lambda _: True) is None:
+        if self._pending and self.change_now(lambda _: True) is None:
             # The task that releases a permit may be cancelled and cannot wait, so a timer tries again. If the
             # process ends before, the lease of the permit ends.
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._write_pending)

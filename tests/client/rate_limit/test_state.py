@@ -153,6 +153,20 @@ def test_one_permit_of_each_second_comes_back_late_while_the_rate_is_not_reduced
     assert slow.permits[-1].until == NOW + 1
 
 
+def test_a_call_that_did_not_begin_gives_its_permit_back() -> None:
+    state = full(TWO)
+    state.forget(1)
+    assert [permit.number for permit in state.permits] == [2]
+
+
+def test_times_can_be_moved_to_another_clock() -> None:
+    state = full(TWO)
+    state.throttled(TWO, NOW, 1.0)
+    state.move(1000.0)
+    assert not state.fits(TWO, NOW) and state.fits(TWO, NOW + 1000)
+    assert state.acquire(TWO, NOW + 1000, 3) == 1.0
+
+
 def freed(trips: list[float], state: LimiterState | None = None) -> float:
     """Return the seconds until a permit is free after calls of these durations."""
     state = state or LimiterState(late_at=NOW)
