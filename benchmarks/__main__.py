@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import history, imports, pace, peers, poll_schedule, sends, tasks, triggerer, waits
+from benchmarks import history, hosts, imports, pace, peers, poll_schedule, sends, tasks, triggerer, waits
 from benchmarks.calibration import loop_ms, note
 from benchmarks.results import Row
 from benchmarks.table import Figures, printed
@@ -18,6 +18,7 @@ ROWS: dict[str, Row] = {
         pace.ALONE,
         pace.PROCESSES,
         pace.STRANGER,
+        hosts.ROW,
         peers.ROW,
         waits.TRIGGER,
         waits.WAITS,

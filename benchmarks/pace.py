@@ -31,6 +31,7 @@ from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.endpoints import RecallOtoMessages
 from airflow_provider_dingtalk.client.hosts import hosts_at
 from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
+from airflow_provider_dingtalk.client.rate_limit.redis_store import parse_redis_url
 from airflow_provider_dingtalk.client.retry import RetryPolicy
 from airflow_provider_dingtalk.exceptions import ThrottlingError
 from airflow_provider_dingtalk.jobs.recall import Recall
@@ -120,13 +121,29 @@ def _note(runs: list[dict[str, Any]]) -> str:
     return f"The sandbox takes {DELAY * 1000:.0f} ms for each call. Medians; the ratios of all runs: {all_ratios}."
 
 
-def measure(rate: int, window: str, processes: int, latency: float, other_client: bool) -> dict[str, Any]:
-    """Recall from a new sandbox and return the figures of the run."""
+def measure(
+    rate: int,
+    window: str,
+    processes: int,
+    latency: float,
+    other_client: bool,
+    *,
+    count: int = KEYS,
+    hosts: int = 1,
+    redis: str = "",
+) -> dict[str, Any]:
+    """Recall from a new sandbox and return the figures of the run.
+
+    :param count: Number of messages.
+    :param hosts: Number of hosts, each with a folder of its own; the processes are dealt out to them.
+    :param redis: URL of the Redis through which the hosts share the rate limit; default empty, none.
+    """
     with _sandbox(rate, window) as url, httpx.Client(base_url=f"{url}/_sandbox", trust_env=False) as door:
-        keys = door.post("/plant", json={"kind": "oto", "count": KEYS}).json()["keys"]
+        keys = door.post("/plant", json={"kind": "oto", "count": count}).json()["keys"]
         delay = {"match": API, "action": {"type": "delay", "seconds": latency}}
         door.put("/faults", json=[delay]).raise_for_status()
-        done, other = _run(url, rate, [keys[n::processes] for n in range(processes)], other_client)
+        shares = [keys[n::processes] for n in range(processes)]
+        done, other = _run(url, rate, shares, other_client, hosts=hosts, redis=redis)
         truth = door.get("/truth", params={"brief": 1}).json()
     seconds = max(worker["ended"] for worker in done) - min(worker["began"] for worker in done)
     used = sum((Counter(worker["used"]) for worker in done), Counter[str]())
@@ -137,13 +154,14 @@ def measure(rate: int, window: str, processes: int, latency: float, other_client
         "window": window,
         "processes": processes,
         "other_client": other or None,
-        "ratio": round(seconds / (KEYS / KEYS_PER_CALL / left), 4),
+        "ratio": round(seconds / (count / KEYS_PER_CALL / left), 4),
         "seconds": round(seconds, 2),
+        "seconds_of_each": [round(worker["ended"] - worker["began"], 2) for worker in done],
         "throttled": counted["throttled"] - other.get("throttled", 0),
         "calls": counted["total"] - counted["throttled"] - other.get("went_through", 0),
         "used": {why: number for why, number in used.items() if number and why != "total"},
         "recalled": sum(worker["recalled"] for worker in done),
-        "cpu_ms_per_call": round(1000 * sum(worker["cpu"] for worker in done) / (KEYS / KEYS_PER_CALL), 2),
+        "cpu_ms_per_call": round(1000 * sum(worker["cpu"] for worker in done) / (count / KEYS_PER_CALL), 2),
     }
 
 
@@ -160,7 +178,7 @@ def _sandbox(rate: int, window: str) -> Iterator[str]:
 
 
 def _run(
-    url: str, rate: int, shares: list[list[str]], other_client: bool
+    url: str, rate: int, shares: list[list[str]], other_client: bool, *, hosts: int, redis: str
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Run workers that recall their shares at the same time.
 
@@ -169,7 +187,7 @@ def _run(
     command = [sys.executable, "-m", "benchmarks.pace", url, str(rate)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with tempfile.TemporaryDirectory() as folder:
-        workers = [subprocess.Popen([*command, f"{folder}/pace"], **pipes) for _ in shares]
+        workers = [subprocess.Popen([*command, f"{folder}/{n % hosts}", redis], **pipes) for n in range(len(shares))]
         for worker in workers:
             worker.stdout.readline()  # type: ignore[union-attr]
         other = subprocess.Popen([*command, "stranger"], **pipes) if other_client else None
@@ -182,11 +200,11 @@ def _run(
         return done, json.loads(other.communicate("\n")[0]) if other else {}
 
 
-async def _work(url: str, rate: str, folder: str) -> None:
+async def _work(url: str, rate: str, folder: str, redis: str = "") -> None:
     if folder == "stranger":
         print(json.dumps(await _be_another_client(url, int(rate) / 2)))
         return
-    limiter = RateLimiter(float(rate), folder=Path(folder), app=f"{url} {CLIENT_ID}")
+    limiter = RateLimiter(float(rate), folder=Path(folder), redis=parse_redis_url(redis), app=f"{url} {CLIENT_ID}")
     client = DingTalkClient(APP, hosts_at(url), limiter=limiter)
     print("ready", flush=True)
     keys = json.loads(sys.stdin.readline())
@@ -195,6 +213,7 @@ async def _work(url: str, rate: str, folder: str) -> None:
     report = await job.run(client)
     ended, cpu = time.monotonic(), time.process_time() - cpu
     await client.aclose()
+    await limiter.aclose()
     account = report.to_json()
     recalled = account["counts"]["recalled"]
     print(json.dumps({"began": began, "ended": ended, "cpu": cpu, "used": account["api_calls"], "recalled": recalled}))
