@@ -18,7 +18,7 @@ WINDOW = 1.0
 LEASE = 45.0
 #: Fraction of the rate that remains after a throttle, and after a further one while the rate is reduced.
 KEPT_AT_FIRST, KEPT_LATER = 0.5, 0.85
-#: Seconds for which a call without an answer keeps others waiting after a pause or a throttle.
+#: Seconds for which a call without an answer keeps others waiting.
 TRIAL = 0.5
 #: Seconds until a call that waits for such an answer asks again.
 TRIAL_POLL = 0.01
@@ -99,7 +99,7 @@ class LimiterState(Struct):
             self.answered = 0
         if (wait := self._wait(rate, now)) > 0:
             return wait
-        if self._in_trial(rate, now) > self.answered:
+        if self._recent_calls(rate, now) > min(self.answered, self._enough_calls(rate)):
             return TRIAL_POLL
         self.permits.append(Permit(now + LEASE + rate.window, number))
         return 0.0
@@ -182,14 +182,18 @@ class LimiterState(Struct):
         due = sorted(min(permit.until, soonest) if permit.number else permit.until for permit in self.permits)
         return max(wait, due[over] - now)
 
-    def _in_trial(self, rate: Rate, now: float) -> int:
-        """Return the number of recent calls in flight.
+    def _recent_calls(self, rate: Rate, now: float) -> int:
+        """Return the number of calls in flight that began less than half a second ago.
 
         After a pause or a throttle one call goes ahead, and then one more for each answer: if another client uses
         the whole rate, one call is throttled and not all in flight.
         """
         oldest = now + LEASE + rate.window - TRIAL
         return sum(permit.number != 0 and permit.until > oldest for permit in self.permits)
+
+    def _enough_calls(self, rate: Rate) -> int:
+        """Return the number of calls in flight that is enough for the rate: three times the need."""
+        return max(rate.permits // 7, int(3 * rate.permits * max(self.trips, default=0.0) / rate.window))
 
     def _late_seconds(self, rate: Rate, now: float) -> float:
         """Return the seconds by which a permit returns late: one in each window, while the rate is not reduced."""

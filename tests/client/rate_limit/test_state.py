@@ -128,13 +128,22 @@ def test_after_a_quiet_time_the_rate_grows_until_all_is_as_before() -> None:
 
 @pytest.mark.parametrize("cut_at", [0.0, NOW - 2])
 def test_after_a_pause_or_a_throttle_each_answer_lets_one_more_call_begin(cut_at: float) -> None:
-    state, begun = LimiterState(cut_at=cut_at, answered=500), 0
+    state, begun = LimiterState(cut_at=cut_at, answered=500, trips=[0.4]), 0
     for answers in (0, 1, 2, 4, 8):
         for number in range(begun - answers, begun):
             state.release(TWENTY, NOW, number)
+            state.trips = [0.4]
         while state.acquire(TWENTY, NOW, begun) == 0:
             begun += 1
     assert (begun, state.acquire(TWENTY, NOW, 99)) == (20, 1.0)
+
+
+@pytest.mark.parametrize(("trip", "calls"), [(0.0, 3), (0.05, 4), (0.1, 7), (0.4, 20)])
+def test_no_more_calls_are_in_flight_than_the_rate_needs_three_times(trip: float, calls: int) -> None:
+    state, begun = LimiterState(permits=[Permit(NOW + 0.001)], answered=500, trips=[trip]), 0
+    while state.acquire(TWENTY, NOW, begun + 1) == 0:
+        begun += 1
+    assert begun == min(calls, 19)
 
 
 def test_who_waits_for_an_answer_waits_half_a_second_at_most() -> None:
