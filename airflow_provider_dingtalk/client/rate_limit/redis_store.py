@@ -195,18 +195,24 @@ class RedisStore:
     async def _change(self, work: Callable[[LimiterState], T]) -> T:
         while True:
             # The reading before the request makes events seem later than they were, and permits free later.
-            before = self._clock.monotonic()
+            local = self._clock.monotonic()
             text, now = await self._server.read(self._key)
-            state = decode_state(text, self._rate, now)
-            if state is None:
-                log.warning("Replacing an unreadable state of the DingTalk rate limit in Redis: %s", self._key)
-                state = LimiterState(not_before=now + self._rate.window)
-            state.move(before - now)
+            known = decode_state(text, self._rate, now)
+            state = known or self._new_state(now)
+            state.move(local - now)
+            # All hosts share this state, so no permit needs to return late for another one.
+            state.late_at = local
+            read = msgspec.json.encode(state)
             pending = list(self._pending)
             for each in pending:
                 each(state)
             done = work(state)
-            state.move(now - before)
-            if await self._server.write(self._key, text, msgspec.json.encode(state)):
+            is_same = known is not None and msgspec.json.encode(state) == read  # as of a call that must wait
+            state.move(now - local)
+            if is_same or await self._server.write(self._key, text, msgspec.json.encode(state)):
                 del self._pending[: len(pending)]
                 return done
+
+    def _new_state(self, now: float) -> LimiterState:
+        log.warning("Replacing an unreadable state of the DingTalk rate limit in Redis: %s", self._key)
+        return LimiterState(not_before=now + self._rate.window)

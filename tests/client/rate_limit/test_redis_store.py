@@ -53,8 +53,10 @@ async def host(url: RedisUrl, boot: float = 0.0, rate: Rate = RATE) -> AsyncIter
     """The store of a host, whose clock reads some seconds since its boot."""
     clock = VirtualClock(boot)
     server = RedisServer(url, "the app", clock)
-    yield RedisStore(API, rate, clock, server, StateStore(API, rate, clock, None))
-    await server.aclose()
+    try:
+        yield RedisStore(API, rate, clock, server, StateStore(API, rate, clock, None))
+    finally:
+        await server.aclose()
 
 
 async def state_of(client: Redis) -> LimiterState:
@@ -117,7 +119,7 @@ async def test_a_state_that_cannot_be_read_is_begun_anew(
     client: Redis, server: RedisUrl, text: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with host(server) as store:
-        await store.change(lambda state: None)
+        await store.change(lambda state: state.acquire(RATE, 0.0, 1))
         (key,) = await client.keys()
         await client.set(key, text)
         wait = await store.change(lambda state: state.acquire(RATE, 0.0, 1))
