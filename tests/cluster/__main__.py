@@ -39,11 +39,10 @@ DAGS = (
     ROOT / "example_dags/dingtalk_rollback_on_failure.py",
     ROOT / "example_dags/dingtalk_incident_rollback.py",
     ROOT / "example_dags/dingtalk_wait_until_read.py",
-    ROOT / "tests/real_airflow/dags/real_rollback_timeout.py",
-    ROOT / "tests/real_airflow/dags/real_sweep.py",
+    ROOT / "tests/cluster/dags/cluster_sweep.py",
 )
 #: The last DAG of each file.
-DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:]))
+DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:5]), "sweep")
 #: Sensors, and runs of the search: those of a whole run start 600 tasks more, about ten minutes on two cores.
 SENSORS, RUNS = 40, (30, 120)
 FULL_SENSORS, FULL_RUNS = 300, (120, 480)

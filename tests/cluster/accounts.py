@@ -72,10 +72,15 @@ def send_account(people: int, receipts: Collection[str], unknown: int, messages:
 
 
 def block_account(report: Mapping[str, Any] | None, messages: Messages) -> dict[str, int]:
-    """Count messages that a block left in the chats, and those of them that its rollback named."""
-    counts = (report or {}).get("counts", {})
+    """Count messages that a block left in the chats, and those of them that its rollback named.
+
+    A call of a killed send that may have left a message is in ``sends_in_doubt``, not in ``counts``.
+    """
+    report = report or {}
+    counts = report.get("counts", {})
     left = sum(message["recalled_at"] is None for message in messages)
     named = sum(counts.get(name, 0) for name in CLASSES if name != "recalled")
+    named += sum(report.get("sends_in_doubt", {}).values())
     return {"sent": len(messages), "visible": left, "named": named, "without_trace": max(0, left - named)}
 
 

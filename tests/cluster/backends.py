@@ -105,10 +105,16 @@ def _incident(lane: Lane, row: Row) -> None:
 
 
 def _sweep(lane: Lane, row: Row) -> None:
-    run = start(lane, "real_rollback_timeout").wait(TIMEOUT)
-    sweep = start(lane, "real_sweep").wait(TIMEOUT)
+    run = start(lane, "timed_out").wait(TIMEOUT)
+    sweep = start(lane, "sweep").wait(TIMEOUT)
     inside, outside = _gone(lane, "inside"), _gone(lane, "outside")
-    row.figures = {"run": run.state, "sweep": sweep.state, "gone": sum(inside), "kept": outside.count(False)}
+    row.figures = {
+        "run": run.state,
+        "sweep": sweep.state,
+        "inside": len(inside),
+        "gone": sum(inside),
+        "kept": outside.count(False),
+    }
     row.must(sweep.state == "success" and len(inside) == 2 and all(inside), "the sweep left messages")
     row.must(outside == [False], "the sweep recalled a message outside of the block")
 

@@ -33,7 +33,7 @@ _HEARTBEAT_OPTION = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"
 class Fault(Struct, frozen=True, kw_only=True):
     """Fault in the middle of work.
 
-    :param retries: Retries of the tasks; 0 where Airflow keeps the task alive.
+    :param retries: Retries of the tasks: 0 where Airflow keeps the task alive, 1 with a delay of a minute, 2.
     :param tries: Number of tries that the work may take.
     :param airflow: Seconds that Airflow waits by its own timeouts.
     """
@@ -161,7 +161,7 @@ def _shorten_heartbeat_timeout(cluster: Cluster) -> None:
 
 REFUSED_12 = Fault(name="cut off 12 s", do=cut(12, Mode.REFUSE))
 REFUSED_30 = Fault(name="cut off 30 s", do=cut(30, Mode.REFUSE))
-REFUSED_90 = Fault(name="cut off 90 s", do=cut(90, Mode.REFUSE), retries=2, tries=2)
+REFUSED_90 = Fault(name="cut off 90 s", do=cut(90, Mode.REFUSE), retries=1, tries=2)
 HELD_30 = Fault(name="black hole 30 s", do=cut(30, Mode.HOLD))
 TASK_KILLED = Fault(name="task killed", do=kill_tasks, retries=2, tries=2, airflow=RETRY_DELAY)
 WORKER_KILLED = Fault(

@@ -28,7 +28,7 @@ TRIGGERER_OPTIONS = {
 }
 
 
-def start(lane: Lane, dag_id: str, **conf: Any) -> DagRun:
+def start(lane: Lane, dag_id: str, /, **conf: Any) -> DagRun:
     """Start a run."""
     return DagRun(lane.cluster, dag_id, lane.cluster.api.trigger(dag_id, conf))
 

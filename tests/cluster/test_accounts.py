@@ -66,6 +66,8 @@ def test_a_block_must_name_what_it_leaves():
     left = [message("a"), message("b", 0), message("c", 0)]
     assert block_account(report(recalled=["a"], unknown=["b"]), left)["without_trace"] == 1
     assert block_account(report(recalled=["a"], unknown=["b"], failed=["c"]), left)["without_trace"] == 0
+    in_doubt = {**report(recalled=["a"], unknown=["b"]), "sends_in_doubt": {"send": 1}}
+    assert block_account(in_doubt, left)["without_trace"] == 0
     assert block_account(None, left)["without_trace"] == 2
 
 

@@ -67,7 +67,7 @@ class Lane:
 class Work:
     """Run of a DAG with one task that is watched.
 
-    :param retries: Retries of the task: 0 or 2.
+    :param retries: Retries of the task: 0, 1 after a minute, or 2.
     """
 
     name: ClassVar[str]
