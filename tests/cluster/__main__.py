@@ -133,7 +133,7 @@ def _start(stack: ExitStack, options: argparse.Namespace) -> tuple[Cluster, list
     dags = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     for file in DAGS:
         shutil.copy(file, dags)
-    env = ENV | load.TRIGGERER_OPTIONS
+    env = dict(ENV)
     for host, sandbox in zip(WORKERS, sandboxes, strict=True):
         env |= connections(host, sandbox.url)
     env["AIRFLOW_CONN_SHARED"] = json.dumps(connection_to(sandboxes[0].url))
