@@ -71,7 +71,7 @@ cluster: $(CLUSTER_INSTALLED)  ## Start Airflow on Celery, PostgreSQL and Redis,
 	@$(BIN)/python -m dev.cluster
 
 .PHONY: test-cluster
-test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures; 15 minutes
+test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures
 	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
 	$(BIN)/python -m tests.cluster
 
