@@ -288,7 +288,7 @@ def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KE
         wait_for(loser)
         wait_for(winner)
         after_fence = gauge["begun"] - gauge["at_fence"]
-        run.tally.must(task.end(back=2)["code"] == "checkpoint", f"the loser ended with {task.end(back=2)['code']!r}")
+        run.tally.must(task.end(back=2)["code"] == "superseded", f"the loser ended with {task.end(back=2)['code']!r}")
         run.tally.must(after_fence <= WORKERS, f"the loser began {after_fence} calls after it was fenced off")
         run.tally.resent += after_fence
         return run._finish(task)
