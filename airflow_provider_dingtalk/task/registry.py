@@ -237,16 +237,15 @@ class SendRegistry:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def publish_receipts(self) -> None:
-        """Push the chunks of receipts that are not pushed yet, and at a new chunk the number of all receipts."""
+        """Push the chunks of receipts that are not pushed yet, and after the first ones their number."""
         with self._lock:
             receipts, pushed = list(self._receipts.values()), self._receipts_pushed
-            chunks = slices(len(receipts), xcoms.RECEIPTS_PER_XCOM)
-            for number, indexes in enumerate(chunks):
+            for number, indexes in enumerate(slices(len(receipts), xcoms.RECEIPTS_PER_XCOM)):
                 if indexes.stop > pushed:
                     self._push_receipts(xcoms.RECEIPTS.format(number), receipts[indexes.start : indexes.stop])
             self._receipts_pushed = len(receipts)
-            # The number tells whether a chunk is lost, so the job's end pushes it for the last chunk.
-            if len(chunks) > len(slices(pushed, xcoms.RECEIPTS_PER_XCOM)):
+            # The number tells whether a chunk is lost; the end of the job pushes the number of all.
+            if not pushed:
                 self._push_if_changed(xcoms.RECEIPTS_COUNT, len(receipts))
 
     def _unknown(self, jobs: Sequence[Send]) -> list[FailedSend]:
