@@ -71,14 +71,9 @@ class RateLimiter:
             yield
             return
         number, store = secrets.randbits(62) | 1, self._store(api, rate)
-        try:
-            async with self._queues[api]:
-                while wait := await self._acquire(store, rate, number):
-                    await self._clock.sleep(wait)
-        except asyncio.CancelledError:
-            # Redis may have granted the permit, and the answer was not awaited.
-            store.record(lambda state: state.forget(number))
-            raise
+        async with self._queues[api]:
+            while wait := await self._acquire(store, rate, number):
+                await self._clock.sleep(wait)
         try:
             yield
         finally:
@@ -102,7 +97,9 @@ class RateLimiter:
     async def _acquire(self, store: StateStore | RedisStore, rate: Rate, number: int) -> float:
         """Acquire a permit; return 0, or the seconds until the next attempt."""
         now = self._clock.monotonic()
-        wait = await store.change(lambda state: state.acquire(rate, now, number))
+        wait = await store.change(
+            lambda state: state.acquire(rate, now, number), undo=lambda state: state.forget(number)
+        )
         return RETRY_SECONDS if wait is None else wait
 
     def _store(self, api: str, rate: Rate) -> StateStore | RedisStore:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +24,7 @@ from airflow_provider_dingtalk.client.secret_fields import SecretFields
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Change: TypeAlias = Callable[[LimiterState], T]
 
 PREFIX = "dingtalk:rate_limit:"
 #: Milliseconds without a write after which Redis deletes a state; longer than any time in it.
@@ -76,8 +77,7 @@ class RedisServer:
         self._client: Any = None
         self._write: Any = None
         self._away_until: float | None = None
-        #: Tasks that write changes.
-        self.writers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def is_away(self) -> bool:
@@ -99,6 +99,13 @@ class RedisServer:
                 self._url.url, protocol=2, retry=Retry(NoBackoff(), 1), socket_connect_timeout=self.timeout
             )
             self._write = self._client.register_script(_WRITE)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task, for whose end :meth:`aclose` waits."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def key(self, api: str) -> str:
         """Return the key of an API's state."""
@@ -137,7 +144,12 @@ class RedisServer:
 
     async def aclose(self) -> None:
         """Wait until all changes are written, and close the connections."""
-        await asyncio.gather(*self.writers)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close the connections; the next use opens one again."""
         if self._client is not None:
             await self._client.aclose()
 
@@ -156,14 +168,25 @@ class RedisStore:
         self._key = server.key(api)
         self._lock = asyncio.Lock()
         #: Changes that are not written yet. They come before all others.
-        self._pending: list[Callable[[LimiterState], None]] = []
+        self._pending: list[Change[None]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def change(self, work: Callable[[LimiterState], T]) -> T | None:
+    async def change(self, work: Change[T], undo: Change[None] | None = None) -> T | None:
         """Change the state and return the result of ``work``; None if only the file is left, and it is locked.
 
         :param work: Changes the state. It is called again if another process changed the state meanwhile.
+        :param undo: Takes the change back if the caller is cancelled and does not get the result; default None.
         """
+        # A task of its own, because the package redis may swallow a cancellation of the caller.
+        task = self._server.start(self._changed(work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if undo:
+                task.add_done_callback(lambda _: self.record(undo))
+            raise
+
+    async def _changed(self, work: Change[T]) -> T | None:
         if not self._server.is_away:
             try:
                 self._server.open()
@@ -176,7 +199,7 @@ class RedisStore:
             self._fallback.record(each)
         return self._fallback.change_now(work)
 
-    def record(self, work: Callable[[LimiterState], None]) -> None:
+    def record(self, work: Change[None]) -> None:
         """Change the state soon, and before any later change.
 
         The task that releases a permit may be cancelled and cannot wait, so another task writes. If the process ends
@@ -184,15 +207,19 @@ class RedisStore:
         """
         self._pending.append(work)
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_pending())
-            self._server.writers.add(self._writer)
-            self._writer.add_done_callback(self._server.writers.discard)
+            self._writer = self._server.start(self._write_pending())
 
     async def _write_pending(self) -> None:
-        while self._pending:
-            await self.change(lambda _: None)
+        try:
+            while self._pending:
+                await self._changed(lambda _: None)
+        except asyncio.CancelledError:
+            # The event loop ends. asyncio.run waits for this task, which takes a second at most.
+            await self._changed(lambda _: None)
+            await self._server.disconnect()
+            raise
 
-    async def _change(self, work: Callable[[LimiterState], T]) -> T:
+    async def _change(self, work: Change[T]) -> T:
         while True:
             # The reading before the request makes events seem later than they were, and permits free later.
             local = self._clock.monotonic()

@@ -71,8 +71,11 @@ class StateStore:
         self._pending: list[Callable[[LimiterState], None]] = []
         self._busy_since: float | None = None
 
-    async def change(self, work: Callable[[LimiterState], T]) -> T | None:
-        """Change the state and return the result of ``work``; None if the file is locked."""
+    async def change(self, work: Callable[[LimiterState], T], undo: object = None) -> T | None:
+        """Change the state and return the result of ``work``; None if the file is locked.
+
+        :param undo: Not needed, because no cancellation comes between change and result.
+        """
         return self.change_now(work)
 
     def change_now(self, work: Callable[[LimiterState], T]) -> T | None:

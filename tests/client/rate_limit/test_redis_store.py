@@ -171,6 +171,24 @@ async def test_a_cancelled_call_gives_its_permit_back(client: Redis, server: Red
     assert all(permit.number == 0 for permit in (await state_of(client)).permits)
 
 
+def test_the_end_of_an_event_loop_leaves_no_permit_taken(server: RedisUrl) -> None:
+    async def one_call() -> None:
+        await calls(RateLimiter(20, redis=server, app="an app"), 1)
+
+    async def taken() -> list[int]:
+        async with Redis.from_url(server.url, protocol=2) as client:
+            return [permit.number for permit in (await state_of(client)).permits]
+
+    async def emptied() -> None:
+        async with Redis.from_url(server.url, protocol=2) as client:
+            await client.flushall()
+
+    asyncio.run(emptied())
+    for _ in range(3):
+        asyncio.run(one_call())
+    assert set(asyncio.run(taken())) == {0}
+
+
 # ── its URL ──
 
 
