@@ -22,6 +22,7 @@ class Others:
     def __init__(self, environment: Environment) -> None:
         self._environment, dingtalk = environment, environment.dingtalk
         begin = environment.trigger
+        self.began = pendulum.now("UTC").isoformat()
         self.late, self.well = begin(TIMED_OUT), begin(TIMED_OUT, sleep=0)
         self.first, self.broken = begin("real_rollback", label="first"), begin("real_rollback", label="broken")
         self.first.wait()
@@ -149,6 +150,19 @@ def test_a_sweep_finishes_the_rollback_of_a_run_that_timed_out(others: Others, e
     again = environment.trigger_and_wait("real_sweep")
     assert again.report("sweep")["counts"]["total"] == 0
     assert environment.dingtalk.calls() == calls
+
+
+def test_a_window_over_runs_that_have_ended_reads_only_what_is_there(others: Others, environment: Environment):
+    """They ended long ago enough for what one request tells of all runs; see ``task/dag_history.py``."""
+    left = {label: others.sent(label) - environment.dingtalk.gone() for label in ("first", "broken", "second")}
+    log = environment.stack.home / "api-server.log"
+    before = log.stat().st_size
+    plan = environment.trigger_and_wait(OTHERS, dag="real_rollback", since=others.began, dry_run=True)
+    assert set(plan.xcom("undo", "plan")["would_recall"]) == left["first"] | left["broken"]
+    assert not left["second"]
+    asked = [line for line in log.read_bytes()[before:].splitlines() if b"/execution/xcoms/real_rollback/" in line]
+    # No run has a second chunk, so one request says so for all.
+    assert sum(b"/receipts_1/" in line for line in asked) == (3 if VERSION >= (3, 2) else 9)
 
 
 def test_the_report_has_a_link(others: Others, environment: Environment):
