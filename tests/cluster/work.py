@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run
@@ -127,10 +128,14 @@ class Work:
         row = Row(name=f"{fault}, {self.name}", figures=self.account())
         hold(row, task["try_number"], self.tries or tries)
         row.figures |= {"tries": task["try_number"], "state": task["state"], "host": task["hostname"]}
-        row.figures |= {"at": round(at, 2), "waited": waited(self.times(), end, airflow)}
+        row.figures |= {"at": round(at, 2), "waited": self.waited(end, airflow)}
         row.must(0 < at < 1, f"the fault came at {at:.0%}")
         self.check(row)
         return row
+
+    def waited(self, end: float, airflow: float) -> float | None:
+        """Return the seconds from the end of a fault to the next message, without Airflow's own timeouts."""
+        return waited(self.times(), end, airflow)
 
     def check(self, row: Row) -> None:
         """Check what only this work promises."""
@@ -199,6 +204,13 @@ class Block(Send):
 
     def account(self) -> dict[str, int]:
         return block_account(self.run.report("rollback"), self.messages())
+
+    def waited(self, end: float, airflow: float) -> float | None:
+        # The rollback is due when the send and the task after it have ended, by whichever of Airflow's timeouts.
+        tasks = self.lane.cluster.api.task_instances(self.run.dag_id, self.run.run_id)
+        ends = [one["end_date"] for one in tasks if one["task_id"] in ("send", "fails") and one["end_date"]]
+        due = max((datetime.fromisoformat(date).timestamp() for date in ends), default=end)
+        return waited(self.times(), due, 0) if due > end else waited(self.times(), end, airflow)
 
     def check(self, row: Row) -> None:
         row.must(self.run.state == "failed", "the run did not fail")
