@@ -92,8 +92,8 @@ def test_output_of_a_process_is_waited_for(tmp_path):
 def test_a_signal_is_sent_and_the_end_is_seen(tmp_path):
     process = Process("sleeper", [sys.executable, "-c", "import time; time.sleep(300)"], os.environ, tmp_path / "log")
     assert not process.has_ended
-    process.send(signal.SIGINT)
+    process.send(signal.SIGTERM)
     assert eventually(lambda: process.has_ended)
     stop_all([process])
-    process.send(signal.SIGINT)
+    process.send(signal.SIGTERM)
     assert process.has_ended
