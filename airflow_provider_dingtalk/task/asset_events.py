@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
 
-
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -77,10 +76,9 @@ def read(context: Context, dag_id: str, after: str | None = None) -> list[Any]:
 
     :param after: Moment in ISO 8601; default None, which asks for all events.
     """
-    from airflow_provider_dingtalk.version_compat import asset_events
-
     # The dag-processor imports this module for every DAG file, and calls nothing.
     from airflow_provider_dingtalk.task.api_server import api_server_of
+    from airflow_provider_dingtalk.version_compat import asset_events
 
     events = api_server_of(context).call(asset_events, rollback_log(dag_id), after)
     return [event for event in events if (event.extra or {}).get("version") == VERSION]
