@@ -6,7 +6,6 @@ forwarder of its own to the API server. All listen on loopback; nothing outlives
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import secrets
@@ -14,21 +13,21 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from cryptography.fernet import Fernet
 
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.airflow_stack import COMPONENTS, AirflowStack
 from dev.forwarder import LOOPBACK, Forwarder, Mode
-from dev.processes import Process, free_port
+from dev.processes import Process
 from dev.sandbox import ROOT, sandbox_process
 from dev.services import Postgres, Redis
 from dev.steps import print_step, run_until_interrupted
-from dev.up import AIRFLOW_PORT, SANDBOX_PORT
+from dev.up import parse_ports
 
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
@@ -65,20 +64,12 @@ class Cluster(AirflowStack):
         **{name: ["celery", "worker", "--skip-serve-logs", "--concurrency", str(CONCURRENCY)] for name in WORKERS},
     }
 
-    def __init__(
-        self,
-        dags: Path,
-        env: Mapping[str, str] | None = None,
-        print_step: Callable[[str], None] = lambda _: None,
-        *,
-        port: int = 0,
-        password: str | None = None,
-    ) -> None:
-        super().__init__(dags, None, print_step, port=port, password=password)
+    def __init__(self, dags: Path, env: Mapping[str, str] | None = None, *arguments: Any, **named: Any) -> None:
+        super().__init__(dags, None, *arguments, **named)
         self.postgres, self.redis = Postgres(self.home), Redis(self.home)
         self.forwarders: dict[str, Forwarder] = {}
         #: More environment variables of one component, by its name.
-        self.env_of: dict[str, dict[str, str]] = {}
+        self.more_env: dict[str, dict[str, str]] = {}
         self.env |= {**self._cluster_environment(), **(env or {})}
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
@@ -189,18 +180,14 @@ class Cluster(AirflowStack):
         if name in self.forwarders:
             port = self.forwarders[name].port
             env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://{LOOPBACK}:{port}/execution/"
-        return env | self.env_of.get(name, {})
+        return env | self.more_env.get(name, {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the cluster and the sandbox, and wait until the user interrupts the command."""
-    parser = argparse.ArgumentParser(prog="python -m dev.cluster", description=__doc__)
-    parser.add_argument("--airflow-port", type=int, help=f"port of Airflow (default {AIRFLOW_PORT}, or a free one)")
-    parser.add_argument("--sandbox-port", type=int, help=f"port of the sandbox (default {SANDBOX_PORT}, or a free one)")
-    options = parser.parse_args(argv)
-    airflow_port = options.airflow_port or free_port(AIRFLOW_PORT)
+    airflow_port, sandbox_port = parse_ports("python -m dev.cluster", __doc__, argv)
     password = secrets.token_urlsafe(9)
-    with sandbox_process(port=options.sandbox_port or free_port(SANDBOX_PORT)) as sandbox:
+    with sandbox_process(port=sandbox_port) as sandbox:
         print_step(f"the sandbox listens on {sandbox}")
         env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection_to(sandbox))}
         with Cluster(ROOT / "example_dags", env, print_step, port=airflow_port, password=password) as cluster:

@@ -34,14 +34,18 @@ BANNER = """
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Start both and wait until the user interrupts the command."""
-    parser = argparse.ArgumentParser(prog="python -m dev.up", description=__doc__)
+def parse_ports(program: str, description: str | None, argv: Sequence[str] | None) -> tuple[int, int]:
+    """Return the ports of Airflow and the sandbox: those of the command line, the preferred ones, or free ones."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--airflow-port", type=int, help=f"port of Airflow (default {AIRFLOW_PORT}, or a free one)")
     parser.add_argument("--sandbox-port", type=int, help=f"port of the sandbox (default {SANDBOX_PORT}, or a free one)")
     options = parser.parse_args(argv)
-    airflow_port = options.airflow_port or free_port(AIRFLOW_PORT)
-    sandbox_port = options.sandbox_port or free_port(SANDBOX_PORT)
+    return options.airflow_port or free_port(AIRFLOW_PORT), options.sandbox_port or free_port(SANDBOX_PORT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start both and wait until the user interrupts the command."""
+    airflow_port, sandbox_port = parse_ports("python -m dev.up", __doc__, argv)
     password = secrets.token_urlsafe(9)
     with sandbox_process(port=sandbox_port) as sandbox:
         print_step(f"the sandbox listens on {sandbox}")

@@ -6,18 +6,15 @@ import asyncio
 import datetime as dt
 import json
 import socket
-import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import _ResponseFrame
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
@@ -25,6 +22,7 @@ from airflow_provider_dingtalk.sandbox.default import CORP_ID, SUITE_KEY, SUITE_
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE, amask_secret, call_supervisor, events_since
 from tests.support.airflow_seams import connection
+from tests.support.supervisor import Supervisor, stream_of_process
 
 pytestmark = pytest.mark.anyio
 
@@ -51,40 +49,15 @@ def test_events_of_an_inlet_are_those_since_a_moment(after: str | None, found: l
     assert events_since(EVENTS, after) == found
 
 
-class Supervisor:
-    """Fake supervisor at the other end of a triggerer's stream that answers every request."""
-
-    def __init__(self, sock: socket.socket, ticket: str) -> None:
-        self._sock = sock
-        self._ticket = ticket
-        self.asked: list[str] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _serve(self) -> None:
-        while head := self._read(4):
-            frame = msgspec.msgpack.decode(self._read(int.from_bytes(head, "big")))
-            body = frame[1]
-            self.asked.append(body["type"])
-            answer = (
-                {"type": "VariableResult", "key": body["key"], "value": self._ticket}
-                if body["type"] == "GetVariable"
-                else None
-            )
-            self._sock.sendall(_ResponseFrame(id=frame[0], body=answer).as_bytes())
-
-    def _read(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size and (piece := self._sock.recv(size - len(found))):
-            found += piece
-        return found
+def answer(request: dict[str, Any]) -> tuple[dict[str, Any] | None, Any]:
+    """Answer a look-up of a variable with the suite ticket, and any other request with nothing."""
+    is_look_up = request["type"] == "GetVariable"
+    found = {"type": "VariableResult", "key": request.get("key"), "value": SUITE_TICKET}
+    return (found if is_look_up else None), None
 
 
 @asynccontextmanager
-async def triggerer(monkeypatch: pytest.MonkeyPatch, ticket: str = SUITE_TICKET) -> AsyncIterator[Supervisor]:
+async def triggerer() -> AsyncIterator[Supervisor]:
     """The stream between a triggerer's event loop and its supervisor, as Airflow itself makes it."""
     from airflow.jobs.triggerer_job_runner import TriggerCommsDecoder
 
@@ -93,10 +66,10 @@ async def triggerer(monkeypatch: pytest.MonkeyPatch, ticket: str = SUITE_TICKET)
     comms: Any = TriggerCommsDecoder(async_writer=writer, async_reader=reader, socket=ours)
     if hasattr(comms, "start_reader"):  # from 3.2.2 on
         await comms.start_reader()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
-    supervisor = Supervisor(theirs, ticket)
+    supervisor = Supervisor(theirs, answer)
     try:
-        yield supervisor
+        with stream_of_process(comms):
+            yield supervisor
     finally:
         if reader_task := getattr(comms, "_reader_task", None):
             reader_task.cancel()
@@ -105,13 +78,13 @@ async def triggerer(monkeypatch: pytest.MonkeyPatch, ticket: str = SUITE_TICKET)
         theirs.close()
 
 
-async def test_masking_in_a_triggerer_leaves_its_stream_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_masking_in_a_triggerer_leaves_its_stream_in_order() -> None:
     from airflow.sdk.execution_time.comms import GetVariable
 
     async def read(number: int) -> Any:
         return await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key=f"key{number}"))
 
-    async with triggerer(monkeypatch) as supervisor:
+    async with triggerer() as supervisor:
         masks = [amask_secret(f"token-{number:05}") for number in range(50)]
         answers = await asyncio.gather(*(read(number) for number in range(50)), *masks)
     assert [answer.key for answer in answers[:50]] == [f"key{number}" for number in range(50)]
@@ -132,7 +105,7 @@ async def test_a_triggerer_reads_a_suite_ticket_beside_other_requests(
             answer: Any = await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key="other"))
             assert answer.key == "other"
 
-    async with triggerer(monkeypatch) as supervisor:
+    async with triggerer() as supervisor:
         done = asyncio.ensure_future((await DingTalkHook("suite").aclient()).authenticate())
         await asyncio.gather(done, *(read_on() for _ in range(5)))
     assert "MaskSecret" in supervisor.asked
@@ -146,7 +119,7 @@ def test_a_workers_threads_read_each_its_own_answer() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         comms: Any = CommsDecoder(socket=ours)
-        supervisor = Supervisor(theirs, "value")
+        supervisor = Supervisor(theirs, answer)
 
         def ask(number: int) -> str:
             return str(comms.send(GetVariable(key=f"key{number}")).key)

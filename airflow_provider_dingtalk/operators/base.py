@@ -207,8 +207,7 @@ class SendOperator(MessageOperator):
         from airflow_provider_dingtalk.operators import parse_checks
 
         parse_checks.check_choices(vars(self), parse_checks.SEND_CHOICES)
-        given = parse_checks.known(self, self.template_fields)
-        parse_checks.check_send_request(self.kind, given, self.template_fields)
+        parse_checks.check_send_request(self)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -305,9 +304,9 @@ class RecallOperator(MessageOperator):
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Begin, or resume from the checkpoint after a deferral; wait for Airflow's API server while it is away."""
-        from airflow_provider_dingtalk.task.api_server import api_server_of, patient
+        from airflow_provider_dingtalk.task.api_server import api_server_of, waiting_for_server
 
-        context = patient(context)
+        context = waiting_for_server(context)
         self._api_server = api_server_of(context)
         return super().resume(context, event)
 
@@ -351,8 +350,8 @@ class RecallOneKindOperator(RecallOperator):
         from airflow_provider_dingtalk.operators import parse_checks
 
         super().check_arguments()
-        names = tuple(self.template_fields)
-        parse_checks.check_keys(parse_checks.known(self, names), keys_argument=names[0])
+        keys_argument, *rest = self.template_fields
+        parse_checks.check_keys(parse_checks.known(self, [keys_argument, *rest]), keys_argument)
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from functools import partial

@@ -42,13 +42,13 @@ def _is_known(value: Any, marks: tuple[str, ...]) -> bool:
     return isinstance(value, _PLAIN_TYPES)
 
 
-def check_send_request(kind: str, given: Mapping[str, Any], names: Collection[str]) -> None:
+def check_send_request(task: Any) -> None:
     """Check receivers and content of a send.
 
-    :param given: Arguments that are known.
-    :param names: Names of all arguments.
     :raises InvalidInputError: If one is missing or invalid, or they contradict each other.
     """
+    names = task.template_fields
+    given = known(task, names)
     contents = [name for name in (*CONTENTS, "title", "msg_param") if name in names]
     is_content_known = given.keys() >= set(contents)
     if (not is_content_known or _is_content_right(given)) and _are_receivers_right(given, names):
@@ -62,7 +62,7 @@ def check_send_request(kind: str, given: Mapping[str, Any], names: Collection[st
         name: _PLACEHOLDERS[name] for name in ("robot_code", "agent_id") if name in rest and not rest[name]
     }
     arguments: dict[str, Any] = {**rest, **senders, **content}
-    send_requests_for(kind, **{name: value for name, value in arguments.items() if value is not None})
+    send_requests_for(task.kind, **{name: value for name, value in arguments.items() if value is not None})
 
 
 def _is_content_right(given: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
@@ -65,32 +66,31 @@ class ApiServer:
         :raises Exception: The error of ``work``, if it is no outage, or if the outage lasts longer than the timeout.
         """
         while True:
-            try:
-                answer = work(*arguments, **named)
-            except Exception as error:
-                if not self._should_wait(error):
-                    raise
-            else:
-                self._note_answer()
-                return answer
+            with self._attempt():
+                return work(*arguments, **named)
             self._sleep(PAUSE)
 
     async def acall(self, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Make requests to the API server from an event loop; see :meth:`call`."""
         while True:
-            try:
-                answer = await work(*arguments)
-            except Exception as error:
-                if not self._should_wait(error):
-                    raise
-            else:
-                self._note_answer()
-                return answer
+            with self._attempt():
+                return await work(*arguments)
             await self._clock.sleep(PAUSE)
 
     def stop(self) -> None:
         """Wait no longer, from now on. Safe to call from threads and signal handlers."""
         self._is_stopped = True
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Note the end of an attempt; suppress an outage that is waited for."""
+        try:
+            yield
+        except Exception as error:
+            if not self._should_wait(error):
+                raise
+        else:
+            self._note_answer()
 
     def _should_wait(self, error: Exception) -> bool:
         if self._is_stopped or not is_outage(error):
@@ -131,10 +131,10 @@ def is_outage(error: Exception) -> bool:
     return detail.get("exception_type", type(error).__name__) in _NO_ANSWER
 
 
-def patient(context: Context, server: ApiServer | None = None) -> Context:
+def waiting_for_server(context: Context, server: ApiServer | None = None) -> Context:
     """Return a copy of a context whose task instance and task state store wait for the API server.
 
-    :param server: API server; default None, which makes one, unless the context is patient already.
+    :param server: API server; default None, which makes one, unless the context waits already.
     """
     if _SERVER in context:
         return context
@@ -142,12 +142,12 @@ def patient(context: Context, server: ApiServer | None = None) -> Context:
     waiting: dict[str, Any] = {**context, _SERVER: server}
     for name in ("ti", "task_state_store"):
         if waiting.get(name) is not None:
-            waiting[name] = _Patient(waiting[name], server)
+            waiting[name] = _WaitsForServer(waiting[name], server)
     return cast("Context", waiting)
 
 
 def api_server_of(context: Context) -> ApiServer:
-    """Return the API server of a patient context; a new one for any other context."""
+    """Return the API server of a waiting context; a new one for any other context."""
     return cast("dict[str, Any]", context).get(_SERVER) or ApiServer()
 
 
@@ -157,11 +157,11 @@ def note_interruption(context: Context, error: BaseException) -> None:
         api_server_of(context).stop()
 
 
-#: Key of the API server in a patient context.
+#: Key of the API server in a waiting context.
 _SERVER = "dingtalk_api_server"
 
 
-class _Patient:
+class _WaitsForServer:
     """Airflow's object, all of whose methods wait for the API server."""
 
     def __init__(self, original: Any, server: ApiServer) -> None:

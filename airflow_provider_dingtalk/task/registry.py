@@ -27,7 +27,7 @@ from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
 from airflow_provider_dingtalk.task import xcoms
-from airflow_provider_dingtalk.task.api_server import api_server_of, patient
+from airflow_provider_dingtalk.task.api_server import api_server_of, waiting_for_server
 from airflow_provider_dingtalk.task.checkpoint.send import TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, slices, use
 from airflow_provider_dingtalk.version_compat import call_supervisor
@@ -63,7 +63,7 @@ class SendRegistry:
     """Sends of one try of a task instance, accepted or in doubt."""
 
     def __init__(self, context: Context) -> None:
-        context = patient(context)
+        context = waiting_for_server(context)
         self._api_server = api_server_of(context)
         self._ti: Any = context["ti"]
         self._store = context.get("task_state_store")

@@ -11,7 +11,7 @@ from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.task.api_server import patient
+from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.arguments import check_choices, parse_seconds
 from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskCheckpoint
 from airflow_provider_dingtalk.task.recall import clear_count_of
@@ -87,7 +87,7 @@ def poll_from_task(
     :returns: None if the connection is not available now; the first poll raises an error then.
     :raises DingTalkError: If the wait can no longer succeed.
     """
-    context = patient(context)
+    context = waiting_for_server(context)
     first = _first_reschedule(sensor, context) if wait is None else None
     try:
         if wait is None:

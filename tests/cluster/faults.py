@@ -155,7 +155,7 @@ def kill_scheduler(lane: Lane, works: Sequence[Work]) -> None:
 
 def _shorten_heartbeat_timeout(cluster: Cluster) -> None:
     """Start the scheduler again with a heartbeat timeout of 30 s."""
-    cluster.env_of["scheduler"] = {_HEARTBEAT_OPTION: f"{HEARTBEAT_TIMEOUT:.0f}"}
+    cluster.more_env["scheduler"] = {_HEARTBEAT_OPTION: f"{HEARTBEAT_TIMEOUT:.0f}"}
     cluster.restart("scheduler")
 
 

@@ -73,8 +73,8 @@ def four_recalls(lane: Lane, window: str, *, with_redis: bool) -> list[Row]:
 def _share_rate_limit(cluster: Cluster, with_redis: bool) -> None:
     """Let both workers share the rate limit in Redis, or not."""
     env = {"AIRFLOW__DINGTALK__RATE_LIMIT_URL": f"{cluster.redis.url}/1"} if with_redis else {}
-    if any(cluster.env_of.get(name, {}) != env for name in WORKERS):
-        cluster.env_of |= dict.fromkeys(WORKERS, env)
+    if any(cluster.more_env.get(name, {}) != env for name in WORKERS):
+        cluster.more_env |= dict.fromkeys(WORKERS, env)
         cluster.restart(*WORKERS)
 
 

@@ -18,7 +18,7 @@ def supervisor_error(detail: dict[str, Any] | None = None, error: ErrorType = Er
     return AirflowRuntimeError(ErrorResponse(error=error, detail=REFUSED if detail is None else detail))
 
 
-def patient_server(clock: VirtualClock, timeout: float = 120.0) -> ApiServer:
+def server_of_outages(clock: VirtualClock, timeout: float = 120.0) -> ApiServer:
     """Return an API server whose waits move a test's clock."""
     return ApiServer(timeout, clock=clock, sleep=clock.advance)
 

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.sensors import DingTalkPrivateChatMessageSensor
-from airflow_provider_dingtalk.task.api_server import ApiServer, patient
+from airflow_provider_dingtalk.task.api_server import ApiServer, waiting_for_server
 from tests.clock import VirtualClock
 from tests.support.airflow_names import AirflowRescheduleException, TaskDeferred
 from tests.support.airflow_seams import TaskInstance, TaskStateStore
@@ -37,7 +37,7 @@ def end_of(sensor: Any, *, store: TaskStateStore | None = None, server: ApiServe
     # Between two polls of a rescheduled sensor no time passes.
     sensor._clock = VirtualClock(time.time()) if sensor.mode == "reschedule" else None
     context: Any = {"ti": ti, **({"task_state_store": store} if store else {})}
-    context = patient(context, server) if server else context
+    context = waiting_for_server(context, server) if server else context
     for _ in range(MANY):
         began = dt.datetime.now(dt.UTC)
         try:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from airflow.sdk.exceptions import ErrorType
 
-from airflow_provider_dingtalk.task.api_server import PAUSE, ApiServer, api_server_of, is_outage, patient
+from airflow_provider_dingtalk.task.api_server import PAUSE, ApiServer, api_server_of, is_outage, waiting_for_server
 from tests.clock import VirtualClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore
-from tests.support.outages import REFUSED, Away, patient_server, supervisor_error
+from tests.support.outages import REFUSED, Away, server_of_outages, supervisor_error
 
 LOGGER = "airflow_provider_dingtalk.task.api_server"
 
@@ -62,7 +62,7 @@ def test_a_refusal_and_an_error_of_ours_do_not_pass_by_waiting(error: Exception)
         raise error
 
     with pytest.raises(type(error)):
-        patient_server(VirtualClock()).call(work)
+        server_of_outages(VirtualClock()).call(work)
     assert len(attempts) == 1
 
 
@@ -70,7 +70,7 @@ def test_it_goes_on_when_the_server_is_back_and_logs_once_each(caplog: pytest.Lo
     clock = VirtualClock()
     store = Away(TaskStateStore(), clock)
     store.leave(12)
-    server = patient_server(clock)
+    server = server_of_outages(clock)
     with caplog.at_level(logging.INFO, LOGGER):
         server.call(store.set, "key", 1)
         assert server.call(store.get, "key") == 1
@@ -101,7 +101,7 @@ async def test_an_event_loop_waits_alike() -> None:
 def test_one_outage_is_waited_for_once_and_the_next_one_anew() -> None:
     clock = VirtualClock()
     store, began = Away(TaskStateStore(), clock), clock.now()
-    server = patient_server(clock, 60)
+    server = server_of_outages(clock, 60)
     store.leave(100)
     for _ in range(2):
         with pytest.raises(Exception, match="API_SERVER_ERROR"):
@@ -120,7 +120,7 @@ def test_without_a_timeout_it_does_not_wait(timeout: float, caplog: pytest.LogCa
     store = Away(TaskStateStore(), clock)
     store.leave(1)
     with pytest.raises(Exception, match="API_SERVER_ERROR"):
-        patient_server(clock, timeout).call(store.get, "key")
+        server_of_outages(clock, timeout).call(store.get, "key")
     assert store.attempts == 1
     assert not caplog.records
 
@@ -158,11 +158,11 @@ def test_an_interruption_ends_the_wait_at_once() -> None:
     assert store.attempts == 1
 
 
-def test_a_patient_context_waits_with_its_task_instance_and_its_store() -> None:
+def test_a_waiting_context_waits_with_its_task_instance_and_its_store() -> None:
     clock = VirtualClock()
     ti, store = Away(TaskInstance("send"), clock), Away(TaskStateStore(), clock)
     original: Any = {"ti": ti, "task_state_store": store, "run_id": "run"}
-    context: Any = patient(original, patient_server(clock))
+    context: Any = waiting_for_server(original, server_of_outages(clock))
     ti.leave(12)
     context["ti"].xcom_push("key", 1)
     assert ti.pushed("key") == 1
@@ -179,9 +179,9 @@ def test_a_patient_context_waits_with_its_task_instance_and_its_store() -> None:
 
 
 def test_a_context_of_an_airflow_without_a_store_stays_without() -> None:
-    context = patient({"ti": TaskInstance()}, ApiServer(0))  # type: ignore[typeddict-item]
+    context = waiting_for_server({"ti": TaskInstance()}, ApiServer(0))  # type: ignore[typeddict-item]
     assert context.get("task_state_store") is None
-    assert patient(context, ApiServer(1)) is context, "one wait for one task"
+    assert waiting_for_server(context, ApiServer(1)) is context, "one wait for one task"
 
 
 @pytest.mark.parametrize(("option", "seconds"), [("12", 12), ("0", 0), ("two minutes", 120), (None, 120)])

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from airflow.utils.db import initdb
 
-from airflow_provider_dingtalk.task.api_server import patient
+from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.rollback_source import of_unfinished, of_window
 from dev.past_runs import add_runs
 from tests.clock import VirtualClock
 from tests.support.execution_api import task_of_another_dag
-from tests.support.outages import patient_server
+from tests.support.outages import server_of_outages
 
 # Airflow's server in this process imports what warns of itself.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
@@ -32,7 +32,7 @@ def test_each_request_is_waited_for() -> None:
 
     clock = VirtualClock()
     with task_of_another_dag(leave) as asked:
-        context: Any = patient(asked.context, patient_server(clock))
+        context: Any = waiting_for_server(asked.context, server_of_outages(clock))
         began = clock.now()
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).timestamp()
         assert sum(len(one.receipts) for one in of_window(context, "away", since, None)) == 4 * 2

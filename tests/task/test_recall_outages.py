@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.api_server import PAUSE, ApiServer, patient
+from airflow_provider_dingtalk.task.api_server import PAUSE, ApiServer, waiting_for_server
 from airflow_provider_dingtalk.version_compat import AirflowTaskTimeout
 from tests.clock import VirtualClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context, is_recalled, planted
@@ -66,7 +66,7 @@ class Airflow:
 
     @property
     def context(self) -> Any:
-        return patient({**context(), "ti": self.ti, "task_state_store": self.store}, self.server)  # type: ignore[typeddict-item]
+        return waiting_for_server({**context(), "ti": self.ti, "task_state_store": self.store}, self.server)  # type: ignore[typeddict-item]
 
     @property
     def waited(self) -> float:

@@ -18,12 +18,12 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.api_server import patient
+from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.registry import SendRegistry
 from tests.clock import VirtualClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
 from tests.support.local_dingtalk import receipt_for
-from tests.support.outages import Away, patient_server
+from tests.support.outages import Away, server_of_outages
 from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
 
 # ── mapped tasks ─────────────────────────────────────────────────────────────────────────────────────
@@ -155,7 +155,7 @@ def test_a_send_outlasts_an_outage(sandbox: SandboxServer, hook: DingTalkHook) -
     clock, ti = VirtualClock(), TaskInstance()
     store = Away(TaskStateStore(), clock)
     store.leave(100)
-    inside = patient({**context(ti), "task_state_store": store}, patient_server(clock))
+    inside = waiting_for_server({**context(ti), "task_state_store": store}, server_of_outages(clock))
     assert len(by_hand("t", "hello").execute(inside)) == 1
     assert set(registered(ti)) == keys_in_chat(sandbox)
 
@@ -163,7 +163,7 @@ def test_a_send_outlasts_an_outage(sandbox: SandboxServer, hook: DingTalkHook) -
 def test_a_stopped_send_waits_no_longer_for_the_api_server() -> None:
     clock = VirtualClock()
     store = Away(TaskStateStore(), clock)
-    registry = SendRegistry(patient({**context(), "task_state_store": store}, patient_server(clock)))
+    registry = SendRegistry(waiting_for_server({**context(), "task_state_store": store}, server_of_outages(clock)))
     registry.add_job(Send(())).stop()
     store.leave(100)
     with pytest.raises(CheckpointError):

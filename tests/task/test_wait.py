@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.version_compat import AirflowFailException, Airfl
 from tests.clock import VirtualClock
 from tests.support.airflow_names import AirflowRescheduleException
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, key_of, planted
-from tests.support.outages import patient_server, supervisor_error
+from tests.support.outages import server_of_outages, supervisor_error
 from tests.support.sensors import MODES, Rescheduled, end_of, not_at_first, sensor_of
 
 QUERY = "robot/privateChatMessages/query"
@@ -99,7 +99,7 @@ def test_an_api_server_that_is_away_costs_no_progress(sandbox: SandboxServer, ho
     receipts = planted(sandbox, "private_chat", 3)
     read_one_by_one(sandbox, receipts)
     sensor = sensor_of("reschedule", receipts, min_readers=1)
-    found = end_of(sensor, store=Stumbling(), server=patient_server(VirtualClock()))
+    found = end_of(sensor, store=Stumbling(), server=server_of_outages(VirtualClock()))
     assert [entry["readers"] for entry in found] == [1, 1, 1]
     assert calls(sandbox)[QUERY] == 3 + 2 + 1
 
