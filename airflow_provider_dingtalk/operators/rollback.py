@@ -180,7 +180,7 @@ class DingTalkRollbackOperator(RecallOperator):
         if not (failed := watched.failed()):
             return False
         shown = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
-        self.log.info("Messages are recalled because of: %s.", shown)
+        self.log.info("Recalling messages, because these tasks failed: %s.", shown)
         watched.wait_for_sends()
         return True
 

@@ -33,7 +33,7 @@ _HEADER = ("", "checked", "result")
 def check(options: Namespace) -> ExitCode:
     """Test a connection: its fields, a token, and the permission of each API that reads a status.
 
-    :raises DingTalkError: Never for a problem of the connection, which is part of the result.
+    A problem of the connection is part of the result, not raised.
     """
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
