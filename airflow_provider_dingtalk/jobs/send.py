@@ -117,7 +117,7 @@ class Send:
         self.refused: list[FailedSend] = []
         #: Calls whose refusal ended the job.
         self.failed: list[FailedSend] = []
-        self.first_error: DingTalkError | None = None
+        self._first_error: DingTalkError | None = None
         self.used: Counter[str] = Counter()
         #: Seconds until the job may resume; 0 if DingTalk requires no pause.
         self.wait = 0.0
@@ -179,6 +179,11 @@ class Send:
         return len(self._queue)
 
     @property
+    def cause(self) -> DingTalkError | None:
+        """Error that ended the job, or the first one if it went on; a call in doubt is listed besides."""
+        return self._stopping_error or self._first_error
+
+    @property
     def is_final(self) -> bool:
         """True if another run is pointless or harmful."""
         # Without a checkpoint, another run would repeat sends that were accepted or are in doubt.
@@ -209,15 +214,16 @@ class Send:
             )
 
     def _incomplete(self) -> IncompleteSendError:
-        first, refused = self.first_error or DingTalkError("", code="not_attempted"), [*self.refused, *self.failed]
+        cause = self.cause or DingTalkError("", code="not_attempted")
+        refused = [*self.refused, *self.failed]
         named = f"Refused: {shown(map(str, refused))}. " if refused else ""
         return IncompleteSendError(
             f"Sent {len(self.receipts)}, refused {len(refused)}, unknown {len(self.unknown)}, "
-            f"not begun {self.not_attempted}. {named}{first.message}",
+            f"not begun {self.not_attempted}. {named}{cause.message}",
             receipts=self.receipts,
-            code=first.code,
-            next_step=first.next_step,
-            next_step_zh=first.next_step_zh,
+            code=cause.code,
+            next_step=cause.next_step,
+            next_step_zh=cause.next_step_zh,
             permanent=self.is_final,
         )
 
@@ -318,7 +324,7 @@ class Send:
     def _fail(self, number: int, error: DingTalkError) -> None:
         send_request = self._in_flight.pop(number)
         log.warning("%s", error)
-        self.first_error = self.first_error or error
+        self._first_error = self._first_error or error
         if pause := pause_of(error):
             self._stop_for(error)
             self.wait = max(LONG_WAIT, pause)

@@ -206,6 +206,18 @@ async def test_a_refusal_stops_the_job_and_the_rest_is_not_begun(
     assert failure.value.permanent
 
 
+async def test_the_error_is_what_ended_the_job_and_not_a_doubt_before_it(dingtalk: LocalDingTalk) -> None:
+    dingtalk.faults({"match": "send", "nth": [1], "when": "after", "action": {"type": "drop"}})
+    some = send_requests(Kind.GROUP) + send_requests(Kind.GROUP, robot_code="nobody")
+    job = await sent(dingtalk, some, workers=1)
+    assert (len(job.unknown), len(job.failed)) == (1, 1)
+    with pytest.raises(IncompleteSendError) as failure:
+        job.raise_if_incomplete()
+    assert failure.value.code == "invalidParameter.robotCode.notExsit"
+    assert "robot" in failure.value.next_step
+    assert failure.value.permanent
+
+
 async def test_a_passing_refusal_of_the_first_call_may_be_tried_again(dingtalk: LocalDingTalk) -> None:
     dingtalk.faults({"match": "send", "action": {"type": "ban"}})
     job = await sent(dingtalk, send_requests(Kind.GROUP) * 2)

@@ -32,8 +32,8 @@ def send(options: Namespace) -> ExitCode:
         hook.run(job.run, job.stop)
     finally:
         _print_outcome(job, as_json=options.json)
-    if job.first_error and not job.receipts:
-        return exit_code_of(job.first_error)
+    if job.cause and not job.receipts:
+        return exit_code_of(job.cause)
     complete = not (job.refused or job.failed or job.unknown or job.dropped or job.not_attempted)
     return ExitCode.DONE if complete else ExitCode.LEFT
 
