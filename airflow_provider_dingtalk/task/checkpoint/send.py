@@ -169,7 +169,7 @@ class TaskSends:
             for at, state in states.items():
                 self._note(job, numbers, at, state)
             try:
-                self._write_rows()
+                self._write_rows(frozenset(numbers[at] for at in new))
             except BaseException:
                 # The calls are not made, unless the write is repeated.
                 for at in new:
@@ -208,13 +208,17 @@ class TaskSends:
     def _row(self, index: int) -> list[_AcceptedCall]:
         return [self.accepted[number] for number in self._rows[index]]
 
-    def _write_rows(self) -> None:
-        """Write the last row, after earlier ones that are not written yet."""
+    def _write_rows(self, new: frozenset[int] = frozenset()) -> None:
+        """Write the last row, after earlier ones that are not written yet.
+
+        :param new: Numbers of the calls that begin after this write, so earlier rows must not call them in flight.
+        """
         last = len(self._rows) - 1
         for index in [*sorted(self._unwritten), last]:
             # Calls of later rows are in flight to a reader of this one, until those rows are written.
             later = [call for after in range(index + 1, last + 1) for call in self._row(after)]
-            row = _Row(sent=self._row(index), in_flight=[*self.in_flight.values(), *later])
+            begun = [call for number, call in self.in_flight.items() if index == last or number not in new]
+            row = _Row(sent=self._row(index), in_flight=[*begun, *later])
             use(self._store.set, _ROW.format(index), _plain(row))
             self._unwritten.discard(index)
 

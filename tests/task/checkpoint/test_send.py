@@ -246,6 +246,26 @@ def test_a_write_of_two_rows_that_breaks_off_leaves_each_call_accepted_or_in_fli
     assert (sorted(found.accepted), found.in_flight) == (list(sent), {})
 
 
+def test_a_kill_between_two_rows_leaves_no_call_in_doubt_that_was_not_begun() -> None:
+    left = [10**9]
+
+    def fail(key: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("killed")
+
+    store = FailingStore(fail)
+    job = TaskSends(store, 0).hook_job()
+    sent = {number: accepted(number) for number in range(CALLS_PER_ROW + 5)}
+    job.write_now({number: one.address for number, one in sent.items()})
+    left[0] = 1
+    more = {number: Address("content", (f"user{number}",)) for number in range(1000, 1020)}
+    with pytest.raises(CheckpointError):
+        job.write_now({**sent, **more})
+    found = TaskSends(store, 0)
+    assert (len(found.accepted), len(found.in_flight)) == (CALLS_PER_ROW, 5)
+
+
 def test_an_intent_that_is_not_stored_is_forgotten() -> None:
     store = FailingStore(nothing)
     sends = TaskSends(store, 0)
