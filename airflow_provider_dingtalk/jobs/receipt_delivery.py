@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TypeAlias
 
 from airflow_provider_dingtalk.client.clock import Clock
@@ -24,8 +23,6 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 #: Seconds for which the receipts wait for the checkpoint, since only it detects that another try has begun.
 CHECKPOINT_HEAD_START = 1.0
-#: Seconds for which receipts wait for those of the next write, which saves every second push.
-PUBLISH_DELAY = 1.0
 
 #: Function that stores further receipts of a job.
 StoreReceipts: TypeAlias = Callable[[Sequence[Receipt]], Awaitable[None]]
@@ -33,8 +30,6 @@ StoreReceipts: TypeAlias = Callable[[Sequence[Receipt]], Awaitable[None]]
 
 class ReceiptDelivery:
     """Delivery of the receipts of one send job to all stores.
-
-    Receipts are pushed after every second write of the checkpoint, or 1 s after the first one.
 
     :param checkpoint: Checkpoint of the job.
     :param store_receipts: Store of the job's receipts. None disables it.
@@ -56,8 +51,6 @@ class ReceiptDelivery:
         self.stopped = False
         #: Accepted messages that are not in the checkpoint yet, by the number of their call.
         self.unwritten: dict[int, AcceptedSend] = {}
-        self._unpublished: list[Receipt] = []
-        self._delayed: asyncio.Future[None] | None = None
         self._lock = asyncio.Lock()
         self._error: Exception | None = None
 
@@ -94,22 +87,8 @@ class ReceiptDelivery:
 
     async def publish(self, receipts: Sequence[Receipt]) -> None:
         """Store receipts of the job, with retries."""
-        self._unpublished += receipts
-        if store := self._store_receipts:
-            await self._retry(lambda: store(self._unpublished), "receipts")
-        self._unpublished = []
-
-    async def finish(self) -> None:
-        """Store the receipts that wait for those of the next write."""
-        self.cancel_delayed()
-        if self._unpublished:
-            await self.write({})
-
-    def cancel_delayed(self) -> None:
-        """Cancel the push of receipts that wait for those of the next write."""
-        if self._delayed is not None:
-            self._delayed.cancel()
-            self._delayed = None
+        if (store := self._store_receipts) and receipts:
+            await self._retry(lambda: store(receipts), "receipts")
 
     async def _write(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
         """Write the states and publish the receipts, each also if the other one fails."""
@@ -117,33 +96,13 @@ class ReceiptDelivery:
         try:
             await asyncio.wait({writing}, timeout=CHECKPOINT_HEAD_START)
             if not _is_superseded(writing):
-                await self._publish_or_delay(states, receipts, is_written=writing.done())
+                await self.publish(receipts)
             await writing
         finally:
             if not writing.done():
                 writing.cancel()
             elif not writing.cancelled():
                 writing.exception()  # else asyncio logs an error that was raised already
-
-    async def _publish_or_delay(
-        self, states: Mapping[int, SendState], receipts: Sequence[Receipt], *, is_written: bool
-    ) -> None:
-        """Publish receipts, unless further calls follow and the last ones were not delayed."""
-        has_calls = any(isinstance(state, Address) for state in states.values())
-        if has_calls and is_written and not self._unpublished:
-            self._unpublished += receipts
-            if receipts:
-                self._delayed = asyncio.ensure_future(self._publish_later())
-        else:
-            self.cancel_delayed()
-            await self.publish(receipts)
-
-    async def _publish_later(self) -> None:
-        await self._clock.sleep(PUBLISH_DELAY)
-        self._delayed = None
-        # The next write raises the error too. This one tells whether another try has begun.
-        with suppress(Exception):
-            await self.write({})
 
     async def _write_to_checkpoint(self, states: Mapping[int, SendState], receipts: Sequence[Receipt]) -> None:
         if states and all(isinstance(state, Address) for state in states.values()):

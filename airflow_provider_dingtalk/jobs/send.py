@@ -45,9 +45,10 @@ from airflow_provider_dingtalk.messages.send_request import (
 
 log = logging.getLogger(__name__)
 
-#: Maximum calls in flight; fewer if the client's limit is lower.
+#: Maximum calls that are begun and not written as accepted; after a kill, these are in doubt. Fewer if the client's
+#: limit is lower: twice its calls in flight, so that one write serves a second of DingTalk's usual rate limit.
 WORKERS = 20
-#: Seconds for which a write waits for the other half of the calls in flight.
+#: Seconds for which a write waits for the other half of these calls.
 GROUP_DELAY = 0.4
 
 _CHECK_CHAT = "Look into the chat: the message may be there. It has no key and cannot be recalled by this package."
@@ -71,7 +72,7 @@ class Send:
     :param fail_on_unreached: Fail if DingTalk accepted all calls and left out all people; default True.
     :param earlier_receipts: Receipts of an earlier job of the same task, which are stored with those of this one.
     :param clock: Source of time; default: the system's.
-    :param workers: Maximum calls in flight; default 20.
+    :param workers: Maximum calls that are begun and not written as accepted; default 20.
     """
 
     def __init__(
@@ -132,13 +133,9 @@ class Send:
         """
         await self._resume()
         self._progress.log_start(len(self._queue))
-        try:
-            if self._next_begins:
-                await self._send(client, self._queue.popleft())
-            await self._send_rest(client)
-            await self.delivery.finish()
-        finally:
-            self.delivery.cancel_delayed()
+        if self._next_begins:
+            await self._send(client, self._queue.popleft())
+        await self._send_rest(client)
         return self.receipts
 
     async def run_within(self, client: DingTalkClient, seconds: float) -> list[Receipt]:
@@ -253,7 +250,7 @@ class Send:
 
     async def _send_rest(self, client: DingTalkClient) -> None:
         """Make the calls of the queue side by side; after an error of one, the others end and none begins."""
-        workers = max(1, min(self._workers, client.in_flight, len(self._queue)))
+        workers = max(1, min(self._workers, 2 * client.in_flight, len(self._queue)))
         ends = await asyncio.gather(*(self._work(client) for _ in range(workers)), return_exceptions=True)
         for end in ends:
             if end is not None:

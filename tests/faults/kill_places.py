@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.faults.kill_recalls import DEAD_TOKEN, Tally, task_of
 from tests.faults.kill_sandbox import SandboxProcess
-from tests.faults.kill_sends import IN_FLIGHT, pushed, unknown_of
+from tests.faults.kill_sends import IN_DOUBT, pushed, unknown_of
 from tests.faults.kill_tries import Surroundings, Task, Work, recalling, sending
 from tests.faults.unreliable import UnreliableStore, UnreliableXComs
 
@@ -46,7 +46,7 @@ def sending_lists(groups: Sequence[str], seed: str, whole_from: int, places: Seq
         if "xcom" in places:
             around.task.push_by(lambda push: UnreliableXComs(push, rng))
         send_requests = send_requests_for("group", open_conversation_id=chosen, robot_code=ROBOT_CODE, text="hello")
-        return sending(send_requests, IN_FLIGHT)(around)
+        return sending(send_requests, IN_DOUBT)(around)
 
     return work
 
@@ -94,5 +94,5 @@ def _check(sandbox: SandboxProcess, task: Task, names: Sequence[str], end: Mappi
     silent = set(names) - set(copies) - unknown
     tally.must(not silent, f"{len(silent)} groups were forgotten")
     tally.must(end["state"] == ("failed" if unknown else "success"), f"{len(unknown)} unknown, and {end}")
-    most = IN_FLIGHT * len(task.gauges)
+    most = IN_DOUBT * len(task.gauges)
     tally.must(len(unknown) <= most, f"{len(unknown)} unknown after {len(task.gauges)} tries, at most {most}")

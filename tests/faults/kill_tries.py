@@ -176,14 +176,15 @@ class FewInFlight(RateLimiter):
         return self._in_flight
 
 
-def sending(send_requests: Sequence[SendRequest], in_flight: int = 1, **policy: Any) -> Work:
+def sending(send_requests: Sequence[SendRequest], in_doubt: int = 2, **policy: Any) -> Work:
     """Return the work of a task that sends.
 
-    :param in_flight: Maximum number of calls in flight, all of which may be unknown after a kill; default 1.
+    :param in_doubt: Maximum number of calls that may be unknown after a kill, an even number; default 2. Half of them
+        are in flight.
     """
 
     def work(around: Surroundings) -> Mapping[str, Any]:
-        around.limiter = FewInFlight(in_flight)
+        around.limiter = FewInFlight(in_doubt // 2)
 
         def send() -> None:
             sending = SendTask(send_requests, around.context, SendPolicy(**policy), clock=around.clock)
