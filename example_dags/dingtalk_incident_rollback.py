@@ -68,7 +68,7 @@ They went to {{ plan["people"] }} people, as far as is known, and take about {{ 
 {{ plan["missing"] | join(", ") }}.
 {% endif -%}
 {% if plan.get("sends_in_doubt") -%}
-**In doubt:** {{ plan["sends_in_doubt"].values() | sum }} sends may have left a message that has
+**In doubt:** {{ plan["sends_in_doubt"].values() | sum }} sends at most left a message that has
 no receipt and cannot be recalled: {{ plan["sends_in_doubt"] | join(", ") }}.
 {% endif -%}
 {% if counts["expired"] -%}

@@ -166,6 +166,11 @@ class Send:
         return [*self._resumed, *(self._accepted[number] for number in sorted(self._accepted))]
 
     @property
+    def requested(self) -> int:
+        """Number of calls of the whole job."""
+        return len(self._send_requests)
+
+    @property
     def unknown(self) -> list[FailedSend]:
         """Calls in doubt, including those that were cut off in flight."""
         return self._unknown + [FailedSend(one.to, CUT_OFF) for one in self._in_flight.values()]

@@ -22,7 +22,7 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
-from airflow_provider_dingtalk.jobs.send import CUT_OFF, Send
+from airflow_provider_dingtalk.jobs.send import CUT_OFF, WORKERS, Send
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
@@ -73,6 +73,8 @@ class SendRegistry:
         self._late: list[Receipt] = []
         self._alerts: list[Receipt] = []
         self._receipts_pushed = 0
+        #: Number of receipts that earlier tries left; None before the first send.
+        self._receipts_before: int | None = None
         self._values_pushed: dict[str, Any] = {}
         self._jobs: list[Send] = []
         self._alert_jobs: list[Send] = []
@@ -147,7 +149,19 @@ class SendRegistry:
         """Push the XCom that tells rollbacks that this task sends."""
         if self._rollbacks:
             # Airflow calls a task failed when a user stops it, and lets it run for up to 10 seconds more.
-            self._push(xcoms.SENDING, {"is_over": False, "rollbacks": self._rollbacks})
+            self._push(xcoms.SENDING, {"is_over": False, "rollbacks": self._rollbacks, **self._limits()})
+
+    def _limits(self) -> dict[str, int]:
+        """Return the numbers that limit how many calls a kill leaves in doubt."""
+        with self._lock:
+            if self._receipts_before is None:
+                self._receipts_before = len(self._receipts)
+            earlier = len(self._sends.in_flight) if self._sends is not None else 0
+            return {
+                "at_a_time": WORKERS * max(self._jobs_in_flight, 1) + earlier,
+                "calls": sum(job.requested for job in self._jobs) + earlier,
+                "receipts": self._receipts_before,
+            }
 
     def end(self, job: Send) -> None:
         """Publish the results of a job, at its end."""

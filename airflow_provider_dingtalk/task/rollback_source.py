@@ -39,7 +39,7 @@ class RunMessages(Struct):
 
     :param receipts: Receipts of messages that are not known to be recalled.
     :param missing: Number of registered receipts that cannot be read, by task id.
-    :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
+    :param in_doubt: Maximum number of calls that sent a message without a receipt, by task id.
     :param already: Number of messages that are known to be recalled.
     """
 

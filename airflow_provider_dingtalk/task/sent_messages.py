@@ -50,7 +50,7 @@ class SentMessages(Struct):
 
     :param receipts: Receipts of messages that can be recalled, each once.
     :param missing: Number of registered receipts that cannot be read, by task id.
-    :param in_doubt: Number of calls that may have sent a message without a receipt, by task id.
+    :param in_doubt: Maximum number of calls that sent a message without a receipt, by task id.
     """
 
     receipts: list[Receipt] = field(default_factory=list)
@@ -77,7 +77,7 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
 def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
     """Return the error that names the tasks whose sends are in doubt."""
     return SendsInDoubtError(
-        f"{sum(in_doubt.values())} sends may have put a message into a chat and left no receipt: "
+        f"At most {sum(in_doubt.values())} sends put a message into a chat and left no receipt: "
         f"{_first_five(in_doubt)}.",
         code="send_in_doubt",
         next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
@@ -110,9 +110,11 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
     :param alerts: True to include messages that report a failure of the task; default False.
     """
     receipts, missing, instances = _registered(task)
+    registered = len(receipts)
     if missing:
         # A task that is being stopped may have sent between two pulls, so the receipts are read again.
         receipts, missing, instances = _registered(task)
+        registered = len(receipts)
     if instances < task.instances or missing:
         known = {receipt.key for receipt in receipts}
         items = [item for value in task.pull(xcoms.RETURN_VALUE) for item in _receipt_like(value)]
@@ -120,7 +122,7 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
     if alerts:
         receipts = receipts + [one for chunk in task.pull(xcoms.ALERT_RECEIPTS) for one in _read(task, chunk)]
-    in_doubt = _in_doubt(task)
+    in_doubt = _in_doubt(task, registered)
     return SentMessages(
         receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
     )
@@ -143,12 +145,23 @@ def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int]:
     return receipts, missing, len(chunks[0]) if chunks else 0
 
 
-def _in_doubt(task: TaskXComs) -> int:
-    """Count a task's calls that may have sent without a receipt."""
+def _in_doubt(task: TaskXComs, receipts: int) -> int:
+    """Return the maximum number of a task's calls that may have sent without a receipt.
+
+    :param receipts: Number of its registered receipts.
+    """
     listed = sum(len(value) for value in task.pull(xcoms.UNKNOWN) if isinstance(value, list))
-    # A killed worker could not list its call in flight, so each interrupted send counts as one call.
-    interrupted = 0 if task.is_running else sum(is_sending(value) for value in task.pull(xcoms.SENDING))
-    return listed + interrupted
+    # A killed worker could not list its calls in flight.
+    interrupted = [] if task.is_running else [value for value in task.pull(xcoms.SENDING) if is_sending(value)]
+    return listed + sum(_most_in_doubt(value, receipts if task.instances == 1 else 0) for value in interrupted)
+
+
+def _most_in_doubt(sending: Mapping[str, Any], receipts: int) -> int:
+    """Return the maximum number of calls that an interrupted send left in doubt; 1 if an older version sent."""
+    at_a_time, calls, before = (sending.get(name) for name in ("at_a_time", "calls", "receipts"))
+    if not (isinstance(at_a_time, int) and isinstance(calls, int) and isinstance(before, int)):
+        return 1
+    return max(min(at_a_time, calls - max(receipts - before, 0)), 0)
 
 
 def is_sending(value: Any) -> bool:

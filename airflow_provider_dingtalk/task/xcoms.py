@@ -16,7 +16,9 @@ RECEIPTS_COUNT = "receipts_count"
 RECEIPTS_LATE = "receipts_late"
 #: Receipts of messages that report a failure of the task. The rollback of its block does not recall them.
 ALERT_RECEIPTS = "alert_receipts"
-#: ``{"is_over": bool, "rollbacks": [task id, …]}``: True if no send is in flight, and the rollbacks of the task.
+#: ``{"is_over": bool, "rollbacks": [task id, …]}``: True if no send is in flight, and the rollbacks of the task. While
+#: one is, also ``at_a_time``: maximum calls in doubt; ``calls``: all calls, those in doubt of earlier tries included;
+#: ``receipts``: number of receipts before these calls.
 SENDING = "sending"
 #: Calls that may or may not have sent: ``[{"to": [...], "code": ..., "message": ..., "next_step": ...}]``.
 UNKNOWN = "unknown"

@@ -103,4 +103,5 @@ def test_a_hook_send_tells_the_rollbacks_of_its_block_that_it_sends(sandbox: San
     with task(ti, TaskStateStore(), dag=dag):
         to_group(hook)
     said = [value for key, value, _ in ti.pushes if key == "sending"]
-    assert said == [{"is_over": over, "rollbacks": ["rollback"]} for over in (False, True)]
+    begun = {"is_over": False, "rollbacks": ["rollback"], "at_a_time": 20, "calls": 1, "receipts": 0}
+    assert said == [begun, {"is_over": True, "rollbacks": ["rollback"]}]

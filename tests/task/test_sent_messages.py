@@ -212,7 +212,7 @@ def test_calls_that_may_have_sent_are_told_beside_the_receipts(history: History,
     if history.find is by_worker:
         assert of_run({"ti": history.ti}, DAG, RUN).in_doubt == {"send": 1}
     else:
-        assert "1 sends may have put a message into a chat and left no receipt: send (1)" in caplog.text
+        assert "At most 1 sends put a message into a chat and left no receipt: send (1)" in caplog.text
 
 
 def test_a_send_that_was_cut_off_is_in_doubt_and_one_under_way_is_not():
@@ -220,6 +220,24 @@ def test_a_send_that_was_cut_off_is_in_doubt_and_one_under_way_is_not():
     for task, is_over in (("killed", False), ("sends", False), ("ended", True)):
         ti.xcoms[RUN, task, -1, "sending"] = {"is_over": is_over, "rollbacks": []}
     assert of_run({"ti": ti}, DAG, RUN).in_doubt == {"killed": 1}
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({}, 1),  # of an older version
+        ({"at_a_time": 20, "calls": 600, "receipts": 0}, 20),
+        ({"at_a_time": 20, "calls": 7, "receipts": 0}, 5),
+        ({"at_a_time": 20, "calls": 2, "receipts": 0}, 0),
+        ({"at_a_time": 20, "calls": 2, "receipts": 1}, 1),
+        ({"at_a_time": "20", "calls": None, "receipts": 0}, 1),
+    ],
+)
+def test_a_killed_send_leaves_at_most_what_it_had_begun_in_doubt(limits: dict[str, Any], most: int):
+    ti = Runs({RUN: {("send", -1): "failed"}})
+    ti.xcoms[RUN, "send", -1, "receipts_0"] = [receipt("a"), receipt("b")]
+    ti.xcoms[RUN, "send", -1, "sending"] = {"is_over": False, "rollbacks": ["rollback"], **limits}
+    assert of_run({"ti": ti}, DAG, RUN).in_doubt == ({"send": most} if most else {})
 
 
 def test_alerts_belong_to_a_run_and_not_to_the_rollback_of_a_block(history: History):
