@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct, field
 
 CLASSES = ("recalled", "failed", "expired", "unknown")
-#: Calls of one job that can be in flight when it is killed, and messages of one recall call.
-IN_FLIGHT, BATCH = 10, 20
+#: Calls of a recall and of a send that can be in doubt when it is killed, and messages of one recall call.
+IN_FLIGHT, SENDS_BEGUN, BATCH = 10, 20, 20
 #: Figures that must be zero.
 ZERO = ("lost", "false", "without_trace", "left")
 
@@ -74,7 +74,7 @@ def send_account(people: int, receipts: Collection[str], unknown: int, messages:
 def block_account(report: Mapping[str, Any] | None, messages: Messages) -> dict[str, int]:
     """Count messages that a block left in the chats, and those of them that its rollback named.
 
-    A call of a killed send that may have left a message is in ``sends_in_doubt``, not in ``counts``.
+    Calls of a killed send that may have left a message are in ``sends_in_doubt``, not in ``counts``.
     """
     report = report or {}
     counts = report.get("counts", {})
@@ -93,8 +93,10 @@ def hold(row: Row, tries: int, allowed: int) -> None:
     for name in ZERO:
         row.must(not figures.get(name), f"{name} is {figures.get(name)}, expected 0")
     row.must(tries <= allowed, f"{tries} tries, expected {allowed} at most")
-    cut_off = (tries - 1) * IN_FLIGHT
-    most = {"twice": cut_off * BATCH if "asked" in figures else 0, "unknown": 0 if "asked" in figures else cut_off}
+    kills = tries - 1
+    most = {"twice": kills * IN_FLIGHT * BATCH, "unknown": 0}
+    if "asked" not in figures:
+        most = {"twice": 0, "unknown": kills * SENDS_BEGUN}
     for name, limit in most.items():
         row.must(figures.get(name, 0) <= limit, f"{name} is {figures.get(name)}, expected {limit} at most")
 

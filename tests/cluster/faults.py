@@ -14,7 +14,7 @@ from msgspec import Struct
 from dev.cluster import Cluster
 from dev.forwarder import Mode
 from tests.cluster.accounts import Row
-from tests.cluster.work import Block, Lane, Recall, Send, Work
+from tests.cluster.work import Block, Lane, Recall, Send, SentBlock, Work
 from tests.real_airflow.fixtures import wait_until
 
 #: Share of all work from which on a fault comes.
@@ -61,10 +61,10 @@ def blocks_under(fault: Fault, lane: Lane) -> list[Row]:
 
 
 def worker_killed(lane: Lane) -> list[Row]:
-    """Kill a worker under a recall, a send and a block; the other worker must go on with all of it."""
+    """Kill a worker under a recall, a send and two blocks; the other worker must go on with all of it."""
     _shorten_heartbeat_timeout(lane.cluster)
     lane.clear()
-    rows = meet(WORKER_KILLED, lane, [Recall(lane, 2), Send(lane, 2), Block(lane, 0)])
+    rows = meet(WORKER_KILLED, lane, [Recall(lane, 2), Send(lane, 2), Block(lane, 0), SentBlock(lane, 0)])
     for row in rows:
         row.must(row.figures["host"] == lane.other_host, "the other worker did not take over")
     lane.cluster.start(lane.host)

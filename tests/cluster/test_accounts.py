@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.accounts import BATCH, IN_FLIGHT, Row, block_account, hold, recall_account, send_account, waited
+from tests.cluster.accounts import (
+    BATCH,
+    IN_FLIGHT,
+    SENDS_BEGUN,
+    Row,
+    block_account,
+    hold,
+    recall_account,
+    send_account,
+    waited,
+)
 
 
 def message(key: str, recalls: int = 1) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def test_more_tries_than_allowed_do_not_hold():
 
 
 def test_what_was_in_flight_may_be_recalled_again_but_not_sent_again():
-    recall, send = row(**RECALL | {"twice": IN_FLIGHT * BATCH}), row(people=9, twice=1, unknown=IN_FLIGHT)
+    recall, send = row(**RECALL | {"twice": IN_FLIGHT * BATCH}), row(people=9, twice=1, unknown=SENDS_BEGUN)
     hold(recall, tries=2, allowed=2)
     hold(send, tries=2, allowed=2)
     assert recall.wrong == []

@@ -215,3 +215,18 @@ class Block(Send):
     def check(self, row: Row) -> None:
         row.must(self.run.state == "failed", "the run did not fail")
         row.must(bool(row.figures["sent"]), "nothing was sent")
+
+
+class SentBlock(Block):
+    """Rollback block whose messages are all sent at the fault, while its next task still works."""
+
+    name = "sent_block"
+    people = 20
+
+    def share(self) -> float:
+        """Return a half when all messages are sent."""
+        return 0.5 if super().share() == 1 else 0.0
+
+    def check(self, row: Row) -> None:
+        super().check(row)
+        row.must(not row.figures["visible"], "messages are left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -62,6 +63,15 @@ for host in HOSTS:
             )
         with dag("send", host, retries, people=1, text="") as sends:
             send(host)
+    with dag("sent_block", host, 0, people=1, text="") as sent_blocks, rollback_on_failure(queue="default"):
+
+        @task
+        def works() -> None:
+            """Work until the worker is killed."""
+            time.sleep(600)
+
+        send(host) >> works()
+    # The last DAG of the file is waited for.
     with dag("block", host, 0, people=1, text="") as blocks, rollback_on_failure(queue="default"):
 
         @task
