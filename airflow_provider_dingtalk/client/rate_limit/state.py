@@ -27,9 +27,10 @@ TRIAL_POLL = 0.01
 LATE_FROM, LATE = 10, 6.0
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
-#: Number of recent round trips, and the fraction of the shortest one that is certainly network time. Requests of a
-#: machine at its limit leave late by different times, so 0.9 got calls throttled.
-TRIPS, SURE = 20, 0.5
+#: Number of recent round trips, and the fraction of the shortest one of all that is certainly network time.
+TRIPS, SURE = 20, 0.9
+#: Factor by which the shortest trip of all grows with each call, so that it is forgotten after some 1,000 calls.
+FORGET = 1.001
 #: Longest time for which a throttle blocks calls, in seconds.
 LONGEST_HOLD = 300.0
 #: Maximum size of a stored state, in bytes.
@@ -75,6 +76,7 @@ class LimiterState(Struct):
     :param answered: Calls that began and ended since the last throttle or pause.
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
+    :param shortest: Duration of the shortest call of all, in seconds; 0 before the first one.
     :param permits: Permits in use.
     """
 
@@ -86,6 +88,7 @@ class LimiterState(Struct):
     answered: int = 0
     late_at: float = 0.0
     trips: list[float] = field(default_factory=list)
+    shortest: float = 0.0
     permits: list[Permit] = field(default_factory=list)
 
     def acquire(self, rate: Rate, now: float, number: int) -> float:
@@ -113,6 +116,7 @@ class LimiterState(Struct):
             if permit.number == number:
                 began = permit.until - LEASE - rate.window
                 self.trips = [*self.trips[1 - TRIPS :], now - began]
+                self.shortest = min(self.shortest * FORGET or now - began, now - began)
                 self.answered += began >= self.cut_at
         self.permits = [permit for permit in self.permits if permit.number != number]
         until = now + rate.window - self._network_seconds(rate, now) + self._late_seconds(rate, now)
@@ -207,12 +211,13 @@ class LimiterState(Struct):
 
         DingTalk counts a call before its answer arrives, and counts the next call on the permit after that call
         begins. If all round trips take equally long, both intervals add up to one round trip. The more the round
-        trips differ, the less of it is certain. While the rate is reduced, another client may need it.
+        trips differ, the less of it is certain. On a machine at its limit all requests leave late, so the last trips
+        are too long, and the shortest one of all counts. While the rate is reduced, another client may need it.
         """
         if len(self.trips) < TRIPS or self.allowed(rate, now) < rate.permits:
             return 0.0
-        shortest, longest = min(self.trips), max(self.trips)
-        return min(max(SURE * shortest - 2 * (longest - shortest), 0.0), rate.window / 2)
+        spread = max(self.trips) - min(self.trips)
+        return min(max(SURE * self.shortest - 2 * spread, 0.0), rate.window / 2)
 
     def fits(self, rate: Rate, now: float) -> bool:
         """Return True if the times can be readings of this clock.
@@ -227,7 +232,7 @@ class LimiterState(Struct):
             and 0 <= self.late_at <= now
             and self.answered >= 0
             and self.share >= 0
-            and all(0 <= trip <= 2 * LEASE for trip in self.trips)
+            and all(0 <= trip <= 2 * LEASE for trip in (self.shortest, *self.trips))
         )
 
 
