@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: None)
     tls = {"ssl_certfile": options.tls_cert, "ssl_keyfile": options.tls_key} if options.tls_cert else {}
     state = default_state(seed=options.seed, behaviour=behaviour)
-    make_server(state, ready=lambda: print(_greeting(url, behaviour), flush=True), **tls).run([sock])
+    hosts = [options.host, *options.allow_host]
+    greet = partial(print, _greeting(url, behaviour), flush=True)
+    make_server(state, ready=greet, allowed_hosts=hosts, **tls).run([sock])
     return 0
 
 
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-cert", help="certificate file (PEM): serve https")
     add("--tls-key", help="key file of the certificate (PEM)")
     add("--expose", action="store_true", help="allow an address that other machines can reach")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="serve /_sandbox/ under this host name too")
     return parser
 
 

@@ -6,9 +6,11 @@ page and takes effect. Faults apply before all these steps, or after them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
@@ -21,8 +23,10 @@ from airflow_provider_dingtalk.sandbox.checks import checked
 from airflow_provider_dingtalk.sandbox.console import console_routes
 from airflow_provider_dingtalk.sandbox.control import control_routes
 from airflow_provider_dingtalk.sandbox.faults import Trickle, Truncate, actions
+from airflow_provider_dingtalk.sandbox.guard import Guard, read_body
 from airflow_provider_dingtalk.sandbox.handlers import HANDLERS
 from airflow_provider_dingtalk.sandbox.journal import Entry, Journal, hashed
+from airflow_provider_dingtalk.sandbox.limits import LimitError
 from airflow_provider_dingtalk.sandbox.responses import (
     ApiResponse,
     ClientDisconnected,
@@ -37,12 +41,15 @@ TRICKLE_STEPS = 10
 ENDPOINTS = {(endpoint.http.method, endpoint.http.path): endpoint for endpoint in HANDLERS}
 
 
-def create_app(state: ServerState) -> Starlette:
+def create_app(state: ServerState, allowed_hosts: Collection[str] = ()) -> Starlette:
     """Create the application for a sandbox state.
 
     It serves every API of ``endpoints.ENDPOINTS``, and ``/_sandbox/`` with its page.
+
+    :param allowed_hosts: Host names for ``/_sandbox/`` besides loopback ones; default none. See :class:`.guard.Guard`.
     """
-    control = Mount("/_sandbox", routes=[*console_routes(), *control_routes(state)])
+    routes = [*console_routes(), *control_routes(state)]
+    control = Mount("/_sandbox", routes=routes, middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)])
     return Starlette(routes=[control, Route("/{path:path}", Platform(state))])
 
 
@@ -56,9 +63,14 @@ class Platform:
         """Handle one request."""
         request = Request(scope, receive)
         try:
-            body = await request.body()
+            body = await read_body(request)
         except ClientDisconnect:
             return  # the request did not arrive whole
+        except LimitError as error:
+            # No page of DingTalk names a limit of its gateway, so the form is our choice.
+            too_long = ApiError(api_errors.PARAM_INVALID, str(error), error.status)
+            await _start(error_response(too_long, self.state.request_id(), {"connection": "close"}), send)
+            return
         endpoint = ENDPOINTS.get((request.method, scope["path"]))
         if endpoint is None:
             await _start(self._no_such_path(scope["path"]), send)

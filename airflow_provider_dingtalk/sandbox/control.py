@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_dingtalk.sandbox import control_requests as c
+from airflow_provider_dingtalk.sandbox.guard import read_body
+from airflow_provider_dingtalk.sandbox.limits import MAX_RULES, LimitError, check
 from airflow_provider_dingtalk.sandbox.state import ServerState
 from airflow_provider_dingtalk.sandbox.tokens import revoke_all
 
@@ -26,12 +29,25 @@ def control_routes(state: ServerState) -> list[Route]:
 def _handler(state: ServerState, action: Action) -> Callable[[Request], Any]:
     async def handler(request: Request) -> Response:
         try:
-            result, status = action(state, request.query_params, await request.body()), 200
+            result, status = action(state, request.query_params, await read_body(request)), 200
+        except LimitError as error:
+            result, status = error.body(), error.status
+        except RecursionError:
+            result, status = {"error": "Invalid body: JSON is nested too deeply"}, 400
         except (msgspec.MsgspecError, ValueError, LookupError) as error:
             result, status = {"error": str(error)}, 400
-        return Response(msgspec.json.encode(result), status, media_type="application/json")
+        except ClientDisconnect:
+            return Response(status_code=400)
+        return _response(result, status)
 
     return handler
+
+
+def _response(result: Any, status: int) -> Response:
+    """Return JSON, and close the connection if the rest of the body was not read."""
+    headers = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    headers |= {"connection": "close"} if status == 413 else {}
+    return Response(msgspec.json.encode(result), status, headers, "application/json")
 
 
 def _parsed(type_: Any, change: Callable[[ServerState, Any], Any]) -> Action:
@@ -40,9 +56,10 @@ def _parsed(type_: Any, change: Callable[[ServerState, Any], Any]) -> Action:
 
 
 def _journal(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """Return the requests with a number above ``since``, in the order of their responses."""
-    since = int(query.get("since", "0"))
-    return {"requests": [entry for entry in list(state.journal.entries) if entry.seq > since]}
+    """Return the requests with a number above ``since``, in order of their responses; the last ``limit`` of them."""
+    since, limit = int(query.get("since", "0")), int(query.get("limit", "20000"))
+    newest = (entry for entry in reversed(list(state.journal.entries)) if entry.seq > since)
+    return {"requests": list(islice(newest, max(0, limit)))[::-1]}
 
 
 def _reset(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -51,12 +68,16 @@ def _reset(state: ServerState, query: Mapping[str, str], body: bytes) -> dict[st
 
 
 def _put_faults(state: ServerState, given: Any) -> dict[str, Any]:
-    state.faults.replace(_rules(given))
+    rules = _rules(given)
+    check("faults", len(rules), MAX_RULES, "rules")
+    state.faults.replace(rules)
     return {"faults": state.faults.rules}
 
 
 def _post_faults(state: ServerState, given: Any) -> dict[str, Any]:
-    state.faults.add(*_rules(given))
+    rules = _rules(given)
+    check("faults", len(state.faults.rules) + len(rules), MAX_RULES, "rules")
+    state.faults.add(*rules)
     return {"faults": state.faults.rules}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from airflow_provider_dingtalk.sandbox import default
+from airflow_provider_dingtalk.sandbox import default, limits
 from airflow_provider_dingtalk.sandbox.call import MessageType
 from airflow_provider_dingtalk.sandbox.handlers import MESSAGE_TYPES
 from airflow_provider_dingtalk.sandbox.state import Conversation, Key, Message, Robot, ServerState
@@ -32,7 +33,11 @@ def clock(state: ServerState) -> dict[str, float]:
 
 
 def advance_clock(state: ServerState, request: AdvanceClock) -> dict[str, float]:
-    """Move the clock and return its time and offset."""
+    """Move the clock and return its time and offset.
+
+    :raises LimitError: If the clock would then be more than 10 years from the real time.
+    """
+    limits.check("advance", abs(state.clock_offset + request.advance), limits.MAX_CLOCK_OFFSET, "seconds in all")
     state.clock_offset += request.advance
     return clock(state)
 
@@ -58,12 +63,14 @@ def mark_read(state: ServerState, request: MarkRead) -> dict[str, Any]:
     message = state.messages.get(request.key)
     if message is None:
         raise LookupError(f"there is no message {request.key!r}")
+    _check_people(state, "user_ids", request.user_ids or ())
     state.read(message, [*(request.user_ids or ()), *_first_readers(state, message, request.count or 0)])
     return {"key": message.key, "readers": len(message.readers)}
 
 
 def _first_readers(state: ServerState, message: Message, count: int) -> list[str]:
     """Return the first receivers, with other people if there are too few."""
+    limits.check("count", count, limits.MAX_PEOPLE, "people")
     readers = dict.fromkeys(message.receivers[:count])
     if len(readers) < count:
         unknown = sum(user not in state.people for user in readers)
@@ -108,7 +115,9 @@ def create_messages(state: ServerState, request: CreateMessages) -> dict[str, An
     """Create messages and return their keys, without API calls and faults.
 
     :raises LookupError: If the type, robot, agent or conversation is unknown.
+    :raises LimitError: If the messages would be too many or too large.
     """
+    _check_size(state, request)
     message_type = MESSAGE_TYPES.get(request.kind)
     if message_type is None:
         raise LookupError(f"Invalid kind {request.kind!r}; expected one of: {', '.join(MESSAGE_TYPES)}")
@@ -127,6 +136,22 @@ def create_messages(state: ServerState, request: CreateMessages) -> dict[str, An
         if request.readers:
             state.read(message, _first_readers(state, message, request.readers))
     return {"keys": keys}
+
+
+def _check_size(state: ServerState, request: CreateMessages) -> None:
+    """Check the limits of a request, alone and with the messages that there are."""
+    size, count = len(msgspec.json.encode(request)), request.count
+    limits.check("count", count, limits.MAX_MESSAGES_PER_REQUEST, "messages")
+    limits.check("count", count + len(state.messages), limits.MAX_MESSAGES, "messages in all")
+    limits.check("count", count * size, limits.MAX_CREATED_BYTES, "bytes in all messages")
+    limits.check("readers", request.readers, limits.MAX_PEOPLE, "people")
+    limits.check("readers", count * request.readers, limits.MAX_CREATED_READERS, "readers of all messages")
+    limits.check("age_seconds", abs(request.age_seconds), limits.MAX_CLOCK_OFFSET, "seconds")
+
+
+def _check_people(state: ServerState, field: str, user_ids: Iterable[str]) -> None:
+    new = sum(user_id not in state.people for user_id in user_ids)
+    limits.check(field, len(state.people) + new, limits.MAX_PEOPLE, "people in all")
 
 
 def _sender_fields(state: ServerState, request: CreateMessages, message_type: MessageType) -> dict[str, Any]:
@@ -154,8 +179,10 @@ def set_conversation(state: ServerState, changes: dict[str, Any]) -> Conversatio
     :param changes: Fields of :class:`.state.Conversation`, with ``open_conversation_id``; None keeps a value.
     :raises msgspec.ValidationError: If a field is missing, unknown or invalid.
     """
-    known = state.conversations.get(changes.get("open_conversation_id", ""))
+    known = state.conversations.get(str(changes.get("open_conversation_id", "")))
     conversation = _changed(known or {"robots": {default.ROBOT_CODE}}, changes, Conversation)
+    limits.check("open_conversation_id", len(state.conversations), limits.MAX_CONVERSATIONS, "conversations")
+    _check_people(state, "members", conversation.members)
     state.add_conversation(conversation)
     return conversation
 
@@ -176,7 +203,12 @@ class SetPeople(ControlRequest, frozen=True, kw_only=True):
 
 
 def set_people(state: ServerState, request: SetPeople) -> dict[str, int]:
-    """Create people and return the number of all people."""
+    """Create people and return the number of all people.
+
+    :raises LimitError: If there would be more than 100,000 people.
+    """
+    limits.check("count", request.count, limits.MAX_PEOPLE, "people")
+    _check_people(state, "user_ids", request.user_ids)
     state.add_people(request.user_ids)
     state.ensure_people(request.count)
     if request.flow_controlled is not None:
@@ -193,7 +225,7 @@ def set_robot(state: ServerState, changes: dict[str, Any]) -> Robot:
     :raises LookupError: If there is no such robot.
     :raises msgspec.ValidationError: If a field is unknown or invalid.
     """
-    code = changes.get("robot_code", "")
+    code = str(changes.get("robot_code", ""))
     if code not in state.robots:
         raise LookupError(f"there is no robot {code!r}")
     state.robots[code] = _changed(state.robots[code], changes, Robot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -86,7 +86,7 @@ def _ban(call: Call, action: f.Ban) -> ApiResponse:
     return ApiResponse(200, msgspec.json.encode(page), action.type)
 
 
-@cache
+@lru_cache(maxsize=2)
 def _bomb(megabytes: int) -> bytes:
     """Compress spaces to a thousandth, followed by an empty JSON object."""
     packer = zlib.compressobj(9, wbits=31)

@@ -11,6 +11,8 @@ from airflow_provider_dingtalk.sandbox.responses import OK, ApiResponse
 
 #: Maximum number of requests in the journal; older ones are dropped, but stay counted.
 JOURNAL_SIZE = 20_000
+#: A fault may set any code; the journal keeps this many characters of it.
+MAX_CODE_LENGTH = 200
 CUT = "cut"
 
 
@@ -59,7 +61,7 @@ class Journal:
         calls = self.calls[entry.api]
         calls.cut += truncated or response is None
         if response is not None:
-            entry.status, entry.code = response.status, response.code
+            entry.status, entry.code = response.status, response.code[:MAX_CODE_LENGTH]
             calls.refused += response.code != OK
             calls.throttled += response.throttled
         self.entries.append(entry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import uvicorn
@@ -35,14 +35,21 @@ class Server(uvicorn.Server):
         self.ready()
 
 
-def make_server(state: ServerState, *, ready: Callable[[], None] = lambda: None, **options: Any) -> Server:
+def make_server(
+    state: ServerState,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    allowed_hosts: Collection[str] = (),
+    **options: Any,
+) -> Server:
     """Create a server for a sandbox state.
 
+    :param allowed_hosts: Host names for ``/_sandbox/`` besides loopback ones; default none.
     :param ready: Function that is called once the server answers requests; default does nothing.
     :param options: More settings of ``uvicorn.Config``, such as ``ssl_certfile`` and ``ssl_keyfile``.
     """
     config = uvicorn.Config(
-        create_app(state),
+        create_app(state, allowed_hosts),
         http=TrackedProtocol,
         ws="none",
         lifespan="off",

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
@@ -207,7 +208,7 @@ class ServerState:
         """Return the ids of ``count`` people, created if there are too few."""
         while len(self.people) < count:
             self.add_people([f"user{len(self.people) + 1:03d}"])
-        return list(self.people)[:count]
+        return list(islice(self.people, count))
 
     def app_with_agent(self, agent_id: int) -> App | None:
         """Return the app whose work notifications this agent sends; None if unknown."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.sandbox.console import console_routes
+from airflow_provider_dingtalk.sandbox.control import control_routes
+from airflow_provider_dingtalk.sandbox.default import default_state
 from tests.sandbox.raw_client import RawClient
+
+DOCS = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 
 def test_snapshot(client: RawClient) -> None:
@@ -60,3 +67,23 @@ def test_invalid_requests(client: RawClient, method: str, path: str, body: Any) 
 def test_faults_never_apply_to_the_control_api(client: RawClient) -> None:
     client.faults({"action": {"type": "drop"}})
     assert client.control("GET", "faults")["faults"][0]["seen"] == 0
+
+
+def test_documented_requests_are_the_real_ones() -> None:
+    documented = re.findall(r"^\| `([A-Z]+) (/_sandbox/\S*?)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    routes = control_routes(default_state())
+    real = {
+        (method, f"/_sandbox{route.path}") for route in routes for method in (route.methods or ()) if method != "HEAD"
+    }
+    assert set(documented) - {("GET", "/_sandbox/")} == real
+    assert ("GET", "/_sandbox/") in documented and len(documented) == len(real) + 1
+    assert "/" in {route.path for route in console_routes()}
+
+
+def test_journal_from_a_number_and_its_last_entries(client: RawClient) -> None:
+    for _ in range(4):
+        client.query("group", "k")
+    last = client.control("GET", "journal")["requests"][-1]["seq"]
+    assert [entry["seq"] for entry in client.control("GET", "journal?limit=2")["requests"]] == [last - 1, last]
+    assert client.control("GET", f"journal?since={last - 1}&limit=9")["requests"][0]["seq"] == last
+    assert client.control("GET", "journal?limit=-1")["requests"] == []
