@@ -10,16 +10,17 @@ from airflow_provider_dingtalk.sandbox.state import App, Conversation, ServerSta
 
 CLIENT_ID = "dingsandbox"
 CLIENT_SECRET = "sandbox-secret"
-AGENT_ID = 1000
+#: Airflow 3.3.2 warns in task logs of texts in a connection's extra that have fewer than 5 characters.
+AGENT_ID = 1_000_001
 #: The code of an internal app's robot is the app's client id.
 ROBOT_CODE = CLIENT_ID
 OTHER_CLIENT_ID = OTHER_ROBOT_CODE = "dingother"
 OTHER_CLIENT_SECRET = "other-secret"
-OTHER_AGENT_ID = 2000
+OTHER_AGENT_ID = 2_000_002
 SUITE_KEY = SUITE_ROBOT_CODE = "suitesandbox"
 SUITE_SECRET = "suite-secret"
 SUITE_TICKET = "sandbox-ticket"
-SUITE_AGENT_ID = 3000
+SUITE_AGENT_ID = 3_000_003
 CORP_ID = "dingcorp"
 COOL_APP_CODE = "COOLAPP-1"
 GROUPS = ("cidgroup1", "cidgroup2", "cidgroup3")

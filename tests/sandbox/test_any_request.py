@@ -19,7 +19,7 @@ scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
 )
 known = st.sampled_from(
-    ["dingsandbox", "cidgroup1", "cidprivate1", "sampleText", '{"content": "x"}', "user001", "1000"]
+    ["dingsandbox", "cidgroup1", "cidprivate1", "sampleText", '{"content": "x"}', "user001", "1000001"]
 )
 values = st.recursive(
     scalars | known,

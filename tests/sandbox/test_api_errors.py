@@ -21,7 +21,7 @@ def test_old_host_wraps_its_gateway(client: RawClient) -> None:
     assert (missing["errcode"], missing["sub_code"]) == (88, "40000")
     assert (dead["errcode"], dead["sub_code"]) == (88, "40014")
     assert dead["errmsg"] == "ding talk error[subcode=40014,submsg=不合法的access_token]"
-    by_header = client.post("/topapi/message/corpconversation/recall", {"agent_id": 1000}).json()
+    by_header = client.post("/topapi/message/corpconversation/recall", {"agent_id": 1000001}).json()
     assert by_header["sub_code"] == "40000", "the header of the new host is not read"
 
 

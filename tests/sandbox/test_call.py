@@ -24,7 +24,7 @@ def test_token_and_bodies_of_the_page(client: RawClient, place: str) -> None:
     """DingTalk's page shows a form with the token in it, and says the token goes into the query."""
     [task] = client.create_messages("work_notification")
     path = "/topapi/message/corpconversation/recall"
-    fields: dict[str, Any] = {"agent_id": 1000, "msg_task_id": task}
+    fields: dict[str, Any] = {"agent_id": 1000001, "msg_task_id": task}
     token = {"access_token": client.token}
     if place == "form":
         answer = client.http.post(path, data={**fields, **token})

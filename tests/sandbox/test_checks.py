@@ -65,6 +65,6 @@ def test_page_size(client: RawClient, size: object, status: int) -> None:
 
 def test_numbers_may_be_text_on_the_old_host_only(client: RawClient) -> None:
     [task] = client.create_messages("work_notification")
-    assert client.work("recall", {"agent_id": "1000", "msg_task_id": str(task)})["errcode"] == 0
+    assert client.work("recall", {"agent_id": "1000001", "msg_task_id": str(task)})["errcode"] == 0
     body = {"robotCode": "dingsandbox", "remindType": "1", "receiverUserIdList": ["user001"], "content": "!"}
     assert refused(client.post("/v1.0/robot/ding/send", body), "invalidParameter.param.invalid")

@@ -33,9 +33,9 @@ def test_null_keeps_a_value(client: RawClient) -> None:
 
 
 def test_age_and_sender_of_created_messages(client: RawClient) -> None:
-    [key] = client.create_messages("work_notification", age_seconds=60, agent_id=2000)
+    [key] = client.create_messages("work_notification", age_seconds=60, agent_id=2000002)
     message = client.sandbox.state.messages[key]
-    assert (message.agent_id, message.robot_code, message.client_id) == (2000, None, "dingother")
+    assert (message.agent_id, message.robot_code, message.client_id) == (2000002, None, "dingother")
     assert message.sent_at == client.clock.time - 60
 
 

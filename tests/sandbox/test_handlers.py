@@ -28,7 +28,7 @@ def test_kinds_are_those_of_the_modules() -> None:
 def test_created_messages_of_each_type_can_be_recalled(client: RawClient, kind: str) -> None:
     [key] = client.create_messages(kind)
     if kind == "work_notification":
-        client.work("recall", {"agent_id": 1000, "msg_task_id": key})
+        client.work("recall", {"agent_id": 1000001, "msg_task_id": key})
     elif kind == "ding":
         client.post("/v1.0/robot/ding/recall", {"robotCode": "dingsandbox", "openDingId": key})
     else:

@@ -11,7 +11,7 @@ from tests.sandbox.raw_client import RawClient, action_of, rule
 
 def test_journal_has_no_secrets(client: RawClient) -> None:
     client.recall("oto", ["a", "b"])
-    client.work("recall", {"agent_id": 1000, "msg_task_id": 1})
+    client.work("recall", {"agent_id": 1000001, "msg_task_id": 1})
     text = client.http.get("/_sandbox/journal").text
     assert client.token not in text and "sandbox-secret" not in text
     login, recall, work = client.control("GET", "journal")["requests"]

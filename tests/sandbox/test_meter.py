@@ -35,7 +35,7 @@ def test_sliding_window(client: RawClient) -> None:
 
 def test_throttled_old_host_and_tokens(client: RawClient) -> None:
     client.behave(calls_per_second=1)
-    form = {"agent_id": 1000, "msg_task_id": 1}
+    form = {"agent_id": 1000001, "msg_task_id": 1}
     assert client.work("recall", form)["errcode"] == 400002
     throttled = client.work("recall", form)
     assert (throttled["errcode"], throttled["sub_code"]) == (88, "90018")

@@ -37,7 +37,7 @@ NAMES: dict[str, Any] = {
     "suiteSecret": "suite-secret",
     "authCorpId": "dingcorp",
     "suiteTicket": "sandbox-ticket",
-    "agent_id": "1000",
+    "agent_id": "1000001",
     "userid_list": "user001",
     "dept_id_list": "1",
 }

@@ -117,7 +117,7 @@ def _switched(client: RawClient, ask: Cause, **switches: object) -> httpx.Respon
 
 def _work_recall(client: RawClient) -> httpx.Response:
     params = {"access_token": client.token}
-    form = {"agent_id": 1000, "msg_task_id": 1}
+    form = {"agent_id": 1000001, "msg_task_id": 1}
     return client.http.post("/topapi/message/corpconversation/recall", params=params, data=form)
 
 

@@ -37,5 +37,5 @@ def test_faults_are_given_as_json_or_structs() -> None:
 def test_connection_names_the_default_app() -> None:
     connection = connection_to("http://127.0.0.1:1")
     assert (connection["conn_type"], connection["host"]) == ("dingtalk", "http://127.0.0.1:1")
-    expected = ("dingsandbox", {"robot_code": "dingsandbox", "agent_id": "1000"})
+    expected = ("dingsandbox", {"robot_code": "dingsandbox", "agent_id": "1000001"})
     assert (connection["login"], connection["extra"]) == expected
