@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 HOME = Path(airflow_provider_dingtalk.__file__).parent
 #: The only modules that may try one place of a name after the other.
-FALLBACKS = {"version_compat.py", "sensors.py"}
+FALLBACKS = {"version_compat.py", "sensors.py", "plugin.py"}
 
 
 class Name(NamedTuple):

@@ -54,6 +54,12 @@ def test_it_holds_every_module_and_the_marker_of_types(wheel: ZipFile) -> None:
     assert not [name for name in shipped if "__pycache__" in name or name.endswith((".pyc", ".orig", ".swp"))]
 
 
+def test_it_holds_the_files_of_the_messages_page(wheel: ZipFile) -> None:
+    files = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / PACKAGE / "plugin/static").iterdir()}
+    assert len(files) > 1
+    assert files <= set(wheel.namelist())
+
+
 def test_it_holds_the_licence_as_it_is(wheel: ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
     assert wheel.read(name) == (REPOSITORY / "LICENSE").read_bytes()
@@ -80,3 +86,4 @@ def test_airflow_finds_the_entry_point(wheel: ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     assert "[apache_airflow_provider]" in wheel.read(name).decode()
     assert f"{PACKAGE}.get_provider_info:get_provider_info" in wheel.read(name).decode()
+    assert "[airflow.plugins]" in wheel.read(name).decode()

@@ -1,0 +1,1 @@
+"""Airflow plugin with the Messages page."""
