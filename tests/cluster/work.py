@@ -224,8 +224,8 @@ class SentBlock(Block):
     people = 20
 
     def share(self) -> float:
-        """Return a half when all messages are sent."""
-        return 0.5 if super().share() == 1 else 0.0
+        """Return a half when all messages are sent and the next task works."""
+        return 0.5 if self.run.states().get("works") == "running" else 0.0
 
     def check(self, row: Row) -> None:
         super().check(row)
