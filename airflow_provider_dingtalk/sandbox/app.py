@@ -131,10 +131,11 @@ class Platform:
             raise api_errors.THROTTLED.on(old_host=call.old_host)
         if call.app is not None and not state.meter.allows_month(behaviour, now):
             raise api_errors.MONTH_USED_UP.on(old_host=call.old_host)
+        call.cost = int(call.app is not None)
 
 
 def _write(journal: Journal, entry: Entry, call: Call, response: ApiResponse | None) -> None:
-    entry.keys = call.key_count()
+    entry.keys, entry.cost = call.key_count(), call.cost
     entry.token = hashed(call.token)
     entry.faults = tuple(rule.action.type for rule in call.rules)
     journal.write(entry, response, truncated=bool(actions(call.rules, Truncate)))

@@ -34,6 +34,7 @@ class Call:
     token: str | None = None
     app: App | None = None  # App that the token belongs to; None if no token is needed
     request: Any = None  # Fields as the endpoint's struct, once they are checked
+    cost: int = 0  # Calls that the monthly quota counts for it
     rules: list[Rule] = field(default_factory=list)  # Rules of the faults that apply to this call
 
     @property

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_dingtalk.sandbox import control_requests as c
+from airflow_provider_dingtalk.sandbox.chats import chats
 from airflow_provider_dingtalk.sandbox.guard import read_body
 from airflow_provider_dingtalk.sandbox.limits import MAX_RULES, LimitError, check
 from airflow_provider_dingtalk.sandbox.state import ServerState
@@ -102,6 +103,7 @@ def _change_behaviour(state: ServerState, changes: dict[str, Any]) -> Any:
 
 _ACTIONS: dict[tuple[str, str], Action] = {
     ("GET", "/truth"): lambda state, query, body: state.snapshot(brief=query.get("brief") in ("1", "true")),
+    ("GET", "/chats"): lambda state, query, body: chats(state),
     ("GET", "/journal"): _journal,
     ("POST", "/reset"): _reset,
     ("GET", "/faults"): lambda state, query, body: {"faults": state.faults.rules},
@@ -114,6 +116,7 @@ _ACTIONS: dict[tuple[str, str], Action] = {
     ("PUT", "/behaviour"): _parsed(dict[str, Any], _change_behaviour),
     ("POST", "/tokens/revoke"): lambda state, query, body: {"revoked": revoke_all(state)},
     ("POST", "/read"): _parsed(c.MarkRead, c.mark_read),
+    ("POST", "/recall"): _parsed(c.RecallMessage, c.recall_message),
     ("POST", "/plant"): _parsed(c.CreateMessages, c.create_messages),
     ("POST", "/conversations"): _parsed(dict[str, Any], c.set_conversation),
     ("POST", "/people"): _parsed(c.SetPeople, c.set_people),

@@ -60,12 +60,32 @@ def mark_read(state: ServerState, request: MarkRead) -> dict[str, Any]:
 
     :raises LookupError: If there is no such message.
     """
-    message = state.messages.get(request.key)
-    if message is None:
-        raise LookupError(f"there is no message {request.key!r}")
+    message = _find(state, request.key)
     _check_people(state, "user_ids", request.user_ids or ())
     state.read(message, [*(request.user_ids or ()), *_first_readers(state, message, request.count or 0)])
     return {"key": message.key, "readers": len(message.readers)}
+
+
+class RecallMessage(ControlRequest, frozen=True, kw_only=True):
+    """Control request that recalls a message without a call, as an administrator may."""
+
+    key: Key
+
+
+def recall_message(state: ServerState, request: RecallMessage) -> dict[str, Any]:
+    """Recall a message.
+
+    :raises LookupError: If there is no such message.
+    """
+    message = _find(state, request.key)
+    state.recall(message)
+    return {"key": message.key, "recalls": message.recalls}
+
+
+def _find(state: ServerState, key: Key) -> Message:
+    if key not in state.messages:
+        raise LookupError(f"there is no message {key!r}")
+    return state.messages[key]
 
 
 def _first_readers(state: ServerState, message: Message, count: int) -> list[str]:
@@ -88,6 +108,8 @@ class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     :param age_seconds: Time since the send in seconds; default 0.
     :param user_ids: Receivers; default the members of the conversation, or else the first person.
     :param readers: Number of readers of each message; default 0.
+    :param msg_key: Template, such as ``sampleMarkdown``; default that of the source.
+    :param msg_param: Content of the template, for the page; default empty, so that the page shows ``text``.
     :param source: Origin of the messages: a robot's send (default), a created and delivered card, or a template of
         a scene group. DingTalk accepts keys of all three alike (documented, not observed).
     :param undelivered: Ids of people who did not get a work notification, by the name of their list in DingTalk's
@@ -103,6 +125,8 @@ class CreateMessages(ControlRequest, frozen=True, kw_only=True):
     user_ids: list[str] | None = None
     readers: Count = 0
     text: str = "planted"
+    msg_key: str | None = None
+    msg_param: dict[str, Any] = {}
     source: Literal["send", "card", "scene_group"] = "send"
     undelivered: dict[str, list[Any]] = {}
 
@@ -124,7 +148,8 @@ def create_messages(state: ServerState, request: CreateMessages) -> dict[str, An
     fields = _sender_fields(state, request, message_type) | {
         "kind": request.kind,
         "sent_at": state.time() - request.age_seconds,
-        "msg_key": _MSG_KEYS[request.source],
+        "msg_key": request.msg_key or _MSG_KEYS[request.source],
+        "msg_param": msgspec.json.encode(request.msg_param).decode(),
         "text": request.text,
     }
     if request.user_ids is not None:

@@ -25,6 +25,7 @@ class Entry(Struct, kw_only=True):
     status: int = 0  # HTTP status of the response; 0 if there was none
     code: str = CUT  # DingTalk's error code, ``ok``, the type of the fault that answered, or ``cut``
     keys: int = 0  # Number of message keys that the request named
+    cost: int = 0  # Number of calls that the monthly quota counts for it
     token: str | None = None  # Hash of the access token, only to distinguish tokens; default None
     faults: tuple[str, ...] = ()  # Types of the faults that applied
 

@@ -38,6 +38,14 @@ class Meter:
             past.append(now)
         return allowed
 
+    def calls_by_api(self, behaviour: Behaviour, now: float) -> dict[str, int]:
+        """Return the calls of the current second by API, of the app with the most calls."""
+        is_fixed, calls = behaviour.throttle_window == "fixed", dict[str, int]()
+        for (_, api), window in list(self._windows.items()):
+            count = sum(int(at) == int(now) if is_fixed else at > now - 1 for at in list(window))
+            calls[api] = max(count, calls.get(api, 0))
+        return calls
+
     def allows_month(self, behaviour: Behaviour, now: float) -> bool:
         """Count a call and return True if the monthly quota allows it.
 

@@ -94,6 +94,7 @@ def deliver(call: Call, kind: str, receivers: tuple[str, ...]) -> Key:
         open_conversation_id=getattr(request, "open_conversation_id", None),
         msg_key=request.msg_key,
         text=text_of(request.msg_key, request.msg_param),
+        msg_param=request.msg_param,
         receivers=receivers,
     )
 

@@ -69,6 +69,7 @@ class Message(Struct, kw_only=True):
 
     Times are in seconds since 1970 by the sandbox's clock.
 
+    :param msg_param: Content of the template as JSON, for the page; not in the state snapshot.
     :param readers: Time of reading by user id, in order. Kept after a recall (our choice).
     :param recalls: Number of recalls that took effect, including repeated ones.
     :param undelivered: People who did not get a work notification, by the name of their list in ``getsendresult``.
@@ -83,6 +84,7 @@ class Message(Struct, kw_only=True):
     open_conversation_id: str | None = None
     msg_key: str = "sampleText"
     text: str = ""
+    msg_param: str = "{}"
     receivers: tuple[str, ...] = ()
     readers: dict[str, float] = {}
     recalled_at: float | None = None
@@ -187,7 +189,9 @@ class ServerState:
     def _shown(self, message: Message) -> dict[str, Any]:
         """Return a message of the snapshot, with numbers in place of people."""
         people = {"receivers": len(message.receivers), "readers": len(message.readers)}
-        return msgspec.structs.asdict(message) | people | {"status": self.send_status(message)}
+        shown = msgspec.structs.asdict(message) | people | {"status": self.send_status(message)}
+        del shown["msg_param"]
+        return shown
 
     def add_app(self, app: App, *robot_codes: str) -> None:
         """Add an app and its robots."""

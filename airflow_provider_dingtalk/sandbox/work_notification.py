@@ -51,6 +51,7 @@ def send(call: Call) -> dict[str, Any]:
         agent_id=request.agent_id,
         msg_key=str(request.msg["msgtype"]),
         text=text,
+        msg_param=msgspec.json.encode(request.msg[request.msg["msgtype"]]).decode(),
         receivers=tuple(users),
         undelivered=undelivered,
     )

@@ -43,7 +43,7 @@ def _status(client: RawClient, method: str, path: str, **headers: str) -> int:
         {"Host": "[::1"},
     ],
 )
-@pytest.mark.parametrize("path", ["", "page.js", "truth", "journal", "clock"])
+@pytest.mark.parametrize("path", ["", "main.js", "truth", "journal", "clock"])
 def test_other_pages_read_nothing(client: RawClient, headers: dict[str, str], path: str) -> None:
     answer = client.http.get(f"/_sandbox/{path}", headers=headers)
     assert answer.status_code == 403

@@ -1,6 +1,6 @@
 """Page ``/_sandbox/`` with the chats as people see them.
 
-Messages appear, are read, and disappear when recalled. The page polls ``/_sandbox/truth`` and loads nothing from
+Messages appear, are read, and disappear when recalled. The page polls ``/_sandbox/chats`` and loads nothing from
 other hosts.
 """
 
@@ -12,15 +12,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+MODULES = ("main", "api", "texts", "markdown", "chats", "panel")
 #: File name and media type of the page's parts, by path under ``/_sandbox``.
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in MODULES},
+}
+#: Sources that the page may load.
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "connect-src": "'self'",
+    "img-src": "data:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
 }
 HEADERS = {
     # Any client can set the text of a message, so no script may run even if the page showed it as HTML.
-    "content-security-policy": "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
+    "content-security-policy": "; ".join(f"{name} {source}" for name, source in POLICY.items()),
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
 }
