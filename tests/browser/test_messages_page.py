@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dev.airflow_stack import AirflowStack
     from tests.browser.conftest import Shoot
 
-SENDS, CHECK = "dingtalk_rollback_on_failure", "check_the_numbers"
+SENDS, CHECK, INCIDENT = "dingtalk_rollback_on_failure", "check_the_numbers", "dingtalk_incident_rollback"
 TITLE = "DingTalk messages"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
@@ -92,11 +92,11 @@ def test_a_task_shows_its_own_messages(page: Page, recalled: DagRun):
 
 @pytest.fixture(scope="module")
 def guarded(stack: AirflowStack) -> Iterator[str]:
-    """URL of a second API server of the same Airflow, which wants a login; "guest" has no rights."""
+    """URL with a base path of a second API server, which wants a login; "guest" has no rights."""
     port, file = free_port(), stack.home / "guarded.json"
     file.write_text(json.dumps({"admin": "admin", "guest": "guest"}))
     options = {
-        "API__BASE_URL": f"http://127.0.0.1:{port}",
+        "API__BASE_URL": f"http://127.0.0.1:{port}/airflow",
         "API__PORT": str(port),
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:",
@@ -145,6 +145,22 @@ def test_who_may_not_see_the_run_sees_nothing(
     expect(page.locator("#incident")).to_be_visible(visible=rows > 0)
 
 
+def test_the_incident_form_takes_the_values_and_the_page_knows_what_it_recalled(page: Page, environment: Environment):
+    run = environment.trigger_and_wait(SENDS, revenue=7)
+    frame = open_tab(page, url_of(run))
+    expect(frame.get_by_role("status")).to_have_text("51 messages: sent 51")
+    values = json.loads(frame.locator("#conf").input_value())
+    run_id = run.airflow.trigger(INCIDENT, {**values, "reason": "The wrong numbers."})
+    incident = DagRun(run.stack, INCIDENT, run_id)
+    wait_until("the approval is asked for", lambda: incident.states().get("approve") == "awaiting_input")
+    incident.wait_until_noted("approve")
+    task = path_of("dags", INCIDENT, "dagRuns", incident.run_id, "taskInstances", "approve", "-1", "hitlDetails")
+    incident.airflow.patch(task, {"chosen_options": ["Approve"], "params_input": {}})
+    assert incident.wait().state == "success"
+    page.reload()
+    expect(frame.get_by_role("status")).to_have_text("51 messages: recalled 51")
+
+
 def test_ten_thousand_messages_and_hostile_values(page: Page, environment: Environment, shoot: Shoot):
     before = datetime.now(UTC)
     run = environment.trigger_and_wait(SENDS, revenue=7)
@@ -182,4 +198,4 @@ def test_ten_thousand_messages_and_hostile_values(page: Page, environment: Envir
     )
     shoot(page, "2_failed_and_incident")
     frame.get_by_role("button", name="Open the DAG").click()
-    page.wait_for_url("**/dags/dingtalk_incident_rollback")
+    page.wait_for_url(f"**/dags/{INCIDENT}")
