@@ -91,3 +91,12 @@ def test_same_text_reaches_a_person_once_a_day(client: RawClient) -> None:
     result = client.work("getsendresult", {"agent_id": 1000001, "task_id": tasks[1]})["send_result"]
     assert result["forbidden_user_id_list"] == ["user001", "user002"]
     assert {entry["code"] for entry in result["forbidden_list"]} == {"143106"}
+
+
+def test_task_ids_do_not_come_back_after_a_reset(client: RawClient) -> None:
+    """A recall log in Airflow knows the messages before, and leaves out those that were recalled."""
+    ids = []
+    for _ in range(8):
+        ids += client.create_messages("work_notification", 3)
+        client.control("POST", "reset", {})
+    assert len(set(ids)) == len(ids)
