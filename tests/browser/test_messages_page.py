@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,20 @@ def push(run: DagRun, key: str, value: Any) -> None:
     """Push an XCom of a stranger."""
     tasks = path_of("dags", run.dag_id, "dagRuns", run.run_id, "taskInstances", CHECK, "xcomEntries")
     run.airflow.post(tasks, {"key": key, "value": value})
+
+
+def outcomes(frame: FrameLocator, receipts: int, omitted: Sequence[str]) -> dict[str, int]:
+    """Return the page's count of messages by outcome, when tasks left recalled ones out of their reports."""
+    run = {"dag_id": "d", "run_id": "r", "map_index": -1}
+    xcoms = [{**run, "task_id": "send", "key": "receipts_0", "value": [receipt(number) for number in range(receipts)]}]
+    xcoms.append({**run, "task_id": "rollback", "key": "recalled_0", "value": ["big-0"]})
+    xcoms += [{**run, "task_id": task, "key": "report", "value": {"omitted": {"recalled": 2}}} for task in omitted]
+    code = """async (_, xcoms) => {
+        const { account, counts } = await import(new URL("messages.js", location.href));
+        return counts(account(xcoms).messages, 0);
+    }"""
+    found: dict[str, int] = frame.locator("html").evaluate(code, xcoms)
+    return {outcome: number for outcome, number in found.items() if number}
 
 
 def receipt(number: int, **more: Any) -> dict[str, Any]:
@@ -197,5 +211,8 @@ def test_ten_thousand_messages_and_hostile_values(page: Page, environment: Envir
         f'{{\n  "reason": "",\n  "dag_id": "{SENDS}",\n  "since": "{before:%Y-%m-%dT%H:%M:%S}.000Z"\n}}'
     )
     shoot(page, "2_failed_and_incident")
+    assert outcomes(frame, receipts=3, omitted=["recall"]) == {"recalled": 1, "unlisted": 2}
+    assert outcomes(frame, receipts=3, omitted=["recall", "rollback"]) == {"recalled": 1, "unlisted": 2}
+    assert outcomes(frame, receipts=3, omitted=["rollback"]) == {"recalled": 1, "sent": 2}
     frame.get_by_role("button", name="Open the DAG").click()
     page.wait_for_url(f"**/dags/{INCIDENT}")

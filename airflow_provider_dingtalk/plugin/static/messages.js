@@ -12,7 +12,7 @@ const KEY_FIELDS = {
 const WINDOWS = { oto: 24 * HOUR, work_notification: 24 * HOUR };
 /** Outcomes that a report gives with reasons. */
 const WITH_REASONS = ["failed", "expired", "unknown"];
-export const OUTCOMES = ["recalled", ...WITH_REASONS, "sent", "over"];
+export const OUTCOMES = ["recalled", ...WITH_REASONS, "unlisted", "sent", "over"];
 /** XComs that hold a part of the account. */
 export const KEYS = /^(receipts_\d+|receipts_count|receipts_late|alert_receipts|unknown|refused|dropped|report|recalled_\d+)$/;
 
@@ -36,13 +36,16 @@ export function account(xcoms) {
   const messages = new Map();
   for (const one of found.filter(isReceipts)) addReceipts(messages, one);
   for (const one of found) applyOutcomes(messages, one);
+  const left = omitted(found);
+  // A report lists a part of many messages, so one that no report names may be recalled or failed.
+  for (const message of messages.values()) if (left) message.outcome ??= "unlisted";
   return {
     messages: [...messages.values()].sort((a, b) => (b.sent ?? 0) - (a.sent ?? 0)),
     unknown: listed(found, "unknown"),
     refused: listed(found, "refused"),
     dropped: found.filter((one) => one.key === "dropped").flatMap((one) => entries(one.value)),
     missing: missing(found),
-    omitted: omitted(found),
+    omitted: left,
   };
 }
 
@@ -146,7 +149,7 @@ function listed(found, key) {
 function missing(found) {
   const left = new Map();
   const add = (one, number) => {
-    const place = JSON.stringify([one.dag_id, one.run_id, one.task_id, one.map_index]);
+    const place = placeOf(one);
     left.set(place, (left.get(place) ?? 0) + number);
   };
   for (const one of found) {
@@ -158,11 +161,16 @@ function missing(found) {
 
 /** Count the messages that reports leave out of their lists; "recalled_N" lists those of rollbacks in full. */
 function omitted(found) {
-  const reports = found.filter((one) => one.key === "report" && isObject(one.value)).map((one) => one.value.omitted);
-  return reports
-    .flatMap(entries)
-    .filter(([outcome]) => outcome !== "recalled" || !found.some((one) => one.key.startsWith("recalled_")))
+  const inFull = new Set(found.filter((one) => one.key.startsWith("recalled_")).map(placeOf));
+  return found
+    .filter((one) => one.key === "report" && isObject(one.value))
+    .flatMap((one) => entries(one.value.omitted).filter(([name]) => name !== "recalled" || !inFull.has(placeOf(one))))
     .reduce((sum, [, number]) => sum + (Number.isInteger(number) ? number : 0), 0);
+}
+
+/** Return a text that names the task instance of an XCom. */
+function placeOf({ dag_id, run_id, task_id, map_index }) {
+  return JSON.stringify([dag_id, run_id, task_id, map_index]);
 }
 
 function isObject(value) {
