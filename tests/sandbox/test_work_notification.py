@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.sandbox.raw_client import HOUR, RawClient
+from airflow_provider_dingtalk.sandbox.default import default_state
+from airflow_provider_dingtalk.sandbox.testing import running_sandbox
+from tests.sandbox.raw_client import HOUR, Clock, RawClient
 
 TEXT = json.dumps({"msgtype": "text", "text": {"content": "hello"}})
 
@@ -93,10 +96,11 @@ def test_same_text_reaches_a_person_once_a_day(client: RawClient) -> None:
     assert {entry["code"] for entry in result["forbidden_list"]} == {"143106"}
 
 
-def test_task_ids_do_not_come_back_after_a_reset(client: RawClient) -> None:
+def test_task_ids_do_not_come_back_after_a_reset() -> None:
     """A recall log in Airflow knows the messages before, and leaves out those that were recalled."""
-    ids = []
-    for _ in range(8):
-        ids += client.create_messages("work_notification", 3)
-        client.control("POST", "reset", {})
+    with running_sandbox(default_state()) as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False) as http:
+        client, ids = RawClient(sandbox, Clock(), http), []
+        for _ in range(3):
+            ids += client.create_messages("work_notification", 3)
+            client.control("POST", "reset", {})
     assert len(set(ids)) == len(ids)
