@@ -183,7 +183,7 @@ def test_the_nearest_robot_code_wins(connect: Connect, of_hook: str | None, of_c
 
 
 @pytest.mark.parametrize(
-    ("of_hook", "of_call", "expected"), [(None, None, 1000), (5, None, 5), ("5", None, 5), (5, 7, 7)]
+    ("of_hook", "of_call", "expected"), [(None, None, 1000001), (5, None, 5), ("5", None, 5), (5, 7, 7)]
 )
 def test_the_nearest_agent_id_wins(connect: Connect, of_hook: Any, of_call: Any, expected: int) -> None:
     connect()

@@ -39,7 +39,7 @@ class Mixture:
         self.refused = {kind: environment.dingtalk.create_messages(kind, 3) for kind in ROBOT_KINDS}
         # Without a fault: an unknown key has its whole batch refused, another app's message has a wrong agent.
         self.unknown = {kind: [f"nobody-knows-{kind}"] for kind in ROBOT_KINDS}
-        foreign = environment.dingtalk.create_messages("work_notification", agent_id=2000)
+        foreign = environment.dingtalk.create_messages("work_notification", agent_id=2000002)
         self.unknown["work_notification"] = [*foreign, "123456789"]
         self.refused["work_notification"] = []
         self.old = environment.dingtalk.create_messages("oto", age_seconds=25 * 3600)

@@ -253,9 +253,9 @@ def test_in_a_mapped_group_only_the_instance_that_failed_is_taken_back(runs: Run
 def test_what_a_killed_send_had_sent_is_gone(runs: Runs, environment: Environment):
     run = runs["killed"]
     assert run.state == "failed"
-    # The call that was in flight may have sent: the rollback recalls all else, and says so.
+    # The two calls that were in flight may have sent: the rollback recalls all else, and says so.
     assert (run.states()["send"], run.states()["rollback"]) == ("failed", "failed")
-    assert run.report("rollback")["sends_in_doubt"] == {"send": 1}
+    assert run.report("rollback")["sends_in_doubt"] == {"send": 2}
     assert gone(environment, "killed") == sent(environment, "killed")
     assert len(gone(environment, "killed")) == 2
 
