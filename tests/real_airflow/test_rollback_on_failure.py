@@ -82,9 +82,9 @@ class Runs:
         # Those that are killed come first, because they take longest.
         self._trigger(*(label for label in sorted(RUNS, key=lambda label: label not in DELAYS) if label not in TIMED))
         interruptions = [
-            partial(self._kill, "mapped killed", "mapped", 0),
-            partial(self._kill, "killed", "send"),
-            partial(self._kill, "send killed", "send"),
+            partial(self._kill, "mapped killed", "mapped", 1, 0),
+            partial(self._kill, "killed", "send", 1),
+            partial(self._kill, "send killed", "send", 2),
             partial(self._mark, "marked", lambda run: run.states().get("work") == "running"),
             self._clear,
         ]
@@ -114,10 +114,10 @@ class Runs:
         for run in self._by_label.values():
             run.wait()
 
-    def _kill(self, label: str, task: str, map_index: int = -1) -> bool:
-        """Kill the process of a task if it has sent something."""
+    def _kill(self, label: str, task: str, receipts: int, map_index: int = -1) -> bool:
+        """Kill the process of a task if it has pushed this many receipts; the other calls are delayed."""
         run = self[label]
-        if not run.xcom(task, "receipts_count", map_index):
+        if len(run.xcom(task, "receipts_0", map_index) or ()) < receipts:
             return False
         os.kill(pid_of(run, task), signal.SIGKILL)
         return True
