@@ -109,12 +109,10 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
 
     :param alerts: True to include messages that report a failure of the task; default False.
     """
-    receipts, missing, instances = _registered(task)
-    registered = len(receipts)
+    receipts, in_chunks, missing, instances = _registered(task)
     if missing:
         # A task that is being stopped may have sent between two pulls, so the receipts are read again.
-        receipts, missing, instances = _registered(task)
-        registered = len(receipts)
+        receipts, in_chunks, missing, instances = _registered(task)
     if instances < task.instances or missing:
         known = {receipt.key for receipt in receipts}
         items = [item for value in task.pull(xcoms.RETURN_VALUE) for item in _receipt_like(value)]
@@ -122,14 +120,14 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
     if alerts:
         receipts = receipts + [one for chunk in task.pull(xcoms.ALERT_RECEIPTS) for one in _read(task, chunk)]
-    in_doubt = _in_doubt(task, registered)
+    in_doubt = _in_doubt(task, in_chunks)
     return SentMessages(
         receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
     )
 
 
-def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int]:
-    """Return the registered receipts, the number of unreadable ones, and that of instances with receipts."""
+def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int, int]:
+    """Return the registered receipts, and the numbers of those in chunks, unreadable ones, and instances with any."""
     chunks = list(_until_empty(task, xcoms.RECEIPTS))
     receipts = [receipt for values in chunks for chunk in values for receipt in _read(task, chunk)]
     items = [len(chunk) for values in chunks for chunk in values if isinstance(chunk, list)]
@@ -139,16 +137,16 @@ def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int]:
     hidden = sum(isinstance(chunk, str) for values in chunks for chunk in values) if task.hides_values else 0
     missing = max(registered - len(receipts), hidden)
     # Late receipts are not in the chunks, because the chunks belong to the later try.
-    known = {receipt.key for receipt in receipts}
+    known, in_chunks = {receipt.key for receipt in receipts}, len(receipts)
     late = [receipt for chunk in task.pull(xcoms.RECEIPTS_LATE) for receipt in _read(task, chunk)]
     receipts += [receipt for receipt in late if receipt.key not in known]
-    return receipts, missing, len(chunks[0]) if chunks else 0
+    return receipts, in_chunks, missing, len(chunks[0]) if chunks else 0
 
 
 def _in_doubt(task: TaskXComs, receipts: int) -> int:
     """Return the maximum number of a task's calls that may have sent without a receipt.
 
-    :param receipts: Number of its registered receipts.
+    :param receipts: Number of its receipts in chunks. Late ones are of calls that the XCom ``sending`` does not count.
     """
     listed = sum(len(value) for value in task.pull(xcoms.UNKNOWN) if isinstance(value, list))
     # A killed worker could not list its calls in flight.

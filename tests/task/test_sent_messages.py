@@ -236,6 +236,8 @@ def test_a_send_that_was_cut_off_is_in_doubt_and_one_under_way_is_not():
 def test_a_killed_send_leaves_at_most_what_it_had_begun_in_doubt(limits: dict[str, Any], most: int):
     ti = Runs({RUN: {("send", -1): "failed"}})
     ti.xcoms[RUN, "send", -1, "receipts_0"] = [receipt("a"), receipt("b")]
+    # Of a process that the task forked, whose calls are not among these.
+    ti.xcoms[RUN, "send", -1, "receipts_late"] = [receipt("c")]
     ti.xcoms[RUN, "send", -1, "sending"] = {"is_over": False, "rollbacks": ["rollback"], **limits}
     assert of_run({"ti": ti}, DAG, RUN).in_doubt == ({"send": most} if most else {})
 
