@@ -12,7 +12,7 @@ MAX_CREATED_READERS = 1_000_000
 MAX_PEOPLE = 100_000
 MAX_CONVERSATIONS = 10_000
 MAX_RULES = 100
-#: Years that the clock may be moved from the real time, in seconds.
+#: Maximum distance of the clock from the real time, in seconds: ten years.
 MAX_CLOCK_OFFSET = 10 * 366 * 86_400
 
 
