@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
@@ -30,6 +31,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "work_notification": ("user_ids", "dept_ids", "to_all_user", "agent_id", "text", "title", "markdown", "msg"),
     "ding": ("user_ids", "text", "remind_type", "call_voice", "robot_code", "content"),
 }
+_CONTENT = ("text", "title", "markdown", "content", "msg_key", "msg_param", "msg")
+#: Maximum characters of an error in the default text.
+_MAX_ERROR = 500
 #: Longest run of a notifier in seconds. Airflow ends callbacks 20 seconds after the task.
 DEADLINE = 10.0
 
@@ -39,12 +43,16 @@ class DingTalkNotifier(BaseNotifier):
 
     It ends within 10 seconds. Airflow logs its failure, which never hides the task's own error.
 
+    Texts over DingTalk's limit are shortened, and a mark says so. If the content is invalid for another reason, the
+    default text goes out and names the reason.
+
     The receipt is in the log, and registered with the task where the task's own process runs the callback; the
     DAG processor and deadlines run theirs elsewhere. Airflow deletes the XComs of an ``on_retry_callback`` when the
     next try starts. The notifier itself never recalls, because callbacks do not run when a worker is killed.
 
     :param kind: ``group`` (default), ``oto``, ``private_chat``, ``work_notification`` or ``ding``.
-    :param text: Plain text. The default names what failed, as far as the callback knows. (templated)
+    :param text: Plain text. The default names DAG, task, run and try, the link to the log, and the error in one line
+        without the secrets that Airflow masks, as far as the callback knows them. (templated)
     :param to: Recipients as arguments of the kind, such as ``{"open_conversation_id": "cid…"}`` or
         ``{"user_ids": […]}``. It takes other arguments of the kind's send operator too, such as ``markdown`` instead
         of ``text``. (templated)
@@ -128,10 +136,18 @@ class DingTalkNotifier(BaseNotifier):
         return (registry.alert_job if stays else registry.callback_job)(send_requests), registry
 
     def _arguments(self, context: Context) -> dict[str, Any]:
-        given = {"text": self.text} if self.text else {}
-        if not (given or self.to.keys() & {"text", "markdown", "msg_key", "msg", "content"}):
-            given = {"text": _what_happened(context)}
-        return {**given, **self.to}
+        """Return the arguments of the send, with content that DingTalk takes."""
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.messages.alert import fit
+
+        given = {"text": self.text, **self.to}
+        content = {name: given.pop(name) for name in _CONTENT if name in given and given[name] not in (None, "")}
+        receivers = {name: value for name, value in given.items() if name not in _CONTENT}
+        try:
+            return receivers | fit(self.kind, content or {"text": _what_happened(context)})
+        except InvalidInputError as error:
+            log.error("The notifier's message is invalid, so it sends the default text: %s", error)
+            return receivers | fit(self.kind, {"text": f"{_what_happened(context)}\nNotifier: {error}"})
 
     def _finish(self, job: Send) -> None:
         for receipt in job.receipts:
@@ -155,16 +171,68 @@ def problem_of(kind: Any, to: Any) -> tuple[str, str] | None:
 
 
 def _what_happened(context: Context) -> str:
-    """Return a text that names the task or run of the callback.
+    """Return lines about the task or run of the callback; the error is last, because the end is shortened."""
+    ti: Any = context.get("ti")
+    lines = _lines_of_run(context) if ti is None else _lines_of_task(ti, context.get("reason"))
+    if (error := context.get("exception")) is not None:
+        lines.append(f"Error: {_one_line(error)}")
+    return "\n".join(lines)
 
-    The context of a deadline has no task instance, and its run is a plain dictionary.
+
+def _lines_of_task(ti: Any, reason: str | None) -> list[str]:
+    """Return lines about a task.
+
+    :param reason: Airflow's reason for the end of the run, in callbacks of DAGs; the task is then its last one.
     """
-    ti, run = context.get("ti"), context.get("dag_run")
-    if ti is not None:
-        return f"{ti.dag_id}.{ti.task_id}, run {ti.run_id}: {getattr(ti, 'state', None) or 'failed'}"
-    if isinstance(run, dict):
-        return f"{run.get('dag_id', 'a DAG')}, run {run.get('dag_run_id', '')}: needs a look"
-    return f"{getattr(run, 'dag_id', 'A DAG')}, run {getattr(run, 'run_id', '')}: needs a look"
+    index = getattr(ti, "map_index", -1)
+    task = ti.task_id if index is None or index < 0 else f"{ti.task_id} [{index}]"
+    state = getattr(ti, "state", None) or "failed"
+    # In Airflow's workers it is an enum whose text is not its value.
+    state = getattr(state, "value", state)
+    head = [f"DAG {ti.dag_id}: {reason}", f"Task: {task}"] if reason else [f"DAG {ti.dag_id}, task {task}: {state}"]
+    return [*head, *_labelled(Run=ti.run_id, Try=ti.try_number, Log=_link(getattr(ti, "log_url", "")))]
+
+
+def _lines_of_run(context: Mapping[str, Any]) -> list[str]:
+    """Return lines about a run, which is a plain dictionary in the context of a deadline."""
+    run, dag = context.get("dag_run"), context.get("dag")
+    plain = run if isinstance(run, Mapping) else {}
+    dag_id = plain.get("dag_id") or getattr(run or dag, "dag_id", "")
+    run_id = plain.get("dag_run_id") or getattr(run, "run_id", "") or context.get("run_id", "")
+    state = context.get("reason") or ("missed a deadline" if "deadline" in context else "needs a look")
+    page = _run_url(dag_id, run_id) if dag_id and run_id else ""
+    return [f"DAG {dag_id}: {state}" if dag_id else f"A DAG: {state}", *_labelled(Run=run_id, Page=page)]
+
+
+def _run_url(dag_id: str, run_id: str) -> str:
+    """Return the address of a run's page, which Airflow has no property for."""
+    from airflow_provider_dingtalk.version_compat import conf
+
+    base_url: str = conf.get("api", "base_url", fallback=None) or "http://localhost:8080"
+    return _link(f"{base_url.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}")
+
+
+def _labelled(**values: Any) -> list[str]:
+    return [f"{label}: {value}" for label, value in values.items() if value]
+
+
+def _link(url: str) -> str:
+    """Return a URL in ASCII, because chats end a link at other characters."""
+    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
+
+
+def _one_line(error: BaseException | str) -> str:
+    """Return an error in one line without the secrets that Airflow masks."""
+    from airflow.sdk._shared.secrets_masker import redact
+
+    from airflow_provider_dingtalk.messages.alert import shorten
+
+    try:
+        told = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    except Exception:  # of the user's own exception class
+        told = type(error).__name__
+    # A part of a secret is not masked, so the text is shortened afterwards.
+    return shorten(" ".join(str(redact(told)).split()).removesuffix(":"), _MAX_ERROR)
 
 
 send_dingtalk_notification = DingTalkNotifier

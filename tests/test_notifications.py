@@ -1,4 +1,4 @@
-"""Notifier: it sends from any callback, ends in time, and reports errors without secrets."""
+"""Notifier: it sends from any callback, loses no alert, ends in time, and reports errors without secrets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,59 @@ import logging
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, TaskInstanceState
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, IncompleteSendError
+from airflow_provider_dingtalk.messages.alert import MARK
 from airflow_provider_dingtalk.notifications import DingTalkNotifier, send_dingtalk_notification
-from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, GROUPS
+from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, COOL_APP_CODE, GROUPS, PRIVATE_CHAT
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.support.airflow_seams import TaskInstance
 from tests.support.connections import Connect
 
 TO_GROUP = {"open_conversation_id": GROUPS[0]}
-CONTEXTS: list[tuple[Any, str]] = [
-    ({"ti": TaskInstance()}, "dag.task, run run"),
-    ({"dag_run": {"dag_id": "late", "dag_run_id": "r1"}}, "late, run r1"),
-    ({}, "A DAG"),
-]
+#: A task instance as Airflow gives it to callbacks.
+TI = RuntimeTaskInstance.model_construct(
+    dag_id="revenue",
+    task_id="load",
+    run_id="manual__1+00:00",
+    try_number=2,
+    map_index=-1,
+    state=TaskInstanceState.FAILED,
+)
+MAPPED = RuntimeTaskInstance.model_construct(
+    dag_id="每日", task_id="load", run_id="r1", try_number=1, map_index=3, state="up_for_retry"
+)
+URL = "http://localhost:8080/dags"
+LOG = f"Log: {URL}/revenue/runs/manual__1%2B00%3A00/tasks/load?try_number=2"
+MAPPED_LOG = f"{URL}/%E6%AF%8F%E6%97%A5/runs/r1/tasks/load/mapped/3?try_number=1"
+OF_TASK = f"Run: manual__1+00:00\nTry: 2\n{LOG}"
+OF_RUN = f"Run: r1\nPage: {URL}/late/runs/r1"
+#: Contexts of callbacks, and the whole default text.
+CONTEXTS: dict[str, tuple[Any, str]] = {
+    "failure": (
+        {"ti": TI, "exception": ValueError("17 rows\n  are  bad\n")},
+        f"DAG revenue, task load: failed\n{OF_TASK}\nError: ValueError: 17 rows are bad",
+    ),
+    "retry of a mapped task": (
+        {"ti": MAPPED, "exception": KeyError()},
+        f"DAG 每日, task load [3]: up_for_retry\nRun: r1\nTry: 1\nLog: {MAPPED_LOG}\nError: KeyError",
+    ),
+    "no error": ({"ti": TI, "exception": None}, f"DAG revenue, task load: failed\n{OF_TASK}"),
+    "end of a run": ({"ti": TI, "reason": "timed_out"}, f"DAG revenue: timed_out\nTask: load\n{OF_TASK}"),
+    "end of a run without tasks": (
+        {"dag": DAG("late", schedule=None), "run_id": "r1", "reason": "task_failure"},
+        f"DAG late: task_failure\n{OF_RUN}",
+    ),
+    "deadline": (
+        {"dag_run": {"dag_id": "late", "dag_run_id": "r1"}, "deadline": {"id": "d"}},
+        f"DAG late: missed a deadline\n{OF_RUN}",
+    ),
+    "bare task": ({"ti": TaskInstance()}, "DAG dag, task task: failed\nRun: run\nTry: 1"),
+    "nothing": ({}, "A DAG: needs a look"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +71,86 @@ def texts(sandbox: SandboxServer) -> list[str]:
     return [str(message["text"]) for message in sandbox.snapshot()["messages"]]
 
 
-@pytest.mark.parametrize(("context", "expected"), CONTEXTS, ids=["task", "deadline", "nothing"])
-def test_it_says_what_happened_as_far_as_the_callback_knows(
-    sandbox: SandboxServer, context: Any, expected: str
-) -> None:
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_it_says_what_happened_as_far_as_the_callback_knows(sandbox: SandboxServer, name: str) -> None:
+    context, expected = CONTEXTS[name]
     DingTalkNotifier(to=TO_GROUP).notify(context)
-    assert expected in texts(sandbox)[0]
+    assert texts(sandbox) == [expected]
+
+
+@pytest.mark.parametrize("place", [-9, 0, 9], ids=["before", "across", "after"])
+def test_an_error_is_masked_before_it_is_shortened(sandbox: SandboxServer, place: int) -> None:
+    secret = "".join(chr(ord("a") + number % 26) for number in range(0, 900, 7))
+    mask_secret(secret)
+    # The secret begins before, at and after the place where the text is cut.
+    error = "x" * (500 - len(MARK) - len("ValueError: ") + place) + secret
+    DingTalkNotifier(to=TO_GROUP).notify({"ti": TI, "exception": ValueError(error + "y" * 99)})
+    (text,) = texts(sandbox)
+    assert text.endswith(MARK) and len(text.partition("Error: ")[2]) == 500
+    assert not any(secret[start : start + 8] in text for start in range(len(secret) - 7))
+
+
+def test_a_secret_over_several_lines_is_masked(sandbox: SandboxServer) -> None:
+    mask_secret("first-line-of-a-key\nsecond-line-of-a-key")
+    error = "Bad key: first-line-of-a-key\nsecond-line-of-a-key."
+    DingTalkNotifier(to=TO_GROUP).notify({"ti": TI, "exception": error})
+    assert texts(sandbox)[0].endswith("\nError: Bad key: ***.")
+
+
+def test_an_error_without_a_text_of_its_own_is_named(sandbox: SandboxServer) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    DingTalkNotifier(to=TO_GROUP).notify({"ti": TI, "exception": Unprintable()})
+    assert texts(sandbox)[0].endswith("\nError: Unprintable")
+
+
+LONG: list[tuple[Any, dict[str, Any]]] = [
+    ("group", TO_GROUP),
+    ("oto", {"user_ids": ["user001"]}),
+    ("private_chat", {"open_conversation_id": PRIVATE_CHAT, "cool_app_code": COOL_APP_CODE}),
+    ("work_notification", {"user_ids": ["user001"]}),
+    ("ding", {"user_ids": ["user001"]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "to"), LONG)
+def test_a_long_text_arrives_shortened(sandbox: SandboxServer, kind: Any, to: dict[str, Any]) -> None:
+    DingTalkNotifier(kind=kind, to=to, text="{{ words }}")({"words": "\ud800\0长" * 9_000})
+    (text,) = texts(sandbox)
+    assert text.startswith("\ufffd\ufffd长") and text.endswith(MARK)
+
+
+@pytest.mark.parametrize(("kind", "to"), LONG)
+def test_the_default_text_has_its_link_whatever_the_error(
+    sandbox: SandboxServer, kind: Any, to: dict[str, Any]
+) -> None:
+    DingTalkNotifier(kind=kind, to=to).notify({"ti": TI, "exception": ValueError("长\udc00" * 9_000)})
+    (text,) = texts(sandbox)
+    assert f"\n{LOG}\n" in text and text.endswith(MARK)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "problem"),
+    [
+        ("hello", {"markdown": "# hello"}, "text: give one of text, markdown, msg_key; got text and markdown"),
+        ("{{ nothing }} ", {}, "text: is blank"),
+        (None, {"msg_key": "sampleLink", "msg_param": {"title": "x"}}, "msg_param: sampleLink needs text"),
+    ],
+)
+def test_an_invalid_message_is_told_in_the_default_text(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, text: str | None, more: dict[str, Any], problem: str
+) -> None:
+    DingTalkNotifier(to=TO_GROUP | more, text=text)({"ti": TI})
+    assert texts(sandbox)[0].startswith(f"DAG revenue, task load: failed\n{OF_TASK}\nNotifier: {problem}")
+    assert problem in caplog.text
+
+
+@pytest.mark.parametrize("empty", [{"text": ""}, {"markdown": "", "title": None}])
+def test_an_empty_message_is_the_default_text(sandbox: SandboxServer, empty: dict[str, Any]) -> None:
+    DingTalkNotifier(to=TO_GROUP | empty).notify({})
+    assert texts(sandbox) == ["A DAG: needs a look"]
 
 
 def test_a_ding_says_it_too(sandbox: SandboxServer) -> None:

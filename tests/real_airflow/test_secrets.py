@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
 from dev.airflow_stack import AirflowStack
 from tests.faults.secret_scanner import forms, leaks_in, windows
-from tests.real_airflow.fixtures import DagRun, Environment
+from tests.real_airflow.fixtures import DagRun, Environment, wait_until
 from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.sweep import logs, rows, tables
 from tests.real_airflow.vault import SECRET
@@ -81,9 +83,28 @@ def test_the_run_did_what_writes_most(written: Written, environment: Environment
         "wrong_secret": "failed",
         "waits": "success",
         "tried_again": "success",
+        "tells_by_default": "failed",
     }
     assert written.run.tries()["tried_again"] == 2
     assert "fails_and_tells failed." in str(environment.dingtalk.messages())
+
+
+def test_the_default_text_of_an_alert_leads_to_the_log(written: Written, environment: Environment):
+    # The callback of the DAG runs in the DAG processor, after the end of the run.
+    wait_until("the DAG's callback", lambda: len(default_texts(environment)) > 1)
+    of_dag, of_task = sorted(default_texts(environment), reverse=True)
+    log = f"/dags/real_secrets/runs/{quote(written.run.run_id)}/tasks/"
+    assert re.sub("http://[^/]+", "", of_task) == (
+        f"DAG real_secrets, task tells_by_default: failed\nRun: {written.run.run_id}\nTry: 1\n"
+        f"Log: {log}tells_by_default?try_number=1\nError: ValueError: The login with *** is refused."
+    )
+    assert of_dag.startswith("DAG real_secrets: task_failure\nTask: ")
+    assert f"\nRun: {written.run.run_id}\nTry: 1\nLog: http" in of_dag and log in of_dag
+
+
+def default_texts(environment: Environment) -> list[str]:
+    found = [message["text"] for message in environment.dingtalk.messages().values()]
+    return [text for text in found if text.startswith("DAG ")]
 
 
 def test_no_log_holds_a_secret(wanted: Mapping[str, str], stack: AirflowStack):

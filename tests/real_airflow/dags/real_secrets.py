@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import dag, task
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
@@ -12,9 +13,10 @@ from airflow_provider_dingtalk.operators import DingTalkRecallOTOMessagesOperato
 from airflow_provider_dingtalk.sensors import DingTalkGroupMessageSensor
 
 CHAT = {"open_conversation_id": "cidgroup1"}
+HIDDEN = "password-of-a-warehouse"
 
 
-@dag(schedule=None, params={"awaited": ""})
+@dag(schedule=None, params={"awaited": ""}, on_failure_callback=DingTalkNotifier(to=CHAT))
 def real_secrets():
     DingTalkSendGroupMessageOperator(
         task_id="third_party", dingtalk_conn_id="dingtalk_third_party", text="From a suite.", **CHAT
@@ -42,7 +44,13 @@ def real_secrets():
             raise ValueError(f"The hook is {DingTalkHook()!r}.")
         return DingTalkHook().recall(receipts)
 
+    @task(on_failure_callback=DingTalkNotifier(to=CHAT))
+    def tells_by_default() -> None:
+        mask_secret(HIDDEN)
+        raise ValueError(f"The login with {HIDDEN}\n  is refused.")
+
     tried_again()
+    tells_by_default()
 
 
 real_secrets()
