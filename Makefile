@@ -58,8 +58,8 @@ debian-venv:
 	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq python3-venv
 
 .PHONY: demo
-demo: $(FOR_DEMO)  ## See a rollback through real Airflow, against a local DingTalk
-	@$(BIN)/python -m demo
+demo: $(FOR_DEMO)  ## See a rollback through real Airflow, against a local DingTalk; KEEP=1 leaves both running
+	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 .PHONY: up
 up: $(FOR_DEMO)  ## Start the sandbox and Airflow with the example DAGs; Ctrl-C ends both

@@ -1,14 +1,18 @@
 """Command of the demo: ``python -m demo``.
 
-A DAG sends messages of every kind, its check fails, and a rollback recalls them.
+A DAG sends messages of every kind, its check fails, and a rollback recalls them. With ``--keep`` all of it stays until
+Ctrl-C.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import secrets
 import shutil
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +20,10 @@ import httpx
 
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.airflow_stack import AirflowStack
+from dev.processes import free_port
 from dev.sandbox import ROOT, sandbox_process
 from dev.steps import print_step, run_until_interrupted
+from dev.up import AIRFLOW_PORT, SANDBOX_PORT, keep_running
 
 DAG_ID = "dingtalk_rollback_on_failure"
 KINDS = {
@@ -28,6 +34,10 @@ KINDS = {
     "ding": "DINGs",
 }
 MARKS = {"success": "✓", "failed": "✗", "running": "…", "skipped": "-", "upstream_failed": "✗"}
+HINT = """
+  Look at {airflow}/dags/{dag}:
+  the tab "DingTalk messages" of the run, and the log of its task "rollback".
+  Trigger the DAG again with a revenue of 1 or more, and the messages stay in the sandbox."""
 #: Seconds between two polls of the sandbox.
 POLL_INTERVAL = 0.3
 
@@ -130,20 +140,29 @@ def _is_rolled_back(airflow: AirflowStack, sandbox: SandboxPoller) -> bool:
     return state == "failed" and all(is_recalled(after["counts"].get(kind)) for kind in KINDS)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     :returns: 0 if every message was recalled and the DAG run failed, as it should; 1 otherwise.
     """
-    with tempfile.TemporaryDirectory() as folder, sandbox_process() as url:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave Airflow and the sandbox running until Ctrl-C")
+    keep = parser.parse_args(argv).keep
+    password = secrets.token_urlsafe(9) if keep else None
+    with tempfile.TemporaryDirectory() as folder, sandbox_process(port=free_port(SANDBOX_PORT) if keep else 0) as url:
         print_step(f"the sandbox, a local DingTalk, listens on {url}")
         env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection_to(url))}
-        with AirflowStack(_dag_folder(Path(folder)), env, print_step) as airflow, SandboxPoller(url) as sandbox:
+        port = free_port(AIRFLOW_PORT) if keep else 0
+        with AirflowStack(_dag_folder(Path(folder)), env, print_step, port=port, password=password) as airflow:
             print_step(f"Airflow listens on {airflow.url}; waiting until it has read the DAG")
             airflow.wait_for_dag(DAG_ID)
-            done = _is_rolled_back(airflow, sandbox)
+            with SandboxPoller(url) as sandbox:
+                done = _is_rolled_back(airflow, sandbox)
+            print_step("done" if done else "NOT as it should be")
+            if password:
+                print(HINT.format(airflow=airflow.url, dag=DAG_ID))
+                keep_running(airflow, url, password)
             print_step("stopping Airflow and the sandbox")
-    print_step("done" if done else "NOT as it should be")
     return 0 if done else 1
 
 

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.airflow_stack import AirflowStack
@@ -43,23 +44,29 @@ def parse_ports(program: str, description: str | None, argv: Sequence[str] | Non
     return options.airflow_port or free_port(AIRFLOW_PORT), options.sandbox_port or free_port(SANDBOX_PORT)
 
 
+def keep_running(airflow: AirflowStack, sandbox: str, password: str) -> NoReturn:
+    """Print the addresses and the login, then wait until the user interrupts the command.
+
+    :param sandbox: URL of the sandbox.
+    :raises RuntimeError: If a process of Airflow ends.
+    """
+    connection = json.dumps(connection_to(sandbox))
+    print(BANNER.format(airflow=airflow.url, password=password, sandbox=sandbox, connection=connection), flush=True)
+    while True:
+        airflow.raise_if_dead()
+        time.sleep(CHECK_INTERVAL)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Start both and wait until the user interrupts the command."""
     airflow_port, sandbox_port = parse_ports("python -m dev.up", __doc__, argv)
     password = secrets.token_urlsafe(9)
     with sandbox_process(port=sandbox_port) as sandbox:
         print_step(f"the sandbox listens on {sandbox}")
-        connection = json.dumps(connection_to(sandbox))
-        env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": connection}
+        env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection_to(sandbox))}
         with AirflowStack(ROOT / "example_dags", env, print_step, port=airflow_port, password=password) as airflow:
             print_step("Airflow is healthy; it reads the example DAGs within seconds")
-            print(
-                BANNER.format(airflow=airflow.url, password=password, sandbox=sandbox, connection=connection),
-                flush=True,
-            )
-            while True:
-                airflow.raise_if_dead()
-                time.sleep(CHECK_INTERVAL)
+            keep_running(airflow, sandbox, password)
 
 
 if __name__ == "__main__":
