@@ -12,6 +12,7 @@ CLUSTER_INSTALLED := $(VENV)/.installed-cluster
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 BENCH_INSTALLED := $(VENV)/.installed-bench
 RELEASE_INSTALLED := $(VENV)/.installed-release
+DOCS_INSTALLED := $(VENV)/.installed-docs
 AIRFLOW := 3.3.2
 COMMA := ,
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
@@ -140,6 +141,14 @@ check: $(INSTALLED)  ## Run ruff, codespell, the language check, mypy and import
 	$(BIN)/python -m dev.check_language
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(DOCS_INSTALLED)  ## Build the documentation site, English and Chinese, into build/site; fails on a broken link
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build
+	@echo "Open build/site/index.html."
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(call install,docs,MkDocs)
 
 .PHONY: release-check
 release-check: $(RELEASE_INSTALLED)  ## Do everything of a release but the upload: build, check, install, try
