@@ -42,8 +42,16 @@ class DingTalkError(Exception):
         if permanent is not None:
             self.permanent = permanent
 
+    @property
+    def advice(self) -> str:
+        """Next step in the language of the option ``[dingtalk] language``."""
+        # DAG files that name an exception need no texts, so this import is not the module's.
+        from airflow_provider_dingtalk.language import choose
+
+        return choose(self.next_step, self.next_step_zh)
+
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.next_step, self.next_step_zh) if part)
+        return " ".join(part for part in (self.message, self.advice) if part)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.

@@ -74,6 +74,11 @@ def get_provider_info() -> dict[str, Any]:
                         type="float",
                         default="120",
                     ),
+                    "language": _option(
+                        "Language of errors, next steps and commands: en, zh, or both. Empty: zh in a Chinese locale "
+                        "(LC_ALL, LC_MESSAGES, LANG), otherwise both.",
+                        "zh",
+                    ),
                 },
             }
         },

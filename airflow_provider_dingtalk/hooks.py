@@ -168,11 +168,11 @@ class DingTalkHook(BaseHook):
             self.run(lambda client: client.authenticate())
             where = self.settings().host_label
         except AuthenticationError as error:
-            return False, f"DingTalk refuses the app ({error.code}). {error.next_step}"
+            return False, f"DingTalk refuses the app ({error.code}). {error.advice}"
         except ConfigurationError as error:
             return False, str(error)
         except DingTalkError as error:
-            return False, f"{error.code or type(error).__name__}: {error.message} {error.next_step}".strip()
+            return False, f"{error.code or type(error).__name__}: {error.message} {error.advice}".strip()
         return True, f"Got an access token ({where}). Nothing was sent."
 
     def call(self, endpoint: Endpoint[T]) -> T:

@@ -24,6 +24,8 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "A
     del os.environ[name]
 
 os.environ["AIRFLOW_HOME"] = HOME
+# The locale decides the language of errors, unless it is an option.
+os.environ["LC_ALL"] = "C.UTF-8"
 # Lets tests call op.execute(context) themselves: elsewhere Airflow refuses that outside its task runner.
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"

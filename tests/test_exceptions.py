@@ -80,6 +80,16 @@ def test_text_of_an_error_holds_its_next_step(cls: type[DingTalkError]) -> None:
     assert len(str(error)) > 10
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("en", "Refused. Do this."), ("zh", "Refused. 这样做。"), ("both", "Refused. Do this. 这样做。")],
+)
+def test_next_step_has_the_language_of_the_option(monkeypatch: pytest.MonkeyPatch, option: str, text: str) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    error = DingTalkError("Refused.", next_step="Do this.", next_step_zh="这样做。")
+    assert str(error) == f"Refused. {error.advice}" == text
+
+
 def test_permanent_are_those_that_another_try_cannot_mend() -> None:
     temporary = {cls.__name__ for cls in TREE if not cls.permanent}
     assert temporary == {

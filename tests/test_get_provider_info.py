@@ -20,6 +20,7 @@ import pytest
 from airflow.sdk._shared.secrets_masker import redact
 
 import airflow_provider_dingtalk
+from airflow_provider_dingtalk import language
 from airflow_provider_dingtalk.connection import settings
 from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from airflow_provider_dingtalk.hooks import DingTalkHook
@@ -131,7 +132,7 @@ def test_a_field_of_the_form_may_stay_empty(name: str) -> None:
 
 
 def test_options_of_airflow_cfg_are_those_that_the_code_reads() -> None:
-    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (settings, api_server))
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (settings, api_server, language))
     read = re.findall(r'(?:_(?:listed|option)\(|conf\.get\("dingtalk", )"(\w+)"', source)
     assert set(INFO["config"]["dingtalk"]["options"]) == set(read)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.language import choose
 
 #: Code of an error that came without one, such as a proxy's 502.
 NO_CODE = "no_code"
@@ -30,3 +33,22 @@ class Reason(Struct, frozen=True, gc=False):
     def to_json(self) -> dict[str, str]:
         """Return the reason as plain JSON."""
         return {"code": self.code, "message": self.message, "next_step": self.next_step}
+
+
+def advice(next_step: str) -> str:
+    """Return a next step in the language of the option ``[dingtalk] language``.
+
+    :param next_step: Next step of a reason in a report, which is English.
+    """
+    return choose(next_step, _chinese_of_tables().get(next_step, ""))
+
+
+@cache
+def _chinese_of_tables() -> dict[str, str]:
+    """Return the Chinese of the next steps in the client's tables."""
+    # A report without a reason needs none of the tables, nor the HTTP libraries.
+    from airflow_provider_dingtalk.client import error_codes, unreachable
+
+    rules = (*error_codes.CODES.values(), error_codes.rule_for(""))
+    causes = (cause for cause in vars(unreachable).values() if isinstance(cause, unreachable.Cause))
+    return {rule.next_step: rule.next_step_zh for rule in rules} | {one.next_step: one.next_step_zh for one in causes}

@@ -1,0 +1,113 @@
+"""Language of texts for people: the option, the locale, and a Chinese text for each next step."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_dingtalk
+from airflow_provider_dingtalk.language import CHINESE, VARIABLE, Language, choose, language
+
+PACKAGE = Path(airflow_provider_dingtalk.__file__).parent
+LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Language.BOTH),
+        ({"LANG": "C.UTF-8"}, Language.BOTH),
+        ({"LANG": "en_US.UTF-8"}, Language.BOTH),
+        ({"LANG": "zh_CN.UTF-8"}, Language.ZH),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_TW"}, Language.ZH),
+        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8", "LC_ALL": "C"}, Language.BOTH),
+        ({"LANG": "zh_CN.UTF-8", VARIABLE: "en"}, Language.EN),
+        ({"LANG": "zh_CN.UTF-8", VARIABLE: " Both "}, Language.BOTH),
+        ({"LANG": "C", VARIABLE: "zh"}, Language.ZH),
+        ({"LANG": "zh_CN.UTF-8", VARIABLE: ""}, Language.ZH),
+        ({"LANG": "zh_CN.UTF-8", VARIABLE: "klingon"}, Language.ZH),
+    ],
+    ids=str,
+)
+def test_the_option_decides_and_else_a_chinese_locale(
+    monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str], expected: Language
+) -> None:
+    for name in (*LOCALES, VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert language() is expected
+
+
+def test_an_invalid_option_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv(VARIABLE, "french")
+    for _ in range(3):
+        assert choose("Stop.", "停。") == "Stop. 停。"
+    assert [record.message for record in caplog.records] == [
+        "Ignoring invalid option language 'french' in airflow.cfg, section [dingtalk]; expected en, zh or both."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "texts"),
+    [
+        ("en", ["Stop.", "Stop.", "停。"]),
+        ("zh", ["停。", "Stop.", "停。"]),
+        ("both", ["Stop. 停。", "Stop.", "停。"]),
+    ],
+)
+def test_a_text_is_never_lost(monkeypatch: pytest.MonkeyPatch, option: str, texts: list[str]) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    assert [choose("Stop.", "停。"), choose("Stop."), choose("", "停。")] == texts
+
+
+def test_without_airflow_the_environment_decides() -> None:
+    code = (
+        "import sys; from airflow_provider_dingtalk.exceptions import DingTalkError\n"
+        "print(DingTalkError('Gone.', next_step='Run the recall again.').advice, 'airflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {VARIABLE: "zh", "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "请重新执行撤回。 False\n"
+
+
+#: Modules of the package, without the one that holds the Chinese texts.
+TREES = [
+    ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "language.py"
+]
+
+
+def constant(node: ast.AST | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def next_steps() -> Iterator[str]:
+    """Yield the next steps that the code writes down without a Chinese text of their own."""
+    for call in (node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        named = {word.arg: constant(word.value) for word in call.keywords}
+        is_positional = getattr(call.func, "id", "") in ("Reason", "Obstacle") and len(call.args) == 3
+        step = constant(call.args[2]) if is_positional else named.get("next_step")
+        if step and "next_step_zh" not in named:
+            yield step
+
+
+def test_each_next_step_has_a_chinese_text() -> None:
+    assert len(set(next_steps())) > 10
+    assert set(next_steps()) - set(CHINESE) == set()
+
+
+def test_each_chinese_text_is_for_a_text_of_the_package() -> None:
+    written = {constant(node) for tree in TREES for node in ast.walk(tree)}
+    assert set(CHINESE) - written == set()
