@@ -33,6 +33,7 @@ ATTEMPTS, PAUSE = 4, 0.5
 #: Maximum number of entries read of one list, so that an endless list ends in an error.
 MAX_ENTRIES = 1_000_000
 _LOG_IN = f"Set {TOKEN_VARIABLE}, or {USER_VARIABLE} and {PASSWORD_VARIABLE}."
+_LOG_IN_ZH = f"请设置 {TOKEN_VARIABLE}，或 {USER_VARIABLE} 与 {PASSWORD_VARIABLE}。"
 _T = TypeVar("_T")
 
 
@@ -59,6 +60,22 @@ class XCom(Struct, frozen=True):
     task_id: str
     map_index: int
     key: str
+
+
+class Asset(Struct, frozen=True):
+    """Id and URI of an asset."""
+
+    id: int
+    uri: str
+
+
+class AssetEvent(Struct, frozen=True):
+    """Event of an asset, with the task that made it."""
+
+    source_dag_id: str | None = None
+    source_run_id: str | None = None
+    source_task_id: str | None = None
+    extra: dict[str, Any] | None = None
 
 
 class AirflowRest:
@@ -104,7 +121,7 @@ class AirflowRest:
         token = env.get(TOKEN_VARIABLE) or self._new_token(env.get(USER_VARIABLE), env.get(PASSWORD_VARIABLE))
         if not (token and token.isascii() and token.isprintable()):
             problem = "Invalid access token of Airflow; expected printable ASCII."
-            raise AirflowRefusedError(problem, code="bad_token", next_step=_LOG_IN)
+            raise _refused(problem, "bad_token")
         self._http.headers["authorization"] = f"Bearer {token}"
 
     def _new_token(self, user: str | None, password: str | None) -> str:
@@ -113,7 +130,7 @@ class AirflowRest:
         else:  # Airflow gives a token without a login if all users are admins
             response = self._request("GET", "/auth/token")
         if response.status_code in (404, 405):
-            raise AirflowRefusedError("Airflow wants a login.", code="not_logged_in", next_step=_LOG_IN)
+            raise _refused("Airflow wants a login.", "not_logged_in")
         return str(_json(response).get("access_token") or "")
 
     def run(self, dag_id: str, run_id: str) -> Run | None:
@@ -134,9 +151,23 @@ class AirflowRest:
         """Return the ids of a run's tasks."""
         return {task.task_id for task in self._pages(_path_of_tasks(run), "task_instances", Task)}
 
-    def xcoms(self, run: Run) -> list[XCom]:
-        """List the XComs of a run's tasks, without their values."""
-        return list(dict.fromkeys(self._pages(_path_of_tasks(run, "~", "xcomEntries"), "xcom_entries", XCom)))
+    def xcoms(self, run: Run, task_id: str = "~") -> list[XCom]:
+        """List the XComs of a run's tasks, without their values.
+
+        :param task_id: Id of the task; default all tasks of the run.
+        """
+        return list(dict.fromkeys(self._pages(_path_of_tasks(run, task_id, "xcomEntries"), "xcom_entries", XCom)))
+
+    def asset_events(self, uri: str, after: str | None = None) -> Iterator[AssetEvent]:
+        """Yield the events of an asset; none if Airflow has no such asset.
+
+        :param uri: URI of the asset.
+        :param after: Moment in ISO 8601; default None, all events.
+        """
+        since = {"timestamp_gte": after} if after else {}
+        for asset in self._pages("/assets", "assets", Asset, uri_pattern=uri, only_active=False):
+            if asset.uri == uri:  # Airflow takes a percent sign and an underscore in the pattern for wildcards.
+                yield from self._pages("/assets/events", "asset_events", AssetEvent, asset_id=asset.id, **since)
 
     def xcom_value(self, run: Run, xcom: XCom, **options: Any) -> Any:
         """Return the value of an XCom; None if it does not exist."""
@@ -181,13 +212,14 @@ class AirflowRest:
             f"Airflow's API server at {clean(self.url)} does not answer ({problem}).",
             code="airflow_unreachable",
             next_step=f"Give its address with --airflow-url or {URL_VARIABLE}.",
+            next_step_zh=f"请用 --airflow-url 或 {URL_VARIABLE} 指定其地址。",
         )
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
         status = response.status_code
         if status in (401, 403):
             problem = f"Airflow refuses this login (HTTP {status})."
-            raise AirflowRefusedError(problem, code="airflow_refused", next_step=_LOG_IN)
+            raise _refused(problem, "airflow_refused")
         if response.is_redirect or (response.is_client_error and status not in (404, 405)):
             raise _unexpected(f"Airflow answers HTTP {status}, which was not expected.")
         return response
@@ -232,9 +264,17 @@ def _field(answer: dict[str, Any], name: str, kind: type[_T] | Any) -> Any:
         raise _unexpected("Airflow's API server leaves out, or changes, fields that the REST API has.") from None
 
 
+def _refused(problem: str, code: str) -> AirflowRefusedError:
+    return AirflowRefusedError(problem, code=code, next_step=_LOG_IN, next_step_zh=_LOG_IN_ZH)
+
+
 def _unexpected(problem: str) -> AirflowUnreachableError:
-    next_step = "See whether --airflow-url is the address of an API server of Airflow 3."
-    return AirflowUnreachableError(problem, code="airflow_unexpected", next_step=next_step)
+    return AirflowUnreachableError(
+        problem,
+        code="airflow_unexpected",
+        next_step="See whether --airflow-url is the address of an API server of Airflow 3.",
+        next_step_zh="请确认 --airflow-url 是 Airflow 3 的 API server 的地址。",
+    )
 
 
 def _configured_url() -> str:

@@ -80,8 +80,12 @@ class FileCheckpoint:
 
     def _error(self, error: OSError) -> CheckpointError:
         problem = f"{self._path}: {error.strerror or type(error).__name__}."
-        next_step = "Set AIRFLOW_HOME to a folder that can be written."
-        return CheckpointError(problem, code="checkpoint", next_step=next_step)
+        return CheckpointError(
+            problem,
+            code="checkpoint",
+            next_step="Set AIRFLOW_HOME to a folder that can be written.",
+            next_step_zh="请将 AIRFLOW_HOME 设为可写的目录。",
+        )
 
 
 def checkpoint_for(receipts: Sequence[Receipt]) -> FileCheckpoint:

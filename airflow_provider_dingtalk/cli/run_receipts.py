@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, Run, XCom
-from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, InvalidInputError
+from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, AssetEvent, Run, XCom
+from airflow_provider_dingtalk.exceptions import AirflowRefusedError, AirflowUnreachableError, InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Receipt
+from airflow_provider_dingtalk.task import asset_events
+from airflow_provider_dingtalk.task.recall_log import RecallLog
 from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
     clean,
@@ -23,6 +25,8 @@ from airflow_provider_dingtalk.task.sent_messages import (
 from airflow_provider_dingtalk.task.xcoms import REPORT
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Runs that are read at the same time.
 RUNS_AT_ONCE = 8
@@ -55,7 +59,7 @@ class _RestXComs:
 
 
 def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> list[Receipt]:
-    """Return the receipts of a run, except those that it recalled itself.
+    """Return the receipts of a run, except those that are recalled already.
 
     :param task_ids: Ids of the tasks whose receipts are returned; default all.
     :raises InvalidInputError: If there is no such run, or no such task in it.
@@ -66,13 +70,14 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
         raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
     if task_ids and (unknown := sorted(set(task_ids) - airflow.task_ids(run))):
         raise InvalidInputError("--task", f"the run has no task {clean(unknown[0])!r}")
-    return _checked(_sent_by_run(airflow, run, task_ids), f"from_dag={dag_id!r}, from_run={run_id!r}")
+    sent = _not_recalled_elsewhere(airflow, [(dag_id, _sent_by_run(airflow, run, task_ids))])
+    return _checked(sent, f"from_dag={dag_id!r}, from_run={run_id!r}")
 
 
 def receipts_since(
     airflow: AirflowRest, since: datetime, dag_ids: Sequence[str] = (), task_ids: Sequence[str] = ()
 ) -> list[Receipt]:
-    """Return the receipts of messages that runs sent since a time.
+    """Return the receipts of messages that runs sent since a time, except those that are recalled already.
 
     A receipt without a time of its send is included.
 
@@ -91,9 +96,9 @@ def receipts_since(
     }
     start = since.timestamp()
     with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
-        found = list(pool.map(lambda run: _sent_by_run(airflow, run, task_ids), runs.values()))
+        found = list(pool.map(lambda run: (run.dag_id, _sent_by_run(airflow, run, task_ids)), runs.values()))
     source = f"from_dag={dag_ids[0] if dag_ids else '…'!r}, since={since.isoformat()!r}"
-    receipts = _checked(merge(found), source)
+    receipts = _checked(_not_recalled_elsewhere(airflow, found), source)
     return [receipt for receipt in receipts if (receipt.sent() or start) >= start]
 
 
@@ -107,6 +112,46 @@ def _sent_by_run(airflow: AirflowRest, run: Run, task_ids: Sequence[str]) -> Sen
         recalled = {key for task in tasks for key in _recalled(task)}
         sent.receipts = [receipt for receipt in sent.receipts if receipt.key not in recalled]
     return sent
+
+
+def _not_recalled_elsewhere(airflow: AirflowRest, found: Sequence[tuple[str, SentMessages]]) -> SentMessages:
+    """Merge what runs sent, by DAG id, without what other runs recalled by the rollback logs of their DAGs."""
+    by_dag: dict[str, list[Receipt]] = {}
+    for dag_id, one in found:
+        by_dag.setdefault(dag_id, []).extend(one.receipts)
+    gone = {key for dag_id, receipts in by_dag.items() for key in _recall_log(airflow, dag_id).recalled(receipts)}
+    sent = merge(one for _, one in found)
+    left = [receipt for receipt in sent.receipts if receipt.key not in gone]
+    if number := len(sent.receipts) - len(left):
+        log.info("Left out: %d messages that other runs recalled.", number)
+    sent.receipts = left
+    return sent
+
+
+def _recall_log(airflow: AirflowRest, dag_id: str) -> RecallLog:
+    def read_events(after: str | None) -> list[AssetEvent]:
+        return _if_permitted(
+            lambda: asset_events.of_this_version(airflow.asset_events(asset_events.rollback_log(dag_id).uri, after))
+        )
+
+    def keys_of(*source: str) -> set[str]:
+        return set(_if_permitted(lambda: _recalled_by_source(airflow, *source)))
+
+    return RecallLog(read_events, keys_of)
+
+
+def _recalled_by_source(airflow: AirflowRest, dag_id: str, run_id: str, task_id: str) -> set[str]:
+    run = Run(dag_id, run_id)
+    return _recalled(_RestXComs(airflow, run, task_id, airflow.xcoms(run, task_id)))
+
+
+def _if_permitted(read: Callable[[], Iterable[_T]]) -> list[_T]:
+    """Return what Airflow shows; nothing if the user may not see it, since the recall matters more."""
+    try:
+        return list(read())
+    except (AirflowRefusedError, InvalidInputError) as error:
+        log.warning("Messages that other runs took back already may be among these: %s", error.message)
+        return []
 
 
 def _recalled(task: _RestXComs) -> set[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
+
+Event = TypeVar("Event", bound=Any)
 
 #: Alias that is an outlet of every rollback, to write into the logs of other runs and DAGs.
 ALIAS = "dingtalk_rollback_log"
@@ -80,5 +82,9 @@ def read(context: Context, dag_id: str, after: str | None = None) -> list[Any]:
     from airflow_provider_dingtalk.task.api_server import api_server_of
     from airflow_provider_dingtalk.version_compat import asset_events
 
-    events = api_server_of(context).call(asset_events, rollback_log(dag_id), after)
+    return of_this_version(api_server_of(context).call(asset_events, rollback_log(dag_id), after))
+
+
+def of_this_version(events: Iterable[Event]) -> list[Event]:
+    """Return the events that this version of the package can read."""
     return [event for event in events if (event.extra or {}).get("version") == VERSION]

@@ -15,6 +15,7 @@ from airflow_provider_dingtalk.messages.receipt import Receipt, iso
 from airflow_provider_dingtalk.task import asset_events
 from airflow_provider_dingtalk.task.arguments import both_times
 from airflow_provider_dingtalk.task.dag_history import DagHistory
+from airflow_provider_dingtalk.task.recall_log import RecallLog
 from airflow_provider_dingtalk.task.run_history import (
     Tasks,
     indexes_not_rolled_back,
@@ -51,41 +52,22 @@ class RunMessages(Struct):
     already: int = 0
 
 
-class _RecallLog:
-    """Messages that this or another DAG's rollbacks noted as recalled; each event is read once.
+def _recall_log(context: Context, dag_id: str, earliest: float = math.inf) -> RecallLog:
+    """Return the messages that the rollback log of a DAG notes as recalled; none if it cannot be read."""
 
-    :param earliest: Unix time in seconds from which on events are read; earlier if a message is older.
-    """
+    def read_events(after: str | None) -> list[Any]:
+        return [] if context.get("outlet_events") is None else asset_events.read(context, dag_id, after)
 
-    def __init__(self, context: Context, dag_id: str, earliest: float = math.inf) -> None:
-        self._context = context
-        self._dag_id = dag_id
-        self._earliest = earliest
-        self._events: dict[float | None, list[Any]] = {}
-        self._keys: dict[tuple[str, str, str], set[str]] = {}
+    def keys_of(source_dag_id: str, run_id: str, task_id: str) -> set[str]:
+        return Tasks(context, [task_id], dag_id=source_dag_id, run_id=run_id).recalled()
 
-    def recalled(self, receipts: Sequence[Receipt]) -> set[str]:
-        """Return the keys of recalled messages, those of the receipts among them."""
-        if not receipts or self._context.get("outlet_events") is None:
-            return set()
-        sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
-        after = max(min(*sent, self._earliest), 0.0) if sent else None
-        if after not in self._events:
-            self._events[after] = asset_events.read(self._context, self._dag_id, None if after is None else iso(after))
-        return {key for event in self._events[after] if event.extra.get("recalled") for key in self._keys_of(event)}
-
-    def _keys_of(self, event: Any) -> set[str]:
-        source = (event.source_dag_id, event.source_run_id, event.source_task_id)
-        if source not in self._keys:
-            dag_id, run_id, task_id = source
-            self._keys[source] = Tasks(self._context, [task_id], dag_id=dag_id, run_id=run_id).recalled()
-        return self._keys[source]
+    return RecallLog(read_events, keys_of, earliest)
 
 
 def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
     """Return the messages that tasks of this run sent."""
     tasks = Tasks(context, task_ids)
-    return _not_recalled(tasks, None, _RecallLog(context, tasks.dag_id))
+    return _not_recalled(tasks, None, _recall_log(context, tasks.dag_id))
 
 
 def of_run(
@@ -105,7 +87,7 @@ def of_run(
     if must_be and (unknown := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
         raise InvalidInputError("from_tasks", f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else all_tasks
-    return _not_recalled(tasks, all_tasks, _RecallLog(context, dag_id), alerts=True)
+    return _not_recalled(tasks, all_tasks, _recall_log(context, dag_id), alerts=True)
 
 
 def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[RunMessages]:
@@ -123,7 +105,7 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
         raise InvalidInputError("until", f"is {both_times(until)}, not later than since, {both_times(since)}")
     if since > time.time():
         raise InvalidInputError("since", f"is {both_times(since)}, which is yet to come")
-    history, recall_log = DagHistory(context, dag_id), _RecallLog(context, dag_id, since)
+    history, recall_log = DagHistory(context, dag_id), _recall_log(context, dag_id, since)
     end = math.inf if until is None else until
     found = []
     for run_id in runs_since(context, history, since):
@@ -157,7 +139,7 @@ def of_unfinished(
     swept = _swept_runs(context, dag_id, recent, earliest) if recent else {}
     due = [run_id for run_id, end in recent.items() if (end or 0.0) >= swept.get(run_id, -math.inf)]
     history.read_states(due)
-    recall_log = _RecallLog(context, dag_id, earliest)
+    recall_log = _recall_log(context, dag_id, earliest)
     found = [_of_blocks(context, history, recall_log, run_id, rollbacks) for run_id in due]
     history.confirm()
     return found
@@ -174,7 +156,7 @@ def _swept_runs(context: Context, dag_id: str, ends: Mapping[str, float | None],
 
 
 def _of_blocks(
-    context: Context, history: DagHistory, recall_log: _RecallLog, run_id: str, rollbacks: Sequence[str]
+    context: Context, history: DagHistory, recall_log: RecallLog, run_id: str, rollbacks: Sequence[str]
 ) -> RunMessages:
     """Return the messages of those blocks of a run whose rollback did not succeed."""
     where: dict[str, Any] = {"dag_id": history.dag_id, "run_id": run_id, "history": history.of(run_id)}
@@ -205,7 +187,7 @@ def _rollbacks_of(task: Tasks) -> Sequence[str]:
 def _not_recalled(
     tasks: Tasks,
     all_tasks: Tasks | None,
-    recall_log: _RecallLog,
+    recall_log: RecallLog,
     *,
     alerts: bool = False,
     window: tuple[float, float] = (-math.inf, math.inf),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from airflow_provider_dingtalk.task.asset_events import VERSION, rollback_log
 from tests.cli.terminal import AIRFLOW_PASSWORD, AIRFLOW_TOKEN
 
 #: Maximum entries of a page; a server may return fewer than the client requests.
@@ -25,6 +27,8 @@ class FakeAirflow:
     :param xcoms: Value by DAG, run, task, map index and key.
     :param broken: Number of next requests to answer with HTTP 500.
     :param ends_after_list: End of all runs that have not ended, from the next list of runs on.
+    :param events: Extra and source (DAG, run, task) of the events of assets, by URI.
+    :param hides_assets: True if the user may not see assets.
     :param odd: Bodies that replace the right answer, by the last part of the path.
     """
 
@@ -34,6 +38,8 @@ class FakeAirflow:
     needs_login: bool = True
     broken: int = 0
     ends_after_list: str = ""
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    hides_assets: bool = False
     odd: dict[str, bytes] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
@@ -43,6 +49,12 @@ class FakeAirflow:
 
     def push(self, dag_id: str, run_id: str, task_id: str, key: str, value: Any, map_index: int = -1) -> None:
         self.xcoms[dag_id, run_id, task_id, map_index, key] = value
+
+    def note(self, log_of: str, source: tuple[str, str, str], **extra: Any) -> None:
+        """Add an event to a DAG's rollback log."""
+        names = ("source_dag_id", "source_run_id", "source_task_id")
+        event = {**dict(zip(names, source, strict=True)), "extra": {"version": VERSION, **extra}}
+        self.events.setdefault(rollback_log(log_of).uri, []).append(event)
 
     def answer(self, method: str, url: str, headers: Any, body: bytes) -> tuple[int, Any]:
         self.seen.append(url)
@@ -55,13 +67,21 @@ class FakeAirflow:
         if headers["authorization"] != f"Bearer {AIRFLOW_TOKEN}":
             return 401, {"detail": "Not authenticated"}
         parts = [unquote(part) for part in path.removeprefix("/api/v2/").split("/")]
-        return self._read(parts, query)
+        return self._read_assets(parts[1:], query) if parts[0] == "assets" else self._read(parts, query)
 
     def _token(self, method: str, body: bytes) -> tuple[int, Any]:
         if method == "GET":
             return (405, {}) if self.needs_login else (201, {"access_token": AIRFLOW_TOKEN})
         right = json.loads(body) == {"username": "oncall", "password": AIRFLOW_PASSWORD}
         return (201, {"access_token": AIRFLOW_TOKEN}) if right else (401, {"detail": "Invalid credentials"})
+
+    def _read_assets(self, parts: list[str], query: dict[str, list[str]]) -> tuple[int, Any]:
+        if self.hides_assets:
+            return 403, {"detail": "Forbidden"}
+        if parts == ["events"]:
+            return 200, _page("asset_events", list(self.events.values())[int(query["asset_id"][0])], query)
+        assets = [{"id": number, "uri": uri} for number, uri in enumerate(self.events)]
+        return 200, _page("assets", [one for one in assets if _is_like(one["uri"], query["uri_pattern"][0])], query)
 
     def _read(self, parts: list[str], query: dict[str, list[str]]) -> tuple[int, Any]:
         match parts:
@@ -82,9 +102,10 @@ class FakeAirflow:
             case ["dags", dag_id, "dagRuns", run_id, "taskInstances"]:
                 tasks = sorted({key[2] for key in self.xcoms if key[:2] == (dag_id, run_id)})
                 return 200, _page("task_instances", [{"task_id": task} for task in tasks], query)
-            case ["dags", dag_id, "dagRuns", run_id, "taskInstances", "~", "xcomEntries"]:
+            case ["dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries"]:
                 names = ("dag_id", "run_id", "task_id", "map_index", "key")
-                entries = [dict(zip(names, key, strict=True)) for key in self.xcoms if key[:2] == (dag_id, run_id)]
+                keys = [key for key in self.xcoms if key[:2] == (dag_id, run_id) and task_id in ("~", key[2])]
+                entries = [dict(zip(names, key, strict=True)) for key in keys]
                 return 200, _page("xcom_entries", entries, query)
             case ["dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "xcomEntries", key]:
                 index = int(query.get("map_index", ["-1"])[0])
@@ -100,6 +121,12 @@ def _fits(run: dict[str, Any], dag_id: str, query: dict[str, list[str]]) -> bool
     if "state" in query and run["state"] not in query["state"]:
         return False
     return "end_date_gte" not in query or bool(run["end_date"] and run["end_date"] >= query["end_date_gte"][0])
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """Match as Airflow does, by SQL's ILIKE."""
+    wild = re.escape(pattern).replace("%", ".*").replace("_", ".")
+    return re.search(wild, text, re.IGNORECASE) is not None
 
 
 def _page(name: str, entries: list[Any], query: dict[str, list[str]]) -> dict[str, Any]:

@@ -64,6 +64,38 @@ def test_all_that_a_long_recall_took_back_costs_no_call(terminal: Terminal, airf
     assert [message["key"] for message in done.json["messages"]] == keys[7:]
 
 
+UNDO = ("undo", "manual__1", "rollback")
+
+
+def test_what_another_dag_recalled_is_left_out_of_plan_and_recall(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
+):
+    airflow.push(*UNDO, "recalled_0", keys[:5])
+    airflow.push("undo", "manual__1", "send", "recalled_0", keys)
+    airflow.note(RUN[0], UNDO, dag_id=RUN[0], run_id=RUN[1], recalled=5)
+    airflow.note("Revenue%", UNDO, recalled=8)
+    arguments = ("rollback", "--run", *RUN, "--airflow-url", airflow.url)
+    plan = terminal.run(*arguments, "--dry-run", "--json", env=LOGGED_IN)
+    assert [receipt["process_query_key"] for receipt in plan.json["receipts"]] == keys[5:]
+    assert "5 messages that other runs recalled" in plan.err
+    assert terminal.run(*arguments, "--yes", env=LOGGED_IN).status == 0
+    assert terminal.gone() == set(keys[5:])
+    since = terminal.run(
+        "rollback", "--since", "2026-11-21T00:00Z", *arguments[4:], "--dry-run", "--json", env=LOGGED_IN
+    )
+    assert not {receipt["process_query_key"] for receipt in since.json["receipts"]} & set(keys[:5])
+
+
+def test_a_user_who_may_not_see_assets_recalls_all_and_is_told(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
+):
+    airflow.hides_assets = True
+    done = terminal.run("rollback", "--run", *RUN, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert done.status == 0
+    assert "Messages that other runs took back already may be among these" in done.err
+    assert terminal.gone() == set(keys)
+
+
 def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, airflow: FakeAirflow):
     before, after, running, undated = terminal.create_messages("oto", 4)
     (elsewhere,) = terminal.create_messages("oto")

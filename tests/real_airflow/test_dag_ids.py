@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_provider_dingtalk.task.asset_events import rollback_log
 from tests.real_airflow.fixtures import Environment, classes, wait_until
+from tests.real_airflow.test_commands import Shell
 
 CHINESE = "每日营收"
 
@@ -52,7 +55,7 @@ def test_its_rollback_takes_back_what_the_block_sent(runs: Runs, environment: En
     assert [event["extra"]["recalled"] for event in environment.rollback_log(CHINESE, failed)] == [4]
 
 
-def test_another_dag_takes_back_by_its_id_and_leaves_an_event(runs: Runs, environment: Environment):
+def test_another_dag_takes_back_by_its_id_and_leaves_an_event(runs: Runs, environment: Environment, tmp_path: Path):
     well, undo = runs.well, runs.undo
     assert well.state == undo.state == "success"
     right = sent(environment, "好数字") | sent(environment, "好数字，块外")
@@ -62,6 +65,9 @@ def test_another_dag_takes_back_by_its_id_and_leaves_an_event(runs: Runs, enviro
     wait_until("the event is there", lambda: bool(environment.rollback_log(CHINESE, undo)))
     assert [event["extra"]["run_id"] for event in environment.rollback_log(CHINESE, undo)] == [well.run_id]
     assert rollback_log(CHINESE).name.isascii()
+    # The command's plan leaves out what the other DAG recalled.
+    status, plan = Shell(environment, tmp_path).run("rollback", "--run", CHINESE, well.run_id, "--dry-run")
+    assert (status, plan["total"]) == (0, 0)
 
 
 def test_the_same_by_tasks_of_it(runs: Runs, environment: Environment):
