@@ -66,7 +66,8 @@ _CONN_ID_HELP = "Airflow connection of type dingtalk (dingtalk_default)"
 _COMMON = (
     Option("--robot-code", metavar="CODE", help="robot that sent, or sends; by default the connection's"),
     Option("--conn-id", default="dingtalk_default", metavar="ID", help=_CONN_ID_HELP),
-    Option("--json", action="store_true", help="print JSON on stdout, for machines"),
+    Option("--output", "-o", choices=("json", "yaml", "table", "plain"), help="form of the result on stdout"),
+    Option("--json", action="store_true", help="short for --output json"),
 )
 _YES = Option("--yes", "-y", action="store_true", help="do not ask; required without a terminal")
 

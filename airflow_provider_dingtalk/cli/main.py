@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import signal
+import traceback
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk import __version__
 from airflow_provider_dingtalk.cli.arguments import COMMANDS, EXIT_CODES, Command
+
+if TYPE_CHECKING:
+    from airflow_provider_dingtalk.exceptions import DingTalkError
 
 PROGRAM = "python -m airflow_provider_dingtalk"
 
@@ -30,7 +35,9 @@ def run(command: Command, options: Namespace) -> int:
     from airflow_provider_dingtalk.cli import output
     from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
     from airflow_provider_dingtalk.exceptions import DingTalkError
+    from airflow_provider_dingtalk.language import choose
 
+    options.output = options.output or ("json" if options.json else None)
     with output.reserved_stdout():
         output.log_to_stderr()
         # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
@@ -38,12 +45,29 @@ def run(command: Command, options: Namespace) -> int:
         try:
             module: Any = importlib.import_module(f"airflow_provider_dingtalk.cli.commands.{command.name}")
             return int(getattr(module, command.name)(options))
-        except DingTalkError as error:
-            output.print_error(error, as_json=options.json)
-            return exit_code_of(error)
         except KeyboardInterrupt:
-            output.print_note("Interrupted.")
+            output.print_note(choose("Interrupted.", "已中断。"))
             return ExitCode.INTERRUPTED
+        except Exception as problem:
+            error = problem if isinstance(problem, DingTalkError) else _unexpected(problem)
+            output.print_error(error, options.output)
+            return exit_code_of(error)
+
+
+def _unexpected(error: Exception) -> DingTalkError:
+    """Return the error to show for a mistake of this package, or of what it calls.
+
+    The text and the frames of such an error may hold a secret, so only its type and its place are shown.
+    """
+    from airflow_provider_dingtalk.exceptions import DingTalkError
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return DingTalkError(
+        f"Unexpected {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}.",
+        code="unexpected",
+        next_step="Run the command again; it goes on where it stopped. If it ends so again, report this line.",
+        next_step_zh="请重新执行该命令，它会从中断处继续。如果仍然如此，请报告此行内容。",
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
+from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import DeclinedError, DingTalkError, InvalidInputError
 
 #: Maximum number of rows of a table; JSON shows all.
 MAX_ROWS = 50
 _STDOUT, _STDERR = 1, 2
+#: Blanks of Chinese texts that Python does not call printable.
+_BLANKS = "\N{IDEOGRAPHIC SPACE}\N{NO-BREAK SPACE}"
 
 _results: TextIO | None = None
+
+
+class Result(Struct):
+    """Result of a command, in each form that a user may choose.
+
+    :param document: Whole result, for machines.
+    :param header: Names of the columns, for tables; default none.
+    :param rows: Cells of the tables; default none.
+    :param text: Text for people; default empty.
+    """
+
+    document: Any
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+    text: str = ""
 
 
 @contextmanager
@@ -38,29 +57,62 @@ def reserved_stdout() -> Iterator[None]:
         os.close(saved)
 
 
-def plain(text: str) -> str:
-    """Replace control characters, so that foreign texts do not control the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+def escape(text: str, keep: str = "") -> str:
+    r"""Show characters that steer a terminal as Python's escapes, such as ``\x1b``.
+
+    :param keep: Characters to leave; default none, so that a foreign text cannot add a line.
+    """
+    shown = (char if char.isprintable() or char in _BLANKS + keep else repr(char)[1:-1] for char in text)
+    return "".join(shown)
 
 
 def print_note(text: str) -> None:
-    """Print a text for the user on stderr."""
-    print(plain(text), file=sys.stderr, flush=True)
+    """Print a line for the user on stderr."""
+    print(escape(text), file=sys.stderr, flush=True)
 
 
-def print_result(text: str) -> None:
-    """Print the result on stdout."""
-    _write(plain(text))
+def print_result(result: Result, output_format: str | None) -> None:
+    """Print the result on stdout.
+
+    :param output_format: ``json`` or ``yaml`` for the document, ``table`` or ``plain`` for the rows, None for the text.
+    """
+    match output_format:
+        case None:
+            _write(escape(result.text, keep="\n"))
+        case "json":
+            _write(format_json(result.document))
+        case "plain":  # Airflow's own changes keys: its tabulate makes 1.23457e+12 of 1234567890123 next to 1e5.
+            _write(format_table(result.header, result.rows, len(result.rows)))
+        case _:
+            _write(_as_airflow_does(result, output_format))
 
 
-def print_json(value: Any) -> None:
-    """Print the result as JSON on stdout."""
+def _as_airflow_does(result: Result, output_format: str) -> str:
+    """Return a result as the table or the YAML of Airflow's own commands."""
+    from airflow.cli.simple_table import AirflowConsole
+
+    # Airflow's console prints on sys.stdout. This gives the text to _write, which knows closed pipes.
+    with redirect_stdout(io.StringIO()) as printed:
+        # Foreign texts may hold what rich takes for markup.
+        console = AirflowConsole(markup=False, emoji=False, highlight=False, color_system=None)
+        if _results is not None and _results.isatty():
+            console.width = os.get_terminal_size(_results.fileno()).columns
+        if output_format == "yaml":
+            console.print_as_yaml(msgspec.to_builtins(result.document))
+        else:
+            cells = [[escape(str(cell)) for cell in row] for row in result.rows]
+            console.print_as([dict(zip(result.header, row, strict=True)) for row in cells], output_format)
+    return printed.getvalue().rstrip("\n")
+
+
+def format_json(value: Any) -> str:
+    """Format a value as JSON for people and machines, without characters that steer a terminal."""
     # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    _write("".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text))
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def _json_escape(char: str) -> str:
     pair = char.encode("utf-16-be").hex()
     return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
 
@@ -75,13 +127,14 @@ def _write(text: str) -> None:
                 os.dup2(devnull.fileno(), _results.fileno())
 
 
-def print_error(error: DingTalkError, *, as_json: bool) -> None:
-    """Print an error on stderr, and as JSON on stdout if ``as_json``."""
-    name = type(error).__name__
-    if as_json:
-        fields = {"type": name, "code": error.code, "message": error.message, "next_step": error.next_step}
-        print_json({"error": fields})
-    print_note(f"{name}: {error}")
+def print_error(error: DingTalkError, output_format: str | None) -> None:
+    """Print an error on stderr, and on stdout too if that is JSON or YAML."""
+    fields = {"type": type(error).__name__, "code": error.code, "message": error.message, "next_step": error.next_step}
+    if error.next_step_zh:
+        fields["next_step_zh"] = error.next_step_zh
+    if output_format in ("json", "yaml"):
+        print_result(Result({"error": fields}), output_format)
+    print_note(f"{fields['type']}: {error}")
 
 
 def check_can_confirm(*, yes: bool) -> None:
@@ -103,18 +156,18 @@ def confirm(question: str, *, yes: bool, word: str = "y") -> None:
     """
     if yes:
         return
-    print(f"{question} [{word}/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{escape(question)} [{word}/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in (word, "yes"):
         raise DeclinedError("Nothing was done.", code="declined")
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Format rows in columns, at most :data:`MAX_ROWS` of them."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows[:MAX_ROWS])]
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], most: int = MAX_ROWS) -> str:
+    """Format the first rows in columns; ``most`` is their maximum number, default :data:`MAX_ROWS`."""
+    cells = [[escape(str(cell)) for cell in row] for row in (header, *rows[:most])]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    if len(rows) > MAX_ROWS:
-        lines.append(f"… and {len(rows) - MAX_ROWS:,} more; --json shows all.")
+    if len(rows) > most:
+        lines.append(f"… and {len(rows) - most:,} more; --json shows all.")
     return "\n".join(lines)
 
 
@@ -122,8 +175,9 @@ class _NoteHandler(logging.Handler):
     """Log handler that prints each record as a note."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record without control characters."""
-        print_note(self.format(record))
+        """Print a record in one line; of an exception its type only."""
+        kind = record.exc_info[0] if record.exc_info else None
+        print_note(record.getMessage() + (f" ({kind.__name__})" if kind else ""))
 
 
 def log_to_stderr() -> None:

@@ -22,6 +22,7 @@ def test_help_of_a_command_has_examples_and_exit_statuses(terminal: Terminal, co
     [
         (["rollback", "--keys", "k", "--kind", "letter"], "invalid choice"),
         (["rollback", "--run", "dag"], "expected 2 arguments"),
+        (["check", "--output", "xml"], "invalid choice"),
         (["rollback", "--key", "k", "--kind", "oto"], "unrecognized arguments"),
         (["recall"], "invalid choice"),
         ([], "required"),

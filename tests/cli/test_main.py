@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
+
 import pytest
 
+from airflow_provider_dingtalk import __version__
+from airflow_provider_dingtalk.cli.arguments import Command
+from airflow_provider_dingtalk.cli.main import run
 from tests.cli.terminal import AIRFLOW, MODULE, Terminal
 
 COMMANDS = ("rollback", "status", "send", "probe")
@@ -14,3 +20,17 @@ def test_help_lists_the_commands(terminal: Terminal, program: list[str]):
     done = terminal.run("--help", program=program)
     assert done.status == 0
     assert all(command in done.out for command in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(terminal: Terminal):
+    assert terminal.run("--version").out == f"airflow-provider-dingtalk {__version__}\n"
+
+
+def test_a_mistake_in_a_command_shows_its_place_and_no_secret(capfd: pytest.CaptureFixture[str]):
+    """An option that is missing stands for any mistake."""
+    command = Command("status", "", "", (), ())
+    assert run(command, Namespace(output="json", json=False, run="secret-of-a-mistake")) == 1
+    out, err = capfd.readouterr()
+    assert json.loads(out)["error"]["code"] == "unexpected"
+    assert "Unexpected AttributeError in message_selection.py, line " in err
+    assert "Traceback" not in err and "secret-of-a-mistake" not in out + err

@@ -8,15 +8,19 @@ import subprocess
 from typing import Any
 
 import pytest
+import yaml
 
-from airflow_provider_dingtalk.cli.output import MAX_ROWS, format_table
+from airflow_provider_dingtalk.cli.output import MAX_ROWS, Result, escape, format_table, print_error, print_result
+from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.cli.fake_airflow import FakeAirflow
 from tests.cli.terminal import AIRFLOW_TOKEN, Terminal
 
 RUN = ("revenue", "r1")
 LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
-NAUGHTY = "\x1b]0;pwn\x07\x9b31m\u202etxt"
+NAUGHTY = "\x1b]0;pwn\x07\x9b31m\u202etxt [red][link=x]b[/blink] :skull: \r\nforged"
+#: Forms of a result: the text by default, and those of --output.
+FORMS = [None, "json", "yaml", "table", "plain"]
 
 
 def receipt(key: str) -> dict[str, Any]:
@@ -24,34 +28,109 @@ def receipt(key: str) -> dict[str, Any]:
 
 
 def control_characters(text: str) -> list[str]:
-    return [char for char in text if not char.isprintable() and char not in "\n\t"]
+    return [char for char in text if not char.isprintable() and char != "\n"]
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_ids_of_airflow_do_not_steer_the_terminal(terminal: Terminal, airflow: FakeAirflow, as_json: bool):
+def output(form: str | None) -> tuple[str, ...]:
+    return ("--output", form) if form else ()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain 中文　·\u00a0é 😀", "plain 中文　·\u00a0é 😀"),
+        ("\x1b[31m\x07\x9b", r"\x1b[31m\x07\x9b"),
+        ("a\r\nb\tc", r"a\r\nb\tc"),
+        ("\u202e\u2066\u200b\u2028\ufeff", r"\u202e\u2066\u200b\u2028\ufeff"),
+        ("\ud800\U000e0041", r"\ud800\U000e0041"),
+    ],
+)
+def test_characters_that_steer_a_terminal_are_escaped(text: str, shown: str):
+    assert escape(text) == shown
+    assert escape("a\nb", keep="\n") == "a\nb"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_cell_of_a_result_steers_the_terminal(capsys: pytest.CaptureFixture[str], form: str | None):
+    rows = [(NAUGHTY, 7, None), ("k", 8, NAUGHTY)]
+    header = ("key", "number", "reason")
+    print_result(Result([NAUGHTY, {NAUGHTY: 7}], header, rows, format_table(header, rows)), form)
+    printed = capsys.readouterr().out
+    assert control_characters(printed) == []
+    assert printed.endswith("\n") and not printed.endswith("\n\n")
+    if form in ("json", "yaml"):
+        assert yaml.safe_load(printed) == [NAUGHTY, {NAUGHTY: 7}]
+    else:
+        assert not [line for line in printed.splitlines() if line.startswith("forged")]
+        assert printed.count(escape(NAUGHTY)) == 2
+
+
+@pytest.mark.parametrize("form", ["table", "plain"])
+def test_a_long_cell_is_whole(capsys: pytest.CaptureFixture[str], form: str):
+    print_result(Result([], ("key", "reason"), [("k", "long " * 80)]), form)
+    assert capsys.readouterr().out.count("long") == 80
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_error_is_one_line_and_for_machines_a_document(capsys: pytest.CaptureFixture[str], form: str | None):
+    print_error(InvalidInputError("--run", NAUGHTY), form)
+    out, err = capsys.readouterr()
+    assert control_characters(out) == control_characters(err) == []
+    assert err.count("\n") == 1 and r"\r\nforged" in err
+    assert (yaml.safe_load(out)["error"]["message"] == f"--run: {NAUGHTY}") if form in ("json", "yaml") else out == ""
+
+
+@pytest.mark.parametrize(("form", "printed"), [("table", "No data found\n"), ("plain", "key\n")])
+def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str], form: str, printed: str):
+    print_result(Result([], ("key",)), form)
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("form", ["table", "plain"])
+def test_a_key_that_looks_like_a_number_stays_as_it_is(capsys: pytest.CaptureFixture[str], form: str):
+    keys = ["1e5", "1234567890123", "007", "nan", "1_000"] * MAX_ROWS
+    print_result(Result([], ("key",), [(key,) for key in keys]), form)
+    assert [key for line in capsys.readouterr().out.splitlines() if (key := line.strip()) in keys] == keys
+
+
+@pytest.mark.parametrize("form", [None, "json", "plain"])
+def test_ids_of_airflow_do_not_steer_the_terminal(terminal: Terminal, airflow: FakeAirflow, form: str | None):
     airflow.add_run(*RUN)
     airflow.push(*RUN, f"send{NAUGHTY}", "receipts_0", "s3://bucket/key")
     airflow.push(*RUN, f"other{NAUGHTY}", "return_value", [{**receipt(NAUGHTY), "version": 1}])
-    options = ("--json",) if as_json else ()
-    done = terminal.run("rollback", "--run", *RUN, "--yes", *options, "--airflow-url", airflow.url, env=LOGGED_IN)
+    airflow.push(*RUN, "third", f"return_value{NAUGHTY}", NAUGHTY)
+    airflow.note(RUN[0], (NAUGHTY, NAUGHTY, NAUGHTY), recalled=NAUGHTY)
+    arguments = ("--run", *RUN, "--yes", *output(form), "--airflow-url", airflow.url)
+    done = terminal.run("rollback", *arguments, env=LOGGED_IN)
     assert done.status == 4
     assert "pwn" in done.err
     assert control_characters(done.out) == control_characters(done.err) == []
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_state_of_dingtalk_s_does_not_steer_the_terminal(terminal: Terminal, as_json: bool):
+@pytest.mark.parametrize("form", FORMS)
+def test_a_state_of_dingtalk_s_does_not_steer_the_terminal(terminal: Terminal, form: str | None):
     (key,) = terminal.create_messages("oto")
     answer = json.dumps({"sendStatus": NAUGHTY, "messageReadInfoList": []})
     terminal.sandbox.faults({"match": "robot/oToMessages/readStatus", "action": {"type": "body", "text": answer}})
-    options = ("--json",) if as_json else ()
-    arguments = ("--keys", key, "--kind", "oto", "--robot-code", ROBOT_CODE)
-    done = terminal.run("status", *arguments, *options)
+    done = terminal.run("status", "--keys", key, "--kind", "oto", "--robot-code", ROBOT_CODE, *output(form))
     assert done.status == 0
-    assert "pwn" in done.out
+    assert "pwn" in done.out and key in done.out
     assert control_characters(done.out) == control_characters(done.err) == []
-    if as_json:
-        assert done.json["messages"][0]["send_status"] == NAUGHTY
+    if form in ("json", "yaml"):
+        assert yaml.safe_load(done.out)["messages"][0]["send_status"] == NAUGHTY
+
+
+@pytest.mark.parametrize("form", [None, "table", "yaml"])
+def test_a_refusal_of_dingtalk_s_does_not_steer_the_terminal(terminal: Terminal, form: str | None):
+    keys = terminal.create_messages("oto", 2)
+    refusal = {"type": "body", "status": 400, "text": json.dumps({"code": NAUGHTY, "message": NAUGHTY})}
+    terminal.sandbox.faults(*({"match": api, "action": refusal} for api in ("otoMessages/batchRecall", "readStatus")))
+    arguments = ("--keys", ",".join(keys), "--kind", "oto", "--robot-code", ROBOT_CODE)
+    for command in (("rollback", *arguments, "--yes"), ("check",)):
+        done = terminal.run(*command, *output(form))
+        assert done.status != 0
+        assert "pwn" in done.out
+        assert control_characters(done.out) == control_characters(done.err) == []
 
 
 def test_a_closed_pipe_does_not_change_the_exit_code(terminal: Terminal):

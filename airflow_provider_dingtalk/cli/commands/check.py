@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.exceptions import (
     StatusUnavailableError,
 )
 from airflow_provider_dingtalk.jobs.status_reader import StatusReader
-from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.messages.reason import Reason, advice
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: observed: that it checks the permission before the key).
 _NO_SUCH_KEY, _NO_SUCH_TASK = "airflow-provider-dingtalk-check", "1"
 _ABOUT_THE_KEY = (InvalidKeyError, InvalidRequestError, RecallExpiredError, StatusUnavailableError)
-_HEADER = ("", "checked", "result")
+_HEADER = ("ok", "checked", "result")
 
 
 def check(options: Namespace) -> ExitCode:
@@ -39,11 +39,10 @@ def check(options: Namespace) -> ExitCode:
 
     hook = DingTalkHook(options.conn_id, robot_code=options.robot_code)
     found = list(_checks(hook))
-    if options.json:
-        output.print_json({"conn_id": options.conn_id, "checks": found})
-    else:
-        rows = [("ok" if one["ok"] else "NO", one["name"], one["text"]) for one in found]
-        output.print_result(output.format_table(_HEADER, rows))
+    rows = [("ok" if one["ok"] else "NO", one["name"], one["text"]) for one in found]
+    document = {"conn_id": options.conn_id, "checks": found}
+    text = output.format_table(("", *_HEADER[1:]), rows)
+    output.print_result(output.Result(document, _HEADER, rows, text), options.output)
     return next((ExitCode(one["exit_code"]) for one in found if not one["ok"]), ExitCode.DONE)
 
 
@@ -99,5 +98,5 @@ def _passed(name: str, text: str) -> dict[str, Any]:
 
 
 def _failed(name: str, reason: Reason, exit_code: ExitCode) -> dict[str, Any]:
-    text = f"{reason.code}: {reason.message} {reason.next_step}".strip()
+    text = f"{reason.code}: {reason.message} {advice(reason.next_step)}".strip()
     return {"name": name, "ok": False, "text": text, "code": reason.code, "exit_code": int(exit_code)}

@@ -21,6 +21,7 @@ from airflow_provider_dingtalk.probe.observed import Observed, Question
 from airflow_provider_dingtalk.probe.probe import Probe
 
 MAX_READING_SECONDS = 3600.0
+_HEADER = ("asked", "answer")
 
 
 def probe(options: Namespace) -> ExitCode:
@@ -60,7 +61,7 @@ def probe(options: Namespace) -> ExitCode:
         finally:
             await transport.aclose()
 
-    return _print_observed(hook.run(run), out, as_json=options.json)
+    return _print_observed(hook.run(run), out, options.output)
 
 
 def _check_reading_seconds(seconds: float | None, *, yes: bool) -> None:
@@ -88,16 +89,14 @@ async def _wait_for_reader(seconds: float | None) -> None:
     await asyncio.to_thread(sys.stdin.readline)
 
 
-def _print_observed(observed: Observed, out: Path, *, as_json: bool) -> ExitCode:
+def _print_observed(observed: Observed, out: Path, output_format: str | None) -> ExitCode:
     try:
         observed.write(out)
     except OSError as error:
         raise InvalidInputError("--out", f"cannot be written ({type(error).__name__})") from None
-    if as_json:
-        output.print_json(observed)
-    else:
-        rows = [(question, _in_words(msgspec.to_builtins(answer))) for question, answer in observed.seen.items()]
-        output.print_result(output.format_table(("asked", "answer"), rows))
+    rows = [(question, _in_words(msgspec.to_builtins(answer))) for question, answer in observed.seen.items()]
+    text = output.format_table(_HEADER, rows)
+    output.print_result(output.Result(observed, _HEADER, rows, text), output_format)
     output.print_note(f"{observed.api_calls} API calls. Written to {out}; it holds no secret.")
     output.print_note(f"Try it: python -m airflow_provider_dingtalk.sandbox --observed {out}")
     unasked = [question for question in Question if question not in observed.seen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -9,19 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of_failures
-from airflow_provider_dingtalk.cli.file_checkpoint import checkpoint_for
+from airflow_provider_dingtalk.cli.file_checkpoint import FileCheckpoint, checkpoint_for
 from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.client.clock import SystemClock
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection, by_connection
-from airflow_provider_dingtalk.jobs.report import Outcome, Report
+from airflow_provider_dingtalk.jobs.recall_results import KeyState
+from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
+from airflow_provider_dingtalk.language import choose
+from airflow_provider_dingtalk.messages.reason import advice
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
 if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
-_NOT_RECALLED = (Outcome.FAILED, Outcome.EXPIRED, Outcome.UNKNOWN)
+_PLAN_HEADER = ("kind", "robot or agent", "conversation", "messages", "sent (UTC)")
+_REPORT_HEADER = ("outcome", "key", "code", "reason", "next step")
 
 
 def rollback(options: Namespace) -> ExitCode:
@@ -37,17 +42,36 @@ def rollback(options: Namespace) -> ExitCode:
     if not options.dry_run:
         output.check_can_confirm(yes=options.yes)
     receipts = list(batching.unique(selection.receipts(hook)).values())
+    checkpoint = checkpoint_for(receipts)
+    left = _not_recalled(receipts, checkpoint)
     if options.dry_run:
-        _print_plan(receipts, as_json=options.json)
+        output.print_result(_plan(left), options.output)
         return ExitCode.DONE
     if not receipts:
-        output.print_note("Nothing to recall.")
-        return _print_report(Report(), as_json=options.json)
+        output.print_note(_nothing())
+        return _print_report(Report(), options.output)
     _check_connections(hook, receipts)
     if not options.yes:
-        output.print_note(_plan_table(receipts))
-    output.confirm(f"Recall {len(receipts):,} messages?", yes=options.yes)
-    return _recall(hook, receipts, as_json=options.json)
+        for line in _plan(left).text.splitlines():
+            output.print_note(line)
+    question = choose(f"Recall {len(left):,} messages?", f"撤回 {len(left):,} 条消息？")
+    output.confirm(question, yes=options.yes)
+    return _recall(hook, receipts, checkpoint, options.output)
+
+
+def _not_recalled(receipts: Sequence[Receipt], checkpoint: FileCheckpoint) -> list[Receipt]:
+    """Return the receipts without those that an earlier command, which did not end, recalled."""
+    key_results = asyncio.run(checkpoint.load())
+    gone = {key for key, key_result in key_results.items() if key_result.state is KeyState.RECALLED}
+    left = [receipt for receipt in receipts if receipt.key not in gone]
+    if number := len(receipts) - len(left):
+        output.print_note(
+            choose(
+                f"An earlier command recalled {number:,} of these messages already.",
+                f"此前的命令已撤回其中 {number:,} 条消息。",
+            )
+        )
+    return left
 
 
 def _check_connections(hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
@@ -62,38 +86,43 @@ def _check_connections(hook: DingTalkHook, receipts: Sequence[Receipt]) -> None:
             hook.of(conn_id).settings()
         except DingTalkError as error:
             errors.append(error)
-            output.print_note(f"{len(members):,} messages cannot be recalled: {error}")
+            problem = choose(f"{len(members):,} messages cannot be recalled", f"{len(members):,} 条消息无法撤回")
+            output.print_note(f"{problem}: {error}")
     if len(errors) == len(receipts_by_conn_id):
         raise errors[0]
 
 
-def _recall(hook: DingTalkHook, receipts: Sequence[Receipt], *, as_json: bool) -> ExitCode:
-    checkpoint = checkpoint_for(receipts)
+def _recall(
+    hook: DingTalkHook, receipts: Sequence[Receipt], checkpoint: FileCheckpoint, output_format: str | None
+) -> ExitCode:
     job = RecallByConnection(receipts, default=hook.dingtalk_conn_id, checkpoint=checkpoint)
     try:
         report = hook.run_recall(job)
     except BaseException:
         # The user needs the outcomes so far, whatever ended the recall.
-        _print_report(job.report(), as_json=as_json)
+        _print_report(job.report(), output_format)
         raise
     if job.wait:
-        output.print_note(f"DingTalk wants no calls for {job.wait:.0f} s. Run the command again then: it goes on.")
-    exit_code = _print_report(report, as_json=as_json)
+        output.print_note(
+            choose(
+                f"DingTalk wants no calls for {job.wait:.0f} s. Run the command again then: it goes on.",
+                f"钉钉要求 {job.wait:.0f} 秒内不再调用。届时请重新执行该命令，它会继续。",
+            )
+        )
+    exit_code = _print_report(report, output_format)
     if exit_code is ExitCode.DONE:
         checkpoint.forget()
     return exit_code
 
 
-def _print_report(report: Report, *, as_json: bool) -> ExitCode:
+def _print_report(report: Report, output_format: str | None) -> ExitCode:
     results = report.results
-    if as_json:
-        output.print_json(report.to_json())
-    else:
-        output.print_result(report.table())
-        reasons = [(outcome, key, results[key].reason) for outcome in _NOT_RECALLED for key in report.keys(outcome)]
-        if reasons:
-            rows = [(*of, reason.code, reason.message) if reason else (*of, "", "") for *of, reason in reasons]
-            output.print_result("\n" + output.format_table(("class", "key", "code", "reason"), rows))
+    rows = [_row(key, result) for key, result in results.items()]
+    text = report.table()
+    not_recalled = (outcome for outcome in Outcome if outcome is not Outcome.RECALLED)
+    if left := [row[:4] for outcome in not_recalled for row in rows if row[0] == outcome]:
+        text += "\n\n" + output.format_table(("class", "key", "code", "reason"), left)
+    output.print_result(output.Result(report.to_json(), _REPORT_HEADER, rows, text), output_format)
     counts = report.counts()
     if counts["recalled"] == counts["total"]:
         return ExitCode.DONE
@@ -102,11 +131,25 @@ def _print_report(report: Report, *, as_json: bool) -> ExitCode:
     return exit_code_of_failures(result.reason.code if result.reason else "" for result in results.values())
 
 
-def _print_plan(receipts: Sequence[Receipt], *, as_json: bool) -> None:
-    if as_json:
-        output.print_json(_plan_json(receipts))
-    else:
-        output.print_result(_plan_table(receipts))
+def _row(key: str, result: MessageResult) -> tuple[str, ...]:
+    reason = result.reason
+    return (result.outcome, key, *((reason.code, reason.message, advice(reason.next_step)) if reason else ("", "", "")))
+
+
+def _plan(receipts: Sequence[Receipt]) -> output.Result:
+    document, rows = _plan_json(receipts), _rows_by_sender(receipts)
+    if not receipts:
+        return output.Result(document, _PLAN_HEADER, rows, _nothing())
+    total, calls, expired = len(receipts), document["api_calls"], len(document["expired"])
+    summary = choose(
+        f"{total:,} messages in about {calls:,} API calls; {expired:,} of them are too old to be recalled.",
+        f"共 {total:,} 条消息，约需 {calls:,} 次 API 调用；其中 {expired:,} 条已过期，无法撤回。",
+    )
+    return output.Result(document, _PLAN_HEADER, rows, f"{output.format_table(_PLAN_HEADER, rows)}\n{summary}")
+
+
+def _nothing() -> str:
+    return choose("Nothing to recall.", "没有需要撤回的消息。")
 
 
 def _plan_json(receipts: Sequence[Receipt]) -> dict[str, Any]:
@@ -122,13 +165,11 @@ def _plan_json(receipts: Sequence[Receipt]) -> dict[str, Any]:
     }
 
 
-def _plan_table(receipts: Sequence[Receipt]) -> str:
-    if not receipts:
-        return "Nothing to recall."
+def _rows_by_sender(receipts: Sequence[Receipt]) -> list[tuple[object, ...]]:
     by_sender: dict[Any, list[Receipt]] = {}
     for receipt in receipts:
         by_sender.setdefault(receipt.sender_key, []).append(receipt)
-    rows = [
+    return [
         (
             sender_key.kind,
             sender_key.robot_code or sender_key.agent_id,
@@ -138,12 +179,6 @@ def _plan_table(receipts: Sequence[Receipt]) -> str:
         )
         for sender_key, members in by_sender.items()
     ]
-    table = output.format_table(("kind", "robot or agent", "conversation", "messages", "sent (UTC)"), rows)
-    plan = _plan_json(receipts)
-    return (
-        f"{table}\n{plan['total']:,} messages in about {plan['api_calls']:,} API calls; "
-        f"{len(plan['expired']):,} of them are too old to be recalled."
-    )
 
 
 def _first_and_last(receipts: Sequence[Receipt]) -> str:

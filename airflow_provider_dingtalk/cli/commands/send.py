@@ -9,6 +9,10 @@ from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.messages.reason import advice
+from airflow_provider_dingtalk.messages.send_request import FailedSend
+
+_HEADER = ("outcome", "kind", "key", "to", "code")
 
 
 def send(options: Namespace) -> ExitCode:
@@ -31,7 +35,7 @@ def send(options: Namespace) -> ExitCode:
     try:
         hook.run(job.run, job.stop)
     finally:
-        _print_outcome(job, as_json=options.json)
+        _print_outcome(job, options.output)
     if job.cause and not job.receipts:
         return exit_code_of(job.cause)
     complete = not (job.refused or job.failed or job.unknown or job.dropped or job.not_attempted)
@@ -47,7 +51,7 @@ def _body(options: Namespace) -> dict[str, str]:
     return {**body, "title": options.title} if options.title else body
 
 
-def _print_outcome(job: Send, *, as_json: bool) -> None:
+def _print_outcome(job: Send, output_format: str | None) -> None:
     receipts = [receipt.to_json() for receipt in job.receipts]
     failed = [*job.refused, *job.failed]
     everything = {
@@ -57,11 +61,20 @@ def _print_outcome(job: Send, *, as_json: bool) -> None:
         "not_attempted": job.not_attempted,
         "dropped": job.dropped,
     }
-    output.print_json(everything if as_json else receipts)
+    rows = [
+        *(("sent", receipt.kind, receipt.key, "", "") for receipt in job.receipts),
+        *(_row("failed", failed_send) for failed_send in failed),
+        *(_row("unknown", failed_send) for failed_send in job.unknown),
+    ]
+    output.print_result(output.Result(everything, _HEADER, rows, output.format_json(receipts)), output_format)
     output.print_note(
         f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
         f"not begun {job.not_attempted}, people left out {len(job.dropped)}."
     )
     for failed_send in (*failed, *job.unknown):
         reason = failed_send.reason
-        output.print_note(f"{', '.join(failed_send.to[:5])}: {reason.message} {reason.next_step}")
+        output.print_note(f"{', '.join(failed_send.to[:5])}: {reason.message} {advice(reason.next_step)}")
+
+
+def _row(outcome: str, failed_send: FailedSend) -> tuple[str, ...]:
+    return outcome, "", "", ", ".join(failed_send.to), failed_send.reason.code

@@ -10,6 +10,7 @@ from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.cli.message_selection import Selection
 from airflow_provider_dingtalk.jobs import batching
 from airflow_provider_dingtalk.jobs.status_reader import StatusReader
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.receipt import Receipt
 
@@ -31,13 +32,12 @@ def status(options: Namespace) -> ExitCode:
     job = StatusReader(receipts, readers=not options.no_readers)
     hook.run_by_connection(job.run, job.connections, job.stop)
     states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.status_of(receipt))]
-    if options.json:
-        calls = {name: number for name, number in sorted(job.used.items()) if number}
-        output.print_json({"messages": states, "api_calls": calls})
-    elif states:
-        output.print_result(output.format_table(_HEADER, list(map(_row, states))))
-    else:
-        output.print_note("There are no messages.")
+    if not (states or options.output):
+        output.print_note(choose("There are no messages.", "没有消息。"))
+        return ExitCode.DONE
+    calls = {name: number for name, number in sorted(job.used.items()) if number}
+    document, rows = {"messages": states, "api_calls": calls}, list(map(_row, states))
+    output.print_result(output.Result(document, _HEADER, rows, output.format_table(_HEADER, rows)), options.output)
     return ExitCode.LEFT if any("error" in state for state in states) else ExitCode.DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_dingtalk import __version__
 from tests.cli.terminal import Terminal
 
 
@@ -55,7 +54,3 @@ def test_a_connection_without_senders_says_what_is_missing(terminal: Terminal) -
     done = terminal.run("check", "--json", env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)})
     assert done.status == 0
     assert [one["name"] for one in done.json["checks"][2:]] == ["robot_code", "agent_id"]
-
-
-def test_the_version_is_that_of_the_package(terminal: Terminal) -> None:
-    assert terminal.run("--version").out == f"airflow-provider-dingtalk {__version__}\n"

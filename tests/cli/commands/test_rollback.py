@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from airflow_provider_dingtalk.client.error_codes import rule_for
 from airflow_provider_dingtalk.sandbox.default import (
     AGENT_ID,
     GROUPS,
@@ -93,6 +95,30 @@ def test_a_dry_run_calls_nobody(terminal: Terminal):
     assert terminal.calls() == 0
 
 
+@pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
+def test_a_plan_and_a_report_in_other_forms(terminal: Terminal, program: list[str]):
+    keys = terminal.create_messages("group", 2)
+    arguments = ("rollback", "--keys", ",".join(keys), *GROUP)
+    plan = terminal.run(*arguments, "--dry-run", "-o", "plain", program=program)
+    heading, row = plan.out.splitlines()
+    assert heading.split() == ["kind", "robot", "or", "agent", "conversation", "messages", "sent", "(UTC)"]
+    assert row.split() == ["group", ROBOT_CODE, GROUPS[0], "2", "unknown"]
+    report = yaml.safe_load(terminal.run(*arguments, "--yes", "-o", "yaml", program=program).out)
+    assert report["counts"]["recalled"] == 2 and set(report["recalled"]) == set(keys)
+
+
+def test_it_speaks_chinese(terminal: Terminal):
+    keys = terminal.create_messages("group", 1)
+    refusal = {"type": "fail_keys", "keys": keys, "reason": "not.allowed.robotCode"}
+    terminal.sandbox.faults({"match": "groupMessages/recall", "action": refusal})
+    arguments = ("rollback", "--keys", keys[0], *GROUP)
+    env = {"AIRFLOW__DINGTALK__LANGUAGE": "zh"}
+    assert "共 1 条消息，约需 1 次 API 调用" in terminal.run(*arguments, "--dry-run", env=env).out
+    report = terminal.run(*arguments, "--yes", "-o", "plain", env=env).out
+    assert rule_for("not.allowed.robotCode").next_step_zh in report
+    assert rule_for("not.allowed.robotCode").next_step not in report
+
+
 def test_what_is_left_is_listed_and_told_by_the_exit_status(terminal: Terminal):
     keys = terminal.create_messages("group", 3)
     action = {"type": "fail_keys", "keys": keys[:1], "reason": "not.allowed.robotCode"}
@@ -127,6 +153,9 @@ def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
     first = terminal.gone()
     assert len(first) == 20
     terminal.sandbox.faults()
+    plan = terminal.run(*arguments[:-1], "--dry-run", "--json")
+    assert {receipt["process_query_key"] for receipt in plan.json["receipts"]} == set(keys) - first
+    assert "recalled 20 of these messages already" in plan.err
     done = terminal.run(*arguments, "--json")
     assert done.status == 0
     assert done.json["counts"]["recalled"] == 60
@@ -172,7 +201,7 @@ def test_on_a_terminal_it_asks_first(terminal: Terminal, typed: str, status: int
     _, said = running.communicate(timeout=60)
     os.close(master)
     assert running.returncode == status
-    assert b"Recall 1 messages? [y/N]" in said
+    assert "Recall 1 messages? 撤回 1 条消息？ [y/N]" in said.decode()
     assert terminal.gone() == ({key} if status == 0 else set())
     assert bool(terminal.calls()) == (status == 0)
 
