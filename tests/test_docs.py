@@ -15,6 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from dev.docs_site import anchor
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +91,13 @@ def test_dags_can_be_parsed(page: Path) -> None:
     for _, code in _code(page, "python"):
         if "DAG(" in code or "@dag" in code:
             exec(compile(code, page.name, "exec"), {})
+
+
+@pytest.mark.parametrize("name", ["connection.md", "connection.zh-CN.md"])
+def test_the_connection_page_has_all_fields_and_options(name: str) -> None:
+    info = get_provider_info()
+    (connection,) = info["connection-types"]
+    assert {*connection["conn-fields"], *info["config"]["dingtalk"]["options"]} <= _names(ROOT / "docs" / name)
 
 
 @pytest.mark.parametrize("page", CHINESE, ids=_id)
