@@ -103,7 +103,7 @@ CHINESE: Mapping[str, str] = {
     "Check user_ids: DingTalk's user id is meant, neither name nor telephone number.":
         "请检查 user_ids：应填写钉钉的 userId，而不是姓名或手机号。",
     "Look into the chat: the message may be there. It has no key and cannot be recalled by this package.":
-        "请查看会话：消息可能已发出。它没有消息 key，本软件包无法撤回。",
+        "请查看会话：消息可能已发出。它没有消息 ID，本软件包无法撤回。",
     "A template that renders differently at each try, a time for instance, does that. Clear the task to send what it "
     "says now.":
         "模板每次渲染结果不同（例如含有时间）会导致此问题。如需发送当前内容，请清除（clear）该任务。",
@@ -118,7 +118,7 @@ CHINESE: Mapping[str, str] = {
         "请先用 dry_run=True 查看这些消息；如果都应撤回，请调大 max_messages。",
     "Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a custom XCom backend keeps "
     "them elsewhere.":
-        "请按消息 key 撤回。XCom 被删除时回执会缺失；自定义 XCom backend 将其存放在别处时，REST API 中也会缺失。",
+        "请按消息 ID 撤回。XCom 被删除时回执会缺失；自定义 XCom backend 将其存放在别处时，REST API 中也会缺失。",
     "Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' names the "
     "receivers, unless its worker was killed.":
         "请查看会话；没有回执的消息无法撤回。除非 worker 被强制终止，否则发送任务的 XCom unknown 会列出接收者。",
