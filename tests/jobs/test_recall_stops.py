@@ -204,6 +204,7 @@ async def test_a_recall_after_a_cancelled_one_goes_on_where_it_stopped(dingtalk:
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
+    dingtalk.clock.advance(1.0)  # the next try has a limiter of its own
     job = await dingtalk.recall(receipts, checkpoint=checkpoint)
     assert job.report().counts()["recalled"] == 400
     assert dingtalk.recall_calls() <= 20 + 10, "only what was under way, or not yet written down, is recalled again"

@@ -27,6 +27,9 @@ TRIAL_POLL = 0.01
 LATE_FROM, LATE = 10, 6.0
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
+#: Fraction of the mean interval between calls that lies at least between two. Calls that begin together stay together
+#: in each window, and all but one of them wait for the processor.
+GAP = 0.25
 #: Number of recent round trips, and the fraction of the shortest one of all that is certainly network time.
 TRIPS, SURE = 20, 0.9
 #: Factor by which the shortest trip of all grows with each call, so that it is forgotten after some 1,000 calls.
@@ -105,6 +108,7 @@ class LimiterState(Struct):
         if self._recent_calls(rate, now) > min(self.answered, self._enough_calls(rate)):
             return TRIAL_POLL
         self.permits.append(Permit(now + LEASE + rate.window, number))
+        self.not_before = now + GAP * rate.window / rate.permits
         return 0.0
 
     def release(self, rate: Rate, now: float, number: int) -> None:
@@ -210,14 +214,15 @@ class LimiterState(Struct):
         """Return the network time that counts towards a window, in seconds.
 
         DingTalk counts a call before its answer arrives, and counts the next call on the permit after that call
-        begins. If all round trips take equally long, both intervals add up to one round trip. The more the round
-        trips differ, the less of it is certain. On a machine at its limit all requests leave late, so the last trips
-        are too long, and the shortest one of all counts. While the rate is reduced, another client may need it.
+        begins. If all round trips take equally long, both intervals add up to one round trip. The more the usual
+        one differs from the shortest, the less of it is certain. On a machine at its limit all requests leave late,
+        so the last trips are too long, and the shortest one of all counts. While the rate is reduced, another client
+        may need it.
         """
         if len(self.trips) < TRIPS or self.allowed(rate, now) < rate.permits:
             return 0.0
-        spread = max(self.trips) - min(self.trips)
-        return min(max(SURE * self.shortest - 2 * spread, 0.0), rate.window / 2)
+        excess = sorted(self.trips)[TRIPS // 2] - self.shortest
+        return min(max(SURE * self.shortest - excess, 0.0), rate.window / 2)
 
     def fits(self, rate: Rate, now: float) -> bool:
         """Return True if the times can be readings of this clock.

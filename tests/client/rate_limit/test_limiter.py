@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
-from airflow_provider_dingtalk.client.rate_limit.state import LATE, SURE
+from airflow_provider_dingtalk.client.rate_limit.state import GAP, LATE, SURE
 from tests.clock import VirtualClock
 from tests.support.fake_servers import TimeLine
 
@@ -214,7 +214,9 @@ async def test_cancelled_waiter_gives_its_permit_back() -> None:
 
     await line.run(story())
     # Both permits are there again, and not before their second is over.
-    assert [at - began for at in server.arrivals] == [pytest.approx(x, abs=0.03) for x in (0, 0, 1, 1, 2, 2)]
+    assert [at - began for at in server.arrivals] == [
+        pytest.approx(x, abs=0.03) for x in (0, GAP / 2, 1, 1 + GAP / 2, 2, 2 + GAP / 2)
+    ]
 
 
 async def test_cancelled_and_failed_calls_count_as_calls(clock: VirtualClock) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_dingtalk.client.rate_limit.state import (
     FORGET,
+    GAP,
     GROWTH,
     LEASE,
     LONGEST_HOLD,
@@ -127,24 +128,33 @@ def test_after_a_quiet_time_the_rate_grows_until_all_is_as_before() -> None:
     assert grown == [12, 15, 18, 20, 20, 20]
 
 
+def begin_all(state: LimiterState, at: float, begun: int = 0) -> tuple[int, float]:
+    """Begin calls as soon as they may; return how many have begun, and the time of the last one."""
+    while (wait := state.acquire(TWENTY, at, begun + 1)) in (0.0, pytest.approx(GAP / 20)):
+        begun, at = begun + (not wait), at + wait
+    return begun, at
+
+
+def test_calls_do_not_begin_together() -> None:
+    state = LimiterState(permits=[Permit(NOW + 1)], answered=500, trips=[0.4])
+    assert begin_all(state, NOW) == (19, pytest.approx(NOW + 18 * 0.0125, abs=1e-6))
+
+
 @pytest.mark.parametrize("cut_at", [0.0, NOW - 2])
 def test_after_a_pause_or_a_throttle_each_answer_lets_one_more_call_begin(cut_at: float) -> None:
-    state, begun = LimiterState(cut_at=cut_at, answered=500, trips=[0.4]), 0
-    for answers in (0, 1, 2, 4, 8):
+    state, begun, at = LimiterState(cut_at=cut_at, answered=500, trips=[0.4]), 0, NOW
+    for answers, expected in ((0, 1), (1, 3), (2, 7), (4, 15), (8, 20)):
         for number in range(begun - answers, begun):
-            state.release(TWENTY, NOW, number)
+            state.release(TWENTY, at, number + 1)
             state.trips = [0.4]
-        while state.acquire(TWENTY, NOW, begun) == 0:
-            begun += 1
-    assert (begun, state.acquire(TWENTY, NOW, 99)) == (20, 1.0)
+        begun, at = begin_all(state, at + 1e-9, begun)
+        assert begun == expected
 
 
 @pytest.mark.parametrize(("trip", "calls"), [(0.0, 3), (0.05, 4), (0.1, 7), (0.4, 20)])
 def test_no_more_calls_are_in_flight_than_the_rate_needs_three_times(trip: float, calls: int) -> None:
-    state, begun = LimiterState(permits=[Permit(NOW + 0.001)], answered=500, trips=[trip]), 0
-    while state.acquire(TWENTY, NOW, begun + 1) == 0:
-        begun += 1
-    assert begun == min(calls, 19)
+    state = LimiterState(permits=[Permit(NOW + 1)], answered=500, trips=[trip])
+    assert begin_all(state, NOW)[0] == min(calls, 19)
 
 
 def test_who_waits_for_an_answer_waits_half_a_second_at_most() -> None:
@@ -191,10 +201,10 @@ def freed(trips: list[float], state: LimiterState | None = None) -> float:
     [
         ([0.1] * (TRIPS - 1), 1.0),  # too few to know
         ([0.1] * TRIPS, 0.91),
-        ([0.1] * TRIPS + [0.11], 1.02 - 0.9 * 0.1 * FORGET),
-        ([0.1] * (TRIPS - 1) + [0.15], 1.0),
-        ([0.3] + [0.1] * TRIPS, 0.91),  # the odd one is long ago
-        ([0.05] + [0.1] * TRIPS, 1 - 0.9 * 0.05 * FORGET**TRIPS),  # on a machine at its limit all leave late
+        ([0.1] * (TRIPS - 1) + [0.15], 1.1 - 1.9 * 0.1 * FORGET),  # one odd trip says nothing
+        ([0.1, 0.11] * TRIPS, 1.11 - 1.9 * 0.1 * FORGET),
+        ([0.3] * TRIPS + [0.1] * TRIPS, 0.91),  # the odd ones are long ago
+        ([0.05] + [0.1] * TRIPS, 1.0),  # on a machine at its limit all leave late
         ([0.01, 0.02] * TRIPS, 1.0),
         ([3.0] * TRIPS, 0.5),
         ([0.0] * TRIPS, 1.0),
