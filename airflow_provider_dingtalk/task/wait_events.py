@@ -32,6 +32,7 @@ def error_event(error: DingTalkError) -> dict[str, Any]:
         "code": error.code,
         "message": error.message,
         "next_step": error.next_step,
+        "next_step_zh": error.next_step_zh,
     }
 
 
@@ -53,9 +54,12 @@ def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
             "message": str(message),
             "code": str(code),
             "next_step": str(next_step),
+            **more,
         }:
             error = ERRORS.get(code, MessageRecalledError if recalled else DingTalkError)
-            raise error(message, code=code, next_step=next_step, permanent=True)
+            # An event that Airflow stored before an upgrade has no Chinese text.
+            in_chinese = str(more.get("next_step_zh") or "")
+            raise error(message, code=code, next_step=next_step, next_step_zh=in_chinese, permanent=True)
     raise DingTalkError("The trigger ended with an event of unknown form.", code="no_event", permanent=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, MessageRecalledError
-from airflow_provider_dingtalk.task.wait_events import result_of_event
+from airflow_provider_dingtalk.task.wait_events import error_event, result_of_event
 from airflow_provider_dingtalk.version_compat import AirflowSensorTimeout
 
 # ── a sensor's result of an event ────────────────────────────────────────────────────────────────────
@@ -31,6 +31,14 @@ def test_an_error_event_is_the_error_that_the_other_modes_raise(recalled: bool, 
     assert type(raised.value) is kind
     assert (raised.value.message, raised.value.code, raised.value.next_step) == ("no", "c", "n")
     assert raised.value.permanent
+
+
+@pytest.mark.parametrize("in_chinese", ["这样做。", ""])
+def test_an_error_keeps_its_next_step_in_each_language(in_chinese: str) -> None:
+    error = DingTalkError("no", code="c", next_step="n", next_step_zh=in_chinese)
+    with pytest.raises(DingTalkError) as raised:
+        result_of_event(error_event(error), timeout=1)
+    assert (raised.value.next_step, raised.value.next_step_zh) == ("n", in_chinese)
 
 
 @pytest.mark.parametrize(
