@@ -96,13 +96,13 @@ def _as_airflow_does(result: Result, output_format: str) -> str:
         # Foreign texts may hold what rich takes for markup.
         console = AirflowConsole(markup=False, emoji=False, highlight=False, color_system=None)
         if _results is not None and _results.isatty():
-            console.width = os.get_terminal_size(_results.fileno()).columns
+            console.width = os.get_terminal_size(_results.fileno()).columns or console.width
         if output_format == "yaml":
             console.print_as_yaml(msgspec.to_builtins(result.document))
         else:
             cells = [[escape(str(cell)) for cell in row] for row in result.rows]
             console.print_as([dict(zip(result.header, row, strict=True)) for row in cells], output_format)
-    return printed.getvalue().rstrip("\n")
+    return printed.getvalue().rstrip()
 
 
 def format_json(value: Any) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
+import termios
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -145,6 +148,23 @@ def test_a_closed_pipe_does_not_change_the_exit_code(terminal: Terminal):
     assert running.returncode == 0, said
     assert b"Traceback" not in said
     assert terminal.gone() == set(keys)
+
+
+@pytest.mark.parametrize("columns", [40, 0], ids=["narrow", "unknown width"])
+def test_a_table_fits_the_terminal(terminal: Terminal, columns: int):
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    running = terminal.start("check", "-o", "table", stdout=slave, stderr=subprocess.DEVNULL)
+    os.close(slave)
+    printed = b""
+    with suppress(OSError):  # Linux: the other side is closed.
+        while more := os.read(master, 65_536):
+            printed += more
+    os.close(master)
+    assert running.wait(timeout=60) == 0
+    assert printed.count(b"permitted") == 3
+    assert b"\x1b" not in printed
+    assert max(map(len, printed.decode().splitlines())) <= (columns or 200)
 
 
 def test_a_machine_gets_the_error_as_json(terminal: Terminal):
