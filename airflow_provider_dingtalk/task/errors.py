@@ -34,4 +34,5 @@ def airflow_errors() -> Iterator[None]:
     except DingTalkError as error:
         if not error.permanent:
             raise
-        raise AirflowFailException(str(error)) from error
+        # Airflow logs the frames of both errors after the report, and the text says it all.
+        raise AirflowFailException(str(error)) from error.with_traceback(None)

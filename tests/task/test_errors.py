@@ -13,7 +13,9 @@ def test_a_permanent_error_is_one_that_airflow_does_not_retry() -> None:
     error = DingTalkError("The key is unknown.", code="unknown", permanent=True)
     with pytest.raises(AirflowFailException, match=r"The key is unknown\.") as raised, airflow_errors():
         raise error
+    # Airflow logs the frames of both, after the report of a recall.
     assert raised.value.__cause__ is error
+    assert error.__traceback__ is None
 
 
 @pytest.mark.parametrize("error", [DingTalkError("Later.", code="later", permanent=False), KeyError("key")])
