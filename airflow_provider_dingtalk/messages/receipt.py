@@ -25,6 +25,8 @@ RECEIPT_VERSION = 2
 NOTHING = ("None", "null")
 #: Maximum length of a key, id or code in characters; DingTalk's are under 100.
 MAX_ID_LENGTH = 512
+#: Maximum length of the text in a receipt, in characters.
+MAX_TEXT_LENGTH = 40
 
 
 Kind = endpoints.Kind
@@ -55,6 +57,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     :param open_ding_id: Message key of a DING.
     :param sent_at: Time at which DingTalk accepted it, UTC in ISO 8601; None if unknown.
     :param recipients: Number of recipients, if known.
+    :param text: First line of its text or its title, :data:`MAX_TEXT_LENGTH` characters at most; None if unknown.
     """
 
     version: int = RECEIPT_VERSION
@@ -68,6 +71,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     open_ding_id: str | None = None
     sent_at: str | None = None
     recipients: int | None = None
+    text: str | None = None
 
     @property
     def key(self) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import (
+    MAX_TEXT_LENGTH,
     RECEIPT_VERSION,
     Kind,
     Receipt,
@@ -79,6 +80,7 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str, to_ask: bool, zone: 
         conn_id=None if is_nothing(conn_id) else parse_id(conn_id, f"{path}.conn_id"),
         sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at", zone),
         recipients=recipients if type(recipients) is int else None,
+        text=_text(value.get("text")),
         **fields,
     )
 
@@ -96,6 +98,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return repr(value[:40])
     return repr(value) if isinstance(value, int) and abs(value) < 2**63 else f"of type {type(value).__name__}"
+
+
+def _text(value: Any) -> str | None:
+    """Return the printable characters of a text; a text that is not valid harms no recall, so it is left out."""
+    return "".join(filter(str.isprintable, value))[:MAX_TEXT_LENGTH] or None if isinstance(value, str) else None
 
 
 def _required(value: Mapping[str, Any], name: str, path: str) -> str:

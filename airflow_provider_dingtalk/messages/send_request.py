@@ -82,6 +82,28 @@ class SendRequest(Struct, frozen=True):
         return self.narrowed(self.to[:middle]), self.narrowed(self.to[middle:])
 
 
+def first_line(send_requests: Sequence[SendRequest]) -> str | None:
+    """Return the title or first line of one message; None if the send requests differ or have no text."""
+    contents = [_content(send_request.call) for send_request in send_requests]
+    if not contents or any(content != contents[0] for content in contents):
+        return None
+    name, content = contents[0]
+    if name == "msg_param":
+        content = msgspec.json.decode(content)
+    elif name == "msg":
+        content = content.get(content.get("msgtype"))
+    fields = content if isinstance(content, dict) else {"content": content}
+    texts = (fields.get(field) for field in ("title", "content", "text"))
+    lines = (line.strip() for text in texts if isinstance(text, str) for line in text.splitlines())
+    return next(filter(None, lines), None)
+
+
+def _content(call: Endpoint[Any]) -> tuple[str, Any]:
+    """Return the field that holds the content of a call, and the content."""
+    name = next((name for name in ("msg_param", "msg") if hasattr(call, name)), "content")
+    return name, getattr(call, name, None)
+
+
 class FailedSend(Struct, frozen=True):
     """Send request that was not sent or is in doubt."""
 

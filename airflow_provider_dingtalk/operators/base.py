@@ -362,9 +362,9 @@ class RecallOneKindOperator(RecallOperator):
 
         with recall.report_on_failure(context):
             fail_on = check_choices(self.on_empty, self.fail_on)
-            self._job = recall.recall_job(self._messages(hook), context, self.dingtalk_conn_id)
-        publish = partial(publish_result, context)
-        return recall.run_recall(hook, self._job, context, on_empty=self.on_empty, fail_on=fail_on, publish=publish)
+            self._job = recall.recall_job(receipts := self._messages(hook), context, self.dingtalk_conn_id)
+        options: dict[str, Any] = {"on_empty": self.on_empty, "fail_on": fail_on, "receipts": receipts}
+        return recall.run_recall(hook, self._job, context, publish=partial(publish_result, context), **options)
 
     def _messages(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.message_types import message_type

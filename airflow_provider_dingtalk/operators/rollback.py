@@ -56,7 +56,7 @@ class DingTalkRollbackOperator(RecallOperator):
     :param only_if_failed: True to recall only if an upstream task failed; a list of ids to recall only if one of
         these tasks failed; default False.
     :param dry_run: Push the XCom ``plan`` and recall nothing; default False. The plan counts messages, people as
-        far as known, and API calls. (templated)
+        far as known, and API calls, also by conversation. (templated)
     :param max_messages: Recall nothing and fail if there are more; default None, no limit. (templated)
     :param only_unread: Keep messages that people have read, and those with unknown readers; default False. It
         takes a call or more for each message; the report counts them as ``readers_api_calls``. (templated)

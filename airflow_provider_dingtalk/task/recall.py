@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.api_server import api_server_of, note_interruption
 from airflow_provider_dingtalk.task.checkpoint.recall import EarlierRecalls, RecallTaskCheckpoint
+from airflow_provider_dingtalk.task.conversations import lines
 from airflow_provider_dingtalk.task.errors import DeferRequested
 from airflow_provider_dingtalk.task.xcoms import REPORT
 from airflow_provider_dingtalk.version_compat import AirflowSkipException, has_custom_xcom_backend
@@ -39,11 +41,17 @@ def report_on_failure(context: Context) -> Iterator[None]:
         raise
 
 
-def push_before_error(context: Context, error: BaseException, report: Report, more: Mapping[str, Any]) -> None:
+def push_before_error(
+    context: Context,
+    error: BaseException,
+    report: Report,
+    more: Mapping[str, Any],
+    receipts: Sequence[Receipt] = (),
+) -> None:
     """Push a report before an error is raised, which Airflow must see even if the push fails."""
     note_interruption(context, error)
     try:
-        push_report(context, report, more)
+        push_report(context, report, more, receipts)
     except Exception as second:
         log.warning("The report is not pushed (%s).", type(second).__name__)
 
@@ -79,6 +87,7 @@ def run_recall(
     on_empty: str,
     fail_on: frozenset[str],
     more: Mapping[str, Any] | None = None,
+    receipts: Sequence[Receipt] = (),
     publish: Callable[[Report], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Recall the messages, push the report, and raise an error if needed.
@@ -86,6 +95,7 @@ def run_recall(
     :param on_empty: Result of a job without messages: ``succeed``, ``skip`` or ``fail``.
     :param fail_on: Outcomes for which the task fails.
     :param more: Further entries of the pushed report; default None.
+    :param receipts: Receipts of the messages, for the report in the log; default empty.
     :param publish: Function that also receives the whole report; default does nothing.
     :returns: Report as plain JSON.
     :raises AirflowSkipException: If there is nothing to recall and ``on_empty`` is ``skip``.
@@ -110,27 +120,21 @@ def run_recall(
         raise
     except BaseException as error:
         try:
-            push_before_error(context, error, job.report(), more or {})
+            push_before_error(context, error, job.report(), more or {}, receipts)
             publish(job.report())
         except Exception as second:
             # As for the push: Airflow must see the cause of the failure.
             log.warning("The outcomes of the recall are not published everywhere (%s).", type(second).__name__)
         raise
-    pushed = _publish(context, report, more or {}, publish)
+    try:
+        pushed = push_report(context, report, more or {}, receipts)
+    finally:
+        # Other tasks must know what was recalled, even if the push fails.
+        publish(report)
     if job.wait and context.get("task_state_store") is not None:
         raise DeferRequested(job.wait)
     _raise_if_incomplete(report, fail_on, permanent=job.is_final)
     return pushed
-
-
-def _publish(
-    context: Context, report: Report, more: Mapping[str, Any], publish: Callable[[Report], None]
-) -> dict[str, Any]:
-    """Push a report; pass it to ``publish`` even if the push fails."""
-    try:
-        return push_report(context, report, more)
-    finally:
-        publish(report)
 
 
 def apply_on_empty(on_empty: str, searched: str = "") -> None:
@@ -146,15 +150,19 @@ def apply_on_empty(on_empty: str, searched: str = "") -> None:
         raise InvalidInputError("receipts", f"is empty: nothing to recall{searched}")
 
 
-def push_report(context: Context, report: Report, more: Mapping[str, Any]) -> dict[str, Any]:
+def push_report(
+    context: Context, report: Report, more: Mapping[str, Any], receipts: Sequence[Receipt] = ()
+) -> dict[str, Any]:
     """Push a report as an XCom, and log it as a table; as JSON too if Airflow's UI cannot show its XComs.
 
     :param more: Further entries of the pushed report.
+    :param receipts: Receipts of the messages, for the lines by conversation; default empty.
     :returns: Report as plain JSON.
     """
     as_json = {**report.to_json(), **more}
     # The log comes first, because Airflow's API server may be away.
-    log.info("Report\n%s", report.table())
+    counts, *rest = report.table().splitlines()
+    log.info("Report\n%s", "\n".join([counts, *lines(receipts, time.time(), report.results), *rest]))
     if has_custom_xcom_backend():
         log.info("Whole report: %s", json.dumps(as_json, ensure_ascii=False))
     context["ti"].xcom_push(REPORT, as_json)

@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, WORKERS, Send
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -30,6 +32,7 @@ from airflow_provider_dingtalk.task import xcoms
 from airflow_provider_dingtalk.task.api_server import api_server_of, waiting_for_server
 from airflow_provider_dingtalk.task.checkpoint.send import TaskSends
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint, slices, use
+from airflow_provider_dingtalk.task.conversations import shown_text
 from airflow_provider_dingtalk.version_compat import call_supervisor
 
 if TYPE_CHECKING:
@@ -122,7 +125,7 @@ class SendRegistry:
             Send(
                 send_requests,
                 checkpoint=checkpoint,
-                store_receipts=self.publish_job,
+                store_receipts=partial(self.publish_job, text=shown_text(send_requests)),
                 store_late_receipts=self.publish_late,
             )
         )
@@ -206,9 +209,9 @@ class SendRegistry:
         if self.sends is not None:
             self.publish_persistently()
 
-    async def publish_job(self, receipts: Sequence[Receipt]) -> None:
-        """Register further receipts of a job and publish them, from an event loop."""
-        self.register(receipts)
+    async def publish_job(self, receipts: Sequence[Receipt], text: str | None = None) -> None:
+        """Register further receipts of a job, with the first line of its message, and publish them."""
+        self.register([structs.replace(receipt, text=text) for receipt in receipts] if text else receipts)
         # Airflow waits for its supervisor's answer, so the push runs in a thread beside the event loop.
         await asyncio.to_thread(call_supervisor, self.publish_receipts)
 

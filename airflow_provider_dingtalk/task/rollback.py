@@ -17,6 +17,7 @@ from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events, xcoms
 from airflow_provider_dingtalk.task.checkpoint.recall import RecalledKeys
+from airflow_provider_dingtalk.task.conversations import by_conversation, lines, number_of_people, people_in_words
 from airflow_provider_dingtalk.task.recall import apply_on_empty, push_before_error, recall_job, run_recall
 from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFilter, RollbackFilters, by_age
 from airflow_provider_dingtalk.task.rollback_source import RunMessages
@@ -102,6 +103,11 @@ class RollbackTask:
         self._receipts = by_age(every, rollback_filters, self._now, self._skipped)
 
     @property
+    def _readers(self) -> dict[str, list[str]]:
+        """User ids of readers by message key, if DingTalk was polled for them."""
+        return self._reader_filter.readers if self._reader_filter else {}
+
+    @property
     def _unique(self) -> list[Receipt]:
         """Receipts of the messages to recall, each once."""
         return list(unique(self._receipts).values())
@@ -143,7 +149,7 @@ class RollbackTask:
         results = dict.fromkeys(unique(self._receipts), MessageResult(Outcome.FAILED, reason))
         used = {"status": self._reader_filter.used["status"]} if self._reader_filter else {}
         report = Report(results, used, len(self._receipts) - len(results))
-        push_before_error(self._context, error, report, self._more)
+        push_before_error(self._context, error, report, self._more, self._unique)
 
     def plan(self, on_empty: str = "succeed") -> dict[str, Any]:
         """Return and push the plan, without a recall.
@@ -152,26 +158,29 @@ class RollbackTask:
         """
         receipts = self._unique
         expired = [receipt.key for receipt in receipts if is_too_old(receipt, self._now)]
-        fit = [receipt for receipt in receipts if receipt.key not in set(expired)]
-        calls = len(batches(fit))
+        fit = [receipt for receipt in receipts if not is_too_old(receipt, self._now)]
+        calls, conversations = len(batches(fit)), by_conversation(fit)
         plan = {
             "dry_run": True,
             "would_recall": [receipt.key for receipt in fit][:MAX_LISTED],
             "expired": expired[:MAX_LISTED],
             "counts": {**Counter(str(receipt.kind) for receipt in fit), "total": len(fit), "expired": len(expired)},
             # Number of people as far as the receipts state it, not of calls or messages.
-            "people": _people(fit),
+            "people": number_of_people(fit),
+            "conversations": [one.to_json(self._readers) for one in conversations[:MAX_LISTED]],
+            "more_conversations": max(len(conversations) - MAX_LISTED, 0),
             "api_calls": calls,
             **({"missing": self._missing} if self._missing else {}),
             **({"sends_in_doubt": self._in_doubt} if self._in_doubt else {}),
             **self._more,
         }
         log.info(
-            "Dry run: %d messages, to %s, would be recalled in about %d API calls; %d messages are too old.",
+            "Dry run: %d messages, to %s, would be recalled in about %d API calls; %d messages are too old.\n%s",
             len(fit),
-            _people_in_words(fit),
+            people_in_words(fit),
             calls,
             len(expired),
+            "\n".join(lines(fit, self._now)),
         )
         self._context["ti"].xcom_push(xcoms.PLAN, plan)
         if self._missing and receipts and len(self._search_errors) == 1:
@@ -187,8 +196,9 @@ class RollbackTask:
         store = self._context.get("task_state_store")
         self._recalled_keys = RecalledKeys(store) if store is not None else None
         earlier = self._recalled_keys.earlier() if self._recalled_keys else None
-        if receipts := self._unique:
-            log.info("Recalling %d messages, to %s.", len(receipts), _people_in_words(receipts))
+        receipts = self._unique
+        if receipts:
+            log.info("Recalling %d messages, to %s.", len(receipts), people_in_words(receipts))
         else:
             log.info("Nothing to recall%s.", self._searched())
         self._job = recall_job(self._receipts, self._context, hook.dingtalk_conn_id, earlier)
@@ -204,6 +214,7 @@ class RollbackTask:
             on_empty="succeed" if self._search_errors else on_empty,
             fail_on=fail_on,
             more=self._more,
+            receipts=receipts,
             publish=self._publish_result,
         )
         self._raise_search_error()
@@ -241,16 +252,3 @@ class RollbackTask:
             if keys or self._is_sweep:
                 swept = {"swept": 1} if self._is_sweep else {}
                 asset_events.write(self._context, one.dag_id, one.run_id, _outcomes(report, keys) | swept)
-
-
-def _people(receipts: Sequence[Receipt]) -> int | None:
-    """Return the total number of recipients; None if no receipt states it."""
-    known = [receipt.recipients for receipt in receipts if receipt.recipients is not None]
-    return sum(known) if known else None
-
-
-def _people_in_words(receipts: Sequence[Receipt]) -> str:
-    known = _people(receipts)
-    if known is None:
-        return "an unknown number of people"
-    return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")

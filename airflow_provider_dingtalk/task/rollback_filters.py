@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.task.arguments import is_missing, parse_count, pa
 
 log = logging.getLogger(__name__)
 
-#: Most message keys listed in a plan.
+#: Most message keys, and most conversations, listed in a plan.
 MAX_LISTED = 100
 
 

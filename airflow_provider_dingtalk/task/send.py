@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from airflow_provider_dingtalk.exceptions import (
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
+from airflow_provider_dingtalk.task.conversations import shown_text
 from airflow_provider_dingtalk.task.errors import DeferRequested
 from airflow_provider_dingtalk.task.registry import SendRegistry, current_registry, registry_of
 
@@ -95,7 +97,7 @@ class SendTask:
             Send(
                 send_requests,
                 checkpoint=self._sends,
-                store_receipts=self._registry.publish_job,
+                store_receipts=partial(self._registry.publish_job, text=shown_text(send_requests)),
                 store_late_receipts=self._registry.publish_late,
                 on_unknown=policy.on_unknown_send,
                 fail_on_refused=policy.fail_on_refused,

@@ -279,6 +279,15 @@ def test_a_receipt_names_its_connection_if_it_is_known() -> None:
     assert parse_receipts(new.to_json()) == [new]
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("Revenue", "Revenue"), ("a\r\nb\x1b[2J", "ab[2J"), ("x" * 99, "x" * 40), ("\n", None), (5, None)],
+)
+def test_a_text_of_any_kind_harms_no_receipt(text: Any, kept: str | None) -> None:
+    [receipt] = parse_receipts({**OTO, "text": text})
+    assert receipt.text == kept
+
+
 def test_numbers_become_text_without_zeros_in_front() -> None:
     receipt = parse_receipts({**WORK, "agent_id": 1000, "task_id": "0042"})[0]
     assert (receipt.agent_id, receipt.task_id, receipt.key) == ("1000", "42", "42")
@@ -308,6 +317,7 @@ def any_receipt(draw: st.DrawFn) -> Receipt:
         kind=kind,
         sent_at=None if moment is None else iso(moment),
         recipients=draw(st.none() | st.integers(0, 10_000)),
+        text=draw(st.none() | IDS),
         **fields,
     )
 
@@ -334,7 +344,7 @@ JSONISH = st.recursive(
 
 @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.one_of(JSONISH, JSONISH.map(lambda value: {**OTO, "kind": value}),
-                 st.tuples(st.sampled_from(sorted({*OTO, "sent_at", "version", "recipients"})), JSONISH)
+                 st.tuples(st.sampled_from(sorted({*OTO, "sent_at", "version", "recipients", "text"})), JSONISH)
                  .map(lambda item: {**OTO, item[0]: item[1]})))  # fmt: skip
 def test_anything_at_all_is_parsed_or_refused_in_our_words(value: Any) -> None:
     error: InvalidInputError | None = None

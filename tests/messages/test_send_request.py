@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind
+from airflow_provider_dingtalk.messages.send_request import first_line
 from tests.support.local_dingtalk import ALL_KINDS
 from tests.support.sends import PLAIN, send_requests
 
@@ -128,3 +129,31 @@ def test_an_unknown_kind_is_refused(kind: Any) -> None:
 def test_people_come_as_one_or_many_and_each_once(user_ids: Any) -> None:
     (send_request,) = send_requests(Kind.OTO, user_ids=user_ids)
     assert send_request.to == ("user001",)
+
+
+# ── first lines ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ({"text": "\n  Revenue of today\n7 yuan"}, "Revenue of today"),
+        ({"text": None, "markdown": "## Revenue\n\n**7** yuan"}, "Revenue"),
+        ({"text": None, "markdown": "## Revenue", "title": "Figures"}, "Figures"),
+        ({"text": None, "msg_key": "sampleImageMsg", "msg_param": {"photoURL": "https://example.com"}}, None),
+        ({"text": None, "msg_key": "ours", "msg_param": {"title": 5, "text": ["a"]}}, None),
+        ({"text": '{"title": "a text that looks like JSON"}'}, '{"title": "a text that looks like JSON"}'),
+    ],
+)
+def test_a_message_has_a_title_a_first_line_or_neither(content: dict[str, Any], shown: str | None) -> None:
+    assert first_line(send_requests(Kind.GROUP, **content)) == shown
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_first_line_is_known_of_each_kind(kind: Kind) -> None:
+    assert first_line(send_requests(kind, text="7")) == "7"
+
+
+def test_of_different_messages_there_is_no_first_line() -> None:
+    assert first_line([*send_requests(Kind.OTO), *send_requests(Kind.OTO, text="another")]) is None
+    assert first_line([]) is None

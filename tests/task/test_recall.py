@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_provider_dingtalk.exceptions import IncompleteRecallError, SupersededError
-from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
+from airflow_provider_dingtalk.operators import DingTalkRecallOTOMessagesOperator, DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.triggers import DingTalkDateTimeTrigger
@@ -30,6 +31,7 @@ from tests.support.interruptions import alarm_at_call, raising_on_alarm
 from tests.support.operators import HOUR, OTO_RECALL, rollback, run
 
 pytestmark = pytest.mark.usefixtures("hook")
+LOGGER = "airflow_provider_dingtalk.task.recall"
 
 
 def test_the_promised_numbers_of_calls(sandbox: SandboxServer) -> None:
@@ -59,6 +61,29 @@ def test_ten_thousand_messages_are_all_counted_and_few_listed(sandbox: SandboxSe
     assert [len(piece) for piece in pieces] == [5_000, 5_000]
     assert {*pieces[0], *pieces[1]} == {receipt["process_query_key"] for receipt in receipts}
     assert sandbox.snapshot(brief=True)["counts"]["oto"]["visible"] == 0
+
+
+@pytest.mark.parametrize(
+    "recall",
+    [
+        rollback,
+        lambda receipts: DingTalkRecallOTOMessagesOperator(task_id="t", receipts=receipts),
+    ],
+    ids=["rollback", "one kind"],
+)
+def test_the_report_in_the_log_says_what_became_of_each_conversation(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, recall: Callable[..., Any]
+) -> None:
+    receipts = [{**receipt, "recipients": 15} for receipt in planted(sandbox, "oto", 2)]
+    with caplog.at_level(logging.INFO, LOGGER), pytest.raises(AirflowFailException):
+        run(recall([*receipts, *planted(sandbox, "oto", age_seconds=25 * HOUR)]))
+    [report] = [message for record in caplog.records if (message := record.getMessage()).startswith("Report")]
+    title, counts, place, reason, cost = report.splitlines()
+    assert (title, counts) == ("Report", "recalled 2   failed 0   expired 1   unknown 0   total 3")
+    assert place.startswith("  one-on-one messages: 3 to 30 people at least, sent from ")
+    assert place.endswith(": recalled 2, expired 1")
+    assert reason.startswith("  1 expired: robot.processQueryKey.expired. ")
+    assert cost.startswith("api calls ")
 
 
 # ── when a recall fails, and as what ─────────────────────────────────────────────────────────────────

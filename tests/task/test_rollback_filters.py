@@ -30,6 +30,8 @@ def test_a_dry_run_calls_nobody_and_names_what_is_too_old(sandbox: SandboxServer
     assert set(plan["would_recall"]) == set(map(key_of, fresh))
     assert plan["expired"] == [key_of(old[0])]
     assert plan["counts"] == {"oto": 2, "total": 2, "expired": 1}
+    [place] = plan["conversations"]
+    assert (place["kind"], place["messages"], plan["more_conversations"]) == ("oto", 2, 0)
     assert calls(sandbox) == {}
 
 
@@ -98,6 +100,8 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
     assert {key: len(who) for key, who in report["readers"].items()} == {key_of(first): 2, key_of(second): 3}
     people = ti.pushed("readers")
     assert len(people) == len(set(people)) == len({who for readers in report["readers"].values() for who in readers})
+    [place] = roll_back(planted(sandbox, "group", readers=2), ti, dry_run=True, with_readers=True)["conversations"]
+    assert place["readers"] == 2
     quiet = TaskInstance("rollback")
     assert "readers" not in roll_back(planted(sandbox, "group", readers=1), quiet)
     assert "readers" not in quiet.keys
