@@ -63,16 +63,16 @@ class OnCall:
         assert found
         return unquote(found.group(1))
 
-    def open_required_action(self, subject: str) -> None:
+    def open_required_action(self, subject: str, button: str = "Approve") -> None:
         """Find a question among all that Airflow asks people, and open it."""
         link = self.page.get_by_role("link", name=subject)
         self.page.goto(f"{self._airflow}/required_actions?response_received=false")
         link.click()
-        self.page.get_by_role("button", name="Approve").wait_for()
+        self.page.get_by_role("button", name=button).wait_for()
 
     def press(self, button: str) -> None:
-        """Press a button, and wait until Airflow has heard it."""
-        self._click(self.page.get_by_role("button", name=button, exact=True), "PATCH", "/hitlDetails")
+        """Press a button by its name or a part of it, and wait until Airflow has heard it."""
+        self._click(self.page.get_by_role("button", name=button), "PATCH", "/hitlDetails")
         self.page.get_by_text("Response received at").wait_for()
 
     def look_at_run(self, dag_id: str, run_id: str, state: str) -> None:

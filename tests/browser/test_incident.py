@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,22 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Shoot
 
 INCIDENT, SENDS = "dingtalk_incident_rollback", "dingtalk_rollback_on_failure"
-SENT = {
-    "group messages": 3,
-    "one-on-one messages": 45,
-    "private-chat messages": 1,
-    "work notifications": 1,
-    "DINGs": 1,
+#: Rows of the question, with the numbers of messages.
+ROWS = {
+    "group messages / 群消息 cidgroup1": 1,
+    "one-on-one messages / 单聊消息": 45,
+    "private-chat messages / 人与人会话消息": 1,
+    "work notifications / 工作通知": 1,
+    "DINGs / DING 消息": 1,
+    "in all / 合计": 51,
 }
 
 
-def approval_is_asked_for(environment: Environment, run_id: str) -> None:
-    """Wait for it by asking Airflow: a person would wait for the sign in its pages."""
+def is_asked(environment: Environment, run_id: str, task_id: str = "approve") -> None:
+    """Wait for a question by asking Airflow: a person would wait for the sign in its pages."""
     run = DagRun(environment.stack, INCIDENT, run_id)
-    wait_until("the approval is asked for", lambda: run.states().get("approve") == "awaiting_input")
-    run.wait_until_noted("approve")
+    wait_until(f"{task_id} asks", lambda: run.states().get(task_id) == "awaiting_input")
+    run.wait_until_noted(task_id)
 
 
 def test_approved(on_call: OnCall, chats: Page, environment: Environment, shoot: Shoot):
@@ -43,19 +46,25 @@ def test_approved(on_call: OnCall, chats: Page, environment: Environment, shoot:
     form = on_call.open_form(INCIDENT)
     on_call.fill(form, "reason", "The figures were those of last year.")
     on_call.unfold(form, "What a DAG sent")
+    expect(form.locator("#list_dag_id option")).to_have_attribute("value", SENDS)
     on_call.fill(form, "dag_id", wrong.dag_id)
-    on_call.fill(form, "run_id", wrong.run_id)
-    on_call.unfold(form, "Afterwards")
+    on_call.unfold(form, "Before and afterwards")
     on_call.fill(form, "correction_group", "cidgroup2")
     shoot(on_call.page, "2_form")
     run_id = on_call.send_off(form)
 
-    approval_is_asked_for(environment, run_id)
+    is_asked(environment, run_id, "dry_run")
+    on_call.open_required_action("Which run sent the wrong messages?", wrong.run_id)
+    shoot(on_call.page, "3_choice")
+    on_call.press(wrong.run_id)
+
+    is_asked(environment, run_id)
     on_call.open_required_action("Take back 51 DingTalk messages?")
-    for kind, number in {**SENT, "in all": 51}.items():
-        row = on_call.page.get_by_role("row", name=f"{kind} {number}", exact=True)
-        expect(row).to_be_visible()
-    shoot(on_call.page, "3_approval")
+    for row, number in ROWS.items():
+        # A slash ends the pattern in the browser.
+        pattern = re.compile(rf"^{row.replace('/', '.')}.* {number} ")
+        expect(on_call.page.get_by_role("row", name=pattern)).to_be_visible()
+    shoot(on_call.page, "4_approval")
     expect(chats.locator("#recalled")).to_have_text("0")
     on_call.press("Approve")
 
@@ -64,9 +73,9 @@ def test_approved(on_call: OnCall, chats: Page, environment: Environment, shoot:
     expect(chats.locator("#visible")).to_have_text("1")
     expect(chats.locator("[data-chat=cidgroup1] article")).to_have_count(0)
     expect(chats.locator("[data-chat=cidgroup2] article")).to_contain_text("51 of 51 messages were taken back")
-    shoot(chats, "4_chats_after")
+    shoot(chats, "5_chats_after")
     on_call.look_at_run(INCIDENT, run_id, "Success")
-    shoot(on_call.page, "5_run")
+    shoot(on_call.page, "6_run")
     assert environment.dingtalk.gone() == sent
 
 
@@ -78,17 +87,21 @@ def test_rejected(on_call: OnCall, chats: Page, environment: Environment, shoot:
     on_call.fill(form, "reason", "Perhaps the wrong people.")
     on_call.unfold(form, "Messages by their keys")
     on_call.fill(form, "keys", "\n".join(keys))
-    on_call.choose(form, "kind", "one-on-one messages")
+    on_call.choose(form, "kind", "one-on-one messages / 单聊消息")
+    on_call.unfold(form, "Before and afterwards")
+    on_call.fill(form, "correction_group", "cidgroup2")
     shoot(on_call.page, "1_form")
     run_id = on_call.send_off(form)
 
-    approval_is_asked_for(environment, run_id)
+    is_asked(environment, run_id)
     on_call.open_required_action("Take back 3 DingTalk messages?")
     on_call.press("Reject")
     on_call.look_at_run(INCIDENT, run_id, "Success")
     expect(on_call.task_row("recall")).to_contain_text("Skipped")
     shoot(on_call.page, "2_run")
-    expect(chats.locator("[data-key]")).to_have_count(3)
+    expect(chats.locator("[data-chat=cidgroup2] article")).to_contain_text("Nothing was taken back")
+    expect(chats.locator("#recalled")).to_have_text("0")
+    shoot(chats, "3_chats")
     assert environment.dingtalk.gone() == set()
 
 
@@ -100,10 +113,10 @@ def test_of_a_time(on_call: OnCall, environment: Environment, shoot: Shoot):
     on_call.fill(form, "reason", "All of that morning.")
     on_call.unfold(form, "What a DAG sent")
     on_call.fill(form, "dag_id", SENDS)
-    on_call.pick_moment(form, "Since", half_an_hour_ago)
+    on_call.pick_moment(form, "Since / 开始时间", half_an_hour_ago)
     shoot(on_call.page, "1_form")
     run_id = on_call.send_off(form)
-    approval_is_asked_for(environment, run_id)
+    is_asked(environment, run_id)
     on_call.open_required_action("Take back 51 DingTalk messages?")
     on_call.press("Approve")
     on_call.look_at_run(INCIDENT, run_id, "Success")

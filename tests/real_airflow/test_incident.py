@@ -32,35 +32,37 @@ def submit(environment: Environment, **form: Any) -> DagRun:
     return DagRun(environment.stack, DAG, environment.airflow.trigger(DAG, {"reason": WHY, **form}))
 
 
-def asked(run: DagRun) -> dict[str, Any]:
-    """Wait for the approval request and return it."""
-    _wait_for_the_question(run)
-    return run.airflow.get(_hitl(run))
+def asked(run: DagRun, task_id: str = "approve") -> dict[str, Any]:
+    """Wait for the question of a task and return it."""
+    _wait_for_the_question(run, task_id)
+    return run.airflow.get(_hitl(run, task_id))
 
 
-def answer(run: DagRun, option: str) -> DagRun:
-    """Approve or reject, as the buttons in Airflow's UI do."""
-    _wait_for_the_question(run)
-    run.wait_until_noted("approve")
-    run.airflow.patch(_hitl(run), {"chosen_options": [option], "params_input": {}})
+def answer(run: DagRun, option: str, task_id: str = "approve") -> DagRun:
+    """Choose an option, as the buttons and lists in Airflow's UI do."""
+    _wait_for_the_question(run, task_id)
+    run.wait_until_noted(task_id)
+    run.airflow.patch(_hitl(run, task_id), {"chosen_options": [option], "params_input": {}})
     return run
 
 
-def _wait_for_the_question(run: DagRun) -> None:
+def _wait_for_the_question(run: DagRun, task_id: str) -> None:
     under_way = (None, "scheduled", "queued", "running")
-    wait_until("approve is no longer under way", lambda: run.states()["approve"] not in under_way, LONG)
-    # Before 3.3 an approval waits in the triggerer.
-    assert run.states()["approve"] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
+    wait_until(f"{task_id} is no longer under way", lambda: run.states()[task_id] not in under_way, LONG)
+    # Before 3.3 a question waits in the triggerer.
+    assert run.states()[task_id] == ("awaiting_input" if VERSION >= (3, 3) else "deferred")
 
 
-def _hitl(run: DagRun) -> str:
-    return f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/approve/-1/hitlDetails"
+def _hitl(run: DagRun, task_id: str) -> str:
+    return f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/-1/hitlDetails"
 
 
 def numbers(body: str) -> dict[str, int]:
-    """Return the table of the approval request as numbers by kind."""
-    rows = re.findall(r"^\| \**([^|*]+?)\** \| \**(\d+)\** \|$", body, re.MULTILINE)
-    return {name: int(number) for name, number in rows}
+    """Return the numbers of messages in the approval request, by kind."""
+    found: dict[str, int] = {}
+    for name, number in re.findall(r"^\| \**([^|*/]+) / [^|]+ \| \**(\d+)\** \|", body, re.MULTILINE):
+        found[name] = found.get(name, 0) + int(number)
+    return found
 
 
 def keys_sent(run: DagRun) -> set[str]:
@@ -90,7 +92,10 @@ FORMS: dict[str, dict[str, Any]] = {
     "nowhere": {"dag_id": DAG, "run_id": NOWHERE},
     "run alone": {"run_id": NOWHERE},
     "time alone": {"since": SINCE},
-    "dag alone": {"dag_id": DAG},
+    "end alone": {"dag_id": DAG, "until": SINCE},
+    "backwards": {"dag_id": DAG, "since": SINCE, "until": "2026-11-20T09:00:00Z"},
+    "window without messages": {"dag_id": DAG, "since": "2026-11-20T09:00:00Z", "until": SINCE},
+    "unknown dag alone": {"dag_id": MISTYPED},
     "run and time": {"dag_id": DAG, "run_id": NOWHERE, "since": SINCE},
 }
 #: Tasks of a DAG that send messages of every kind.
@@ -118,13 +123,17 @@ class Incidents:
         self._submit("foreign", keys=self.foreign, kind="oto", sender="dingother", correction_group="cidgroup3")
         some = [*self.known[:2], UNKNOWN_KEY, *self.known[2:]]
         self._submit("unknown", keys=some, correction_group="cidgroup2", **GROUP)
+        self._submit("rejected in silence", keys=self.left, **GROUP)
         self._submit("no key", keys=[self.beside_no_key[0], "a\tb", self.beside_no_key[1]], **GROUP)
         self.runs["told"] = environment.trigger("real_approval_told")
         assert before.wait(LONG).state == "success"
         since = datetime.now(UTC).isoformat()
         self.late = environment.trigger(SENDS, revenue=7)
         told = {"correction_group": "cidgroup2"}
-        self._submit_run("incident", self.bad.wait(LONG), **told)
+        self.bad.wait(LONG)
+        self._submit("incident", dag_id=self.bad.dag_id, **told)
+        self.choice = asked(self["incident"], "dry_run")
+        answer(self["incident"], next(one for one in self.choice["options"] if self.bad.run_id in one), "dry_run")
         self._submit_run("again", self.other.wait(LONG), **told)
         self._submit_run("silent", self.runs["no group"].wait(LONG))
         asked(self.still_sending)
@@ -140,7 +149,7 @@ class Incidents:
         self._submit(name, dag_id=run.dag_id, run_id=run.run_id, **more)
 
     def _answer(self) -> None:
-        refused, rejected = (*FORMS, "no key", "silent"), ("again", "told")
+        refused, rejected = (*FORMS, "no key", "silent"), ("again", "told", "rejected in silence")
         self.questions = {name: asked(run) for name, run in self.runs.items() if name not in refused}
         for name in refused:
             self.runs[name].wait(LONG)
@@ -184,10 +193,19 @@ def test_what_is_gone_was_approved(incidents: Incidents, environment: Environmen
 def test_it_asks_how_many_of_the_run_are_to_be_gone(incidents: Incidents):
     question = incidents.questions["incident"]
     assert incidents.bad.state == "failed"
-    assert question["subject"] == "Take back 47 DingTalk messages?"
+    assert question["subject"] == "Take back 47 DingTalk messages? / 撤回 47 条钉钉消息？"
     assert incidents.numbers("incident") == {"group messages": 2, "one-on-one messages": 45, "in all": 47}
     assert WHY in question["body"]
+    assert "`cidgroup1` `To groups.` | 1 | unknown / 未知 |" in question["body"]
+    assert "one-on-one messages / 单聊消息 `To people.` | 45 | 45 |" in question["body"]
     assert question["options"] == ["Approve", "Reject"]
+
+
+def test_a_run_is_chosen_from_a_list_with_the_newest_first(incidents: Incidents):
+    assert incidents.bad.dag_id in incidents.choice["subject"]
+    states = [option.split(" · ")[1:] for option in incidents.choice["options"]]
+    assert [run_id for _, run_id in states] == [incidents.other.run_id, incidents.bad.run_id]
+    assert states[1][0] == "failed / 失败"
 
 
 def test_approved_exactly_the_messages_of_the_run_are_gone(incidents: Incidents, environment: Environment):
@@ -217,10 +235,19 @@ def test_once_more_the_run_can_be_asked_for_and_it_costs_nothing_to_refuse(
     run = incidents["again"]
     states = run.states()
     assert run.state == "success"
-    assert {states[name] for name in ("recall", "tell", "all_taken_back")} == {"skipped"}
+    assert {states[name] for name in ("recall", "all_taken_back")} == {"skipped"}
     assert environment.dingtalk.gone([*keys_sent(incidents.other)]) == set()
     # Those of the three other forms with this group.
     assert len(texts_in(environment, "cidgroup2", "messages were taken back")) == 3
+
+
+def test_the_group_is_told_of_a_rejection(incidents: Incidents, environment: Environment):
+    assert incidents["again"].states()["tell"] == "success"
+    (text,) = texts_in(environment, "cidgroup2", "Nothing was taken back")
+    assert "The recall of 47 messages was rejected." in text
+    assert WHY in text
+    # This form was rejected too, and names no group.
+    assert incidents["rejected in silence"].states()["tell"] == "skipped"
 
 
 # Keys that the user pasted into the form.
@@ -257,7 +284,7 @@ def test_one_that_dingtalk_does_not_know_fails_the_run_and_not_the_others(
     assert classes(report)["recalled"] == set(incidents.known) == environment.dingtalk.gone(incidents.known)
     assert set(codes(report, "failed")) == {UNKNOWN_KEY}
     (text,) = texts_in(environment, "cidgroup2", "4 of 5 messages were taken back")
-    assert "failed: 1" in text
+    assert "failed / 失败: 1" in text
 
 
 def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(incidents: Incidents, environment: Environment):
@@ -271,11 +298,13 @@ def test_one_that_can_be_no_key_stops_it_before_anybody_is_asked(incidents: Inci
 
 
 def test_an_empty_form_is_refused(incidents: Incidents):
-    assert incidents["empty"].state == "failed"
-    assert "The form names nothing" in incidents["empty"].log("pasted")
+    for name in ("empty", "blank"):
+        assert incidents[name].state == "failed"
+        assert "The form names nothing" in incidents[name].log("dry_run")
+        assert "表单没有填写要撤回的内容" in incidents[name].log("dry_run")
 
 
-@pytest.mark.parametrize(("name", "looked"), [("blank", "0 runs;"), ("silent", f"1 runs of {DAG};")])
+@pytest.mark.parametrize(("name", "looked"), [("silent", f"1 runs of {DAG};"), ("window without messages", "")])
 def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(incidents: Incidents, name: str, looked: str):
     states = incidents[name].states()
     assert incidents[name].state == "failed"
@@ -286,24 +315,27 @@ def test_with_nothing_to_take_back_nobody_is_asked_and_the_reason_is_told(incide
 
 
 @pytest.mark.parametrize(
-    ("name", "task", "reason"),
+    ("name", "reason"),
     [
-        ("unknown dag", "pasted", f"no run of the DAG '{MISTYPED}'"),
-        ("run of an unknown dag", "pasted", f"no run of the DAG '{MISTYPED}'"),
-        ("to come", "dry_run", "yet to come"),
-        ("no group", "dry_run", "open_conversation_id"),
-        ("nowhere", "pasted", f"Airflow knows no run {NOWHERE} of {DAG}."),
-        ("run alone", "pasted", "A DAG needs a run or a time"),
-        ("time alone", "pasted", "A DAG needs a run or a time"),
-        ("dag alone", "pasted", "A DAG needs a run or a time"),
-        ("run and time", "pasted", "use one of them"),
+        ("unknown dag", f"no run of the DAG '{MISTYPED}'"),
+        ("unknown dag alone", f"no run of the DAG '{MISTYPED}'"),
+        ("run of an unknown dag", f"no run of the DAG '{MISTYPED}'"),
+        ("to come", "yet to come"),
+        ("backwards", "not later than since"),
+        ("end alone", "Until needs since"),
+        ("no group", "open_conversation_id"),
+        ("nowhere", f"Airflow knows no run {NOWHERE} of {DAG}."),
+        ("run alone", "A run or a time needs a DAG"),
+        ("time alone", "A run or a time needs a DAG"),
+        ("run and time", "use one of them"),
     ],
 )
-def test_a_form_that_cannot_be_right_is_refused_with_the_reason(
-    incidents: Incidents, name: str, task: str, reason: str
+def test_a_form_that_cannot_be_right_fails_in_its_first_task_with_the_reason(
+    incidents: Incidents, name: str, reason: str
 ):
-    assert incidents[name].state == "failed"
-    assert reason in incidents[name].log(task)
+    run = incidents[name]
+    assert (run.state, run.states()["dry_run"], run.states()["approve"]) == ("failed", "failed", "upstream_failed")
+    assert reason in run.log("dry_run")
 
 
 def test_who_may_approve_can_be_told_on_dingtalk(incidents: Incidents, environment: Environment):
