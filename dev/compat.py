@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -112,7 +113,9 @@ def make_environment(combination: Combination, folder: Path) -> Path:
 
 
 def _call(command: Sequence[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    # A company's proxy may have a certificate that only the system knows.
+    env = {"UV_SYSTEM_CERTS": "true", **os.environ}
+    subprocess.run(command, check=True, capture_output=True, text=True, env=env)
 
 
 def _run_part(part: str, python: Path) -> str:
