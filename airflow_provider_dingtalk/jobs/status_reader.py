@@ -41,12 +41,20 @@ class StatusReader:
     :param readers: True to fetch the readers.
     :param now: Current Unix time in seconds, to compute ages; default: that of ``clock``.
     :param clock: Source of time; default: the system's.
+    :param is_quiet: True if errors of messages are not logged, because the caller tells of them; default False.
     :ivar used: Counter of the API calls by purpose.
     """
 
     def __init__(
-        self, receipts: Iterable[Receipt], *, readers: bool, now: float | None = None, clock: Clock | None = None
+        self,
+        receipts: Iterable[Receipt],
+        *,
+        readers: bool,
+        now: float | None = None,
+        clock: Clock | None = None,
+        is_quiet: bool = False,
     ) -> None:
+        self._is_quiet = is_quiet
         self._receipts = {_identity(receipt): receipt for receipt in receipts}
         self._readers = readers
         self._now = (clock or SystemClock()).now() if now is None else now
@@ -72,6 +80,8 @@ class StatusReader:
         todo = batching.by_urgency(self._receipts.values())
         await run_workers(todo, lambda receipt: self._poll(receipt, clients), workers=min(IN_FLIGHT, len(todo)))
         self._raise_if_no_result()
+        if self._is_quiet:
+            return
         # Thousands of messages may have the same error, so each text is logged once.
         for text, number in Counter(map(str, self._errors.values())).most_common(3):
             log.warning("The state of %d messages is not known: %s", number, text)

@@ -72,7 +72,7 @@ def _receipts(hook: DingTalkHook) -> Iterator[Receipt]:
 
 def _permission(hook: DingTalkHook, receipt: Receipt) -> dict[str, Any]:
     name = f"status of {receipt.kind} messages" if receipt.process_query_key else "status of work notifications"
-    job = StatusReader([receipt], readers=False)
+    job = StatusReader([receipt], readers=False, is_quiet=True)
     try:
         hook.run_by_connection(job.run, job.connections, job.stop)
     except DingTalkError as error:
