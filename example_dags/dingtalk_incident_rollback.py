@@ -50,7 +50,7 @@ def field(section: str, title: str, description: str = "", **schema) -> Param:
 
 
 SENT = say("What a DAG sent", "DAG 发出的消息")
-KEYS = say("Messages by their keys", "按消息标识")
+KEYS = say("Messages by their keys", "按消息 ID")
 AFTER = say("Before and afterwards", "撤回前后")
 PARAMS = {
     "reason": Param(
@@ -80,13 +80,13 @@ PARAMS = {
     "until": field(SENT, say("Until", "结束时间"), say("Empty: until now.", "留空：到现在。"), format="date-time"),
     "keys": field(
         KEYS,
-        say("Keys", "消息标识"),
+        say("Keys", "消息 ID"),
         say("One a line", "每行一个") + ": processQueryKey, openDingId, task_id.",
         type="array",
         items={"type": "string"},
     ),
     "kind": Param(
-        "group", section=KEYS, title=say("Kind", "类型"), type="string", enum=list(KINDS), values_display=KINDS
+        "group", section=KEYS, title=say("Kind", "种类"), type="string", enum=list(KINDS), values_display=KINDS
     ),
     "open_conversation_id": field(
         KEYS,

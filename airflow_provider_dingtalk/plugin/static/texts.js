@@ -101,7 +101,7 @@ const ZH = {
   open: "打开 DAG",
   columns: {
     sent: "发送时间",
-    kind: "类型",
+    kind: "种类",
     conversation: "会话",
     recipients: "接收人数",
     outcome: "结果",

@@ -17,7 +17,7 @@ const EN = {
 const ZH = {
   title: "钉钉沙箱", visible: "条消息可见", recalledCount: "条已撤回", showRecalled: "显示已撤回的消息",
   lost: "沙箱没有响应。", language: "English", reset: "全部重置", readAs: "阅读者", find: "查找会话",
-  group: "群", private_chat: "两人会话", person: "个人", empty: "没有消息。", more: "个会话未显示，请用搜索",
+  group: "群", private_chat: "人与人会话", person: "个人", empty: "没有消息。", more: "个会话未显示，请用搜索",
   read: "标为已读", recall: "撤回", recalled: "已撤回", readCount: "{0}/{1} 人已读", readers: "已读的人", nobody: "暂无",
   older: "还有 {0} 条更早的消息未显示", clock: "时钟", minute: "+1 分钟", hour: "+1 小时", day: "+24 小时", now: "真实时间",
   offset: "与真实时间相差 {0} 秒", faults: "故障", fault: "故障类型", api: "接口", times: "次数", add: "添加故障",
