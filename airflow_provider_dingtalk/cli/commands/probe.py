@@ -15,6 +15,7 @@ from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.receipt import parse_id
 from airflow_provider_dingtalk.probe.calls import call_with_invalid_token
 from airflow_provider_dingtalk.probe.observed import Observed, Question
@@ -40,10 +41,14 @@ def probe(options: Namespace) -> ExitCode:
     robot_code = parse_id(hook.defaults()["robot_code"] or "", "--robot-code")
     settings = hook.settings()
     output.print_note(
-        f"This sends two messages to the group {group} and one to {user}, as the robot {robot_code} at "
-        f"{settings.hosts.api}, and takes them back: about 17 API calls."
+        choose(
+            f"This sends two messages to the group {group} and one to {user}, as the robot {robot_code} at "
+            f"{settings.hosts.api}, and takes them back: about 17 API calls.",
+            f"将以机器人 {robot_code} 的身份，经 {settings.hosts.api} 向群 {group} 发送两条消息，"
+            f"向 {user} 发送一条，然后撤回：约调用接口 17 次。",
+        )
     )
-    output.confirm("Type yes to begin.", yes=options.yes, word="yes")
+    output.confirm(choose("Type yes to begin.", "输入 yes 开始。"), yes=options.yes, word="yes")
 
     async def run(client: DingTalkClient) -> Observed:
         transport = transport_for(settings.hosts.api, settings.ca_file, settings.proxy)
@@ -82,10 +87,17 @@ def _new_file(name: str) -> Path:
 async def _wait_for_reader(seconds: float | None) -> None:
     """Wait for the given seconds, or until the user presses Enter."""
     if seconds is not None:
-        output.print_note(f"Read the message now; this goes on in {seconds:g} s.")
+        output.print_note(
+            choose(f"Read the message now; this goes on in {seconds:g} s.", f"请现在阅读消息；{seconds:g} 秒后继续。")
+        )
         await asyncio.sleep(seconds)
         return
-    output.print_note("Read the message as the test person now, then press Enter here.")
+    output.print_note(
+        choose(
+            "Read the message as the test person now, then press Enter here.",
+            "请现在以测试人员的身份阅读消息，然后在此按 Enter。",
+        )
+    )
     await asyncio.to_thread(sys.stdin.readline)
 
 

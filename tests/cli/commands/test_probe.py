@@ -93,11 +93,11 @@ def test_wrong_use_calls_nobody(terminal: Terminal, arguments: tuple[str, ...], 
     assert terminal.calls() == 0
 
 
-def ask(terminal: Terminal, tmp_path: Path, typed: str) -> tuple[int, bytes]:
+def ask(terminal: Terminal, tmp_path: Path, typed: str, language: str = "") -> tuple[int, bytes]:
     master, slave = pty.openpty()
     running = subprocess.Popen(
         [*MODULE, "probe", *TARGET, "--out", str(tmp_path / "observed.json")],
-        env=terminal.environment(),
+        env=terminal.environment({"AIRFLOW__DINGTALK__LANGUAGE": language or None}),
         stdin=slave,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -115,6 +115,12 @@ def test_it_begins_after_an_explicit_yes_only(terminal: Terminal, tmp_path: Path
     assert status == 5
     assert b"Type yes to begin" in said
     assert terminal.calls() == 0
+
+
+def test_it_asks_in_the_language_of_the_option(terminal: Terminal, tmp_path: Path):
+    status, said = ask(terminal, tmp_path, "no\n", "zh")
+    assert status == 5
+    assert "输入 yes 开始" in said.decode() and "Type yes" not in said.decode()
 
 
 def test_on_a_terminal_it_waits_for_the_reader(terminal: Terminal, tmp_path: Path):
