@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.exceptions import (
     StatusUnavailableError,
 )
 from airflow_provider_dingtalk.jobs.status_reader import StatusReader
-from airflow_provider_dingtalk.messages.reason import Reason, advice
+from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason, advice
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 
 if TYPE_CHECKING:
@@ -98,5 +98,6 @@ def _passed(name: str, text: str) -> dict[str, Any]:
 
 
 def _failed(name: str, reason: Reason, exit_code: ExitCode) -> dict[str, Any]:
-    text = f"{reason.code}: {reason.message} {advice(reason.next_step)}".strip()
+    code = "" if reason.code == NO_CODE else f"{reason.code}: "
+    text = f"{code}{reason.message} {advice(reason.next_step)}".strip()
     return {"name": name, "ok": False, "text": text, "code": reason.code, "exit_code": int(exit_code)}

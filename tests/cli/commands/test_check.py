@@ -56,3 +56,10 @@ def test_a_connection_without_senders_says_what_is_missing(terminal: Terminal) -
     done = terminal.run("check", "--json", env={"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)})
     assert done.status == 0
     assert [one["name"] for one in done.json["checks"][2:]] == ["robot_code", "agent_id"]
+
+
+def test_a_connection_that_is_missing_is_named_without_a_made_up_code(terminal: Terminal) -> None:
+    done = terminal.run("check", "--conn-id", "nope")
+    assert done.status == 3
+    assert "dingtalk_conn_id: cannot read the connection 'nope'" in done.out
+    assert "no_code" not in done.out
