@@ -133,10 +133,10 @@ class AirflowStack:
         """Return the last lines of each component's log."""
         return "\n".join(f"{name}:\n{tail(process.log, lines)}" for name, process in self.processes.items())
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 180.0) -> None:
         """Wait until the dag-processor has parsed a DAG.
 
-        :param timeout: Timeout in seconds; default 60.
+        :param timeout: Timeout in seconds; default 180, because a busy machine parses slowly.
         :raises RuntimeError: If a DAG file cannot be imported, or the DAG does not appear.
         """
         deadline = time.monotonic() + timeout
