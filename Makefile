@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
 
 .PHONY: venv
 venv: $(INSTALLED)  ## Make .venv with everything in it
