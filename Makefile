@@ -52,6 +52,9 @@ $(DEMO_INSTALLED): pyproject.toml $(CONSTRAINTS) | $(BIN)/pip
 # Demo and local stack also run in a complete .venv.
 FOR_DEMO := $(or $(wildcard $(INSTALLED)),$(DEMO_INSTALLED))
 
+# Ctrl-C is the way to end these commands, so make must not call it an error.
+WAS_INTERRUPTED := test $$? -eq 130
+
 # Debian keeps venv in a package of its own.
 .PHONY: debian-venv
 debian-venv:
@@ -60,16 +63,16 @@ debian-venv:
 
 .PHONY: demo
 demo: $(FOR_DEMO)  ## See a rollback through real Airflow, against a local DingTalk; KEEP=1 leaves both running
-	@$(BIN)/python -m demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m demo $(if $(KEEP),--keep) || $(WAS_INTERRUPTED)
 
 .PHONY: up
 up: $(FOR_DEMO)  ## Start the sandbox and Airflow with the example DAGs; Ctrl-C ends both
-	@$(BIN)/python -m dev.up
+	@$(BIN)/python -m dev.up || $(WAS_INTERRUPTED)
 
 .PHONY: cluster
 cluster: $(CLUSTER_INSTALLED)  ## Start Airflow on Celery, PostgreSQL and Redis, two hosts of each kind; Ctrl-C ends all
 	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
-	@$(BIN)/python -m dev.cluster
+	@$(BIN)/python -m dev.cluster || $(WAS_INTERRUPTED)
 
 .PHONY: test-cluster
 test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures
