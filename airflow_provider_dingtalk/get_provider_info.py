@@ -29,13 +29,16 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airflow_provider_dingtalk.hooks.DingTalkHook",
                 "hook-name": "DingTalk",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    "hidden-fields": ["schema"],
                     "relabeling": {
                         "login": "Client ID (AppKey)",
                         "password": "Client Secret (AppSecret)",
                         "host": "Sandbox URL (empty for DingTalk)",
+                        # The page of Airflow 3.3.2 tests a connection without a port as one with port 0, and its
+                        # server refuses that as another connection than the stored one.
+                        "port": "Port (0, or Airflow cannot test)",
                     },
-                    "placeholders": {"login": "dingxxxxxxxx", "host": "http://127.0.0.1:8848"},
+                    "placeholders": {"login": "dingxxxxxxxx", "host": "http://127.0.0.1:8848", "port": "0"},
                 },
                 "conn-fields": _connection_fields(),
             }

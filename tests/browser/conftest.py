@@ -72,7 +72,10 @@ def dingtalk(sandbox: DingTalk) -> DingTalk:
 @pytest.fixture(scope="session")
 def stack(sandbox: DingTalk) -> Iterator[AirflowStack]:
     """A running Airflow with the example DAGs."""
-    env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(sandbox.server.connection())}
+    env = {
+        "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(sandbox.server.connection()),
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+    }
     with AirflowStack(EXAMPLES, env) as running:
         for dag_id in DAGS:
             running.wait_for_dag(dag_id)

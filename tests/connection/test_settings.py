@@ -90,8 +90,10 @@ def test_a_rate_limit_url_that_cannot_be_is_told_by_its_option(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("region", "domain"), [("international", "io"), ("cn", "com"), ("", "io"), (" cn ", "com")])
-def test_a_region_names_both_hosts(monkeypatch: pytest.MonkeyPatch, region: str, domain: str) -> None:
-    found = settings(monkeypatch, {"extra": {"region": region}})
+@pytest.mark.parametrize("port", [None, 0])
+def test_a_region_names_both_hosts(monkeypatch: pytest.MonkeyPatch, region: str, domain: str, port: int | None) -> None:
+    # Port 0 makes Airflow 3.3.2's Test Connection work.
+    found = settings(monkeypatch, {"port": port, "extra": {"region": region}})
     assert found.hosts == Hosts(f"https://api.dingtalk.{domain}", f"https://oapi.dingtalk.{domain}")
 
 
