@@ -143,3 +143,20 @@ def test_a_token_that_airflow_did_not_give_is_refused(shell: Shell):
     assert status == 3
     assert answer["error"]["type"] == "AirflowRefusedError"
     assert "nobody" not in json.dumps(answer)
+
+
+def test_check_finds_a_connection_that_only_airflows_database_has(environment: Environment):
+    given = environment.dingtalk.server.connection() | {"password": SECRET, "connection_id": "dingtalk_in_database"}
+    environment.airflow.post("/connections", {**given, "extra": json.dumps(given["extra"])})
+    program = [*AIRFLOW, "check", "--conn-id", "dingtalk_in_database", "--json"]
+    # At DEBUG, the level of the scenarios, Airflow writes log lines to stdout.
+    env = {**environment.stack.env, "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+    try:
+        done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        # The database may hold its password; the sweep for secrets looks at all that is left.
+        environment.airflow.delete("/connections/dingtalk_in_database")
+    assert done.returncode == 0, done.stderr
+    checks = json.loads(done.stdout)["checks"]
+    assert len(checks) == 5 and all(one["ok"] for one in checks)
+    assert SECRET not in done.stdout + done.stderr
