@@ -78,8 +78,8 @@ def get_provider_info() -> dict[str, Any]:
                         default="120",
                     ),
                     "language": _option(
-                        "Language of errors, next steps and commands: en, zh, or both. Empty: zh in a Chinese locale "
-                        "(LC_ALL, LC_MESSAGES, LANG), otherwise both.",
+                        "Language of texts for people (next steps, reports, plans, commands): en, zh, or both. "
+                        "Empty: zh in a Chinese locale (LC_ALL, LC_MESSAGES, LANG), otherwise both.",
                         "zh",
                     ),
                 },

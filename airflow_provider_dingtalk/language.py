@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 VARIABLE = "AIRFLOW__DINGTALK__LANGUAGE"
 #: Variables that name the locale of messages, the strongest first (POSIX).
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+#: Language of the text that :func:`in_language` makes now.
+_current: ContextVar[Language | None] = ContextVar("language", default=None)
 
 
 class Language(StrEnum):
@@ -30,11 +33,16 @@ class Language(StrEnum):
     BOTH = "both"
 
 
+_EACH = (Language.EN, Language.ZH)
+
+
 def language() -> Language:
     """Return the language of the option; if it is empty, that of the locale.
 
     The locale decides for Chinese only. Servers have English locales by default, so any other locale means both.
     """
+    if current := _current.get():
+        return current
     option = _option()
     return (_parse(option) if option else None) or _of_locale(os.environ)
 
@@ -51,6 +59,25 @@ def choose(en: str, zh: str = "") -> str:
     if text := texts.get(language()):
         return text
     return " ".join(filter(None, texts.values()))
+
+
+def in_each_language(make_text: Callable[[], str], between: str = "\n") -> str:
+    """Return a text in the language of the option; for ``both``, English before Chinese.
+
+    :param make_text: Function that makes the text, by :func:`choose` for instance.
+    :param between: Text between both languages; default a line break, since long texts that mix them are hard to read.
+    """
+    chosen = language()
+    return between.join(in_language(one, make_text) for one in (_EACH if chosen is Language.BOTH else (chosen,)))
+
+
+def in_language(one: Language, make_text: Callable[[], str]) -> str:
+    """Return a text in one language, whatever the option is."""
+    token = _current.set(one)
+    try:
+        return make_text()
+    finally:
+        _current.reset(token)
 
 
 def _option() -> str:
@@ -80,7 +107,7 @@ def _of_locale(environment: Mapping[str, str]) -> Language:
     return Language.ZH if locale.lower().startswith("zh") else Language.BOTH
 
 
-#: Chinese of the next steps that have no Chinese text of their own, by the English text.
+#: Chinese of the next steps and words that have no Chinese text of their own, by the English text.
 # fmt: off
 CHINESE: Mapping[str, str] = {
     # client, connection
@@ -141,5 +168,10 @@ CHINESE: Mapping[str, str] = {
         "请使用 Airflow 3.3 或更高版本，或在发送消息的 DAG 中使用传感器。",
     "Give each watcher one asset: Airflow keeps what is done with for one.":
         "请让每个 watcher 只对应一个资产（asset）：Airflow 按单个资产保存进度。",
+    # words: outcomes, purposes of calls, kinds of messages
+    "recalled": "已撤回", "failed": "失败", "expired": "已过期", "unknown": "未知", "total": "合计",
+    "recall": "撤回", "again": "重试", "bisect": "二分", "status": "状态查询", "throttled": "限流",
+    "group messages": "群消息", "one-on-one messages": "单聊消息", "private-chat messages": "人与人会话消息",
+    "work notifications": "工作通知", "DINGs": "DING 消息",
 }
 # fmt: on

@@ -36,6 +36,12 @@ from tests.support.connections import anyio_backend, connect, hook, sandbox, ser
 __all__ = ["anyio_backend", "connect", "hook", "sandbox", "server"]
 
 
+@pytest.fixture
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts for people in English only."""
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", "en")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in real Airflow first, because they take longest."""
     items.sort(key=lambda item: REAL_AIRFLOW not in item.path.parents)

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_dingtalk
-from airflow_provider_dingtalk.language import CHINESE, VARIABLE, Language, choose, language
+from airflow_provider_dingtalk.language import (
+    CHINESE,
+    VARIABLE,
+    Language,
+    choose,
+    in_each_language,
+    in_language,
+    language,
+)
 
 PACKAGE = Path(airflow_provider_dingtalk.__file__).parent
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")
@@ -65,6 +73,32 @@ def test_an_invalid_option_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog:
 def test_a_text_is_never_lost(monkeypatch: pytest.MonkeyPatch, option: str, texts: list[str]) -> None:
     monkeypatch.setenv(VARIABLE, option)
     assert [choose("Stop.", "停。"), choose("Stop."), choose("", "停。")] == texts
+
+
+def two_lines() -> str:
+    return f"{choose('Stop.', '停。')}\n{choose('failed')} 2"
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("en", "Stop.\nfailed 2"),
+        ("zh", "停。\n失败 2"),
+        ("both", "Stop.\nfailed 2\n停。\n失败 2"),
+    ],
+)
+def test_a_long_text_is_whole_in_each_language(monkeypatch: pytest.MonkeyPatch, option: str, text: str) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    assert in_each_language(two_lines) == text
+    assert in_each_language(lambda: in_each_language(two_lines)) == text
+    assert in_language(Language.EN, two_lines) == "Stop.\nfailed 2"
+
+
+def test_the_language_of_one_text_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "both")
+    with pytest.raises(ZeroDivisionError):
+        in_language(Language.ZH, lambda: str(1 // 0))
+    assert language() is Language.BOTH
 
 
 def test_without_airflow_the_environment_decides() -> None:

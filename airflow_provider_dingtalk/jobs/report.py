@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.jobs.progress import calls_made
-from airflow_provider_dingtalk.messages.reason import Reason
+from airflow_provider_dingtalk.language import choose, in_each_language
+from airflow_provider_dingtalk.messages.reason import Reason, advice
 
 #: Version of the report's format.
 REPORT_VERSION = 1
@@ -83,34 +84,47 @@ class Report(Struct, frozen=True):
         return {key: reason.to_json() if reason else {} for key, reason in reasons.items()}
 
     def table(self) -> str:
-        """Format the report for people.
+        """Format the report for people, in the language of the option ``[dingtalk] language``.
 
         The lines are the counts, the 10 most frequent reasons of messages not recalled, each with its first keys, and
         the API calls.
         """
+        return in_each_language(self._table)
+
+    def _table(self) -> str:
         by_reason = sorted(self._by_reason().items(), key=lambda item: -len(item[1]))
+        more = len(by_reason) - 10
         return "\n".join(
             [
-                "   ".join(f"{name} {number}" for name, number in self.counts().items()),
-                *(
-                    f"  {len(keys)} {outcome}: {reason} Messages: {', '.join(keys[:KEYS_PER_REASON])}"
-                    + (", …" if len(keys) > KEYS_PER_REASON else "")
-                    for (outcome, reason), keys in by_reason[:10]
-                ),
-                *([f"  and {len(by_reason) - 10} more reasons"] if len(by_reason) > 10 else []),
-                "api calls " + "   ".join(f"{name} {number}" for name, number in self._calls().items()),
+                _numbers(self.counts()),
+                *(_reason_line(outcome, code, step, keys) for (outcome, code, step), keys in by_reason[:10]),
+                *([choose(f"  and {more} more reasons", f"  另有 {more} 种原因")] if more > 0 else []),
+                f"{choose('api calls', 'API 调用')} {_numbers(self._calls())}",
             ]
         )
 
-    def _by_reason(self) -> dict[tuple[Outcome, str], list[str]]:
-        """Return the keys of messages not recalled, by outcome and reason; texts may differ for each message."""
-        found: dict[tuple[Outcome, str], list[str]] = {}
+    def _by_reason(self) -> dict[tuple[Outcome, str, str], list[str]]:
+        """Return the keys of messages not recalled, by outcome, code and next step; texts may differ for each."""
+        found: dict[tuple[Outcome, str, str], list[str]] = {}
         for key, result in self.results.items():
             if result.outcome is not Outcome.RECALLED:
-                reason = f"{result.reason.code}. {result.reason.next_step}".strip() if result.reason else "no reason."
-                found.setdefault((result.outcome, reason), []).append(key)
+                code, step = (result.reason.code, result.reason.next_step) if result.reason else ("", "")
+                found.setdefault((result.outcome, code, step), []).append(key)
         return found
 
     def _calls(self) -> dict[str, int]:
         used = {name: number for name, number in sorted(self.api_calls.items()) if number}
         return {**used, "total": calls_made(used)}
+
+
+def _numbers(numbers: Mapping[str, int]) -> str:
+    return "   ".join(f"{choose(name)} {number}" for name, number in numbers.items())
+
+
+def _reason_line(outcome: Outcome, code: str, next_step: str, keys: Sequence[str]) -> str:
+    first = ", ".join(keys[:KEYS_PER_REASON]) + (", …" if len(keys) > KEYS_PER_REASON else "")
+    number, step = len(keys), advice(next_step)
+    return choose(
+        " ".join(filter(None, [f"  {number} {outcome}: {code or 'no reason'}.", step, f"Messages: {first}"])),
+        f"  {number} 条{choose(outcome)}：{code or '无原因'}。{step}消息 ID：{first}",
+    )

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.jobs.batching import unique
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import MAX_TEXT_LENGTH, Kind, Receipt, iso
 from airflow_provider_dingtalk.messages.send_request import SendRequest, first_line
@@ -55,18 +56,24 @@ class Conversation(Struct, frozen=True):
         return {name: value for name, value in fields.items() if value is not None}
 
     def line(self, now: float, results: Mapping[str, MessageResult]) -> str:
-        """Format the messages, and their outcomes as far as known, as a line of a log.
+        """Format the messages, and their outcomes as far as known, as a line of a log in one language.
 
         :param now: Unix time in seconds.
         """
-        where = f" in {self.open_conversation_id}" if self.open_conversation_id else ""
+        cid = self.open_conversation_id
+        where = choose(f" in {cid}", f"（{cid}）") if cid else ""
         where += "".join(f" “{text}”" for text in self._texts())
-        outcomes = Counter(results[receipt.key].outcome for receipt in self.receipts if receipt.key in results)
-        became = ", ".join(f"{outcome} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome])
-        return (
-            f"{message_type(self.kind).plural}{where}: {len(self.receipts)} to {people_in_words(self.receipts)}, "
-            f"sent {self._when(now)}" + (f": {became}" if became else "")
+        kind, people, when = choose(message_type(self.kind).plural), people_in_words(self.receipts), self._when(now)
+        number, became = len(self.receipts), self._became(results)
+        return choose(
+            f"{kind}{where}: {number} to {people}, sent {when}{became}",
+            f"{kind}{where}：{number} 条，{people}，{when}{became}",
         )
+
+    def _became(self, results: Mapping[str, MessageResult]) -> str:
+        outcomes = Counter(results[receipt.key].outcome for receipt in self.receipts if receipt.key in results)
+        parts = [f"{choose(outcome)} {outcomes[outcome]}" for outcome in Outcome if outcomes[outcome]]
+        return choose(f": {', '.join(parts)}", f"：{'，'.join(parts)}") if parts else ""
 
     def _times(self) -> list[float]:
         """Return the known Unix times of the sends, the earliest first."""
@@ -79,13 +86,16 @@ class Conversation(Struct, frozen=True):
 
     def _when(self, now: float) -> str:
         if not (times := self._times()):
-            return "at an unknown time"
+            return choose("at an unknown time", "发送时间未知")
         zone, age = default_time_zone(), dt.timedelta(seconds=max(round(now - times[0]), 0))
         first, last = (f"{dt.datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M:%S}" for at in (times[0], times[-1]))
-        some = ", some at an unknown time" if len(times) < len(self.receipts) else ""
+        some = choose(", some at an unknown time", "，部分时间未知") if len(times) < len(self.receipts) else ""
+        ago = choose(f"{age} ago", f"{age} 前".replace(" days,", " 天").replace(" day,", " 天"))
         if first == last:
-            return f"at {first} {zone}, {age} ago{some}"
-        return f"from {first} to {last} {zone}, up to {age} ago{some}"
+            return choose(f"at {first} {zone}, {ago}{some}", f"发送于 {first} {zone}（{ago}）{some}")
+        return choose(
+            f"from {first} to {last} {zone}, up to {ago}{some}", f"发送于 {first} 至 {last} {zone}（最早 {ago}）{some}"
+        )
 
 
 def by_conversation(receipts: Iterable[Receipt]) -> list[Conversation]:
@@ -98,14 +108,15 @@ def by_conversation(receipts: Iterable[Receipt]) -> list[Conversation]:
 
 
 def lines(receipts: Iterable[Receipt], now: float, results: Mapping[str, MessageResult] | None = None) -> list[str]:
-    """Format messages by conversation, as indented lines of a log.
+    """Format messages by conversation, as indented lines of a log in one language; see :func:`in_each_language`.
 
     :param now: Unix time in seconds.
     :param results: Outcomes by message key; default None, which means not known yet.
     """
     found = by_conversation(receipts)
     listed = [f"  {one.line(now, results or {})}" for one in found[:MAX_LOGGED]]
-    return [*listed, *([f"  and {len(found) - MAX_LOGGED} more conversations"] if len(found) > MAX_LOGGED else [])]
+    more = len(found) - MAX_LOGGED
+    return [*listed, *([choose(f"  and {more} more conversations", f"  另有 {more} 个会话")] if more > 0 else [])]
 
 
 def number_of_people(receipts: Sequence[Receipt]) -> int | None:
@@ -115,11 +126,13 @@ def number_of_people(receipts: Sequence[Receipt]) -> int | None:
 
 
 def people_in_words(receipts: Sequence[Receipt]) -> str:
-    """Format the total number of recipients."""
+    """Format the total number of recipients, in one language."""
     known = number_of_people(receipts)
     if known is None:
-        return "an unknown number of people"
-    return f"{known} people" + (" at least" if any(one.recipients is None for one in receipts) else "")
+        return choose("an unknown number of people", "接收人数未知")
+    if any(one.recipients is None for one in receipts):
+        return choose(f"{known} people at least", f"接收人至少 {known} 名")
+    return choose(f"{known} people", f"接收人 {known} 名")
 
 
 def shown_text(send_requests: Sequence[SendRequest]) -> str | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.exceptions import IncompleteRecallError, InvalidInputError, SupersededError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
+from airflow_provider_dingtalk.language import Language, choose, in_each_language, in_language
+from airflow_provider_dingtalk.messages.reason import advice
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.api_server import api_server_of, note_interruption
 from airflow_provider_dingtalk.task.checkpoint.recall import EarlierRecalls, RecallTaskCheckpoint
@@ -104,7 +106,7 @@ def run_recall(
     """
     if job.is_empty:
         publish(job.report())
-        log.info("Nothing to recall.")
+        log.info("%s", choose("Nothing to recall.", "没有需要撤回的消息。"))
         pushed = push_report(context, Report(), more or {})
         apply_on_empty(on_empty)
         return pushed
@@ -161,12 +163,16 @@ def push_report(
     """
     as_json = {**report.to_json(), **more}
     # The log comes first, because Airflow's API server may be away.
-    counts, *rest = report.table().splitlines()
-    log.info("Report\n%s", "\n".join([counts, *lines(receipts, time.time(), report.results), *rest]))
+    log.info("%s", in_each_language(lambda: _table(report, receipts)))
     if has_custom_xcom_backend():
         log.info("Whole report: %s", json.dumps(as_json, ensure_ascii=False))
     context["ti"].xcom_push(REPORT, as_json)
     return as_json
+
+
+def _table(report: Report, receipts: Sequence[Receipt]) -> str:
+    counts, *rest = report.table().splitlines()
+    return "\n".join([choose("Report", "报告"), counts, *lines(receipts, time.time(), report.results), *rest])
 
 
 def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: bool) -> None:
@@ -175,10 +181,12 @@ def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: 
     if not left:
         return
     reasons = {result.reason for result in report.results.values() if result.outcome in left and result.reason}
+    steps = sorted({reason.next_step for reason in reasons})[:3]
     raise IncompleteRecallError(
         f"{counts['recalled']} of {counts['total']} messages recalled; "
         f"{', '.join(f'{number} {name}' for name, number in left.items())}.",
         code="incomplete_recall",
-        next_step=" ".join(sorted({reason.next_step for reason in reasons})[:3]),
+        next_step=" ".join(steps),
+        next_step_zh=in_language(Language.ZH, lambda: "".join(map(advice, steps))),
         permanent=permanent,
     )

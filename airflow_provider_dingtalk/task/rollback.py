@@ -13,6 +13,7 @@ from airflow_provider_dingtalk.jobs.batching import batches, is_too_old, unique
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
+from airflow_provider_dingtalk.language import Language, choose, in_each_language, in_language
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events, xcoms
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
     """Keep all messages, because no task failed, and note it in the rollback log."""
     kept = Tasks(context, task_ids).number_sent()
-    log.info("Nothing failed: %d messages kept.", kept)
+    log.info("%s", choose(f"Nothing failed: {kept} messages kept.", f"没有任务失败：保留 {kept} 条消息。"))
     if kept:
         ti = context["ti"]
         asset_events.write(context, ti.dag_id, ti.run_id, {"kept": kept, "recalled": 0, "left": 0})
@@ -124,7 +125,8 @@ class RollbackTask:
                 self._filter_by_readers(hook)
             if self._skipped:
                 self._more["kept"] = dict(self._skipped)
-                log.info("Kept: %s.", ", ".join(f"{number} {reason}" for reason, number in self._skipped.items()))
+                kept = ", ".join(f"{number} {reason}" for reason, number in self._skipped.items())
+                log.info("%s", choose(f"Kept: {kept}.", f"保留：{kept}。"))
             self._rollback_filters.check_number(len(self._unique))
         except BaseException as error:
             self._push_not_recalled(error)
@@ -174,22 +176,24 @@ class RollbackTask:
             **({"sends_in_doubt": self._in_doubt} if self._in_doubt else {}),
             **self._more,
         }
-        log.info(
-            "Dry run: %d messages, to %s, would be recalled in about %d API calls; %d messages are too old.\n%s",
-            len(fit),
-            people_in_words(fit),
-            calls,
-            len(expired),
-            "\n".join(lines(fit, self._now)),
-        )
+        log.info("%s", in_each_language(lambda: self._plan_text(fit, calls, len(expired))))
         self._context["ti"].xcom_push(xcoms.PLAN, plan)
         if self._missing and receipts and len(self._search_errors) == 1:
             log.warning("%s", self._search_errors[0])
             return plan
         self._raise_search_error()
         if not receipts:
-            apply_on_empty(on_empty, self._searched())
+            apply_on_empty(on_empty, in_language(Language.EN, self._searched))
         return plan
+
+    def _plan_text(self, fit: Sequence[Receipt], calls: int, expired: int) -> str:
+        people = people_in_words(fit)
+        summary = choose(
+            f"Dry run: {len(fit)} messages, to {people}, would be recalled in about {calls} API calls; "
+            f"{expired} messages are too old.",
+            f"计划：将撤回 {len(fit)} 条消息，{people}，约需 {calls} 次 API 调用；{expired} 条已过期。",
+        )
+        return "\n".join([summary, *lines(fit, self._now)])
 
     def run(self, hook: Hook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
         """Recall the messages, and record it for other tasks; see :func:`run_recall`."""
@@ -197,10 +201,7 @@ class RollbackTask:
         self._recalled_keys = RecalledKeys(store) if store is not None else None
         earlier = self._recalled_keys.earlier() if self._recalled_keys else None
         receipts = self._unique
-        if receipts:
-            log.info("Recalling %d messages, to %s.", len(receipts), people_in_words(receipts))
-        else:
-            log.info("Nothing to recall%s.", self._searched())
+        log.info("%s", in_each_language(lambda: self._first_line(receipts), " "))
         self._job = recall_job(self._receipts, self._context, hook.dingtalk_conn_id, earlier)
         if self._in_doubt:
             error = in_doubt_error(self._in_doubt)
@@ -220,6 +221,13 @@ class RollbackTask:
         self._raise_search_error()
         return report
 
+    def _first_line(self, receipts: Sequence[Receipt]) -> str:
+        if not receipts:
+            searched = self._searched()
+            return choose(f"Nothing to recall{searched}.", f"没有需要撤回的消息{searched}。")
+        number, people = len(receipts), people_in_words(receipts)
+        return choose(f"Recalling {number} messages, to {people}.", f"正在撤回 {number} 条消息，{people}。")
+
     def _raise_search_error(self) -> None:
         """Raise the first error of the search, because that place may hold messages."""
         if self._search_errors:
@@ -227,9 +235,12 @@ class RollbackTask:
 
     def _searched(self) -> str:
         dags = ", ".join(dict.fromkeys(clean(one.dag_id) for one in self._found))
-        already = sum(one.already for one in self._found)
-        runs = f": looked through {len(self._found)} runs" + (f" of {dags}" if dags else "")
-        return f"{runs}; {already} messages are recalled already, {self._skipped.total()} are kept"
+        runs, already, kept = len(self._found), sum(one.already for one in self._found), self._skipped.total()
+        return choose(
+            f": looked through {runs} runs{f' of {dags}' if dags else ''}; {already} messages are recalled already, "
+            f"{kept} are kept",
+            f"：已查看{f' {dags} 的' if dags else ''} {runs} 次运行；{already} 条此前已撤回，{kept} 条保留",
+        )
 
     def stop(self) -> None:
         """Begin no further call."""

@@ -9,7 +9,10 @@ import pytest
 from airflow_provider_dingtalk.client.error_codes import error_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError
 from airflow_provider_dingtalk.jobs.report import MAX_LISTED, MessageResult, Outcome, Report
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.messages.reason import Reason
+
+pytestmark = pytest.mark.usefixtures("english")
 
 WHY = Reason("some.code", "DingTalk: some.code.", "Do something.")
 OTHER = Reason("other.code", "DingTalk: other.code.", "Do something else.")
@@ -96,6 +99,30 @@ def test_the_table_says_counts_reasons_and_cost() -> None:
         "  1 unknown: some.code. Do something. Messages: unknown-0",
         "api calls recall 1   status 3   throttled 2   total 4",
     ]
+
+
+@pytest.mark.parametrize(("option", "begins_at"), [("zh", 0), ("both", 4)])
+def test_the_table_is_whole_in_each_language(monkeypatch: pytest.MonkeyPatch, option: str, begins_at: int) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    again = Reason("some.code", "DingTalk: some.code.", "Run the recall again.")
+    settled = {"a": MessageResult(Outcome.RECALLED), "b": MessageResult(Outcome.FAILED, again)}
+    lines = Report(settled | {"c": MessageResult(Outcome.UNKNOWN)}, {"recall": 1, "throttled": 1}).table().splitlines()
+    assert lines[begins_at:] == [
+        "已撤回 1   失败 1   已过期 0   未知 1   合计 3",
+        "  1 条失败：some.code。请重新执行撤回。消息 ID：b",
+        "  1 条未知：无原因。消息 ID：c",
+        "API 调用 撤回 1   限流 1   合计 1",
+    ]
+    assert [line.split()[:2] for line in lines[:begins_at]] == (
+        [["recalled", "1"], ["1", "failed:"], ["1", "unknown:"], ["api", "calls"]] if begins_at else []
+    )
+
+
+def test_a_report_for_programs_stays_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = report_of(recalled=1, failed=1, calls={"recall": 1})
+    english = report.to_json()
+    monkeypatch.setenv(VARIABLE, "zh")
+    assert report.to_json() == english
 
 
 def test_the_same_failure_of_many_messages_is_one_line() -> None:

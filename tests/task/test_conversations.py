@@ -8,9 +8,12 @@ import pytest
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome
+from airflow_provider_dingtalk.language import Language, in_language
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.task.conversations import MAX_LOGGED, by_conversation, lines, people_in_words, shown_text
 from tests.support.sends import send_requests
+
+pytestmark = pytest.mark.usefixtures("english")
 
 NOON = 1_795_867_200.0
 RECALLED, FAILED = MessageResult(Outcome.RECALLED), MessageResult(Outcome.FAILED)
@@ -35,6 +38,25 @@ def test_messages_of_a_kind_and_conversation_are_one_line_with_what_became_of_th
         f"  group messages in cid1: 2 to 20 people at least, {when}, up to 0:10:00 ago: recalled 1, failed 1",
         "  group messages in cid2: 1 to an unknown number of people, sent at an unknown time: recalled 1",
     ]
+
+
+def test_the_lines_are_chinese_in_a_chinese_text() -> None:
+    receipts = [
+        sent("a", sent_at="2026-11-26T11:50:00.000Z", recipients=20, text="数据有误"),
+        sent("b", sent_at="2026-11-28T11:58:00.000Z"),
+        sent("c"),
+        *(sent(f"d{number}", Kind.OTO, sent_at="2026-11-28T11:00:00.000Z", recipients=15) for number in range(2)),
+        *(sent(f"{number}", open_conversation_id=f"cid{number}") for number in range(2, MAX_LOGGED + 1)),
+    ]
+    results = {"a": RECALLED, "b": FAILED, "c": RECALLED}
+    listed = in_language(Language.ZH, lambda: "\n".join(lines(receipts, NOON, results))).splitlines()
+    when = "发送于 2026-11-26 11:50:00 至 2026-11-28 11:58:00 UTC（最早 2 天 0:10:00 前），部分时间未知"
+    assert listed[:3] == [
+        f"  群消息（cid1） “数据有误”：3 条，接收人至少 20 名，{when}：已撤回 2，失败 1",
+        "  单聊消息：2 条，接收人 30 名，发送于 2026-11-28 11:00:00 UTC（1:00:00 前）",
+        "  群消息（cid2）：1 条，接收人数未知，发送时间未知",
+    ]
+    assert listed[-1] == "  另有 1 个会话"
 
 
 def test_before_a_recall_a_line_has_no_outcomes() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.exceptions import IncompleteRecallError, SupersededError
+from airflow_provider_dingtalk.language import VARIABLE, Language, in_language
+from airflow_provider_dingtalk.messages.reason import advice
 from airflow_provider_dingtalk.operators import DingTalkRecallOTOMessagesOperator, DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -72,7 +74,7 @@ def test_ten_thousand_messages_are_all_counted_and_few_listed(sandbox: SandboxSe
     ids=["rollback", "one kind"],
 )
 def test_the_report_in_the_log_says_what_became_of_each_conversation(
-    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, recall: Callable[..., Any]
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, recall: Callable[..., Any], english: None
 ) -> None:
     receipts = [{**receipt, "recipients": 15} for receipt in planted(sandbox, "oto", 2)]
     with caplog.at_level(logging.INFO, LOGGER), pytest.raises(AirflowFailException):
@@ -84,6 +86,35 @@ def test_the_report_in_the_log_says_what_became_of_each_conversation(
     assert place.endswith(": recalled 2, expired 1")
     assert reason.startswith("  1 expired: robot.processQueryKey.expired. ")
     assert cost.startswith("api calls ")
+
+
+def test_the_report_in_the_log_is_english_above_chinese(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "both")
+    with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task"):
+        run(rollback(planted(sandbox, "oto", 2)))
+    [report] = [message for message in caplog.messages if message.startswith("Report")]
+    starts = ["Report", "recalled 2", "  one-on-one", "api calls", "报告", "已撤回 2", "  单聊消息：2 条", "API 调用"]
+    assert [line[: len(start)] for line, start in zip(report.splitlines(), starts, strict=True)] == starts
+    told = "Recalling 2 messages, to an unknown number of people. 正在撤回 2 条消息，接收人数未知。"
+    assert told in caplog.messages
+
+
+@pytest.mark.parametrize(("option", "is_told"), [("en", (True, False)), ("zh", (False, True)), ("both", (True, True))])
+def test_the_next_steps_of_a_failure_are_joined_in_each_language(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, option: str, is_told: tuple[bool, bool]
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    ti, [good], old = TaskInstance(), planted(sandbox, "oto"), planted(sandbox, "oto", age_seconds=25 * HOUR)
+    with pytest.raises(AirflowFailException) as raised:
+        run(rollback([*old, {**good, "process_query_key": "unknown"}]), ti)
+    report = ti.pushed("report")
+    steps = {reason["next_step"] for reason in [*report["expired"].values(), *report["failed"].values()]}
+    chinese = {in_language(Language.ZH, lambda step=step: advice(step)) for step in steps}  # type: ignore[misc]
+    assert len(steps) == 2
+    assert not steps & chinese
+    assert [all(step in str(raised.value) for step in each) for each in (steps, chinese)] == list(is_told)
 
 
 # ── when a recall fails, and as what ─────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -217,3 +218,34 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
     assert report["counts"]["failed"] == report["counts"]["total"] == 3
     assert not any(is_recalled(sandbox, receipt) for receipt in receipts)
     assert report["api_calls"]["total"] > 0
+
+
+@pytest.mark.parametrize(("option", "lines"), [("en", 2), ("zh", 2), ("both", 4)])
+def test_the_plan_in_the_log_is_in_the_language_of_the_option(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str, lines: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    receipts = [*planted(sandbox, "oto", 2), *planted(sandbox, "oto", age_seconds=25 * 3600)]
+    with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task"):
+        roll_back(receipts, dry_run=True)
+    plan = caplog.messages[-1]
+    english = (
+        "Dry run: 2 messages, to an unknown number of people, would be recalled in about 1 API calls; "
+        "1 messages are too old.\n  one-on-one messages: 2 to"
+    )
+    assert plan.startswith(english) is (option != "zh")
+    chinese = "计划：将撤回 2 条消息，接收人数未知，约需 1 次 API 调用；1 条已过期。\n  单聊消息：2 条，接收人数未知，"
+    assert (chinese in plan) is (option != "en")
+    assert len(plan.splitlines()) == lines
+
+
+@pytest.mark.parametrize("option", ["zh", "both"])
+def test_an_empty_rollback_is_told_in_chinese_and_its_error_stays_english(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task"):
+        roll_back([])
+        with pytest.raises(AirflowFailException, match=r"0 runs; 0 messages are recalled already, 0 are kept$"):
+            roll_back([], dry_run=True, on_empty="fail")
+    assert caplog.messages[0].endswith("没有需要撤回的消息：已查看 0 次运行；0 条此前已撤回，0 条保留。")
