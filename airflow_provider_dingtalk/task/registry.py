@@ -25,6 +25,7 @@ from msgspec import structs
 
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, WORKERS, Send
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
@@ -171,7 +172,9 @@ class SendRegistry:
         with self._lock:
             self._jobs_in_flight -= 1
         refused = len(job.failed) + len(job.refused)
-        log.info("Sent %d, refused %d, unknown %d.", len(job.receipts), refused, len(job.unknown))
+        sent, unknown = len(job.receipts), len(job.unknown)
+        zh = f"已发送 {sent}，被拒绝 {refused}，存疑 {unknown}。"
+        log.info("%s", choose(f"Sent {sent}, refused {refused}, unknown {unknown}.", zh))
         self.publish_persistently()
 
     def end_interrupted(self, job: Send) -> None:

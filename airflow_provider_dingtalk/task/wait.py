@@ -11,6 +11,7 @@ from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.arguments import check_choices, parse_seconds
 from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskCheckpoint
@@ -120,14 +121,16 @@ def _first_poll(
             _save(checkpoint, wait)
     _log_progress(wait)
     if first is None and not wait.is_met:
-        log.info("%s", wait.estimate())
+        most = wait.wait_options.max_api_calls
+        waiting = f"正在等待：共 {len(wait.targets)} 条消息，最多 {most} 次 API 调用（max_api_calls）。"
+        log.info("%s", choose(wait.estimate(), waiting))
     return wait
 
 
 def _log_progress(wait: Wait) -> None:
     log.info("%s", wait.summary())
     if wait.is_met or wait.next_due is None:
-        log.info("%s", wait.usage())
+        log.info("%s", choose(wait.usage(), f"等待结束，共 {wait.calls} 次 API 调用。"))
 
 
 def result_of_nothing(on_empty: str) -> list[Any]:
@@ -137,7 +140,7 @@ def result_of_nothing(on_empty: str) -> list[Any]:
     :raises InvalidInputError: If it is ``fail``, or not a valid choice.
     """
     check_choices(on_empty, ())
-    log.info("Nothing to wait for.")
+    log.info("%s", choose("Nothing to wait for.", "没有需要等待的消息。"))
     if on_empty == "skip":
         raise AirflowSkipException("Nothing to wait for.")
     if on_empty == "fail":

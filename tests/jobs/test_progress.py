@@ -7,7 +7,10 @@ import logging
 import pytest
 
 from airflow_provider_dingtalk.jobs.progress import INTERVAL, Progress, calls_made
+from airflow_provider_dingtalk.language import VARIABLE
 from tests.clock import VirtualClock
+
+pytestmark = pytest.mark.usefixtures("english")
 
 log = logging.getLogger("airflow_provider_dingtalk.tests")
 
@@ -57,3 +60,22 @@ def test_a_job_without_messages_has_a_line_too(clock: VirtualClock, caplog: pyte
     caplog.set_level(logging.INFO, log.name)
     Progress(log, "Recall", 0, clock).log(0, {})
     assert "0 of 0 messages (0%)" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("option", ["zh", "both"])
+def test_the_lines_are_chinese_too(
+    progress: Progress,
+    clock: VirtualClock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    progress.log_start(1234)
+    clock.advance(10)
+    progress.log(250, {"recall": 20, "throttled": 2})
+    first, second = caplog.messages
+    assert first.endswith("撤回 1,000 条消息，约需 1,234 次 API 调用。")
+    done = "撤回：250 / 1,000 条消息（25%），每秒 25.0 条，20 次调用（每秒 2.0 次，限流 2 次），约剩 30 秒。"
+    assert second.endswith(done)
+    assert first.startswith("Recall of 1,000 messages") is second.startswith("Recall: 250 of") is (option == "both")

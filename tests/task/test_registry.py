@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -169,3 +170,15 @@ def test_a_stopped_send_waits_no_longer_for_the_api_server() -> None:
     with pytest.raises(CheckpointError):
         _ = registry.sends
     assert store.attempts == 1
+
+
+def test_the_last_line_of_a_send_is_chinese_too(
+    sandbox: SandboxServer, hook: DingTalkHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", "both")
+    with (
+        caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task.registry"),
+        task(TaskInstance(), TaskStateStore()),
+    ):
+        to_group(hook)
+    assert "Sent 1, refused 0, unknown 0. 已发送 1，被拒绝 0，存疑 0。" in caplog.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from itertools import count
 from typing import Any
 
@@ -194,3 +195,14 @@ def test_a_rescheduled_wait_without_a_state_store_says_so_once(
     not_at_first(sandbox)
     end_of(sensor_of(mode, planted(sandbox, "private_chat")), store=store)
     assert caplog.text.count("This Airflow has no task state store") == times
+
+
+def test_the_first_and_the_last_line_of_a_wait_are_chinese_too(
+    sandbox: SandboxServer, hook: DingTalkHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", "zh")
+    not_at_first(sandbox)
+    with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task.wait"):
+        end_of(sensor_of("poke", planted(sandbox, "private_chat"), max_api_calls=50))
+    assert "正在等待：共 1 条消息，最多 50 次 API 调用（max_api_calls）。" in caplog.messages
+    assert caplog.messages[-1] == "等待结束，共 3 次 API 调用。"
