@@ -78,7 +78,7 @@ def get_provider_info() -> dict[str, Any]:
                         default="120",
                     ),
                     "language": _option(
-                        "Language of texts for people (next steps, reports, plans, commands): en, zh, or both. "
+                        "Language of texts for people (next steps, reports, plans, alerts, commands): en, zh, or both. "
                         "Empty: zh in a Chinese locale (LC_ALL, LC_MESSAGES, LANG), otherwise both.",
                         "zh",
                     ),

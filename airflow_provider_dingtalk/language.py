@@ -168,11 +168,13 @@ CHINESE: Mapping[str, str] = {
         "请使用 Airflow 3.3 或更高版本，或在发送消息的 DAG 中使用传感器。",
     "Give each watcher one asset: Airflow keeps what is done with for one.":
         "请让每个 watcher 只对应一个资产（asset）：Airflow 按单个资产保存进度。",
-    # words: jobs, outcomes, purposes of calls, kinds of messages
+    # words: jobs, outcomes, purposes of calls, kinds of messages; labels and states of the notifier's text
     "Recall": "撤回", "Send": "发送",
     "recalled": "已撤回", "failed": "失败", "expired": "已过期", "unknown": "未知", "total": "合计",
     "recall": "撤回", "again": "重试", "bisect": "二分", "status": "状态查询", "throttled": "限流",
     "group messages": "群消息", "one-on-one messages": "单聊消息", "private-chat messages": "人与人会话消息",
     "work notifications": "工作通知", "DINGs": "DING 消息",
+    "Run": "运行", "Try": "尝试", "Log": "日志", "Page": "页面", "Task": "任务", "Error": "错误",
+    "missed a deadline": "错过截止时间", "needs a look": "需要查看",
 }
 # fmt: on

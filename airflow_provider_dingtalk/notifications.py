@@ -171,11 +171,14 @@ def problem_of(kind: Any, to: Any) -> tuple[str, str] | None:
 
 
 def _what_happened(context: Context) -> str:
-    """Return lines about the task or run of the callback; the error is last, because the end is shortened."""
+    """Return lines about the task or run of the callback; the error is last, because the end is shortened.
+
+    For both languages the first line is there twice; of the others only the labels, so that nothing else is repeated.
+    """
     ti: Any = context.get("ti")
     lines = _lines_of_run(context) if ti is None else _lines_of_task(ti, context.get("reason"))
     if (error := context.get("exception")) is not None:
-        lines.append(f"Error: {_one_line(error)}")
+        lines += _labelled({"Error": _one_line(error)})
     return "\n".join(lines)
 
 
@@ -189,8 +192,11 @@ def _lines_of_task(ti: Any, reason: str | None) -> list[str]:
     state = getattr(ti, "state", None) or "failed"
     # In Airflow's workers it is an enum whose text is not its value.
     state = getattr(state, "value", state)
-    head = [f"DAG {ti.dag_id}: {reason}", f"Task: {task}"] if reason else [f"DAG {ti.dag_id}, task {task}: {state}"]
-    return [*head, *_labelled(Run=ti.run_id, Try=ti.try_number, Log=_link(getattr(ti, "log_url", "")))]
+    of_task = {"Run": ti.run_id, "Try": ti.try_number, "Log": _link(getattr(ti, "log_url", ""))}
+    if reason:
+        return [_headline(f"DAG {ti.dag_id}", f"DAG {ti.dag_id}", reason), *_labelled({"Task": task, **of_task})]
+    names = f"DAG {ti.dag_id}, task {task}", f"DAG {ti.dag_id}，任务 {task}"
+    return [_headline(*names, state), *_labelled(of_task)]
 
 
 def _lines_of_run(context: Mapping[str, Any]) -> list[str]:
@@ -201,7 +207,8 @@ def _lines_of_run(context: Mapping[str, Any]) -> list[str]:
     run_id = plain.get("dag_run_id") or getattr(run, "run_id", "") or context.get("run_id", "")
     state = context.get("reason") or ("missed a deadline" if "deadline" in context else "needs a look")
     page = _run_url(dag_id, run_id) if dag_id and run_id else ""
-    return [f"DAG {dag_id}: {state}" if dag_id else f"A DAG: {state}", *_labelled(Run=run_id, Page=page)]
+    names = (f"DAG {dag_id}", f"DAG {dag_id}") if dag_id else ("A DAG", "DAG")
+    return [_headline(*names, state), *_labelled({"Run": run_id, "Page": page})]
 
 
 def _run_url(dag_id: str, run_id: str) -> str:
@@ -212,8 +219,16 @@ def _run_url(dag_id: str, run_id: str) -> str:
     return _link(f"{base_url.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}")
 
 
-def _labelled(**values: Any) -> list[str]:
-    return [f"{label}: {value}" for label, value in values.items() if value]
+def _headline(en: str, zh: str, state: str) -> str:
+    from airflow_provider_dingtalk.language import choose, in_each_language
+
+    return in_each_language(lambda: choose(f"{en}: {state}", f"{zh}：{choose(str(state))}"))
+
+
+def _labelled(values: Mapping[str, Any]) -> list[str]:
+    from airflow_provider_dingtalk.language import choose
+
+    return [f"{choose(label)}: {value}" for label, value in values.items() if value]
 
 
 def _link(url: str) -> str:

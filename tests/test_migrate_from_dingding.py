@@ -69,7 +69,7 @@ def test_the_operators_send_with_the_connection_of_the_page(sandbox: SandboxServ
     assert sorted(texts(sandbox)) == sorted([rows, rows, "Report · ## Report\n\nAll is well.", "Report · It is ready."])
 
 
-def test_the_notifier_sends(sandbox: SandboxServer) -> None:
+def test_the_notifier_sends(sandbox: SandboxServer, english: None) -> None:
     run_block("DingTalkNotifier")["failure_callback"]({})
     assert texts(sandbox) == ["A DAG: needs a look"]
 

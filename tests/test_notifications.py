@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, IncompleteSendError
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.messages.alert import MARK
 from airflow_provider_dingtalk.notifications import DingTalkNotifier, send_dingtalk_notification
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, COOL_APP_CODE, GROUPS, PRIVATE_CHAT
@@ -63,7 +64,7 @@ CONTEXTS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.fixture(autouse=True)
-def connected(connect: Connect) -> None:
+def connected(connect: Connect, english: None) -> None:
     connect()
 
 
@@ -75,6 +76,37 @@ def texts(sandbox: SandboxServer) -> list[str]:
 def test_it_says_what_happened_as_far_as_the_callback_knows(sandbox: SandboxServer, name: str) -> None:
     context, expected = CONTEXTS[name]
     DingTalkNotifier(to=TO_GROUP).notify(context)
+    assert texts(sandbox) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("option", "first", "labels"),
+    [
+        ("zh", ["DAG revenue，任务 load：失败"], ["运行", "尝试", "日志", "错误"]),
+        (
+            "both",
+            ["DAG revenue, task load: failed", "DAG revenue，任务 load：失败"],
+            ["Run 运行", "Try 尝试", "Log 日志", "Error 错误"],
+        ),
+    ],
+)
+def test_the_default_text_is_in_the_language_of_the_option(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, option: str, first: list[str], labels: list[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    DingTalkNotifier(to=TO_GROUP).notify({"ti": TI, "exception": KeyError()})
+    values = ["manual__1+00:00", "2", LOG.removeprefix("Log: "), "KeyError"]
+    rest = [f"{label}: {value}" for label, value in zip(labels, values, strict=True)]
+    assert texts(sandbox)[0].splitlines() == [*first, *rest]
+
+
+@pytest.mark.parametrize("context", [{}, {"dag_run": {"dag_id": "late", "dag_run_id": "r1"}, "deadline": {"id": "d"}}])
+def test_nothing_english_is_left_in_a_chinese_default_text(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, context: Any
+) -> None:
+    monkeypatch.setenv(VARIABLE, "zh")
+    DingTalkNotifier(to=TO_GROUP).notify(context)
+    expected = f"DAG late：错过截止时间\n运行: r1\n页面: {URL}/late/runs/r1" if context else "DAG：需要查看"
     assert texts(sandbox) == [expected]
 
 

@@ -99,11 +99,12 @@ def test_the_default_text_of_an_alert_leads_to_the_log(written: Written, environ
     of_dag, of_task = sorted(default_texts(environment), reverse=True)
     log = f"/dags/real_secrets/runs/{quote(written.run.run_id)}/tasks/"
     assert re.sub("http://[^/]+", "", of_task) == (
-        f"DAG real_secrets, task tells_by_default: failed\nRun: {written.run.run_id}\nTry: 1\n"
-        f"Log: {log}tells_by_default?try_number=1\nError: ValueError: The login with *** is refused."
+        "DAG real_secrets, task tells_by_default: failed\nDAG real_secrets，任务 tells_by_default：失败\n"
+        f"Run 运行: {written.run.run_id}\nTry 尝试: 1\nLog 日志: {log}tells_by_default?try_number=1\n"
+        "Error 错误: ValueError: The login with *** is refused."
     )
-    assert of_dag.startswith("DAG real_secrets: task_failure\nTask: ")
-    assert f"\nRun: {written.run.run_id}\nTry: 1\nLog: http" in of_dag and log in of_dag
+    assert of_dag.startswith("DAG real_secrets: task_failure\nDAG real_secrets：task_failure\nTask 任务: ")
+    assert f"\nRun 运行: {written.run.run_id}\nTry 尝试: 1\nLog 日志: http" in of_dag and log in of_dag
 
 
 def default_texts(environment: Environment) -> list[str]:
