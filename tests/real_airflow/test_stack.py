@@ -46,11 +46,18 @@ def trivial_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowS
         yield stack
 
 
+def _told(stack: AirflowStack, run_id: str) -> str:
+    """Return the states and logs of the run's tasks, and what the components logged last."""
+    states = stack.api.task_states("trivial", run_id)
+    logs = [stack.api.task_log("trivial", run_id, task_id) for task_id, state in states.items() if state]
+    return "\n".join([str(states), *logs, stack.logs()])
+
+
 def test_a_run_goes_through_every_component(trivial_stack):
     seen = set()
     run_id = trivial_stack.api.trigger("trivial", {"key": ["value"]})
     state = trivial_stack.api.wait_run("trivial", run_id, progress=lambda states: seen.update(states.values()))
-    assert state == "success"
+    assert state == "success", _told(trivial_stack, run_id)
     assert "deferred" in seen
     assert trivial_stack.api.xcom("trivial", run_id, "plain") == {"waited": "resumed", "conf": {"key": ["value"]}}
     assert "hello from a worker" in trivial_stack.api.task_log("trivial", run_id, "plain")
