@@ -282,24 +282,21 @@ def of_kinds(counts: dict) -> str:
 def doubts(plan: dict) -> list[str]:
     """Return what is not in the plan, and why."""
     found, old = [], plan["counts"]["expired"]
-    if missing := plan.get("missing"):
-        count, names = sum(missing.values()), ", ".join(missing)
-        found.append(
-            say(
-                f"**Not all is known:** {count} receipts of these tasks cannot be read: {names}.",
-                f"**信息不全：** 以下任务有 {count} 个回执无法读取：{names}。",
-                "\n\n",
-            )
-        )
-    if doubt := plan.get("sends_in_doubt"):
-        count, names = sum(doubt.values()), ", ".join(doubt)
-        found.append(
-            say(
-                f"**In doubt:** {count} sends at most left a message that has no receipt: {names}.",
-                f"**存疑：** 最多 {count} 次发送留下了没有回执的消息：{names}。",
-                "\n\n",
-            )
-        )
+    for field, english, chinese in (
+        (
+            "missing",
+            "**Not all is known:** {} receipts of these tasks cannot be read: {}.",
+            "**信息不全：** 以下任务有 {} 个回执无法读取：{}。",
+        ),
+        (
+            "sends_in_doubt",
+            "**In doubt:** {} sends at most left a message that has no receipt: {}.",
+            "**存疑：** 最多 {} 次发送留下了没有回执的消息：{}。",
+        ),
+    ):
+        if numbers := plan.get(field):
+            about = sum(numbers.values()), ", ".join(numbers)
+            found.append(say(english.format(*about), chinese.format(*about), "\n\n"))
     if old:
         found.append(say(f"{old} more are too old to be taken back.", f"另有 {old} 条已过可撤回时间。"))
     return [f"{text}\n" for text in found]
