@@ -15,7 +15,7 @@ from pathlib import Path
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.client.rate_limit.redis_store import RedisServer, RedisStore, RedisUrl
-from airflow_provider_dingtalk.client.rate_limit.state import Rate
+from airflow_provider_dingtalk.client.rate_limit.state import LimiterState, Rate
 from airflow_provider_dingtalk.client.rate_limit.store import RETRY_SECONDS, SharedFolder, StateStore
 
 #: DingTalk-imposed limit of the standard edition.
@@ -54,6 +54,8 @@ class RateLimiter:
         # Calls wait in the order of their arrival, and only the first one asks the store. The others would get the
         # same answer.
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: Time at which the next call of each API may begin at the earliest, as the store told the last one.
+        self._next: defaultdict[str, float] = defaultdict(float)
 
     @property
     def in_flight(self) -> int | None:
@@ -72,7 +74,9 @@ class RateLimiter:
             return
         number, store = secrets.randbits(62) | 1, self._store(api, rate)
         async with self._queues[api]:
-            while wait := await self._acquire(store, rate, number):
+            if (wait := self._next[api] - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            while wait := await self._acquire(api, store, rate, number):
                 await self._clock.sleep(wait)
         try:
             yield
@@ -94,13 +98,19 @@ class RateLimiter:
         if self._redis:
             await self._redis.aclose()
 
-    async def _acquire(self, store: StateStore | RedisStore, rate: Rate, number: int) -> float:
+    async def _acquire(self, api: str, store: StateStore | RedisStore, rate: Rate, number: int) -> float:
         """Acquire a permit; return 0, or the seconds until the next attempt."""
         now = self._clock.monotonic()
-        wait = await store.change(
-            lambda state: state.acquire(rate, now, number), undo=lambda state: state.forget(number)
-        )
-        return RETRY_SECONDS if wait is None else wait
+
+        def acquire(state: LimiterState) -> tuple[float, float]:
+            return state.acquire(rate, now, number), state.wait(rate, now)
+
+        answer = await store.change(acquire, undo=lambda state: state.forget(number))
+        if answer is None:
+            return RETRY_SECONDS
+        wait, next_wait = answer
+        self._next[api] = now + next_wait
+        return wait
 
     def _store(self, api: str, rate: Rate) -> StateStore | RedisStore:
         if api not in self._stores:

@@ -137,7 +137,17 @@ def begin_all(state: LimiterState, at: float, begun: int = 0) -> tuple[int, floa
 
 def test_calls_do_not_begin_together() -> None:
     state = LimiterState(permits=[Permit(NOW + 1)], answered=500, trips=[0.4])
-    assert begin_all(state, NOW) == (19, pytest.approx(NOW + 18 * 0.0125, abs=1e-6))
+    assert begin_all(state, NOW) == (19, pytest.approx(NOW + 18 * GAP / 20, abs=1e-6))
+
+
+@pytest.mark.parametrize("in_use", [3, 20])
+def test_the_wait_after_a_begin_is_the_time_until_the_next_begin(in_use: int) -> None:
+    state = LimiterState(permits=[Permit(NOW + number / 40) for number in range(in_use)], answered=500, trips=[0.4])
+    assert state.acquire(TWENTY, NOW, 1) == 0.0
+    wait = state.wait(TWENTY, NOW)
+    assert wait == pytest.approx(0.025 if in_use == 20 else GAP / 20)
+    assert state.acquire(TWENTY, NOW + wait - 0.001, 2) == pytest.approx(0.001)
+    assert state.acquire(TWENTY, NOW + wait + 1e-9, 2) == 0.0
 
 
 @pytest.mark.parametrize("cut_at", [0.0, NOW - 2])
