@@ -203,5 +203,6 @@ def test_a_host_is_the_very_one_that_was_named(host: str) -> None:
 
 async def test_a_name_that_is_none_is_not_connected_to() -> None:
     request = httpx.Request("GET", "https://a..b")
-    with pytest.raises(httpx.ConnectError):
-        await transport_for("https://a..b").handle_async_request(request)
+    async with transport_for("https://a..b") as transport:
+        with pytest.raises(httpx.ConnectError):
+            await transport.handle_async_request(request)
