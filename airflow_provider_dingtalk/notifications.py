@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
@@ -32,8 +31,6 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "ding": ("user_ids", "text", "remind_type", "call_voice", "robot_code", "content"),
 }
 _CONTENT = ("text", "title", "markdown", "content", "msg_key", "msg_param", "msg")
-#: Maximum characters of an error in the default text.
-_MAX_ERROR = 500
 #: Longest run of a notifier in seconds. Airflow ends callbacks 20 seconds after the task.
 DEADLINE = 10.0
 
@@ -139,15 +136,16 @@ class DingTalkNotifier(BaseNotifier):
         """Return the arguments of the send, with content that DingTalk takes."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.messages.alert import fit
+        from airflow_provider_dingtalk.task.callback_summary import callback_summary
 
         given = {"text": self.text, **self.to}
         content = {name: given.pop(name) for name in _CONTENT if name in given and given[name] not in (None, "")}
         receivers = {name: value for name, value in given.items() if name not in _CONTENT}
         try:
-            return receivers | fit(self.kind, content or {"text": _what_happened(context)})
+            return receivers | fit(self.kind, content or {"text": callback_summary(context)})
         except InvalidInputError as error:
             log.error("The notifier's message is invalid, so it sends the default text: %s", error)
-            return receivers | fit(self.kind, {"text": f"{_what_happened(context)}\nNotifier: {error}"})
+            return receivers | fit(self.kind, {"text": f"{callback_summary(context)}\nNotifier: {error}"})
 
     def _finish(self, job: Send) -> None:
         for receipt in job.receipts:
@@ -168,86 +166,6 @@ def problem_of(kind: Any, to: Any) -> tuple[str, str] | None:
     if not to.keys() & set(receivers):
         return "to", f"lacks the receivers; give {' or '.join(receivers)}"
     return None
-
-
-def _what_happened(context: Context) -> str:
-    """Return lines about the task or run of the callback; the error is last, because the end is shortened.
-
-    For both languages the first line is there twice; of the others only the labels, so that nothing else is repeated.
-    """
-    ti: Any = context.get("ti")
-    lines = _lines_of_run(context) if ti is None else _lines_of_task(ti, context.get("reason"))
-    if (error := context.get("exception")) is not None:
-        lines += _labelled({"Error": _one_line(error)})
-    return "\n".join(lines)
-
-
-def _lines_of_task(ti: Any, reason: str | None) -> list[str]:
-    """Return lines about a task.
-
-    :param reason: Airflow's reason for the end of the run, in callbacks of DAGs; the task is then its last one.
-    """
-    index = getattr(ti, "map_index", -1)
-    task = ti.task_id if index is None or index < 0 else f"{ti.task_id} [{index}]"
-    state = getattr(ti, "state", None) or "failed"
-    # In Airflow's workers it is an enum whose text is not its value.
-    state = getattr(state, "value", state)
-    of_task = {"Run": ti.run_id, "Try": ti.try_number, "Log": _link(getattr(ti, "log_url", ""))}
-    if reason:
-        return [_headline(f"DAG {ti.dag_id}", f"DAG {ti.dag_id}", reason), *_labelled({"Task": task, **of_task})]
-    names = f"DAG {ti.dag_id}, task {task}", f"DAG {ti.dag_id}，任务 {task}"
-    return [_headline(*names, state), *_labelled(of_task)]
-
-
-def _lines_of_run(context: Mapping[str, Any]) -> list[str]:
-    """Return lines about a run, which is a plain dictionary in the context of a deadline."""
-    run, dag = context.get("dag_run"), context.get("dag")
-    plain = run if isinstance(run, Mapping) else {}
-    dag_id = plain.get("dag_id") or getattr(run or dag, "dag_id", "")
-    run_id = plain.get("dag_run_id") or getattr(run, "run_id", "") or context.get("run_id", "")
-    state = context.get("reason") or ("missed a deadline" if "deadline" in context else "needs a look")
-    page = _run_url(dag_id, run_id) if dag_id and run_id else ""
-    names = (f"DAG {dag_id}", f"DAG {dag_id}") if dag_id else ("A DAG", "DAG")
-    return [_headline(*names, state), *_labelled({"Run": run_id, "Page": page})]
-
-
-def _run_url(dag_id: str, run_id: str) -> str:
-    """Return the address of a run's page, which Airflow has no property for."""
-    from airflow_provider_dingtalk.version_compat import conf
-
-    base_url: str = conf.get("api", "base_url", fallback=None) or "http://localhost:8080"
-    return _link(f"{base_url.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}")
-
-
-def _headline(en: str, zh: str, state: str) -> str:
-    from airflow_provider_dingtalk.language import choose, in_each_language
-
-    return in_each_language(lambda: choose(f"{en}: {state}", f"{zh}：{choose(str(state))}"))
-
-
-def _labelled(values: Mapping[str, Any]) -> list[str]:
-    from airflow_provider_dingtalk.language import choose
-
-    return [f"{choose(label)}: {value}" for label, value in values.items() if value]
-
-
-def _link(url: str) -> str:
-    """Return a URL in ASCII, because chats end a link at other characters."""
-    return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
-
-
-def _one_line(error: BaseException | str) -> str:
-    """Return an error in one line without the secrets that Airflow masks."""
-    from airflow.sdk._shared.secrets_masker import redact
-
-    from airflow_provider_dingtalk.messages.alert import shorten
-
-    try:
-        told = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    except Exception:  # of the user's own exception class
-        told = type(error).__name__
-    # A part of a secret is not masked, so the text is shortened afterwards.
-    return shorten(" ".join(str(redact(told)).split()).removesuffix(":"), _MAX_ERROR)
 
 
 send_dingtalk_notification = DingTalkNotifier

@@ -38,8 +38,9 @@ from dev.airflow_stack import AirflowStack
 
 KEYS = 10_000
 KEYS_PER_TASK = 20
-#: Number of rounds, each with a run of each DAG and its part of the mapped tasks, and of recalls without a network.
-ROUNDS = 5
+#: Number of rounds before the mapped tasks, and after them, each with a run of each DAG of one task.
+ROUNDS = 3
+#: Number of recalls without a network.
 ALONE = 7
 #: Maximum number of tasks that Airflow runs at the same time.
 PARALLELISM = 8
@@ -47,7 +48,8 @@ PARALLELISM = 8
 RUN_TIMEOUT = 420.0
 LINGERS = 2.0
 ONE_TASK, NO_CHECKPOINT, MAPPED, TRIVIAL = "bench_one_task", "bench_no_checkpoint", "bench_mapped", "bench_trivial"
-DAGS = (TRIVIAL, ONE_TASK, MAPPED, NO_CHECKPOINT)
+OF_ONE_TASK = (TRIVIAL, ONE_TASK, NO_CHECKPOINT)
+DAGS = (*OF_ONE_TASK, MAPPED)
 
 
 def measure(quick: bool) -> Result:
@@ -55,28 +57,18 @@ def measure(quick: bool) -> Result:
     keys, rounds = (1_000, 1) if quick else (KEYS, ROUNDS)
     # The machine's speed changes within seconds, so the loop runs between the recalls.
     loops, alone = zip(*((loop_ms(), asyncio.run(_without_network(keys))) for _ in range(ALONE)), strict=True)
-    with serving(latency=0.0, tls=False) as server, _airflow(server, keys, keys // rounds) as airflow:
-        runs = []
-        for number in range(rounds + 1):
-            # A recall of recalled messages would be faster, so each round has new messages.
-            _plant(server, Path(airflow.env["BENCH_RECALLS"]), keys, keys // rounds)
-            # The machine's speed changes, so a part of the mapped tasks runs right after the one task.
-            runs += [{"round": number, **_run(airflow, dag)} for dag in DAGS]
-        # The first round loads modules and writes byte code, so it is dropped.
-        runs = [run for run in runs if run["round"]]
-        recalled, expected = server.recalled(), (2 * keys + keys // rounds) * (rounds + 1)
+    with serving(latency=0.0, tls=False) as server, _airflow(server, keys) as airflow:
+        # The first round loads modules and writes byte code, so it is dropped. The machine's speed changes, so half
+        # of the rounds are before the mapped tasks, and half after them.
+        runs = _rounds(airflow, server, keys, rounds + 1)[len(OF_ONE_TASK) :]
+        runs.append(_run(airflow, MAPPED))
+        runs += _rounds(airflow, server, keys, rounds)
+        recalled, expected = server.recalled(), 2 * keys * (2 * rounds + 1) + keys
     by_dag = {dag: [run for run in runs if run["dag"] == dag] for dag in DAGS}
-    # Each of them holds a part of the mapped tasks.
-    for run in by_dag[MAPPED]:
-        run |= {"wall": run["wall"] * rounds, "cpu": run["cpu"] * rounds}
     wall, cpu, task = ({dag: median_of(of, what) for dag, of in by_dag.items()} for what in ("wall", "cpu", "task"))
-    ratios = {
-        what: median(one[what] / mapped[what] for one, mapped in zip(by_dag[ONE_TASK], by_dag[MAPPED], strict=True))
-        for what in ("wall", "cpu")
-    }
     figures = [
-        at_most("wall of the run, over that of the mapped tasks", ratios["wall"], 1 / 50, "×"),
-        at_most("CPU of all of Airflow, over that of the mapped tasks", ratios["cpu"], 1 / 100, "×"),
+        at_most("wall of the run, over that of the mapped tasks", wall[ONE_TASK] / wall[MAPPED], 1 / 50, "×"),
+        at_most("CPU of all of Airflow, over that of the mapped tasks", cpu[ONE_TASK] / cpu[MAPPED], 1 / 100, "×"),
         at_most(
             "recall without network and checkpoint, over the calibration loop",
             1000 * median(alone) / median(loops),
@@ -96,8 +88,8 @@ def measure(quick: bool) -> Result:
         figures += [beside(f"{name}: wall of the run", wall[dag], "s"), beside(f"{name}: CPU", cpu[dag], "s")]
         figures.append(beside(f"{name}: duration of a task", 1000 * task[dag], "ms"))
     note = (
-        f"{rounds} rounds, medians; a round has a run of each DAG of one task, and 1/{rounds} of the mapped tasks, "
-        f"{PARALLELISM} side by side, times {rounds}. LocalExecutor, SQLite."
+        f"{2 * rounds} rounds of the DAGs of one task, half of them before the mapped tasks, medians; one run of the "
+        f"mapped tasks, {PARALLELISM} side by side. LocalExecutor, SQLite."
     )
     other = f"Without the network: {ALONE} recalls over a transport that answers at once, median."
     return Result(figures, [*runs, {"without_network": alone}], [note, other])
@@ -144,14 +136,14 @@ async def _without_network(count: int) -> float:
 
 
 @contextmanager
-def _airflow(server: Server, keys: int, mapped: int) -> Iterator[AirflowStack]:
+def _airflow(server: Server, keys: int) -> Iterator[AirflowStack]:
     connection = connection_to(server.url)
     connection["extra"]["calls_per_second"] = 0
     with tempfile.TemporaryDirectory() as folder:
         dags, given = Path(folder) / "dags", Path(folder) / "given.json"
         dags.mkdir()
         shutil.copy(Path(__file__).parent / "dags" / "bench_recalls.py", dags)
-        _plant(server, given, keys, mapped)
+        _plant(server, given, keys)
         env = {
             "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection),
             "BENCH_RECALLS": str(given),
@@ -166,9 +158,18 @@ def _airflow(server: Server, keys: int, mapped: int) -> Iterator[AirflowStack]:
             yield airflow
 
 
-def _plant(server: Server, given: Path, keys: int, mapped: int) -> None:
-    counts = {"one_task": keys, "no_checkpoint": keys, "mapped": mapped}
-    each = {name: server.create_messages(count) for name, count in counts.items()}
+def _rounds(airflow: AirflowStack, server: Server, keys: int, rounds: int) -> list[dict[str, Any]]:
+    """Run the DAGs of one task several times, each time with new messages."""
+    runs = []
+    for _ in range(rounds):
+        # A recall of recalled messages would be faster.
+        _plant(server, Path(airflow.env["BENCH_RECALLS"]), keys)
+        runs += [_run(airflow, dag) for dag in OF_ONE_TASK]
+    return runs
+
+
+def _plant(server: Server, given: Path, keys: int) -> None:
+    each = {name: server.create_messages(keys) for name in ("one_task", "no_checkpoint", "mapped")}
     given.write_text(json.dumps({**each, "url": server.url, "token": server.token(), "robot_code": ROBOT_CODE}))
 
 
