@@ -186,6 +186,9 @@ def a_corrupt_checkpoint_leaves_every_message_in_doubt(run: RowRun) -> None:
         {**sound, "row": "F" * 40, "why": {"x": 0}},
         {**sound, "row": "F" * 40, "why": {"40": 0}, "reasons": [{"code": "", "message": "", "next_step": ""}]},
         {**sound, "row": "F" * 40, "why": []},
+        {**sound, "row": "F" * 40, "reason_of": "!" * 40},
+        {**sound, "row": "F" * 40, "reason_of": "!" * 39, "reasons": [{"code": "", "message": "", "next_step": ""}]},
+        {**sound, "row": "F" * 40, "reason_of": 7},
         {**sound, "reasons": 7},
         {**sound, "reasons": [{"code": 1}]},
     ]

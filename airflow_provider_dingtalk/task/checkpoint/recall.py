@@ -22,9 +22,10 @@ from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, fingerp
 
 log = logging.getLogger(__name__)
 
-#: Messages in one row, which each write rewrites. A row has 5 kB, and less than the 64 kB of which Airflow warns
-#: even if all messages failed. A write takes Airflow 15 ms, whatever its size.
-MESSAGES_PER_ROW = 5000
+#: Messages in one row. A call's messages lie in all rows, because these are in canonical order, and each write rewrites
+#: the rows that it touches. A write takes Airflow 15 ms, whatever its size; a row has 20 kB, and 40 kB if all messages
+#: failed, less than the 64 kB of which Airflow warns.
+MESSAGES_PER_ROW = 20_000
 #: Message keys in one row.
 KEYS_PER_ROW = 1000
 
@@ -40,6 +41,9 @@ _CODE_OF = {
     KeyState.EXPIRED: "X",
 }
 _STATE_OF = {code: state for state, code in _CODE_OF.items()}
+#: Character of the first reason in a row; the next one has the next character.
+_FIRST_REASON = ord("!")
+_NO_REASON = " "
 #: States that a clear keeps, because the message is recalled or may be.
 _KEPT_BY_A_CLEAR = frozenset("IR")
 _IN_DOUBT = KeyResult(KeyState.IN_DOUBT, final=False)
@@ -58,25 +62,37 @@ class EarlierRecalls(Struct, frozen=True):
     is_whole: bool = True
 
 
-class _StoredRow(Struct):
+class _StoredRow(Struct, omit_defaults=True):
     """Row as it is stored."""
 
     clear_count: int = field(name="epoch")
     #: One character for each message.
     codes: str = field(name="row")
-    #: Indexes into ``reasons``, by the message's index in this row.
+    #: One character for each message, which tells the index of its reason; empty if no message has one.
+    reason_codes: str = field(name="reason_of", default="")
+    #: The same in earlier versions: index of the reason by the message's index in this row.
     why: dict[str, int] = {}
     reasons: list[Reason] = []
 
     def is_sound(self, messages: int) -> bool:
         """Return True if the row is valid for this number of messages."""
-        indexes, known = range(messages), range(len(self.reasons))
         return (
             len(self.codes) == messages
             and set(self.codes) <= _STATE_OF.keys()
-            and all(at.isdecimal() and len(at) < 9 and int(at) in indexes for at in self.why)
-            and all(reason in known for reason in self.why.values())
+            and len(self.reason_codes) in (0, messages)
+            and all(at.isdecimal() and len(at) < 9 and int(at) < messages for at in self.why)
+            and self._reason_indexes() <= set(range(len(self.reasons)))
         )
+
+    def _reason_indexes(self) -> set[int]:
+        codes = set(self.reason_codes) - {_NO_REASON}
+        return {*self.why.values(), *(ord(code) - _FIRST_REASON for code in codes)}
+
+    def reason_by_index(self) -> dict[int, Reason]:
+        """Return the reasons by the messages' indexes in this row."""
+        earlier = {int(at): index for at, index in self.why.items()}
+        coded = {at: ord(code) - _FIRST_REASON for at, code in enumerate(self.reason_codes) if code != _NO_REASON}
+        return {at: self.reasons[index] for at, index in (earlier | coded).items()}
 
 
 class _Row:
@@ -100,7 +116,7 @@ class _Row:
             return False
         if row.clear_count == clear_count:
             self._codes = list(row.codes)
-            self._why = {int(at): row.reasons[reason] for at, reason in row.why.items()}
+            self._why = row.reason_by_index()
         else:
             self._codes = [code if code in _KEPT_BY_A_CLEAR else "P" for code in row.codes]
         return True
@@ -121,9 +137,12 @@ class _Row:
 
     def to_json(self, clear_count: int) -> dict[str, Any]:
         """Return the row as plain JSON, as it is stored."""
-        reasons = {reason: number for number, reason in enumerate(dict.fromkeys(self._why.values()))}
-        why = {str(at): reasons[reason] for at, reason in self._why.items()}
-        plain: dict[str, Any] = msgspec.to_builtins(_StoredRow(clear_count, "".join(self._codes), why, list(reasons)))
+        reasons = {reason: chr(_FIRST_REASON + index) for index, reason in enumerate(dict.fromkeys(self._why.values()))}
+        codes = [_NO_REASON] * len(self._codes) if reasons else []
+        for at, reason in self._why.items():
+            codes[at] = reasons[reason]
+        row = _StoredRow(clear_count, "".join(self._codes), "".join(codes), {}, list(reasons))
+        plain: dict[str, Any] = msgspec.to_builtins(row)
         return plain
 
 
@@ -133,7 +152,7 @@ class RecallTaskCheckpoint:
     :param receipts: Receipts of the messages, in any order, repeated or not.
     :param clear_count: Clear count, which tells a retry from a clear. Permanent failures are retried after a clear.
     :param earlier: Messages that earlier jobs of this task instance recalled; default None.
-    :param per_row: Messages in one row, always the same for the same store; default 5000.
+    :param per_row: Messages in one row, always the same for the same store; default 20,000.
     """
 
     def __init__(

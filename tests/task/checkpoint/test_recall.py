@@ -22,6 +22,7 @@ from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, parse_keys
 from airflow_provider_dingtalk.task.checkpoint.recall import (
     KEYS_PER_ROW,
+    MESSAGES_PER_ROW,
     EarlierRecalls,
     RecalledKeys,
     RecallTaskCheckpoint,
@@ -217,13 +218,45 @@ def test_a_row_of_version_1_stays_in_doubt_when_the_try_that_took_it_over_is_kil
 ROW = {
     "epoch": 0,
     "row": "R" * 5 + "F" * 5,
-    "why": {"5": 0},
+    "reason_of": " " * 5 + "!" * 5,
     "reasons": [{"code": "c", "message": "m", "next_step": ""}],
+}
+#: A row of an earlier version, which told the reasons by index.
+EARLIER_ROW = {name: value for name, value in ROW.items() if name != "reason_of"} | {
+    "why": {str(at): 0 for at in range(5, 10)}
 }
 
 
+@pytest.mark.parametrize("row", [ROW, EARLIER_ROW])
+def test_reasons_are_read_in_both_forms(row: Any) -> None:
+    local, store = LocalDingTalk(), TaskStateStore()
+    receipts = sorted(local.create_messages(Kind.GROUP, 10), key=lambda receipt: receipt.key)
+    write(store, receipts, {receipts[0].key: IN_DOUBT})
+    (name,) = store._values
+    store.set(name, row)
+    failed = KeyResult(KeyState.FAILED, Reason("c", "m", ""))
+    expected = dict.fromkeys(keys_of(receipts[:5]), RECALLED) | dict.fromkeys(keys_of(receipts[5:]), failed)
+    assert load(store, receipts) == expected
+    write(store, receipts, {receipts[0].key: RECALLED})
+    assert load(store, receipts) == expected
+
+
+def test_a_call_of_a_large_recall_writes_one_row_that_stays_small() -> None:
+    store = TaskStateStore()
+    receipts = [
+        Receipt(kind=Kind.OTO, robot_code="r", process_query_key=f"{at:044d}") for at in range(MESSAGES_PER_ROW)
+    ]
+    failures = [KeyResult(KeyState.FAILED, Reason(f"code{at}", "no such key", "check it")) for at in range(100)]
+    write(store, receipts, dict.fromkeys(keys_of(receipts[::1000]), IN_DOUBT))
+    (name,) = store._values
+    results = {key: failures[at % 100] for at, key in enumerate(keys_of(receipts))}
+    write(store, receipts, results)
+    assert list(store._values) == [name] and len(store._values[name]) < 64_000
+    assert load(store, receipts) == results
+
+
 @FUZZ
-@given(value=near(ROW).filter(lambda value: value is not None))
+@given(value=(near(ROW) | near(EARLIER_ROW)).filter(lambda value: value is not None))
 def test_any_json_in_a_row_is_read_or_leaves_each_message_in_doubt(value: Any) -> None:
     local, store = LocalDingTalk(), TaskStateStore()
     receipts = local.create_messages(Kind.GROUP, 10)
