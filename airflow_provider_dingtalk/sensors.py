@@ -127,13 +127,14 @@ class MessageSensor(SkipTemplatingMixin, BaseSensorOperator, metaclass=CheckedMe
         """
         from airflow_provider_dingtalk.operators import parse_checks
 
-        parse_checks.check_choices(vars(self), {"on_empty": parse_checks.ON_EMPTY})
-        names = (self.key_field, *MessageSensor.template_fields, *_CONDITIONS)
-        given = parse_checks.known(self, names)
-        parse_checks.check_keys(given, self.key_field)
-        given.pop(self.key_field, None)
-        given.pop("receipts", None)
-        parse_checks.check_wait(given)
+        parse_checks.check_conn_id(self.dingtalk_conn_id)
+        choices = {"on_empty": parse_checks.ON_EMPTY, "push_readers": (False, True)}
+        parse_checks.check_choices(vars(self), choices)
+        parse_checks.check_polls(self.max_api_calls, self.max_poke_interval)
+        given = parse_checks.known(self, self.template_fields)
+        parse_checks.check_is_named(given, self.key_field)
+        conditions = {name: getattr(self, name) for name in _CONDITIONS}
+        parse_checks.check_wait(self.kind, given | conditions, self.key_field)
 
     def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
         """Render the templates."""

@@ -113,7 +113,7 @@ def parse_keys(value: Any, field: str) -> list[str]:
     if isinstance(value, str):
         value = decoded(value, field)
     if not isinstance(value, Sequence | set | frozenset) or isinstance(value, str | bytes | bytearray):
-        raise InvalidInputError(field, f"must be a list, not {type(value).__name__}")
+        raise InvalidInputError(field, f"must be a list, not {type_of(value)}")
     for index, item in enumerate(value):
         if isinstance(item, Mapping | Receipt):
             raise InvalidInputError(
@@ -132,7 +132,7 @@ def parse_id(value: Any, field: str) -> str:
     if field.rsplit(".", maxsplit=1)[-1].split("[", maxsplit=1)[0] in NUMERIC_FIELDS:
         return _number(value, field)
     if not isinstance(value, str):
-        raise InvalidInputError(field, f"must be text, not {type(value).__name__}")
+        raise InvalidInputError(field, f"must be text, not {type_of(value)}")
     if not value.strip() or value != value.strip():
         raise InvalidInputError(field, "is blank, or has blanks around it")
     if len(value) > MAX_ID_LENGTH:
@@ -140,6 +140,12 @@ def parse_id(value: Any, field: str) -> str:
     if not value.isprintable():
         raise InvalidInputError(field, "has control characters")
     return plain(value)
+
+
+def type_of(value: Any) -> str:
+    """Return the name of a value's type, for an error."""
+    hint = ", a task; give its task_id or its output" if hasattr(value, "task_id") else ""
+    return type(value).__name__ + hint
 
 
 def _number(value: Any, field: str) -> str:

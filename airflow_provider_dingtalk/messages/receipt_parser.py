@@ -20,6 +20,7 @@ from airflow_provider_dingtalk.messages.receipt import (
     iso,
     moment_of,
     parse_id,
+    type_of,
 )
 
 #: Versions that this package reads.
@@ -57,7 +58,7 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
         for index, item in enumerate(value):
             yield from _flat(item, f"{path}[{index}]", depth + 1)
     else:
-        raise InvalidInputError(path, f"must be a receipt or a list of receipts, not {type(value).__name__}")
+        raise InvalidInputError(path, f"must be a receipt or a list of receipts, not {type_of(value)}")
 
 
 def _receipt(value: Mapping[str, Any] | Receipt, path: str, to_ask: bool, zone: tzinfo) -> Receipt:

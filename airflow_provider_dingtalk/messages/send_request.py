@@ -144,7 +144,8 @@ def required_id(value: Any, field: str) -> str:
     :raises InvalidInputError: If it is missing or invalid.
     """
     if value is None:
-        raise InvalidInputError(field, "is missing; give it, or set it in the connection's extras")
+        where = ", or set it in the connection's extras" if field in ("robot_code", "agent_id") else ""
+        raise InvalidInputError(field, f"is missing; give it{where}")
     return parse_id(value, field)
 
 

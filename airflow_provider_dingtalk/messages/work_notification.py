@@ -68,6 +68,8 @@ class WorkNotification(MessageType):
         :param content: Arguments of :func:`~airflow_provider_dingtalk.client.content.work_notification_message`.
         :raises InvalidInputError: If an argument is invalid, or exceeds DingTalk's limit.
         """
+        if to_all_user not in (None, False, True):  # the text "False" is true to Python
+            raise InvalidInputError("to_all_user", "must be True or False")
         call = partial(
             SendWorkNotification,
             msg=work_notification_message(**content),

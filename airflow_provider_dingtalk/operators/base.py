@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.operators import arguments
     from airflow_provider_dingtalk.task.api_server import ApiServer
 
-#: Boolean arguments. A template renders them as text, and the text ``"False"`` is true to Python.
-_FLAGS = ("one_receipt_per_user", "to_all_user")
 #: Outcomes for which a recall fails; the default.
 DEFAULT_FAIL_ON = frozenset({"failed", "expired", "unknown"})
 
@@ -109,6 +107,9 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator, metaclass=CheckedMeta):
 
         :raises InvalidInputError: If one is invalid.
         """
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_conn_id(self.dingtalk_conn_id)
 
     def execute(self, context: Context) -> Any:
         """Send or recall the messages.
@@ -206,8 +207,10 @@ class SendOperator(MessageOperator):
         """Check the policy, the receivers and the content; see :meth:`MessageOperator.check_arguments`."""
         from airflow_provider_dingtalk.operators import parse_checks
 
+        super().check_arguments()
         parse_checks.check_choices(vars(self), parse_checks.SEND_CHOICES)
-        parse_checks.check_send_request(self)
+        names = self.template_fields
+        parse_checks.check_send_request(self.kind, names, parse_checks.known(self, names))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -229,10 +232,11 @@ class SendOperator(MessageOperator):
         return task.run(hook)
 
     def _arguments(self) -> dict[str, Any]:
+        from airflow_provider_dingtalk.operators.parse_checks import FLAGS
         from airflow_provider_dingtalk.task.arguments import parse_flag
 
         given = {name: getattr(self, name) for name in self.template_fields}
-        return given | {name: parse_flag(given[name], name) for name in _FLAGS if name in given}
+        return given | {name: parse_flag(given[name], name) for name in FLAGS if name in given}
 
 
 class RobotSendOperator(SendOperator):
@@ -320,6 +324,7 @@ class RecallOperator(MessageOperator):
         """Check the outcomes; see :meth:`MessageOperator.check_arguments`."""
         from airflow_provider_dingtalk.operators import parse_checks
 
+        super().check_arguments()
         parse_checks.check_outcomes(self.on_empty, self.fail_on)
 
     @classmethod
@@ -351,7 +356,7 @@ class RecallOneKindOperator(RecallOperator):
 
         super().check_arguments()
         keys_argument, *rest = self.template_fields
-        parse_checks.check_keys(parse_checks.known(self, [keys_argument, *rest]), keys_argument)
+        parse_checks.check_keys(self.kind, parse_checks.known(self, [keys_argument, *rest]), keys_argument)
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from functools import partial

@@ -51,10 +51,10 @@ class DingTalkRollbackOperator(RecallOperator):
         DAG sent in it. Without a time zone it is in Airflow's ``default_timezone``. The DAG needs no rollback.
         (templated)
     :param until: End of the window that ``since`` starts; default None, which leaves it open. (templated)
-    :param rollbacks: Ids of the DAG's rollback tasks, for a sweep; default ``rollback``. The id of a task in a
+    :param rollbacks: Id, or ids, of the DAG's rollback tasks, for a sweep; default ``rollback``. The id of a task in a
         task group begins with the group's id, as in ``group.rollback``.
-    :param only_if_failed: True to recall only if an upstream task failed; a list of ids to recall only if one of
-        these tasks failed; default False.
+    :param only_if_failed: True to recall only if an upstream task failed; an id or a list of ids to recall only if
+        one of these tasks failed; default False.
     :param dry_run: Push the XCom ``plan`` and recall nothing; default False. The plan counts messages, people as
         far as known, and API calls, also by conversation. (templated)
     :param max_messages: Recall nothing and fail if there are more; default None, no limit. (templated)
@@ -63,7 +63,8 @@ class DingTalkRollbackOperator(RecallOperator):
     :param max_readers: Keep messages that more people have read; default None. It takes the same calls.
         (templated)
     :param older_than: Keep messages that are younger, as a ``timedelta`` or seconds; default None. (templated)
-    :param newer_than: Keep messages that are older, as a ``timedelta`` or seconds; default None. (templated)
+    :param newer_than: Keep messages that are older, as a ``timedelta`` or seconds; default None. With
+        ``older_than`` it must be the longer time. (templated)
     :param with_readers: Record the readers of the messages; default False. The report has user ids by message, and
         the XCom ``readers`` has all of them, usable as the ``user_ids`` of a correction. It takes the calls of
         ``only_unread``. (templated)
@@ -119,9 +120,15 @@ class DingTalkRollbackOperator(RecallOperator):
         super().check_arguments()
         given = parse_checks.known(self, self.template_fields)
         parse_checks.check_filters(given)
-        if not self._is_sweep:
-            parse_checks.check_source(given)
-        parse_checks.check_look_back(given.get("look_back"))
+        watched = None if isinstance(self.only_if_failed, bool) else self.only_if_failed
+        ids = {**given, "rollbacks": self.rollbacks, "only_if_failed": watched}
+        parse_checks.check_ids(ids, "from_tasks", "from_run", "dag_ids", "rollbacks", "only_if_failed")
+        self._check_source(given)
+
+    def _check_source(self, given: dict[str, Any]) -> None:
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        parse_checks.check_source(given)
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
@@ -136,8 +143,8 @@ class DingTalkRollbackOperator(RecallOperator):
             dry_run = parse_flag(self.dry_run, "dry_run")
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
             # A misspelt task must not keep the messages of the others in the chats.
-            search_errors = [] if self.from_run or self.from_dag else self._unknown_tasks(from_tasks)
-            if not self._is_due(context):
+            search_errors = [] if self.from_run or self.from_dag else self._unknown_tasks("from_tasks", from_tasks)
+            if not self._is_due(context, search_errors):
                 if search_errors:
                     raise search_errors[0]
                 return rollback.keep_all(context, from_tasks)
@@ -154,7 +161,7 @@ class DingTalkRollbackOperator(RecallOperator):
 
         return with_rollback_log(outlets, dag, of_all_dags=True)
 
-    def _unknown_tasks(self, task_ids: Sequence[str]) -> list[DingTalkError]:
+    def _unknown_tasks(self, field: str, task_ids: Sequence[str]) -> list[DingTalkError]:
         """Return an error for each task id that is unknown, and so finds no receipts."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
 
@@ -164,19 +171,22 @@ class DingTalkRollbackOperator(RecallOperator):
             if task_id not in known:
                 meant = [name for name in known if name.endswith(f".{task_id}")]
                 hint = f"; {meant[0]!r} is" if len(meant) == 1 else ""
-                errors.append(InvalidInputError(f"from_tasks[{index}]", f"is {task_id!r}, no task of this DAG{hint}"))
+                errors.append(InvalidInputError(f"{field}[{index}]", f"is {task_id!r}, no task of this DAG{hint}"))
         return errors
 
-    def _is_due(self, context: Context) -> bool:
+    def _is_due(self, context: Context, search_errors: list[DingTalkError]) -> bool:
         """Return True if there is a reason to recall, after sends that were cut off have ended."""
+        from airflow_provider_dingtalk.task.arguments import parse_task_ids
         from airflow_provider_dingtalk.task.run_history import Tasks
 
         if not self.only_if_failed:
             return True
         if isinstance(self.only_if_failed, bool):
-            watched = Tasks(context, sorted(self.get_flat_relative_ids(upstream=True)))
+            task_ids = sorted(self.get_flat_relative_ids(upstream=True))
         else:
-            watched = Tasks(context, self.only_if_failed)
+            task_ids = parse_task_ids(self.only_if_failed, "only_if_failed")
+            search_errors += self._unknown_tasks("only_if_failed", task_ids)
+        watched = Tasks(context, task_ids)
         if not (failed := watched.failed()):
             return False
         shown = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
@@ -240,6 +250,25 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         self.dag_ids = dag_ids
         self.look_back = look_back
 
+    def _check_source(self, given: dict[str, Any]) -> None:
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.operators import parse_checks
+
+        self._refuse_sources()
+        if self.only_if_failed:
+            raise InvalidInputError("only_if_failed", "is not for a sweep, whose runs have ended; leave it out")
+        for name in ("dag_ids", "rollbacks"):
+            if not given.get(name, getattr(self, name)):
+                raise InvalidInputError(name, "is empty; give one id or more")
+        parse_checks.check_look_back(given.get("look_back"))
+
+    def _refuse_sources(self) -> None:
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+        for name in _SOURCES:
+            if getattr(self, name) is not None:
+                raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
+
     def _find(
         self, context: Context, from_tasks: Sequence[str], search_errors: list[DingTalkError]
     ) -> tuple[list[RunMessages], list[Receipt]]:
@@ -247,15 +276,14 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         from airflow_provider_dingtalk.task import rollback_source
         from airflow_provider_dingtalk.task.arguments import parse_look_back, parse_task_ids
 
-        for name in _SOURCES:
-            if getattr(self, name) is not None:
-                raise InvalidInputError(name, "is not for a sweep, which finds out by itself; give dag_ids")
+        self._refuse_sources()
         dag_ids = parse_task_ids(self.dag_ids, "dag_ids")
+        rollbacks = parse_task_ids(self.rollbacks, "rollbacks")
         earliest = time.time() - parse_look_back(self.look_back)
         found: list[RunMessages] = []
         for dag_id in dag_ids:
             try:
-                found += rollback_source.of_unfinished(context, dag_id, self.rollbacks, earliest)
+                found += rollback_source.of_unfinished(context, dag_id, rollbacks, earliest)
             except InvalidInputError as problem:
                 # An unknown DAG must not keep the others from being swept.
                 search_errors.append(problem)

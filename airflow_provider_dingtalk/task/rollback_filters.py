@@ -67,11 +67,14 @@ def rollback_filters_of(
     readers = None if is_missing(max_readers) else parse_count(max_readers, "max_readers", 0)
     if only_unread and readers:
         raise InvalidInputError("max_readers", "contradicts only_unread; give one of them")
+    ages = {name: parse_seconds(given[name], name) for name in ("older_than", "newer_than") if name in given}
+    if len(ages) == 2 and ages["older_than"] >= ages["newer_than"]:
+        raise InvalidInputError("newer_than", "must be more than older_than: no message is of an age between them")
     return RollbackFilters(
         max_messages=parse_count(given["max_messages"], "max_messages", 1) if "max_messages" in given else None,
         max_readers=0 if only_unread else readers,
         with_readers=with_readers,
-        **{name: parse_seconds(given[name], name) for name in ("older_than", "newer_than") if name in given},
+        **ages,
     )
 
 

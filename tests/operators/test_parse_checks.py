@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, task
 
-from airflow_provider_dingtalk import operators, sensors
+from airflow_provider_dingtalk import operators
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.messages.ding import REMIND_TYPES
-from airflow_provider_dingtalk.notifications import ARGUMENTS, DingTalkNotifier
+from airflow_provider_dingtalk.notifications import ARGUMENTS
 from airflow_provider_dingtalk.operators import parse_checks
 from airflow_provider_dingtalk.task.arguments import ON_EMPTY
+from tests.support.dag_files import BLOCK, parse
 
-NAMES: dict[str, Any] = {
-    "Group": operators.DingTalkSendGroupMessageOperator,
-    "OTO": operators.DingTalkSendOTOMessagesOperator,
-    "Ding": operators.DingTalkSendDingOperator,
-    "Work": operators.DingTalkSendWorkNotificationOperator,
-    "RecallGroup": operators.DingTalkRecallGroupMessagesOperator,
-    "RecallDing": operators.DingTalkRecallDingOperator,
-    "Rollback": operators.DingTalkRollbackOperator,
-    "Sweep": operators.DingTalkSweepOperator,
-    "Sensor": sensors.DingTalkGroupMessageSensor,
-    "Notifier": DingTalkNotifier,
-    "rollback_on_failure": operators.rollback_on_failure,
-    "timedelta": dt.timedelta,
-    "datetime": dt.datetime,
-    "task": task,
-}
-BLOCK = "with rollback_on_failure({}):\n    Group(task_id='send', open_conversation_id='cid', text='x')"
-RECEIPT = {"kind": "group", "open_conversation_id": "cid", "robot_code": "r", "process_query_key": "k"}
 #: Snippets of a DAG file, each with a mistake, and the error that ends the parse.
 AT_PARSE = {
     BLOCK.format("fail_on={'fialed'}"): ("fail_on: holds 'fialed'; use some of ['expired', 'failed', 'unknown']"),
@@ -87,7 +68,7 @@ AT_PARSE = {
         "on_empty: is 'fine'; use one of succeed, skip, fail"
     ),
     "Rollback(task_id='t')": "from_tasks: is missing; give it, or from_run, since or receipts",
-    "Rollback(task_id='t', from_dag='reports')": "since: is missing; give it, or from_run, since or receipts",
+    "Rollback(task_id='t', from_dag='reports')": "since: is missing; give it, or from_run",
     "Rollback(task_id='t', from_tasks='send', until='2026-11-28')": (
         "since: is missing; until ends the window that it starts"
     ),
@@ -130,15 +111,10 @@ RIGHT = (
     "RecallGroup(task_id='t', process_query_keys=Group(task_id='s', open_conversation_id='c', text='x').output)",
     "Rollback(task_id='t', since='2026-11-28 09:00', from_dag='other')",
     "Rollback(task_id='t', since=datetime(2026, 11, 28), until='{{ x }}')",
-    "Sensor(task_id='t', process_query_key='k', min_readers=3, min_read_share=0.5, read_by=['a'])",
+    "Sensor(task_id='t', process_query_key='k', min_readers=3, min_read_share=0.5, audience=9, read_by=['a'])",
     "Sensor(task_id='t', receipts='{{ x }}', min_readers='{{ params.readers }}', match='any')",
     "Notifier(to={'dept_ids': [1]}, kind='work_notification')",
 )
-
-
-def parse(snippet: str, **dag_arguments: Any) -> None:
-    with DAG("dag", schedule=None, **dag_arguments):
-        exec(snippet, {**NAMES, "RECEIPT": RECEIPT})
 
 
 @pytest.mark.parametrize("snippet", AT_PARSE)

@@ -127,6 +127,9 @@ BAD_ROLLBACK: BadInput = [
     (lambda: sweep(from_dag="a DAG"), "from_dag"),
     (lambda: sweep(from_tasks=[]), "from_tasks"),
     (lambda: sweep(since="2026-11-21T09:00:00Z"), "since"),
+    (lambda: rollback([GOOD], older_than=60, newer_than=60), "newer_than"),
+    (lambda: rollback([GOOD], only_if_failed=5), "only_if_failed"),
+    (lambda: sweep(rollbacks=5), "rollbacks"),
     (lambda: sweep(until="2026-11-21T09:00:00Z"), "until"),
 ]
 
@@ -173,6 +176,27 @@ def test_a_misspelt_task_does_not_keep_the_messages_of_the_others(sandbox: Sandb
     with pytest.raises(AirflowFailException, match=r"from_tasks\[0\]: is 'sned', no task of this DAG"):
         run(undo, ti)
     assert calls(sandbox)["robot/otoMessages/batchRecall"] == 1
+
+
+@pytest.mark.parametrize(("state", "recalls"), [("success", 0), ("failed", 1)])
+def test_a_misspelt_task_to_watch_is_told_whether_the_others_failed_or_not(
+    sandbox: SandboxServer, state: str, recalls: int
+) -> None:
+    from airflow.sdk import DAG, BaseOperator
+
+    xcoms: dict[tuple[str, str], list[Any]] = {("send", "receipts_0"): [planted(sandbox, "oto")]}
+    with DAG("dag", schedule=None):
+        send = BaseOperator(task_id="send")
+        send >> (undo := rollback(from_tasks="send", only_if_failed=["checks", "send"]))
+    ti = TaskInstance("rollback", xcoms=xcoms, states={"send": state})
+    with pytest.raises(AirflowFailException, match=r"only_if_failed\[0\]: is 'checks', no task of this DAG"):
+        run(undo, ti)
+    assert calls(sandbox).get("robot/otoMessages/batchRecall", 0) == recalls
+
+
+def test_one_task_to_watch_needs_no_list(sandbox: SandboxServer) -> None:
+    ti = TaskInstance("rollback", states={"check": "failed"})
+    assert run(rollback(planted(sandbox, "oto"), only_if_failed="check"), ti)["counts"]["recalled"] == 1
 
 
 @pytest.mark.parametrize(
