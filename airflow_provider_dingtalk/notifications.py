@@ -14,6 +14,7 @@ from airflow.sdk import BaseNotifier
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from jinja2 import Environment
 
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.jobs.send import Send
@@ -40,8 +41,8 @@ class DingTalkNotifier(BaseNotifier):
 
     It ends within 10 seconds. Airflow logs its failure, which never hides the task's own error.
 
-    Texts over DingTalk's limit are shortened, and a mark says so. If the content is invalid for another reason, the
-    default text goes out and names the reason.
+    Texts over DingTalk's limit are shortened, and a mark says so. If the content is invalid for another reason, or a
+    template in it fails, the default text goes out and names the reason.
 
     The receipt is in the log, and registered with the task where the task's own process runs the callback; the
     DAG processor and deadlines run theirs elsewhere. Airflow deletes the XComs of an ``on_retry_callback`` when the
@@ -58,7 +59,8 @@ class DingTalkNotifier(BaseNotifier):
     :param timeout: Timeout in seconds; default and maximum 10. Calls in flight are then cut off.
     :param dingtalk_conn_id: Airflow connection of type ``dingtalk``; default ``dingtalk_default``.
     :param context: Context to render the templates with; default None, which means the callback's.
-    :raises InvalidInputError: If ``kind`` is unknown, or ``to`` has not the arguments of the kind.
+    :raises InvalidInputError: If ``kind`` is unknown, ``to`` has not the arguments of the kind, or a value that no
+        template decides is invalid.
     """
 
     template_fields: Sequence[str] = ("text", "to")
@@ -81,10 +83,26 @@ class DingTalkNotifier(BaseNotifier):
         self.keep_on_rollback = keep_on_rollback
         self.timeout = timeout
         self.dingtalk_conn_id = dingtalk_conn_id
-        if problem := problem_of(kind, to):
-            from airflow_provider_dingtalk.exceptions import InvalidInputError
+        #: Arguments with their templates rendered, and the error of a template of the content; None before a callback.
+        self._rendered: dict[str, Any] | None = None
+        self._not_rendered: Exception | None = None
+        _check(kind, to, timeout, dingtalk_conn_id)
 
-            raise InvalidInputError(*problem)
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """Render the templates for one callback; the default text tells of content that cannot be rendered."""
+        env = jinja_env or self.get_template_env(dag=context.get("dag"))
+        others = [name for name in self.template_fields if name not in DingTalkNotifier.template_fields]
+        self._do_render_template_fields(self, others, context, env, set())
+        given, self._not_rendered = {"text": self.text, **self.to}, None
+        receivers = {name: value for name, value in given.items() if name not in _CONTENT}
+        rendered: dict[str, Any] = self.render_template(receivers, context, env)
+        try:
+            content = {name: given[name] for name in given.keys() - receivers.keys()}
+            rendered |= self.render_template(content, context, env)
+        except Exception as error:
+            self._not_rendered = error
+        # The templates stay as they are, because the next callback of this process has another context.
+        self._rendered = rendered
 
     def notify(self, context: Context) -> None:
         """Send the message from synchronous code.
@@ -136,12 +154,17 @@ class DingTalkNotifier(BaseNotifier):
         """Return the arguments of the send, with content that DingTalk takes."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.messages.alert import fit
-        from airflow_provider_dingtalk.task.callback_summary import callback_summary
+        from airflow_provider_dingtalk.operators.parse_checks import FLAGS
+        from airflow_provider_dingtalk.task.arguments import parse_flag
+        from airflow_provider_dingtalk.task.callback_summary import callback_summary, one_line
 
-        given = {"text": self.text, **self.to}
+        given = {"text": self.text, **self.to} if self._rendered is None else dict(self._rendered)
         content = {name: given.pop(name) for name in _CONTENT if name in given and given[name] not in (None, "")}
         receivers = {name: value for name, value in given.items() if name not in _CONTENT}
+        receivers |= {name: parse_flag(receivers[name], name) for name in FLAGS if receivers.get(name) is not None}
         try:
+            if self._not_rendered:
+                raise InvalidInputError("template", f"cannot be rendered: {one_line(self._not_rendered)}")
             return receivers | fit(self.kind, content or {"text": callback_summary(context)})
         except InvalidInputError as error:
             log.error("The notifier's message is invalid, so it sends the default text: %s", error)
@@ -151,6 +174,23 @@ class DingTalkNotifier(BaseNotifier):
         for receipt in job.receipts:
             log.info("Notified; receipt %s", receipt.to_json())
         job.raise_if_incomplete()
+
+
+def _check(kind: Any, to: Any, timeout: Any, conn_id: Any) -> None:
+    """Check the arguments that no template decides."""
+    from airflow_provider_dingtalk.operators import parse_checks
+
+    problem = problem_of(kind, to)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        problem = problem or ("timeout", "must be a number of seconds, more than 0")
+    if problem:
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+        raise InvalidInputError(*problem)
+    parse_checks.check_conn_id(conn_id)
+    names = ARGUMENTS[kind]
+    receivers = {name: to.get(name) for name in names if name not in _CONTENT}
+    parse_checks.check_send_request(kind, names, parse_checks.known_of(receivers))
 
 
 def problem_of(kind: Any, to: Any) -> tuple[str, str] | None:

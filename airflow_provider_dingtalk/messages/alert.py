@@ -21,6 +21,8 @@ MAX_DING_BYTES = MAX_WORK_NOTIFICATION_BYTES
 TEXTS, OBJECTS = ("text", "title", "markdown", "content"), ("msg_param", "msg")
 #: Control characters without line breaks and tabs.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+#: Address at the end of a text, with the beginning of its Markdown link.
+_CUT_LINK = re.compile(r"(?:!?\[([^\[\]\n]*)\]\()?https?://[^\s()]{0,2000}\Z")
 
 
 def fit(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,9 +47,14 @@ def fit(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shorten(text: str, most: int) -> str:
-    """Cut a text to a number of characters, the mark at its end included; it is never shorter than the mark."""
+    """Cut a text to a number of characters, the mark at its end included; it is never shorter than the mark.
+
+    A link that would be cut is left out, because it would lead elsewhere; the text of a Markdown link stays.
+    """
     most = max(most, len(MARK))
-    return text if len(text) <= most else text[: most - len(MARK)] + MARK
+    if len(text) <= most:
+        return text
+    return _CUT_LINK.sub(r"\1", text[: most - len(MARK)]) + MARK
 
 
 def replace_odd_characters(text: str) -> str:
@@ -69,6 +76,8 @@ def _problem(kind: str, content: dict[str, Any]) -> InvalidInputError | None:
 
 
 def _check_ding(**texts: Any) -> None:
+    if len(texts) > 1:
+        raise InvalidInputError("content", "is the former name of text; give only text")
     for name, text in texts.items():
         if len(check_text(text, name).encode()) > MAX_DING_BYTES:
             raise InvalidInputError(name, f"is longer than {MAX_DING_BYTES} bytes")

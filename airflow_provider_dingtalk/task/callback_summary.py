@@ -25,9 +25,12 @@ def callback_summary(context: Context) -> str:
     For both languages the first line is there twice; of the others only the labels, so that nothing else is repeated.
     """
     ti: Any = context.get("ti")
-    lines = _lines_of_run(context) if ti is None else _lines_of_task(ti, context.get("reason"))
+    try:
+        lines = _lines_of_run(context) if ti is None else _lines_of_task(ti, context.get("reason"))
+    except Exception:  # of a context that is not Airflow's
+        lines = _lines_of_run({})
     if (error := context.get("exception")) is not None:
-        lines += _labelled({"Error": _one_line(error)})
+        lines += _labelled({"Error": one_line(error)})
     return "\n".join(lines)
 
 
@@ -79,7 +82,7 @@ def _link(url: str) -> str:
     return quote(url, safe="%/:?#[]@!$&'()*+,;=~")
 
 
-def _one_line(error: BaseException | str) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return an error in one line without the secrets that Airflow masks."""
     try:
         told = error if isinstance(error, str) else f"{type(error).__name__}: {error}"

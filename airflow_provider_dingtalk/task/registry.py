@@ -409,5 +409,6 @@ def registry_of_callback(context: Context) -> SendRegistry | None:
     ti: Any = context.get("ti")
     names = ("AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID")
     # Airflow sets these variables only in the task's process. In the DAG processor it never answers a push.
-    is_in_task = ti is not None and tuple(map(os.environ.get, names)) == (ti.task_id, ti.run_id)
+    here = tuple(getattr(ti, name, "") for name in ("task_id", "run_id"))
+    is_in_task = ti is not None and tuple(map(os.environ.get, names)) == here
     return registry_of(context) if is_in_task else None

@@ -154,3 +154,18 @@ def test_what_no_cut_mends_is_refused(kind: str, content: dict[str, Any], proble
 def test_a_text_is_never_shorter_than_the_mark() -> None:
     assert [shorten("x" * 99, most) for most in (0, 13, 15)] == [MARK, MARK, f"xx{MARK}"]
     assert shorten("short", 0) == "short"
+
+
+@pytest.mark.parametrize(
+    ("text", "shortened"),
+    [
+        ("See [the log](https://a.example/dags/revenue) now", "See the log"),
+        ("See ![the chart](https://a.example/chart.png) now", "See the chart"),
+        ("See https://a.example/dags/revenue/runs/1", "See "),
+        ("See [log](https://a.b) and then call once again", "See [log](https://a.b) and"),
+        ("See [[[ only brackets (( and no link at all", "See [[[ only brackets (( a"),
+    ],
+)
+def test_a_link_is_left_out_rather_than_cut(text: str, shortened: str) -> None:
+    """A cut address leads elsewhere."""
+    assert shorten(text, 26 + len(MARK)) == shortened + MARK
