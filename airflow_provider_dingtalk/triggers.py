@@ -16,7 +16,7 @@ from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkErr
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import RETRY_AFTER, Wait
-from airflow_provider_dingtalk.task.arguments import as_text, parse_seconds, parse_task_ids
+from airflow_provider_dingtalk.task.arguments import as_text, parse_count, parse_seconds, parse_task_ids
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from airflow_provider_dingtalk.task.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
 from airflow_provider_dingtalk.task.wait_events import error_event, met_event, payload_of, timeout_event
@@ -259,6 +259,15 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         self.max_poke_interval = parse_seconds(max_poke_interval, "max_poke_interval")
         self.max_api_calls = max_api_calls
 
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and arguments that Airflow stores, which it does when it parses the DAG file.
+
+        :raises InvalidInputError: If an argument is invalid.
+        """
+        # The triggerer makes the trigger anew, and an error in its constructor ends the triggerer of Airflow 3.3.2.
+        self._check()
+        return super().serialize()
+
     def _stored(self) -> list[str]:
         names = ["receipts", "wanted", "dingtalk_conn_id", "poke_interval", "max_poke_interval", "max_api_calls"]
         return names if self.from_dag is None else [*names, "from_dag", "from_tasks", "dag_poll_interval", "watch_for"]
@@ -298,7 +307,12 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
     def _check(self) -> None:
         if (self.from_dag is None) == (self.receipts is None):
             raise InvalidInputError("receipts", "give receipts, or from_dag, and not both")
-        check_wanted(self._conditions())
+        parse_count(self.max_api_calls, "max_api_calls", 1)
+        parse_task_ids(self.from_tasks, "from_tasks")
+        if self.receipts is None:
+            check_wanted(self._conditions())
+        else:
+            wait_spec_of_receipts(self.receipts, **self._conditions())
 
     async def _of_receipts(self) -> dict[str, Any]:
         wait = self._wait_of(self.receipts, end=None)

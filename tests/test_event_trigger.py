@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetWatcher
+from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_dingtalk.connection.cache import _entries
@@ -155,3 +156,28 @@ async def test_where_airflow_keeps_state_an_event_is_made_once_for_all_restarts(
 async def test_a_store_that_is_down_costs_a_warning(sandbox: SandboxServer, hook: DingTalkHook) -> None:
     store = AssetStateStore(ValueError("several assets"))
     assert len(await played(trigger(planted(sandbox, "private_chat"), store, wanted={}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({}, "receipts: give receipts, or from_dag, and not both"),
+        ({"receipts": [], "from_dag": "d"}, "receipts: give receipts, or from_dag, and not both"),
+        ({"receipts": []}, "receipts: is empty: nothing to wait for"),
+        ({"receipts": "send"}, "receipts: is a text, not a receipt"),
+        ({"from_dag": "d", "wanted": {"min_raeders": 1}}, r"wanted: holds \['min_raeders'\]; use some of"),
+        ({"from_dag": "d", "wanted": {"min_readers": -1}}, "min_readers: must be a whole number, 0 or more"),
+        ({"from_dag": "d", "max_api_calls": 0}, "max_api_calls: must be a whole number, 1 or more"),
+        ({"from_dag": "d", "from_tasks": [5]}, r"from_tasks\[0\]: must be text, not int"),
+    ],
+)
+async def test_a_mistake_ends_the_parse_of_the_dag_file_and_never_the_triggerer(
+    arguments: dict[str, Any], problem: str
+) -> None:
+    """Airflow 3.3.2: an error in the constructor of a trigger ends the triggerer."""
+    made = DingTalkReadEventTrigger(**arguments)
+    with DAG("d", schedule=[Asset("read", watchers=[AssetWatcher(name="w", trigger=made)])]) as dag:
+        pass
+    # What the dag-processor does with each DAG.
+    with pytest.raises(Exception, match=problem):
+        LazyDeserializedDAG.from_dag(dag)
