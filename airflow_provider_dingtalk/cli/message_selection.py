@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,10 +43,16 @@ class Selection:
         if len(ways) != 1:
             raise InvalidInputError("--run, --since, --keys", "exactly one of them must be given")
         self._way = ways[0]
-        # An ignored option could widen a recall, which cannot be undone, so it is refused.
+        # An ignored option, or an empty one, could widen a recall, which cannot be undone, so it is refused.
         for name, allowed in _WAYS_OF.items():
             if getattr(options, name) and self._way not in allowed:
                 raise InvalidInputError("--" + name.replace("_", "-"), f"does not go with --{self._way}")
+        for name in ("run", "task", "dag"):
+            # The REST API takes ~ for all.
+            if no_ids := {"", "~"}.intersection(getattr(options, name) or ()):
+                raise InvalidInputError(
+                    f"--{name}", f"{no_ids.pop()!r} is not an id; name one, or leave the option out"
+                )
         if self._way == "since":
             self._since = parse_since(options.since, now or datetime.now(UTC))
             output.print_note(f"Since {both_times(self._since.timestamp())}.")
@@ -99,9 +104,9 @@ def parse_since(text: str, now: datetime) -> datetime:
         is in Airflow's ``default_timezone``.
     :raises InvalidInputError: If the text has none of these forms, or the time is in the future.
     """
-    if age := _AGE.fullmatch(text):
-        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
+        if age := _AGE.fullmatch(text):
+            return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
         if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
             text = f"{now.astimezone(default_time_zone()).date()}T{text}"
         since = datetime.fromisoformat(text)
@@ -117,10 +122,10 @@ def parse_since(text: str, now: datetime) -> datetime:
 def _read_keys(keys: str) -> list[Any]:
     """Read ``--keys``, which is a list, the name of a file, or ``-`` for stdin."""
     if keys == "-":
-        return _parse_keys(sys.stdin.read(MAX_INPUT_BYTES))
+        return _parse_keys(output.read_stdin("--keys", MAX_INPUT_BYTES))
     if _is_file(keys):
         try:
-            return _parse_keys(Path(keys).read_text(encoding="utf-8"))
+            return _parse_keys(Path(keys).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError("--keys", f"{keys[:80]}: cannot be read ({type(error).__name__})") from None
     if "." in keys and not _is_json(keys):  # DingTalk's message keys have no dot
@@ -130,7 +135,7 @@ def _read_keys(keys: str) -> list[Any]:
 
 def _is_file(name: str) -> bool:
     try:
-        return Path(name).is_file()
+        return Path(name).exists()  # also a pipe, as of <(command)
     except (OSError, ValueError):  # a list of many keys is too long for a file name
         return False
 

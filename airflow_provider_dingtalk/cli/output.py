@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -52,7 +53,10 @@ def reserved_stdout() -> Iterator[None]:
             yield
     finally:
         _results = None
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except OSError:  # what Airflow logged, into a closed pipe
+            _discard(sys.stdout)
         os.dup2(saved, _STDOUT)
         os.close(saved)
 
@@ -67,8 +71,12 @@ def escape(text: str, keep: str = "") -> str:
 
 
 def print_note(text: str) -> None:
-    """Print a line for the user on stderr."""
-    print(escape(text), file=sys.stderr, flush=True)
+    """Print a line for the user on stderr; a closed pipe does not stop the work."""
+    try:
+        print(escape(text), file=sys.stderr, flush=True)
+    except OSError:
+        # As below: a recall must not stop half-way because of "2>&1 | head", or a full disk.
+        _discard(sys.stderr)
 
 
 def print_result(result: Result, output_format: str | None) -> None:
@@ -98,7 +106,9 @@ def _as_airflow_does(result: Result, output_format: str) -> str:
         if _results is not None and _results.isatty():
             console.width = os.get_terminal_size(_results.fileno()).columns or console.width
         if output_format == "yaml":
-            console.print_as_yaml(msgspec.to_builtins(result.document))
+            # YAML has no form for halves of surrogate pairs.
+            text = json.dumps(msgspec.to_builtins(result.document), ensure_ascii=False)
+            console.print_as_yaml(json.loads(text.encode(errors="replace")))
         else:
             cells = [[escape(str(cell)) for cell in row] for row in result.rows]
             console.print_as([dict(zip(result.header, row, strict=True)) for row in cells], output_format)
@@ -108,12 +118,13 @@ def _as_airflow_does(result: Result, output_format: str) -> str:
 def format_json(value: Any) -> str:
     """Format a value as JSON for people and machines, without characters that steer a terminal."""
     # JSON escapes characters below the blank only. Terminals obey some beyond ASCII too, so this escapes them.
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    # msgspec refuses halves of surrogate pairs, as of a file name that is not UTF-8.
+    text = json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
     return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
 
 
 def _json_escape(char: str) -> str:
-    pair = char.encode("utf-16-be").hex()
+    pair = char.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{pair[at : at + 4]}" for at in range(0, len(pair), 4))
 
 
@@ -123,8 +134,14 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         # The reader closed the pipe, as "| head" does. The exit status still counts, so the text is discarded.
         if _results is not None:
-            with Path(os.devnull).open("w", encoding="utf-8") as devnull:
-                os.dup2(devnull.fileno(), _results.fileno())
+            _discard(_results)
+
+
+def _discard(stream: TextIO) -> None:
+    """Lead a stream, with what it has buffered, to nowhere."""
+    with Path(os.devnull).open("w", encoding="utf-8") as devnull:
+        os.dup2(devnull.fileno(), stream.fileno())
+    stream.flush()
 
 
 def print_error(error: DingTalkError, output_format: str | None) -> None:
@@ -137,13 +154,26 @@ def print_error(error: DingTalkError, output_format: str | None) -> None:
     print_note(f"{fields['type']}: {error}")
 
 
+def read_stdin(option: str, most: int = -1) -> str:
+    """Read a text from stdin.
+
+    :param option: Option that asks for it, for errors.
+    :param most: Most characters; default all.
+    :raises InvalidInputError: If stdin is closed, or is not UTF-8.
+    """
+    try:
+        return sys.stdin.read(most)
+    except (AttributeError, OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(option, f"stdin cannot be read ({type(error).__name__})") from None
+
+
 def check_can_confirm(*, yes: bool) -> None:
     """Check that the user agreed already or can be asked.
 
     :param yes: The user agreed on the command line.
     :raises InvalidInputError: If the user did not agree and stdin is not a terminal.
     """
-    if not yes and not sys.stdin.isatty():
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
         raise InvalidInputError("--yes", "is required without a terminal")
 
 

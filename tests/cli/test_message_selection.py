@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +48,13 @@ def select(*arguments: str) -> list[Receipt]:
         (["--since", "2h", "--kind", "oto"], "does not go with --since"),
         (["--run", "d", "r", "--dag", "d"], "does not go with --run"),
         (["--since", "yesterday"], "is no time"),
+        (["--since", "999999d"], "is no time"),
+        (["--since", "2h", "--dag", ""], "is not an id"),
+        (["--since", "2h", "--dag", "d", "~"], "is not an id"),
+        (["--since", "2h", "--task", ""], "is not an id"),
+        (["--run", "d", ""], "is not an id"),
+        (["--keys", "/", *SENDER], "cannot be read"),
+        (["--keys", "k", "--kind", "oto", "--robot-code", ""], "robot_code: is blank"),
         (["--since", "2099-01-01T00:00"], "is yet to come"),
         (["--run", "d", "r", "--airflow-url", "ftp://x"], "no http or https address"),
         (["--run", "d", "r", "--airflow-url", "http://me:word@x"], "holds a login"),
@@ -79,6 +89,25 @@ def test_keys_and_receipts_are_read_in_each_form(tmp_path: Path, keys: str, in_f
         ("oto", "r", "k1"),
         ("oto", "r", "k2"),
     ]
+
+
+def test_keys_are_read_from_a_pipe_and_from_a_file_of_windows(tmp_path: Path):
+    (tmp_path / "keys").write_text("k1\r\nk2\r\n", encoding="utf-8-sig")
+    reader, writer = os.pipe()
+    os.write(writer, b"k1\nk2\n")
+    os.close(writer)
+    for keys in (str(tmp_path / "keys"), f"/dev/fd/{reader}"):
+        assert [receipt.key for receipt in select("--keys", keys, *SENDER)] == ["k1", "k2"]
+    os.close(reader)
+
+
+@pytest.mark.parametrize("command", [("status", *SENDER, "--keys"), ("send", "--group", "cid", "--text")])
+def test_what_is_no_text_on_stdin_is_refused(terminal: Terminal, command: tuple[str, ...]):
+    strict = replace(terminal, env={"PYTHONIOENCODING": "utf-8:strict"})
+    running = strict.start(*command, "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, said = running.communicate(b"\xff\xfe", timeout=60)
+    assert (running.returncode, out, terminal.calls()) == (2, b"", 0)
+    assert b"stdin cannot be read" in said and b"Traceback" not in said
 
 
 @pytest.mark.parametrize(

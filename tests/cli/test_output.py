@@ -83,6 +83,15 @@ def test_an_error_is_one_line_and_for_machines_a_document(capsys: pytest.Capture
     assert (yaml.safe_load(out)["error"]["message"] == f"--run: {NAUGHTY}") if form in ("json", "yaml") else out == ""
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_name_that_is_no_text_is_shown_as_escapes(capsys: pytest.CaptureFixture[str], form: str | None):
+    print_error(InvalidInputError("--out", "\udcff: is there already"), form)
+    out, err = capsys.readouterr()
+    assert r"\udcff: is there" in err
+    assert bool(out) == (form in ("json", "yaml"))
+    assert not out or ": is there already" in yaml.safe_load(out)["error"]["message"]
+
+
 @pytest.mark.parametrize(("form", "printed"), [("table", "No data found\n"), ("plain", "key\n")])
 def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str], form: str, printed: str):
     print_result(Result([], ("key",)), form)
@@ -147,6 +156,18 @@ def test_a_closed_pipe_does_not_change_the_exit_code(terminal: Terminal):
     _, said = running.communicate(timeout=60)
     assert running.returncode == 0, said
     assert b"Traceback" not in said
+    assert terminal.gone() == set(keys)
+
+
+def test_a_recall_goes_on_when_nobody_reads_what_it_says(terminal: Terminal):
+    """As with "2>&1 | head -1"."""
+    keys = terminal.create_messages("oto", 100)
+    read, write = os.pipe()
+    os.close(read)
+    arguments = ("--keys", ",".join(keys), "--kind", "oto", "--robot-code", ROBOT_CODE, "--yes")
+    running = terminal.start("rollback", *arguments, stdout=write, stderr=write)
+    os.close(write)
+    assert running.wait(timeout=60) == 0
     assert terminal.gone() == set(keys)
 
 

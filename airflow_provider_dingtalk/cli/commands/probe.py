@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from argparse import Namespace
 from functools import partial
@@ -78,8 +79,9 @@ def _check_reading_seconds(seconds: float | None, *, yes: bool) -> None:
 
 def _new_file(name: str) -> Path:
     path = Path(name)
-    if path.exists() or not path.parent.is_dir():
-        problem = "is there already" if path.exists() else "its folder is not there"
+    # The calls come before the write, so a folder without permission is reported here.
+    if os.path.lexists(path) or not os.access(path.parent, os.W_OK | os.X_OK):
+        problem = "is there already" if os.path.lexists(path) else "its folder is not there, or is read-only"
         raise InvalidInputError("--out", f"{name[:200]}: {problem}")
     return path
 
@@ -102,13 +104,14 @@ async def _wait_for_reader(seconds: float | None) -> None:
 
 
 def _print_observed(observed: Observed, out: Path, output_format: str | None) -> ExitCode:
+    rows = [(question, _in_words(msgspec.to_builtins(answer))) for question, answer in observed.seen.items()]
+    text = output.format_table(_HEADER, rows)
+    # The calls were made, so their answers are printed even if the file cannot be written.
+    output.print_result(output.Result(observed, _HEADER, rows, text), output_format)
     try:
         observed.write(out)
     except OSError as error:
         raise InvalidInputError("--out", f"cannot be written ({type(error).__name__})") from None
-    rows = [(question, _in_words(msgspec.to_builtins(answer))) for question, answer in observed.seen.items()]
-    text = output.format_table(_HEADER, rows)
-    output.print_result(output.Result(observed, _HEADER, rows, text), output_format)
     output.print_note(f"{observed.api_calls} API calls. Written to {out}; it holds no secret.")
     output.print_note(f"Try it: python -m airflow_provider_dingtalk.sandbox --observed {out}")
     unasked = [question for question in Question if question not in observed.seen]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
 from airflow_provider_dingtalk.cli import output
@@ -45,7 +44,7 @@ def send(options: Namespace) -> ExitCode:
 def _body(options: Namespace) -> dict[str, str]:
     name = "text" if options.text else "markdown"
     text = options.text or options.markdown
-    body = {name: sys.stdin.read().strip() if text == "-" else text}
+    body = {name: output.read_stdin(f"--{name}").strip() if text == "-" else text}
     if options.title and name == "text":
         raise InvalidInputError("--title", "goes with --markdown only")
     return {**body, "title": options.title} if options.title else body

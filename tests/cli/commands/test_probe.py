@@ -145,3 +145,10 @@ def test_an_ended_probe_takes_back_what_it_sent(terminal: Terminal, tmp_path: Pa
     done = terminal.run("probe", *TARGET, *UNATTENDED, "--out", str(tmp_path / "observed.json"))
     assert done.status == 1
     assert len(terminal.gone()) == len(terminal.sandbox.state.messages) == 2
+
+
+def test_the_answers_are_printed_even_if_the_file_cannot_be_written(terminal: Terminal, tmp_path: Path):
+    done = terminal.run("probe", *TARGET, *UNATTENDED, "--out", str(tmp_path / ("x" * 300)))
+    assert done.status == 2
+    assert "cannot be written" in done.err
+    assert "dead_token" in done.out
