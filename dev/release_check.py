@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,14 @@ def build(folder: Path) -> str:
 
 
 def twine(folder: Path) -> str:
-    """Check the metadata as a package index does."""
+    """Check the metadata as a package index does, and that the links of the README are absolute.
+
+    :raises ReleaseError: If one is relative, or the metadata are invalid.
+    """
+    with ZipFile(_only(folder / "dist", "*.whl")) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
+        if relative := re.search(r"\]\((?!https:|#)[^)\s]+\)", wheel.read(name).decode()):
+            raise ReleaseError(f"a relative link in the README: {relative[0]}")
     _run(sys.executable, "-m", "twine", "check", "--strict", *(str(path) for path in (folder / "dist").iterdir()))
     return "passed"
 
@@ -163,7 +171,7 @@ def commands(folder: Path) -> str:
 
 def _build(kind: str, source: str, folder: Path, epoch: str) -> None:
     command = (sys.executable, "-m", "build", "--no-isolation", kind, "--outdir", str(folder), source)
-    _run(*command, env={**os.environ, "SOURCE_DATE_EPOCH": epoch})
+    _run(*command, env={"PROJECT_URL": "https://example.org/project", **os.environ, "SOURCE_DATE_EPOCH": epoch})
 
 
 def _run(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path, PurePosixPath
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
 import airflow_provider_dingtalk
+from hatch_build import ProjectMetadata
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = "airflow_provider_dingtalk"
@@ -87,3 +90,16 @@ def test_airflow_finds_the_entry_point(wheel: ZipFile) -> None:
     assert "[apache_airflow_provider]" in wheel.read(name).decode()
     assert f"{PACKAGE}.get_provider_info:get_provider_info" in wheel.read(name).decode()
     assert "[airflow.plugins]" in wheel.read(name).decode()
+
+
+def test_the_readme_of_a_package_index_links_to_files_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECT_URL", "https://example.org/it/")
+    shown: dict[str, Any] = {}
+    ProjectMetadata(str(REPOSITORY), {}).update(shown)
+    tag = f"v{airflow_provider_dingtalk.__version__}"
+    targets = re.findall(r"\]\(([^)\s#]+)", shown["readme"]["text"])
+    ours = [target.removeprefix("https://example.org/it/") for target in targets if "example.org" in target]
+    assert len(ours) > 20
+    assert all((REPOSITORY / path.split(f"/{tag}/")[1]).is_file() for path in ours)
+    assert [target for target in targets if not target.startswith("https://")] == []
+    assert shown["urls"]["Changelog"] == f"https://example.org/it/blob/{tag}/CHANGELOG.md"
