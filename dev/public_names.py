@@ -16,6 +16,7 @@ from pathlib import Path
 from airflow.sdk import BaseOperator, BaseSensorOperator
 
 import airflow_provider_dingtalk
+from airflow_provider_dingtalk.cli.airflow_api import PASSWORD_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE, USER_VARIABLE
 from airflow_provider_dingtalk.cli.arguments import COMMANDS, Option
 from airflow_provider_dingtalk.cli.exit_codes import ExitCode
 from airflow_provider_dingtalk.get_provider_info import get_provider_info
@@ -30,6 +31,7 @@ from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log
 PAGE = Path(__file__).parents[1] / "docs" / "stability.md"
 BEGIN, END = "<!-- names: written by python -m dev.public_names -->", "<!-- end of names -->"
 PACKAGE = Path(airflow_provider_dingtalk.__file__).parent
+EXAMPLES = PAGE.parents[1] / "example_dags"
 #: Modules whose classes and functions users import.
 MODULES = ("operators", "sensors", "hooks", "triggers", "notifications", "exceptions")
 FUNCTIONS = ("rollback_on_failure", "send_dingtalk_notification")
@@ -41,14 +43,17 @@ def names() -> str:
     """Return all names as Markdown, one in each line."""
     sections = {
         "Python: classes, their methods and arguments": _python(),
+        "Python: functions that example DAGs use besides": _of_examples(),
         "Receipts: fields": [*Receipt.__struct_fields__],
-        "Reports: fields": [*Report().to_json(), "omitted"],
+        "Reports: fields": [*Report().to_json(), "omitted", *_more_of_reports()],
+        "Plans: fields": _plan(),
         "XCom keys": sorted(value for name, value in vars(xcoms).items() if name.isupper() and isinstance(value, str)),
         "Rows of the task state store and the asset store: beginnings of names": sorted(_rows()),
         "Assets": [rollback_log("DAG_ID").name, rollback_log("DAG_ID").uri, ALIAS],
         "Link in Airflow's UI": [DingTalkReportLink.name],
         "Connection and its extras": _connection(),
         "Options in airflow.cfg": _options(),
+        "Environment variables": [URL_VARIABLE, TOKEN_VARIABLE, USER_VARIABLE, PASSWORD_VARIABLE],
         "Commands": [" ".join([command.name, *_flags(command.options)]) for command in COMMANDS],
         "Exit codes": [f"{code.value} {code.name}" for code in ExitCode],
     }
@@ -63,6 +68,14 @@ def page_with(listed: str) -> str:
 
 def _python() -> list[str]:
     return [line for module in MODULES for line in _of_module(f"{airflow_provider_dingtalk.__name__}.{module}")]
+
+
+def _of_examples() -> list[str]:
+    """List the other names that the example DAGs import, because people copy these files."""
+    trees = (ast.parse(source.read_text(encoding="utf-8")) for source in sorted(EXAMPLES.glob("*.py")))
+    imports = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module)
+    ours = {f"{node.module}.{name.name}" for node in imports for name in node.names if PACKAGE.name in str(node.module)}
+    return sorted(name for name in ours if name.split(".")[1] not in MODULES)
 
 
 def _of_module(path: str) -> Iterator[str]:
@@ -104,6 +117,26 @@ def _rows() -> set[str]:
     trees = (ast.parse(source.read_text(encoding="utf-8")) for source in sources)
     constants = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
     return {node.value for node in constants if isinstance(node.value, str) and _ROW.fullmatch(node.value)}
+
+
+def _nodes_of_rollbacks() -> Iterator[ast.AST]:
+    return ast.walk(ast.parse((PACKAGE / "task" / "rollback.py").read_text(encoding="utf-8")))
+
+
+def _more_of_reports() -> list[str]:
+    """List the fields that a rollback adds to its report."""
+    subscripts = (node for node in _nodes_of_rollbacks() if isinstance(node, ast.Subscript))
+    return sorted({ast.literal_eval(node.slice) for node in subscripts if ast.unparse(node.value) == "self._more"})
+
+
+def _plan() -> list[str]:
+    """List the fields of a plan, at any depth."""
+    assigned = (node for node in _nodes_of_rollbacks() if isinstance(node, ast.Assign))
+    (plan,) = (node.value for node in assigned if ast.unparse(node.targets[0]) == "plan")
+    keys = (key for node in ast.walk(plan) if isinstance(node, ast.Dict) for key in node.keys)
+    return list(
+        dict.fromkeys(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
+    )
 
 
 def _connection() -> list[str]:

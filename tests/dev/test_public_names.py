@@ -17,6 +17,8 @@ def test_it_knows_each_kind_of_name() -> None:
     lines = set(names().splitlines())
     for name in ("receipts_{}", "report", "dingtalk-recall-2", "[dingtalk] pace_dir", "2 INPUT", "suite_ticket_secret"):
         assert f"- `{name}`" in lines
+    for name in ("sends_in_doubt", "would_recall", "AIRFLOW_API_TOKEN", "airflow_provider_dingtalk.language.language"):
+        assert f"- `{name}`" in lines
     stored = [name for name in vars(triggers) if name.startswith("DingTalk") and name.endswith("Trigger")]
     for name in stored:
         assert any(line.startswith(f"- `airflow_provider_dingtalk.triggers.{name}(") for line in lines)
