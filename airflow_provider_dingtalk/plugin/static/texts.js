@@ -88,9 +88,9 @@ const ZH = {
   hiddenRollbacks: "无法读取其他运行的撤回结果，消息可能已被撤回。",
   missing: (number) => `${number} 条回执无法读取，其消息可能仍在会话中。`,
   omitted: (number) => `报告中省略了 ${number} 条结果，请查看任务日志。`,
-  inDoubt: (to, reason) => `结果不明，可能已发送：${to}。${reason}`,
+  inDoubt: (to, reason) => `存疑，可能已发送：${to}。${reason}`,
   refused: (to, reason) => `被钉钉拒绝：${to}。${reason}`,
-  dropped: (to, reason) => `被钉钉忽略：${to}。${reason}`,
+  dropped: (to, reason) => `被钉钉遗漏：${to}。${reason}`,
   more: (number) => `……另有 ${number} 条。`,
   incident: "撤回这些消息",
   incidentSteps:
@@ -112,9 +112,9 @@ const ZH = {
   kinds: { group: "群消息", oto: "单聊消息", private_chat: "人与人会话消息", work_notification: "工作通知", ding: "DING" },
   outcomes: {
     recalled: "已撤回",
-    failed: "撤回失败",
+    failed: "失败",
     expired: "已过期",
-    unknown: "结果不明",
+    unknown: "未知",
     unlisted: "报告中省略",
     sent: "已发送",
     over: "超过撤回时限",
