@@ -11,10 +11,9 @@ from typing import Any
 from airflow_provider_dingtalk.client.content import check_text, robot_message, work_notification_message
 from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.receipt import Kind
 
-#: End of a shortened text.
-MARK = "… (shortened)"
 #: Maximum bytes of a DING. DingTalk documents no limit, so this is the lowest limit of the other kinds.
 MAX_DING_BYTES = MAX_WORK_NOTIFICATION_BYTES
 #: Arguments of sends that hold texts, and those that hold objects with texts in them.
@@ -51,10 +50,16 @@ def shorten(text: str, most: int) -> str:
 
     A link that would be cut is left out, because it would lead elsewhere; the text of a Markdown link stays.
     """
-    most = max(most, len(MARK))
+    end = mark()
+    most = max(most, len(end))
     if len(text) <= most:
         return text
-    return _CUT_LINK.sub(r"\1", text[: most - len(MARK)]) + MARK
+    return _CUT_LINK.sub(r"\1", text[: most - len(end)]) + end
+
+
+def mark() -> str:
+    """Return the end of a shortened text, in the language of the option."""
+    return f"…{choose(' (shortened)', '（已截断）')}"
 
 
 def replace_odd_characters(text: str) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from airflow_provider_dingtalk.client.content import robot_message, work_notification_message
 from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
 from airflow_provider_dingtalk.exceptions import InvalidInputError
-from airflow_provider_dingtalk.messages.alert import MARK, MAX_DING_BYTES, fit, replace_odd_characters, shorten
+from airflow_provider_dingtalk.language import VARIABLE
+from airflow_provider_dingtalk.messages.alert import MAX_DING_BYTES, fit, mark, replace_odd_characters, shorten
 from airflow_provider_dingtalk.messages.receipt import Kind
 from tests.strategies import FUZZ
 
@@ -48,10 +49,10 @@ def test_each_kind_has_a_limit() -> None:
 def test_a_long_text_loses_no_more_than_it_must(kind: str, character: str) -> None:
     text = "Start: " + character * 20_000
     fitted = fit(kind, {"text": text})["text"]
-    kept = fitted.removesuffix(MARK)
+    kept = fitted.removesuffix(mark())
     assert kept != fitted
     assert text.startswith(kept)
-    longer = {"text": text[: len(kept) + 1] + MARK}
+    longer = {"text": text[: len(kept) + 1] + mark()}
     assert size(kind, {"text": fitted}) <= LIMITS[kind]
     assert _is_too_long(kind, longer)
 
@@ -67,28 +68,28 @@ def _is_too_long(kind: str, content: dict[str, Any]) -> bool:
 def test_a_text_of_exactly_the_limit_stays_whole(kind: str) -> None:
     most = LIMITS[kind] - size(kind, {"text": "x"}) + 1
     assert fit(kind, {"text": "x" * most}) == {"text": "x" * most}
-    assert fit(kind, {"text": "x" * (most + 1)})["text"].endswith(MARK)
+    assert fit(kind, {"text": "x" * (most + 1)})["text"].endswith(mark())
 
 
 @pytest.mark.parametrize("kind", ["group", "work_notification"])
 def test_markdown_is_shortened_and_its_title_stays(kind: str) -> None:
     fitted = fit(kind, {"title": "Late", "markdown": "# Late\n" + "*长*\n" * 9_000})
     assert fitted["title"] == "Late"
-    assert fitted["markdown"].startswith("# Late\n*长*") and fitted["markdown"].endswith(MARK)
+    assert fitted["markdown"].startswith("# Late\n*长*") and fitted["markdown"].endswith(mark())
 
 
 @pytest.mark.parametrize("given", [CARD, json.dumps(CARD)], ids=["object", "JSON"])
 def test_only_the_long_text_of_a_template_is_shortened(given: Any) -> None:
     fitted = fit("group", {"msg_key": "sampleActionCard", "msg_param": given})
     text = fitted["msg_param"].pop("text")
-    assert text.endswith(MARK) and len(text) > 4_900
+    assert text.endswith(mark()) and len(text) > 4_900
     assert fitted == {"msg_key": "sampleActionCard", "msg_param": {name: CARD[name] for name in CARD if name != "text"}}
 
 
 def test_only_the_long_text_of_a_work_notification_is_shortened() -> None:
     fitted = fit("work_notification", {"msg": OA})["msg"]
     content = fitted["oa"]["body"].pop("content")
-    assert content.endswith(MARK) and len(content) > 550
+    assert content.endswith(mark()) and len(content) > 550
     assert fitted == {"msgtype": "oa", "oa": {"message_url": URL, "body": {"title": "Late", "form": []}}}
 
 
@@ -133,7 +134,7 @@ def test_any_text_fits(kind: str, text: str, times: int) -> None:
     text = f"!{text}" * times
     fitted = fit(kind, {"text": text})
     assert size(kind, fitted) <= LIMITS[kind]
-    assert fitted["text"] == replace_odd_characters(text) or fitted["text"].endswith(MARK)
+    assert fitted["text"] == replace_odd_characters(text) or fitted["text"].endswith(mark())
 
 
 @pytest.mark.parametrize(
@@ -151,8 +152,15 @@ def test_what_no_cut_mends_is_refused(kind: str, content: dict[str, Any], proble
         fit(kind, content)
 
 
-def test_a_text_is_never_shorter_than_the_mark() -> None:
-    assert [shorten("x" * 99, most) for most in (0, 13, 15)] == [MARK, MARK, f"xx{MARK}"]
+@pytest.mark.parametrize(
+    ("option", "end"), [("en", "… (shortened)"), ("zh", "…（已截断）"), ("both", "… (shortened) （已截断）")]
+)
+def test_the_mark_is_in_the_language_of_the_option_and_no_text_is_shorter(
+    monkeypatch: pytest.MonkeyPatch, option: str, end: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    shortened = [shorten("x" * 99, most) for most in (0, len(end), len(end) + 2)]
+    assert shortened == [end, end, f"xx{end}"]
     assert shorten("short", 0) == "short"
 
 
