@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -19,11 +19,14 @@ class DingTalkError(Exception):
     :param code: DingTalk's code; without one, a snake_case code of this package.
     :param next_step: Next step for the user, in English.
     :param next_step_zh: Next step in Chinese.
+    :param message_zh: Description in Chinese; default that of the language table, if it has one.
     :param permanent: True if an unchanged retry cannot succeed; default the attribute of the class.
     """
 
     #: True if a retry of the same task cannot succeed.
     permanent: bool = False
+    #: Text between both languages.
+    _between: ClassVar[str] = " "
 
     def __init__(
         self,
@@ -32,10 +35,12 @@ class DingTalkError(Exception):
         code: str = "",
         next_step: str = "",
         next_step_zh: str = "",
+        message_zh: str = "",
         permanent: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.message_zh = message_zh
         self.code = code
         self.next_step = next_step
         self.next_step_zh = next_step_zh
@@ -45,13 +50,28 @@ class DingTalkError(Exception):
     @property
     def advice(self) -> str:
         """Next step in the language of the option ``[dingtalk] language``."""
-        # DAG files that name an exception need no texts, so this import is not the module's.
+        # DAG files that name an exception need no texts, so these imports are not the module's.
         from airflow_provider_dingtalk.language import choose
 
         return choose(self.next_step, self.next_step_zh)
 
+    @property
+    def in_chinese(self) -> str:
+        """Description in Chinese, or in English if it has no Chinese one."""
+        from airflow_provider_dingtalk.language import CHINESE
+
+        return self.message_zh or CHINESE.get(self.message, self.message)
+
     def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.advice) if part)
+        from airflow_provider_dingtalk.language import in_each_language
+
+        # Without a Chinese description the English one would be there twice for both languages.
+        return self._text() if self.in_chinese == self.message else in_each_language(self._text, self._between)
+
+    def _text(self) -> str:
+        from airflow_provider_dingtalk.language import choose
+
+        return " ".join(filter(None, (choose(self.message, self.message_zh), self.advice)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.
@@ -87,12 +107,15 @@ class InvalidInputError(DingTalkError, ValueError):
 
     :param field: Name of the argument.
     :param problem: Description of the error.
+    :param problem_zh: Description in Chinese; default none.
     """
 
     permanent = True
+    _between = " / "
 
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}", code="invalid_input")
+    def __init__(self, field: str, problem: str, problem_zh: str = "", **common: Any) -> None:
+        message_zh = f"{field}：{problem_zh}" if problem_zh else ""
+        super().__init__(f"{field}: {problem}", code="invalid_input", message_zh=message_zh, **common)
         self.field = field
 
 

@@ -342,6 +342,7 @@ def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
     # Airflow's own text may hold the connection's URI with its secret, so only the type is shown.
     return ConfigurationError(
         f"dingtalk_conn_id: cannot read the connection {conn_id!r} ({type(error).__name__}).",
+        message_zh=f"dingtalk_conn_id：无法读取连接 {conn_id!r}（{type(error).__name__}）。",
         next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password; "
         "if it is there, its JSON or its URI may not be readable.",
         # A failed API server or secrets backend may recover, so only a missing connection is permanent.

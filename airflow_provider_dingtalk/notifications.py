@@ -153,6 +153,7 @@ class DingTalkNotifier(BaseNotifier):
     def _arguments(self, context: Context) -> dict[str, Any]:
         """Return the arguments of the send, with content that DingTalk takes."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.language import choose
         from airflow_provider_dingtalk.messages.alert import fit
         from airflow_provider_dingtalk.operators.parse_checks import FLAGS
         from airflow_provider_dingtalk.task.arguments import parse_flag
@@ -167,12 +168,17 @@ class DingTalkNotifier(BaseNotifier):
                 raise InvalidInputError("template", f"cannot be rendered: {one_line(self._not_rendered)}")
             return receivers | fit(self.kind, content or {"text": callback_summary(context)})
         except InvalidInputError as error:
-            log.error("The notifier's message is invalid, so it sends the default text: %s", error)
-            return receivers | fit(self.kind, {"text": f"{callback_summary(context)}\nNotifier: {error}"})
+            told = choose(
+                "The notifier's message is invalid, so it sends the default text", "通知内容无效，改发默认文本"
+            )
+            log.error("%s: %s", told, error)
+            return receivers | fit(self.kind, {"text": f"{callback_summary(context)}\n{choose('Notifier')}: {error}"})
 
     def _finish(self, job: Send) -> None:
+        from airflow_provider_dingtalk.language import choose
+
         for receipt in job.receipts:
-            log.info("Notified; receipt %s", receipt.to_json())
+            log.info("%s %s", choose("Notified; receipt", "已通知；回执"), receipt.to_json())
         job.raise_if_incomplete()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -16,6 +17,7 @@ from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkErr
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, MAX_GAP, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import RETRY_AFTER, Wait
+from airflow_provider_dingtalk.language import choose, in_each_language
 from airflow_provider_dingtalk.task.arguments import as_text, parse_count, parse_seconds, parse_task_ids
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from airflow_provider_dingtalk.task.followed_runs import POLL_INTERVAL, WATCH_FOR, FollowedRuns, RunFeed
@@ -88,9 +90,17 @@ def defer_for(operator: BaseOperator, seconds: float, event: Mapping[str, Any] |
     """
     waits = int((event or {}).get("waits", 0)) + 1
     if waits > MAX_WAITS:
-        raise DingTalkError(f"DingTalk still accepts no calls after {MAX_WAITS} deferrals.", code="too_many_waits")
+        raise DingTalkError(
+            f"DingTalk still accepts no calls after {MAX_WAITS} deferrals.",
+            code="too_many_waits",
+            message_zh=f"让出 {MAX_WAITS} 次后，钉钉仍不接受调用。",
+        )
     moment = SystemClock().now() + seconds
-    operator.log.info("DingTalk accepts no calls now; resuming in %.0f s, without a worker until then.", seconds)
+    told = choose(
+        f"DingTalk accepts no calls now; resuming in {seconds:.0f} s, without a worker until then.",
+        f"钉钉目前不接受调用；{seconds:.0f} 秒后继续，期间不占用 worker。",
+    )
+    operator.log.info("%s", told)
     operator.defer(
         trigger=DingTalkDateTimeTrigger(moment=moment, waits=waits),
         method_name="resume",
@@ -204,6 +214,10 @@ class DingTalkMessageTrigger(_PollingTrigger):
         return wait_of(wait_spec, wait_progress, end=self.end, with_readers=self.with_readers, clock=self.clock)
 
 
+def _no_event(error: DingTalkError) -> str:
+    return f"{choose('No event will be made')}: {error}"
+
+
 class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
     """Event trigger that fires when messages are delivered or read.
 
@@ -302,7 +316,7 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
                 yield await self._of_receipts()
                 await self._note_fired()
         except DingTalkError as error:
-            self.log.error("No event will be made: %s", error)
+            self.log.error("%s", in_each_language(partial(_no_event, error), " "))
 
     def _check(self) -> None:
         if (self.from_dag is None) == (self.receipts is None):
@@ -329,7 +343,8 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         while True:
             await runs.poll_runs()
             for run_id, wait in await runs.poll_messages(self._poll):
-                self.log.info("The messages of the run %s are as wanted. %s", run_id, wait.usage())
+                met = choose(f"The messages of the run {run_id} are as wanted.", f"运行 {run_id} 的消息已满足条件。")
+                self.log.info("%s %s", met, wait.usage())
                 yield {**payload_of(wait), "dag_id": dag_id, "run_id": run_id}
                 await runs.mark_done(run_id)
             await self.clock.sleep(runs.pause)
@@ -380,7 +395,8 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         try:
             return store is not None and bool(await store.aget(self._mark()))
         except Exception as error:  # several assets, or a failing store: as without a store
-            self.log.warning("Whether the event was made before is not known (%s).", type(error).__name__)
+            told = choose("Whether the event was made before is not known", "无法得知该事件此前是否已产生")
+            self.log.warning("%s (%s).", told, type(error).__name__)
             return False
 
     async def _note_fired(self) -> None:
@@ -389,4 +405,5 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
             if store is not None:
                 await store.aset(self._mark(), True)
         except Exception as error:
-            self.log.warning("After a restart the event may be made again (%s).", type(error).__name__)
+            told = choose("After a restart the event may be made again", "重启后可能再次产生该事件")
+            self.log.warning("%s (%s).", told, type(error).__name__)

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_dingtalk.connection.cache import _entries
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.wait_events import KEYS_IN_PAYLOAD
@@ -181,3 +182,20 @@ async def test_a_mistake_ends_the_parse_of_the_dag_file_and_never_the_triggerer(
     # What the dag-processor does with each DAG.
     with pytest.raises(Exception, match=problem):
         LazyDeserializedDAG.from_dag(dag)
+
+
+@pytest.mark.parametrize(
+    ("option", "starts"), [("zh", ["不会产生事件"]), ("both", ["No event will be made", "不会产生事件"])]
+)
+async def test_the_reason_for_no_event_is_told_in_the_language_of_the_option(
+    sandbox: SandboxServer,
+    hook: DingTalkHook,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    starts: list[str],
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    assert await played(trigger(planted(sandbox, "private_chat"), wanted={"min_readers": -1})) == []
+    told = capsys.readouterr().out
+    assert [start for start in ("No event will be made", "不会产生事件") if f"{start}: min_readers" in told] == starts

@@ -28,7 +28,12 @@ TREE = [cls for _, cls in inspect.getmembers(exceptions, inspect.isclass) if iss
 def example_of(cls: type[DingTalkError]) -> DingTalkError:
     if issubclass(cls, InvalidInputError):
         return cls("keys", "is empty")
-    details: dict[str, Any] = {"code": "some.code", "next_step": "Do this.", "next_step_zh": "这样做。"}
+    details: dict[str, Any] = {
+        "code": "some.code",
+        "next_step": "Do this.",
+        "next_step_zh": "这样做。",
+        "message_zh": "出错。",
+    }
     if issubclass(cls, ResponseError):
         details |= {"endpoint": "robot/some/api", "status_code": 403, "request_id": "R1"}
     if issubclass(cls, ThrottlingError):
@@ -88,6 +93,38 @@ def test_next_step_has_the_language_of_the_option(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
     error = DingTalkError("Refused.", next_step="Do this.", next_step_zh="这样做。")
     assert str(error) == f"Refused. {error.advice}" == text
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "problem"),
+    [
+        ("en", "Refused. Do this.", "--keys: holds no key"),
+        ("zh", "被拒绝。 这样做。", "--keys：没有消息 ID"),
+        ("both", "Refused. Do this. 被拒绝。 这样做。", "--keys: holds no key / --keys：没有消息 ID"),
+    ],
+)
+def test_an_error_has_the_language_of_the_option(
+    monkeypatch: pytest.MonkeyPatch, option: str, text: str, problem: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    error = DingTalkError("Refused.", message_zh="被拒绝。", next_step="Do this.", next_step_zh="这样做。")
+    assert (str(error), error.message) == (text, "Refused.")
+    assert str(InvalidInputError("--keys", "holds no key", "没有消息 ID")) == problem
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("en", "Nothing was done."),
+        ("zh", "未执行任何操作。"),
+        ("both", "Nothing was done. 未执行任何操作。"),
+    ],
+)
+def test_an_error_without_arguments_has_the_chinese_text_of_the_table(
+    monkeypatch: pytest.MonkeyPatch, option: str, text: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    assert str(DingTalkError("Nothing was done.")) == text
 
 
 def test_permanent_are_those_that_another_try_cannot_mend() -> None:

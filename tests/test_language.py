@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,11 +14,14 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_dingtalk
+from airflow_provider_dingtalk import exceptions
+from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.language import (
     CHINESE,
     VARIABLE,
     Language,
     choose,
+    get_logger,
     in_each_language,
     in_language,
     language,
@@ -101,6 +106,26 @@ def test_the_language_of_one_text_ends_with_it(monkeypatch: pytest.MonkeyPatch) 
     assert language() is Language.BOTH
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("en", "Run r1: Gone. Run the recall again."),
+        ("zh", "运行 r1：Gone. 请重新执行撤回。"),
+        ("both", "Run r1: Gone. Run the recall again. 运行 r1：Gone. 请重新执行撤回。"),
+    ],
+)
+def test_a_log_text_and_its_error_are_in_the_language_of_the_option(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, option: str, told: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    log = get_logger("tests.language")
+    assert get_logger("tests.language") is log
+    with caplog.at_level(logging.INFO, "tests.language"):
+        log.info("Run %s: %s", "r1", DingTalkError("Gone.", next_step="Run the recall again."))
+        log.info("100 %% of %s", "nothing")
+    assert caplog.messages == [told, "100 % of nothing"]
+
+
 def test_without_airflow_the_environment_decides() -> None:
     code = (
         "import sys; from airflow_provider_dingtalk.exceptions import DingTalkError\n"
@@ -131,7 +156,7 @@ def next_steps() -> Iterator[str]:
     """Yield the next steps that the code writes down without a Chinese text of their own."""
     for call in (node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call)):
         named = {word.arg: constant(word.value) for word in call.keywords}
-        is_positional = getattr(call.func, "id", "") in ("Reason", "Obstacle") and len(call.args) == 3
+        is_positional = getattr(call.func, "id", "") in ("Reason", "Obstacle") and len(call.args) >= 3
         step = constant(call.args[2]) if is_positional else named.get("next_step")
         if step and "next_step_zh" not in named:
             yield step
@@ -140,6 +165,55 @@ def next_steps() -> Iterator[str]:
 def test_each_next_step_has_a_chinese_text() -> None:
     assert len(set(next_steps())) > 10
     assert set(next_steps()) - set(CHINESE) == set()
+
+
+#: Log texts in English only: one for each message, and one while a DAG file is parsed.
+STAY_ENGLISH = {
+    "DingTalk accepted %s %s, sent to %s.",
+    "The rollback log cannot be an outlet; rollbacks of this DAG leave no events.",
+}
+PLACEHOLDER = re.compile(r"%(?:\.\d+)?[a-z]")
+
+
+def log_texts(tree: ast.Module) -> Iterator[str]:
+    """Yield the texts that a module logs; not those that hold arguments only."""
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
+        levels = ("debug", "info", "warning", "error", "exception", "critical")
+        is_log = getattr(call.func, "attr", "") in levels and ast.unparse(call.func).rpartition(".")[0].endswith("log")
+        if is_log and (text := constant(call.args[0])) and re.search("[a-z]", PLACEHOLDER.sub("", text)):
+            yield text
+
+
+#: First arguments of errors in English only: no text, a text of a caller, and what is odd about an answer.
+ENGLISH_ERRORS = {"''", "problem", "f'{endpoint.name}: {problem}.'"}
+
+
+def errors_without_chinese() -> Iterator[str]:
+    """Yield the texts of errors that have no Chinese text; not those about arguments."""
+    classes = {
+        name for name, cls in vars(exceptions).items() if isinstance(cls, type) and issubclass(cls, DingTalkError)
+    }
+    for call in (node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
+        name, given = getattr(call.func, "id", ""), {word.arg for word in call.keywords}
+        is_told = "message_zh" in given or constant(call.args[0]) in CHINESE
+        if name in classes - {"InvalidInputError"} and not is_told:
+            yield ast.unparse(call.args[0])
+
+
+def test_each_error_has_a_chinese_text() -> None:
+    assert set(errors_without_chinese()) == ENGLISH_ERRORS
+
+
+def test_each_log_text_has_a_chinese_text() -> None:
+    texts = {text: tree for tree in TREES for text in log_texts(tree)}
+    assert set(texts) - set(CHINESE) == STAY_ENGLISH
+    for text in set(texts) - STAY_ENGLISH:
+        assert "log = get_logger(__name__)" in ast.unparse(texts[text]), text
+
+
+def test_a_log_text_has_the_same_arguments_in_both_languages() -> None:
+    different = {en for en, zh in CHINESE.items() if PLACEHOLDER.findall(en) != PLACEHOLDER.findall(zh)}
+    assert different == set()
 
 
 def test_each_chinese_text_is_for_a_text_of_the_package() -> None:

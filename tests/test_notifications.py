@@ -11,7 +11,7 @@ from airflow.sdk import TaskInstanceState
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, IncompleteSendError
-from airflow_provider_dingtalk.messages.alert import MARK
+from airflow_provider_dingtalk.messages.alert import mark
 from airflow_provider_dingtalk.notifications import DingTalkNotifier, send_dingtalk_notification
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, COOL_APP_CODE, GROUPS, PRIVATE_CHAT
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -54,7 +54,7 @@ LONG: list[tuple[Any, dict[str, Any]]] = [
 def test_a_long_text_arrives_shortened(sandbox: SandboxServer, kind: Any, to: dict[str, Any]) -> None:
     DingTalkNotifier(kind=kind, to=to, text="{{ words }}")({"words": "\ud800\0长" * 9_000})
     (text,) = texts(sandbox)
-    assert text.startswith("\ufffd\ufffd长") and text.endswith(MARK)
+    assert text.startswith("\ufffd\ufffd长") and text.endswith(mark())
 
 
 @pytest.mark.parametrize(("kind", "to"), LONG)
@@ -63,7 +63,7 @@ def test_the_default_text_has_its_link_whatever_the_error(
 ) -> None:
     DingTalkNotifier(kind=kind, to=to).notify({"ti": TI, "exception": ValueError("长\udc00" * 9_000)})
     (text,) = texts(sandbox)
-    assert f"\n{LOG}\n" in text and text.endswith(MARK)
+    assert f"\n{LOG}\n" in text and text.endswith(mark())
 
 
 @pytest.mark.parametrize(

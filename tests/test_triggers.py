@@ -10,12 +10,14 @@ import pytest
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, MessageRecalledError
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.language import VARIABLE
+from airflow_provider_dingtalk.operators import DingTalkRollbackOperator
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.wait_events import result_of_event
-from airflow_provider_dingtalk.triggers import DingTalkDateTimeTrigger, DingTalkMessageTrigger
+from airflow_provider_dingtalk.triggers import DingTalkDateTimeTrigger, DingTalkMessageTrigger, defer_for
 from tests.clock import VirtualClock
-from tests.support.airflow_names import import_string
+from tests.support.airflow_names import TaskDeferred, import_string
 from tests.support.airflow_seams import calls, key_of, planted
 from tests.support.triggers import wait_spec
 
@@ -167,3 +169,31 @@ async def test_a_message_that_dingtalk_does_not_know_ends_the_wait(sandbox: Sand
     event = await event_of(trigger(wait_spec([{**receipt, "process_query_key": "unknown"}]), lasts=3600))
     assert event["status"] == "error"
     assert calls(sandbox)[QUERY] == 1
+
+
+@pytest.mark.anyio
+async def test_its_log_is_in_the_language_of_the_option(
+    sandbox: SandboxServer, hook: DingTalkHook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "zh")
+    await event_of(trigger(wait_spec(planted(sandbox, "private_chat"))))
+    told = capsys.readouterr().out
+    assert "正在等待 1 条消息" in told and "1 条中 1 条满足条件" in told and "等待共用" in told
+    assert "Waiting" not in told and "as wanted" not in told
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("en", "DingTalk accepts no calls now; resuming in 61 s, without a worker until then."),
+        ("zh", "钉钉目前不接受调用；61 秒后继续，期间不占用 worker。"),
+    ],
+)
+def test_a_deferral_is_told_in_the_language_of_the_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, told: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    operator = DingTalkRollbackOperator(task_id="rollback", receipts=[])
+    with pytest.raises(TaskDeferred):
+        defer_for(operator, 61.0, None)
+    assert told in capsys.readouterr().out

@@ -180,14 +180,18 @@ class AirflowRest:
         while offset < MAX_ENTRIES:
             answer = self._get(path, limit=PAGE, offset=offset, **filters)
             if answer is None:
-                raise InvalidInputError("--run, --dag", "Airflow knows no such DAG or run")
+                raise InvalidInputError(
+                    "--run, --dag", "Airflow knows no such DAG or run", "Airflow 中没有该 DAG 或运行"
+                )
             total = _field(answer, "total_entries", int)
             entries: list[_T] = _field(answer, name, list[kind])  # type: ignore[valid-type]
             yield from entries
             offset += len(entries)
             if not entries or offset >= total:
                 return
-        raise _unexpected(f"Airflow lists more than {MAX_ENTRIES:,} entries.")
+        raise _unexpected(
+            f"Airflow lists more than {MAX_ENTRIES:,} entries.", f"Airflow 列出的条目超过 {MAX_ENTRIES:,} 个。"
+        )
 
     def _get(self, path: str, **params: Any) -> dict[str, Any] | None:
         response = self._request("GET", f"/api/v2{path}", params=params)
@@ -210,6 +214,7 @@ class AirflowRest:
         # In the handler the error's context would carry the request and its token, so this raises outside.
         raise AirflowUnreachableError(
             f"Airflow's API server at {clean(self.url)} does not answer ({problem}).",
+            message_zh=f"Airflow 的 API server（{clean(self.url)}）没有响应（{problem}）。",
             code="airflow_unreachable",
             next_step=f"Give its address with --airflow-url or {URL_VARIABLE}.",
             next_step_zh=f"请用 --airflow-url 或 {URL_VARIABLE} 指定其地址。",
@@ -218,10 +223,12 @@ class AirflowRest:
     def _checked(self, response: httpx.Response) -> httpx.Response:
         status = response.status_code
         if status in (401, 403):
-            problem = f"Airflow refuses this login (HTTP {status})."
-            raise _refused(problem, "airflow_refused")
+            problem, zh = f"Airflow refuses this login (HTTP {status}).", f"Airflow 拒绝此登录（HTTP {status}）。"
+            raise _refused(problem, "airflow_refused", zh)
         if response.is_redirect or (response.is_client_error and status not in (404, 405)):
-            raise _unexpected(f"Airflow answers HTTP {status}, which was not expected.")
+            raise _unexpected(
+                f"Airflow answers HTTP {status}, which was not expected.", f"Airflow 意外返回 HTTP {status}。"
+            )
         return response
 
 
@@ -264,13 +271,14 @@ def _field(answer: dict[str, Any], name: str, kind: type[_T] | Any) -> Any:
         raise _unexpected("Airflow's API server leaves out, or changes, fields that the REST API has.") from None
 
 
-def _refused(problem: str, code: str) -> AirflowRefusedError:
-    return AirflowRefusedError(problem, code=code, next_step=_LOG_IN, next_step_zh=_LOG_IN_ZH)
+def _refused(problem: str, code: str, zh: str = "") -> AirflowRefusedError:
+    return AirflowRefusedError(problem, code=code, next_step=_LOG_IN, next_step_zh=_LOG_IN_ZH, message_zh=zh)
 
 
-def _unexpected(problem: str) -> AirflowUnreachableError:
+def _unexpected(problem: str, zh: str = "") -> AirflowUnreachableError:
     return AirflowUnreachableError(
         problem,
+        message_zh=zh,
         code="airflow_unexpected",
         next_step="See whether --airflow-url is the address of an API server of Airflow 3.",
         next_step_zh="请确认 --airflow-url 是 Airflow 3 的 API server 的地址。",
@@ -289,7 +297,7 @@ def _host_of(url: str) -> str:
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise InvalidInputError("--airflow-url", "is no http or https address")
+        raise InvalidInputError("--airflow-url", "is no http or https address", "不是 http 或 https 地址")
     if parsed.userinfo:
-        raise InvalidInputError("--airflow-url", f"holds a login; {_LOG_IN}")
+        raise InvalidInputError("--airflow-url", f"holds a login; {_LOG_IN}", f"含有登录信息；{_LOG_IN_ZH}")
     return parsed.host

@@ -64,6 +64,7 @@ def _unexpected(error: Exception) -> DingTalkError:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return DingTalkError(
         f"Unexpected {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}.",
+        message_zh=f"{Path(last.filename).name} 第 {last.lineno} 行出现意外的 {type(error).__name__}。",
         code="unexpected",
         next_step="Run the command again; it goes on where it stopped. If it ends so again, report this line.",
         next_step_zh="请重新执行该命令，它会从中断处继续。如果仍然如此，请报告此行内容。",

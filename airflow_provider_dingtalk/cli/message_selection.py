@@ -12,6 +12,7 @@ import msgspec
 
 from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Receipt
 from airflow_provider_dingtalk.task.arguments import both_times, default_time_zone, parse_receipts
@@ -41,27 +42,31 @@ class Selection:
         self._options = options
         ways = [name for name in ("run", "since", "keys") if getattr(options, name)]
         if len(ways) != 1:
-            raise InvalidInputError("--run, --since, --keys", "exactly one of them must be given")
+            raise InvalidInputError("--run, --since, --keys", "exactly one of them must be given", "必须且只能填写一个")
         self._way = ways[0]
         # An ignored option, or an empty one, could widen a recall, which cannot be undone, so it is refused.
         for name, allowed in _WAYS_OF.items():
             if getattr(options, name) and self._way not in allowed:
-                raise InvalidInputError("--" + name.replace("_", "-"), f"does not go with --{self._way}")
+                raise InvalidInputError(
+                    "--" + name.replace("_", "-"), f"does not go with --{self._way}", f"不能与 --{self._way} 同用"
+                )
         for name in ("run", "task", "dag"):
             # The REST API takes ~ for all.
             if no_ids := {"", "~"}.intersection(getattr(options, name) or ()):
-                raise InvalidInputError(
-                    f"--{name}", f"{no_ids.pop()!r} is not an id; name one, or leave the option out"
-                )
+                no_id = no_ids.pop()
+                problem = f"{no_id!r} is not an id; name one, or leave the option out"
+                raise InvalidInputError(f"--{name}", problem, f"{no_id!r} 不是 ID；请填写，或不使用该选项")
         if self._way == "since":
             self._since = parse_since(options.since, now or datetime.now(UTC))
-            output.print_note(f"Since {both_times(self._since.timestamp())}.")
+            moment = both_times(self._since.timestamp())
+            output.print_note(choose(f"Since {moment}.", f"起始时间：{moment}。"))
         self._items = _read_keys(options.keys) if self._way == "keys" else []
         self._are_receipts = any(isinstance(item, dict) for item in self._items)
         if self._are_receipts:
             self._items = parse_receipts(self._items, "--keys")
         elif self._items and not options.kind:
-            raise InvalidInputError("--kind", "is needed: keys alone do not say what they are keys of")
+            problem, zh = "is needed: keys alone do not say what they are keys of", "必须填写：仅凭消息 ID 不知其种类"
+            raise InvalidInputError("--kind", problem, zh)
 
     def receipts(self, hook: DingTalkHook) -> list[Receipt]:
         """Return the receipts of the selected messages.
@@ -112,10 +117,12 @@ def parse_since(text: str, now: datetime) -> datetime:
         since = datetime.fromisoformat(text)
         since = (since if since.tzinfo else since.replace(tzinfo=default_time_zone())).astimezone(UTC)
     except (ValueError, OverflowError):
-        problem = f"{text[:40]!r} is no time, e.g. 09:30, 2026-11-21T09:30+08:00, 90m, 2h"
-        raise InvalidInputError("--since", problem) from None
+        examples = "09:30, 2026-11-21T09:30+08:00, 90m, 2h"
+        problem, zh = f"{text[:40]!r} is no time, e.g. {examples}", f"{text[:40]!r} 不是时间，例如 {examples}"
+        raise InvalidInputError("--since", problem, zh) from None
     if since > now:
-        raise InvalidInputError("--since", f"{since:%Y-%m-%d %H:%M} UTC is yet to come")
+        moment = f"{since:%Y-%m-%d %H:%M} UTC"
+        raise InvalidInputError("--since", f"{moment} is yet to come", f"{moment} 是将来的时间")
     return since
 
 
@@ -127,9 +134,11 @@ def _read_keys(keys: str) -> list[Any]:
         try:
             return _parse_keys(Path(keys).read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError("--keys", f"{keys[:80]}: cannot be read ({type(error).__name__})") from None
+            name, kind = keys[:80], type(error).__name__
+            problem, zh = f"{name}: cannot be read ({kind})", f"{name}：无法读取（{kind}）"
+            raise InvalidInputError("--keys", problem, zh) from None
     if "." in keys and not _is_json(keys):  # DingTalk's message keys have no dot
-        raise InvalidInputError("--keys", f"there is no file {keys[:80]!r}")
+        raise InvalidInputError("--keys", f"there is no file {keys[:80]!r}", f"没有文件 {keys[:80]!r}")
     return _parse_keys(keys)
 
 
@@ -150,14 +159,14 @@ def _parse_keys(text: str) -> list[Any]:
         try:
             decoded = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            raise InvalidInputError("--keys", "is not valid JSON") from None
+            raise InvalidInputError("--keys", "is not valid JSON", "不是有效的 JSON") from None
         items = decoded.get("receipts", [decoded]) if isinstance(decoded, dict) else decoded
         items = items if isinstance(items, list) else [items]
     else:
         items = [key for line in text.replace(",", "\n").splitlines() if (key := line.strip())]
         if invalid := [key for key in items if len(key.split()) > 1]:
             problem = f"{invalid[0][:40]!r} is not a key; expected keys separated by commas or lines"
-            raise InvalidInputError("--keys", problem)
+            raise InvalidInputError("--keys", problem, f"{invalid[0][:40]!r} 不是消息 ID；应以逗号或换行分隔")
     if not items:
-        raise InvalidInputError("--keys", "holds no key")
+        raise InvalidInputError("--keys", "holds no key", "没有消息 ID")
     return items

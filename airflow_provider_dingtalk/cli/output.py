@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
+from unicodedata import east_asian_width
 
 import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import DeclinedError, DingTalkError, InvalidInputError
+from airflow_provider_dingtalk.language import choose
 
 #: Maximum number of rows of a table; JSON shows all.
 MAX_ROWS = 50
@@ -90,7 +92,7 @@ def print_result(result: Result, output_format: str | None) -> None:
         case "json":
             _write(format_json(result.document))
         case "plain":  # Airflow's own changes keys: its tabulate makes 1.23457e+12 of 1234567890123 next to 1e5.
-            _write(format_table(result.header, result.rows, len(result.rows)))
+            _write(format_columns(result.header, result.rows))
         case _:
             _write(_as_airflow_does(result, output_format))
 
@@ -147,8 +149,8 @@ def _discard(stream: TextIO) -> None:
 def print_error(error: DingTalkError, output_format: str | None) -> None:
     """Print an error on stderr, and on stdout too if that is JSON or YAML."""
     fields = {"type": type(error).__name__, "code": error.code, "message": error.message, "next_step": error.next_step}
-    if error.next_step_zh:
-        fields["next_step_zh"] = error.next_step_zh
+    chinese = {"message_zh": error.message_zh, "next_step_zh": error.next_step_zh}
+    fields |= {name: text for name, text in chinese.items() if text}
     if output_format in ("json", "yaml"):
         print_result(Result({"error": fields}), output_format)
     print_note(f"{fields['type']}: {error}")
@@ -164,7 +166,8 @@ def read_stdin(option: str, most: int = -1) -> str:
     try:
         return sys.stdin.read(most)
     except (AttributeError, OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(option, f"stdin cannot be read ({type(error).__name__})") from None
+        kind = type(error).__name__
+        raise InvalidInputError(option, f"stdin cannot be read ({kind})", f"无法读取标准输入（{kind}）") from None
 
 
 def check_can_confirm(*, yes: bool) -> None:
@@ -174,7 +177,7 @@ def check_can_confirm(*, yes: bool) -> None:
     :raises InvalidInputError: If the user did not agree and stdin is not a terminal.
     """
     if not yes and not (sys.stdin and sys.stdin.isatty()):
-        raise InvalidInputError("--yes", "is required without a terminal")
+        raise InvalidInputError("--yes", "is required without a terminal", "没有终端时必须填写")
 
 
 def confirm(question: str, *, yes: bool, word: str = "y") -> None:
@@ -191,14 +194,28 @@ def confirm(question: str, *, yes: bool, word: str = "y") -> None:
         raise DeclinedError("Nothing was done.", code="declined")
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[object]], most: int = MAX_ROWS) -> str:
-    """Format the first rows in columns; ``most`` is their maximum number, default :data:`MAX_ROWS`."""
-    cells = [[escape(str(cell)) for cell in row] for row in (header, *rows[:most])]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    if len(rows) > most:
-        lines.append(f"… and {len(rows) - most:,} more; --json shows all.")
+def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Format the first :data:`MAX_ROWS` rows for people, with titles in the language of the option."""
+    lines = [format_columns(list(map(choose, header)), rows[:MAX_ROWS])]
+    if (left := len(rows) - MAX_ROWS) > 0:
+        lines.append(choose(f"… and {left:,} more; --json shows all.", f"……另有 {left:,} 行；--json 显示全部。"))
     return "\n".join(lines)
+
+
+def format_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Format rows in columns."""
+    cells = [[escape(str(cell)) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(map(_padded, row, widths)).rstrip() for row in cells)
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - _width(cell))
+
+
+def _width(text: str) -> int:
+    """Return the columns of a terminal that a text takes; a Chinese character takes two."""
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 class _NoteHandler(logging.Handler):

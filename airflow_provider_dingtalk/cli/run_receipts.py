@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from airflow_provider_dingtalk.cli.airflow_api import AirflowRest, AssetEvent, Run, XCom
 from airflow_provider_dingtalk.exceptions import AirflowRefusedError, AirflowUnreachableError, InvalidInputError
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events
 from airflow_provider_dingtalk.task.recall_log import RecallLog
@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.task.sent_messages import (
 )
 from airflow_provider_dingtalk.task.xcoms import REPORT
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _T = TypeVar("_T")
 
@@ -67,9 +67,12 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
     """
     run = airflow.run(dag_id, run_id)
     if run is None:
-        raise InvalidInputError("--run", f"Airflow knows no run {clean(run_id)!r} of a DAG {clean(dag_id)!r}")
+        run_id, dag_id = clean(run_id), clean(dag_id)
+        problem = f"Airflow knows no run {run_id!r} of a DAG {dag_id!r}"
+        raise InvalidInputError("--run", problem, f"Airflow 中没有 DAG {dag_id!r} 的运行 {run_id!r}")
     if task_ids and (unknown := sorted(set(task_ids) - airflow.task_ids(run))):
-        raise InvalidInputError("--task", f"the run has no task {clean(unknown[0])!r}")
+        task_id = clean(unknown[0])
+        raise InvalidInputError("--task", f"the run has no task {task_id!r}", f"该运行没有任务 {task_id!r}")
     sent = _not_recalled_elsewhere(airflow, [(dag_id, _sent_by_run(airflow, run, task_ids))])
     return _checked(sent, f"from_dag={dag_id!r}, from_run={run_id!r}")
 
@@ -172,11 +175,16 @@ def _checked(sent: SentMessages, source: str) -> list[Receipt]:
     if sent.in_doubt:
         log.warning("%s", in_doubt_error(sent.in_doubt))
     if sent.missing:
+        missing = missing_error(sent.missing)
         raise AirflowUnreachableError(
-            missing_error(sent.missing).message,
+            missing.message,
+            message_zh=missing.message_zh,
             code="foreign_xcom",
             next_step="The REST API does not return what a custom XCom backend keeps elsewhere; a task does. Trigger "
             "the DAG dingtalk_incident_rollback (docs/incident.md) for this run, or a task of your own: "
             f"DingTalkRollbackOperator({clean(source)}). If the XComs were deleted, recall by --keys.",
+            next_step_zh="自定义 XCom backend 存放在别处的内容，REST API 不返回，任务可以读取。请为该运行触发 DAG "
+            "dingtalk_incident_rollback（docs/incident.zh-CN.md），或使用自己的任务："
+            f"DingTalkRollbackOperator({clean(source)})。如果 XCom 已被删除，请用 --keys 撤回。",
         )
     return sent.receipts

@@ -28,7 +28,10 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
         return _context(file, folder)
     except OSError as error:  # SSLError is a subclass
         problem = type(error).__name__
-    raise ConfigurationError(f"{name}: cannot be read ({problem}); expected a file of certificates (PEM).")
+    raise ConfigurationError(
+        f"{name}: cannot be read ({problem}); expected a file of certificates (PEM).",
+        message_zh=f"{name}：无法读取（{problem}）；应为证书文件（PEM）。",
+    )
 
 
 def _source(ca_file: str | None) -> _Source:

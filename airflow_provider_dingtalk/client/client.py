@@ -155,6 +155,7 @@ class DingTalkClient:
         # The call was not sent, whatever the outcome of the request for a token.
         raise ConnectionFailedError(
             f"{endpoint.name}: no access token. {failed.message}",
+            message_zh=f"{endpoint.name}：没有 access_token。{failed.in_chinese}",
             code="not_sent",
             next_step=failed.next_step,
             next_step_zh=failed.next_step_zh,

@@ -31,7 +31,11 @@ def hosts_of_region(region: str) -> Hosts:
     :raises ConfigurationError: If the region is unknown.
     """
     if region not in REGIONS:
-        raise ConfigurationError(f"Invalid region {region!r}; expected one of: {', '.join(sorted(REGIONS))}.")
+        names = ", ".join(sorted(REGIONS))
+        raise ConfigurationError(
+            f"Invalid region {region!r}; expected one of: {names}.",
+            message_zh=f"region {region!r} 无效；应为其中之一：{names}。",
+        )
     return Hosts(f"https://api.dingtalk.{REGIONS[region]}", f"https://oapi.dingtalk.{REGIONS[region]}")
 
 
@@ -56,6 +60,7 @@ def hosts_at(url: str, allowed: frozenset[str] = frozenset()) -> Hosts:
     if not (is_loopback(name) or (name in allowed and parts.scheme == "https")):
         raise ConfigurationError(
             f"host: {name!r} is not allowed.",
+            message_zh=f"host：不允许 {name!r}。",
             next_step="Leave it empty for DingTalk and set 'region'; a loopback address is for the sandbox. "
             "Other hosts must be allowed in airflow.cfg, section [dingtalk], option allowed_hosts, and use https.",
         )

@@ -141,6 +141,7 @@ def _raise_if_banned(endpoint: Endpoint[Any], response: RawResponse) -> None:
         rule = CODES["html_page"]
         raise UnexpectedHtmlError(
             f"{endpoint.name}: HTTP {response.status_code} with a page for people.",
+            message_zh=f"{endpoint.name}：HTTP {response.status_code}，返回的是网页。",
             code="html_page",
             next_step=rule.next_step,
             next_step_zh=rule.next_step_zh,

@@ -53,6 +53,7 @@ def parse_proxy(text: str, name: str) -> Proxy:
         return parsed
     raise ConfigurationError(
         f"Invalid {name}: {parsed}; expected http://host:port or http://user:password@host:port.",
+        message_zh=f"{name} 无效：{parsed}；应为 http://host:port 或 http://user:password@host:port。",
         next_step="Characters such as @ : / # % in user or password must be percent-encoded.",
         next_step_zh="用户名或密码中的 @ : / # % 等字符须进行百分号编码。",
     )

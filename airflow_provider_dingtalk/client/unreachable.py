@@ -61,14 +61,17 @@ def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> ConnectionFaile
         cause, detail = error.cause, error.detail
     if cause is REFUSED and is_loopback(url.host):
         cause = SANDBOX
-    text = f"{endpoint}: no connection to {_address_of(url)} ({detail})."
-    return ConnectionFailedError(text, code="not_sent", **cause._asdict())
+    address = _address_of(url)
+    text, zh = f"{endpoint}: no connection to {address} ({detail}).", f"{endpoint}：无法连接 {address}（{detail}）。"
+    return ConnectionFailedError(text, code="not_sent", message_zh=zh, **cause._asdict())
 
 
 def no_response(endpoint: str, url: httpx.URL, problem: str) -> NoResponseError:
     """Return the client's error for a call without a whole answer."""
-    text = f"{endpoint}: the answer of {_address_of(url)} was lost ({problem})."
-    return NoResponseError(text, code="no_answer", **NO_RESPONSE._asdict())
+    address = _address_of(url)
+    text = f"{endpoint}: the answer of {address} was lost ({problem})."
+    zh = f"{endpoint}：{address} 的响应丢失（{problem}）。"
+    return NoResponseError(text, code="no_answer", message_zh=zh, **NO_RESPONSE._asdict())
 
 
 def _address_of(url: httpx.URL) -> str:

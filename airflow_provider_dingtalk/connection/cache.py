@@ -7,15 +7,15 @@ So each connection is looked up once a minute at most.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.connection.settings import Settings
 from airflow_provider_dingtalk.exceptions import DingTalkError
+from airflow_provider_dingtalk.language import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Lifetime of a cached connection in seconds; short, because a rotated secret must be noticed.
 LIFETIME = 60.0

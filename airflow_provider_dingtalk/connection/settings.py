@@ -26,7 +26,6 @@ extra ``proxy``         HTTP proxy as ``host:port`` or ``http://user:password@ho
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,12 +40,13 @@ from airflow_provider_dingtalk.client.proxy import Proxy, environment_proxy, par
 from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PER_SECOND
 from airflow_provider_dingtalk.client.rate_limit.redis_store import RedisUrl, parse_redis_url
 from airflow_provider_dingtalk.exceptions import ConfigurationError, without_frames
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.version_compat import call_supervisor, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Names of the extras of a connection.
 EXTRAS = (
@@ -101,7 +101,11 @@ def read_settings(connection: Connection) -> Settings | ConfigurationError:
 def _settings(connection: Connection) -> Settings:
     # A receipt names its connection, so a forged XCom could otherwise send another system's secret to DingTalk.
     if connection.conn_type and connection.conn_type != "dingtalk":
-        raise ConfigurationError(f"Invalid connection type {connection.conn_type[:40]!r}; expected dingtalk.")
+        found = connection.conn_type[:40]
+        raise ConfigurationError(
+            f"Invalid connection type {found!r}; expected dingtalk.",
+            message_zh=f"连接类型 {found!r} 无效；应为 dingtalk。",
+        )
     extra = _extra(connection.extra)
     _warn_of_misspelt(extra)
     region = _text(extra, "region") or "international"
@@ -172,7 +176,10 @@ def _text(extra: dict[str, Any], name: str) -> str | None:
     # Python refuses to print an integer of 5,000 digits.
     is_huge = isinstance(value, int) and value.bit_length() >= 128
     if isinstance(value, bool) or not isinstance(value, str | int) or is_huge:
-        raise ConfigurationError(f"extra {name}: must be text, not {type(value).__name__}.")
+        kind = type(value).__name__
+        raise ConfigurationError(
+            f"extra {name}: must be text, not {kind}.", message_zh=f"extra {name}：应为文本，而不是 {kind}。"
+        )
     return str(value).strip() or None
 
 
@@ -254,7 +261,11 @@ def _ca_file(path: str | None) -> str | None:
 def _app(connection: Connection, extra: dict[str, Any]) -> App:
     app_type = _text(extra, "app_type") or "internal"
     if app_type not in APP_TYPES:
-        raise ConfigurationError(f"Invalid extra app_type {app_type!r}; expected one of: {', '.join(APP_TYPES)}.")
+        types = ", ".join(APP_TYPES)
+        raise ConfigurationError(
+            f"Invalid extra app_type {app_type!r}; expected one of: {types}.",
+            message_zh=f"extra app_type {app_type!r} 无效；应为其中之一：{types}。",
+        )
     key = (connection.login or "").strip()
     secret = (connection.password or "").strip()
     if not key:
@@ -293,6 +304,7 @@ def _suite_ticket(source: str) -> Callable[[], str]:
         if path not in _list_option("suite_ticket_callables"):
             raise ConfigurationError(
                 f"extra suite_ticket_secret: {path!r} is not allowed.",
+                message_zh=f"extra suite_ticket_secret：不允许 {path!r}。",
                 next_step="List it in airflow.cfg, section [dingtalk], option suite_ticket_callables.",
             )
         return lambda: _from_callable(path)
@@ -312,7 +324,10 @@ def _from_variable(name: str) -> str:
 
     ticket = call_supervisor(Variable.get, name, default=None)
     if not isinstance(ticket, str) or not ticket:
-        raise ConfigurationError(f"extra suite_ticket_secret: the Variable {name!r} is not set.")
+        raise ConfigurationError(
+            f"extra suite_ticket_secret: the Variable {name!r} is not set.",
+            message_zh=f"extra suite_ticket_secret：变量 {name!r} 未设置。",
+        )
     return _masked(ticket)
 
 
@@ -325,7 +340,14 @@ def _from_callable(path: str) -> str:
     else:
         if isinstance(ticket, str) and ticket:
             return _masked(ticket)
-        raise ConfigurationError(f"extra suite_ticket_secret: {path} gave no text.")
+        raise ConfigurationError(
+            f"extra suite_ticket_secret: {path} gave no text.",
+            message_zh=f"extra suite_ticket_secret：{path} 没有返回文本。",
+        )
     # The error of foreign code may be temporary, so it is not permanent. Inside the handler, the error's context
     # would hold its text, so it is raised here.
-    raise ConfigurationError(f"extra suite_ticket_secret: {path} failed ({problem}).", permanent=False)
+    raise ConfigurationError(
+        f"extra suite_ticket_secret: {path} failed ({problem}).",
+        message_zh=f"extra suite_ticket_secret：{path} 出错（{problem}）。",
+        permanent=False,
+    )

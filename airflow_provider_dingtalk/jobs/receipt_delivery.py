@@ -7,17 +7,17 @@ store, a failure of one does not affect the others, and each is retried until th
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import CheckpointError, SupersededError
 from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend, SendCheckpoint, SendState
+from airflow_provider_dingtalk.language import choose, get_logger
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.send_request import Address, shown
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: First and longest pause before a retry, in seconds; each pause is twice the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
@@ -122,7 +122,8 @@ class ReceiptDelivery:
             await self._checkpoint.write(states)
         except Exception:
             if receipts:
-                log.warning("Receipts that are not stored yet: %s", [receipt.to_json() for receipt in receipts])
+                told = choose("Receipts that are not stored yet", "尚未存储的回执")
+                log.warning("%s: %s", told, [receipt.to_json() for receipt in receipts])
             raise
 
     def _note_written(self, states: Mapping[int, SendState]) -> None:
@@ -145,16 +146,23 @@ class ReceiptDelivery:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _store_as_late(self, receipts: Sequence[Receipt]) -> None:
+        told = choose(
+            "Another try of this task has begun; the receipt of a last message is",
+            "该任务的另一次尝试已开始；最后一条消息的回执是",
+        )
         for receipt in receipts:
-            log.warning("Another try of this task has begun; the receipt of a last message is %s", receipt.to_json())
+            log.warning("%s %s", told, receipt.to_json())
         if (store := self._store_late_receipts) and receipts:
             await self._retry(lambda: store(receipts), "late receipts")
 
 
 def _not_stored(receipts: Sequence[Receipt]) -> CheckpointError:
+    keys = shown(receipt.key for receipt in receipts)
     return CheckpointError(
-        f"DingTalk accepted {shown(receipt.key for receipt in receipts)}, and the task state store does not take the "
-        "receipts. They are in the log, and in the XComs receipts_0, … if Airflow takes XComs.",
+        f"DingTalk accepted {keys}, and the task state store does not take the receipts. They are in the log, and in "
+        "the XComs receipts_0, … if Airflow takes XComs.",
+        message_zh=f"钉钉已接受 {keys}，但任务状态存储无法写入回执。日志中有回执；"
+        "如果 Airflow 能写入 XCom，receipts_0 等也有。",
         code="checkpoint",
         next_step="Do not repeat the send. See whether Airflow's API server is up, then recall or clear.",
         # Airflow deletes the XComs at the start of a try, which would find an intent without a receipt, so there

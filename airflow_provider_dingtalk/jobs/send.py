@@ -7,7 +7,6 @@ That message has no key and cannot be recalled. It is listed, and sent again onl
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -33,6 +32,7 @@ from airflow_provider_dingtalk.jobs.checkpoint_writer import CheckpointWriter
 from airflow_provider_dingtalk.jobs.progress import Progress
 from airflow_provider_dingtalk.jobs.recall_results import leaves_doubt, pause_of
 from airflow_provider_dingtalk.jobs.receipt_delivery import ReceiptDelivery, StoreReceipts
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.reason import NO_CODE, Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
@@ -43,7 +43,7 @@ from airflow_provider_dingtalk.messages.send_request import (
     shown,
 )
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Maximum calls that are begun and not written as accepted; after a kill, these are in doubt. Fewer if the client's
 #: limit is lower: twice its calls in flight, so that one write serves a second of DingTalk's usual rate limit.
@@ -211,6 +211,7 @@ class Send:
         if self._fail_on_unreached and is_unreached and not self.unknown:
             raise DroppedReceiversError(
                 f"The send reached no recipient: DingTalk left out {_with_reasons(self.dropped)}.",
+                message_zh=f"消息没有送达任何人：钉钉遗漏 {_with_reasons(self.dropped)}。",
                 code="dropped_receivers",
                 next_step="Check user_ids: DingTalk's user id is meant, neither name nor telephone number.",
             )
@@ -218,10 +219,13 @@ class Send:
     def _incomplete(self) -> IncompleteSendError:
         cause = self.cause or DingTalkError("", code="not_attempted")
         refused = [*self.refused, *self.failed]
-        named = f"Refused: {shown(map(str, refused))}. " if refused else ""
+        names = shown(map(str, refused))
+        named, named_zh = (f"Refused: {names}. ", f"被拒绝：{names}。") if refused else ("", "")
         return IncompleteSendError(
             f"Sent {len(self.receipts)}, refused {len(refused)}, unknown {len(self.unknown)}, "
             f"not begun {self.not_attempted}. {named}{cause.message}",
+            message_zh=f"已发送 {len(self.receipts)}，被拒绝 {len(refused)}，未知 {len(self.unknown)}，"
+            f"未开始 {self.not_attempted}。{named_zh}{cause.in_chinese}",
             receipts=self.receipts,
             code=cause.code,
             next_step=cause.next_step,
@@ -383,6 +387,7 @@ def _not_sent(error: Exception) -> ConnectionFailedError:
     """
     return ConnectionFailedError(
         f"Not sent: {type(error).__name__} before the request.",
+        message_zh=f"未发送：请求之前出现 {type(error).__name__}。",
         code="not_sent",
         next_step="Check the connection's settings and the proxy of the environment; then run the task again.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
@@ -13,13 +12,14 @@ from airflow_provider_dingtalk.exceptions import DingTalkError, StatusUnavailabl
 from airflow_provider_dingtalk.jobs import batching, recall_results
 from airflow_provider_dingtalk.jobs.circuit_breaker import MAX_OUTAGES
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.conditions import MessageStatus, target_of
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.read_status import StatusQuery
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Function from a connection's id, or None, to its client.
 Clients: TypeAlias = Callable[[str | None], Awaitable[DingTalkClient]]
@@ -83,8 +83,9 @@ class StatusReader:
         if self._is_quiet:
             return
         # Thousands of messages may have the same error, so each text is logged once.
+        errors = {str(error): error for error in self._errors.values()}
         for text, number in Counter(map(str, self._errors.values())).most_common(3):
-            log.warning("The state of %d messages is not known: %s", number, text)
+            log.warning("The state of %d messages is not known: %s", number, errors[text])
 
     def stop(self) -> None:
         """Begin no further call."""

@@ -6,7 +6,6 @@ repeatedly. A rescheduled task builds it anew from the state that the previous p
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -22,12 +21,13 @@ from airflow_provider_dingtalk.jobs.recall_results import is_about_the_app, is_a
 from airflow_provider_dingtalk.jobs.status_reader import IN_FLIGHT, Clients
 from airflow_provider_dingtalk.jobs.wait_state import LastStatus, WaitOptions, WaitState, error_of
 from airflow_provider_dingtalk.jobs.worker_pool import run_workers
+from airflow_provider_dingtalk.language import choose, get_logger, in_each_language
 from airflow_provider_dingtalk.messages import conditions
 from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, Target
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.read_status import StatusQuery
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Consecutive failures after which a poll is aborted, since no call would succeed now.
 MAX_FAILURES_PER_POLL = 10
@@ -145,37 +145,51 @@ class Wait:
     # ── log texts ────────────────────────────────────────────────────────────────────────────────────
 
     def summary(self) -> str:
-        """Describe the progress for the log."""
+        """Describe the progress for the log, in the language of the option."""
+        return in_each_language(self._summary, " ")
+
+    def _summary(self) -> str:
         seen = {**self._last, **self._met}.values()
-        states = Counter(status.send_status or "no status yet" for status in seen)
+        states = Counter(status.send_status or choose("no status yet", "尚无状态") for status in seen)
         parts = [f"{number} {state}" for state, number in states.items()]
         if any(status.readers is not None for status in seen):
-            parts.append(f"{sum(status.readers or 0 for status in seen)} readers")
-        lost = f", {len(self._lost)} can never be" if self._lost else ""
-        known = ", ".join(parts) or "Nothing seen yet"
-        return f"{known}; {len(self._met)} of {len(self.targets)} as wanted{lost}."
+            readers = sum(status.readers or 0 for status in seen)
+            parts.append(choose(f"{readers} readers", f"已读 {readers} 人次"))
+        known = choose(", ", "，").join(parts) or choose("Nothing seen yet", "尚未查到状态")
+        met, total, lost = len(self._met), len(self.targets), len(self._lost)
+        return choose(
+            f"{known}; {met} of {total} as wanted{f', {lost} can never be' if lost else ''}.",
+            f"{known}；{total} 条中 {met} 条满足条件{f'，{lost} 条已不可能满足' if lost else ''}。",
+        )
 
     def estimate(self) -> str:
-        """Describe the expected API calls for the log.
+        """Describe the expected API calls for the log, in the language of the option.
 
         They are polls × (undecided messages + further pages of readers).
         """
-        now, end = self._clock.now(), self.wait_options.end
-        pages = sum(status.extra_pages for status in self._last.values())
-        limit = f"it stops after {self.wait_options.max_api_calls} calls (max_api_calls)"
+        now, end, most = self._clock.now(), self.wait_options.end, self.wait_options.max_api_calls
+        number, pages = len(self._due), sum(status.extra_pages for status in self._last.values())
+        limit = f"it stops after {most} calls (max_api_calls)"
+        limit_zh = f"达到 {most} 次调用（max_api_calls）即停止"
         if end is None:
-            return f"Waiting for {len(self._due)} messages without an end; {limit}."
+            return choose(
+                f"Waiting for {number} messages without an end; {limit}.",
+                f"正在等待 {number} 条消息，没有期限；{limit_zh}。",
+            )
         oldest = max((now - self._anchor(at, now) for _, at in self._due), default=0.0)
         polls = self.wait_options.poll_schedule.count_polls(oldest, oldest + end - now)
-        return (
-            f"Waiting for {len(self._due)} messages for {max(end - now, 0):.0f} s more: about {polls} polls × "
-            f"({len(self._due)} messages + {pages} further pages of readers) = {polls * (len(self._due) + pages)} "
-            f"calls at most; {limit}."
+        calls, left = polls * (number + pages), max(end - now, 0)
+        return choose(
+            f"Waiting for {number} messages for {left:.0f} s more: about {polls} polls × "
+            f"({number} messages + {pages} further pages of readers) = {calls} calls at most; {limit}.",
+            f"正在等待 {number} 条消息，还剩 {left:.0f} 秒：约 {polls} 次查询 ×"
+            f"（{number} 条消息 + 已读人员的 {pages} 个后续页）= 最多 {calls} 次调用；{limit_zh}。",
         )
 
     def usage(self) -> str:
-        """Describe the API calls used for the log."""
-        return f"The wait used {self.calls} API calls: {dict(sorted(self.used.items()))}."
+        """Describe the API calls used for the log, in the language of the option."""
+        used = dict(sorted(self.used.items()))
+        return choose(f"The wait used {self.calls} API calls: {used}.", f"等待共用 {self.calls} 次 API 调用：{used}。")
 
     # ── polling ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,8 +260,10 @@ class Wait:
         """Count a call before it is made, or raise an error if the maximum is used up."""
         # A call in flight is not in `calls` yet, and a call sent twice is in it twice, so the larger number counts.
         if max(self.calls, self._begun + self.used["token"]) >= self.wait_options.max_api_calls:
+            most = self.wait_options.max_api_calls
             raise TooManyCallsError(
-                f"The wait has used {self.calls} of {self.wait_options.max_api_calls} API calls.",
+                f"The wait has used {self.calls} of {most} API calls.",
+                message_zh=f"等待已用 {self.calls} 次 API 调用，上限 {most} 次。",
                 code="max_api_calls",
                 next_step="Wait for fewer messages, leave poke_interval out so that the gaps grow, "
                 "or raise max_api_calls.",
@@ -289,6 +305,7 @@ class Wait:
         if is_about_the_kind(error):
             alike = {each for each in alike if self.targets[each].sender_key.kind is target.sender_key.kind}
         elif not is_about_the_app(error):
+            error.message_zh = f"消息 {target.key} 已不可能满足条件：{error.in_chinese}"
             error.message = f"The message {target.key} can never be as wanted: {error.message}"
             alike = set()
         if alike:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +12,10 @@ from airflow_provider_dingtalk import exceptions
 from airflow_provider_dingtalk.client.endpoints import MAX_RESULTS_PER_PAGE
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.jobs.poll_schedule import MAX_API_CALLS, PollSchedule
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.conditions import Obstacle
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Exceptions from reading a stored value that this package did not write.
 UNREADABLE = (msgspec.ValidationError, RecursionError, OverflowError)
@@ -95,8 +95,12 @@ class WaitState(Struct, kw_only=True):
 
 def error_of(key: str, obstacle: Obstacle) -> DingTalkError:
     """Build the error of a message that can never meet the condition."""
-    text = f"The message {key} {obstacle.problem}."
-    return ERRORS[obstacle.code](text, code=obstacle.code, next_step=obstacle.next_step)
+    return ERRORS[obstacle.code](
+        f"The message {key} {obstacle.problem}.",
+        code=obstacle.code,
+        next_step=obstacle.next_step,
+        message_zh=f"消息 {key} {obstacle.problem_zh}。",
+    )
 
 
 def state_of(value: Mapping[str, Any] | None) -> WaitState:

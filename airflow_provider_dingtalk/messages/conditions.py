@@ -106,11 +106,13 @@ class Obstacle(Struct, frozen=True):
     :param code: ``recalled``, ``no_recipients``, or ``condition_unreachable``.
     :param problem: End of a sentence that begins with the message.
     :param next_step: Next step for the user.
+    :param problem_zh: The same end in Chinese.
     """
 
     code: str
     problem: str
     next_step: str
+    problem_zh: str
 
 
 _FEWER = "Lower min_readers or min_read_share, or name fewer people in read_by."
@@ -123,7 +125,7 @@ def obstacle(message_status: MessageStatus, condition: Condition) -> Obstacle | 
     """
     if message_status.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
         advice = "If that is what you wait for, add RECALLED to send_statuses."
-        return Obstacle("recalled", "was recalled", advice)
+        return Obstacle("recalled", "was recalled", advice, "已被撤回")
     if message_status.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
         return None
     if condition.needs_recipients and message_status.recipients == 0 and message_status.dropped:
@@ -131,8 +133,13 @@ def obstacle(message_status: MessageStatus, condition: Condition) -> Obstacle | 
     if message_status.people is None:
         return None
     if strangers := sorted(set(condition.read_by) - message_status.people):
-        problem = f"did not go to {', '.join(strangers[:5])} of read_by"
-        return Obstacle("condition_unreachable", problem, "Name people in read_by who got the message.")
+        names = ", ".join(strangers[:5])
+        return Obstacle(
+            "condition_unreachable",
+            f"did not go to {names} of read_by",
+            "Name people in read_by who got the message.",
+            f"没有发给 read_by 中的 {names}",
+        )
     return too_few_recipients(condition, len(message_status.people))
 
 
@@ -143,8 +150,9 @@ def no_recipients(dropped: Mapping[str, str]) -> Obstacle:
     """
     reasons = ", ".join(sorted(set(dropped.values()))[:5])
     how = f": DingTalk left out {len(dropped)} ({reasons})" if dropped else ", by its own receipt"
+    how_zh = f"：钉钉遗漏 {len(dropped)} 人（{reasons}）" if dropped else "（据其回执）"
     advice = "Check the recipients of the send; fail_on_unreached=False takes the send as done all the same."
-    return Obstacle("no_recipients", f"reached no recipient{how}", advice)
+    return Obstacle("no_recipients", f"reached no recipient{how}", advice, f"没有送达任何人{how_zh}")
 
 
 def too_few_recipients(condition: Condition, recipients: int) -> Obstacle | None:
@@ -156,7 +164,8 @@ def too_few_recipients(condition: Condition, recipients: int) -> Obstacle | None
     needed = _readers_needed(condition, recipients)
     if not most or needed <= most:
         return None
-    return Obstacle("condition_unreachable", f"went to {most} people, and {needed} must have read it", _FEWER)
+    problem, zh = f"went to {most} people, and {needed} must have read it", f"只发给 {most} 人，却要求 {needed} 人已读"
+    return Obstacle("condition_unreachable", problem, _FEWER, zh)
 
 
 def _readers_needed(condition: Condition, recipients: int) -> int:

@@ -65,4 +65,5 @@ def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
     ]
     if obstacles and (condition.match == "all" or len(obstacles) == len(targets)):
         target, found = obstacles[0]
-        raise InvalidInputError("receipts", f"the message {target.key} {found.problem}. {found.next_step}")
+        problem, zh = f"the message {target.key} {found.problem}.", f"消息 {target.key} {found.problem_zh}。"
+        raise InvalidInputError("receipts", problem, zh, next_step=found.next_step)

@@ -121,4 +121,8 @@ def _is_decided(message_status: MessageStatus, enough: Condition | None) -> bool
 
 
 def _endless(problem: str) -> DingTalkError:
-    return UnexpectedResponseError(f"The list of readers does not end: {problem}.", code="endless_pages")
+    return UnexpectedResponseError(
+        f"The list of readers does not end: {problem}.",
+        code="endless_pages",
+        message_zh=f"已读人员列表没有结尾：{problem}。",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -25,6 +24,7 @@ from airflow_provider_dingtalk.exceptions import (
     ServerError,
     StatusUnavailableError,
 )
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.base import MessageType
 from airflow_provider_dingtalk.messages.conditions import Condition, MessageStatus, Obstacle, Target
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, StatusQuery, complete, is_old
@@ -33,7 +33,7 @@ from airflow_provider_dingtalk.messages.send_request import SendRequest, one_or_
 
 #: ``status`` of a work notification that was sent.
 _SENT = 2
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class WorkNotification(MessageType):
@@ -110,7 +110,9 @@ class WorkNotification(MessageType):
         """
         if is_old(target, status_query):
             raise StatusUnavailableError(
-                f"DingTalk tells of a work notification for 24 hours; {target.key} is older.", code="too_old"
+                f"DingTalk tells of a work notification for 24 hours; {target.key} is older.",
+                code="too_old",
+                message_zh=f"钉钉只能在 24 小时内查询工作通知；{target.key} 已超过。",
             )
         request = self.status_request(target.sender_key, target.key)
         if not status_query.is_sent:
@@ -149,8 +151,12 @@ class WorkNotification(MessageType):
         :returns: None if the condition may hold.
         """
         if condition.send_statuses <= {"RECALLED"}:
-            problem = "is a work notification, and DingTalk never tells that one was recalled"
-            return Obstacle("condition_unreachable", problem, "Wait for SUCCESS or PROCESSING.")
+            return Obstacle(
+                "condition_unreachable",
+                "is a work notification, and DingTalk never tells that one was recalled",
+                "Wait for SUCCESS or PROCESSING.",
+                "是工作通知，钉钉从不告知其是否已撤回",
+            )
         return super().obstacle(target, condition)
 
 

@@ -176,6 +176,7 @@ class DingTalkRollbackOperator(RecallOperator):
 
     def _is_due(self, context: Context, search_errors: list[DingTalkError]) -> bool:
         """Return True if there is a reason to recall, after sends that were cut off have ended."""
+        from airflow_provider_dingtalk.language import choose
         from airflow_provider_dingtalk.task.arguments import parse_task_ids
         from airflow_provider_dingtalk.task.run_history import Tasks
 
@@ -189,8 +190,12 @@ class DingTalkRollbackOperator(RecallOperator):
         watched = Tasks(context, task_ids)
         if not (failed := watched.failed()):
             return False
-        shown = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more" if len(failed) > 10 else "")
-        self.log.info("Recalling messages, because these tasks failed: %s.", shown)
+        names, more = ", ".join(failed[:10]), max(len(failed) - 10, 0)
+        told = choose(
+            f"Recalling messages, because these tasks failed: {names}{f' and {more} more' if more else ''}.",
+            f"正在撤回消息，因为以下任务失败：{names}{f' 等 {len(failed)} 个' if more else ''}。",
+        )
+        self.log.info("%s", told)
         watched.wait_for_sends()
         return True
 

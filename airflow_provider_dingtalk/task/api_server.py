@@ -5,13 +5,13 @@ Airflow's supervisor makes a task's requests, and tries each about 10 s by itsel
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.version_compat import conf
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Seconds for which a task waits for the API server; the default.
 TIMEOUT = 120.0

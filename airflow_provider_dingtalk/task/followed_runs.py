@@ -6,7 +6,6 @@ A triggerer may read task states and XComs, but not the task state store or asse
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,12 +15,13 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.exceptions import ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.wait import Wait
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.sent_messages import clean, merge, missing_error, sent_by
 from airflow_provider_dingtalk.task.xcoms import RETURN_VALUE
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Seconds between two polls for new runs; the default.
 POLL_INTERVAL = 60.0
@@ -181,12 +181,12 @@ class FollowedRuns:
         """
         for run_id, wait in list(self._waits.items()):
             if wait.next_due is None:
-                await self._give_up(run_id, "their time is over")
+                await self._give_up(run_id, DingTalkError("The time to watch its messages is over."))
             elif wait.next_due <= self._clock.now():
                 try:
                     await poll(wait)
                 except DingTalkError as error:
-                    await self._give_up(run_id, str(error))
+                    await self._give_up(run_id, error)
         return [(run_id, wait) for run_id, wait in self._waits.items() if wait.is_met]
 
     async def mark_done(self, run_id: str) -> None:
@@ -202,8 +202,8 @@ class FollowedRuns:
         due = [wait.next_due for wait in self._waits.values() if wait.next_due is not None]
         return max(min([self._next_poll, *due]) - self._clock.now(), 0.1)
 
-    async def _give_up(self, run_id: str, reason: str) -> None:
-        log.warning("No event for the run %s of %s: %s.", run_id, self._feed.dag_id, reason.rstrip("."))
+    async def _give_up(self, run_id: str, error: DingTalkError) -> None:
+        log.warning("No event for the run %s of %s: %s", run_id, self._feed.dag_id, error)
         await self.mark_done(run_id)
 
     async def _poll_runs(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.exceptions import IncompleteRecallError, InvalidInputError, SupersededError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Report
-from airflow_provider_dingtalk.language import Language, choose, in_each_language, in_language
+from airflow_provider_dingtalk.language import CHINESE, Language, choose, get_logger, in_each_language, in_language
 from airflow_provider_dingtalk.messages.reason import advice
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.api_server import api_server_of, note_interruption
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_dingtalk.task.hook_protocol import Hook
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @contextmanager
@@ -139,17 +138,18 @@ def run_recall(
     return pushed
 
 
-def apply_on_empty(on_empty: str, searched: str = "") -> None:
+def apply_on_empty(on_empty: str, searched: Callable[[], str] = str) -> None:
     """Skip or fail a task with nothing to recall, as ``on_empty`` says.
 
-    :param searched: Text about the places that were searched; default empty.
+    :param searched: Function that makes a text about the places that were searched; default an empty text.
     :raises AirflowSkipException: If ``on_empty`` is ``skip``.
     :raises InvalidInputError: If ``on_empty`` is ``fail``.
     """
+    en, zh = (in_language(one, searched) for one in (Language.EN, Language.ZH))
     if on_empty == "skip":
-        raise AirflowSkipException(f"Nothing to recall{searched}.")
+        raise AirflowSkipException(choose(f"Nothing to recall{en}.", f"没有需要撤回的消息{zh}。"))
     if on_empty == "fail":
-        raise InvalidInputError("receipts", f"is empty: nothing to recall{searched}")
+        raise InvalidInputError("receipts", f"is empty: nothing to recall{en}", f"为空：没有需要撤回的消息{zh}")
 
 
 def push_report(
@@ -165,7 +165,7 @@ def push_report(
     # The log comes first, because Airflow's API server may be away.
     log.info("%s", in_each_language(lambda: _table(report, receipts)))
     if has_custom_xcom_backend():
-        log.info("Whole report: %s", json.dumps(as_json, ensure_ascii=False))
+        log.info("%s: %s", choose("Whole report", "完整报告"), json.dumps(as_json, ensure_ascii=False))
     context["ti"].xcom_push(REPORT, as_json)
     return as_json
 
@@ -182,9 +182,11 @@ def _raise_if_incomplete(report: Report, fail_on: frozenset[str], *, permanent: 
         return
     reasons = {result.reason for result in report.results.values() if result.outcome in left and result.reason}
     steps = sorted({reason.next_step for reason in reasons})[:3]
+    recalled, total = counts["recalled"], counts["total"]
+    left_zh = "，".join(f"{CHINESE[name]} {number}" for name, number in left.items())
     raise IncompleteRecallError(
-        f"{counts['recalled']} of {counts['total']} messages recalled; "
-        f"{', '.join(f'{number} {name}' for name, number in left.items())}.",
+        f"{recalled} of {total} messages recalled; {', '.join(f'{number} {name}' for name, number in left.items())}.",
+        message_zh=f"{total} 条消息中已撤回 {recalled} 条；{left_zh}。",
         code="incomplete_recall",
         next_step=" ".join(steps),
         next_step_zh=in_language(Language.ZH, lambda: "".join(map(advice, steps))),

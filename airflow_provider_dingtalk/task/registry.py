@@ -7,7 +7,6 @@ overwrites the XComs of another.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import threading
@@ -25,7 +24,7 @@ from msgspec import structs
 
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, WORKERS, Send
-from airflow_provider_dingtalk.language import choose
+from airflow_provider_dingtalk.language import choose, get_logger
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.messages.send_request import FailedSend, SendRequest
@@ -39,7 +38,7 @@ from airflow_provider_dingtalk.version_compat import call_supervisor
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Timeout in seconds of an interrupted task for the last write of its results.
 LAST_WRITE_TIMEOUT = 6.0
@@ -173,7 +172,7 @@ class SendRegistry:
             self._jobs_in_flight -= 1
         refused = len(job.failed) + len(job.refused)
         sent, unknown = len(job.receipts), len(job.unknown)
-        zh = f"已发送 {sent}，被拒绝 {refused}，存疑 {unknown}。"
+        zh = f"已发送 {sent}，被拒绝 {refused}，未知 {unknown}。"
         log.info("%s", choose(f"Sent {sent}, refused {refused}, unknown {unknown}.", zh))
         self.publish_persistently()
 
@@ -181,7 +180,8 @@ class SendRegistry:
         """Publish the results of an interrupted job once more, for :data:`LAST_WRITE_TIMEOUT` seconds at most."""
         self._api_server.stop()
         if unwritten := [sent.receipt.to_json() for sent in job.delivery.unwritten.values()]:
-            log.warning("Receipts that the task state store has not taken yet: %s", unwritten)
+            told = choose("Receipts that the task state store has not taken yet", "任务状态存储尚未写入的回执")
+            log.warning("%s: %s", told, unwritten)
         # A stalled write must not block the task, and a failed one must not keep the receipt from the other place.
         writes = [partial(self._publish_interrupted, job), *([job.delivery.write_now] if unwritten else [])]
         threads = [threading.Thread(target=_write_or_log, args=(write,), daemon=True) for write in writes]

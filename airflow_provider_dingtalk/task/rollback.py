@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.jobs.batching import batches, is_too_old, unique
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.recall_results import NOT_ATTEMPTED
 from airflow_provider_dingtalk.jobs.report import MessageResult, Outcome, Report
-from airflow_provider_dingtalk.language import Language, choose, in_each_language, in_language
+from airflow_provider_dingtalk.language import choose, in_each_language
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events, xcoms
@@ -125,12 +125,15 @@ class RollbackTask:
                 self._filter_by_readers(hook)
             if self._skipped:
                 self._more["kept"] = dict(self._skipped)
-                kept = ", ".join(f"{number} {reason}" for reason, number in self._skipped.items())
-                log.info("%s", choose(f"Kept: {kept}.", f"保留：{kept}。"))
+                log.info("%s", in_each_language(self._kept, " "))
             self._rollback_filters.check_number(len(self._unique))
         except BaseException as error:
             self._push_not_recalled(error)
             raise
+
+    def _kept(self) -> str:
+        kept = ", ".join(f"{number} {choose(reason)}" for reason, number in self._skipped.items())
+        return choose(f"Kept: {kept}.", f"保留：{kept}。")
 
     def _filter_by_readers(self, hook: Hook) -> None:
         reader_filter = self._reader_filter = ReaderFilter(
@@ -183,7 +186,7 @@ class RollbackTask:
             return plan
         self._raise_search_error()
         if not receipts:
-            apply_on_empty(on_empty, in_language(Language.EN, self._searched))
+            apply_on_empty(on_empty, self._searched)
         return plan
 
     def _plan_text(self, fit: Sequence[Receipt], calls: int, expired: int) -> str:

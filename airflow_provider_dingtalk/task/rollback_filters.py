@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +10,12 @@ from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, TooManyMessagesError
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task.arguments import is_missing, parse_count, parse_seconds
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Most message keys, and most conversations, listed in a plan.
 MAX_LISTED = 100
@@ -50,6 +50,7 @@ class RollbackFilters(Struct, kw_only=True, frozen=True):
         if self.max_messages is not None and number > self.max_messages:
             raise TooManyMessagesError(
                 f"There are {number} messages to recall, max_messages is {self.max_messages}: none was recalled.",
+                message_zh=f"有 {number} 条消息要撤回，max_messages 为 {self.max_messages}：未撤回任何消息。",
                 code="too_many_messages",
                 next_step="Look at them with dry_run=True; raise max_messages if all of them are wrong.",
             )

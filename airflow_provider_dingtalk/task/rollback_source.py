@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.receipt import Receipt, iso
 from airflow_provider_dingtalk.task import asset_events
 from airflow_provider_dingtalk.task.arguments import both_times
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class RunMessages(Struct):
@@ -83,9 +83,11 @@ def of_run(
     dag_id = dag_id or context["ti"].dag_id
     all_tasks = tasks_of_run(context, dag_id, run_id)
     if must_be and not all_tasks.ids:
-        raise InvalidInputError("from_run", f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran")
+        problem = f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran"
+        raise InvalidInputError("from_run", problem, f"{run_id[:100]!r} 不是 {dag_id!r} 中有任务执行过的运行")
     if must_be and (unknown := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
-        raise InvalidInputError("from_tasks", f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}")
+        problem = f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}"
+        raise InvalidInputError("from_tasks", problem, f"{unknown[0]!r} 不是运行 {run_id[:100]!r} 的任务")
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else all_tasks
     return _not_recalled(tasks, all_tasks, _recall_log(context, dag_id), alerts=True)
 
@@ -102,9 +104,12 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
     """
     dag_id = dag_id or context["ti"].dag_id
     if until is not None and until <= since:
-        raise InvalidInputError("until", f"is {both_times(until)}, not later than since, {both_times(since)}")
+        last, first = both_times(until), both_times(since)
+        problem = f"is {last}, not later than since, {first}"
+        raise InvalidInputError("until", problem, f"{last} 不晚于 since {first}")
     if since > time.time():
-        raise InvalidInputError("since", f"is {both_times(since)}, which is yet to come")
+        first = both_times(since)
+        raise InvalidInputError("since", f"is {first}, which is yet to come", f"{first} 是将来的时间")
     history, recall_log = DagHistory(context, dag_id), _recall_log(context, dag_id, since)
     end = math.inf if until is None else until
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.task.dag_history import FAILED_TASK_GRACE, FINISHED, MAX_IDS_PER_REQUEST, DagHistory
 from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
@@ -26,7 +26,7 @@ from airflow_provider_dingtalk.task.xcoms import RECEIPTS_COUNT, RETURN_VALUE, S
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FAILED = ("failed", "upstream_failed")
 #: States of the tasks of a run that has not begun.
@@ -257,7 +257,8 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
             raise
         is_known = False
     if not is_known:
-        raise InvalidInputError(field, f"is {clean(dag_id)!r}; Airflow knows no DAG of this id that ever ran")
+        problem = f"is {clean(dag_id)!r}; Airflow knows no DAG of this id that ever ran"
+        raise InvalidInputError(field, problem, f"{clean(dag_id)!r} 不是 Airflow 中运行过的 DAG 的 ID")
 
 
 def _is_not_found(error: Exception) -> bool:
@@ -277,8 +278,9 @@ def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]
     if not any(found.values()):
         check_dag(context, dag_id, "dag_ids")
         if ti.get_dr_count(dag_id=dag_id):
-            problem = f"is {list(rollbacks)!r}; no run of {clean(dag_id)!r} has a task of such an id"
-            raise InvalidInputError("rollbacks", problem)
+            ids, dag = list(rollbacks), clean(dag_id)
+            problem = f"is {ids!r}; no run of {dag!r} has a task of such an id"
+            raise InvalidInputError("rollbacks", problem, f"{dag!r} 的运行中没有 ID 为 {ids!r} 的任务")
     return sorted(run_id for run_id, states in found.items() if any(state != "success" for state in states.values()))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from airflow_provider_dingtalk.exceptions import (
     SupersededError,
 )
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.conversations import shown_text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.client.clock import Clock
     from airflow_provider_dingtalk.task.hook_protocol import Hook
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _CHOICES = {"on_unknown_send": ("fail", "skip", "resend"), "on_cleared_send": ("fail", "resend", "keep")}
 
@@ -123,7 +123,10 @@ class SendTask:
         if self._sends is not None:
             self._sends.finish()
         if job.dropped and self._policy.fail_on_dropped:
-            raise DroppedReceiversError(f"DingTalk left out {len(job.dropped)} people.", code="dropped_receivers")
+            number = len(job.dropped)
+            raise DroppedReceiversError(
+                f"DingTalk left out {number} people.", code="dropped_receivers", message_zh=f"钉钉遗漏 {number} 人。"
+            )
         return [receipt.to_json() for receipt in job.receipts]
 
     def _begin(self, sends: JobSends) -> None:
@@ -157,10 +160,12 @@ def _refuse_second_try(context: Context, policy: SendPolicy) -> None:
             code="send_repeated",
             next_step="Set allow_resend=True if sending twice does no harm.",
         )
-    log.warning(
-        "This Airflow has no task state store (3.3 has): this send is %s.",
-        "sent again by each retry" if policy.allow_resend else "not retried, and refused after a clear",
-    )
+    if policy.allow_resend:
+        log.warning("This Airflow has no task state store (3.3 has): each retry sends again.")
+    else:
+        log.warning(
+            "This Airflow has no task state store (3.3 has): this send is neither retried nor repeated after a clear."
+        )
 
 
 def _run_registered(hook: Hook, job: Send, registry: SendRegistry) -> None:

@@ -6,7 +6,6 @@ registered receipt that cannot be read is counted as missing, because its messag
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
@@ -15,13 +14,14 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from airflow_provider_dingtalk.exceptions import MissingReceiptsError, SendsInDoubtError
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from airflow_provider_dingtalk.messages.receipt_parser import MAX_DEPTH
 from airflow_provider_dingtalk.task import xcoms
 from airflow_provider_dingtalk.task.arguments import parse_receipts
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class TaskXComs(Protocol):
@@ -68,6 +68,7 @@ def missing_error(missing: dict[str, int]) -> MissingReceiptsError:
     return MissingReceiptsError(
         f"{sum(missing.values())} registered receipts cannot be read: {_first_five(missing)}. "
         "Their messages may be in chats.",
+        message_zh=f"{sum(missing.values())} 个已登记的回执无法读取：{_first_five(missing)}。其消息可能仍在会话中。",
         code="missing_receipts",
         next_step="Recall by keys. Receipts are missing if XComs were deleted, and in the REST API if a "
         "custom XCom backend keeps them elsewhere.",
@@ -79,6 +80,7 @@ def in_doubt_error(in_doubt: dict[str, int]) -> SendsInDoubtError:
     return SendsInDoubtError(
         f"At most {sum(in_doubt.values())} sends put a message into a chat and left no receipt: "
         f"{_first_five(in_doubt)}.",
+        message_zh=f"最多 {sum(in_doubt.values())} 次发送把消息发到了会话，却没有留下回执：{_first_five(in_doubt)}。",
         code="send_in_doubt",
         next_step="Look into the chats; a message without a receipt cannot be recalled. The send's XCom 'unknown' "
         "names the receivers, unless its worker was killed.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +10,7 @@ from airflow_provider_dingtalk.client.clock import Clock, SystemClock
 from airflow_provider_dingtalk.exceptions import CheckpointError, DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
-from airflow_provider_dingtalk.language import choose
+from airflow_provider_dingtalk.language import choose, get_logger
 from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.arguments import check_choices, parse_seconds
 from airflow_provider_dingtalk.task.checkpoint.wait import WaitTaskCheckpoint
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_dingtalk.task.hook_protocol import Hook
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class WaitingSensor(Protocol):
@@ -121,16 +120,14 @@ def _first_poll(
             _save(checkpoint, wait)
     _log_progress(wait)
     if first is None and not wait.is_met:
-        most = wait.wait_options.max_api_calls
-        waiting = f"正在等待：共 {len(wait.targets)} 条消息，最多 {most} 次 API 调用（max_api_calls）。"
-        log.info("%s", choose(wait.estimate(), waiting))
+        log.info("%s", wait.estimate())
     return wait
 
 
 def _log_progress(wait: Wait) -> None:
     log.info("%s", wait.summary())
     if wait.is_met or wait.next_due is None:
-        log.info("%s", choose(wait.usage(), f"等待结束，共 {wait.calls} 次 API 调用。"))
+        log.info("%s", wait.usage())
 
 
 def result_of_nothing(on_empty: str) -> list[Any]:
@@ -140,11 +137,12 @@ def result_of_nothing(on_empty: str) -> list[Any]:
     :raises InvalidInputError: If it is ``fail``, or not a valid choice.
     """
     check_choices(on_empty, ())
-    log.info("%s", choose("Nothing to wait for.", "没有需要等待的消息。"))
+    nothing = choose("Nothing to wait for.", "没有需要等待的消息。")
+    log.info("%s", nothing)
     if on_empty == "skip":
-        raise AirflowSkipException("Nothing to wait for.")
+        raise AirflowSkipException(nothing)
     if on_empty == "fail":
-        raise InvalidInputError("receipts", "is empty: nothing to wait for")
+        raise InvalidInputError("receipts", "is empty: nothing to wait for", "为空：没有需要等待的消息")
     return []
 
 

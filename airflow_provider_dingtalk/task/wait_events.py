@@ -33,6 +33,7 @@ def error_event(error: DingTalkError) -> dict[str, Any]:
         "message": error.message,
         "next_step": error.next_step,
         "next_step_zh": error.next_step_zh,
+        "message_zh": error.message_zh,
     }
 
 
@@ -58,8 +59,8 @@ def result_of_event(event: Mapping[str, Any] | None, *, timeout: float) -> Any:
         }:
             error = ERRORS.get(code, MessageRecalledError if recalled else DingTalkError)
             # An event that Airflow stored before an upgrade has no Chinese text.
-            in_chinese = str(more.get("next_step_zh") or "")
-            raise error(message, code=code, next_step=next_step, next_step_zh=in_chinese, permanent=True)
+            in_chinese = {name: str(more.get(name) or "") for name in ("message_zh", "next_step_zh")}
+            raise error(message, code=code, next_step=next_step, permanent=True, **in_chinese)
     raise DingTalkError("The trigger ended with an event of unknown form.", code="no_event", permanent=True)
 
 

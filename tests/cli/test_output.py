@@ -15,6 +15,7 @@ import yaml
 
 from airflow_provider_dingtalk.cli.output import MAX_ROWS, Result, escape, format_table, print_error, print_result
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.cli.fake_airflow import FakeAirflow
 from tests.cli.terminal import AIRFLOW_TOKEN, Terminal
@@ -195,7 +196,7 @@ def test_a_machine_gets_the_error_as_json(terminal: Terminal):
     assert done.json["error"]["message"].startswith("--kind")
 
 
-def test_a_table_is_aligned_and_capped():
+def test_a_table_is_aligned_and_capped(english: None):
     assert format_table(("key", "n"), [("long key", 1), ("k", 22)]).splitlines() == [
         "key       n",
         "long key  1",
@@ -204,3 +205,13 @@ def test_a_table_is_aligned_and_capped():
     lines = format_table(("key",), [("k",)] * (MAX_ROWS + 3)).splitlines()
     assert len(lines) == 1 + MAX_ROWS + 1
     assert lines[-1] == "… and 3 more; --json shows all."
+
+
+def test_a_table_is_aligned_with_chinese_texts_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, "zh")
+    assert format_table(("key", "n"), [("长的消息", 1), ("k", 22)]).splitlines() == [
+        "消息 ID   n",
+        "长的消息  1",
+        "k         22",
+    ]
+    assert format_table(("key",), [("k",)] * (MAX_ROWS + 3)).endswith("\n……另有 3 行；--json 显示全部。")

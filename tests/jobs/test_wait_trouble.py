@@ -11,6 +11,7 @@ from airflow_provider_dingtalk.exceptions import DingTalkError, TooManyCallsErro
 from airflow_provider_dingtalk.jobs.poll_schedule import PollSchedule, poll_schedule_of
 from airflow_provider_dingtalk.jobs.wait import Wait
 from airflow_provider_dingtalk.jobs.wait_state import WaitOptions, WaitState, state_of
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.messages.conditions import Condition, target_of
 from airflow_provider_dingtalk.messages.receipt import Kind
 from tests.support.local_dingtalk import HOUR, LocalDingTalk
@@ -56,6 +57,44 @@ async def test_the_estimate_is_polls_by_messages_and_pages(dingtalk: LocalDingTa
     used = wait.used["status"]
     await see_through(dingtalk, wait)
     assert wait.used["status"] - used == 50
+
+
+@pytest.mark.parametrize("option", ["en", "zh", "both"])
+async def test_the_lines_of_a_wait_are_in_the_language_of_the_option(
+    dingtalk: LocalDingTalk, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    receipts = dingtalk.create_messages(Kind.GROUP, 3)
+    dingtalk.read_by(receipts[0], count=2)
+    wait = wait_for(dingtalk, receipts, lasts=600, poll_schedule=poll_schedule_of(60.0), max_api_calls=1000)
+    before = wait.summary()
+    await wait.poll(dingtalk.client())
+    lines = [before, wait.summary(), wait.estimate(), wait.usage()]
+    endless = wait_for(dingtalk, receipts, lasts=None, max_api_calls=1000)
+    told = {
+        "en": [
+            "Nothing seen yet; 0 of 3 as wanted.",
+            "3 SUCCESS, 2 readers; 1 of 3 as wanted.",
+            (
+                "Waiting for 2 messages for 600 s more: about 10 polls × (2 messages + 0 further pages of readers) = "
+                "20 calls at most; it stops after 1000 calls (max_api_calls)."
+            ),
+            "The wait used 4 API calls: {'status': 3, 'token': 1}.",
+            "Waiting for 3 messages without an end; it stops after 1000 calls (max_api_calls).",
+        ],
+        "zh": [
+            "尚未查到状态；3 条中 0 条满足条件。",
+            "3 SUCCESS，已读 2 人次；3 条中 1 条满足条件。",
+            (
+                "正在等待 2 条消息，还剩 600 秒：约 10 次查询 ×（2 条消息 + 已读人员的 0 个后续页）= 最多 20 次调用；"
+                "达到 1000 次调用（max_api_calls）即停止。"
+            ),
+            "等待共用 4 次 API 调用：{'status': 3, 'token': 1}。",
+            "正在等待 3 条消息，没有期限；达到 1000 次调用（max_api_calls）即停止。",
+        ],
+    }
+    told["both"] = [f"{en} {zh}" for en, zh in zip(told["en"], told["zh"], strict=True)]
+    assert [*lines, endless.estimate()] == told[option]
 
 
 # ── trouble ──────────────────────────────────────────────────────────────────────────────────────────

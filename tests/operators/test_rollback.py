@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowFailException
@@ -230,3 +231,23 @@ def test_only_if_failed_looks_at_the_tasks_upstream(
     else:
         assert run(undo, ti) == {"kept": 0}
         assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("en", "Recalling messages, because these tasks failed: {} and 2 more."),
+        ("zh", "正在撤回消息，因为以下任务失败：{} 等 12 个。"),
+    ],
+)
+def test_the_tasks_that_failed_are_named_in_the_language_of_the_option(
+    sandbox: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv(VARIABLE, option)
+    names = [f"work{number:02}" for number in range(12)]
+    run(rollback([], only_if_failed=names), TaskInstance("rollback", states=dict.fromkeys(names, "failed")))
+    assert told.format(", ".join(names[:10])) in capsys.readouterr().out

@@ -10,7 +10,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_dingtalk.language import VARIABLE
-from airflow_provider_dingtalk.messages.alert import MARK
+from airflow_provider_dingtalk.messages.alert import mark
 from airflow_provider_dingtalk.task.callback_summary import callback_summary
 from tests.support.airflow_seams import TaskInstance
 
@@ -100,9 +100,9 @@ def test_an_error_is_masked_before_it_is_shortened(place: int) -> None:
     secret = "".join(chr(ord("a") + number % 26) for number in range(0, 900, 7))
     mask_secret(secret)
     # The secret begins before, at and after the place where the text is cut.
-    error = "x" * (500 - len(MARK) - len("ValueError: ") + place) + secret
+    error = "x" * (500 - len(mark()) - len("ValueError: ") + place) + secret
     text = callback_summary({"ti": TI, "exception": ValueError(error + "y" * 99)})
-    assert text.endswith(MARK) and len(text.partition("Error: ")[2]) == 500
+    assert text.endswith(mark()) and len(text.partition("Error: ")[2]) == 500
     assert not any(secret[start : start + 8] in text for start in range(len(secret) - 7))
 
 

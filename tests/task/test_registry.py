@@ -181,4 +181,4 @@ def test_the_last_line_of_a_send_is_chinese_too(
         task(TaskInstance(), TaskStateStore()),
     ):
         to_group(hook)
-    assert "Sent 1, refused 0, unknown 0. 已发送 1，被拒绝 0，存疑 0。" in caplog.messages
+    assert "Sent 1, refused 0, unknown 0. 已发送 1，被拒绝 0，未知 0。" in caplog.messages

@@ -197,12 +197,16 @@ def test_a_rescheduled_wait_without_a_state_store_says_so_once(
     assert caplog.text.count("This Airflow has no task state store") == times
 
 
-def test_the_first_and_the_last_line_of_a_wait_are_chinese_too(
+def test_all_lines_of_a_wait_are_chinese_too(
     sandbox: SandboxServer, hook: DingTalkHook, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", "zh")
     not_at_first(sandbox)
     with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task.wait"):
         end_of(sensor_of("poke", planted(sandbox, "private_chat"), max_api_calls=50))
-    assert "正在等待：共 1 条消息，最多 50 次 API 调用（max_api_calls）。" in caplog.messages
-    assert caplog.messages[-1] == "等待结束，共 3 次 API 调用。"
+    first = [message for message in caplog.messages if message.startswith("正在等待 1 条消息，还剩 ")]
+    assert len(first) == 1 and first[0].endswith("达到 50 次调用（max_api_calls）即停止。")
+    assert caplog.messages[-2:] == [
+        "1 SUCCESS；1 条中 1 条满足条件。",
+        "等待共用 3 次 API 调用：{'status': 2, 'token': 1}。",
+    ]

@@ -34,11 +34,11 @@ def test_an_error_event_is_the_error_that_the_other_modes_raise(recalled: bool, 
 
 
 @pytest.mark.parametrize("in_chinese", ["这样做。", ""])
-def test_an_error_keeps_its_next_step_in_each_language(in_chinese: str) -> None:
-    error = DingTalkError("no", code="c", next_step="n", next_step_zh=in_chinese)
+def test_an_error_keeps_its_texts_in_each_language(in_chinese: str) -> None:
+    error = DingTalkError("no", code="c", next_step="n", next_step_zh=in_chinese, message_zh=in_chinese)
     with pytest.raises(DingTalkError) as raised:
         result_of_event(error_event(error), timeout=1)
-    assert (raised.value.next_step, raised.value.next_step_zh) == ("n", in_chinese)
+    assert (raised.value.next_step, raised.value.next_step_zh, raised.value.message_zh) == ("n", in_chinese, in_chinese)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _print_report(report: Report, output_format: str | None) -> ExitCode:
     text = report.table()
     not_recalled = (outcome for outcome in Outcome if outcome is not Outcome.RECALLED)
     if left := [row[:4] for outcome in not_recalled for row in rows if row[0] == outcome]:
-        text += "\n\n" + output.format_table(("class", "key", "code", "reason"), left)
+        text += "\n\n" + output.format_table(_REPORT_HEADER[:4], left)
     output.print_result(output.Result(report.to_json(), _REPORT_HEADER, rows, text), output_format)
     counts = report.counts()
     if counts["recalled"] == counts["total"]:

@@ -8,6 +8,7 @@ from airflow_provider_dingtalk.cli import output
 from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.jobs.send import Send
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.reason import advice
 from airflow_provider_dingtalk.messages.send_request import FailedSend
 
@@ -20,9 +21,9 @@ def send(options: Namespace) -> ExitCode:
     :raises DingTalkError: If the message is invalid; nothing was sent.
     """
     if bool(options.text) == bool(options.markdown):
-        raise InvalidInputError("--text, --markdown", "exactly one of them must be given")
+        raise InvalidInputError("--text, --markdown", "exactly one of them must be given", "必须且只能填写一个")
     if not (options.group or options.user):
-        raise InvalidInputError("--group, --user", "at least one of them must be given")
+        raise InvalidInputError("--group, --user", "at least one of them must be given", "至少填写一个")
     # Airflow takes about 1 s to import, so invalid input is reported before.
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
@@ -46,7 +47,7 @@ def _body(options: Namespace) -> dict[str, str]:
     text = options.text or options.markdown
     body = {name: output.read_stdin(f"--{name}").strip() if text == "-" else text}
     if options.title and name == "text":
-        raise InvalidInputError("--title", "goes with --markdown only")
+        raise InvalidInputError("--title", "goes with --markdown only", "只能与 --markdown 同用")
     return {**body, "title": options.title} if options.title else body
 
 
@@ -67,8 +68,12 @@ def _print_outcome(job: Send, output_format: str | None) -> None:
     ]
     output.print_result(output.Result(everything, _HEADER, rows, output.format_json(receipts)), output_format)
     output.print_note(
-        f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
-        f"not begun {job.not_attempted}, people left out {len(job.dropped)}."
+        choose(
+            f"Sent {len(receipts)}, refused {len(failed)}, unknown {len(job.unknown)}, "
+            f"not begun {job.not_attempted}, people left out {len(job.dropped)}.",
+            f"已发送 {len(receipts)}，被拒绝 {len(failed)}，未知 {len(job.unknown)}，"
+            f"未开始 {job.not_attempted}，遗漏 {len(job.dropped)} 人。",
+        )
     )
     for failed_send in (*failed, *job.unknown):
         reason = failed_send.reason

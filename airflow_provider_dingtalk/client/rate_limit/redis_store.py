@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -20,8 +19,9 @@ from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.rate_limit.state import LimiterState, Rate, decode_state
 from airflow_provider_dingtalk.client.rate_limit.store import StateStore
 from airflow_provider_dingtalk.client.secret_fields import SecretFields
+from airflow_provider_dingtalk.language import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[LimiterState], T]

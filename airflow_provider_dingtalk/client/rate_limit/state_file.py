@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 import stat
@@ -23,13 +22,14 @@ import msgspec
 
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.rate_limit.state import MAX_BYTES, LimiterState, Rate, decode_state
+from airflow_provider_dingtalk.language import get_logger
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ processes that together call too often.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +14,9 @@ from typing import TypeVar
 from airflow_provider_dingtalk.client.clock import Clock
 from airflow_provider_dingtalk.client.rate_limit.state import LimiterState, Rate
 from airflow_provider_dingtalk.client.rate_limit.state_file import BusyError, StateFile, UnsharedError
+from airflow_provider_dingtalk.language import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 

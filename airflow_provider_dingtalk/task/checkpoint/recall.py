@@ -6,7 +6,6 @@ whose state cannot be read are in doubt, and are recalled again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -16,11 +15,12 @@ from msgspec import Struct, field
 
 from airflow_provider_dingtalk.jobs.batching import unique
 from airflow_provider_dingtalk.jobs.recall_results import KeyResult, KeyState
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt, SenderKey
 from airflow_provider_dingtalk.task.checkpoint.store import Store, ause, fingerprint, slices, use
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Messages in one row. A call's messages lie in all rows, because these are in canonical order, and each write rewrites
 #: the rows that it touches. A write takes Airflow 15 ms, whatever its size; a row has 20 kB, and 40 kB if all messages

@@ -50,6 +50,7 @@ def use(work: Callable[..., T], *arguments: Any) -> T:
         raise SupersededError("Another try of this task has begun; this one stops.", code="superseded")
     raise CheckpointError(
         f"Airflow's task state store failed ({problem}).",
+        message_zh=f"Airflow 的任务状态存储出错（{problem}）。",
         code="checkpoint",
         next_step="See whether Airflow's API server is up, and whether this try was superseded by another one.",
     )
@@ -64,6 +65,7 @@ def corrupt(key: str) -> CheckpointError:
     """Return the error for a value that this package did not write."""
     return CheckpointError(
         f"The task state {key!r} holds what this package did not write; nothing was sent.",
+        message_zh=f"任务状态 {key!r} 的内容不是本软件包写入的；未发送任何消息。",
         code="checkpoint_corrupt",
         next_step="Look at the state of the task in Airflow; delete that key to begin anew.",
         permanent=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,10 +10,11 @@ from msgspec import Struct, field
 
 from airflow_provider_dingtalk.exceptions import CheckpointError
 from airflow_provider_dingtalk.jobs.wait_state import UNREADABLE, LastStatus, WaitState
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.conditions import Condition, Target
 from airflow_provider_dingtalk.task.checkpoint.store import Store, fingerprint, use
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Messages in one row.
 MESSAGES_PER_ROW = 500

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from airflow_provider_dingtalk.language import VARIABLE
 from tests.cli.terminal import Terminal
 
 
@@ -63,3 +66,24 @@ def test_a_connection_that_is_missing_is_named_without_a_made_up_code(terminal: 
     assert done.status == 3
     assert "dingtalk_conn_id: cannot read the connection 'nope'" in done.out
     assert "no_code" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("option", "titles", "is_english"),
+    [("en", ["checked", "result"], True), ("zh", ["检查项", "结果"], False)],
+)
+def test_people_read_it_in_their_language_and_machines_in_english(
+    terminal: Terminal, option: str, titles: list[str], is_english: bool
+) -> None:
+    refusal = {"type": "status", "status": 403, "code": "Forbidden.AccessDenied.AccessTokenPermissionDenied"}
+    terminal.sandbox.faults({"match": "oToMessages/readStatus", "action": refusal})
+    env = {VARIABLE: option, "PYTHONIOENCODING": "utf-8"}
+    head, *lines = terminal.run("check", env=env).out.splitlines()
+    assert head.split() == titles
+    assert [("Grant the app" in line, "permitted" in line) for line in lines[2:]] == (
+        [(False, True), (True, False), (False, True)] if is_english else [(False, False)] * 3
+    )
+    assert ("开发者后台" in lines[3]) is not is_english
+    bad = [one for one in terminal.run("check", "--json", env=env).json["checks"] if not one["ok"]]
+    assert [one["name"] for one in bad] == ["status of oto messages"]
+    assert "Grant the app" in bad[0]["text"] and bad[0]["text"].isascii()

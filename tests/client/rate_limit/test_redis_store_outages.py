@@ -130,5 +130,5 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG, check=True)
     assert done.stdout == "called\n"
-    assert done.stderr.count("the extra redis is not installed") == done.stderr.count("\n") == 1
+    assert "the extra redis is not installed" in done.stderr and done.stderr.count("\n") == 1
     assert only_file(folder)
