@@ -27,8 +27,7 @@ RECEIPTS: list[Any] = [
     json.dumps([RECEIPT]),
     [json.dumps(RECEIPT)],
     [receipt_for(Kind.GROUP, "k1")],
-    [],
-    [None],
+    [RECEIPT, None],
 ]
 WANTED: list[Any] = [
     None,
