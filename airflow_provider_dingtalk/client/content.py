@@ -124,9 +124,12 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
         try:
             value = msgspec.json.decode(plain(value))
         except (msgspec.DecodeError, RecursionError, ValueError):
-            raise InvalidInputError(field, "is a string that is not JSON") from None
+            raise InvalidInputError(field, "is a string that is not JSON; give an object (dict)") from None
     if not isinstance(value, Mapping):
-        raise InvalidInputError(field, f"must be an object or JSON of one, not {type(value).__name__}")
+        problem = (
+            "is missing; give an object (dict)" if value is None else f"must be an object, not {type(value).__name__}"
+        )
+        raise InvalidInputError(field, problem)
     return dict(value)
 
 
@@ -172,7 +175,7 @@ def check_text(value: Any, field: str) -> str:
     """
     if not isinstance(value, str):
         kind = type(value).__name__
-        hint = f"; Airflow rendered a {kind}: set render_template_as_native_obj=False, or quote it"
+        hint = ": quote it, or set render_template_as_native_obj=False if a template made it"
         is_rendered = isinstance(value, bool | int | float | tuple)
         raise InvalidInputError(field, f"must be text, not {kind}{hint if is_rendered else ''}")
     if value and not value.strip():

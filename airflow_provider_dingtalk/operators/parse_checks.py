@@ -306,9 +306,9 @@ def check_wait(kind: str, given: Mapping[str, Any], key_field: str) -> None:
 
     :raises InvalidInputError: If a value is invalid, or the conditions can never hold.
     """
-    share, readers = given.get("min_read_share"), given.get("min_readers")
+    share, readers = given.get("min_read_share"), given.get("min_readers", 0)
     are_right = share is None or (isinstance(share, float) and 0 < share <= 1)
-    are_right = are_right and (readers == 0 or _is_count(readers)) and given.get("match") in ("all", "any")
+    are_right = are_right and type(readers) is int and readers >= 0 and given.get("match") in ("all", "any")
     is_usual = given.get("send_statuses") == {"SUCCESS"} and isinstance(given.get("fail_on_unreached"), bool)
     is_named = given.get(key_field) is not None or given.get("receipts") is not None
     if are_right and is_usual and given.get("audience") is None and given.get("read_by") is None and not is_named:

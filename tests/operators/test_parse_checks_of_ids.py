@@ -42,6 +42,10 @@ AT_PARSE = {
         "title: belongs to markdown, which is not given: it would not be sent"
     ),
     "Work(task_id='t', user_ids=['u'], text='长' * 900)": "msg: is 2740 bytes of JSON; DingTalk takes 2048",
+    GROUP.format("'cid', text=5"): (
+        "text: must be text, not int: quote it, or set render_template_as_native_obj=False if a template made it"
+    ),
+    GROUP.format("'cid', msg_key='sampleText'"): "msg_param: is missing; give an object (dict)",
     GROUP.format("'cid', text='x', allow_resend='False'"): "allow_resend: is 'False'; use one of True, False",
     GROUP.format("'cid', text='x', dingtalk_conn_id='{{ params.conn }}'"): (
         "dingtalk_conn_id: is '{{ params.conn }}'; use the id of a connection, without a template"
@@ -109,6 +113,7 @@ AT_PARSE = {
     ),
     SENSOR % "receipts='{{ x }}', match='{{ params.match }}'": "match: is '{{ params.match }}'; use all or any",
     SENSOR % "receipts='{{ x }}', send_statuses='SUCCESS'": "send_statuses: must be a list, not str",
+    SENSOR % "receipts='{{ x }}', min_readers=None": "min_readers: must be a whole number, 0 or more",
     SENSOR % "receipts='{{ x }}', read_by=[]": "read_by: is empty; leave it out to wait for any reader",
     SENSOR % "receipts='{{ x }}', push_readers='False'": "push_readers: is 'False'; use one of False, True",
     "WorkSensor(task_id='t', msg_task_id='abc')": (
