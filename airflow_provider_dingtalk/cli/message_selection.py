@@ -116,6 +116,8 @@ def parse_since(text: str, now: datetime) -> datetime:
             text = f"{now.astimezone(default_time_zone()).date()}T{text}"
         since = datetime.fromisoformat(text)
         since = (since if since.tzinfo else since.replace(tzinfo=default_time_zone())).astimezone(UTC)
+        if since.year < 1970:
+            raise ValueError
     except (ValueError, OverflowError):
         examples = "09:30, 2026-11-21T09:30+08:00, 90m, 2h"
         problem, zh = f"{text[:40]!r} is no time, e.g. {examples}", f"{text[:40]!r} 不是时间，例如 {examples}"

@@ -49,6 +49,7 @@ def select(*arguments: str) -> list[Receipt]:
         (["--run", "d", "r", "--dag", "d"], "does not go with --run"),
         (["--since", "yesterday"], "is no time"),
         (["--since", "999999d"], "is no time"),
+        (["--since", "0001-01-02"], "is no time"),
         (["--since", "2h", "--dag", ""], "is not an id"),
         (["--since", "2h", "--dag", "d", "~"], "is not an id"),
         (["--since", "2h", "--task", ""], "is not an id"),
