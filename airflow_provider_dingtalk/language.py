@@ -230,6 +230,20 @@ CHINESE: Mapping[str, str] = {
     "What answers at Airflow's address is no API server of Airflow 3.": "该地址上的不是 Airflow 3 的 API server。",
     "Airflow's API server leaves out, or changes, fields that the REST API has.":
         "Airflow 的 API server 缺少或改变了 REST API 的字段。",
+    # reasons
+    "The recall stopped before this message's turn; nothing was sent for it.":
+        "轮到该消息之前撤回已停止；未为其发起调用。",
+    "The task stopped before it knew what earlier tries recalled; this one sent nothing for it.":
+        "任务在得知此前的尝试撤回了什么之前停止；本次未为该消息发起调用。",
+    "The recall was under way when the task stopped; its answer is not known.":
+        "任务停止时撤回正在进行；其响应未知。",
+    "DingTalk's answer names this message in neither list.": "钉钉的响应中，两个列表都没有该消息。",
+    "DingTalk's answer names this message as recalled and as failed.": "钉钉的响应称该消息既已撤回又失败。",
+    "Sent more than 24 hours ago by its own receipt; DingTalk was not asked.":
+        "据其回执，发送已超过 24 小时；未询问钉钉。",
+    "Refused in one call with others, not tried alone: the youngest was, and all of an earlier call were.":
+        "与其他消息在一次调用中被拒绝，未单独尝试：最新的一条和此前一次调用的全部消息已单独尝试。",
+    "The task stopped while this send was under way.": "任务停止时该发送正在进行。",
     # log texts
     "%s Going on with the earlier settings.": "%s 继续使用此前的设置。",
     "Ignoring unknown connection extra %r; did you mean %r?": "忽略未知的连接 extra %r；是否应为 %r？",

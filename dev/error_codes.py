@@ -1,15 +1,21 @@
-"""List DingTalk's error codes in docs/error_codes.md and docs/error_codes.zh-CN.md.
+"""List DingTalk's error codes in two pages of docs, and the Chinese of reasons in a file of the Messages page.
 
 Run from the project's root: ``python -m dev.error_codes``.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from airflow_provider_dingtalk import language
 from airflow_provider_dingtalk.client.error_codes import CODES, FAMILIES, Retry, Rule
+from airflow_provider_dingtalk.messages.reason import chinese_of_tables
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+#: Chinese of the sentences in reasons, which are English in reports, by the English text.
+REASONS = ROOT / "airflow_provider_dingtalk" / "plugin" / "static" / "reasons.zh.json"
 ENGLISH, CHINESE = PAGES = (DOCS / "error_codes.md", DOCS / "error_codes.zh-CN.md")
 BEGIN, END = "<!-- codes: written by python -m dev.error_codes -->", "<!-- end of codes -->"
 HEADERS = {
@@ -42,6 +48,13 @@ def page_with(codes: str, page: Path) -> str:
     return f"{before}{BEGIN}\n\n{codes}\n\n{END}{rest.split(END)[1]}"
 
 
+def reasons() -> str:
+    """Return the Chinese of the sentences that a reason may hold, as JSON."""
+    texts = {**language.CHINESE, **chinese_of_tables()}
+    sentences = {en: zh for en, zh in texts.items() if en.endswith(".") and "%" not in en and "://" not in en}
+    return json.dumps(sentences, ensure_ascii=False, indent=0) + "\n"
+
+
 def _row(rule: Rule, page: Path) -> str:
     in_english, in_chinese = REACTIONS[rule.retry]
     texts = (rule.next_step, in_english) if page == ENGLISH else (rule.next_step_zh, in_chinese)
@@ -55,3 +68,4 @@ def _row(rule: Rule, page: Path) -> str:
 if __name__ == "__main__":
     for path in PAGES:
         path.write_text(page_with(table(path), path), encoding="utf-8")
+    REASONS.write_text(reasons(), encoding="utf-8")

@@ -40,12 +40,12 @@ def advice(next_step: str) -> str:
 
     :param next_step: Next step of a reason in a report, which is English.
     """
-    return choose(next_step, _chinese_of_tables().get(next_step, ""))
+    return choose(next_step, chinese_of_tables().get(next_step, ""))
 
 
 @cache
-def _chinese_of_tables() -> dict[str, str]:
-    """Return the Chinese of the next steps in the client's tables."""
+def chinese_of_tables() -> dict[str, str]:
+    """Return the Chinese of the next steps in the tables of the client."""
     # A report without a reason needs none of the tables, nor the HTTP libraries.
     from airflow_provider_dingtalk.client import error_codes, unreachable
 

@@ -216,3 +216,15 @@ def test_ten_thousand_messages_and_hostile_values(page: Page, environment: Envir
     assert outcomes(frame, receipts=3, omitted=["rollback"]) == {"recalled": 1, "sent": 2}
     frame.get_by_role("button", name="Open the DAG").click()
     page.wait_for_url(f"**/dags/{INCIDENT}")
+
+
+def test_the_reasons_are_in_the_language_of_the_page(page: Page, environment: Environment):
+    run = environment.trigger_and_wait(SENDS, revenue=7)
+    reason = {"code": "not_attempted", "message": "One of DingTalk's texts.", "next_step": "Run the recall again."}
+    push(run, "receipts_late", [receipt(0)])
+    push(run, "report", {"failed": {"big-0": reason}})
+    frame = open_tab(page, url_of(run))
+    expect(frame.locator(".reason")).to_have_text("not_attempted One of DingTalk's texts. Run the recall again.")
+    page.evaluate("localStorage.setItem('i18nextLng', 'zh-CN')")
+    page.reload()
+    expect(frame.locator(".reason")).to_have_text("not_attempted One of DingTalk's texts. 请重新执行撤回。")

@@ -16,6 +16,8 @@ const place = Object.fromEntries(new URLSearchParams(location.search));
 const isNav = !place.run_id;
 const find = (selector) => document.querySelector(selector);
 const form = find("#filters");
+/** Chinese of the sentences in reasons, which are English in reports. */
+const chinese = texts === textsOf("zh") ? await chineseOfReasons() : new Map();
 let shown = { messages: [] };
 let first = 0;
 let reading = 0;
@@ -26,6 +28,18 @@ function stored(name) {
   } catch {
     return null;
   }
+}
+
+async function chineseOfReasons() {
+  try {
+    return new Map(Object.entries(await (await fetch("reasons.zh.json")).json()));
+  } catch {
+    return new Map();
+  }
+}
+
+function reasonText(reason) {
+  return (reason ?? []).map((part) => chinese.get(part) ?? part).join(" ");
 }
 
 function applyTheme() {
@@ -53,7 +67,7 @@ function outcomeCell(message, now) {
   const cell = element("td");
   cell.append(element("span", texts.outcomes[outcome], { className: outcome }));
   if (message.isAlert) cell.append(` (${texts.alert})`);
-  if (message.reason?.length) cell.append(element("span", message.reason.join(" "), { className: "reason" }));
+  if (message.reason?.length) cell.append(element("span", reasonText(message.reason), { className: "reason" }));
   return cell;
 }
 
@@ -111,7 +125,7 @@ function shortened(lines) {
 }
 
 function calls(text, found) {
-  return shortened(found.map(({ to, reason }) => text(to.join(", "), (reason ?? []).join(" "))));
+  return shortened(found.map(({ to, reason }) => text(to.join(", "), reasonText(reason))));
 }
 
 function notesOf(found) {
