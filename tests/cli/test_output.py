@@ -215,3 +215,16 @@ def test_a_table_is_aligned_with_chinese_texts_too(monkeypatch: pytest.MonkeyPat
         "k         22",
     ]
     assert format_table(("key",), [("k",)] * (MAX_ROWS + 3)).endswith("\n……另有 3 行；--json 显示全部。")
+
+
+@pytest.mark.parametrize(("option", "is_told"), [("en", (True, False)), ("zh", (False, True)), ("both", (True, True))])
+def test_an_error_is_told_in_the_language_of_the_option_and_machines_get_both(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, is_told: tuple[bool, bool]
+):
+    monkeypatch.setenv(VARIABLE, option)
+    error = InvalidInputError("--keys", "holds no key", "没有消息 ID")
+    print_error(error, "json")
+    out, err = capsys.readouterr()
+    assert ("--keys: holds no key" in err, "--keys：没有消息 ID" in err) == is_told
+    fields = json.loads(out)["error"]
+    assert (fields["message"], fields["message_zh"]) == ("--keys: holds no key", "--keys：没有消息 ID")

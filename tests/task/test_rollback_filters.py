@@ -251,3 +251,20 @@ def test_an_empty_rollback_and_its_error_are_told_in_chinese(
         ):
             roll_back([], dry_run=True, on_empty="fail")
     assert caplog.messages[0].endswith("没有需要撤回的消息：已查看 0 次运行；0 条此前已撤回，0 条保留。")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("en", "Kept: 2 too_young."),
+        ("zh", "保留：2 时长不足。"),
+        ("both", "Kept: 2 too_young. 保留：2 时长不足。"),
+    ],
+)
+def test_what_is_kept_is_told_in_the_language_of_the_option(
+    sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str, told: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
+    with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task"):
+        roll_back(planted(sandbox, "oto", 2), older_than=3600)
+    assert told in caplog.messages
