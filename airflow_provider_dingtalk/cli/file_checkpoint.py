@@ -39,23 +39,23 @@ class FileCheckpoint:
         :raises CheckpointError: If the file cannot be read.
         """
         try:
-            lines = (await asyncio.to_thread(self._path.read_bytes)).splitlines()
-        except FileNotFoundError:
-            return {}
+            states = await asyncio.to_thread(self._states)
         except OSError as error:
             raise self._error(error) from None
-        states: dict[str, KeyState] = {}
-        for line in filter(None, lines):
-            try:
-                states |= msgspec.json.decode(line, type=dict[str, KeyState])
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
-                # No later line changes what is recalled.
-                recalled = {key: state for key, state in states.items() if state is KeyState.RECALLED}
-                states = {**dict.fromkeys(self._keys, KeyState.IN_DOUBT), **recalled}
         return {
             key: KeyResult(state, final=_TAKEN_OVER[state]) for key, state in states.items() if state in _TAKEN_OVER
         }
+
+    def _states(self) -> dict[str, KeyState]:
+        """Read the states in this file, and those of the same messages in the files of other commands."""
+        states = _read(self._path, self._keys)
+        for path in self._path.parent.glob("*.jsonl"):
+            # The intents stand in whole lines, so a line of another file that cannot be read tells nothing more.
+            others = _read(path, ()) if path != self._path else {}
+            for key, state in others.items():
+                if key in self._keys and (state is KeyState.RECALLED or states.get(key) not in _TAKEN_OVER):
+                    states[key] = state
+        return states
 
     async def write(self, key_results: Mapping[str, KeyResult]) -> None:
         """Append the results to the file.
@@ -86,6 +86,27 @@ class FileCheckpoint:
             next_step="Set AIRFLOW_HOME to a folder that can be written.",
             next_step_zh="请将 AIRFLOW_HOME 设为可写的目录。",
         )
+
+
+def _read(path: Path, keys: Collection[str]) -> dict[str, KeyState]:
+    """Return the last state of each message in a file; empty if there is no file.
+
+    :param keys: Message keys that are in doubt if a line cannot be read.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    states: dict[str, KeyState] = {}
+    for line in filter(None, lines):
+        try:
+            states |= msgspec.json.decode(line, type=dict[str, KeyState])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # A killed command did not finish the line, or another program wrote it, so its keys are unknown.
+            # No later line changes what is recalled.
+            recalled = {key: state for key, state in states.items() if state is KeyState.RECALLED}
+            states = {**states, **dict.fromkeys(keys, KeyState.IN_DOUBT), **recalled}
+    return states
 
 
 def checkpoint_for(receipts: Sequence[Receipt]) -> FileCheckpoint:

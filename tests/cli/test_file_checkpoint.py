@@ -50,3 +50,17 @@ def test_a_line_that_cannot_be_read_leaves_each_other_message_in_doubt(path: Pat
     assert asyncio.run(FileCheckpoint(path, KEYS).load()) == {"a": RECALLED, "b": IN_DOUBT, "c": IN_DOUBT}
     asyncio.run(checkpoint.write({"b": RECALLED, "c": KeyResult(KeyState.FAILED)}))
     assert asyncio.run(FileCheckpoint(path, KEYS).load()) == {"a": RECALLED, "b": RECALLED}
+
+
+def test_state_is_found_by_a_command_for_more_or_fewer_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    receipts = [Receipt(kind=Kind.OTO, robot_code="r", process_query_key=key) for key in KEYS]
+    asyncio.run(checkpoint_for(receipts[:2]).write({"a": RECALLED, "b": IN_DOUBT}))
+    (other,) = (tmp_path / "dingtalk" / "rollbacks").iterdir()
+    other.write_bytes(other.read_bytes() + LINES[0])
+    assert asyncio.run(checkpoint_for(receipts).load()) == {"a": RECALLED, "b": IN_DOUBT}
+    asyncio.run(checkpoint_for(receipts).write({"b": RECALLED, "c": IN_DOUBT}))
+    assert asyncio.run(checkpoint_for(receipts).load()) == {"a": RECALLED, "b": RECALLED, "c": IN_DOUBT}
+    assert asyncio.run(checkpoint_for(receipts[1:]).load()) == {"b": RECALLED, "c": IN_DOUBT}

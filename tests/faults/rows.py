@@ -27,7 +27,7 @@ ROWS = (
         specials=(
             "checkpoint_rows:a_checkpoint_that_fails_stops_the_recall",
             "checkpoint_rows:a_corrupt_checkpoint_leaves_every_message_in_doubt",
-            "checkpoint_rows:another_request_inherits_nothing",
+            "checkpoint_rows:another_list_inherits_only_what_is_recalled",
         ),
     ),
     Row(number=36, name="two attempts at once (zombie)", elsewhere="tests.faults.kills"),

@@ -51,7 +51,8 @@ class Airflow:
         original, writes = self.real_store.set, iter(range(1, 10_000))
 
         def set_or_leave(key: str, value: Any) -> None:
-            if next(writes) == number:
+            # The keys of the messages are written once, before the first row.
+            if "begun" not in key and next(writes) == number:
                 self.leave(seconds)
                 raise supervisor_error()
             original(key, value)
@@ -61,7 +62,11 @@ class Airflow:
     @property
     def written(self) -> int:
         """Number of messages that the checkpoint knows of."""
-        rows = [json.loads(value)["row"] for key, value in self.real_store._values.items() if "recall-2" in key]
+        rows = [
+            json.loads(value)["row"]
+            for key, value in self.real_store._values.items()
+            if "recall-2" in key and "begun" not in key
+        ]
         return sum(code != "P" for row in rows for code in row)
 
     @property
@@ -120,7 +125,7 @@ def test_after_one_refused_write_what_was_under_way_is_written_with_the_rest(san
     original, writes = airflow.real_store.set, iter(range(1, 10_000))
 
     def refuse_one(key: str, value: Any) -> None:
-        if next(writes) == 4:
+        if "begun" not in key and next(writes) == 4:
             raise supervisor_error({"status_code": 422, "message": "refused", "detail": None})
         original(key, value)
 

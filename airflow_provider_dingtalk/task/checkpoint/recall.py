@@ -7,6 +7,7 @@ whose state cannot be read are in doubt, and are recalled again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -30,6 +31,8 @@ MESSAGES_PER_ROW = 20_000
 KEYS_PER_ROW = 1000
 
 _RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
+#: Key of the rows that name the messages of each recall, because a row of a recall has their states only.
+_BEGUN = f"{_RECALL}-begun"
 _RECALLED, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
 
 #: Character of a state in a row.
@@ -95,6 +98,22 @@ class _StoredRow(Struct, omit_defaults=True):
         return {at: self.reasons[index] for at, index in (earlier | coded).items()}
 
 
+class _Begun(Struct):
+    """Messages of a recall that this task instance began, as they are stored: all, or those from an index on."""
+
+    #: Name of the rows of the recall.
+    recall: str
+    #: Number of its messages.
+    messages: int
+    start: int
+    keys: list[str]
+
+    @property
+    def is_sound(self) -> bool:
+        """True if the indexes of the keys are those of messages."""
+        return 0 <= self.start <= self.messages - len(self.keys)
+
+
 class _Row:
     """State of a row's messages; the only copy in this process."""
 
@@ -106,8 +125,8 @@ class _Row:
         """Set all messages in doubt."""
         self._codes = ["I"] * len(self._codes)
 
-    def load(self, stored: Any, clear_count: int) -> bool:
-        """Load a stored row, from before a clear only kept states; return False if unreadable."""
+    def load(self, stored: Any, clear_count: int | None) -> bool:
+        """Load a stored row, of another clear count only kept states; return False if unreadable."""
         try:
             row = msgspec.convert(stored, _StoredRow)
         except (msgspec.ValidationError, RecursionError):
@@ -168,10 +187,13 @@ class RecallTaskCheckpoint:
         self._clear_count = clear_count
         self._earlier = earlier or EarlierRecalls()
         self._receipts = in_canonical_order(receipts)
+        self._per_row = per_row
         #: Number of the row and index in it, by message key.
         self._positions = {receipt.key: divmod(index, per_row) for index, receipt in enumerate(self._receipts)}
         self._name = f"{_RECALL}-{fingerprint([_identity(receipt) for receipt in self._receipts])}"
         self._rows = [_Row(len(indexes)) for indexes in slices(len(self._receipts), per_row)]
+        #: Messages of this and other recalls that the task instance began; None for each unreadable row.
+        self._begun: list[_Begun | None] = []
 
     async def load(self) -> Mapping[str, KeyResult]:
         """Return the results that earlier tries wrote, by message key."""
@@ -186,8 +208,12 @@ class RecallTaskCheckpoint:
         if missing and self._has_version_1():
             for number in missing:
                 self._rows[number].fill_in_doubt()
+        self._begun = list(self._read_begun())
+        earlier = self._with_other_recalls()
         found = {key: self._rows[number].key_result(at) for key, (number, at) in self._positions.items()}
-        return {key: known for key, result in found.items() if (known := self._with_earlier(key, result)) is not None}
+        return {
+            key: known for key, result in found.items() if (known := _with_earlier(key, result, earlier)) is not None
+        }
 
     def _load_row(self, number: int) -> bool:
         """Load a row; return False if it is missing."""
@@ -209,15 +235,62 @@ class RecallTaskCheckpoint:
         )
         return True
 
-    def _with_earlier(self, key: str, key_result: KeyResult) -> KeyResult | None:
-        """Return the result that counts; None if nothing is known."""
-        if key in self._earlier.recalled:
-            return KeyResult(KeyState.RECALLED)
-        if key_result.state is not KeyState.PENDING:
-            return key_result
-        return _IN_DOUBT if key in self._earlier.in_doubt or not self._earlier.is_whole else None
+    # ── other lists of messages ──────────────────────────────────────────────────────────────────────────
+
+    def _read_begun(self) -> Iterator[_Begun | None]:
+        """Yield the messages of recalls that this task instance began; None for an unreadable row."""
+        for number in count():
+            if (stored := self._store.get(f"{_BEGUN}-{number}")) is None:
+                return
+            try:
+                begun = msgspec.convert(stored, _Begun)
+            except (msgspec.ValidationError, RecursionError):
+                begun = None
+            if begun is None or not begun.is_sound:
+                log.warning("The task state '%s-%d' cannot be read: each message is recalled again.", _BEGUN, number)
+                begun = None
+            yield begun
+
+    def _with_other_recalls(self) -> EarlierRecalls:
+        """Return what earlier jobs recalled, or may have, also those of other lists of messages."""
+        keys = {KeyState.RECALLED: {*self._earlier.recalled}, KeyState.IN_DOUBT: {*self._earlier.in_doubt}}
+        for key, state in self._states_elsewhere():
+            if state in keys:
+                keys[state].add(key)
+        is_whole = self._earlier.is_whole and None not in self._begun
+        return EarlierRecalls(frozenset(keys[KeyState.RECALLED]), frozenset(keys[KeyState.IN_DOUBT]), is_whole)
+
+    def _states_elsewhere(self) -> Iterator[tuple[str, KeyState]]:
+        """Yield the states that other lists have of messages of this one."""
+        row_of = cache(self._row_of)
+        for begun in filter(None, self._begun):
+            of_both = self._positions if begun.recall != self._name else ()
+            for index, key in enumerate(begun.keys, begun.start):
+                if key in of_both:
+                    number, at = divmod(index, self._per_row)
+                    yield key, row_of(begun.recall, begun.messages, number).key_result(at).state
+
+    def _row_of(self, recall: str, messages: int, number: int) -> _Row:
+        """Load a row of another list. A failure there does not count, because the sender may be another one."""
+        row = _Row(min(self._per_row, messages - number * self._per_row))
+        stored = self._store.get(f"{recall}-{number}")
+        if stored is not None and not row.load(stored, None):
+            row.fill_in_doubt()
+        return row
+
+    def _note_begun(self) -> None:
+        """Write the messages of this recall, unless an earlier try did."""
+        own = [begun for begun in self._begun if begun and begun.recall == self._name]
+        keys, first = [*self._positions], len(self._begun)
+        if sum(len(begun.keys) for begun in own) >= len(keys):
+            return
+        for number, indexes in enumerate(slices(len(keys), KEYS_PER_ROW), first):
+            begun = _Begun(self._name, len(keys), indexes.start, keys[indexes.start : indexes.stop])
+            self._store.set(f"{_BEGUN}-{number}", msgspec.to_builtins(begun))
+            self._begun.append(begun)
 
     def _write(self, key_results: Mapping[str, KeyResult]) -> None:
+        self._note_begun()
         touched = set()
         for key, key_result in key_results.items():
             number, at = self._positions[key]
@@ -225,6 +298,15 @@ class RecallTaskCheckpoint:
             touched.add(number)
         for number in sorted(touched):
             self._store.set(f"{self._name}-{number}", self._rows[number].to_json(self._clear_count))
+
+
+def _with_earlier(key: str, key_result: KeyResult, earlier: EarlierRecalls) -> KeyResult | None:
+    """Return the result that counts; None if nothing is known."""
+    if key in earlier.recalled:
+        return KeyResult(KeyState.RECALLED)
+    if key_result.state is not KeyState.PENDING:
+        return key_result
+    return _IN_DOUBT if key in earlier.in_doubt or not earlier.is_whole else None
 
 
 def in_canonical_order(receipts: Iterable[Receipt]) -> list[Receipt]:
