@@ -56,6 +56,7 @@ class PastRuns:
         *,
         state: str = "success",
         ended: dt.datetime | None,
+        began: dt.datetime | None = None,
         logical_date: dt.datetime | None = None,
         run_after: dt.datetime | None = None,
         clear_number: int = 0,
@@ -65,11 +66,13 @@ class PastRuns:
         :param tasks: States by task id and map index; -1 is the index of a task that is not mapped.
         :param xcoms: Values by task id, map index and key.
         :param ended: End of the run; None if it has not ended.
+        :param began: Start of the run; default None, unknown.
         :param run_after: Time from which the run might begin; default its end, or now.
         """
         now = dt.datetime.now(dt.UTC)
         ids = {"dag_id": self.dag_id, "run_id": run_id}
-        dates = {"logical_date": logical_date, "run_after": run_after or ended or now, "end_date": ended}
+        dates = {"logical_date": logical_date, "run_after": run_after or ended or now}
+        dates |= {"start_date": began, "end_date": ended}
         with create_session() as session:
             (version,) = session.query(DagVersion.id).filter_by(dag_id=self.dag_id).limit(1).one()
             run = {"state": state, "run_type": "manual", "clear_number": clear_number, **ids, **dates}

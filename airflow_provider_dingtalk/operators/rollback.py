@@ -44,7 +44,7 @@ class DingTalkRollbackOperator(RecallOperator):
 
     :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
     :param from_tasks: Id of a send task, or a list of ids. Receipts are found even if a task failed or was killed.
-        The tasks are those of this run, unless ``from_run`` names another one. (templated)
+        The tasks are those of this run, unless ``from_run`` or ``since`` names other runs. (templated)
     :param from_run: Id of a run, or a list of ids; selects everything the run sent. (templated)
     :param from_dag: Id of the DAG of ``from_run`` or ``since``; default None, which means this DAG. (templated)
     :param since: Start of a time window, as a ``datetime`` or ISO 8601; selects everything that all runs of the
@@ -143,7 +143,7 @@ class DingTalkRollbackOperator(RecallOperator):
             dry_run = parse_flag(self.dry_run, "dry_run")
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
             # A misspelt task must not keep the messages of the others in the chats.
-            search_errors = [] if self.from_run or self.from_dag else self._unknown_tasks("from_tasks", from_tasks)
+            search_errors = [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
             if not self._is_due(context, search_errors):
                 if search_errors:
                     raise search_errors[0]
@@ -160,6 +160,13 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.task.asset_events import with_rollback_log
 
         return with_rollback_log(outlets, dag, of_all_dags=True)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """True if ``from_tasks`` are tasks of other runs."""
+        from airflow_provider_dingtalk.task.arguments import is_missing
+
+        return not all(map(is_missing, (self.from_run, self.from_dag, self.since)))
 
     def _unknown_tasks(self, field: str, task_ids: Sequence[str]) -> list[DingTalkError]:
         """Return an error for each task id that is unknown, and so finds no receipts."""
@@ -180,12 +187,13 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.task.arguments import parse_task_ids
         from airflow_provider_dingtalk.task.run_history import Tasks
 
-        if not self.only_if_failed:
+        if self.only_if_failed is False or self.only_if_failed is None:
             return True
         if isinstance(self.only_if_failed, bool):
             task_ids = sorted(self.get_flat_relative_ids(upstream=True))
         else:
             task_ids = parse_task_ids(self.only_if_failed, "only_if_failed")
+            _refuse_empty("only_if_failed", task_ids)
             search_errors += self._unknown_tasks("only_if_failed", task_ids)
         watched = Tasks(context, task_ids)
         if not (failed := watched.failed()):
@@ -213,11 +221,12 @@ class DingTalkRollbackOperator(RecallOperator):
         since, until = (parse_moment(getattr(self, name), name) for name in ("since", "until"))
         if since is None and (until is not None or (dag_id and not run_ids)):
             raise InvalidInputError("since", "is missing; give it, or from_run")
-        found = [rollback_source.of_run(context, dag_id, run_id, from_tasks, must_be=True) for run_id in run_ids]
-        if from_tasks and not run_ids:
-            found.append(rollback_source.of_tasks(context, from_tasks))
+        errors = search_errors
+        found = [rollback_source.of_run(context, dag_id, run_id, from_tasks, errors=errors) for run_id in run_ids]
         if since is not None:
-            found += rollback_source.of_window(context, dag_id, since, until)
+            found += rollback_source.of_window(context, dag_id, since, until, from_tasks, errors=errors)
+        elif from_tasks and not run_ids:
+            found.append(rollback_source.of_tasks(context, from_tasks))
         return found, receipts
 
 
@@ -263,8 +272,7 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         if self.only_if_failed:
             raise InvalidInputError("only_if_failed", "is not for a sweep, whose runs have ended; leave it out")
         for name in ("dag_ids", "rollbacks"):
-            if not given.get(name, getattr(self, name)):
-                raise InvalidInputError(name, "is empty; give one id or more")
+            _refuse_empty(name, given.get(name, getattr(self, name)))
         parse_checks.check_look_back(given.get("look_back"))
 
     def _refuse_sources(self) -> None:
@@ -284,6 +292,8 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
         self._refuse_sources()
         dag_ids = parse_task_ids(self.dag_ids, "dag_ids")
         rollbacks = parse_task_ids(self.rollbacks, "rollbacks")
+        _refuse_empty("dag_ids", dag_ids)
+        _refuse_empty("rollbacks", rollbacks)
         earliest = time.time() - parse_look_back(self.look_back)
         found: list[RunMessages] = []
         for dag_id in dag_ids:
@@ -293,3 +303,11 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
                 # An unknown DAG must not keep the others from being swept.
                 search_errors.append(problem)
         return found, []
+
+
+def _refuse_empty(field: str, value: Any) -> None:
+    """Raise an error for no ids, which would be taken for "nothing to recall"."""
+    if not value:
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+        raise InvalidInputError(field, "is empty; give one id or more")

@@ -7,6 +7,7 @@ earlier date, so one request shows for hundreds of runs that a task has none und
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -44,6 +45,8 @@ class DagHistory:
         self._run_ids: Sequence[str] | None = None
         self._mapped: Mapping[str, Mapping[str, str | None]] | None = None
         self._settled: dict[str, datetime] = {}
+        #: Runs by id, as :meth:`ask` found them.
+        self._runs: dict[str, Any] = {}
         self._found: dict[tuple[str, str], bool] = {}
 
     def read_states(self, run_ids: Sequence[str] | None = None) -> None:
@@ -56,10 +59,19 @@ class DagHistory:
 
     def ask(self, run_id: str) -> Any:
         """Return a run with its state and dates; None before Airflow 3.2, where a worker cannot ask."""
-        run = self._server.call(dag_run, self.dag_id, run_id)
+        run = self._runs[run_id] = self._server.call(dag_run, self.dag_id, run_id)
         if run is not None and _is_settled(run):
             self._settled[run_id] = run.logical_date or run.run_after
         return run
+
+    def is_within(self, run_id: str, since: float, until: float) -> bool:
+        """Return True if it is known that a run has worked between two Unix times in seconds only."""
+        run = self._runs.get(run_id)
+        # A clear begins a run again, and the XComs of tasks that have not begun since are older.
+        if run is None or run.start_date is None or run.clear_number:
+            return False
+        ended = math.inf if run.end_date is None else run.end_date.timestamp()
+        return run.start_date.timestamp() >= since and ended <= until
 
     def of(self, run_id: str) -> DagHistory | None:
         """Return this history if it may answer for a run; otherwise None."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.receipt import Receipt, iso
 from airflow_provider_dingtalk.task import asset_events
@@ -19,6 +19,7 @@ from airflow_provider_dingtalk.task.recall_log import RecallLog
 from airflow_provider_dingtalk.task.run_history import (
     Tasks,
     indexes_not_rolled_back,
+    names_of,
     run_ends,
     runs_not_rolled_back,
     runs_since,
@@ -71,35 +72,61 @@ def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
 
 
 def of_run(
-    context: Context, dag_id: str | None, run_id: str, task_ids: Sequence[str] = (), *, must_be: bool = False
+    context: Context,
+    dag_id: str | None,
+    run_id: str,
+    task_ids: Sequence[str] = (),
+    *,
+    errors: list[DingTalkError] | None = None,
 ) -> RunMessages:
     """Return the messages that a run, or some of its tasks, sent, also if they failed or were killed.
 
     :param dag_id: Id of the DAG; None means the DAG of this task.
     :param task_ids: Ids of the tasks; default empty, which means all tasks of the run.
-    :param must_be: True if a user named the run, and may have mistyped it; default False.
-    :raises InvalidInputError: If ``must_be`` is set, and a task does not exist, or no task ran in the run.
+    :param errors: List that gets an error if no task ran in the run, and for each task that does not exist, because a
+        user may have mistyped them; default None, which takes both for "nothing sent".
     """
     dag_id = dag_id or context["ti"].dag_id
     all_tasks = tasks_of_run(context, dag_id, run_id)
-    if must_be and not all_tasks.ids:
+    if errors is not None and not all_tasks.ids:
         problem = f"is {run_id[:100]!r}, no run of {dag_id!r} in which a task ran"
-        raise InvalidInputError("from_run", problem, f"{run_id[:100]!r} 不是 {dag_id!r} 中有任务执行过的运行")
-    if must_be and (unknown := [one for one in task_ids if one not in task_names(context, dag_id, run_id)]):
-        problem = f"holds {unknown[0]!r}, no task of the run {run_id[:100]!r}"
-        raise InvalidInputError("from_tasks", problem, f"{unknown[0]!r} 不是运行 {run_id[:100]!r} 的任务")
+        zh = f"{run_id[:100]!r} 不是 {dag_id!r} 中有任务执行过的运行"
+        errors.append(InvalidInputError("from_run", problem, zh))
+        return RunMessages(dag_id, run_id)
+    if errors is not None:
+        where = f"the run {run_id[:100]!r}", f"运行 {run_id[:100]!r}"
+        errors += _unknown(task_ids, task_names(context, dag_id, run_id), *where)
     tasks = Tasks(context, task_ids, dag_id=dag_id, run_id=run_id) if task_ids else all_tasks
     return _not_recalled(tasks, all_tasks, _recall_log(context, dag_id), alerts=True)
 
 
-def of_window(context: Context, dag_id: str | None, since: float, until: float | None) -> list[RunMessages]:
-    """Return the messages that a DAG's runs sent in a time window.
+def _unknown(task_ids: Sequence[str], names: Collection[str], where: str, where_zh: str) -> list[InvalidInputError]:
+    """Return an error for each task that is not among the names."""
+    unknown = [clean(task_id) for task_id in task_ids if task_id not in names]
+    return [
+        InvalidInputError("from_tasks", f"holds {one!r}, no task of {where}", f"{one!r} 不是{where_zh} 的任务")
+        for one in unknown
+    ]
+
+
+def of_window(
+    context: Context,
+    dag_id: str | None,
+    since: float,
+    until: float | None,
+    task_ids: Sequence[str] = (),
+    *,
+    errors: list[DingTalkError] | None = None,
+) -> list[RunMessages]:
+    """Return the messages that a DAG's runs, or some of their tasks, sent in a time window.
 
     The DAG needs no rollback. A receipt without a send time counts if its run may have sent in the window.
 
     :param dag_id: Id of the DAG; None means the DAG of this task.
     :param since: Start of the window, as Unix time in seconds.
     :param until: End of the window, as Unix time in seconds; None leaves it open.
+    :param task_ids: Ids of the tasks; default empty, which means all tasks.
+    :param errors: List that gets an error for each task that no run of the DAG has; default None.
     :raises InvalidInputError: If the window is empty or begins in the future, or if Airflow knows no such DAG.
     """
     dag_id = dag_id or context["ti"].dag_id
@@ -114,15 +141,23 @@ def of_window(context: Context, dag_id: str | None, since: float, until: float |
     end = math.inf if until is None else until
     found = []
     for run_id in runs_since(context, history, since):
-        tasks = tasks_of_run(context, dag_id, run_id, history.of(run_id))
-        one = _not_recalled(tasks, tasks, recall_log, alerts=True, window=(since, end))
-        if one.in_doubt:
-            # A call without an answer has no send time, so it may have been made before the window.
-            log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
-            one.in_doubt = {}
-        found.append(one)
+        every = tasks_of_run(context, dag_id, run_id, history.of(run_id))
+        tasks = every if not task_ids else Tasks(context, task_ids, dag_id=dag_id, run_id=run_id, history=every.history)
+        one = _not_recalled(tasks, every, recall_log, alerts=True, window=(since, end))
+        found.append(_with_doubts_of_window(one, history, since, end))
+    if errors is not None and history.states:
+        names = names_of(name for states in history.states.values() for name in states)
+        errors += _unknown(task_ids, names, f"any run of {dag_id!r}", f" {dag_id!r} 任何运行")
     history.confirm()
     return found
+
+
+def _with_doubts_of_window(one: RunMessages, history: DagHistory, since: float, until: float) -> RunMessages:
+    """Drop the calls in doubt of a run that is not wholly in the window, because they have no send time."""
+    if one.in_doubt and not history.is_within(one.run_id, since, until):
+        log.warning("Run %s: %s", clean(one.run_id), in_doubt_error(one.in_doubt))
+        one.in_doubt = {}
+    return one
 
 
 def of_unfinished(

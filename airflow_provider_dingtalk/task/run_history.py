@@ -313,7 +313,13 @@ def indexes_not_rolled_back(
 def task_names(context: Context, dag_id: str, run_id: str) -> set[str]:
     """Return the names of a run's tasks and of their mapped instances, begun or not."""
     states = context["ti"].get_task_states(dag_id=dag_id, task_ids=None, run_ids=[run_id]).get(run_id, {})
-    return {*states, *map(_unmapped, states)}
+    return names_of(states)
+
+
+def names_of(names: Iterable[str]) -> set[str]:
+    """Return names of task instances, and of the tasks that they may be mapped instances of."""
+    known = {*names}
+    return known | {_unmapped(name) for name in known}
 
 
 def _is_of(name: str, task_id: str, map_index: int | None) -> bool:

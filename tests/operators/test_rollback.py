@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.language import VARIABLE
-from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator
+from airflow_provider_dingtalk.messages.receipt import iso
+from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator, DingTalkSweepOperator
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.support.airflow_seams import TaskInstance, calls, planted
+from tests.support.airflow_seams import TaskInstance, calls, is_recalled, planted
 from tests.support.connections import Connect
 from tests.support.operators import GOOD, GROUP, WORK, BadInput, check_refused, numbered, rollback, run, sweep
+from tests.support.runs import SINCE, RollbackOfRuns
 
 pytestmark = pytest.mark.usefixtures("hook")
 
@@ -123,6 +125,12 @@ BAD_ROLLBACK: BadInput = [
     (lambda: rollback(from_tasks=[5]), "from_tasks[0]"),
     (lambda: rollback(from_tasks=""), "from_tasks"),
     (lambda: rollback(from_tasks={"send": 1}), "from_tasks"),
+    *[
+        (lambda value=value: rollback([GOOD], only_if_failed=value), "only_if_failed")
+        for value in ([], "", 5, {"a": 1})
+    ],
+    *[(lambda value=value: sweep(rollbacks=value), "rollbacks") for value in ([], None, 5)],
+    *[(lambda value=value: DingTalkSweepOperator(task_id="s", dag_ids=value), "dag_ids") for value in ([], "None", 5)],
     (lambda: sweep(receipts=[]), "receipts"),
     (lambda: sweep(from_run="a run"), "from_run"),
     (lambda: sweep(from_dag="a DAG"), "from_dag"),
@@ -251,3 +259,61 @@ def test_the_tasks_that_failed_are_named_in_the_language_of_the_option(
     names = [f"work{number:02}" for number in range(12)]
     run(rollback([], only_if_failed=names), TaskInstance("rollback", states=dict.fromkeys(names, "failed")))
     assert told.format(", ".join(names[:10])) in capsys.readouterr().out
+
+
+def watching(receipts: Any, only_if_failed: Any) -> Any:
+    """A rollback in a DAG with the tasks ``send`` and ``check``."""
+    from airflow.sdk import DAG, BaseOperator
+
+    with DAG("rolled_back", schedule=None):
+        undo = rollback(receipts, only_if_failed=only_if_failed)
+        BaseOperator(task_id="send") >> BaseOperator(task_id="check") >> undo
+    return undo
+
+
+@pytest.mark.parametrize("watched", ["check", ["check"], ("send", "check"), '["check"]'])
+def test_one_task_or_several_are_watched(sandbox: SandboxServer, watched: Any) -> None:
+    undo = watching(planted(sandbox, "oto"), watched)
+    assert run(undo, TaskInstance("rollback", states={"send": "success", "check": "success"})) == {"kept": 0}
+    ti = TaskInstance("rollback", states={"send": "success", "check": "failed"})
+    assert run(undo, ti)["counts"]["recalled"] == 1
+
+
+@pytest.mark.parametrize(("watched", "recalls"), [("cheque", 0), (["cheque"], 0), (["check", "cheque"], 1)])
+def test_a_watched_task_that_is_none_of_the_dag_is_an_error_and_not_a_success(
+    sandbox: SandboxServer, watched: Any, recalls: int
+) -> None:
+    ti = TaskInstance("rollback", states={"send": "success", "check": "failed"})
+    with pytest.raises(AirflowFailException, match=r"only_if_failed\[\d\]: is 'cheque', no task of this DAG"):
+        run(watching(planted(sandbox, "oto"), watched), ti)
+    assert calls(sandbox).get("robot/otoMessages/batchRecall", 0) == recalls
+
+
+# ── messages of other runs ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"from_run": ["godo", "good"]}, "from_run: is 'godo', no run of 'revenue'"),
+        ({"from_run": "good", "from_tasks": ["sned", "send"]}, "from_tasks: holds 'sned', no task of the run 'good'"),
+        ({"since": iso(SINCE), "from_tasks": ["sned", "send"]}, "from_tasks: holds 'sned', no task of any run"),
+    ],
+)
+def test_a_misspelt_run_or_task_does_not_keep_the_messages_of_others(
+    sandbox: SandboxServer, arguments: dict[str, Any], told: str
+) -> None:
+    ti = RollbackOfRuns({"good": {("send", -1): "success", ("other", -1): "success"}})
+    ti.xcoms["good", "send", -1, "receipts_0"] = planted(sandbox, "oto")
+    with pytest.raises(AirflowFailException, match=told):
+        rollback(from_dag="revenue", **arguments).execute({"ti": ti})
+    assert ti.pushes["report"]["counts"]["recalled"] == 1
+
+
+def test_from_tasks_limits_a_window_too(sandbox: SandboxServer) -> None:
+    ti = RollbackOfRuns({"run": {("send", -1): "success", ("other", -1): "success"}})
+    wanted, kept = planted(sandbox, "oto", 2)
+    ti.xcoms["run", "send", -1, "receipts_0"], ti.xcoms["run", "other", -1, "receipts_0"] = [wanted], [kept]
+    rollback(from_dag="revenue", since=iso(SINCE), from_tasks="send").execute({"ti": ti})
+    assert ti.pushes["report"]["recalled"] == [wanted["process_query_key"]]
+    assert not is_recalled(sandbox, kept)

@@ -59,7 +59,7 @@ class Runs:
         ended = ("success", "failed", "skipped", "upstream_failed", "removed")
         return [
             {"task_id": task, "map_index": index}
-            for (task, index), state in self._states[run_id].items()
+            for (task, index), state in self._states.get(run_id, {}).items()
             if state in ended
         ]
 
@@ -75,6 +75,19 @@ class Runs:
         if self.is_unknown:
             raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
         return dag_id
+
+
+class RollbackOfRuns(Runs):
+    """The same of a task that recalls; it keeps what the task pushes."""
+
+    task_id, try_number, max_tries = "undo", 1, 0
+
+    def __init__(self, states: dict[str, dict[tuple[str, int], str]]) -> None:
+        super().__init__(states)
+        self.pushes: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushes[key] = value
 
 
 def keys(found: Iterable[Any]) -> dict[str, list[str]]:

@@ -193,3 +193,17 @@ def test_a_run_that_a_sweep_finished_is_left_out_until_it_ran_again(asked: Asked
         past.add_event(before(hours=2), {"run_id": run, "swept": 1, "left": int(run == "part"), "recalled": 0})
     found = of_unfinished(asked.context, past.dag_id, ["rollback"], before(days=7).timestamp())
     assert keys(found) == {**({"cleared": ["cleared"]} if KNOWS_ENDS else {}), "part": ["part"]}
+
+
+def test_a_send_in_doubt_is_told_if_its_run_is_wholly_in_the_window(asked: Asked, past: PastRuns):
+    doubt = {"to": ["user001"], "code": "no_answer", "message": "", "next_step": ""}
+    for run, began, clears in (("within", before(minutes=30), 0), ("across", before(hours=2), 0),
+                               ("unknown", None, 0), ("cleared", before(minutes=30), 1)):  # fmt: skip
+        xcoms = {("send", -1, "unknown"): [doubt]}
+        past.add(
+            run, {("send", -1): "failed"}, xcoms, began=began, ended=before(minutes=5), state="failed",
+            clear_number=clears,
+        )  # fmt: skip
+    for until, told in ((None, ["within"]), (NOW.timestamp(), ["within"]), (before(minutes=9).timestamp(), [])):
+        found = of_window(asked.context, past.dag_id, SINCE.timestamp(), until)
+        assert [one.run_id for one in found if one.in_doubt] == (told if KNOWS_ENDS else [])

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from airflow_provider_dingtalk.exceptions import InvalidInputError
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError
 from airflow_provider_dingtalk.task.rollback_source import of_run, of_unfinished, of_window
 from airflow_provider_dingtalk.task.run_history import Tasks
 from tests.support.runs import DAG, SINCE, Runs, keys
@@ -65,9 +65,12 @@ def test_a_sweep_of_a_dag_without_its_rollback_is_refused():
 
 def test_a_task_that_a_run_does_not_have_is_refused():
     ti = Runs({"run": {("send", -1): "success", ("each", 0): "success", ("never", -1): None}})
-    assert keys([of_run({"ti": ti}, DAG, "run", ["send", "each", "never"], must_be=True)]) == {"run": []}
-    with pytest.raises(InvalidInputError, match=r"^from_tasks: holds 'sned', no task of the run 'run'"):
-        of_run({"ti": ti}, DAG, "run", ["send", "sned"], must_be=True)
+    errors: list[DingTalkError] = []
+    ti.sent("run", "send", "first")
+    assert keys([of_run({"ti": ti}, DAG, "run", ["send", "each", "never"], errors=errors)]) == {"run": ["first"]}
+    assert not errors
+    assert keys([of_run({"ti": ti}, DAG, "run", ["send", "sned"], errors=errors)]) == {"run": ["first"]}
+    assert [str(error) for error in errors] == ["from_tasks: holds 'sned', no task of the run 'run'"]
 
 
 def test_a_cleared_task_that_has_not_begun_again_is_not_forgotten():
