@@ -141,8 +141,10 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Map
         raise _problem("has no task that sends: put the sends inside of the block")
     # Airflow ignores the result of a teardown that may fail, so the watcher does too.
     watched = [task.task_id for task in block if not task.is_teardown or task.on_failure_fail_dagrun]
-    rollback.from_tasks = [task.task_id for task in block if not task.is_teardown]
-    rollback.only_if_failed = watched
+    rollback.from_tasks = [
+        task.task_id for task in block if not isinstance(task, (_RunWatcher, DingTalkRollbackOperator))
+    ]
+    rollback.only_if_failed = watched or True
     for task in block:
         _restore_on_retry(task)
     # Direct edges, because a task downstream of a failed one is "done" at once, while a parallel send still runs.

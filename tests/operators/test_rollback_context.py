@@ -157,6 +157,17 @@ def test_setups_and_cleanups_of_others_are_left_as_they_are():
     rollback = dag_of(build).get_task("rollback")
     assert rollback.upstream_task_ids == {"send", "delete"}
     assert rollback.only_if_failed == ["create", "send"]
+    assert rollback.from_tasks == ["create", "delete", "send"], "a teardown may send, too"
+
+
+def test_a_block_of_teardowns_recalls_what_they_sent_if_one_fails():
+    def build():
+        with rollback_on_failure():
+            send().as_teardown()
+
+    rollback = dag_of(build).get_task("rollback")
+    assert (rollback.from_tasks, rollback.only_if_failed) == (["send"], True)
+    assert rollback.upstream_task_ids == {"send"}
 
 
 def test_an_outer_block_waits_for_the_rollback_of_an_inner_one():
