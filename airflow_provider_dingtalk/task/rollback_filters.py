@@ -139,9 +139,16 @@ class ReaderFilter:
     async def run(self, clients: Clients) -> None:
         """Poll the readers, and choose the messages to recall.
 
-        :raises DingTalkError: If no connection works, no call succeeds, or the task was stopped.
+        :raises DingTalkError: If the task was stopped; with ``max_readers`` also if no connection works, or no call
+            succeeds.
         """
-        await self._status.run(clients)
+        try:
+            await self._status.run(clients)
+        except DingTalkError as error:
+            # If readers are only recorded, a message that stays in the chat does more harm than a missing record.
+            if self._max_readers is not None:
+                raise
+            log.warning("Not all readers are known: %s", error)
         if self._status.is_stopped:
             raise DingTalkError("The task was stopped before anything was recalled.", code="stopped")
         for receipt in self._receipts:

@@ -220,6 +220,15 @@ def test_a_guard_that_cannot_ask_at_all_reports_each_message_and_recalls_none(
     assert report["api_calls"]["total"] > 0
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_readers_that_are_only_recorded_keep_no_message_in_the_chat(sandbox: SandboxServer, dry_run: bool) -> None:
+    receipts = planted(sandbox, "oto", 12)
+    sandbox.state.faults.add({"match": "readStatus", "action": {"type": "status", "status": 500}})
+    found = roll_back(receipts, with_readers=True, dry_run=dry_run)
+    assert (found["readers"], found["counts"]["total"]) == ({}, 12)
+    assert [is_recalled(sandbox, receipt) for receipt in receipts] == [not dry_run] * 12
+
+
 @pytest.mark.parametrize(("option", "lines"), [("en", 2), ("zh", 2), ("both", 4)])
 def test_the_plan_in_the_log_is_in_the_language_of_the_option(
     sandbox: SandboxServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, option: str, lines: int
