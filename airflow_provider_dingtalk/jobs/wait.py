@@ -24,7 +24,7 @@ from airflow_provider_dingtalk.jobs.worker_pool import run_workers
 from airflow_provider_dingtalk.language import choose, get_logger, in_each_language
 from airflow_provider_dingtalk.messages import conditions
 from airflow_provider_dingtalk.messages.conditions import Condition, Judgement, MessageStatus, Target
-from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.message_types import message_type, obstacle_of
 from airflow_provider_dingtalk.messages.read_status import StatusQuery
 
 log = get_logger(__name__)
@@ -226,7 +226,7 @@ class Wait:
     async def _poll_message(self, clients: Clients, at: int) -> None:
         target, now = self.targets[at], self._clock.now()
         of_kind = message_type(target.sender_key.kind)
-        if obstacle := of_kind.obstacle(target, self.condition):
+        if obstacle := obstacle_of(target, self.condition):
             self._lose(at, error_of(target.key, obstacle))
             return
         try:

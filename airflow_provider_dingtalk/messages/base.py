@@ -31,6 +31,7 @@ class MessageType:
     :cvar sender_fields: Fields of receipts that all messages of one recall call share.
     :cvar default_sender: Sender field with a default in the connection.
     :cvar content_arguments: Arguments of sends that hold the content.
+    :cvar send_call: Endpoint that sends.
     :cvar receiver_fields: Fields of send calls that hold the receivers.
     :cvar batch_size: Maximum messages in one recall call.
     :cvar recall_window: Age in seconds after which a message is given up without a recall call. None disables it.
@@ -49,6 +50,7 @@ class MessageType:
     sender_fields: ClassVar[tuple[str, ...]] = ("robot_code",)
     default_sender: ClassVar[str] = "robot_code"
     content_arguments: ClassVar[tuple[str, ...]] = ()
+    send_call: ClassVar[type[Endpoint[Any]]]
     receiver_fields: ClassVar[tuple[str, ...]]
     batch_size: ClassVar[int] = 1
     recall_window: ClassVar[float | None] = None
@@ -80,7 +82,7 @@ class MessageType:
             kind=self.kind,
             conn_id=send_request.conn_id,
             sent_at=iso(now),
-            recipients=None if recipients is None else recipients - len(self.undelivered(answer)),
+            recipients=None if recipients is None else max(recipients - len(self.undelivered(answer)), 0),
             **fields | {self.key_field: str(getattr(answer, self.key_field))},
         )
 

@@ -126,6 +126,9 @@ def obstacle(message_status: MessageStatus, condition: Condition) -> Obstacle | 
     if message_status.send_status == "RECALLED" and "RECALLED" not in condition.send_statuses:
         advice = "If that is what you wait for, add RECALLED to send_statuses."
         return Obstacle("recalled", "was recalled", advice, "已被撤回")
+    if message_status.send_status == "SUCCESS" and condition.send_statuses == {"PROCESSING"}:
+        problem, zh = "is sent, and will not be PROCESSING again", "已发送，不会再处于 PROCESSING"
+        return Obstacle("condition_unreachable", problem, "Wait for SUCCESS.", zh)
     if message_status.send_status != "SUCCESS" or "SUCCESS" not in condition.send_statuses:
         return None
     if condition.needs_recipients and message_status.recipients == 0 and message_status.dropped:
@@ -250,7 +253,7 @@ def _check_statuses(words: Collection[str]) -> None:
 
 
 def _is_whole(value: Any, *, at_least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value < 2**63
 
 
 def _is_share(value: Any) -> bool:

@@ -29,6 +29,7 @@ class Ding(MessageType):
     plural = "DINGs"
     key_field = key_argument = "open_ding_id"
     keys_argument = "open_ding_ids"
+    send_call = SendDing
     receiver_fields = ("receiver_user_id_list",)
     has_status = False
     status_tells_recall = False

@@ -7,9 +7,10 @@ from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from airflow_provider_dingtalk.client.endpoints import Endpoint
 from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
 from airflow_provider_dingtalk.messages.base import MessageType
-from airflow_provider_dingtalk.messages.conditions import Condition, Target
+from airflow_provider_dingtalk.messages.conditions import Condition, Obstacle, Target
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 
@@ -17,6 +18,9 @@ from airflow_provider_dingtalk.messages.send_request import SendRequest
 MESSAGE_TYPES: dict[Kind, MessageType] = {
     kind: import_module(f"airflow_provider_dingtalk.messages.{kind}").TYPE for kind in Kind
 }
+
+#: Fields of send calls that hold user ids.
+_FIELDS_OF_PEOPLE = ("user_ids", "userid_list", "receiver_user_id_list")
 
 
 def message_type(kind: Kind | str) -> MessageType:
@@ -47,6 +51,28 @@ def send_requests_for(kind: Kind | str, **arguments: Any) -> list[SendRequest]:
     return of_kind.send_requests(**arguments)
 
 
+def send_request_of(call: Endpoint[Any]) -> SendRequest | None:
+    """Return the send request of a call that the caller built; None if it sends no message of a known kind."""
+    of_kind = next((one for one in MESSAGE_TYPES.values() if isinstance(call, one.send_call)), None)
+    if of_kind is None:
+        return None
+    name = next(field for field in of_kind.receiver_fields if getattr(call, field, None))
+    value = getattr(call, name)
+    to = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else ["all users"]
+    return of_kind.send_request(call, to, len(to) if name in _FIELDS_OF_PEOPLE else None)
+
+
+def obstacle_of(target: Target, condition: Condition) -> Obstacle | None:
+    """Return the reason, known without a call, why a message can never meet a condition."""
+    of_kind = message_type(target.sender_key.kind)
+    try:
+        of_kind.check_condition(condition, target)
+    except InvalidInputError as error:
+        problem, zh = f"cannot be waited for ({error.message})", f"无法等待（{error.message_zh or error.message}）"
+        return Obstacle("condition_unreachable", problem, "Leave it out.", zh)
+    return of_kind.obstacle(target, condition)
+
+
 def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
     """Refuse a condition that DingTalk cannot answer or that cannot hold.
 
@@ -56,13 +82,10 @@ def check_targets(condition: Condition, targets: Iterable[Target]) -> None:
         hold.
     """
     targets = list(targets)
-    for target in targets:
-        message_type(target.sender_key.kind).check_condition(condition, target)
-    obstacles = [
-        (target, found)
-        for target in targets
-        if (found := message_type(target.sender_key.kind).obstacle(target, condition))
-    ]
+    if condition.match == "all":
+        for target in targets:
+            message_type(target.sender_key.kind).check_condition(condition, target)
+    obstacles = [(target, found) for target in targets if (found := obstacle_of(target, condition))]
     if obstacles and (condition.match == "all" or len(obstacles) == len(targets)):
         target, found = obstacles[0]
         problem, zh = f"the message {target.key} {found.problem}.", f"消息 {target.key} {found.problem_zh}。"

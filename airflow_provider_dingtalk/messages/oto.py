@@ -29,6 +29,7 @@ class OtoMessage(RobotMessage):
 
     kind = Kind.OTO
     plural = "one-on-one messages"
+    send_call = SendOtoMessages
     recall_call = RecallOtoMessages
     receiver_fields = ("user_ids",)
     recall_window = GIVE_UP_AFTER

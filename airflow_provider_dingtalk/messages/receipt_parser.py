@@ -80,7 +80,7 @@ def _receipt(value: Mapping[str, Any] | Receipt, path: str, to_ask: bool, zone: 
         kind=of_kind.kind,
         conn_id=None if is_nothing(conn_id) else parse_id(conn_id, f"{path}.conn_id"),
         sent_at=_sent_at(value.get("sent_at"), f"{path}.sent_at", zone),
-        recipients=recipients if type(recipients) is int else None,
+        recipients=recipients if type(recipients) is int and 0 <= recipients < 2**63 else None,
         text=_text(value.get("text")),
         **fields,
     )

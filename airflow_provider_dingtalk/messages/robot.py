@@ -56,7 +56,6 @@ class ConversationMessage(RobotMessage):
     sender_fields = ("robot_code", "open_conversation_id")
     receiver_fields = ("open_conversation_id",)
     is_polled_by_key = True
-    send_call: ClassVar[type[Endpoint[Any]]]
     status_call: ClassVar[type[Endpoint[Any]]]
     needs_cool_app: ClassVar[bool] = False
 

@@ -52,6 +52,7 @@ class WorkNotification(MessageType):
     sender_fields = ("agent_id",)
     default_sender = "agent_id"
     content_arguments = ("text", "title", "markdown", "msg")
+    send_call = SendWorkNotification
     receiver_fields = ("userid_list", "dept_id_list", "to_all_user")
     recall_window = GIVE_UP_AFTER
     status_tells_recall = False
@@ -138,9 +139,12 @@ class WorkNotification(MessageType):
     def check_condition(self, condition: Condition, target: Target) -> None:
         """Refuse a condition on the readers of too many recipients.
 
-        :raises InvalidInputError: If the condition needs readers, and there are over 100 recipients.
+        :raises InvalidInputError: If the condition needs readers, and there are over 100 recipients, or needs over 100
+            readers.
         """
         most = MAX_USERS_PER_WORK_NOTIFICATION
+        if max(condition.min_readers, len(condition.read_by)) > most:
+            raise InvalidInputError("min_readers", f"is over {most}; DingTalk tells of {most} readers at most")
         if condition.asks_for_readers and (target.recipients or 0) > most:
             problem = f"{target.key} went to {target.recipients} people; DingTalk tells who read it for up to {most}"
             raise InvalidInputError("receipts", problem)

@@ -32,7 +32,7 @@ CALL = SendGroupMessage(msg_key="sampleText", msg_param="{}", open_conversation_
 TARGET = Target(SenderKey(Kind.GROUP, "robot"), "key", recipients=2)
 
 
-@pytest.mark.parametrize(("asked", "left"), [(None, None), (2, 1)])
+@pytest.mark.parametrize(("asked", "left"), [(None, None), (2, 1), (1, 0), (0, 0)])
 def test_a_receipt_counts_those_who_got_the_message(asked: int | None, left: int | None) -> None:
     receipt = Postcard().receipt(Postcard().send_request(CALL, ("cid",), asked), SendResult(process_query_key="k"), 0.0)
     assert (receipt.key, receipt.robot_code, receipt.recipients) == ("k", "robot", left)

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.messages.conditions import (
     evaluate_all,
     target_of,
 )
-from airflow_provider_dingtalk.messages.message_types import check_targets
+from airflow_provider_dingtalk.messages.message_types import check_targets, obstacle_of
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
 from tests.support.local_dingtalk import receipt_for
 
@@ -59,6 +59,13 @@ def test_a_share_is_met_by_so_many_of_those_who_got_it(
 ) -> None:
     assert evaluate(seen, condition) is judgement
     assert condition.asks_for_readers
+
+
+@pytest.mark.parametrize(
+    ("wanted", "judgement"), [({"PROCESSING"}, NEVER), ({"PROCESSING", "RECALLED"}, NOT_YET), ({"RECALLED"}, NOT_YET)]
+)
+def test_a_message_that_is_sent_is_not_processed_again(wanted: set[str], judgement: Judgement) -> None:
+    assert evaluate(message_status(0), Condition(send_statuses=frozenset(wanted))) is judgement
 
 
 @pytest.mark.parametrize("judgements", [*product(Judgement, repeat=1), *product(Judgement, repeat=3)])
@@ -108,6 +115,8 @@ SHARE = Condition(min_read_share=0.5)
     (receipt(Kind.WORK_NOTIFICATION, 101), SHARE, "receipts"),
     (receipt(Kind.WORK_NOTIFICATION, 101), Condition(min_readers=1), "receipts"),
     (receipt(Kind.WORK_NOTIFICATION, 101), Condition(), None),
+    (receipt(Kind.WORK_NOTIFICATION), Condition(min_readers=101), "min_readers"),
+    (receipt(Kind.WORK_NOTIFICATION), Condition(read_by=tuple(map(str, range(101)))), "min_readers"),
     (receipt(Kind.DING), Condition(), "receipts"),
     *[(receipt(kind, 2), Condition(min_readers=3), "receipts") for kind in Kind if kind is not Kind.DING],
     (receipt(Kind.OTO, 2), Condition(min_readers=2), None),
@@ -139,3 +148,24 @@ def test_what_can_never_be_of_one_message_is_no_reason_to_refuse_a_wait_for_any(
     check_targets(condition, [none, some])
     with pytest.raises(InvalidInputError, match="reached no recipient"):
         check_targets(condition, [none, none])
+
+
+@pytest.mark.parametrize(("made", "condition"), [
+    (receipt(Kind.DING), Condition(match="any")),
+    (receipt(Kind.WORK_NOTIFICATION, 101), Condition(match="any", min_readers=1)),
+    (receipt(Kind.GROUP), Condition(match="any", min_read_share=0.5)),
+])  # fmt: skip
+def test_a_message_that_cannot_be_waited_for_is_no_reason_to_refuse_a_wait_for_any(
+    made: Receipt, condition: Condition
+) -> None:
+    odd, usual = target_of(made), target_of(receipt(Kind.OTO, 5))
+    check_targets(condition, [odd, usual])
+    assert (found := obstacle_of(odd, condition)) and found.code == "condition_unreachable"
+    with pytest.raises(InvalidInputError, match="cannot be waited for"):
+        check_targets(condition, [odd, odd])
+
+
+@pytest.mark.parametrize("field", ["min_readers", "audience"])
+def test_a_number_of_more_digits_than_python_prints_is_refused(field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{field}: must be a whole number"):
+        condition_of(None, **{field: 10**5000})  # type: ignore[arg-type]

@@ -220,6 +220,8 @@ GOOD: dict[str, tuple[Any, int]] = {
     "a date in another zone": ({**OTO, "sent_at": "2026-11-21T16:00:00+08:00"}, 1),
     "a date without a zone": ({**OTO, "sent_at": "2026-11-21T08:00:00"}, 1),
     "recipients that are no number": ({**OTO, "recipients": "many"}, 1),
+    "fewer recipients than none": ({**OTO, "recipients": -5}, 1),
+    "more recipients than Python prints": ({**OTO, "recipients": 10**5000}, 1),
 }
 
 
