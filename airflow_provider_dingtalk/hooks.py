@@ -10,6 +10,8 @@ from urllib.parse import quote
 import msgspec
 from airflow.sdk import BaseHook
 
+from airflow_provider_dingtalk.client.content import plain
+from airflow_provider_dingtalk.client.endpoints import Idempotency
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.connection.cache import SharedConnection
 from airflow_provider_dingtalk.connection.settings import Settings, read_settings
@@ -68,7 +70,8 @@ class DingTalkHook(BaseHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dingtalk_conn_id = dingtalk_conn_id
+        # Receipts name the connection, and their JSON takes no instance of a subclass of str.
+        self.dingtalk_conn_id = plain(dingtalk_conn_id) if isinstance(dingtalk_conn_id, str) else dingtalk_conn_id
         self._robot_code = robot_code
         self._agent_id = agent_id
         self._settings: Settings | None = None
@@ -178,13 +181,20 @@ class DingTalkHook(BaseHook):
     def call(self, endpoint: Endpoint[T]) -> T:
         """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`.
 
+        A message that it sends inside a running task is registered with that task, as those of :meth:`send`.
+
         :raises DingTalkError: If the call failed or is in doubt; see :mod:`airflow_provider_dingtalk.exceptions`.
         """
-        return self.run(lambda client: client.call(endpoint))
+        answer = self.run(lambda client: client.call(endpoint))
+        in_task.register_call(endpoint, answer, self.dingtalk_conn_id)
+        return answer
 
     async def acall(self, endpoint: Endpoint[T]) -> T:
         """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`; see :meth:`call`."""
-        return await (await self.aclient()).call(endpoint)
+        answer = await (await self.aclient()).call(endpoint)
+        if endpoint.http.idempotency is Idempotency.SEND:
+            await asyncio.to_thread(in_task.register_call, endpoint, answer, self.dingtalk_conn_id)
+        return answer
 
     def send_requests(self, kind: Kind | str, **arguments: Any) -> list[SendRequest]:
         """Build the send requests of a message.

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.receipt_delivery import FIRST_PAUSE, LONGEST_PAUSE
 from airflow_provider_dingtalk.jobs.send import CUT_OFF, WORKERS, Send
 from airflow_provider_dingtalk.language import choose, get_logger
@@ -98,7 +100,7 @@ class SendRegistry:
                 # Airflow deleted the XComs of earlier tries.
                 self.register(self._sends.receipts())
                 if self._ti.try_number > 1:
-                    self.register(parse_receipts(use(self._store.get, _FORKED, [])))
+                    self.register(_stored(use(self._store.get, _FORKED, [])))
             return self._sends
 
     def job_name(self, name: str) -> str:
@@ -144,6 +146,8 @@ class SendRegistry:
         """Add a job, in flight until it ends, whose unknown, dropped and refused receivers are published."""
         job.on_stop = self._api_server.stop
         with self._lock:
+            if self._store is None and not self._jobs:
+                self._register_before_deferral()
             self._jobs.append(job)
             self._jobs_in_flight += 1
         return job
@@ -197,6 +201,23 @@ class SendRegistry:
             if job not in self._alert_jobs:
                 self.register(job.receipts)
         self.publish()
+
+    def _register_before_deferral(self) -> None:
+        """Register the receipts of this try before a deferral or a reschedule, which only XComs have below 3.3."""
+        for number in count():
+            if not (receipts := self._pull(xcoms.RECEIPTS.format(number))):
+                break
+            self.register(receipts)
+        self._receipts_pushed = len(self._receipts)
+
+    def register_sent(self, sent: AcceptedSend) -> None:
+        """Register a message that no job sent, in the store and as an XCom, each also if the other one fails."""
+        self.register([sent.receipt])
+        try:
+            if self.sends is not None:
+                self.sends.hook_job().write_now({0: sent})
+        finally:
+            self.publish_persistently()
 
     def register(self, receipts: Sequence[Receipt]) -> None:
         """Register receipts, each message once."""
@@ -282,11 +303,14 @@ class SendRegistry:
         """Add receipts to the late ones of all this task's processes."""
         with self._lock, self._process_lock():
             self._late = _merged(self._late, receipts)
-            index = self._ti.map_index
-            mapped = {} if index is None or index < 0 else {"map_indexes": [index]}
-            pushed = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=xcoms.RECEIPTS_LATE, **mapped) or []
-            known = [one for chunk in pushed if chunk for one in parse_receipts(chunk)]
-            self._push_receipts(xcoms.RECEIPTS_LATE, _merged(known, self._late))
+            self._push_receipts(xcoms.RECEIPTS_LATE, _merged(self._pull(xcoms.RECEIPTS_LATE), self._late))
+
+    def _pull(self, key: str) -> list[Receipt]:
+        """Return the receipts of this task instance under a key."""
+        index = self._ti.map_index
+        mapped = {} if index is None or index < 0 else {"map_indexes": [index]}
+        pushed = self._ti.xcom_pull(task_ids=[self._ti.task_id], key=key, **mapped) or []
+        return [one for chunk in pushed if chunk for one in _stored(chunk)]
 
     @contextmanager
     def _process_lock(self) -> Iterator[None]:
@@ -314,6 +338,9 @@ class ForkedRegistry(SendRegistry):
     #: The sends of this process are not compared with earlier tries.
     sends = None
 
+    def _register_before_deferral(self) -> None:
+        """Register nothing, because the task's first process does."""
+
     def begin(self) -> None:
         """Push nothing, because the XCom belongs to the task's first process."""
 
@@ -328,7 +355,7 @@ class ForkedRegistry(SendRegistry):
             self._push_late(*receipts)
             if (store := self._store) is not None:
                 with self._lock, self._process_lock():
-                    known = parse_receipts(store.get(_FORKED, []))
+                    known = _stored(store.get(_FORKED, []))
                     store.set(_FORKED, [one.to_json() for one in _merged(known, receipts)])
             self._receipts_pushed = len(receipts)
 
@@ -343,6 +370,15 @@ def _errors_logged() -> Iterator[None]:
 
 def _identity(receipt: Receipt) -> tuple[str | None, str, str]:
     return receipt.conn_id, receipt.kind, receipt.key
+
+
+def _stored(value: Any) -> list[Receipt]:
+    """Return stored receipts; none if the value is not ours, because new receipts must be stored in any case."""
+    try:
+        return parse_receipts(value)
+    except ValueError as error:
+        log.warning("Stored receipts cannot be read and are replaced: %s", error)
+        return []
 
 
 def _merged(known: Sequence[Receipt], more: Sequence[Receipt]) -> list[Receipt]:

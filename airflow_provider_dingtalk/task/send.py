@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from airflow_provider_dingtalk.client.clock import SystemClock
 from airflow_provider_dingtalk.exceptions import (
     DroppedReceiversError,
     InvalidInputError,
     SendNotRepeatedError,
     SupersededError,
 )
+from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.language import get_logger
+from airflow_provider_dingtalk.messages.message_types import message_type, send_request_of
 from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.conversations import shown_text
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_dingtalk.client.client import DingTalkClient
     from airflow_provider_dingtalk.client.clock import Clock
+    from airflow_provider_dingtalk.client.endpoints import Endpoint
     from airflow_provider_dingtalk.task.hook_protocol import Hook
 
 log = get_logger(__name__)
@@ -223,6 +227,21 @@ async def asend(client: DingTalkClient, send_requests: Sequence[SendRequest]) ->
         raise
     await asyncio.to_thread(registry.end, job)
     return _result(job)
+
+
+def register_call(call: Endpoint[Any], answer: Any, conn_id: str) -> None:
+    """Register a message that a plain call of the hook sent with the running task, if there is one.
+
+    :param answer: DingTalk's answer to the call.
+    """
+    send_request = send_request_of(call)
+    if send_request is None or (registry := current_registry()) is None:
+        return
+    send_request, of_kind = structs.replace(send_request, conn_id=conn_id), message_type(send_request.kind)
+    receipt = of_kind.receipt(send_request, answer, SystemClock().now())
+    log.info("DingTalk accepted %s %s.", receipt.kind, receipt.key)
+    receipt = structs.replace(receipt, text=shown_text([send_request]))
+    registry.register_sent(AcceptedSend(receipt, send_request.address, of_kind.undelivered(answer)))
 
 
 def _result(job: Send) -> list[dict[str, Any]]:

@@ -182,3 +182,43 @@ def test_the_last_line_of_a_send_is_chinese_too(
     ):
         to_group(hook)
     assert "Sent 1, refused 0, unknown 0. 已发送 1，被拒绝 0，未知 0。" in caplog.messages
+
+
+FOREIGN = ["text", 5, [1], {"a": 1}, [{"kind": "fax"}]]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=str)
+def test_a_foreign_value_does_not_keep_a_late_receipt_from_its_xcom(foreign: Any) -> None:
+    ti = TaskInstance(xcoms={("task", "receipts_late"): [foreign]})
+    asyncio.run(SendRegistry({"ti": ti}).publish_late([receipt_for(Kind.GROUP, "new")]))
+    assert [receipt["process_query_key"] for receipt in ti.pushed("receipts_late")] == ["new"]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=str)
+def test_a_foreign_value_for_receipts_of_forks_does_not_stop_the_next_try(
+    sandbox: SandboxServer, hook: DingTalkHook, foreign: Any
+) -> None:
+    ti, store = TaskInstance(), TaskStateStore()
+    ti.try_number = 2
+    store.set("dingtalk-send-2-forked", foreign)
+    with task(ti, store):
+        to_group(hook)
+    assert set(registered(ti)) == keys_in_chat(sandbox)
+
+
+@pytest.mark.parametrize("store", [TaskStateStore, lambda: None], ids=["3.3", "3.1"])
+def test_what_was_sent_before_a_deferral_is_registered_after_it_too(
+    sandbox: SandboxServer, hook: DingTalkHook, store: Any
+) -> None:
+    """After a deferral or a reschedule, another process goes on with the same try."""
+    xcoms: dict[tuple[str, str], list[Any]] = {}
+    before, after, kept = TaskInstance(xcoms=xcoms), TaskInstance(xcoms=xcoms), store()
+    people = sandbox.state.ensure_people(101)
+    with task(before, kept):
+        hook.send("oto", user_ids=people, one_receipt_per_user=True, text="begun")
+    with task(after, kept):
+        to_group(hook, "done")
+    chunks = [xcoms["task", f"receipts_{number}"][0] for number in range(2)]
+    keys = {receipt["process_query_key"] for chunk in chunks for receipt in chunk}
+    assert keys == keys_in_chat(sandbox)
+    assert xcoms["task", "receipts_count"] == [len(keys)] == [102]

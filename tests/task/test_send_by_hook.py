@@ -11,13 +11,17 @@ from airflow.sdk import DAG
 
 from airflow_provider_dingtalk.exceptions import DroppedReceiversError, IncompleteSendError
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.messages.message_types import message_type
+from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.operators import (
     DingTalkRollbackOperator,
 )
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.registry import registry_of
 from tests.support.airflow_seams import TaskInstance, TaskStateStore
 from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
+from tests.support.sends import PLAIN
 
 
 @pytest.mark.parametrize("store", [TaskStateStore, lambda: None], ids=["3.3", "3.1"])
@@ -105,3 +109,50 @@ def test_a_hook_send_tells_the_rollbacks_of_its_block_that_it_sends(sandbox: San
     said = [value for key, value, _ in ti.pushes if key == "sending"]
     begun = {"is_over": False, "rollbacks": ["rollback"], "at_a_time": 20, "calls": 1, "receipts": 0}
     assert said == [begun, {"is_over": True, "rollbacks": ["rollback"]}]
+
+
+class Text(str):
+    """A text as some YAML parsers and templates make it."""
+
+    __slots__ = ()
+
+
+def test_a_connection_named_by_a_subclass_of_str_is_registered_by_its_name(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    ti, store = TaskInstance(), TaskStateStore()
+    with task(ti, store):
+        (receipt,) = to_group(DingTalkHook(Text("dingtalk_default")))
+    assert registered(ti) == [receipt["process_query_key"]]
+    assert receipt["conn_id"] == ti.pushed("receipts_0")[0]["conn_id"] == "dingtalk_default"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_message_that_a_plain_call_sends_is_registered_too(
+    sandbox: SandboxServer, hook: DingTalkHook, kind: Kind
+) -> None:
+    ti, store = TaskInstance(), TaskStateStore()
+    (send_request,) = hook.send_requests(kind, **PLAIN[kind])
+    with task(ti, store):
+        to_group(hook)
+        hook.call(send_request.call)
+    receipts = ti.pushed("receipts_0")
+    assert len(receipts) == ti.pushed("receipts_count") == 2
+    (expected,) = hook.send(kind, **{**PLAIN[kind], "text": "again"})
+    of_this_message = ("sent_at", message_type(kind).key_field)
+    known = {name: value for name, value in receipts[1].items() if name not in (*of_this_message, "text")}
+    assert known == {name: value for name, value in expected.items() if name not in of_this_message}
+    again = TaskInstance()
+    again.try_number = 2
+    with task(again, store) as context:
+        registry_of(context).restore()
+    assert again.pushed("receipts_0")[1] == receipts[1]
+
+
+@pytest.mark.anyio
+async def test_so_is_one_of_an_async_task(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti = TaskInstance()
+    (send_request,) = hook.send_requests("group", open_conversation_id=GROUPS[0], text="hello")
+    with task(ti, TaskStateStore()):
+        await hook.acall(send_request.call)
+    assert set(registered(ti)) == keys_in_chat(sandbox)
