@@ -166,6 +166,33 @@ def test_a_retry_with_another_text_is_refused_if_something_may_have_been_sent(sa
     assert got(sandbox) == Counter(["user001"])
 
 
+@pytest.mark.parametrize("sent", [1, 2])
+def test_operators_called_in_another_order_at_the_next_try_send_what_is_missing(
+    sandbox: SandboxServer, sent: int
+) -> None:
+    store, groups = TaskStateStore(), [*GROUPS[:2]]
+
+    def call_operators(number: int, targets: list[str]) -> None:
+        task = {**context(try_number(number)), "task_state_store": store}
+        for group in targets:
+            DingTalkSendGroupMessageOperator(task_id="t", open_conversation_id=group, text=f"hello {group}").execute(
+                task
+            )
+
+    call_operators(1, groups[:sent])
+    call_operators(2, groups[::-1])
+    assert Counter(message.open_conversation_id for message in sandbox.state.messages.values()) == Counter(groups)
+
+
+def test_two_texts_for_one_group_in_another_order_are_not_sent_twice(sandbox: SandboxServer) -> None:
+    store = TaskStateStore()
+    for number, texts in ((1, ["one", "two"]), (2, ["two", "one"])):
+        task = {**context(try_number(number)), "task_state_store": store}
+        for text in texts:
+            DingTalkSendGroupMessageOperator(task_id="t", open_conversation_id=GROUPS[0], text=text).execute(task)
+    assert len(sandbox.state.messages) == 2
+
+
 # ── no recipients ────────────────────────────────────────────────────────────────────────────────────
 
 
