@@ -151,7 +151,11 @@ class DingTalkClient:
         try:
             return await self._tokens.get(used, dead)
         except (OutcomeUnknownError, ServerError) as error:
-            failed = error
+            failed: DingTalkError = error
+        except DingTalkError:
+            raise
+        except Exception as error:  # of any source of a suite ticket, or of the callback; its text may hold a secret
+            failed = DingTalkError(f"{type(error).__name__}.", next_step="See whether Airflow's API server is up.")
         # The call was not sent, whatever the outcome of the request for a token.
         raise ConnectionFailedError(
             f"{endpoint.name}: no access token. {failed.message}",

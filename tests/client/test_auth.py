@@ -273,3 +273,28 @@ async def test_dead_token_while_cancelled_renews_for_the_next() -> None:
         with pytest.raises(asyncio.CancelledError):
             await first
         assert (await second).send_status == "SUCCESS"
+
+
+async def failing_callback(token: str) -> None:
+    raise RuntimeError(f"the supervisor is gone, {token}")
+
+
+def failing_ticket() -> str:
+    raise RuntimeError(f"the database is gone, {SUITE_TICKET}")
+
+
+TICKETLESS = ThirdPartyApp(suite_key=SUITE_KEY, suite_secret=SUITE_SECRET, corp_id=CORP_ID, suite_ticket=failing_ticket)
+
+
+@pytest.mark.parametrize("more", [{"on_token": failing_callback}, {"app": TICKETLESS}], ids=["callback", "ticket"])
+@pytest.mark.parametrize("endpoint", [SEND, OLD_RECALL, QUERY], ids=by_name)
+async def test_a_call_without_a_token_is_not_sent_whatever_the_error(
+    endpoint: Endpoint[Any], more: dict[str, Any]
+) -> None:
+    transport = Answering(good_answer)
+    async with open_client(transport=transport, **more) as client:
+        with pytest.raises(ConnectionFailedError, match=r"no access token\. RuntimeError\.") as caught:
+            await client.call(endpoint)
+    assert (caught.value.code, caught.value.permanent) == ("not_sent", False)
+    assert "gone" not in str(caught.value) and caught.value.__context__ is None
+    assert set(transport.seen) <= {"token"}
