@@ -25,6 +25,8 @@ from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing
 log = logging.getLogger(__name__)
 
 ON_EMPTY = ("succeed", "skip", "fail")
+#: Unix time in seconds of the last day that has a date in all time zones.
+LATEST = 253_402_128_000.0
 
 
 def is_missing(value: Any) -> bool:
@@ -87,7 +89,7 @@ def parse_count(value: Any, field: str, minimum: int) -> int:
     :raises InvalidInputError: If the value is not such a number.
     """
     number = parse_number(value)
-    if isinstance(number, bool) or not isinstance(number, int) or number < minimum:
+    if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number < 2**63:
         raise InvalidInputError(field, f"must be a whole number, {minimum} or more")
     return number
 
@@ -223,8 +225,8 @@ def parse_moment(value: Any, field: str) -> float | None:
 
 
 def both_times(moment: float) -> str:
-    """Format a Unix time in seconds, in UTC and in Airflow's time zone."""
-    zone = default_time_zone()
+    """Format a Unix time in seconds, in UTC and in Airflow's time zone; of a year from 1970 to 9999."""
+    zone, moment = default_time_zone(), min(max(moment, 0.0), LATEST)
     local = dt.datetime.fromtimestamp(moment, zone)
     return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({local:%Y-%m-%d %H:%M:%S} {zone})"
 

@@ -15,14 +15,12 @@ from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import MAX_TEXT_LENGTH, Kind, Receipt, iso
 from airflow_provider_dingtalk.messages.send_request import SendRequest, first_line
-from airflow_provider_dingtalk.task.arguments import default_time_zone
+from airflow_provider_dingtalk.task.arguments import LATEST, default_time_zone
 
 #: Most conversations in a log.
 MAX_LOGGED = 20
 #: Most texts of a conversation.
 MAX_TEXTS = 3
-#: Unix time in seconds of the last day of the year 9999; a receipt of another program may name any time.
-_LATEST = 253_402_128_000.0
 
 
 class Conversation(Struct, frozen=True):
@@ -78,7 +76,8 @@ class Conversation(Struct, frozen=True):
     def _times(self) -> list[float]:
         """Return the known Unix times of the sends, the earliest first."""
         known = (moment for receipt in self.receipts if (moment := receipt.sent()) is not None)
-        return sorted(min(max(moment, 0.0), _LATEST) for moment in known)
+        # A receipt of another program may name any time.
+        return sorted(min(max(moment, 0.0), LATEST) for moment in known)
 
     def _texts(self) -> list[str]:
         """Return the first known texts, each once."""

@@ -47,7 +47,9 @@ def test_a_count_is_a_whole_number_or_its_text(value: Any, number: int) -> None:
     assert parse_count(value, "max_messages", 1) == number
 
 
-@pytest.mark.parametrize("value", [0, "0", -1, 1.0, True, None, "", "many", "²", "9" * 30])
+@pytest.mark.parametrize(
+    "value", [0, "0", -1, 1.0, True, None, "", "many", "²", "9" * 30, pytest.param(10**5000, id="huge")]
+)
 def test_no_other_value_is_a_count(value: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"^max_messages: must be a whole number, 1 or more"):
         parse_count(value, "max_messages", 1)

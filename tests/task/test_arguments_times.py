@@ -62,3 +62,10 @@ def test_summer_time_counts(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TIMEZONE", "Europe/Berlin")
     assert parse_moment("2026-07-01 09:00", "since") == datetime(2026, 7, 1, 7, tzinfo=UTC).timestamp()
     assert parse_moment("2026-01-01 09:00", "since") == datetime(2026, 1, 1, 8, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("written", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_a_moment_at_the_end_of_all_time_is_a_moment(written: str, zone: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TIMEZONE", zone)
+    assert isinstance(parse_moment(written, "until"), float)
