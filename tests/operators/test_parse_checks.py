@@ -108,6 +108,15 @@ RIGHT = (
     "Group(task_id='t', open_conversation_id='cid', msg_key='sampleText', msg_param={'content': '{{ ds }}'})",
     "Work(task_id='t', dept_ids=[1, 2], text='x')",
     "Work(task_id='t', to_all_user=True, msg={'msgtype': 'text', 'text': {'content': 'x'}})",
+    *(
+        f"Work(task_id='t', {receivers}, msg={{'msgtype': 'text', 'text': {{'content': 'x'}}}})"
+        for receivers in (
+            "dept_ids='{{ params.depts }}'",
+            "to_all_user='{{ params.all }}'",
+            "user_ids='{{ params.users }}', to_all_user='{{ params.all }}'",
+            "user_ids=['u'], dept_ids=['{{ params.dept }}'], to_all_user='{{ params.all }}'",
+        )
+    ),
     "RecallGroup(task_id='t', process_query_keys=Group(task_id='s', open_conversation_id='c', text='x').output)",
     "Rollback(task_id='t', since='2026-11-28 09:00', from_dag='other')",
     "Rollback(task_id='t', since=datetime(2026, 11, 28), until='{{ x }}')",
