@@ -40,6 +40,8 @@ class Selection:
 
     def __init__(self, options: Namespace, now: datetime | None = None) -> None:
         self._options = options
+        #: Maximum number of calls that sent a message without a receipt, by task id; known after :meth:`receipts`.
+        self.in_doubt: dict[str, int] = {}
         ways = [name for name in ("run", "since", "keys") if getattr(options, name)]
         if len(ways) != 1:
             raise InvalidInputError("--run, --since, --keys", "exactly one of them must be given", "必须且只能填写一个")
@@ -80,14 +82,17 @@ class Selection:
         if self._way == "keys":
             return self._items if self._are_receipts else self._receipts_of_keys(hook)
         from airflow_provider_dingtalk.cli.airflow_api import AirflowRest
-        from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run, receipts_since
+        from airflow_provider_dingtalk.cli.run_receipts import messages_of_run, messages_since
 
         options = self._options
         with AirflowRest.at(options.airflow_url) as airflow:
             if self._way == "since":
-                return receipts_since(airflow, self._since, options.dag, options.task)
-            dag_id, run_id = options.run
-            return receipts_of_run(airflow, dag_id, run_id, options.task)
+                sent = messages_since(airflow, self._since, options.dag, options.task)
+            else:
+                dag_id, run_id = options.run
+                sent = messages_of_run(airflow, dag_id, run_id, options.task)
+        self.in_doubt = sent.in_doubt
+        return sent.receipts
 
     def _receipts_of_keys(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.task.arguments import receipts_of_keys

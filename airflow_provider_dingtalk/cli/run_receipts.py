@@ -58,8 +58,8 @@ class _RestXComs:
         return [value for value in values if value is not None]
 
 
-def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> list[Receipt]:
-    """Return the receipts of a run, except those that are recalled already.
+def messages_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> SentMessages:
+    """Return the messages of a run, except those that are recalled already.
 
     :param task_ids: Ids of the tasks whose receipts are returned; default all.
     :raises InvalidInputError: If there is no such run, or no such task in it.
@@ -77,16 +77,16 @@ def receipts_of_run(airflow: AirflowRest, dag_id: str, run_id: str, task_ids: Se
     return _checked(sent, f"from_dag={dag_id!r}, from_run={run_id!r}")
 
 
-def receipts_since(
+def messages_since(
     airflow: AirflowRest, since: datetime, dag_ids: Sequence[str] = (), task_ids: Sequence[str] = ()
-) -> list[Receipt]:
-    """Return the receipts of messages that runs sent since a time, except those that are recalled already.
+) -> SentMessages:
+    """Return the messages that runs sent since a time, except those that are recalled already.
 
     A receipt without a time of its send is included.
 
     :param dag_ids: Ids of the DAGs whose runs are read; default all.
     :param task_ids: Ids of the tasks whose receipts are returned; default all.
-    :raises InvalidInputError: If there is no such DAG.
+    :raises InvalidInputError: If there is no such DAG, or none of its runs has such a task.
     :raises AirflowUnreachableError: If the REST API does not return all receipts.
     """
     ended = {"end_date_gte": (since - _STOP_GRACE).isoformat()}
@@ -97,12 +97,24 @@ def receipts_since(
         for filters in ({"state": list(_UNFINISHED)}, ended)
         for run in airflow.runs(dag_id, **filters)
     }
+    _check_tasks(airflow, list(runs.values()), task_ids)
     start = since.timestamp()
     with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
         found = list(pool.map(lambda run: (run.dag_id, _sent_by_run(airflow, run, task_ids)), runs.values()))
     source = f"from_dag={dag_ids[0] if dag_ids else '…'!r}, since={since.isoformat()!r}"
-    receipts = _checked(_not_recalled_elsewhere(airflow, found), source)
-    return [receipt for receipt in receipts if (receipt.sent() or start) >= start]
+    sent = _checked(_not_recalled_elsewhere(airflow, found), source)
+    sent.receipts = [receipt for receipt in sent.receipts if (receipt.sent() or start) >= start]
+    return sent
+
+
+def _check_tasks(airflow: AirflowRest, runs: Sequence[Run], task_ids: Sequence[str]) -> None:
+    """Raise an error if none of the runs has one of the tasks, whose id may be mistyped."""
+    unknown = {*task_ids}
+    for run in runs:
+        if unknown:
+            unknown -= airflow.task_ids(run)
+    if runs and unknown:
+        raise InvalidInputError("--task", f"none of the runs has a task {clean(min(unknown))!r}")
 
 
 def _sent_by_run(airflow: AirflowRest, run: Run, task_ids: Sequence[str]) -> SentMessages:
@@ -170,8 +182,8 @@ def _recalled(task: _RestXComs) -> set[str]:
     return {key for keys in lists for key in keys if isinstance(key, str)}
 
 
-def _checked(sent: SentMessages, source: str) -> list[Receipt]:
-    """Return the receipts, or tell who can read them; ``source`` are the arguments of a rollback operator."""
+def _checked(sent: SentMessages, source: str) -> SentMessages:
+    """Return the messages, or tell who can read them; ``source`` are the arguments of a rollback operator."""
     if sent.in_doubt:
         log.warning("%s", in_doubt_error(sent.in_doubt))
     if sent.missing:
@@ -187,4 +199,4 @@ def _checked(sent: SentMessages, source: str) -> list[Receipt]:
             "dingtalk_incident_rollback（docs/incident.zh-CN.md），或使用自己的任务："
             f"DingTalkRollbackOperator({clean(source)})。如果 XCom 已被删除，请用 --keys 撤回。",
         )
-    return sent.receipts
+    return sent

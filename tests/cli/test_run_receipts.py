@@ -126,6 +126,7 @@ def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, ai
         (("--run", "revenue", "nothing"), "no run 'nothing'"),
         (("--run", *RUN, "--task", "sned"), "no task 'sned'"),
         (("--since", "2h", "--dag", "nothing"), "no such DAG"),
+        (("--since", "2026-11-21T00:00Z", "--task", "send", "sned"), "none of the runs has a task 'sned'"),
     ],
 )
 def test_what_airflow_does_not_know_is_bad_input(
@@ -135,6 +136,21 @@ def test_what_airflow_does_not_know_is_bad_input(
     assert done.status == 2
     assert said in done.err
     assert terminal.calls() == 0
+
+
+@pytest.mark.parametrize("messages", [True, False])
+@pytest.mark.parametrize("arguments", [("--run", *RUN), ("--since", "2026-11-21T00:00Z", "--dag", RUN[0])])
+def test_a_send_in_doubt_is_told_and_left(
+    terminal: Terminal, airflow: FakeAirflow, arguments: tuple[str, ...], messages: bool
+):
+    keys = terminal.create_messages("oto", 2)
+    airflow.add_run(*RUN, end_date="2026-11-21T00:10:00+00:00")
+    if messages:
+        airflow.push(*RUN, "send", "receipts_0", receipts(keys))
+    airflow.push(*RUN, "send", "unknown", [{"to": ["user001"], "code": "no_answer", "message": "", "next_step": ""}])
+    done = terminal.run("rollback", *arguments, "--yes", "--airflow-url", airflow.url, env=LOGGED_IN)
+    assert (done.status, terminal.gone()) == (1, set(keys) if messages else set())
+    assert "At most 1 sends put a message into a chat and left no receipt: send (1)" in done.err
 
 
 def test_a_run_that_sent_nothing_is_no_failure(terminal: Terminal, airflow: FakeAirflow):

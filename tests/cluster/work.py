@@ -7,7 +7,7 @@ import json
 from datetime import datetime
 from typing import Any, ClassVar
 
-from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run
+from airflow_provider_dingtalk.cli.run_receipts import messages_of_run
 from airflow_provider_dingtalk.exceptions import DingTalkError
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.airflow_api import FINISHED
@@ -183,7 +183,7 @@ class Send(Work):
 
     def account(self) -> dict[str, int]:
         try:
-            found = receipts_of_run(self.lane.cluster.api, self.run.dag_id, self.run.run_id, ["send"])
+            found = messages_of_run(self.lane.cluster.api, self.run.dag_id, self.run.run_id, ["send"]).receipts
         except DingTalkError:
             found = []
         unknown = self.run.xcom("send", "unknown") or []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_dingtalk.cli.airflow_api import AirflowRest
-from airflow_provider_dingtalk.cli.run_receipts import receipts_of_run
+from airflow_provider_dingtalk.cli.run_receipts import messages_of_run
 from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, MissingReceiptsError
 from airflow_provider_dingtalk.task.rollback_source import of_run
 from airflow_provider_dingtalk.task.run_history import Tasks, tasks_of_run
@@ -52,7 +52,7 @@ def by_worker(history: History) -> list[str]:
 
 def by_command(history: History) -> list[str]:
     with AirflowRest.at(history.airflow.url) as airflow:
-        return [one.key for one in receipts_of_run(airflow, DAG, RUN)]
+        return [one.key for one in messages_of_run(airflow, DAG, RUN).receipts]
 
 
 @pytest.fixture(params=[by_worker, by_command])

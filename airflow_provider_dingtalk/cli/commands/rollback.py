@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.cli import output
@@ -49,14 +49,19 @@ def rollback(options: Namespace) -> ExitCode:
         return ExitCode.DONE
     if not receipts:
         output.print_note(_nothing())
-        return _print_report(Report(), options.output)
+        return _left_if(selection.in_doubt, _print_report(Report(), options.output))
     _check_connections(hook, receipts)
     if not options.yes:
         for line in _plan(left).text.splitlines():
             output.print_note(line)
     question = choose(f"Recall {len(left):,} messages?", f"撤回 {len(left):,} 条消息？")
     output.confirm(question, yes=options.yes)
-    return _recall(hook, receipts, checkpoint, options.output)
+    return _left_if(selection.in_doubt, _recall(hook, receipts, checkpoint, options.output))
+
+
+def _left_if(in_doubt: Mapping[str, int], exit_code: ExitCode) -> ExitCode:
+    """Return the exit code, but not that of a whole recall if sends are in doubt, of which a warning told."""
+    return ExitCode.LEFT if in_doubt and exit_code is ExitCode.DONE else exit_code
 
 
 def _not_recalled(receipts: Sequence[Receipt], checkpoint: FileCheckpoint) -> list[Receipt]:

@@ -27,7 +27,6 @@ def status(options: Namespace) -> ExitCode:
     from airflow_provider_dingtalk.hooks import DingTalkHook
 
     hook = DingTalkHook(options.conn_id)
-    hook.settings()
     receipts = list(batching.unique(selection.receipts(hook)).values())
     job = StatusReader(receipts, readers=not options.no_readers)
     hook.run_by_connection(job.run, job.connections, job.stop)
