@@ -170,6 +170,9 @@ CHINESE: Mapping[str, str] = {
     "Look at the state of the task in Airflow; delete that key to begin anew.":
         "请在 Airflow 中查看该任务的状态；如需重新开始，请删除该键。",
     # waits
+    "Leave it out.": "请去掉该消息。",
+    "Wait for SUCCESS.": "请等待 SUCCESS。",
+    "See whether Airflow's API server is up.": "请确认 Airflow 的 API server 正常。",
     "Wait for fewer messages, leave poke_interval out so that the gaps grow, or raise max_api_calls.":
         "请减少等待的消息，或不设置 poke_interval 以使间隔逐渐变长，或调大 max_api_calls。",
     "If that is what you wait for, add RECALLED to send_statuses.":
@@ -267,6 +270,8 @@ CHINESE: Mapping[str, str] = {
     "Replacing an unreadable state file of the DingTalk rate limit: %s": "频率限制的状态文件无法读取，已替换：%s",
     "The state of %d messages is not known: %s": "%d 条消息的状态未知：%s",
     "Cannot store %s (%s: %s).": "无法存储 %s（%s：%s）。",
+    "Stored receipts cannot be read and are replaced: %s": "已存储的回执无法读取，将被替换：%s",
+    "Not all readers are known: %s": "并非所有已读人员都已知：%s",
     "Time is up after %g s.": "%g 秒后超时。",
     "Earlier tries made %d calls; %d unknown; %d are missing.": "此前的尝试已调用 %d 次；未知 %d；尚缺 %d。",
     "DingTalk left out %d people: %s.": "钉钉遗漏 %d 人：%s。",

@@ -155,7 +155,8 @@ class DingTalkClient:
         except DingTalkError:
             raise
         except Exception as error:  # of any source of a suite ticket, or of the callback; its text may hold a secret
-            failed = DingTalkError(f"{type(error).__name__}.", next_step="See whether Airflow's API server is up.")
+            name, step = type(error).__name__, "See whether Airflow's API server is up."
+            failed = DingTalkError(f"{name}.", message_zh=f"{name}。", next_step=step)
         # The call was not sent, whatever the outcome of the request for a token.
         raise ConnectionFailedError(
             f"{endpoint.name}: no access token. {failed.message}",

@@ -20,7 +20,7 @@ from airflow_provider_dingtalk.jobs.checkpoint import AcceptedSend
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type, send_request_of
-from airflow_provider_dingtalk.messages.send_request import SendRequest
+from airflow_provider_dingtalk.messages.send_request import SendRequest, shown
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.conversations import shown_text
 from airflow_provider_dingtalk.task.errors import DeferRequested
@@ -239,7 +239,7 @@ def register_call(call: Endpoint[Any], answer: Any, conn_id: str) -> None:
         return
     send_request, of_kind = structs.replace(send_request, conn_id=conn_id), message_type(send_request.kind)
     receipt = of_kind.receipt(send_request, answer, SystemClock().now())
-    log.info("DingTalk accepted %s %s.", receipt.kind, receipt.key)
+    log.info("DingTalk accepted %s %s, sent to %s.", receipt.kind, receipt.key, shown(send_request.to))
     receipt = structs.replace(receipt, text=shown_text([send_request]))
     registry.register_sent(AcceptedSend(receipt, send_request.address, of_kind.undelivered(answer)))
 

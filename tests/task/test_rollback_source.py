@@ -100,7 +100,7 @@ def test_thousands_of_receipts_and_of_recalled_keys_are_read_in_their_numbered_p
 def test_a_run_that_somebody_mistyped_is_refused_by_its_name():
     errors: list[DingTalkError] = []
     assert of_run({"ti": Runs({"yesterday": {}})}, DAG, "yesterday", errors=errors).receipts == []
-    assert [str(error) for error in errors] == ["from_run: is 'yesterday', no run of 'revenue' in which a task ran"]
+    assert [error.message for error in errors] == ["from_run: is 'yesterday', no run of 'revenue' in which a task ran"]
 
 
 UNTIL = SINCE + 3600

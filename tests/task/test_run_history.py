@@ -70,7 +70,7 @@ def test_a_task_that_a_run_does_not_have_is_refused():
     assert keys([of_run({"ti": ti}, DAG, "run", ["send", "each", "never"], errors=errors)]) == {"run": ["first"]}
     assert not errors
     assert keys([of_run({"ti": ti}, DAG, "run", ["send", "sned"], errors=errors)]) == {"run": ["first"]}
-    assert [str(error) for error in errors] == ["from_tasks: holds 'sned', no task of the run 'run'"]
+    assert [error.message for error in errors] == ["from_tasks: holds 'sned', no task of the run 'run'"]
 
 
 def test_a_cleared_task_that_has_not_begun_again_is_not_forgotten():

@@ -240,14 +240,15 @@ class RecallTaskCheckpoint:
     def _read_begun(self) -> Iterator[_Begun | None]:
         """Yield the messages of recalls that this task instance began; None for an unreadable row."""
         for number in count():
-            if (stored := self._store.get(f"{_BEGUN}-{number}")) is None:
+            name = f"{_BEGUN}-{number}"
+            if (stored := self._store.get(name)) is None:
                 return
             try:
                 begun = msgspec.convert(stored, _Begun)
             except (msgspec.ValidationError, RecursionError):
                 begun = None
             if begun is None or not begun.is_sound:
-                log.warning("The task state '%s-%d' cannot be read: each message is recalled again.", _BEGUN, number)
+                log.warning("The task state %r cannot be read: each of its messages is recalled again.", name)
                 begun = None
             yield begun
 
