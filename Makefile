@@ -123,7 +123,7 @@ debian-chromium:
 	@$(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium
 
 .PHONY: bench
-bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, half an hour; `python -m benchmarks ROW` for one
+bench: $(BENCH_INSTALLED)  ## Measure every figure of docs/benchmarks.md anew, 45 minutes; `python -m benchmarks ROW` for one
 	@command -v redis-server >/dev/null || $(AS_ROOT) sh dev/install_services.sh redis-server
 	$(BIN)/python -m benchmarks --json docs/benchmarks.json --table docs/benchmarks.md
 
