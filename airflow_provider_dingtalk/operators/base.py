@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from jinja2 import Environment
 
+    from airflow_provider_dingtalk.exceptions import DingTalkError
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
     from airflow_provider_dingtalk.operators import arguments
@@ -281,7 +282,8 @@ class RecallOperator(MessageOperator):
     succeeds, an event of its DAG's rollback log holds the number of recalled messages.
 
     The task fails if messages end in an outcome of ``fail_on``. Airflow retries it only if some of them may still be
-    recalled; other failures are raised as ``AirflowFailException``.
+    recalled; other failures are raised as ``AirflowFailException``. An invalid ``fail_on`` or ``on_empty`` fails the
+    task after the recall.
 
     :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
     :param fail_on: Outcomes that fail the task; default ``failed``, ``expired`` and ``unknown``.
@@ -327,6 +329,20 @@ class RecallOperator(MessageOperator):
         super().check_arguments()
         parse_checks.check_outcomes(self.on_empty, self.fail_on)
 
+    def _outcome_options(self, errors: list[DingTalkError]) -> dict[str, Any]:
+        """Return ``on_empty`` and ``fail_on``; if one is invalid, the defaults, because neither may stop a recall.
+
+        :param errors: List that gets the error.
+        """
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.task.arguments import check_choices
+
+        try:
+            return {"on_empty": self.on_empty, "fail_on": check_choices(self.on_empty, self.fail_on)}
+        except InvalidInputError as error:
+            errors.append(error)
+            return {"on_empty": "succeed", "fail_on": DEFAULT_FAIL_ON}
+
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Make a mapped operator, with the rollback log as an outlet."""
@@ -362,14 +378,17 @@ class RecallOneKindOperator(RecallOperator):
         from functools import partial
 
         from airflow_provider_dingtalk.task import recall
-        from airflow_provider_dingtalk.task.arguments import check_choices
         from airflow_provider_dingtalk.task.rollback import publish_result
 
+        errors: list[DingTalkError] = []
         with recall.report_on_failure(context):
-            fail_on = check_choices(self.on_empty, self.fail_on)
+            options = self._outcome_options(errors)
             self._job = recall.recall_job(receipts := self._messages(hook), context, self.dingtalk_conn_id)
-        options: dict[str, Any] = {"on_empty": self.on_empty, "fail_on": fail_on, "receipts": receipts}
-        return recall.run_recall(hook, self._job, context, publish=partial(publish_result, context), **options)
+        publish = partial(publish_result, context)
+        report = recall.run_recall(hook, self._job, context, publish=publish, receipts=receipts, **options)
+        if errors:
+            raise errors[0]
+        return report
 
     def _messages(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.message_types import message_type

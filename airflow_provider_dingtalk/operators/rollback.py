@@ -132,11 +132,10 @@ class DingTalkRollbackOperator(RecallOperator):
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
-        from airflow_provider_dingtalk.task.arguments import check_choices, parse_flag, parse_task_ids
+        from airflow_provider_dingtalk.task.arguments import parse_flag, parse_task_ids
         from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
 
         with recall.report_on_failure(context):
-            fail_on = check_choices(self.on_empty, self.fail_on)
             given: dict[str, Any] = {name: getattr(self, name) for name in _FILTERS}
             flags = {name: parse_flag(given[name], name) for name in ("only_unread", "with_readers")}
             filters = rollback_filters_of(**(given | flags))
@@ -144,6 +143,7 @@ class DingTalkRollbackOperator(RecallOperator):
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
             # A misspelt task must not keep the messages of the others in the chats.
             search_errors = [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
+            outcome_options = self._outcome_options(search_errors)
             if not self._is_due(context, search_errors):
                 if search_errors:
                     raise search_errors[0]
@@ -153,7 +153,7 @@ class DingTalkRollbackOperator(RecallOperator):
                 found, receipts, filters, context, is_sweep=self._is_sweep, search_errors=search_errors
             )
         job.choose(hook)
-        return job.plan(self.on_empty) if dry_run else job.run(hook, on_empty=self.on_empty, fail_on=fail_on)
+        return job.plan(outcome_options["on_empty"]) if dry_run else job.run(hook, **outcome_options)
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:

@@ -113,14 +113,6 @@ BAD_RECEIPTS: list[tuple[Any, str]] = [
 
 BAD_ROLLBACK: BadInput = [
     *[(lambda value=value: rollback(value), field) for value, field in BAD_RECEIPTS],
-    (lambda: rollback([GOOD], on_empty="maybe"), "on_empty"),
-    (lambda: rollback([GOOD], on_empty=None), "on_empty"),
-    (lambda: rollback([GOOD], fail_on={"lost"}), "fail_on"),
-    (lambda: rollback([GOOD], fail_on="recalled"), "fail_on"),
-    (lambda: rollback([GOOD], fail_on=5), "fail_on"),
-    (lambda: rollback([GOOD], fail_on=None), "fail_on"),
-    (lambda: rollback([GOOD], fail_on=[["failed"]]), "fail_on"),
-    (lambda: rollback([GOOD], fail_on={"lost", 5, None}), "fail_on"),
     (lambda: rollback(from_tasks=5), "from_tasks"),
     (lambda: rollback(from_tasks=[5]), "from_tasks[0]"),
     (lambda: rollback(from_tasks=""), "from_tasks"),

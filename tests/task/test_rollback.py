@@ -88,8 +88,6 @@ def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[
         {"max_messages": 0},
         {"max_readers": -1},
         {"older_than": "yesterday"},
-        {"fail_on": {"lost"}},
-        {"on_empty": "skipp"},
         {"from_tasks": 5},
         {"dry_run": "perhaps"},
         {"receipts": "nonsense"},
@@ -104,13 +102,29 @@ def test_a_rollback_that_fails_before_it_knows_its_messages_reports_nothing(
     assert ti.pushed("report")["counts"]["total"] == 0
 
 
-@pytest.mark.parametrize("argument", [{"fail_on": {"lost"}}, {"on_empty": "skipp"}])
-def test_so_does_a_recall_of_one_kind(sandbox: SandboxServer, argument: dict[str, Any]) -> None:
-    ti = TaskInstance()
-    operator = DingTalkRecallOTOMessagesOperator(task_id="t", receipts=planted(sandbox, "oto"), **argument)
-    with pytest.raises(AirflowFailException):
-        operator.execute(context(ti))
-    assert ti.pushed("report")["counts"]["total"] == 0
+BAD_OUTCOMES = [
+    ({"on_empty": "maybe"}, "on_empty: is 'maybe'"),
+    ({"on_empty": None}, "on_empty: is "),
+    ({"fail_on": {"lost"}}, "fail_on: holds 'lost'"),
+    ({"fail_on": "recalled"}, "fail_on: holds 'recalled'"),
+    ({"fail_on": 5}, "fail_on: must be a set"),
+    ({"fail_on": None}, "fail_on: must be a set"),
+    ({"fail_on": [["failed"]]}, "fail_on: must be a set"),
+    ({"fail_on": {"lost", 5, None}}, "fail_on: holds "),
+]
+
+
+@pytest.mark.parametrize(("argument", "told"), BAD_OUTCOMES)
+@pytest.mark.parametrize("operator", [DingTalkRollbackOperator, DingTalkRecallOTOMessagesOperator])
+def test_an_option_of_the_result_that_is_invalid_fails_the_task_after_the_recall(
+    sandbox: SandboxServer, operator: Any, argument: dict[str, Any], told: str
+) -> None:
+    ti = TaskInstance("rollback")
+    task = operator(task_id="rollback", receipts=planted(sandbox, "oto", 3), **argument)
+    with pytest.raises(AirflowFailException, match=f"^{told}"):
+        task.execute(context(ti))
+    counts = ti.pushed("report")["counts"]
+    assert (counts["recalled"], counts["total"]) == (3, 3)
 
 
 # ── places that fail ──
