@@ -88,7 +88,7 @@ def test_a_run_and_its_recalled_messages(page: Page, recalled: DagRun, shoot: Sh
 
     page.evaluate("localStorage.setItem('i18nextLng', 'zh-CN'); localStorage.setItem('theme', 'dark')")
     page.reload()
-    expect(frame.get_by_role("status")).to_have_text("51 条消息: 已撤回 51")
+    expect(frame.get_by_role("status")).to_have_text("51 条消息：已撤回 51")
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
     shoot(page, "2_dark_zh")
 

@@ -117,7 +117,7 @@ function summary(messages) {
   if (messages.length === 0) return texts.none;
   const found = Object.entries(counts(messages, Date.now())).filter(([, number]) => number);
   const parts = found.map(([outcome, number]) => `${texts.outcomes[outcome]} ${number}`);
-  return `${texts.found(messages.length)}: ${parts.join(", ")}`;
+  return texts.found(messages.length, parts);
 }
 
 function shortened(lines) {
@@ -125,7 +125,7 @@ function shortened(lines) {
 }
 
 function calls(text, found) {
-  return shortened(found.map(({ to, reason }) => text(to.join(", "), reasonText(reason))));
+  return shortened(found.map(({ to, reason }) => text(texts.list(to), reasonText(reason))));
 }
 
 function notesOf(found) {
