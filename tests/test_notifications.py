@@ -7,29 +7,16 @@ import logging
 from typing import Any
 
 import pytest
-from airflow.sdk import TaskInstanceState
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_dingtalk.exceptions import DingTalkError, IncompleteSendError
 from airflow_provider_dingtalk.messages.alert import mark
 from airflow_provider_dingtalk.notifications import DingTalkNotifier, send_dingtalk_notification
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, COOL_APP_CODE, GROUPS, PRIVATE_CHAT
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.support.callbacks import LOG, OF_TASK, TI
 from tests.support.connections import Connect
 
 TO_GROUP = {"open_conversation_id": GROUPS[0]}
-#: A task instance as Airflow gives it to callbacks.
-TI = RuntimeTaskInstance.model_construct(
-    dag_id="revenue",
-    task_id="load",
-    run_id="manual__1+00:00",
-    try_number=2,
-    map_index=-1,
-    state=TaskInstanceState.FAILED,
-)
-URL = "http://localhost:8080/dags"
-LOG = f"Log: {URL}/revenue/runs/manual__1%2B00%3A00/tasks/load?try_number=2"
-OF_TASK = f"Run: manual__1+00:00\nTry: 2\n{LOG}"
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_dingtalk.exceptions import InvalidInputError
-from tests.support.dag_files import parse
+from tests.support.dag_files import mistake_in, parse
 
 AT_PARSE = {
     "Notifier(to={'open_conversation_id': ''})": "open_conversation_id[0]: is blank, or has blanks around it",
@@ -38,9 +37,7 @@ RIGHT = (
 
 @pytest.mark.parametrize("snippet", AT_PARSE)
 def test_it_is_reported_when_the_file_is_parsed(snippet: str) -> None:
-    with pytest.raises(InvalidInputError) as caught:
-        parse(snippet)
-    assert str(caught.value) == AT_PARSE[snippet]
+    assert mistake_in(snippet) == AT_PARSE[snippet]
 
 
 @pytest.mark.parametrize("snippet", RIGHT)

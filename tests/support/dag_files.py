@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_dingtalk import operators, sensors
+from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 
 NAMES: dict[str, Any] = {
@@ -39,3 +41,10 @@ def parse(snippet: str, **dag_arguments: Any) -> None:
     """Parse a snippet inside a DAG."""
     with DAG("dag", schedule=None, **dag_arguments):
         exec(snippet, {**NAMES})
+
+
+def mistake_in(snippet: str) -> str:
+    """Return the text of the error that the parse of a snippet raises."""
+    with pytest.raises(InvalidInputError) as caught:
+        parse(snippet)
+    return str(caught.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, TaskInstanceState
+from airflow.sdk import DAG
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.log import mask_secret
 
@@ -13,23 +13,12 @@ from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.messages.alert import mark
 from airflow_provider_dingtalk.task.callback_summary import callback_summary
 from tests.support.airflow_seams import TaskInstance
+from tests.support.callbacks import LOG, OF_TASK, TI, URL
 
-#: A task instance as Airflow gives it to callbacks.
-TI = RuntimeTaskInstance.model_construct(
-    dag_id="revenue",
-    task_id="load",
-    run_id="manual__1+00:00",
-    try_number=2,
-    map_index=-1,
-    state=TaskInstanceState.FAILED,
-)
 MAPPED = RuntimeTaskInstance.model_construct(
     dag_id="每日", task_id="load", run_id="r1", try_number=1, map_index=3, state="up_for_retry"
 )
-URL = "http://localhost:8080/dags"
-LOG = f"Log: {URL}/revenue/runs/manual__1%2B00%3A00/tasks/load?try_number=2"
 MAPPED_LOG = f"{URL}/%E6%AF%8F%E6%97%A5/runs/r1/tasks/load/mapped/3?try_number=1"
-OF_TASK = f"Run: manual__1+00:00\nTry: 2\n{LOG}"
 OF_RUN = f"Run: r1\nPage: {URL}/late/runs/r1"
 #: Contexts of callbacks, and the whole default text.
 CONTEXTS: dict[str, tuple[Any, str]] = {
