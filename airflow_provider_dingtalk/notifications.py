@@ -139,7 +139,7 @@ class DingTalkNotifier(BaseNotifier):
 
     def _job(self, hook: DingTalkHook, context: Context) -> tuple[Send, SendRegistry | None]:
         from airflow_provider_dingtalk.jobs.send import Send
-        from airflow_provider_dingtalk.task.registry import registry_of_callback
+        from airflow_provider_dingtalk.task.running_registry import registry_of_callback
 
         send_requests = hook.send_requests(self.kind, **self._arguments(context))
         registry = registry_of_callback(context)

@@ -178,7 +178,7 @@ def _restore(context: Context) -> None:
     """Push the receipts of earlier tries; Airflow deletes the XComs of a task when a try starts."""
     ti: Any = context["ti"]
     if ti.try_number > 1:
-        from airflow_provider_dingtalk.task.registry import registry_of
+        from airflow_provider_dingtalk.task.running_registry import registry_of
 
         registry_of(context).restore()
 

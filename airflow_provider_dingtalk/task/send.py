@@ -24,7 +24,8 @@ from airflow_provider_dingtalk.messages.send_request import SendRequest, shown
 from airflow_provider_dingtalk.task.checkpoint.send import JobSends
 from airflow_provider_dingtalk.task.conversations import shown_text
 from airflow_provider_dingtalk.task.errors import DeferRequested
-from airflow_provider_dingtalk.task.registry import SendRegistry, current_registry, registry_of
+from airflow_provider_dingtalk.task.registry import SendRegistry
+from airflow_provider_dingtalk.task.running_registry import current_registry, registry_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.operators import (
 )
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from airflow_provider_dingtalk.task.registry import registry_of
+from airflow_provider_dingtalk.task.running_registry import registry_of
 from tests.support.airflow_seams import TaskInstance, TaskStateStore
 from tests.support.registered import GROUP_SEND, keys_in_chat, registered, task, to_group
 from tests.support.sends import PLAIN
