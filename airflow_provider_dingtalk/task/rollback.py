@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.language import choose, in_each_language
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.task import asset_events, xcoms
-from airflow_provider_dingtalk.task.checkpoint.recall import RecalledKeys
+from airflow_provider_dingtalk.task.checkpoint.recall import recalled_before
 from airflow_provider_dingtalk.task.conversations import by_conversation, lines, number_of_people, people_in_words
 from airflow_provider_dingtalk.task.recall import apply_on_empty, push_before_error, recall_job, run_recall
 from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFilter, RollbackFilters, by_age
@@ -99,7 +99,6 @@ class RollbackTask:
         self._more: dict[str, Any] = {}
         self._reader_filter: ReaderFilter | None = None
         self._job: RecallByConnection | None = None
-        self._recalled_keys: RecalledKeys | None = None
         every = [*receipts, *(receipt for one in found for receipt in one.receipts)]
         self._receipts = by_age(every, rollback_filters, self._now, self._skipped)
 
@@ -201,8 +200,7 @@ class RollbackTask:
     def run(self, hook: Hook, *, on_empty: str, fail_on: frozenset[str]) -> dict[str, Any]:
         """Recall the messages, and record it for other tasks; see :func:`run_recall`."""
         store = self._context.get("task_state_store")
-        self._recalled_keys = RecalledKeys(store) if store is not None else None
-        earlier = self._recalled_keys.earlier() if self._recalled_keys else None
+        earlier = recalled_before(store) if store is not None else None
         receipts = self._unique
         log.info("%s", in_each_language(lambda: self._first_line(receipts), " "))
         self._job = recall_job(self._receipts, self._context, hook.dingtalk_conn_id, earlier)
@@ -253,14 +251,10 @@ class RollbackTask:
 
     def _publish_result(self, report: Report) -> None:
         """Push the recalled keys, and note outcomes in each run's log."""
-        try:
-            if self._recalled_keys:
-                self._recalled_keys.add(report.keys(Outcome.RECALLED))
-        finally:
-            if not self._found:
-                publish_result(self._context, report)
-            else:
-                _push_recalled(self._context, report)
+        if not self._found:
+            publish_result(self._context, report)
+        else:
+            _push_recalled(self._context, report)
         for one in self._found:
             keys = {receipt.key for receipt in one.receipts}
             if keys or self._is_sweep:

@@ -6,7 +6,7 @@ whose state cannot be read are in doubt, and are recalled again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import count
 from typing import Any
@@ -33,7 +33,8 @@ KEYS_PER_ROW = 1000
 _RECALL, _RECALL_1 = "dingtalk-recall-2", "dingtalk-recall-1"
 #: Key of the rows that name the messages of each recall, because a row of a recall has their states only.
 _BEGUN = f"{_RECALL}-begun"
-_RECALLED, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
+#: Keys of recalled messages in rows of earlier versions.
+_RECALLED_2, _RECALLED_1 = "dingtalk-recalled-2", "dingtalk-recalled-1"
 
 #: Character of a state in a row.
 _CODE_OF = {
@@ -331,59 +332,35 @@ def _request_of_version_1(receipts: Iterable[Receipt]) -> list[list[Any]]:
     )
 
 
-class RecalledKeys:
-    """Keys of all messages that a task instance's jobs recalled, which prevent a second recall."""
+def recalled_before(store: Store) -> EarlierRecalls:
+    """Read the keys of recalled messages, which earlier versions stored apart from the recalls.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._rows: list[list[str] | None] | None = None
+    :raises CheckpointError: If the store does not answer.
+    """
+    rows, old = list(_read_keys(store, _RECALLED_2)), _keys_of_version_1(store)
+    is_whole = None not in (*rows, *old)
+    if not is_whole:
+        log.warning("The task state of earlier recalls cannot be read: each message is recalled again.")
+    recalled = frozenset(key for row in rows for key in row or ())
+    # Version 1 called some messages recalled wrongly.
+    return EarlierRecalls(recalled, frozenset(key for row in old for key in row or ()) - recalled, is_whole)
 
-    def earlier(self) -> EarlierRecalls:
-        """Read the keys.
 
-        :raises CheckpointError: If the store does not answer.
-        """
-        rows = self._rows = list(self._read(_RECALLED))
-        old = self._of_version_1()
-        is_whole = None not in (*rows, *old)
-        if not is_whole:
-            log.warning("The task state of earlier recalls cannot be read: each message is recalled again.")
-        recalled = frozenset(key for row in rows for key in row or ())
-        # Version 1 called some messages recalled wrongly.
-        return EarlierRecalls(recalled, frozenset(key for row in old for key in row or ()) - recalled, is_whole)
+def _read_keys(store: Store, name: str) -> Iterator[list[str] | None]:
+    """Yield rows up to the first missing one; None if unreadable."""
+    for number in count():
+        stored = use(store.get, f"{name}-{number}")
+        if stored is None:
+            return
+        try:
+            yield msgspec.convert(stored, list[str])
+        except (msgspec.ValidationError, RecursionError):
+            yield None
 
-    def add(self, keys: Sequence[str]) -> None:
-        """Add keys.
 
-        :raises CheckpointError: If the store does not answer.
-        """
-        rows = list(self._read(_RECALLED)) if self._rows is None else self._rows
-        self._rows = rows
-        known = {key for row in rows for key in row or ()}
-        fresh = [key for key in dict.fromkeys(keys) if key not in known]
-        # The last row is filled up first. A row that cannot be read is left unchanged.
-        last = rows[-1] if rows and rows[-1] is not None and len(rows[-1]) < KEYS_PER_ROW else None
-        first, merged = (len(rows), fresh) if last is None else (len(rows) - 1, last + fresh)
-        if fresh:
-            for number, indexes in enumerate(slices(len(merged), KEYS_PER_ROW), first):
-                row = merged[indexes.start : indexes.stop]
-                use(self._store.set, f"{_RECALLED}-{number}", row)
-                rows[number:] = [row]
-
-    def _read(self, name: str) -> Iterator[list[str] | None]:
-        """Yield rows up to the first missing one; None if unreadable."""
-        for number in count():
-            stored = use(self._store.get, f"{name}-{number}")
-            if stored is None:
-                return
-            try:
-                yield msgspec.convert(stored, list[str])
-            except (msgspec.ValidationError, RecursionError):
-                yield None
-
-    def _of_version_1(self) -> list[list[str] | None]:
-        """Return the rows of version 1; None for each unreadable one."""
-        head = use(self._store.get, _RECALLED_1, {})
-        if not isinstance(head, dict):
-            return [None]
-        return [row for clear_count in head for row in self._read(f"{_RECALLED_1}-{clear_count[:20]}")]
+def _keys_of_version_1(store: Store) -> list[list[str] | None]:
+    """Return the rows of version 1; None for each unreadable one."""
+    head = use(store.get, _RECALLED_1, {})
+    if not isinstance(head, dict):
+        return [None]
+    return [row for clear_count in head for row in _read_keys(store, f"{_RECALLED_1}-{clear_count[:20]}")]

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -21,11 +21,10 @@ from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, parse_keys
 from airflow_provider_dingtalk.task.checkpoint.recall import (
-    KEYS_PER_ROW,
     MESSAGES_PER_ROW,
     EarlierRecalls,
-    RecalledKeys,
     RecallTaskCheckpoint,
+    recalled_before,
 )
 from airflow_provider_dingtalk.task.checkpoint.store import fingerprint
 from tests.strategies import ANY_JSON, ANY_STORED, FUZZ, near
@@ -327,15 +326,14 @@ def test_any_json_for_keys_recalled_before_is_read_or_leaves_each_message_in_dou
     row: Any, old: Any, old_row: Any, number: int
 ) -> None:
     store = TaskStateStore()
-    RecalledKeys(store).add([f"k{n}" for n in range(2 * KEYS_PER_ROW + 5)])
+    for at in range(3):
+        store.set(f"dingtalk-recalled-2-{at}", [f"k{at}", f"l{at}"])
     store.set(f"dingtalk-recalled-2-{number}", row)
     store.set("dingtalk-recalled-1", old)
     store.set("dingtalk-recalled-1-7-0", old_row)
-    before = RecalledKeys(store).earlier()
+    before = recalled_before(store)
     assert before.is_whole <= (isinstance(row, list) and (old is None or isinstance(old, dict)))
-    assert len(before.recalled) >= KEYS_PER_ROW + 5
-    RecalledKeys(store).add(["another"])
-    assert "another" in RecalledKeys(store).earlier().recalled
+    assert before.recalled >= {f"k{at}" for at in range(number)}
 
 
 def test_if_keys_recalled_before_cannot_be_read_every_message_is_in_doubt() -> None:
@@ -353,16 +351,5 @@ def test_keys_that_version_1_calls_recalled_are_in_doubt() -> None:
     store.set("dingtalk-recalled-1", {"0": 2})
     store.set("dingtalk-recalled-1-0-0", ["a"])
     store.set("dingtalk-recalled-1-0-1", ["b"])
-    RecalledKeys(store).add(["a"])
-    assert RecalledKeys(store).earlier() == EarlierRecalls(frozenset("a"), frozenset("b"))
-
-
-def test_keys_recalled_before_add_up_over_tries_and_jobs() -> None:
-    store = TaskStateStore()
-    first: Iterable[str] = [f"k{number}" for number in range(KEYS_PER_ROW + 1)]
-    RecalledKeys(store).add(list(first))
-    keys = RecalledKeys(store)
-    assert keys.earlier().recalled == set(first)
-    keys.add(["k0", "other"])
-    keys.add(["third"])
-    assert RecalledKeys(store).earlier().recalled == {*first, "other", "third"}
+    store.set("dingtalk-recalled-2-0", ["a"])
+    assert recalled_before(store) == EarlierRecalls(frozenset("a"), frozenset("b"))
