@@ -35,6 +35,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_dingtalk.client.auth import App, InternalApp, ThirdPartyApp
+from airflow_provider_dingtalk.client.content import plain
 from airflow_provider_dingtalk.client.hosts import Hosts, hosts_at, hosts_of_region, is_address
 from airflow_provider_dingtalk.client.proxy import Proxy, environment_proxy, parse_proxy
 from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PER_SECOND
@@ -161,7 +162,8 @@ def _extra(extra: Any) -> dict[str, Any]:
     if not extra:
         return {}
     try:
-        decoded = msgspec.json.decode(extra) if isinstance(extra, str | bytes) else extra
+        text = plain(extra) if isinstance(extra, str) else extra
+        decoded = msgspec.json.decode(text) if isinstance(text, str | bytes) else extra
     except (msgspec.DecodeError, RecursionError):
         decoded = None
     if not isinstance(decoded, dict):

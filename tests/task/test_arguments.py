@@ -211,6 +211,12 @@ def refusal(work: Callable[[], Any]) -> str:
     return str(caught.value)
 
 
+def test_an_extra_of_a_subclass_of_str_is_read() -> None:
+    connection = Connection(conn_id="c", conn_type="dingtalk", login="d", password="s3cret")
+    connection.extra = Text('{"robot_code": "r"}')
+    assert settings_of(connection).robot_code == "r"
+
+
 @pytest.mark.parametrize("host", ["::1%ä", "::1%eth0", "http://[::1%25lo]:8848"])
 def test_a_zone_makes_no_loopback(host: str) -> None:
     connection = Connection(conn_id="c", conn_type="dingtalk", login="d", password="s3cret", host=host)
