@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import BaseOperatorMeta
 
 if TYPE_CHECKING:
+    from inspect import Signature
     from typing import Unpack
 
     from airflow.sdk import Context
@@ -37,22 +37,12 @@ class SkipTemplatingMixin:
     ) -> Any:
         """Render a value; return a text without a template unchanged."""
         # Rendering turns instances of a subclass of str into plain texts, so they are not skipped.
-        if type(content) is str and jinja_env is not None and self._is_plain(content, jinja_env):
-            return content
+        if type(content) is str and jinja_env is not None:
+            from airflow_provider_dingtalk.operators.templates import is_plain
+
+            if is_plain(content, jinja_env, getattr(self, "template_ext", ())):
+                return content
         return super().render_template(content, context, jinja_env, seen_oids)  # type: ignore[misc]
-
-    def _is_plain(self, text: str, jinja_env: Environment) -> bool:
-        """Return True if Jinja would return the text unchanged."""
-        from jinja2.nativetypes import NativeEnvironment
-
-        # Jinja changes line ends, a native environment changes types, and a file name is a template by its suffix.
-        starts = (jinja_env.block_start_string, jinja_env.variable_start_string, jinja_env.comment_start_string)
-        prefixes = (jinja_env.line_statement_prefix, jinja_env.line_comment_prefix)
-        if any(mark and mark in text for mark in ("\n", "\r", *starts, *prefixes)):
-            return False
-        if isinstance(jinja_env, NativeEnvironment):
-            return False
-        return jinja_env.preprocess(text) == text and not text.endswith(tuple(getattr(self, "template_ext", ())))
 
 
 class FullSignature:
@@ -62,12 +52,9 @@ class FullSignature:
     """
 
     def __get__(self, task: Any, owner: type) -> Signature:
-        found: dict[str, Parameter] = {}
-        for base in owner.__mro__:
-            if "__init__" in vars(base):
-                parameters = signature(vars(base)["__init__"]).parameters
-                found |= {name: parameters[name] for name in parameters if name not in found}
-        return Signature([parameter for parameter in found.values() if parameter.kind is Parameter.KEYWORD_ONLY])
+        from airflow_provider_dingtalk.operators.signatures import full_signature
+
+        return full_signature(owner)
 
 
 class CheckedMeta(BaseOperatorMeta):
@@ -330,18 +317,9 @@ class RecallOperator(MessageOperator):
         parse_checks.check_outcomes(self.on_empty, self.fail_on)
 
     def _outcome_options(self, errors: list[DingTalkError]) -> dict[str, Any]:
-        """Return ``on_empty`` and ``fail_on``; if one is invalid, the defaults, because neither may stop a recall.
+        from airflow_provider_dingtalk.task.arguments import valid_outcome_options
 
-        :param errors: List that gets the error.
-        """
-        from airflow_provider_dingtalk.exceptions import InvalidInputError
-        from airflow_provider_dingtalk.task.arguments import check_choices
-
-        try:
-            return {"on_empty": self.on_empty, "fail_on": check_choices(self.on_empty, self.fail_on)}
-        except InvalidInputError as error:
-            errors.append(error)
-            return {"on_empty": "succeed", "fail_on": DEFAULT_FAIL_ON}
+        return valid_outcome_options(self.on_empty, self.fail_on, DEFAULT_FAIL_ON, errors)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -392,19 +370,11 @@ class RecallOneKindOperator(RecallOperator):
 
     def _messages(self, hook: DingTalkHook) -> list[Receipt]:
         from airflow_provider_dingtalk.messages.message_types import message_type
-        from airflow_provider_dingtalk.task.arguments import only_of_kind, parse_receipts, receipts_of_keys
+        from airflow_provider_dingtalk.task.arguments import messages_to_recall
 
         of_kind = message_type(self.kind)
-        receipts = parse_receipts(self.receipts)
-        only_of_kind(receipts, of_kind.kind)
-        keys = getattr(self, of_kind.keys_argument)
-        if keys is None:
-            return receipts
         sender = {name: getattr(self, name, None) for name in ("robot_code", "agent_id", "open_conversation_id")}
-        for name in of_kind.sender_fields:
-            if sender[name] is None:
-                sender |= {name: hook.defaults().get(name)}
-        return receipts_of_keys(of_kind.kind, keys, of_kind.keys_argument, sender) + receipts
+        return messages_to_recall(of_kind, getattr(self, of_kind.keys_argument), self.receipts, sender, hook.defaults)
 
 
 class RecallByRobotOperator(RecallOneKindOperator):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pendulum
 
-from airflow_provider_dingtalk.exceptions import InvalidInputError, shown
+from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, shown
 from airflow_provider_dingtalk.jobs.report import Outcome
 from airflow_provider_dingtalk.messages import receipt_parser
+from airflow_provider_dingtalk.messages.base import MessageType
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt, is_nothing, moment_of, parse_id, parse_keys
 
@@ -53,6 +54,20 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
         unknown = sorted(shown(item) for item in chosen - allowed)
         raise InvalidInputError("fail_on", f"holds {', '.join(unknown[:5])}; use some of {sorted(allowed)}")
     return chosen
+
+
+def valid_outcome_options(
+    on_empty: Any, fail_on: Any, default_fail_on: frozenset[str], errors: list[DingTalkError]
+) -> dict[str, Any]:
+    """Return ``on_empty`` and ``fail_on``; if one is invalid, the defaults, because neither may stop a recall.
+
+    :param errors: List that gets the error.
+    """
+    try:
+        return {"on_empty": on_empty, "fail_on": check_choices(on_empty, fail_on)}
+    except InvalidInputError as error:
+        errors.append(error)
+        return {"on_empty": "succeed", "fail_on": default_fail_on}
 
 
 def parse_flag(value: Any, field: str) -> bool:
@@ -174,6 +189,24 @@ def receipts_of_keys(
             raise InvalidInputError(name, f"is missing; give it{where}")
         fields[name] = parse_id(sender[name], name)
     return [Receipt(kind=kind, **{**fields, of_kind.key_field: key}) for key in parsed]
+
+
+def messages_to_recall(
+    of_kind: MessageType, keys: Any, receipts: Any, sender: Mapping[str, Any], defaults: Callable[[], Mapping[str, Any]]
+) -> list[Receipt]:
+    """Return the messages of the keys and of the receipts that a recall of one kind is given.
+
+    :param sender: Mapping with ``robot_code``, ``agent_id`` and ``open_conversation_id``.
+    :param defaults: Function that returns the connection's, called only if a key needs one.
+    :raises InvalidInputError: If a key or receipt is invalid or of another kind, or a sender field is missing.
+    """
+    of_receipts = parse_receipts(receipts)
+    only_of_kind(of_receipts, of_kind.kind)
+    if keys is None:
+        return of_receipts
+    missing = [name for name in of_kind.sender_fields if sender[name] is None]
+    of_sender = dict(sender) | {name: defaults().get(name) for name in missing}
+    return receipts_of_keys(of_kind.kind, keys, of_kind.keys_argument, of_sender) + of_receipts
 
 
 def only_of_kind(receipts: Sequence[Receipt], kind: Kind) -> None:
