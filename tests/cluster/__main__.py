@@ -60,10 +60,7 @@ def steps(sensors: int, runs: Sequence[int]) -> list[tuple[Lanes, Lanes]]:
         for window in ("fixed", "sliding")
     }
     with_redis = {f"{name}-redis": partial(recall, with_redis=True) for name, recall in recalls.items()}
-    searches = {
-        f"since-{count}-{people}": partial(load.since, runs=count, people=people)
-        for count, people in ((runs[0], 1), (runs[1], 1), (runs[0], 10))
-    }
+    searches = {f"since-{people}": partial(load.since, runs=runs, people=people) for people in (1, 10)}
     return [
         (
             {

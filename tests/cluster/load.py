@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+from airflow_provider_dingtalk.task.dag_history import FAILED_TASK_GRACE
 from dev.cluster import TRIGGERERS, WORKERS, Cluster
 from tests.cluster.accounts import BATCH, Row
 from tests.cluster.work import Lane
@@ -21,6 +23,8 @@ STATUS_API = "robot/oToMessages/readStatus"
 #: at once, then on its schedule; before, it misses polls for Airflow's 30 s until a triggerer counts as dead.
 POLL, WINDOW = 20.0, 60.0
 TIMEOUT = 600.0
+#: Text of the messages of many runs.
+ONE_OF_MANY = "one of many"
 
 
 def start(lane: Lane, dag_id: str, /, **conf: Any) -> DagRun:
@@ -145,25 +149,50 @@ def _status_calls(lane: Lane) -> int:
 # ── many runs ──
 
 
-def since(lane: Lane, runs: int, people: int) -> list[Row]:
-    """Recall what all runs of a DAG sent since a time, and count requests to the API server."""
-    lane.clear()
-    began = datetime.now(UTC)
-    for sent in [start(lane, f"many_runs_{lane.host}", people=people) for _ in range(runs)]:
-        sent.wait(TIMEOUT)
-    before = requests(lane)
-    run = start(lane, f"since_{lane.host}", since=(began - timedelta(seconds=1)).isoformat()).wait(TIMEOUT)
-    times = [message["recalled_at"] for message in lane.sandbox.messages() if message["recalled_at"]]
-    first = min(times, default=0.0) - datetime.fromisoformat(instances(run)[0]["start_date"]).timestamp()
-    row = Row(name=f"since over {runs} runs of {people}")
+class Search(NamedTuple):
+    """One recall of what many runs sent.
+
+    :param requests: Number of requests to the API server.
+    :param to_first: Seconds from the start of the task to the first recall.
+    """
+
+    runs: int
+    is_whole: bool
+    requests: int
+    to_first: float
+
+
+def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
+    """Recall what all runs of a DAG sent since a time, of few and of many runs; judge what a further run takes."""
+    few, many = (_search(lane, number, people) for number in runs)
+    further = many.runs - few.runs
+    row = Row(name=f"since over {few.runs} and {many.runs} runs of {people}")
     row.figures = {
-        "state": run.state,
-        "recalled": len(times),
-        "requests_per_run": round((requests(lane) - before) / runs, 2),
-        "seconds": round(instances(run)[0]["duration"], 1),
-        "ms_per_run_to_first": round(1000 * first / runs),
+        "requests": [few.requests, many.requests],
+        "requests_per_further_run": round((many.requests - few.requests) / further, 2),
+        "seconds_to_first": [round(few.to_first, 1), round(many.to_first, 1)],
+        "ms_per_further_run": round(1000 * (many.to_first - few.to_first) / further),
     }
-    row.must(run.state == "success" and len(times) == runs * people, "not all messages are recalled")
-    row.must(row.figures["requests_per_run"] <= 2, "more than 2 requests to the API server per run")
-    row.must(row.figures["ms_per_run_to_first"] <= 30, "more than 30 ms per run until the first recall")
+    row.must(few.is_whole and many.is_whole, "not all messages are recalled")
+    row.must(row.figures["requests_per_further_run"] <= 2, "more than 2 requests to the API server per further run")
+    row.must(row.figures["ms_per_further_run"] <= 30, "more than 30 ms per further run until the first recall")
     return [row]
+
+
+def _search(lane: Lane, runs: int, people: int) -> Search:
+    # After a reset the sandbox makes the same keys again, which the rollback log of the DAG calls recalled.
+    known = {message["key"] for message in lane.sandbox.messages() if message["text"] == ONE_OF_MANY}
+    if not known:
+        lane.clear()
+    began = datetime.now(UTC) - timedelta(seconds=1)
+    for sent in [start(lane, f"many_runs_{lane.host}", people=people, text=ONE_OF_MANY) for _ in range(runs)]:
+        sent.wait(TIMEOUT)
+    # Until then the search asks each run by itself, because a task that Airflow calls failed may still send.
+    time.sleep(FAILED_TASK_GRACE + 1)
+    before = requests(lane)
+    run = start(lane, f"since_{lane.host}", since=began.isoformat()).wait(TIMEOUT)
+    ours = [message for message in lane.sandbox.messages() if message["key"] not in known]
+    times = [message["recalled_at"] for message in ours if message["recalled_at"]]
+    first = min(times, default=0.0) - datetime.fromisoformat(instances(run)[0]["start_date"]).timestamp()
+    is_whole = run.state == "success" and len(times) == len(ours) == runs * people
+    return Search(runs, is_whole, requests(lane) - before, first)

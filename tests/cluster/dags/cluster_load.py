@@ -51,7 +51,7 @@ with dag("full_send", people=1, text="full speed"):
     send("worker-1")
 
 for host in ("worker-1", "worker-2"):
-    with dag(f"many_runs_{host}", people=1, text="one of many"):
+    with dag(f"many_runs_{host}", people=1, text=""):
         send(host, dingtalk_conn_id=host)
 
     with dag(f"since_{host}", since=""):
