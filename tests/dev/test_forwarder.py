@@ -112,6 +112,11 @@ def test_requests_are_counted_and_answers_are_not(client, forwarder):
     assert forwarder.requests == 3
 
 
+def test_a_part_of_an_answer_does_not_wait_for_an_acknowledgement(client, forwarder):
+    sockets = [writer.get_extra_info("socket") for writer in forwarder._writers]
+    assert [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets] == [1, 1]
+
+
 def test_the_end_of_one_side_ends_the_other(forwarder, client, echo):
     client.shutdown(socket.SHUT_WR)
     assert is_ended(client)
