@@ -51,12 +51,14 @@ with dag("full_send", people=1, text="full speed"):
     send("worker-1")
 
 for host in ("worker-1", "worker-2"):
-    with dag(f"many_runs_{host}", people=1, text=""):
-        send(host, dingtalk_conn_id=host)
+    # A search looks at all runs of a DAG, so each has a DAG of its own.
+    for name in ("few_1", "many_1", "few_10", "many_10"):
+        with dag(f"{name}_{host}", people=int(name.rpartition("_")[2]), text="one of many"):
+            send(host, dingtalk_conn_id=host)
 
-    with dag(f"since_{host}", since=""):
+    with dag(f"since_{host}", dag="", since=""):
         DingTalkRollbackOperator(
-            task_id="rollback", from_dag=f"many_runs_{host}", since="{{ params.since }}", queue=host
+            task_id="rollback", from_dag="{{ params.dag }}", since="{{ params.since }}", queue=host
         )
 
     with dag(f"sensors_{host}", file=""):
