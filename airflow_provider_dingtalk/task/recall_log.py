@@ -26,23 +26,30 @@ class RecallLog:
         self._read_events = read_events
         self._keys_of_task = keys_of
         self._earliest = earliest
-        self._events: dict[float | None, list[Any]] = {}
+        #: Keys of recalled messages, by the moment from which on events are read.
+        self._recalled: dict[float | None, frozenset[str]] = {}
         self._keys: dict[tuple[str, str, str], set[str]] = {}
 
-    def recalled(self, receipts: Sequence[Receipt]) -> set[str]:
+    def recalled(self, receipts: Sequence[Receipt]) -> frozenset[str]:
         """Return the keys of recalled messages, those of the receipts among them."""
         if not receipts:
-            return set()
+            return frozenset()
         sent = [moment for receipt in receipts if (moment := receipt.sent()) is not None]
         after = max(min(*sent, self._earliest), 0.0) if sent else None
-        if after not in self._events:
-            self._events[after] = list(self._read_events(None if after is None else iso(after)))
-        # An event that a user made in Airflow's UI has no source.
-        noted = [event for event in self._events[after] if event.extra.get("recalled") and event.source_task_id]
-        return {key for event in noted for key in self._keys_of(event)}
+        if after not in self._recalled:
+            self._recalled[after] = self._recalled_after(None if after is None else iso(after))
+        return self._recalled[after]
 
-    def _keys_of(self, event: Any) -> set[str]:
-        source = (event.source_dag_id, event.source_run_id, event.source_task_id)
+    def _recalled_after(self, after: str | None) -> frozenset[str]:
+        # An event that a user made in Airflow's UI has no source. A rollback of many runs makes an event for each.
+        sources = dict.fromkeys(
+            (event.source_dag_id, event.source_run_id, event.source_task_id)
+            for event in self._read_events(after)
+            if event.extra.get("recalled") and event.source_task_id
+        )
+        return frozenset(key for source in sources for key in self._keys_of(source))
+
+    def _keys_of(self, source: tuple[str, str, str]) -> set[str]:
         if source not in self._keys:
             self._keys[source] = self._keys_of_task(*source)
         return self._keys[source]

@@ -41,7 +41,13 @@ class Log(RecallLog):
 
 def test_the_task_behind_an_event_says_what_it_recalled_once() -> None:
     log = Log(event("undo", recalled=1), event("undo", recalled=2))
-    assert log.recalled([receipt(SENT)]) == log.recalled([receipt(SENT)]) == {"k"}
+    assert log.recalled([receipt(SENT)]) == {"k"}
+    assert log.asked == [iso(SENT), ("undo", "r1", "undo")]
+
+
+def test_the_keys_are_put_together_once_for_all_runs() -> None:
+    log = Log(*(event("undo", recalled=1) for _ in range(3)), earliest=SENT)
+    assert log.recalled([receipt(SENT)]) is log.recalled([receipt(SENT + 9)])
     assert log.asked == [iso(SENT), ("undo", "r1", "undo")]
 
 
