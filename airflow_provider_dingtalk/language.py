@@ -282,6 +282,7 @@ CHINESE: Mapping[str, str] = {
     "Who got %s is not known: %s": "消息 %s 的接收人未知：%s",
     "Run %s: %s": "运行 %s：%s",
     "Looking through %d runs of %s.": "正在查看 %d 次运行，DAG 为 %s。",
+    "Run %s was deleted during the search, and its receipts with it.": "运行 %s 在查找期间被删除，其回执也随之删除。",
     "Leaving out %d runs of %s that ended before %s.": "略过 %d 次运行，DAG 为 %s，结束早于 %s。",
     "A send was interrupted; waiting up to %.0f s for what it may still send.":
         "有发送被中断；最多等待 %.0f 秒，以确定它是否仍在发送。",

@@ -19,6 +19,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
+from sqlalchemy import delete
 
 from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
@@ -89,6 +90,11 @@ class PastRuns:
             ]
             if values:
                 session.execute(XComModel.__table__.insert(), values)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run and its XComs, if it exists."""
+        with create_session() as session:
+            session.execute(delete(DagRun).where(DagRun.dag_id == self.dag_id, DagRun.run_id == run_id))
 
     def add_event(self, at: dt.datetime, extra: dict[str, Any]) -> None:
         """Add an event to the DAG's rollback log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_provider_dingtalk.client.clock import Clock, SystemClock
@@ -129,6 +130,12 @@ def is_outage(error: Exception) -> bool:
         return str(detail.get("message")).startswith("Server error")
     # In dag.test(), which has no supervisor, the error is httpx's own.
     return detail.get("exception_type", type(error).__name__) in _NO_ANSWER
+
+
+def is_not_found(error: Exception) -> bool:
+    """Return True for Airflow's 404: of the supervisor, or unchanged in ``dag.test()``."""
+    response = getattr(error, "response", None)
+    return HTTPStatus.NOT_FOUND in (_detail(error).get("status_code"), getattr(response, "status_code", None))
 
 
 def waiting_for_server(context: Context, server: ApiServer | None = None) -> Context:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_dingtalk.task.api_server import api_server_of
+from airflow_provider_dingtalk.language import get_logger
+from airflow_provider_dingtalk.task.api_server import api_server_of, is_not_found
+from airflow_provider_dingtalk.task.sent_messages import clean
 from airflow_provider_dingtalk.task.xcoms import SENDING
 from airflow_provider_dingtalk.version_compat import dag_run, xcoms_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = get_logger(__name__)
 
 #: Most ids in one request to Airflow, because they go into a URL.
 MAX_IDS_PER_REQUEST = 100
@@ -31,17 +35,21 @@ FINISHED = ("success", "failed")
 class DagHistory:
     """Runs of one DAG.
 
-    A run is settled if it has ended and its tasks send no more. What Airflow tells of many runs at once is used for
-    settled runs only.
+    A run is settled if it had ended, and its tasks sent no more, when the states were read. What Airflow tells of many
+    runs at once is used for settled runs only.
 
+    :param now: Function that returns the Unix time in seconds; default :func:`time.time`.
     :ivar states: States of task instances by run id; instances of mapped tasks are named ``task_0``, ``task_1``, …
     """
 
-    def __init__(self, context: Context, dag_id: str) -> None:
+    def __init__(self, context: Context, dag_id: str, *, now: Callable[[], float] = time.time) -> None:
         self._ti: Any = context["ti"]
         self._server = api_server_of(context)
+        self._now = now
         self.dag_id = dag_id
         self.states: dict[str, Mapping[str, str | None]] = {}
+        #: Unix time in seconds at which the states were read; infinite until then.
+        self._states_read = math.inf
         self._run_ids: Sequence[str] | None = None
         self._mapped: Mapping[str, Mapping[str, str | None]] | None = None
         self._settled: dict[str, datetime] = {}
@@ -55,14 +63,27 @@ class DagHistory:
         :param run_ids: Ids of the runs; default None, which means all runs.
         """
         self._run_ids = run_ids
+        self._states_read = self._now()
         self.states = self._read_states()
 
-    def ask(self, run_id: str) -> Any:
-        """Return a run with its state and dates; None before Airflow 3.2, where a worker cannot ask."""
-        run = self._runs[run_id] = self._server.call(dag_run, self.dag_id, run_id)
-        if run is not None and _is_settled(run):
+    def ask(self, run_ids: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """Yield runs by id, with their states and dates, without those that were deleted meanwhile.
+
+        Before Airflow 3.2 a worker cannot ask, and each run is None.
+        """
+        return ((run_id, self._runs[run_id]) for run_id in run_ids if self._exists(run_id))
+
+    def _exists(self, run_id: str) -> bool:
+        try:
+            run = self._runs[run_id] = self._server.call(dag_run, self.dag_id, run_id)
+        except Exception as error:
+            if not is_not_found(error):
+                raise
+            log.warning("Run %s was deleted during the search, and its receipts with it.", clean(run_id))
+            return False
+        if run is not None and _has_ended(run, min(self._now(), self._states_read) - FAILED_TASK_GRACE):
             self._settled[run_id] = run.logical_date or run.run_after
-        return run
+        return True
 
     def is_within(self, run_id: str, since: float, until: float) -> bool:
         """Return True if it is known that a run has worked between two Unix times in seconds only."""
@@ -97,13 +118,16 @@ class DagHistory:
             self._found[task_id, ""] = not all(isinstance(one, dict) and one.get("is_over") is True for one in sends)
         return self._found[task_id, ""]
 
-    def confirm(self) -> None:
-        """Ask for the newest run once more: if it was deleted meanwhile, XComs of others were not seen.
+    def is_confirmed(self) -> bool:
+        """Ask for the newest run once more; return False if it was deleted or ran again meanwhile.
 
-        :raises AirflowRuntimeError: If the run does not exist any more.
+        Then XComs of other runs may not have been seen.
         """
-        if self._found:
-            self._server.call(dag_run, self.dag_id, self._newest)
+        if not self._found:
+            return True
+        newest = self._newest
+        known = self._runs[newest]
+        return self._exists(newest) and bool(self._runs[newest] == known)
 
     def _xcoms(self, task_id: str, key: str, limit: int | None = None) -> list[Any]:
         return self._server.call(xcoms_until, self.dag_id, self._newest, task_id, key, limit)
@@ -126,6 +150,5 @@ class DagHistory:
         return found
 
 
-def _is_settled(run: Any) -> bool:
-    is_ended = run.state in FINISHED and run.end_date is not None
-    return is_ended and run.end_date.timestamp() < time.time() - FAILED_TASK_GRACE
+def _has_ended(run: Any, before: float) -> bool:
+    return run.state in FINISHED and run.end_date is not None and run.end_date.timestamp() < before

@@ -145,10 +145,11 @@ def of_window(
         tasks = every if not task_ids else Tasks(context, task_ids, dag_id=dag_id, run_id=run_id, history=every.history)
         one = _not_recalled(tasks, every, recall_log, alerts=True, window=(since, end))
         found.append(_with_doubts_of_window(one, history, since, end))
+    if not history.is_confirmed():
+        return of_window(context, dag_id, since, until, task_ids, errors=errors)
     if errors is not None and history.states:
         names = names_of(name for states in history.states.values() for name in states)
         errors += _unknown(task_ids, names, f"any run of {dag_id!r}", f" {dag_id!r} 任何运行")
-    history.confirm()
     return found
 
 
@@ -181,8 +182,7 @@ def of_unfinished(
     history.read_states(due)
     recall_log = _recall_log(context, dag_id, earliest)
     found = [_of_blocks(context, history, recall_log, run_id, rollbacks) for run_id in due]
-    history.confirm()
-    return found
+    return found if history.is_confirmed() else of_unfinished(context, dag_id, rollbacks, earliest)
 
 
 def _swept_runs(context: Context, dag_id: str, ends: Mapping[str, float | None], earliest: float) -> dict[str, float]:
@@ -240,7 +240,6 @@ def _not_recalled(
     since, until = window
     receipts = [one for one in sent.receipts if (moment := one.sent()) is None or since <= moment <= until]
     gone = recall_log.recalled(receipts)
-    if receipts and all_tasks is not None:
-        gone |= all_tasks.recalled()
-    left = [receipt for receipt in receipts if receipt.key not in gone]
+    own = all_tasks.recalled() if receipts and all_tasks is not None else ()
+    left = [receipt for receipt in receipts if receipt.key not in gone and receipt.key not in own]
     return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, len(receipts) - len(left))

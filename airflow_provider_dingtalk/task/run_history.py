@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.language import get_logger
+from airflow_provider_dingtalk.task.api_server import is_not_found
 from airflow_provider_dingtalk.task.dag_history import FAILED_TASK_GRACE, FINISHED, MAX_IDS_PER_REQUEST, DagHistory
 from airflow_provider_dingtalk.task.sent_messages import (
     SentMessages,
@@ -228,14 +228,14 @@ def runs_since(context: Context, history: DagHistory, since: float) -> list[str]
         check_dag(context, history.dag_id, "from_dag")
     log.info("Looking through %d runs of %s.", len(history.states), clean(history.dag_id))
     earliest = since - FAILED_TASK_GRACE
-    return [run_id for run_id in sorted(history.states) if _may_have_sent(history, run_id, earliest)]
+    runs = history.ask(sorted(history.states))
+    return [run_id for run_id, run in runs if run is None or _may_have_sent(history, run, earliest)]
 
 
-def _may_have_sent(history: DagHistory, run_id: str, earliest: float) -> bool:
-    if (run := history.ask(run_id)) is None:
-        return True
-    # A run that a user cleared keeps its XComs until its tasks begin again.
-    if not run.clear_number and set(history.states[run_id].values()) <= NEVER_BEGUN:
+def _may_have_sent(history: DagHistory, run: Any, earliest: float) -> bool:
+    states = set(history.states[run.run_id].values())
+    # A run may have begun since the states were read. A cleared one keeps its XComs until its tasks begin again.
+    if states <= NEVER_BEGUN and not run.clear_number and (run.state == "queued" or history.of(run.run_id)):
         return False
     return run.end_date is None or run.end_date.timestamp() >= earliest
 
@@ -253,19 +253,12 @@ def check_dag(context: Context, dag_id: str, field: str) -> None:
         # Before Airflow 3.2 a worker cannot read a DAG, so a DAG without a run is unknown there.
         is_known = bool(ti.get_dag(dag_id)) if hasattr(ti, "get_dag") else False
     except Exception as error:
-        if not _is_not_found(error):
+        if not is_not_found(error):
             raise
         is_known = False
     if not is_known:
         problem = f"is {clean(dag_id)!r}; Airflow knows no DAG of this id that ever ran"
         raise InvalidInputError(field, problem, f"{clean(dag_id)!r} 不是 Airflow 中运行过的 DAG 的 ID")
-
-
-def _is_not_found(error: Exception) -> bool:
-    """Return True for Airflow's 404: of the supervisor, or unchanged in ``dag.test()``."""
-    detail = getattr(getattr(error, "error", None), "detail", None) or {}
-    response = getattr(error, "response", None)
-    return HTTPStatus.NOT_FOUND in (detail.get("status_code"), getattr(response, "status_code", None))
 
 
 def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]) -> list[str]:
@@ -287,8 +280,7 @@ def runs_not_rolled_back(context: Context, dag_id: str, rollbacks: Sequence[str]
 def run_ends(context: Context, history: DagHistory, run_ids: Iterable[str]) -> dict[str, float | None]:
     """Return the Unix times at which runs ended, of those that have ended; None before Airflow 3.2."""
     ends: dict[str, float | None] = {}
-    for run_id in run_ids:
-        run = history.ask(run_id)
+    for run_id, run in history.ask(run_ids):
         state = context["ti"].get_dagrun_state(history.dag_id, run_id) if run is None else run.state
         if state in FINISHED:
             ends[run_id] = run.end_date.timestamp() if run is not None and run.end_date is not None else None

@@ -6,14 +6,16 @@ Airflow's own API server answers, on a database of runs that never ran.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterator
+from itertools import chain, count, repeat
 from typing import Any
 
+import httpx
 import pytest
 from airflow import __version__
 from airflow.utils.db import initdb
 
+from airflow_provider_dingtalk.task.dag_history import DagHistory
 from airflow_provider_dingtalk.task.rollback_source import of_unfinished, of_window
 from dev.past_runs import PastRuns, add_dag, add_runs, receipts, send_xcoms
 from tests.support.execution_api import Asked, task_of_another_dag
@@ -207,3 +209,48 @@ def test_a_send_in_doubt_is_told_if_its_run_is_wholly_in_the_window(asked: Asked
     for until, told in ((None, ["within"]), (NOW.timestamp(), ["within"]), (before(minutes=9).timestamp(), [])):
         found = of_window(asked.context, past.dag_id, SINCE.timestamp(), until)
         assert [one.run_id for one in found if one.in_doubt] == (told if KNOWS_ENDS else [])
+
+
+def test_states_that_are_older_than_the_end_of_a_run_say_nothing_of_it(asked: Asked, past: PastRuns):
+    for run, ended in (("before", before(minutes=31)), ("at once", before(seconds=1805)), ("after", before(minutes=29))):
+        past.add(run, {("send", -1): "success"}, {}, ended=ended)
+    read = before(minutes=30).timestamp()
+    history = DagHistory(asked.context, past.dag_id, now=chain([read], repeat(NOW.timestamp())).__next__)
+    history.read_states()
+    runs = [run for run, _ in history.ask(["before", "at once", "after"])]
+    assert [run for run in runs if history.of(run)] == (["before"] if KNOWS_ENDS else [])
+
+
+@pytest.mark.parametrize("state", ["running", "success"])
+def test_a_run_that_began_after_its_states_were_read_is_read(asked: Asked, past: PastRuns, state: str):
+    ended = dt.datetime.now(dt.UTC) if state == "success" else None
+    past.add("run", {("send", -1): None}, send_xcoms(["a"]), ended=ended, state=state)
+    assert window(asked, past) == {"run": ["a"]}
+
+
+def sweep(asked: Asked, past: PastRuns) -> dict[str, list[str]]:
+    found = of_unfinished(asked.context, past.dag_id, ["rollback"])
+    return {run_id: found for run_id, found in keys(found).items() if found}
+
+
+def add_unfinished(past: PastRuns, *runs: str) -> None:
+    """Add runs whose rollback did not run, each newer than the one before."""
+    for number, run in enumerate(runs):
+        tasks = {("send", -1): "success", ("rollback", -1): "skipped"}
+        past.add(run, tasks, send_xcoms([run], rollback="rollback"), ended=before(minutes=9 - number), state="failed")
+
+
+@pytest.mark.parametrize("find", [window, sweep])
+@pytest.mark.parametrize("part", ["/dag-runs/" if KNOWS_ENDS else "/xcoms/", "/xcoms/"])
+def test_a_run_that_is_deleted_during_the_search_hides_no_other(
+    past: PastRuns, find: Callable[[Asked, PastRuns], dict[str, list[str]]], part: str
+):
+    """Airflow lists the XComs up to the newest run; without that run it lists none."""
+    add_unfinished(past, "first", "second", "newest")
+
+    def delete(request: httpx.Request) -> None:
+        if part in request.url.path and "/newest" in request.url.path:
+            past.delete("newest")
+
+    with task_of_another_dag(delete) as asked:
+        assert find(asked, past) == {"first": ["first"], "second": ["second"]}
