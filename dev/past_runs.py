@@ -144,6 +144,8 @@ def add_runs(dag_id: str, runs: int, messages: int, *, unfinished: int = 0) -> N
         keys = [f"{dag_id}-{number}-{message}" for message in range(messages)]
         xcoms = send_xcoms(keys, ended, rollback="rollback")
         tasks = {("send", -1): "success", ("rollback", -1): state}
+        if state == "success":
+            xcoms["rollback", -1, "return_value"] = {"kept": messages}
         past.add(f"manual__{ended.isoformat()}", tasks, xcoms, ended=ended, logical_date=ended)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.task.api_server import api_server_of, is_not_found
-from airflow_provider_dingtalk.task.sent_messages import clean
-from airflow_provider_dingtalk.task.xcoms import SENDING
-from airflow_provider_dingtalk.version_compat import dag_run, xcoms_until
+from airflow_provider_dingtalk.task.sent_messages import clean, holds_receipts, names_in
+from airflow_provider_dingtalk.task.xcoms import RECALLED, RETURN_VALUE, SENDING
+from airflow_provider_dingtalk.version_compat import dag_run, has_custom_xcom_backend, xcoms_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,6 +28,8 @@ log = get_logger(__name__)
 MAX_IDS_PER_REQUEST = 100
 #: Seconds for which Airflow may let a failed task run: 5 until the task notices and 5 to end, plus a margin.
 FAILED_TASK_GRACE = 15.0
+#: Most characters, about, of one answer with the XComs of many runs.
+MAX_ANSWER = 5_000_000
 #: States of runs that have ended.
 FINISHED = ("success", "failed")
 
@@ -56,6 +58,7 @@ class DagHistory:
         #: Runs by id, as :meth:`ask` found them.
         self._runs: dict[str, Any] = {}
         self._found: dict[tuple[str, str], bool] = {}
+        self._recalled: dict[str, frozenset[str] | None] = {}
 
     def read_states(self, run_ids: Sequence[str] | None = None) -> None:
         """Read the states of task instances.
@@ -69,7 +72,7 @@ class DagHistory:
     def ask(self, run_ids: Iterable[str]) -> Iterator[tuple[str, Any]]:
         """Yield runs by id, with their states and dates, without those that were deleted meanwhile.
 
-        Before Airflow 3.2 a worker cannot ask, and each run is None.
+        Before Airflow 3.2 a worker cannot ask; it gets None for each run.
         """
         return ((run_id, self._runs[run_id]) for run_id in run_ids if self._exists(run_id))
 
@@ -117,6 +120,44 @@ class DagHistory:
             sends = self._xcoms(task_id, SENDING)
             self._found[task_id, ""] = not all(isinstance(one, dict) and one.get("is_over") is True for one in sends)
         return self._found[task_id, ""]
+
+    def may_return_receipts(self, task_id: str) -> bool:
+        """Return False if no value that a task returned holds a receipt, in all settled runs."""
+        if (task_id, "returned") not in self._found:
+            found = self._all_xcoms(task_id, RETURN_VALUE, until=holds_receipts)
+            self._found[task_id, "returned"] = found is None
+        return self._found[task_id, "returned"]
+
+    def recalled(self, task_id: str) -> frozenset[str] | None:
+        """Return the keys of the messages that a task recalled, in all settled runs and maybe others; or None."""
+        if task_id not in self._recalled:
+            self._recalled[task_id] = self._read_recalled(task_id)
+        return self._recalled[task_id]
+
+    def _read_recalled(self, task_id: str) -> frozenset[str] | None:
+        keys: set[str] = set()
+        number = 0
+        while found := self._all_xcoms(task_id, RECALLED.format(number)):
+            keys.update(names_in(found))
+            number += 1
+        return None if found is None else frozenset(keys)
+
+    def _all_xcoms(self, task_id: str, key: str, until: Callable[[Any], bool] = lambda _: False) -> list[Any] | None:
+        """Return the XComs of a task under a key, in all settled runs and maybe others.
+
+        :param until: Function that tells of a value that there is no need of the others; default never.
+        :returns: None after such a value, and if they are many or large, or an XCom backend may keep them elsewhere.
+        """
+        limit, size = 1, 0
+        # For few runs, a look-up for each takes less.
+        while size <= MAX_ANSWER and limit <= 10 * len(self._settled) and not has_custom_xcom_backend():
+            found = self._xcoms(task_id, key, limit)
+            if any(map(until, found)):
+                return None
+            if len(found) < limit:  # so there are no more
+                return found
+            limit, size = 10 * limit, 10 * len(str(found))  # of the next answer
+        return None
 
     def is_confirmed(self) -> bool:
         """Ask for the newest run once more; return False if it was deleted or ran again meanwhile.

@@ -239,7 +239,9 @@ def _not_recalled(
     sent = tasks.sent(alerts=alerts)
     since, until = window
     receipts = [one for one in sent.receipts if (moment := one.sent()) is None or since <= moment <= until]
-    gone = recall_log.recalled(receipts)
-    own = all_tasks.recalled() if receipts and all_tasks is not None else ()
-    left = [receipt for receipt in receipts if receipt.key not in gone and receipt.key not in own]
+    keys = {receipt.key for receipt in receipts}
+    gone = keys & recall_log.recalled(receipts)
+    if keys and all_tasks is not None:
+        gone |= all_tasks.recalled(keys)
+    left = [receipt for receipt in receipts if receipt.key not in gone]
     return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, len(receipts) - len(left))

@@ -96,9 +96,19 @@ class Tasks:
         states = self.states()
         return merge(sent_by(self._xcoms_of(task_id, states), alerts=alerts) for task_id in self.ids)
 
-    def recalled(self) -> set[str]:
-        """Return the keys of the messages that these tasks recalled."""
-        return {key for task_id in self.ids for key in recalled_by(self._xcoms_of(task_id, {}))}
+    def recalled(self, keys: set[str] | None = None) -> set[str]:
+        """Return the keys of the messages that these tasks recalled.
+
+        :param keys: Keys that are asked for; default None, which means all. Those that the tasks recalled in other runs
+            are among them too.
+        """
+        found: set[str] = set()
+        for task_id in self.ids:
+            if keys is not None and self.history is not None and (known := self.history.recalled(task_id)) is not None:
+                found |= keys & known
+            else:
+                found |= recalled_by(self._xcoms_of(task_id, {}))
+        return found
 
     def number_sent(self) -> int:
         """Count the receipts that these tasks registered."""
@@ -166,9 +176,11 @@ class _WorkerXComs(Struct):
     hides_values: bool = False
 
     def pull(self, key: str) -> list[Any]:
-        """Return the values of all instances under a key."""
+        """Return the values of all instances under a key, without those that say nothing."""
         history = self.tasks.history
-        if key == SENDING and history is not None and not history.may_be_interrupted(self.task_id):
+        if history is not None and key == SENDING and not history.may_be_interrupted(self.task_id):
+            return []
+        if history is not None and key == RETURN_VALUE and not history.may_return_receipts(self.task_id):
             return []
         try:
             return self.tasks.pull(key, [self.task_id])

@@ -171,8 +171,12 @@ def is_sending(value: Any) -> bool:
 
 def recalled_by(task: TaskXComs) -> set[str]:
     """Return the keys of the messages that a task recalled."""
-    chunks = [chunk for values in _until_empty(task, xcoms.RECALLED) for chunk in values if isinstance(chunk, list)]
-    return {name for chunk in chunks for name in chunk if isinstance(name, str)}
+    return {name for values in _until_empty(task, xcoms.RECALLED) for name in names_in(values)}
+
+
+def names_in(chunks: Iterable[Any]) -> Iterator[str]:
+    """Yield the message keys in values of the XComs ``recalled_0``, …"""
+    yield from (name for chunk in chunks if isinstance(chunk, list) for name in chunk if isinstance(name, str))
 
 
 def number_of(values: Iterable[Any]) -> int:
@@ -217,6 +221,13 @@ def _receipt_like(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
         for item in value.values() if isinstance(value, dict) else value:
             yield from _receipt_like(item, depth + 1)
+
+
+def holds_receipts(value: Any) -> bool:
+    """Return True if a value, as Airflow stores it, may hold a receipt at any depth."""
+    if isinstance(value, dict):
+        return _looks_like_receipt(value) or any(map(holds_receipts, value.values()))
+    return isinstance(value, list) and any(map(holds_receipts, value))
 
 
 def _looks_like_receipt(value: Any) -> bool:

@@ -14,6 +14,7 @@ from airflow_provider_dingtalk.cli.run_receipts import messages_of_run
 from airflow_provider_dingtalk.exceptions import AirflowUnreachableError, MissingReceiptsError
 from airflow_provider_dingtalk.task.rollback_source import of_run
 from airflow_provider_dingtalk.task.run_history import Tasks, tasks_of_run
+from airflow_provider_dingtalk.task.sent_messages import holds_receipts
 from tests.cli.fake_airflow import FakeAirflow, running_airflow
 from tests.task.test_rollback_source import DAG, Runs
 
@@ -246,3 +247,18 @@ def test_alerts_belong_to_a_run_and_not_to_the_rollback_of_a_block(history: Hist
     history.push("send", "alert_receipts", [receipt("alert")])
     assert history.keys == ["alert"]
     assert Tasks({"ti": history.ti}, ["send"], dag_id=DAG, run_id=RUN).sent().receipts == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "holds"),
+    [
+        (receipt("a"), True),
+        ({"sent": [[receipt("a")]]}, True),
+        ({"__classname__": "builtins.tuple", "__version__": 1, "__data__": [receipt("a")]}, True),
+        ([[[[[[[[[[[receipt("a")]]]]]]]]]]], True),
+        ({"kept": 3, "kind": "oto", "keys": ["a"]}, False),
+        ([1, "oto", None, {"kind": 7}], False),
+    ],
+)
+def test_a_stored_value_that_holds_a_receipt_is_known_in_any_shape(stored: Any, holds: bool):
+    assert holds_receipts(stored) is holds
