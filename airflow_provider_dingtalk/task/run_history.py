@@ -93,8 +93,11 @@ class Tasks:
         """
         if not self.ids:
             return SentMessages()
-        states = self.states()
-        return merge(sent_by(self._xcoms_of(task_id, states), alerts=alerts) for task_id in self.ids)
+        states: dict[str, dict[str, str | None]] = {task_id: {} for task_id in self.ids}
+        for name, state in self.states().items():
+            for task_id in states.keys() & names_of([name]):
+                states[task_id][name] = state
+        return merge(sent_by(self._xcoms_of(task_id, of_task), alerts=alerts) for task_id, of_task in states.items())
 
     def recalled(self, keys: set[str] | None = None) -> set[str]:
         """Return the keys of the messages that these tasks recalled.
@@ -129,11 +132,13 @@ class Tasks:
             if self.history is None
             else self.history.states
         )
+        wanted = {*self.ids}
         # A task may have the name of an instance of another task, such as task_0, so other tasks are left out.
         return {
             name: state
             for name, state in found.get(self.run_id, {}).items()
-            if name not in self._others and any(_is_of(name, task_id, self._index_of(task_id)) for task_id in self.ids)
+            if name not in self._others
+            and any(_is_of(name, task_id, self._index_of(task_id)) for task_id in wanted & names_of([name]))
         }
 
     def wait_for_sends(self, timeout: float = FAILED_TASK_GRACE, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -153,11 +158,10 @@ class Tasks:
             waited += 1
 
     def _xcoms_of(self, task_id: str, states: Mapping[str, str | None]) -> _WorkerXComs:
-        """Return the XComs of one of the tasks; ``states`` are those of all instances by name."""
+        """Return the XComs of one of the tasks; ``states`` are those of its instances by name."""
         index = self._index_of(task_id)
-        names = [name for name in states if name not in self._others or name == task_id]
-        instances = 1 if index is not None else sum(_is_of(name, task_id, None) for name in names)
-        is_running = any(states[name] not in ENDED for name in names if _is_of(name, task_id, index))
+        instances = 1 if index is not None else len(states)
+        is_running = any(state not in ENDED for name, state in states.items() if _is_of(name, task_id, index))
         return _WorkerXComs(self, task_id, max(instances, 1), is_running, self.history is not None)
 
     def _index_of(self, task_id: str) -> int | None:
