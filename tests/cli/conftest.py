@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from airflow_provider_dingtalk.sandbox.behaviour import Behaviour
 from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
 from tests.cli.fake_airflow import FakeAirflow, running_airflow
-from tests.cli.terminal import Terminal
+from tests.cli.forks import Forks
+from tests.cli.terminal import Terminal, environment
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +22,23 @@ def server() -> Iterator[SandboxServer]:
         yield sandbox
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's folder, one for all because Airflow reads its name when it is imported."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def forks(home: Path) -> Iterator[Forks]:
+    with Forks(environment(home)) as forks:
+        yield forks
+
+
 @pytest.fixture
-def terminal(server: SandboxServer, tmp_path: Path) -> Terminal:
+def terminal(server: SandboxServer, home: Path, forks: Forks) -> Terminal:
     server.state.reset()
-    return Terminal(server, tmp_path / "home")
+    shutil.rmtree(home / "dingtalk", ignore_errors=True)
+    return Terminal(server, home, forks)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Commands as processes with arguments, an environment and a terminal, as an on-call engineer runs them."""
+"""Commands with arguments, an environment and a terminal, as an on-call engineer runs them.
+
+A command is a process of its own. One whose start is not what is tested is a fork: see ``tests/cli/forks.py``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import Any
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from tests.cli.forks import READ_LATE, TIMEOUT, Forks
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
 AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
@@ -36,49 +40,54 @@ class Done:
         return json.loads(self.out)
 
 
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of the shell, without a connection."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return {**inherited, "AIRFLOW_HOME": str(home), "TZ": "Asia/Shanghai"}
+
+
 @dataclass(frozen=True)
 class Terminal:
     """A shell with a connection to the sandbox.
 
+    :param home: Airflow's folder, of the forks too.
     :param env: Additional environment variables.
     """
 
     sandbox: SandboxServer
     home: Path
+    forks: Forks
     env: dict[str, str] = field(default_factory=dict)
 
     def environment(self, more: Mapping[str, str | None] | None = None) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        connection = self.sandbox.connection()
-        ours = {
-            "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection),
-            "TZ": "Asia/Shanghai",
-            **self.env,
-            **(more or {}),
-        }
-        return {**inherited, **{name: value for name, value in ours.items() if value is not None}}
+        connection = json.dumps(self.sandbox.connection())
+        ours = {"AIRFLOW_CONN_DINGTALK_DEFAULT": connection, **self.env, **(more or {})}
+        return {**environment(self.home), **{name: value for name, value in ours.items() if value is not None}}
 
     def run(
         self,
         *arguments: str,
         stdin: str = "",
         env: Mapping[str, str | None] | None = None,
-        program: list[str] = MODULE,
+        program: list[str] | None = None,
     ) -> Done:
-        """Run a command to its end; its output must have no secret."""
-        done = subprocess.run(
-            [*program, *arguments],
-            input=stdin,
-            env=self.environment(env),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        """Run a command to its end; its output must have no secret.
+
+        :param program: Program that is started anew; default a fork, unless a variable has an effect on its start.
+        """
+        if program is None and all(name.startswith(READ_LATE) for name in {**self.env, **(env or {})}):
+            done = Done(*self.forks.run(arguments, self.environment(env), stdin))
+        else:
+            done = self._run_anew([*(program or MODULE), *arguments], self.environment(env), stdin)
         for secret in (CLIENT_SECRET, AIRFLOW_TOKEN, AIRFLOW_PASSWORD, *self.sandbox.state.tokens):
-            assert secret not in done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+            assert secret not in done.out + done.err
+        assert "Traceback" not in done.out + done.err, done.err
+        return done
+
+    @staticmethod
+    def _run_anew(command: list[str], env: dict[str, str], stdin: str) -> Done:
+        more: dict[str, Any] = {"capture_output": True, "text": True, "timeout": TIMEOUT}
+        done = subprocess.run(command, input=stdin, env=env, check=False, **more)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
