@@ -341,7 +341,7 @@ CHINESE: Mapping[str, str] = {
     "robot or agent": "机器人或应用", "conversation": "会话", "sent (UTC)": "发送时间（UTC）", "state": "状态",
     "readers": "已读人数", "sent to": "接收人数", "checked": "检查项", "result": "结果", "ok": "通过", "NO": "失败",
     "connection": "连接", "access token": "access_token", "connection or token": "连接或 access_token",
-    "status of group messages": "群消息的状态", "status of oto messages": "单聊消息的状态",
+    "status of group messages": "群消息的状态", "status of one-on-one messages": "单聊消息的状态",
     "status of work notifications": "工作通知的状态", "DingTalk gives one": "钉钉已返回", "permitted": "有权限",
     "Run": "运行", "Try": "尝试", "Log": "日志", "Page": "页面", "Task": "任务", "Error": "错误", "Notifier": "通知",
     "missed a deadline": "错过截止时间", "needs a look": "需要查看",

@@ -32,7 +32,7 @@ _HEADER = ("ok", "checked", "result")
 #: Names of the checks of a permission.
 _STATUS_OF = {
     Kind.GROUP: "status of group messages",
-    Kind.OTO: "status of oto messages",
+    Kind.OTO: "status of one-on-one messages",
     Kind.WORK_NOTIFICATION: "status of work notifications",
 }
 #: Result of a check for machines, and its text for people.

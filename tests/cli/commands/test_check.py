@@ -17,7 +17,7 @@ def test_a_good_connection_passes_and_nothing_is_sent(terminal: Terminal) -> Non
         "connection",
         "access token",
         "status of group messages",
-        "status of oto messages",
+        "status of one-on-one messages",
         "status of work notifications",
     ]
     assert all(one["ok"] for one in done.json["checks"])
@@ -41,7 +41,7 @@ def test_a_missing_permission_is_named_and_the_others_are_checked(terminal: Term
     done = terminal.run("check", "--json")
     assert done.status == 3
     bad = [one for one in done.json["checks"] if not one["ok"]]
-    assert [one["name"] for one in bad] == ["status of oto messages"]
+    assert [one["name"] for one in bad] == ["status of one-on-one messages"]
     assert "qyapi_robot_sendmsg" in bad[0]["text"]
     assert len(done.json["checks"]) == 5
 
@@ -50,7 +50,7 @@ def test_a_robot_that_is_not_there_is_named(terminal: Terminal) -> None:
     done = terminal.run("check", "--robot-code", "dingnowhere", "--json")
     assert done.status == 3
     bad = [one for one in done.json["checks"] if not one["ok"]]
-    assert {one["name"] for one in bad} == {"status of group messages", "status of oto messages"}
+    assert {one["name"] for one in bad} == {"status of group messages", "status of one-on-one messages"}
     assert all("robot" in one["text"] for one in bad)
 
 
@@ -85,5 +85,5 @@ def test_people_read_it_in_their_language_and_machines_in_english(
     )
     assert ("开发者后台" in lines[3]) is not is_english
     bad = [one for one in terminal.run("check", "--json", env=env).json["checks"] if not one["ok"]]
-    assert [one["name"] for one in bad] == ["status of oto messages"]
+    assert [one["name"] for one in bad] == ["status of one-on-one messages"]
     assert "Grant the app" in bad[0]["text"] and bad[0]["text"].isascii()
