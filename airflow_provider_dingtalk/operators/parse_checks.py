@@ -260,8 +260,8 @@ def check_filters(given: Mapping[str, Any]) -> None:
     from airflow_provider_dingtalk.task.arguments import parse_flag
     from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
 
-    parsed: dict[str, Any] = {name: parse_flag(flag, name) for name, flag in flags.items()}
-    rollback_filters_of(**{**limits, **{name: flag for name, flag in parsed.items() if name != "dry_run"}})
+    parse_flag(flags.pop("dry_run", False), "dry_run")
+    rollback_filters_of(**limits, **flags)
 
 
 def check_look_back(value: Any) -> None:

@@ -42,6 +42,9 @@ class DingTalkRollbackOperator(RecallOperator):
     Messages that a rollback has recalled already are left out. Messages that are too old are listed as
     ``expired``.
 
+    An invalid ``fail_on``, ``on_empty``, ``max_messages`` or ``with_readers`` fails the task after the recall, or after
+    the plan; other arguments choose the messages, and fail it before any call.
+
     :param receipts: Receipts, or lists of them, nested as mapped tasks nest them; ``None`` is dropped. (templated)
     :param from_tasks: Id of a send task, or a list of ids. Receipts are found even if a task failed or was killed.
         The tasks are those of this run, unless ``from_run`` or ``since`` names other runs. (templated)
@@ -133,16 +136,15 @@ class DingTalkRollbackOperator(RecallOperator):
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
         from airflow_provider_dingtalk.task.arguments import parse_flag, parse_task_ids
-        from airflow_provider_dingtalk.task.rollback_filters import rollback_filters_of
+        from airflow_provider_dingtalk.task.rollback_filters import valid_filters_of
 
         with recall.report_on_failure(context):
-            given: dict[str, Any] = {name: getattr(self, name) for name in _FILTERS}
-            flags = {name: parse_flag(given[name], name) for name in ("only_unread", "with_readers")}
-            filters = rollback_filters_of(**(given | flags))
+            # A mistake that does not decide which messages are wrong must not keep them in the chats.
+            search_errors: list[DingTalkError] = []
+            filters = valid_filters_of({name: getattr(self, name) for name in _FILTERS}, search_errors)
             dry_run = parse_flag(self.dry_run, "dry_run")
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
-            # A misspelt task must not keep the messages of the others in the chats.
-            search_errors = [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
+            search_errors += [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
             outcome_options = self._outcome_options(search_errors)
             if not self._is_due(context, search_errors):
                 if search_errors:

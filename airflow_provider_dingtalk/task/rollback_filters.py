@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.messages.message_types import message_type
 from airflow_provider_dingtalk.messages.receipt import Receipt
-from airflow_provider_dingtalk.task.arguments import is_missing, parse_count, parse_seconds
+from airflow_provider_dingtalk.task.arguments import is_missing, parse_count, parse_flag, parse_seconds
 
 log = get_logger(__name__)
 
@@ -57,7 +57,7 @@ class RollbackFilters(Struct, kw_only=True, frozen=True):
 
 
 def rollback_filters_of(
-    *, only_unread: bool = False, max_readers: Any = None, with_readers: bool = False, **limits: Any
+    *, only_unread: Any = False, max_readers: Any = None, with_readers: Any = False, **limits: Any
 ) -> RollbackFilters:
     """Make filters from an operator's arguments.
 
@@ -66,17 +66,33 @@ def rollback_filters_of(
     """
     given = {name: value for name, value in limits.items() if not is_missing(value)}
     readers = None if is_missing(max_readers) else parse_count(max_readers, "max_readers", 0)
-    if only_unread and readers:
+    if (is_unread := parse_flag(only_unread, "only_unread")) and readers:
         raise InvalidInputError("max_readers", "contradicts only_unread; give one of them")
     ages = {name: parse_seconds(given[name], name) for name in ("older_than", "newer_than") if name in given}
     if len(ages) == 2 and ages["older_than"] >= ages["newer_than"]:
         raise InvalidInputError("newer_than", "must be more than older_than: no message is of an age between them")
     return RollbackFilters(
         max_messages=parse_count(given["max_messages"], "max_messages", 1) if "max_messages" in given else None,
-        max_readers=0 if only_unread else readers,
-        with_readers=with_readers,
+        max_readers=0 if is_unread else readers,
+        with_readers=parse_flag(with_readers, "with_readers"),
         **ages,
     )
+
+
+def valid_filters_of(given: Mapping[str, Any], errors: list[DingTalkError]) -> RollbackFilters:
+    """Make filters as :func:`rollback_filters_of`, without those that choose no message and are invalid.
+
+    :param errors: List that gets their errors, because they must not keep the messages in the chats.
+    :raises InvalidInputError: If a value that chooses messages is not valid, or two contradict each other.
+    """
+    valid = dict(given)
+    for name in ("max_messages", "with_readers"):
+        try:
+            rollback_filters_of(**{name: given[name]})
+        except InvalidInputError as error:
+            errors.append(error)
+            del valid[name]
+    return rollback_filters_of(**valid)
 
 
 def by_age(

@@ -85,7 +85,6 @@ def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[
 @pytest.mark.parametrize(
     "argument",
     [
-        {"max_messages": 0},
         {"max_readers": -1},
         {"older_than": "yesterday"},
         {"from_tasks": 5},

@@ -111,10 +111,6 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("max_messages", 0),
-        ("max_messages", "many"),
-        ("max_messages", True),
-        ("max_messages", 1.5),
         ("max_readers", -1),
         ("max_readers", "few"),
         ("older_than", "yesterday"),
@@ -124,7 +120,6 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
         ("newer_than", [1]),
         ("dry_run", "perhaps"),
         ("only_unread", 1),
-        ("with_readers", None),
         ("since", "yesterday"),
         ("since", 5),
         ("from_run", {"a": 1}),
@@ -135,6 +130,35 @@ def test_readers_are_kept_for_a_correction_only_when_asked_for(sandbox: SandboxS
 def test_a_bad_argument_is_named_and_nobody_is_called(sandbox: SandboxServer, field: str, value: Any):
     with pytest.raises(AirflowFailException, match=f"^{field}"):
         roll_back(planted(sandbox, "oto"), **{field: value})
+    assert calls(sandbox) == {}
+
+
+NO_NUMBER = "max_messages: must be a whole number, 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        *[({"max_messages": value}, NO_NUMBER) for value in ("many", "-1", "2.5", 0, -1, 2.5, True)],
+        ({"with_readers": "perhaps"}, "with_readers: is 'perhaps'; use True or False"),
+        ({"with_readers": None}, "with_readers: is 'None'; use True or False"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_invalid_argument_that_chooses_no_message_fails_the_task_after_recall_or_plan(
+    sandbox: SandboxServer, argument: dict[str, Any], told: str, dry_run: bool
+) -> None:
+    ti, receipts = TaskInstance("rollback"), planted(sandbox, "oto", 3)
+    with pytest.raises(AirflowFailException, match=f"^{told}"):
+        roll_back(receipts, ti, dry_run=dry_run, **argument)
+    counts = ti.pushed("plan" if dry_run else "report")["counts"]
+    assert (counts["total"], counts.get("recalled")) == (3, None if dry_run else 3)
+    assert [is_recalled(sandbox, receipt) for receipt in receipts] == [not dry_run] * 3
+
+
+def test_an_invalid_limit_does_not_hide_an_invalid_filter(sandbox: SandboxServer) -> None:
+    with pytest.raises(AirflowFailException, match=r"^max_readers"):
+        roll_back(planted(sandbox, "oto"), max_messages="many", max_readers="few")
     assert calls(sandbox) == {}
 
 
