@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_dingtalk.hooks import DingTalkHook
     from airflow_provider_dingtalk.messages.receipt import Receipt
     from airflow_provider_dingtalk.operators import arguments
+    from airflow_provider_dingtalk.task.rollback_filters import RollbackFilters
     from airflow_provider_dingtalk.task.rollback_source import RunMessages
 
 
@@ -135,27 +136,40 @@ class DingTalkRollbackOperator(RecallOperator):
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback
-        from airflow_provider_dingtalk.task.arguments import parse_flag, parse_task_ids
-        from airflow_provider_dingtalk.task.rollback_filters import valid_filters_of
+        from airflow_provider_dingtalk.task.arguments import parse_task_ids
 
         with recall.report_on_failure(context):
-            # A mistake that does not decide which messages are wrong must not keep them in the chats.
-            search_errors: list[DingTalkError] = []
-            filters = valid_filters_of({name: getattr(self, name) for name in _FILTERS}, search_errors)
-            dry_run = parse_flag(self.dry_run, "dry_run")
             from_tasks = parse_task_ids(self.from_tasks, "from_tasks")
-            search_errors += [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
-            outcome_options = self._outcome_options(search_errors)
+            # A misspelt task must not keep the messages of the others in the chats.
+            search_errors = [] if self._is_elsewhere else self._unknown_tasks("from_tasks", from_tasks)
             if not self._is_due(context, search_errors):
-                if search_errors:
-                    raise search_errors[0]
-                return rollback.keep_all(context, from_tasks)
+                return rollback.keep_all(context, from_tasks, [*search_errors, *self._mistakes()])
+            filters, dry_run, outcome_options = self._options(search_errors)
             found, receipts = self._find(context, from_tasks, search_errors)
             job = self._job = rollback.RollbackTask(
                 found, receipts, filters, context, is_sweep=self._is_sweep, search_errors=search_errors
             )
         job.choose(hook)
         return job.plan(outcome_options["on_empty"]) if dry_run else job.run(hook, **outcome_options)
+
+    def _options(self, errors: list[DingTalkError]) -> tuple[RollbackFilters, bool, dict[str, Any]]:
+        """Return filters, ``dry_run`` and outcome options; collect errors that must not stop a recall."""
+        from airflow_provider_dingtalk.task.arguments import parse_flag
+        from airflow_provider_dingtalk.task.rollback_filters import valid_filters_of
+
+        filters = valid_filters_of({name: getattr(self, name) for name in _FILTERS}, errors)
+        return filters, parse_flag(self.dry_run, "dry_run"), self._outcome_options(errors)
+
+    def _mistakes(self) -> list[DingTalkError]:
+        """Return the errors of the options, which are to be seen before a task fails."""
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+        errors: list[DingTalkError] = []
+        try:
+            self._options(errors)
+        except InvalidInputError as error:
+            errors.append(error)
+        return errors
 
     @classmethod
     def _with_outlet(cls, outlets: Any, dag: Any) -> list[Any]:

@@ -33,10 +33,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def keep_all(context: Context, task_ids: Sequence[str]) -> dict[str, int]:
-    """Keep all messages, because no task failed, and note it in the rollback log."""
+def keep_all(context: Context, task_ids: Sequence[str], errors: Sequence[DingTalkError] = ()) -> dict[str, int]:
+    """Keep all messages, because no task failed, and note it in the rollback log.
+
+    :param errors: Errors of the task's arguments; default none. The first one is raised, after a note for sweeps,
+        which search the runs of rollbacks that did not succeed.
+    """
     kept = Tasks(context, task_ids).number_sent()
     log.info("%s", choose(f"Nothing failed: {kept} messages kept.", f"没有任务失败：保留 {kept} 条消息。"))
+    if errors:
+        context["ti"].xcom_push(xcoms.KEPT, kept)
+        raise errors[0]
     if kept:
         ti = context["ti"]
         asset_events.write(context, ti.dag_id, ti.run_id, {"kept": kept, "recalled": 0, "left": 0})

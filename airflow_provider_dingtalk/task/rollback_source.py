@@ -27,7 +27,7 @@ from airflow_provider_dingtalk.task.run_history import (
     tasks_of_run,
 )
 from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error
-from airflow_provider_dingtalk.task.xcoms import SENDING
+from airflow_provider_dingtalk.task.xcoms import KEPT, SENDING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -207,6 +207,8 @@ def _of_blocks(
         in_block = [task_id for task_id, of_task in blocks.items() if rollback in of_task]
         # In a mapped task group, the instances of a rollback and of its sends have the same index.
         for map_index in indexes_not_rolled_back(context, history.dag_id, run_id, rollback, where["history"]):
+            if _had_nothing_to_do(Tasks(context, [rollback], map_index=map_index, **where)):
+                continue
             tasks = Tasks(context, in_block, map_index=map_index, **where)
             left = _not_recalled(tasks, all_tasks, recall_log)
             found.receipts += left.receipts
@@ -214,6 +216,12 @@ def _of_blocks(
             found.in_doubt |= left.in_doubt
             found.already += left.already
     return found
+
+
+def _had_nothing_to_do(rollback: Tasks) -> bool:
+    """Return True if a rollback failed by a mistake in its arguments, although no task of its block had failed."""
+    # The note may be of an execution before a clear, unless the rollback has run since.
+    return "failed" in rollback.states().values() and bool(rollback.pull(KEPT))
 
 
 def _rollbacks_of(task: Tasks) -> Sequence[str]:

@@ -34,6 +34,8 @@ REPORT = "report"
 #: Keys of recalled messages, in lists of :data:`KEYS_PER_XCOM`, about 250 kB. Airflow takes 15 ms for each XCom.
 RECALLED = "recalled_{}"
 KEYS_PER_XCOM = 5000
+#: Number of messages that a rollback kept because no task failed, if a mistake in its arguments failed itself.
+KEPT = "kept"
 #: Plan of a rollback with ``dry_run``.
 PLAN = "plan"
 #: User ids of all readers of the messages to recall.

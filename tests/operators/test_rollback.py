@@ -281,6 +281,20 @@ def test_a_watched_task_that_is_none_of_the_dag_is_an_error_and_not_a_success(
     assert calls(sandbox).get("robot/otoMessages/batchRecall", 0) == recalls
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"), [("max_messages", "many"), ("max_readers", "few"), ("fail_on", {"lost"})]
+)
+def test_a_mistake_is_told_although_nothing_failed_and_a_sweep_learns_that(
+    sandbox: SandboxServer, argument: str, value: Any
+) -> None:
+    xcoms: dict[tuple[str, str], list[Any]] = {("send", "receipts_count"): [3]}
+    ti = TaskInstance("rollback", xcoms=xcoms, states={"send": "success"})
+    with pytest.raises(AirflowFailException, match=f"^{argument}"):
+        run(rollback(from_tasks="send", only_if_failed=["send"], **{argument: value}), ti)
+    assert ti.pushed("kept") == 3
+    assert calls(sandbox) == {}
+
+
 # ── messages of other runs ───────────────────────────────────────────────────────────────────────────
 
 
