@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
                     "relabeling": {
                         "login": "Client ID (AppKey)",
                         "password": "Client Secret (AppSecret)",
-                        "host": "Sandbox URL (empty for DingTalk)",
+                        "host": "Sandbox URL (or empty)",
                         # The page of Airflow 3.3.2 tests a connection without a port as one with port 0, and its
                         # server refuses that as another connection than the stored one.
                         "port": "Port (0, or Airflow cannot test)",
@@ -96,7 +96,10 @@ def _modules(*names: str) -> list[dict[str, Any]]:
 def _connection_fields() -> dict[str, dict[str, Any]]:
     return {
         "region": _field(
-            "Region", "Keys are bound to a region.", enum=["international", "cn"], default="international"
+            "Region",
+            "Keys are bound to a region; cn is mainland China.",
+            enum=["international", "cn"],
+            default="international",
         ),
         "app_type": _field("App type", "Who made the app.", enum=["internal", "third_party"], default="internal"),
         "corp_id": _field("CorpId", "Third-party app: the organisation that authorised it."),
