@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
@@ -43,9 +45,30 @@ def forms(secret: str) -> Iterator[tuple[str, str]]:
             yield "base64", encode(b"\0" * shift + secret.encode()).decode().rstrip("=")[4 if shift else 0 : -2]
 
 
-def windows(secrets: Iterable[str]) -> dict[str, str]:
+class Windows(dict[str, str]):
+    """Every eight consecutive characters of every encoding of secrets, with the name of the encoding."""
+
+    @functools.cached_property
+    def runs(self) -> re.Pattern[str]:
+        """Pattern of what in a text may hold one of them: characters of theirs in a row."""
+        return re.compile(f"[{re.escape(''.join(sorted(set(''.join(self)))))}]{{{WINDOW},}}")
+
+    def first_in(self, text: str) -> int | None:
+        """Return where the first of them begins in a text; None without any."""
+        seen = set()
+        for run in self.runs.finditer(text) if self else ():
+            # Logs repeat most of what they hold.
+            if (part := run[0]) not in seen:
+                seen.add(part)
+                for start in range(len(part) - WINDOW + 1):
+                    if part[start : start + WINDOW] in self:
+                        return run.start() + start
+        return None
+
+
+def windows(secrets: Iterable[str]) -> Windows:
     """Return every eight consecutive characters of every encoding, with its name."""
-    found: dict[str, str] = {}
+    found = Windows()
     for secret in secrets:
         for name, text in forms(secret):
             for start in range(len(text) - WINDOW + 1):
@@ -53,15 +76,12 @@ def windows(secrets: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def leaks_in(texts: Iterable[str], wanted: Mapping[str, str], sink: str = "text") -> list[Leak]:
+def leaks_in(texts: Iterable[str], wanted: Windows, sink: str = "text") -> list[Leak]:
     """List one leak for each text with a secret."""
-    found = []
-    for text in texts:
-        for start in range(len(text) - WINDOW + 1):
-            if (form := wanted.get(text[start : start + WINDOW])) is not None:
-                found.append(Leak(sink, form, text[max(0, start - 60) : start + 20]))
-                break
-    return found
+    found = ((text, start) for text in texts if (start := wanted.first_in(text)) is not None)
+    return [
+        Leak(sink, wanted[text[start : start + WINDOW]], text[max(0, start - 60) : start + 20]) for text, start in found
+    ]
 
 
 def sweep(sinks: Sinks) -> list[Leak]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_dingtalk.sandbox.default import CLIENT_ID
 from airflow_provider_dingtalk.version_compat import HAS_TASK_STATE_STORE
 from dev.airflow_stack import AirflowStack
-from tests.faults.secret_scanner import forms, leaks_in, windows
+from tests.faults.secret_scanner import Windows, forms, leaks_in, windows
 from tests.real_airflow.fixtures import DagRun, Environment, wait_until
 from tests.real_airflow.metrics import Metrics
 from tests.real_airflow.sweep import logs, rows, tables
@@ -58,7 +58,7 @@ def written(environment: Environment) -> Written:
 
 
 @pytest.fixture(scope="module")
-def wanted(written: Written, environment: Environment) -> Mapping[str, str]:
+def wanted(written: Written, environment: Environment) -> Windows:
     """Every eight consecutive characters of every encoding of every secret."""
     secrets = environment.dingtalk.server.state.secrets()
     assert len(secrets) > 4, "tokens are among them"
@@ -76,7 +76,7 @@ def told(name: str, text: str) -> str:
     return "\n".join(line for line in text.splitlines() if f"task_id={INDISCREET} " not in line)
 
 
-def leaks(found: Iterable[tuple[str, str]], wanted: Mapping[str, str]) -> list[object]:
+def leaks(found: Iterable[tuple[str, str]], wanted: Windows) -> list[object]:
     return [leak for name, text in found for leak in leaks_in([text], wanted, name)]
 
 
@@ -112,7 +112,7 @@ def default_texts(environment: Environment) -> list[str]:
     return [text for text in found if text.startswith("DAG ")]
 
 
-def test_no_log_holds_a_secret(wanted: Mapping[str, str], stack: AirflowStack):
+def test_no_log_holds_a_secret(wanted: Windows, stack: AirflowStack):
     found = dict(logs(stack.home))
     assert [kind for kind in KINDS if not any(kind in name for name in found)] == []
     assert any("The secret is ***" in text for text in found.values()), "the logs of tasks are among them"
@@ -121,7 +121,7 @@ def test_no_log_holds_a_secret(wanted: Mapping[str, str], stack: AirflowStack):
 
 
 def test_no_xcom_no_rendered_field_and_no_other_row_holds_a_secret(
-    wanted: Mapping[str, str], written: Written, stack: AirflowStack
+    wanted: Windows, written: Written, stack: AirflowStack
 ):
     found = list(rows(stack.home))
     assert {name for name, _ in found} >= MUST_HOLD
@@ -129,18 +129,18 @@ def test_no_xcom_no_rendered_field_and_no_other_row_holds_a_secret(
     assert leaks(found, wanted) == []
 
 
-def test_no_row_of_a_waiting_trigger_holds_a_secret(wanted: Mapping[str, str], written: Written):
+def test_no_row_of_a_waiting_trigger_holds_a_secret(wanted: Windows, written: Written):
     triggers = [row for name, row in written.waiting if name == "trigger"]
     assert any("cidgroup1" in row for row in triggers), "its arguments can be read"
     assert leaks(written.waiting, wanted) == []
 
 
-def test_no_metric_holds_a_secret(wanted: Mapping[str, str], metrics: Metrics, written: Written):
+def test_no_metric_holds_a_secret(wanted: Windows, metrics: Metrics, written: Written):
     assert any("real_secrets" in line for line in metrics.lines)
     assert leaks((("metrics", line) for line in metrics.lines), wanted) == []
 
 
-def test_no_xcom_that_the_api_shows_holds_a_secret(wanted: Mapping[str, str], written: Written):
+def test_no_xcom_that_the_api_shows_holds_a_secret(wanted: Windows, written: Written):
     shown = [(task, str(written.run.xcom(task))) for task in written.run.states()]
     assert any(text != "None" for _, text in shown)
     assert leaks(shown, wanted) == []
