@@ -30,6 +30,7 @@ BANNER = """
   For the commands of the package, in another terminal:
     export AIRFLOW_CONN_DINGTALK_DEFAULT='{connection}'
     export AIRFLOW_API_URL={airflow} AIRFLOW_API_USERNAME=admin AIRFLOW_API_PASSWORD={password}
+    .venv/bin/airflow dingtalk check
 
   Ctrl-C ends all of it.
 """
