@@ -165,7 +165,7 @@ class SendRegistry:
             earlier = len(self._sends.in_flight) if self._sends is not None else 0
             return {
                 "at_a_time": WORKERS * max(self._jobs_in_flight, 1) + earlier,
-                "calls": sum(job.requested for job in self._jobs) + earlier,
+                "calls": sum(job.requested for job in self._jobs if job not in self._alert_jobs) + earlier,
                 "receipts": self._receipts_before,
             }
 
@@ -257,7 +257,7 @@ class SendRegistry:
         with self._lock:
             jobs = list(self._jobs)
             self._push_if_changed(xcoms.RECEIPTS_COUNT, self._receipts_pushed)
-            self._push_if_changed(xcoms.UNKNOWN, [one.to_json() for one in self._unknown(jobs)])
+            self._push_if_changed(xcoms.UNKNOWN, self._unknown(jobs))
             self._push_if_changed(xcoms.DROPPED, {user: reason for job in jobs for user, reason in job.dropped.items()})
             self._push_if_changed(xcoms.REFUSED, [one.to_json() for job in jobs for one in job.refused])
             if self._rollbacks and self._jobs_in_flight <= 0:
@@ -288,9 +288,13 @@ class SendRegistry:
             if not pushed:
                 self._push_if_changed(xcoms.RECEIPTS_COUNT, len(receipts))
 
-    def _unknown(self, jobs: Sequence[Send]) -> list[FailedSend]:
+    def _unknown(self, jobs: Sequence[Send]) -> list[dict[str, Any]]:
         left = self._sends.left_in_doubt() if self._sends is not None else []
-        return [*(FailedSend(one.to, CUT_OFF) for one in left), *(one for job in jobs for one in job.unknown)]
+        marked = [(one, xcoms.ALERT_MARK if job in self._alert_jobs else {}) for job in jobs for one in job.unknown]
+        return [
+            *(FailedSend(one.to, CUT_OFF).to_json() for one in left),
+            *(one.to_json() | mark for one, mark in marked),
+        ]
 
     def _push_if_changed(self, key: str, value: Any) -> None:
         """Push a value that is not empty, or was not before."""

@@ -122,7 +122,7 @@ def sent_by(task: TaskXComs, *, alerts: bool = False) -> SentMessages:
         receipts, missing = receipts + returned, max(missing - len(returned), 0)
     if alerts:
         receipts = receipts + [one for chunk in task.pull(xcoms.ALERT_RECEIPTS) for one in _read(task, chunk)]
-    in_doubt = _in_doubt(task, in_chunks)
+    in_doubt = _in_doubt(task, in_chunks, alerts=alerts)
     return SentMessages(
         receipts, {task.task_id: missing} if missing else {}, {task.task_id: in_doubt} if in_doubt else {}
     )
@@ -145,15 +145,23 @@ def _registered(task: TaskXComs) -> tuple[list[Receipt], int, int, int]:
     return receipts, in_chunks, missing, len(chunks[0]) if chunks else 0
 
 
-def _in_doubt(task: TaskXComs, receipts: int) -> int:
+def _in_doubt(task: TaskXComs, receipts: int, *, alerts: bool) -> int:
     """Return the maximum number of a task's calls that may have sent without a receipt.
 
     :param receipts: Number of its receipts in chunks. Late ones are of calls that the XCom ``sending`` does not count.
     """
-    listed = sum(len(value) for value in task.pull(xcoms.UNKNOWN) if isinstance(value, list))
+    unknown = [one for value in task.pull(xcoms.UNKNOWN) if isinstance(value, list) for one in value]
+    listed = len(unknown) if alerts else sum(not _is_alert(one) for one in unknown)
+    if listed < len(unknown):
+        log.info("Alerts of task %s may be in chats; a rollback leaves alerts there.", clean(task.task_id))
     # A killed worker could not list its calls in flight.
     interrupted = [] if task.is_running else [value for value in task.pull(xcoms.SENDING) if is_sending(value)]
     return listed + sum(_most_in_doubt(value, receipts if task.instances == 1 else 0) for value in interrupted)
+
+
+def _is_alert(unknown: Any) -> bool:
+    """Return True for an unknown call that reports a failure."""
+    return isinstance(unknown, dict) and xcoms.ALERT_MARK.items() <= unknown.items()
 
 
 def _most_in_doubt(sending: Mapping[str, Any], receipts: int) -> int:

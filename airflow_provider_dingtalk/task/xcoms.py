@@ -22,6 +22,8 @@ ALERT_RECEIPTS = "alert_receipts"
 SENDING = "sending"
 #: Calls that may or may not have sent: ``[{"to": [...], "code": ..., "message": ..., "next_step": ...}]``.
 UNKNOWN = "unknown"
+#: Field of an unknown call that reports a failure of the task. The rollback of its block does not count it.
+ALERT_MARK = {"is_alert": True}
 #: People that DingTalk left out of a send that it accepted: ``{user id: reason}``.
 DROPPED = "dropped"
 #: Receivers that DingTalk refused, in the shape of :data:`UNKNOWN`.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_dingtalk.exceptions import CheckpointError
+from airflow_provider_dingtalk.exceptions import CheckpointError, IncompleteSendError
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.jobs.send import Send
 from airflow_provider_dingtalk.messages.receipt import Kind
@@ -21,6 +21,7 @@ from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.api_server import waiting_for_server
 from airflow_provider_dingtalk.task.registry import SendRegistry
+from airflow_provider_dingtalk.task.run_history import Tasks
 from tests.clock import VirtualClock
 from tests.support.airflow_seams import TaskInstance, TaskStateStore, calls, context
 from tests.support.local_dingtalk import receipt_for
@@ -126,6 +127,29 @@ def test_the_rollback_of_a_block_leaves_a_message_that_reports_a_failure(
     key = "alert_receipts" if stays else "receipts_0"
     assert {receipt["process_query_key"] for receipt in ti.pushed(key)} == keys_in_chat(sandbox)
     assert ("receipts_0" in ti.keys) is not stays
+
+
+@pytest.mark.parametrize(("exception", "in_block"), [(ValueError("wrong"), {}), (None, {"task": 1})])
+def test_an_alert_in_doubt_does_not_concern_the_rollback_of_a_block(
+    sandbox: SandboxServer,
+    hook: DingTalkHook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    exception: Exception | None,
+    in_block: dict[str, int],
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CTX_TASK_ID", "task")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "run")
+    sandbox.faults({"match": GROUP_SEND, "when": "after", "action": {"type": "drop"}})
+    ti = TaskInstance(states={"task": "failed"})
+    inside = {**context(ti), **({"exception": exception} if exception else {})}
+    with pytest.raises(IncompleteSendError):
+        DingTalkNotifier(to={"open_conversation_id": GROUPS[0]}, text="hello").notify(inside)
+    assert len(ti.pushed("unknown")) == 1
+    caplog.set_level(logging.INFO, "airflow_provider_dingtalk")
+    assert Tasks(inside, ["task"]).sent().in_doubt == in_block
+    assert ("Alerts of task task may be in chats" in caplog.text) is (not in_block)
+    assert Tasks(inside, ["task"]).sent(alerts=True).in_doubt == {"task": 1}
 
 
 @pytest.mark.parametrize(
