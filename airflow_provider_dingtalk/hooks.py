@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.connection.cache import SharedConnection
 from airflow_provider_dingtalk.connection.settings import Settings, read_settings
 from airflow_provider_dingtalk.exceptions import AuthenticationError, ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
-from airflow_provider_dingtalk.jobs.report import Report
+from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.message_types import message_type, send_requests_for
@@ -26,6 +26,7 @@ from airflow_provider_dingtalk.messages.send_request import SendRequest
 from airflow_provider_dingtalk.task import send as in_task
 from airflow_provider_dingtalk.task.api_server import ApiServer
 from airflow_provider_dingtalk.task.arguments import parse_receipts
+from airflow_provider_dingtalk.task.running_registry import register_recalled
 from airflow_provider_dingtalk.version_compat import (
     AirflowNotFoundException,
     aget_connection,
@@ -229,16 +230,25 @@ class DingTalkHook(BaseHook):
     def recall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any kinds, each with its receipt's connection.
 
+        Inside a running task, recalled messages are registered with that task, so that rollbacks leave them out.
+
         :param receipts: Receipts, or lists of them. Receipts without a connection are recalled with this one.
         :returns: The report as plain JSON.
         :raises DingTalkError: If no connection works.
         """
-        return self.run_recall(RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)).to_json()
+        job = RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
+        try:
+            return self.run_recall(job).to_json()
+        finally:
+            register_recalled(job.report().keys(Outcome.RECALLED))
 
     async def arecall(self, receipts: Any) -> dict[str, Any]:
         """Recall messages of any kinds; see :meth:`recall`."""
         job = RecallByConnection(parse_receipts(receipts), default=self.dingtalk_conn_id)
-        return (await job.run(await self._clients_here(job.connections))).to_json()
+        try:
+            return (await job.run(await self._clients_here(job.connections))).to_json()
+        finally:
+            await asyncio.to_thread(register_recalled, job.report().keys(Outcome.RECALLED))
 
     def run_recall(self, job: RecallByConnection) -> Report:
         """Run a recall with the connections of its receipts, from sync code.

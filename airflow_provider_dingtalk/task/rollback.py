@@ -24,6 +24,7 @@ from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFi
 from airflow_provider_dingtalk.task.rollback_source import RunMessages
 from airflow_provider_dingtalk.task.run_history import Tasks
 from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error, missing_error, sum_by_task
+from airflow_provider_dingtalk.task.xcoms import push_recalled
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,19 +53,10 @@ def keep_all(context: Context, task_ids: Sequence[str], errors: Sequence[DingTal
 
 def publish_result(context: Context, report: Report) -> None:
     """Push the recalled keys, and note the outcomes in the rollback log."""
-    _push_recalled(context, report)
+    push_recalled(context["ti"].xcom_push, report.keys(Outcome.RECALLED))
     if report.results:
         ti = context["ti"]
         asset_events.write(context, ti.dag_id, ti.run_id, _outcomes(report, report.results))
-
-
-def _push_recalled(context: Context, report: Report) -> None:
-    """Push the recalled keys, so that other tasks leave them out."""
-    recalled = report.keys(Outcome.RECALLED)
-    for number in range(0, len(recalled), xcoms.KEYS_PER_XCOM):
-        context["ti"].xcom_push(
-            xcoms.RECALLED.format(number // xcoms.KEYS_PER_XCOM), recalled[number : number + xcoms.KEYS_PER_XCOM]
-        )
 
 
 def _outcomes(report: Report, keys: Collection[str]) -> dict[str, int]:
@@ -261,7 +253,7 @@ class RollbackTask:
         if not self._found:
             publish_result(self._context, report)
         else:
-            _push_recalled(self._context, report)
+            push_recalled(self._context["ti"].xcom_push, report.keys(Outcome.RECALLED))
         for one in self._found:
             keys = {receipt.key for receipt in one.receipts}
             if keys or self._is_sweep:

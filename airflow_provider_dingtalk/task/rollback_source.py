@@ -68,7 +68,7 @@ def _recall_log(context: Context, dag_id: str, earliest: float = math.inf) -> Re
 def of_tasks(context: Context, task_ids: Sequence[str]) -> RunMessages:
     """Return the messages that tasks of this run sent."""
     tasks = Tasks(context, task_ids)
-    return _not_recalled(tasks, None, _recall_log(context, tasks.dag_id))
+    return _not_recalled(tasks, tasks, _recall_log(context, tasks.dag_id))
 
 
 def of_run(
@@ -234,7 +234,7 @@ def _rollbacks_of(task: Tasks) -> Sequence[str]:
 
 def _not_recalled(
     tasks: Tasks,
-    all_tasks: Tasks | None,
+    all_tasks: Tasks,
     recall_log: RecallLog,
     *,
     alerts: bool = False,
@@ -242,14 +242,14 @@ def _not_recalled(
 ) -> RunMessages:
     """Return the messages that tasks sent in a window, without those known to be recalled.
 
-    :param all_tasks: Tasks of the run, whose recalls count; None if its rollback log is enough.
+    :param all_tasks: Tasks whose recalls count, beside those in the rollback log.
     """
     sent = tasks.sent(alerts=alerts)
     since, until = window
     receipts = [one for one in sent.receipts if (moment := one.sent()) is None or since <= moment <= until]
     keys = {receipt.key for receipt in receipts}
     gone = keys & recall_log.recalled(receipts)
-    if keys and all_tasks is not None:
+    if keys:
         gone |= all_tasks.recalled(keys)
     left = [receipt for receipt in receipts if receipt.key not in gone]
     return RunMessages(tasks.dag_id, tasks.run_id, left, sent.missing, sent.in_doubt, len(receipts) - len(left))

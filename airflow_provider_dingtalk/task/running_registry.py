@@ -5,32 +5,41 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.task.registry import ForkedRegistry, SendRegistry
+from airflow_provider_dingtalk.task.xcoms import push_recalled
+from airflow_provider_dingtalk.version_compat import call_supervisor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = get_logger(__name__)
 
 #: Most registries in a process; a worker's process runs one task.
 _MAX_REGISTRIES = 8
 
 _registries_lock = threading.Lock()
+_recalled_lock = threading.Lock()
 _registries: dict[tuple[Any, ...], SendRegistry] = {}
 _is_forked = False
 
 
 def _note_fork() -> None:
-    global _is_forked, _registries_lock
-    # A thread of the parent may hold the lock at the fork, so the child makes a new one.
-    _registries_lock = threading.Lock()
-    _is_forked = _is_forked or _running_context() is not None
+    global _is_forked, _registries_lock, _recalled_lock
+    # A thread of the parent may hold a lock at the fork, so the child makes new ones.
+    _registries_lock, _recalled_lock = threading.Lock(), threading.Lock()
+    _is_forked = _is_forked or running_context() is not None
 
 
 os.register_at_fork(after_in_child=_note_fork)
 
 
-def _running_context() -> Context | None:
+def running_context() -> Context | None:
+    """Return the context of the running task; None in scripts, commands and triggers."""
     # If a fork comes before Airflow is imported, no task runs.
     sdk = sys.modules.get("airflow.sdk")
     try:
@@ -54,8 +63,25 @@ def registry_of(context: Context) -> SendRegistry:
 
 def current_registry() -> SendRegistry | None:
     """Return the registry of the running task; None in scripts, commands and triggers."""
-    context = _running_context()
+    context = running_context()
     return None if context is None else registry_of(context)
+
+
+def register_recalled(keys: Sequence[str]) -> None:
+    """Push the keys that a call of the hook recalled, after those of its earlier calls, if a task is running.
+
+    A failed push is logged only, because it costs no more than a second recall of the same messages.
+    """
+    context = running_context()
+    if not keys or context is None:
+        return
+    try:
+        with _recalled_lock:
+            recalled = registry_of(context).recalled
+            recalled.update(dict.fromkeys(keys))
+            push_recalled(partial(call_supervisor, context["ti"].xcom_push), list(recalled))
+    except Exception as error:
+        log.warning("The keys of recalled messages are not pushed (%s).", type(error).__name__)
 
 
 def registry_of_callback(context: Context) -> SendRegistry | None:

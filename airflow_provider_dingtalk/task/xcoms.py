@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 #: Value that a task returned.
 RETURN_VALUE = "return_value"
 
@@ -42,3 +45,12 @@ KEPT = "kept"
 PLAN = "plan"
 #: User ids of all readers of the messages to recall.
 READERS = "readers"
+
+
+def push_recalled(push: Callable[[str, Any], object], keys: Sequence[str]) -> None:
+    """Push the keys of recalled messages, so that other tasks leave them out.
+
+    :param push: Function that receives each key of an XCom and its value.
+    """
+    for number, start in enumerate(range(0, len(keys), KEYS_PER_XCOM)):
+        push(RECALLED.format(number), list(keys[start : start + KEYS_PER_XCOM]))

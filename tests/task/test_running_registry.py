@@ -13,8 +13,9 @@ from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.task.rollback_source import of_tasks
 from tests.faults.file_store import FileStore
-from tests.support.airflow_seams import TaskInstance, context
+from tests.support.airflow_seams import TaskInstance, context, key_of, planted
 from tests.support.registered import keys_in_chat, registered, task, to_group
 
 
@@ -24,6 +25,41 @@ def test_outside_of_a_task_nothing_is_registered(sandbox: SandboxServer, hook: D
         pass
     assert len(to_group(hook)) == 1
     assert ti.keys == []
+
+
+# ── recalls by the hook ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_the_hook_recalled_is_registered_call_after_call(sandbox: SandboxServer, hook: DingTalkHook) -> None:
+    ti, (first, second, third) = TaskInstance(), planted(sandbox, "oto", 3)
+    with task(ti):
+        hook.recall([first])
+        asyncio.run(DingTalkHook().arecall([second, {**third, "process_query_key": "none"}]))
+    assert ti.pushed("recalled_0") == [key_of(first), key_of(second)]
+    hook.recall([third])
+    assert ti.keys == ["recalled_0"] * 2, "outside of a task"
+
+
+def test_the_rollback_of_a_block_leaves_out_what_the_hook_recalled_in_it(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    ti = TaskInstance(states={"task": "failed"})
+    with task(ti):
+        hook.recall(to_group(hook))
+        (left,) = to_group(hook, "another one")
+    found = of_tasks(context(ti), ["task"])
+    assert ([receipt.key for receipt in found.receipts], found.already) == ([key_of(left)], 1)
+
+
+def test_a_failed_push_of_recalled_keys_does_not_fail_the_recall(
+    sandbox: SandboxServer, hook: DingTalkHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("away")
+
+    with task(TaskInstance(on_push=fail)):
+        assert hook.recall(planted(sandbox, "oto"))["counts"]["recalled"] == 1
+    assert "The keys of recalled messages are not pushed (ConnectionError)." in caplog.text
 
 
 # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────

@@ -26,3 +26,10 @@ def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
 
 def test_a_chunk_holds_as_many_items_as_readers_of_earlier_versions_expect() -> None:
     assert (xcoms.RECEIPTS_PER_XCOM, xcoms.KEYS_PER_XCOM) == (100, 5000)
+
+
+def test_recalled_keys_are_pushed_in_chunks() -> None:
+    keys = [f"k{number}" for number in range(xcoms.KEYS_PER_XCOM + 1)]
+    pushed: dict[str, list[str]] = {}
+    xcoms.push_recalled(pushed.__setitem__, keys)
+    assert pushed == {"recalled_0": keys[:-1], "recalled_1": keys[-1:]}
