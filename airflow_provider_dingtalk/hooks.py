@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -271,19 +272,28 @@ class DingTalkHook(BaseHook):
         :param readers: Poll the readers too, which may take several calls a message; default True.
         :returns: One status for each receipt, in their order.
         :raises InvalidInputError: If an item is not a receipt.
-        :raises DingTalkError: If no connection works, or a ban or an outage prevents the polls.
+        :raises DingTalkError: If no connection works, or a ban or an outage prevents all polls.
         """
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
-        self.run_by_connection(job.run, job.connections, job.stop)
+        self.run_status(job, parsed)
         return _statuses(job, parsed)
 
     async def astatus(self, receipts: Any, *, readers: bool = True) -> list[MessageStatus]:
         """Poll status and readers of messages; see :meth:`status`."""
         parsed = parse_receipts(receipts, to_ask=True)
         job = StatusReader(parsed, readers=readers)
-        await job.run(await self._clients_here(job.connections))
+        with _errors_of_some(job, parsed):
+            await job.run(await self._clients_here(job.connections))
         return _statuses(job, parsed)
+
+    def run_status(self, job: StatusReader, receipts: Sequence[Receipt]) -> None:
+        """Poll messages with the connections of their receipts, from sync code.
+
+        :raises DingTalkError: If no message could be polled; otherwise each status has its own error.
+        """
+        with _errors_of_some(job, receipts):
+            self.run_by_connection(job.run, job.connections, job.stop)
 
     def run_by_connection(
         self,
@@ -338,6 +348,16 @@ def _raise_if_all(errors: Mapping[str | None, DingTalkError], hooks: Mapping[str
     """Raise the first error if no connection can be read."""
     if errors and len(errors) == len(hooks):
         raise next(iter(errors.values()))
+
+
+@contextmanager
+def _errors_of_some(job: StatusReader, receipts: Sequence[Receipt]) -> Iterator[None]:
+    """Suppress an error that does not concern all messages, because it is the outcome of those that it concerns."""
+    try:
+        yield
+    except DingTalkError:
+        if all(message_status.error for message_status in _statuses(job, receipts)):
+            raise
 
 
 def _statuses(job: StatusReader, receipts: Sequence[Receipt]) -> list[MessageStatus]:

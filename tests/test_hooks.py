@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +14,17 @@ import pytest
 
 from airflow_provider_dingtalk.client.endpoints import QueryGroupMessage, SendWorkNotification, fields_of
 from airflow_provider_dingtalk.exceptions import (
+    BannedError,
     ConfigurationError,
     IncompleteSendError,
     InvalidInputError,
     InvalidKeyError,
+    UnexpectedHtmlError,
 )
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import GROUPS, ROBOT_CODE
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
-from tests.support.airflow_seams import TOKEN_API, calls, is_recalled, key_of, planted
+from tests.support.airflow_seams import TOKEN_API, calls, connection, is_recalled, key_of, planted
 from tests.support.connections import Connect
 
 ASYNC = pytest.mark.anyio
@@ -69,6 +72,21 @@ async def test_nor_does_it_from_a_running_loop(sandbox: SandboxServer, async_hoo
     found = await async_hook.astatus([gone, other])
     assert found[0].error is not None and "nowhere" in found[0].error.message
     assert found[1].send_status == "SUCCESS"
+
+
+def test_a_ban_of_one_connection_does_not_hide_the_messages_of_another(
+    sandbox: SandboxServer, hook: DingTalkHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DINGTALK_OTHER", connection(sandbox))
+    sandbox.faults({"match": "oToMessages/readStatus", "action": {"type": "html", "status": 403}})
+    (ours,), theirs = planted(sandbox, "group"), planted(sandbox, "oto", 2)
+    theirs = [{**receipt, "conn_id": "dingtalk_other"} for receipt in theirs]
+    found = [hook.status([*theirs, ours]), asyncio.run(DingTalkHook().astatus([*theirs, ours]))]
+    assert [[one.send_status for one in each] for each in found] == [[None, None, "SUCCESS"]] * 2
+    assert all(one.error and one.error.next_step for each in found for one in each[:2])
+    for poll in (hook.status, lambda receipts: asyncio.run(DingTalkHook().astatus(receipts))):
+        with pytest.raises((UnexpectedHtmlError, BannedError)):
+            poll(theirs)
 
 
 def test_any_endpoint_can_be_called(sandbox: SandboxServer, hook: DingTalkHook) -> None:

@@ -29,7 +29,7 @@ def status(options: Namespace) -> ExitCode:
     hook = DingTalkHook(options.conn_id)
     receipts = list(batching.unique(selection.receipts(hook)).values())
     job = StatusReader(receipts, readers=not options.no_readers)
-    hook.run_by_connection(job.run, job.connections, job.stop)
+    hook.run_status(job, receipts)
     states = [_state(receipt, message_status) for receipt in receipts if (message_status := job.status_of(receipt))]
     if not (states or options.output):
         output.print_note(choose("There are no messages.", "没有消息。"))
