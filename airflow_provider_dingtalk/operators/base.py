@@ -69,6 +69,8 @@ class CheckedMeta(BaseOperatorMeta):
         :raises InvalidInputError: If an argument that is known already is invalid.
         """
         task = super().__call__(*args, **kwargs)
+        # Once a template is rendered, its value does not tell whether the argument was given.
+        task.given = frozenset(name for name in task.template_fields if getattr(task, name, None) is not None)
         # A mapped task is made anew when it runs, and then reports its errors as a task does.
         if task.has_dag() and not getattr(task, "_BaseOperator__from_mapped", False):
             task.check_arguments()
@@ -84,6 +86,8 @@ class MessageOperator(SkipTemplatingMixin, BaseOperator, metaclass=CheckedMeta):
     """
 
     __signature__ = FullSignature()
+    #: Names of the templated arguments that were given; the metaclass sets them.
+    given: frozenset[str] = frozenset()
 
     def __init__(self, *, dingtalk_conn_id: str = "dingtalk_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)

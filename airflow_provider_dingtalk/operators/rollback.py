@@ -229,12 +229,26 @@ class DingTalkRollbackOperator(RecallOperator):
         """Return the messages of runs, and receipts without a run; collect errors that must not stop the rest."""
         from airflow_provider_dingtalk.exceptions import InvalidInputError
         from airflow_provider_dingtalk.task import rollback_source
-        from airflow_provider_dingtalk.task.arguments import parse_moment, parse_one_id, parse_receipts, parse_task_ids
+        from airflow_provider_dingtalk.task.arguments import (
+            is_missing,
+            parse_moment,
+            parse_one_id,
+            parse_receipts,
+            parse_task_ids,
+        )
 
         receipts = parse_receipts(self.receipts)
-        run_ids = parse_task_ids(self.from_run, "from_run")
+        run_ids = [] if is_missing(self.from_run) else parse_task_ids(self.from_run, "from_run")
         dag_id = parse_one_id(self.from_dag, "from_dag")
         since, until = (parse_moment(getattr(self, name), name) for name in ("since", "until"))
+        # A form may have a field for a run and one for a time, and only one of them is filled in.
+        if run_ids or since is not None:
+            self._refuse_nothing("from_dag", "from_tasks", *(["until"] if since is not None else []))
+            if "from_tasks" in self.given:
+                # Without a task it would select all tasks.
+                _refuse_empty("from_tasks", from_tasks)
+        elif from_tasks or not receipts:
+            self._refuse_nothing("from_run", "since", "from_dag", "from_tasks")
         if since is None and (until is not None or (dag_id and not run_ids)):
             raise InvalidInputError("since", "is missing; give it, or from_run")
         errors = search_errors
@@ -244,6 +258,16 @@ class DingTalkRollbackOperator(RecallOperator):
         elif from_tasks and not run_ids:
             found.append(rollback_source.of_tasks(context, from_tasks))
         return found, receipts
+
+    def _refuse_nothing(self, *names: str) -> None:
+        """Raise an error if one of these was given and is nothing now, which would select other messages, or none."""
+        from airflow_provider_dingtalk.exceptions import InvalidInputError
+        from airflow_provider_dingtalk.task.arguments import is_missing
+
+        if nothing := [name for name in names if name in self.given and is_missing(getattr(self, name))]:
+            raise InvalidInputError(
+                nothing[0], "is empty, or a template that rendered to nothing", "为空，或模板渲染后为空"
+            )
 
 
 class DingTalkSweepOperator(DingTalkRollbackOperator):

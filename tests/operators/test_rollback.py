@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.operators import DingTalkSendOTOMessagesOperator, DingTalkSweepOperator
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.version_compat import AirflowFailException
-from tests.support.airflow_seams import TaskInstance, calls, is_recalled, planted
+from tests.support.airflow_seams import TaskInstance, calls, context, is_recalled, planted
 from tests.support.connections import Connect
 from tests.support.operators import GOOD, GROUP, WORK, BadInput, check_refused, numbered, rollback, run, sweep
 from tests.support.runs import SINCE, RollbackOfRuns
@@ -140,6 +142,43 @@ def test_bad_input_of_rollback_fails_for_good_by_the_name_of_the_field_before_th
     sandbox: SandboxServer, connect: Connect, make: Callable[[], Any], field: str
 ) -> None:
     check_refused(sandbox, connect, make, field)
+
+
+@pytest.mark.parametrize("nothing", ["", "None", "null", None])
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({}, "from_run"),
+        ({}, "since"),
+        ({}, "from_tasks"),
+        ({"from_tasks": ["send"]}, "from_run"),
+        ({"from_tasks": ["send"]}, "from_dag"),
+        ({"from_run": "a run"}, "from_dag"),
+        ({"from_run": "a run"}, "from_tasks"),
+        ({"since": "2026-11-21T09:00:00Z"}, "until"),
+    ],
+)
+def test_a_template_that_renders_to_nothing_is_refused_by_name(
+    sandbox: SandboxServer, connect: Connect, nothing: Any, arguments: dict[str, Any], name: str
+) -> None:
+    """It would select the messages of this run or DAG instead, more of them, or none."""
+
+    def make() -> Any:
+        operator = rollback(**arguments, **{name: "{{ params.nothing }}"})
+        inside = {**context(), "params": {"nothing": nothing}}
+        operator.render_template_fields(inside, Environment())
+        return operator
+
+    check_refused(sandbox, connect, make, name)
+
+
+def test_of_a_field_for_a_run_and_one_for_a_time_one_may_be_empty(sandbox: SandboxServer) -> None:
+    operator = rollback(
+        "{{ params.receipts }}", from_run="{{ params.nothing }}", since="", until="{{ params.nothing }}"
+    )
+    params = {"nothing": None, "receipts": json.dumps(planted(sandbox, "oto"))}
+    operator.render_template_fields({**context(), "params": params}, Environment())
+    assert run(operator)["counts"]["recalled"] == 1
 
 
 # ── only if something failed ─────────────────────────────────────────────────────────────────────────
