@@ -20,6 +20,7 @@ from airflow_provider_dingtalk.exceptions import AuthenticationError, Configurat
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
 from airflow_provider_dingtalk.jobs.status_reader import Clients, StatusReader
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.messages.conditions import MessageStatus
 from airflow_provider_dingtalk.messages.message_types import message_type, send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind, Receipt
@@ -78,6 +79,10 @@ class DingTalkHook(BaseHook):
         self._agent_id = agent_id
         self._settings: Settings | None = None
         self._api_server = ApiServer()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process looks the connection up again, so that no secret is part of a pickle.
+        return {**self.__dict__, "_settings": None}
 
     def settings(self) -> Settings:
         """Return the connection's settings, looked up once.
@@ -178,6 +183,9 @@ class DingTalkHook(BaseHook):
             return False, str(error)
         except DingTalkError as error:
             return False, f"{error.code or type(error).__name__}: {error.message} {error.advice}".strip()
+        except Exception as error:
+            # The text of a foreign error, as of a ticket's function or of Airflow's masker, may hold a secret.
+            return False, f"{choose('Unexpected error', '意外错误')}: {type(error).__name__}."
         return True, f"Got an access token ({where}). Nothing was sent."
 
     def call(self, endpoint: Endpoint[T]) -> T:

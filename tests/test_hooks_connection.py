@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import socket
 from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.client.client import DingTalkClient
+from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, CORP_ID, SUITE_KEY, SUITE_SECRET, SUITE_TICKET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
@@ -120,3 +124,27 @@ def test_an_odd_answer_is_told_by_its_code(
     sandbox.faults({"action": action})
     works, text = told(hook, sandbox)
     assert (works, word in text) == (False, True), text
+
+
+def test_a_pickled_hook_holds_no_secret_and_works(sandbox: SandboxServer, connect: Connect) -> None:
+    extra = {"app_type": "third_party", "corp_id": CORP_ID, "suite_ticket_secret": SUITE_TICKET}
+    hook = connect(login=SUITE_KEY, password=SUITE_SECRET, extra=extra)
+    told(hook, sandbox)
+    for copied in (pickled := pickle.dumps(hook), pickle.dumps(copy.deepcopy(hook))):
+        assert SUITE_SECRET.encode() not in copied and SUITE_TICKET.encode() not in copied
+    works, _ = told(pickle.loads(pickled), sandbox)
+    assert works
+
+
+def test_a_token_that_cannot_be_masked_is_told_without_the_error_s_text(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    class Failing(DingTalkHook):
+        def client_on_loop(self) -> DingTalkClient:
+            async def fail(token: str) -> None:
+                raise OSError(f"{SENTINEL} {token}")
+
+            return event_loop.client_for(self.settings(), fail)
+
+    works, text = told(Failing(), sandbox)
+    assert (works, "OSError" in text) == (False, True)
