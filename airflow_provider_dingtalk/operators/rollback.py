@@ -80,6 +80,8 @@ class DingTalkRollbackOperator(RecallOperator):
 
     template_fields: Sequence[str] = (*_SOURCES, "dry_run", *_FILTERS)
     _is_sweep: ClassVar[bool] = False
+    #: True for the task of a rollback context until its block ends.
+    lacks_block = False
 
     def __init__(
         self,
@@ -133,6 +135,18 @@ class DingTalkRollbackOperator(RecallOperator):
         from airflow_provider_dingtalk.operators import parse_checks
 
         parse_checks.check_source(given)
+
+    def resolve_template_files(self) -> None:
+        """Read templates from files, which Airflow does when a DAG is complete.
+
+        :raises InvalidInputError: If a rollback context has no block, which would recall nothing.
+        """
+        super().resolve_template_files()
+        if self.lacks_block:
+            from airflow_provider_dingtalk.exceptions import InvalidInputError
+
+            problem = f"{self.task_id!r} has no block; write with rollback_on_failure(): around the tasks"
+            raise InvalidInputError("rollback_on_failure", problem)
 
     def _run(self, hook: DingTalkHook, context: Context) -> dict[str, Any]:
         from airflow_provider_dingtalk.task import recall, rollback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from inspect import signature
 from types import MappingProxyType
@@ -77,10 +77,9 @@ class _RunWatcher(BaseOperator):
             raise AirflowFailException(f"Failing the DAG run because these tasks failed: {shown}.")
 
 
-@contextmanager
 def rollback_on_failure(
     *, task_id: str = "rollback", **options: Unpack[arguments.RollbackOptions]
-) -> Iterator[DingTalkRollbackOperator]:
+) -> AbstractContextManager[DingTalkRollbackOperator]:
     """Recall every message that this block's tasks sent, if one fails.
 
     Use it around the tasks::
@@ -102,7 +101,7 @@ def rollback_on_failure(
     :param options: Further arguments of :class:`DingTalkRollbackOperator`, such as ``dingtalk_conn_id``, or of
         Airflow's operators. Others are taken from the DAG's ``default_args`` unless that does harm; see
         docs/rollback_arguments.md.
-    :returns: Task of the rollback.
+    :returns: Context manager of the block, which gives the task of the rollback.
     :raises InvalidInputError: If there is no DAG around the block, no task in it, or an option that the block sets
         itself.
     """
@@ -111,9 +110,17 @@ def rollback_on_failure(
     rollback = _rollback(task_id, options)
     if not rollback.has_dag():  # type: ignore[no-untyped-call]
         raise _problem("must stand inside a DAG")
+    # If the user writes no "with", nothing below runs, and the task reports it.
+    rollback.lacks_block = True
+    return _block(rollback, options)
+
+
+@contextmanager
+def _block(rollback: DingTalkRollbackOperator, options: Mapping[str, Any]) -> Iterator[DingTalkRollbackOperator]:
     before = set(rollback.dag.task_dict)
     yield rollback
     _wire(rollback, [task for name, task in rollback.dag.task_dict.items() if name not in before], options)
+    rollback.lacks_block = False
 
 
 def _rollback(task_id: str, options: Mapping[str, Any]) -> DingTalkRollbackOperator:

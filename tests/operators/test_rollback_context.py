@@ -213,6 +213,16 @@ def test_a_block_outside_of_a_dag_is_refused():
         _block(send)
 
 
+def test_a_block_without_with_is_reported_when_the_dag_file_is_parsed():
+    def build():
+        rollback_on_failure()
+        send()
+
+    with pytest.raises(InvalidInputError, match=r"^rollback_on_failure: 'rollback' has no block; write with"):
+        dag_of(build).resolve_template_files()
+    dag_of(lambda: _block(send)).resolve_template_files()
+
+
 @pytest.mark.parametrize("name", ["from_tasks", "only_if_failed"])
 def test_what_the_block_says_itself_cannot_be_said_again(name: str):
     with pytest.raises(InvalidInputError, match=f"rollback_on_failure: takes no {name}"):
