@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -48,6 +49,8 @@ _HELPER = {
     "email_on_retry": False,
     "retries": 0,
 }
+#: Most characters of a task id in Airflow.
+_MAX_ID = 250
 #: Classes of tasks that cannot send.
 _CANNOT_SEND = re.compile(r"EmptyOperator|DingTalk(Recall|Rollback|Sweep)\w*|\w+Sensor")
 #: Arguments for the place of execution; the watcher runs where the rollback does.
@@ -157,7 +160,7 @@ def _wire(rollback: DingTalkRollbackOperator, block: Sequence[Any], options: Map
     # Direct edges, because a task downstream of a failed one is "done" at once, while a parallel send still runs.
     rollback.as_teardown()
     rollback.set_upstream(list(_edges(block, rollback)))
-    watcher = _RunWatcher(task_id=f"{rollback.label}_watcher", watched=watched, **_helper(options))
+    watcher = _RunWatcher(task_id=_id_beside(rollback, "watcher"), watched=watched, **_helper(options))
     rollback.set_downstream(watcher.as_teardown(on_failure_fail_dagrun=True))
 
 
@@ -194,18 +197,26 @@ def _edges(block: Sequence[Any], rollback: DingTalkRollbackOperator) -> Iterator
     """Yield the tasks upstream of the rollback."""
     ids = {task.task_id for task in block if not task.is_teardown}
     for task in block:
-        if task.is_setup:
-            # A teardown does not run if a setup directly upstream fails, so setups get no edge.
-            continue
-        if not task.inherits_from_skipmixin:
+        if not (task.is_setup or task.inherits_from_skipmixin):
             yield task
         elif not task.downstream_task_ids & ids:
-            # A branch skips tasks directly downstream that it did not choose, so an empty task is skipped instead.
+            # A branch skips tasks directly downstream that it did not choose, so an empty task is skipped instead. A
+            # teardown does not run if a setup directly upstream fails.
             from airflow.providers.standard.operators.empty import EmptyOperator
 
-            between = EmptyOperator(task_id=f"{rollback.label}_after_{task.label}", **_helper())
+            between = EmptyOperator(task_id=_id_beside(rollback, f"after_{task.label}", task.task_id), **_helper())
             between.set_upstream(task)
             yield between
+
+
+def _id_beside(rollback: DingTalkRollbackOperator, name: str, unique: str = "") -> str:
+    """Return the id of a task beside the rollback; a hash of ``unique`` is in it if Airflow refuses the plain one."""
+    label = str(rollback.label)
+    group, plain = rollback.task_id.removesuffix(label), f"{label}_{name}"
+    if len(group + plain) <= _MAX_ID and group + plain not in rollback.dag.task_dict:
+        return plain
+    digest = hashlib.sha256(f"{rollback.task_id} {unique}".encode()).hexdigest()[:12]
+    return f"{plain[: max(_MAX_ID - len(group) - 13, 0)]}_{digest}"
 
 
 def _problem(problem: str) -> Exception:

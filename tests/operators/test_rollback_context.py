@@ -147,6 +147,33 @@ def test_a_branch_cannot_skip_it():
     assert set(rollback.only_if_failed) == {"send", "inside", "arm", "last"}
 
 
+def test_branches_of_one_name_and_of_the_longest_do_not_hide_the_dag():
+    def build():
+        with rollback_on_failure():
+            send()
+            for group in "ab":
+                with TaskGroup(group):
+                    _branch("branch")
+            _branch("b" * 250)
+
+    dag = dag_of(build)
+    between = dag.get_task("rollback").upstream_task_ids - {"send"}
+    assert {*map(len, between)} == {len("rollback_after_branch"), len("rollback_after_branch") + 13, 250}
+    upstream = [dag.get_task(task_id).upstream_task_ids for task_id in between]
+    assert sorted(map(list, upstream)) == [["a.branch"], ["b.branch"], ["b" * 250]]
+
+
+def test_a_rollback_waits_for_a_setup_that_no_other_task_of_the_block_follows():
+    def build():
+        with rollback_on_failure():
+            send().as_setup()
+            empty("work")
+
+    dag = dag_of(build)
+    assert dag.get_task("rollback").upstream_task_ids == {"work", "rollback_after_send"}
+    assert dag.get_task("rollback_after_send").upstream_task_ids == {"send"}
+
+
 def test_setups_and_cleanups_of_others_are_left_as_they_are():
     def build():
         with rollback_on_failure():
