@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from airflow_provider_dingtalk.cli.main import main
+
+def _main() -> int:
+    try:
+        from airflow_provider_dingtalk.cli.main import main
+
+        return main()
+    except KeyboardInterrupt:  # while modules are imported
+        return 130
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_main())

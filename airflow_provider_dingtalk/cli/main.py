@@ -31,6 +31,13 @@ def run(command: Command, options: Namespace) -> int:
 
     :param options: Values of the options by name.
     """
+    try:
+        return _run(command, options)
+    except KeyboardInterrupt:  # while modules are imported
+        return 130
+
+
+def _run(command: Command, options: Namespace) -> int:
     # --help needs none of these.
     from airflow_provider_dingtalk.cli import output
     from airflow_provider_dingtalk.cli.exit_codes import ExitCode, exit_code_of

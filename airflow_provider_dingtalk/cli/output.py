@@ -26,6 +26,8 @@ _STDOUT, _STDERR = 1, 2
 _BLANKS = "\N{IDEOGRAPHIC SPACE}\N{NO-BREAK SPACE}"
 
 _results: TextIO | None = None
+#: True once the document of a result is on stdout, which must hold one only.
+_is_printed = False
 
 
 class Result(Struct):
@@ -46,10 +48,17 @@ class Result(Struct):
 @contextmanager
 def reserved_stdout() -> Iterator[None]:
     """Reserve stdout for results; within the context, Airflow's log goes to stderr."""
-    global _results
+    global _results, _is_printed
+    _is_printed, are_open = False, [stream is not None for stream in (sys.stdout, sys.stderr)]
+    # Streams that the shell closed, as ">&-" does; other files may have their numbers.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     sys.stdout.flush()
+    if not are_open[0]:
+        _results = sys.stdout
+        yield
+        return
     saved = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)
+    os.dup2(_STDERR if are_open[1] else sys.stderr.fileno(), _STDOUT)
     try:
         with os.fdopen(os.dup(saved), "w", encoding="utf-8") as _results:
             yield
@@ -61,6 +70,10 @@ def reserved_stdout() -> Iterator[None]:
             _discard(sys.stdout)
         os.dup2(saved, _STDOUT)
         os.close(saved)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 -- it stays open until the end
 
 
 def escape(text: str, keep: str = "") -> str:
@@ -86,6 +99,8 @@ def print_result(result: Result, output_format: str | None) -> None:
 
     :param output_format: ``json`` or ``yaml`` for the document, ``table`` or ``plain`` for the rows, None for the text.
     """
+    global _is_printed
+    _is_printed = _results is not None
     match output_format:
         case None:
             _write(escape(result.text, keep="\n"))
@@ -137,6 +152,11 @@ def _write(text: str) -> None:
         # The reader closed the pipe, as "| head" does. The exit status still counts, so the text is discarded.
         if _results is not None:
             _discard(_results)
+    except OSError as error:
+        if _results is not None:
+            _discard(_results)
+        reason = error.strerror
+        raise DingTalkError(f"stdout: {reason}.", code="stdout", message_zh=f"标准输出：{reason}。") from None
 
 
 def _discard(stream: TextIO) -> None:
@@ -147,13 +167,17 @@ def _discard(stream: TextIO) -> None:
 
 
 def print_error(error: DingTalkError, output_format: str | None) -> None:
-    """Print an error on stderr, and on stdout too if that is JSON or YAML."""
+    """Print an error on stderr, and on stdout too if that is JSON or YAML and holds no result yet."""
+    if output_format in ("json", "yaml") and not _is_printed:
+        print_result(Result({"error": error_json(error)}), output_format)
+    print_note(f"{type(error).__name__}: {error}")
+
+
+def error_json(error: DingTalkError) -> dict[str, str]:
+    """Return an error as plain JSON."""
     fields = {"type": type(error).__name__, "code": error.code, "message": error.message, "next_step": error.next_step}
     chinese = {"message_zh": error.message_zh, "next_step_zh": error.next_step_zh}
-    fields |= {name: text for name, text in chinese.items() if text}
-    if output_format in ("json", "yaml"):
-        print_result(Result({"error": fields}), output_format)
-    print_note(f"{fields['type']}: {error}")
+    return fields | {name: text for name, text in chinese.items() if text}
 
 
 def read_stdin(option: str, most: int = -1) -> str:

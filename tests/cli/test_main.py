@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,10 @@ def test_a_mistake_in_a_command_shows_its_place_and_no_secret(capfd: pytest.Capt
     assert json.loads(out)["error"]["code"] == "unexpected"
     assert "Unexpected AttributeError in message_selection.py, line " in err
     assert "Traceback" not in err and "secret-of-a-mistake" not in out + err
+
+
+@pytest.mark.parametrize("module", ["argparse", "msgspec"])
+def test_an_interruption_while_modules_are_imported_shows_no_traceback(terminal: Terminal, tmp_path: Path, module: str):
+    (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt\n")
+    done = terminal.run("check", env={"PYTHONPATH": str(tmp_path)})
+    assert (done.status, done.out) == (130, "")

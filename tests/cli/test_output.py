@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from tests.cli.fake_airflow import FakeAirflow
-from tests.cli.terminal import AIRFLOW_TOKEN, Terminal
+from tests.cli.terminal import AIRFLOW_TOKEN, MODULE, Terminal
 
 RUN = ("revenue", "r1")
 LOGGED_IN = {"AIRFLOW_API_TOKEN": AIRFLOW_TOKEN}
@@ -170,6 +170,28 @@ def test_a_recall_goes_on_when_nobody_reads_what_it_says(terminal: Terminal):
     os.close(write)
     assert running.wait(timeout=60) == 0
     assert terminal.gone() == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        ("> /dev/full", 1, "DingTalkError: stdout: No space left on device."),
+    ],
+)
+@pytest.mark.parametrize("form", [None, "json"])
+def test_a_result_that_nobody_can_read_shows_no_traceback(
+    terminal: Terminal, redirection: str, status: int, said: str, form: str | None
+):
+    (key,) = terminal.create_messages("oto")
+    program = ["sh", "-c", f'exec "$@" {redirection}', "sh", *MODULE]
+    done = terminal.run("rollback", "--keys", key, "--kind", "oto", "--yes", *output(form), program=program)
+    assert (done.status, terminal.gone()) == (status, {key})
+    assert said in done.err
+    if redirection == "2>&-" and form:
+        assert done.json["recalled"] == [key]
 
 
 @pytest.mark.parametrize("columns", [40, 0], ids=["narrow", "unknown width"])

@@ -103,9 +103,9 @@ def _recall(
     job = RecallByConnection(receipts, default=hook.dingtalk_conn_id, checkpoint=checkpoint)
     try:
         report = hook.run_recall(job)
-    except BaseException:
+    except BaseException as error:
         # The user needs the outcomes so far, whatever ended the recall.
-        _print_report(job.report(), output_format)
+        _print_report(job.report(), output_format, error)
         raise
     if job.wait:
         output.print_note(
@@ -120,14 +120,15 @@ def _recall(
     return exit_code
 
 
-def _print_report(report: Report, output_format: str | None) -> ExitCode:
+def _print_report(report: Report, output_format: str | None, error: BaseException | None = None) -> ExitCode:
     results = report.results
     rows = [_row(key, result) for key, result in results.items()]
     text = report.table()
     not_recalled = (outcome for outcome in Outcome if outcome is not Outcome.RECALLED)
     if left := [row[:4] for outcome in not_recalled for row in rows if row[0] == outcome]:
         text += "\n\n" + output.format_table(_REPORT_HEADER[:4], left)
-    output.print_result(output.Result(report.to_json(), _REPORT_HEADER, rows, text), output_format)
+    document = report.to_json() | ({"error": output.error_json(error)} if isinstance(error, DingTalkError) else {})
+    output.print_result(output.Result(document, _REPORT_HEADER, rows, text), output_format)
     counts = report.counts()
     if counts["recalled"] == counts["total"]:
         return ExitCode.DONE

@@ -165,6 +165,17 @@ def test_a_killed_rollback_goes_on_where_it_stopped(terminal: Terminal):
     assert terminal.gone() == set(keys)
 
 
+def test_a_checkpoint_that_cannot_be_written_is_told_in_the_one_report(terminal: Terminal):
+    arguments = ("rollback", "--keys", ",".join(terminal.create_messages("group", 30)), *GROUP)
+    # Airflow writes its configuration once.
+    assert terminal.run(*arguments, "--dry-run").status == 0
+    program = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *MODULE]
+    done = terminal.run(*arguments, "--yes", "--json", program=program)
+    assert done.status == 1
+    assert (done.json["error"]["code"], done.json["counts"]["total"]) == ("checkpoint", 30)
+    assert set(done.json["recalled"]) <= terminal.gone()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_tells_what_it_did(terminal: Terminal, number: int):
     keys = terminal.create_messages("group", 60)
