@@ -322,6 +322,8 @@ class DingTalkReadEventTrigger(_PollingTrigger, BaseEventTrigger):
         if (self.from_dag is None) == (self.receipts is None):
             raise InvalidInputError("receipts", "give receipts, or from_dag, and not both")
         parse_count(self.max_api_calls, "max_api_calls", 1)
+        for name in ("dag_poll_interval", "watch_for", "max_poke_interval"):
+            parse_seconds(getattr(self, name), name, allow_zero=False)
         parse_task_ids(self.from_tasks, "from_tasks")
         if self.receipts is None:
             check_wanted(self._conditions())

@@ -169,6 +169,10 @@ async def test_a_store_that_is_down_costs_a_warning(sandbox: SandboxServer, hook
         ({"from_dag": "d", "wanted": {"min_raeders": 1}}, r"wanted: holds \['min_raeders'\]; use some of"),
         ({"from_dag": "d", "wanted": {"min_readers": -1}}, "min_readers: must be a whole number, 0 or more"),
         ({"from_dag": "d", "max_api_calls": 0}, "max_api_calls: must be a whole number, 1 or more"),
+        *[
+            ({"from_dag": "d", name: 0}, f"{name}: must be a timedelta or a number of seconds, more than 0")
+            for name in ("dag_poll_interval", "watch_for", "max_poke_interval")
+        ],
         ({"from_dag": "d", "from_tasks": [5]}, r"from_tasks\[0\]: must be text, not int"),
     ],
 )
