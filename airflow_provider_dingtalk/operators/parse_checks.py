@@ -156,7 +156,8 @@ def check_outcomes(on_empty: Any, fail_on: Any) -> None:
     :raises InvalidInputError: If one is not among the choices.
     """
     chosen = [fail_on] if isinstance(fail_on, str) else fail_on
-    if on_empty in ON_EMPTY and isinstance(chosen, list | tuple | set | frozenset) and OUTCOMES.issuperset(chosen):
+    are_right = isinstance(on_empty, str) and isinstance(chosen, list | tuple | set | frozenset)
+    if are_right and on_empty in ON_EMPTY and all(isinstance(one, str) and one in OUTCOMES for one in chosen):
         return
     from airflow_provider_dingtalk.task.arguments import check_choices
 

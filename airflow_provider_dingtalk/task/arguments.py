@@ -32,7 +32,7 @@ LATEST = 253_402_128_000.0
 
 def is_missing(value: Any) -> bool:
     """Return True for None, an empty text and a template's rendering of a missing XCom."""
-    return value == "" or is_nothing(value)
+    return is_nothing(value) or (isinstance(value, str) and not value)
 
 
 # ── choices and numbers ──────────────────────────────────────────────────────────────────────────────
@@ -43,7 +43,7 @@ def check_choices(on_empty: Any, fail_on: Any) -> frozenset[str]:
 
     :raises InvalidInputError: If ``on_empty`` or ``fail_on`` is not one of the choices.
     """
-    if on_empty not in ON_EMPTY:
+    if not isinstance(on_empty, str) or on_empty not in ON_EMPTY:
         raise InvalidInputError("on_empty", f"is {shown(on_empty)}; use one of {', '.join(ON_EMPTY)}")
     allowed = {outcome.value for outcome in Outcome} - {Outcome.RECALLED}
     try:

@@ -76,6 +76,9 @@ AT_PARSE = {
     "Rollback(task_id='t', since='yesterday')": (
         "since: is not a date and time in ISO 8601, e.g. 2026-11-21T08:00:00Z"
     ),
+    "Rollback(task_id='t', from_tasks='send', fail_on=[['failed']])": (
+        "fail_on: must be a set; use some of ['expired', 'failed', 'unknown']"
+    ),
     "Rollback(task_id='t', from_tasks='send', fail_on=None)": (
         "fail_on: must be a set; use some of ['expired', 'failed', 'unknown']"
     ),

@@ -48,7 +48,20 @@ class Text(str):  # noqa: SLOT000
     """Subclass of ``str``, as in libraries (lazy translations, Markup)."""
 
 
+class Array:
+    """Array of a library, whose comparisons are arrays again."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
 ODDITIES: tuple[Any, ...] = (
+    Array(),
     HUGE,
     -HUGE,
     2**63,
@@ -209,6 +222,16 @@ def refusal(work: Callable[[], Any]) -> str:
     with pytest.raises((InvalidInputError, ConfigurationError)) as caught:
         work()
     return str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["since", "from_dag", "max_messages", "older_than"])
+def test_an_array_is_refused_by_the_name_of_the_field(field: str) -> None:
+    parse: dict[str, Callable[[], Any]] = {
+        "since": lambda: parse_moment(Array(), field),
+        "from_dag": lambda: parse_one_id(Array(), field),
+    }
+    with pytest.raises(InvalidInputError, match=f"^{field}: "):
+        parse.get(field, lambda: rollback_filters_of(**{field: Array()}))()
 
 
 def test_an_extra_of_a_subclass_of_str_is_read() -> None:
