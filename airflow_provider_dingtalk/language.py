@@ -300,6 +300,9 @@ CHINESE: Mapping[str, str] = {
     "The outcomes of the recall are not published everywhere (%s).": "撤回的结果未能全部发布（%s）。",
     "Cannot push the result of a send (%s: %s).": "无法将发送的结果写入 XCom（%s：%s）。",
     "Cannot push the receipts of a callback (%s); they are in the log.": "无法将回调的回执写入 XCom（%s）；日志中有。",
+    "The keys of recalled messages are not pushed (%s).": "已撤回消息的 ID 未能写入 XCom（%s）。",
+    "Alerts of task %s may be in chats; a rollback leaves alerts there.":
+        "任务 %s 的告警可能已在会话中；撤回任务保留告警。",
     "The last write of a receipt failed (%s: %s).": "最后一次写入回执失败（%s：%s）。",
     "This Airflow has no task state store (3.3 has): a retry of this recall starts over.":
         "此 Airflow 没有任务状态存储（3.3 才有）：重试会从头撤回。",
