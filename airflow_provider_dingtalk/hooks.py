@@ -15,7 +15,7 @@ from airflow_provider_dingtalk.client.content import plain
 from airflow_provider_dingtalk.client.endpoints import Idempotency
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.connection.cache import SharedConnection
-from airflow_provider_dingtalk.connection.settings import Settings, read_settings
+from airflow_provider_dingtalk.connection.settings import Settings, no_connection, raise_if_error, read_settings
 from airflow_provider_dingtalk.exceptions import AuthenticationError, ConfigurationError, DingTalkError
 from airflow_provider_dingtalk.jobs.recall_by_connection import RecallByConnection
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
@@ -93,8 +93,8 @@ class DingTalkHook(BaseHook):
             try:
                 found = read_settings(self._api_server.call(self._look_up))
             except Exception as error:
-                found = _no_connection(self.dingtalk_conn_id, error)
-            self._settings = _raise_if_error(found)
+                found = no_connection(self.dingtalk_conn_id, error)
+            self._settings = raise_if_error(found)
         return self._settings
 
     async def asettings(self) -> Settings:
@@ -106,8 +106,8 @@ class DingTalkHook(BaseHook):
             try:
                 found = read_settings(await self._api_server.acall(self._alook_up))
             except Exception as error:
-                found = _no_connection(self.dingtalk_conn_id, error)
-            self._settings = _raise_if_error(found)
+                found = no_connection(self.dingtalk_conn_id, error)
+            self._settings = raise_if_error(found)
         return self._settings
 
     def _look_up(self) -> Connection:
@@ -377,25 +377,6 @@ def _with_defaults(kind: Kind | str, arguments: dict[str, Any], defaults: dict[s
     name = message_type(kind).default_sender
     chosen = arguments.get(name)
     return {**arguments, name: defaults[name] if chosen is None else chosen}
-
-
-def _raise_if_error(found: Settings | ConfigurationError) -> Settings:
-    # Inside an error handler, the error's context would hold Airflow's own text, so it is raised here.
-    if isinstance(found, ConfigurationError):
-        raise found
-    return found
-
-
-def _no_connection(conn_id: str, error: Exception) -> ConfigurationError:
-    # Airflow's own text may hold the connection's URI with its secret, so only the type is shown.
-    return ConfigurationError(
-        f"dingtalk_conn_id: cannot read the connection {conn_id!r} ({type(error).__name__}).",
-        message_zh=f"dingtalk_conn_id：无法读取连接 {conn_id!r}（{type(error).__name__}）。",
-        next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password; "
-        "if it is there, its JSON or its URI may not be readable.",
-        # A failed API server or secrets backend may recover, so only a missing connection is permanent.
-        permanent=isinstance(error, AirflowNotFoundException),
-    )
 
 
 def _secret_forms(token: str) -> Iterable[str]:

@@ -42,7 +42,7 @@ from airflow_provider_dingtalk.client.rate_limit.limiter import DEFAULT_CALLS_PE
 from airflow_provider_dingtalk.client.rate_limit.redis_store import RedisUrl, parse_redis_url
 from airflow_provider_dingtalk.exceptions import ConfigurationError, without_frames
 from airflow_provider_dingtalk.language import get_logger
-from airflow_provider_dingtalk.version_compat import call_supervisor, conf
+from airflow_provider_dingtalk.version_compat import AirflowNotFoundException, call_supervisor, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -97,6 +97,27 @@ def read_settings(connection: Connection) -> Settings | ConfigurationError:
     except ConfigurationError as error:
         # Locals of the frames hold secrets.
         return without_frames(error)
+
+
+def raise_if_error(found: Settings | ConfigurationError) -> Settings:
+    """Return settings, or raise their error."""
+    # Inside an error handler, the error's context would hold Airflow's own text, so it is raised here.
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def no_connection(conn_id: str, error: Exception) -> ConfigurationError:
+    """Return the error of a connection that Airflow cannot read."""
+    # Airflow's own text may hold the connection's URI with its secret, so only the type is shown.
+    return ConfigurationError(
+        f"dingtalk_conn_id: cannot read the connection {conn_id!r} ({type(error).__name__}).",
+        message_zh=f"dingtalk_conn_id：无法读取连接 {conn_id!r}（{type(error).__name__}）。",
+        next_step="Define it in Airflow with type dingtalk, Client ID as login and Client Secret as password; "
+        "if it is there, its JSON or its URI may not be readable.",
+        # A failed API server or secrets backend may recover, so only a missing connection is permanent.
+        permanent=isinstance(error, AirflowNotFoundException),
+    )
 
 
 def _settings(connection: Connection) -> Settings:
