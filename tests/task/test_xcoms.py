@@ -10,6 +10,7 @@ def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
     assert keys == {
         "ALERT_RECEIPTS": "alert_receipts",
         "DROPPED": "dropped",
+        "KEPT": "kept",
         "PLAN": "plan",
         "READERS": "readers",
         "RECALLED": "recalled_{}",
