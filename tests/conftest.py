@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 REAL_AIRFLOW = Path(__file__).parent / "real_airflow"
 #: Files of tests that start an Airflow of their own.
-OF_THEIR_OWN = ("/test_stack.py", "/test_up.py")
+OF_THEIR_OWN = ("/test_demo.py", "/test_stack.py", "/test_up.py")
 
 HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -37,8 +38,10 @@ collect_ignore = ["test_incident.py", "test_incident_texts.py"] if VERSION < (3,
 #: Before 3.2 Airflow's supervisor ends if it cannot connect; before 3.3 a recall writes nothing between its calls.
 collect_ignore += ["test_outage.py"] if VERSION < (3, 3) else []
 EXAMPLES = HERE.parents[1] / "example_dags"
-#: Order of test files. Tests that start their own Airflow run first; tests of everything written run last.
-ORDER = {"test_stack.py": -1, "test_up.py": -1, "test_secrets.py": 1}
+#: Order of test files. Tests of everything written run last. Tests that start an Airflow of their own run first, or in
+#: the second process of ``-n 2``, which gets what comes after the shared Airflow.
+OWN = 2 if "PYTEST_XDIST_WORKER" in os.environ else -1
+ORDER = {"test_demo.py": OWN, "test_stack.py": OWN, "test_up.py": OWN, "test_secrets.py": 1}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,21 +65,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dingtalk() -> Iterator[DingTalk]:
     """The shared sandbox, without a rate limit unless a scenario sets one."""
     with running_sandbox(Vault(Behaviour(calls_per_second=0))) as server:
         yield DingTalk(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def metrics() -> Iterator[Metrics]:
     """Collector of all metrics that Airflow sends."""
     with Metrics() as metrics:
         yield metrics
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dag_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The DAGs of the examples and ours, in one folder."""
     folder = tmp_path_factory.mktemp("dags")
@@ -86,7 +89,7 @@ def dag_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(dingtalk: DingTalk, metrics: Metrics, dag_folder: Path) -> Iterator[AirflowStack]:
     """The shared Airflow with all DAGs parsed. It logs at DEBUG, and a secret scan reads the logs."""
     env = {
