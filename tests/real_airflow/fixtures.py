@@ -27,8 +27,8 @@ RECALL_API = {
 }
 #: Outcomes in a report.
 CLASSES = ("recalled", "failed", "expired", "unknown")
-#: Timeout of waits in seconds.
-TIMEOUT = 180.0
+#: Timeout of waits, and interval of their polls, in seconds.
+TIMEOUT, INTERVAL = 180.0, 0.2
 
 
 def wait_until(what: str, condition: Callable[[], bool], timeout: float = TIMEOUT) -> None:
@@ -41,7 +41,7 @@ def wait_until(what: str, condition: Callable[[], bool], timeout: float = TIMEOU
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
-        time.sleep(0.25)
+        time.sleep(INTERVAL)
 
 
 class DingTalk:
@@ -106,7 +106,7 @@ class DagRun:
 
     def wait(self, timeout: float = TIMEOUT) -> DagRun:
         """Wait until the run is finished."""
-        self.airflow.wait_run(self.dag_id, self.run_id, timeout)
+        self.airflow.wait_run(self.dag_id, self.run_id, timeout, interval=INTERVAL)
         return self
 
     @property

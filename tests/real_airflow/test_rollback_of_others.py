@@ -32,7 +32,7 @@ class Others:
         # Rollbacks that recall nothing.
         self.plan = self._begin(run=self.first.run_id, dry_run=True)
         self.too_many = self._begin(run=self.first.run_id, max=6)
-        for run in (self.second, self.plan, self.too_many, self.late, self.well):
+        for run in (self.second, self.plan, self.too_many):
             run.wait()
         self.gone_before = dingtalk.gone()
         # Rollbacks of different messages.
@@ -41,8 +41,7 @@ class Others:
         dingtalk.read_by(keys[1], "user003")
         self.some = self._begin(run=self.second.run_id, tasks="send")
         self.unread = self._begin(run=self.first.run_id, tasks="send", readers=1)
-        self.sweep = begin("real_sweep")
-        for run in (self.some, self.unread, self.sweep):
+        for run in (self.some, self.unread):
             run.wait()
         self.gone_after_some = dingtalk.gone([*self.sent("second")])
         self.window = self._begin(since=since).wait()
@@ -55,6 +54,11 @@ class Others:
             self.again = again.wait()
         finally:
             conversation.stopped = False
+        # The first of them ends after its time limit of 25 s only, and neither takes anything back.
+        for run in (self.late, self.well):
+            run.wait()
+        self.gone_before_sweep = dingtalk.gone()
+        self.sweep = begin("real_sweep").wait()
 
     def _begin(self, **conf: Any) -> DagRun:
         return self._environment.trigger(OTHERS, dag="real_rollback", **conf)
@@ -143,6 +147,7 @@ def test_a_sweep_finishes_the_rollback_of_a_run_that_timed_out(others: Others, e
     wrong = set(late.keys("send"))
     assert len(wrong) == 2
     sent_by_both = sent(environment, "inside") | sent(environment, "outside")
+    assert not others.gone_before_sweep & sent_by_both
     gone = environment.dingtalk.gone([*sent_by_both])
     assert classes(others.sweep.report("sweep"))["recalled"] == wrong == gone
     # The next one finds nothing left to do.
