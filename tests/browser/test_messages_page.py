@@ -214,6 +214,10 @@ def test_ten_thousand_messages_and_hostile_values(page: Page, environment: Envir
     assert outcomes(frame, receipts=3, omitted=["recall"]) == {"recalled": 1, "unlisted": 2}
     assert outcomes(frame, receipts=3, omitted=["recall", "rollback"]) == {"recalled": 1, "unlisted": 2}
     assert outcomes(frame, receipts=3, omitted=["rollback"]) == {"recalled": 1, "sent": 2}
+    # Without a time, the incident DAG asks for the run.
+    frame.get_by_label("Runs since").fill("")
+    frame.get_by_role("button", name="Show").press("Enter")
+    expect(frame.locator("#conf")).to_have_value(f'{{\n  "reason": "",\n  "dag_id": "{SENDS}"\n}}')
     frame.get_by_role("button", name="Open the DAG").click()
     page.wait_for_url(f"**/dags/{INCIDENT}")
 

@@ -66,10 +66,11 @@ export function counts(messages, now) {
   return found;
 }
 
-/** Return the values that the incident DAG's form takes for a run or a time. */
+/** Return the values that the incident DAG's form takes for a run, a time or a DAG. */
 export function incidentConf({ dag_id, run_id, since, until }) {
-  const what = run_id ? { run_id } : { since, ...(until ? { until } : {}) };
-  return { reason: "", dag_id, ...what };
+  // With neither run nor time, the incident DAG asks for one of the latest runs.
+  const time = since ? { since, ...(until ? { until } : {}) } : {};
+  return { reason: "", dag_id, ...(run_id ? { run_id } : time) };
 }
 
 function byTime(a, b) {

@@ -193,8 +193,7 @@ async function read(what) {
 }
 
 function showIncident(what, found) {
-  const isKnown = Boolean(what.run_id || what.since);
-  find("#incident").hidden = !isKnown || found.messages.length === 0;
+  find("#incident").hidden = found.messages.length === 0;
   find("#conf").value = JSON.stringify(incidentConf(what), null, 2);
 }
 
