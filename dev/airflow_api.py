@@ -120,13 +120,11 @@ class AirflowApi(AirflowRest):
         run_id: str,
         timeout: float = 120.0,
         progress: Callable[[dict[str, str | None]], None] | None = None,
-        interval: float = 0.5,
     ) -> str:
         """Wait until a run is finished and return its state.
 
         :param timeout: Timeout in seconds; default 120.
-        :param progress: Called with the states of the tasks at every poll.
-        :param interval: Seconds between two polls; default 0.5.
+        :param progress: Called with the states of the tasks at every poll (0.5 s).
         :raises TimeoutError: If the run does not finish; the message holds the states of its tasks.
         """
         deadline = time.monotonic() + timeout
@@ -135,7 +133,7 @@ class AirflowApi(AirflowRest):
                 progress(self.task_states(dag_id, run_id))
             if (state := self.run_state(dag_id, run_id)) in FINISHED:
                 return state
-            time.sleep(interval)
+            time.sleep(0.5)
         raise TimeoutError(f"{dag_id} {run_id}: {self.task_states(dag_id, run_id)}")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -45,6 +46,12 @@ def english(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in real Airflow first, because they take longest."""
     items.sort(key=lambda item: REAL_AIRFLOW not in item.path.parents)
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of garbage collections, a fifth of the processor time otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 class _ByFile(LoadScopeScheduling):
