@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ RECALL_API = {
 }
 #: Outcomes in a report.
 CLASSES = ("recalled", "failed", "expired", "unknown")
-#: Timeout of waits, and interval of their polls, in seconds.
-TIMEOUT, INTERVAL = 180.0, 0.2
+#: Timeout of waits in seconds.
+TIMEOUT = 180.0
 
 
 def wait_until(what: str, condition: Callable[[], bool], timeout: float = TIMEOUT) -> None:
@@ -41,7 +41,7 @@ def wait_until(what: str, condition: Callable[[], bool], timeout: float = TIMEOU
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
-        time.sleep(INTERVAL)
+        time.sleep(0.25)
 
 
 class DingTalk:
@@ -106,7 +106,7 @@ class DagRun:
 
     def wait(self, timeout: float = TIMEOUT) -> DagRun:
         """Wait until the run is finished."""
-        self.airflow.wait_run(self.dag_id, self.run_id, timeout, interval=INTERVAL)
+        self.airflow.wait_run(self.dag_id, self.run_id, timeout)
         return self
 
     @property
@@ -194,7 +194,15 @@ class Environment:
         return self.trigger(dag_id, **conf).wait()
 
     def rollback_log(self, dag_id: str, *runs: DagRun) -> list[dict[str, Any]]:
-        """Return events of a DAG's rollback log by these runs, or by all; none without the asset."""
+        """Return events of a DAG's rollback log by these runs, or by all; none without the asset.
+
+        Airflow's scheduler lists an asset of an alias at its next clean-up, so events of runs are waited for.
+        """
+        if runs:
+            wait_until("the rollback log has events of the runs", lambda: bool(self._events(dag_id, runs)))
+        return self._events(dag_id, runs)
+
+    def _events(self, dag_id: str, runs: Sequence[DagRun]) -> list[dict[str, Any]]:
         name = rollback_log(dag_id).name
         assets = self.airflow.get("/assets", name_pattern=name)["assets"]
         ids = [asset["id"] for asset in assets if asset["name"] == name]
