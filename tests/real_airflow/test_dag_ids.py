@@ -24,9 +24,9 @@ class Runs:
         begin = environment.trigger
         self.failed = begin(CHINESE, work="fail", text="坏数字")
         self.well, self.once_more = begin(CHINESE, text="好数字"), begin(CHINESE, text="又一次")
-        others, tasks = "real_rollback_of_others", "group.每群"
+        others, some, tasks = "real_rollback_of_others", "real_rollback_of_tasks", "group.每群"
         self.undo = begin(others, dag=CHINESE, run=self.well.wait().run_id)
-        self.undo_tasks = begin(others, dag=CHINESE, run=self.once_more.wait().run_id, tasks=tasks)
+        self.undo_tasks = begin(some, dag=CHINESE, run=self.once_more.wait().run_id, tasks=tasks)
         for run in (self.failed, self.undo, self.undo_tasks):
             run.wait()
 

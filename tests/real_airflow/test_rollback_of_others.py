@@ -9,7 +9,7 @@ import pytest
 
 from tests.real_airflow.fixtures import VERSION, DagRun, Environment, classes, wait_until
 
-OTHERS, TIMED_OUT = "real_rollback_of_others", "real_rollback_timeout"
+OTHERS, TASKS, TIMED_OUT = "real_rollback_of_others", "real_rollback_of_tasks", "real_rollback_timeout"
 
 
 def sent(environment: Environment, text: str) -> set[str]:
@@ -61,7 +61,7 @@ class Others:
         self.sweep = begin("real_sweep").wait()
 
     def _begin(self, **conf: Any) -> DagRun:
-        return self._environment.trigger(OTHERS, dag="real_rollback", **conf)
+        return self._environment.trigger(TASKS if "tasks" in conf else OTHERS, dag="real_rollback", **conf)
 
     def sent(self, label: str) -> set[str]:
         """Return the keys of all messages of a run."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.real_airflow.fixtures import DagRun, Environment, classes
 
-OTHERS, PLAIN = "real_rollback_of_others", "real_plain_sends"
+OTHERS, TASKS, PLAIN = "real_rollback_of_others", "real_rollback_of_tasks", "real_plain_sends"
 
 
 def sent(environment: Environment, text: str) -> set[str]:
@@ -30,7 +30,7 @@ class Plain:
         second = begin(PLAIN, text="second")
         self.unknown_dag = begin(OTHERS, dag="real_plain_sent", since="2026-11-01")
         self.never_ran = begin(OTHERS, dag="real_chinese_ids", since="2026-11-01")
-        self.misspelt_task = begin(OTHERS, dag=PLAIN, run=third.run_id, tasks="sned")
+        self.misspelt_task = begin(TASKS, dag=PLAIN, run=third.run_id, tasks="sned")
         self.plan_of_nothing = begin("real_plan_of_nothing")
         self.sweep_nowhere, self.sweep_without = (begin("real_sweep", dags=[dag]) for dag in ("real_nowhere", PLAIN))
         assert second.wait().state == "success"
