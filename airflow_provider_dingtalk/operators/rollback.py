@@ -257,7 +257,7 @@ class DingTalkRollbackOperator(RecallOperator):
         since, until = (parse_moment(getattr(self, name), name) for name in ("since", "until"))
         # A form may have a field for a run and one for a time, and only one of them is filled in.
         if run_ids or since is not None:
-            self._refuse_nothing("from_dag", "from_tasks", *(["until"] if since is not None else []))
+            self._refuse_nothing("from_dag", "from_tasks")
             if "from_tasks" in self.given:
                 # Without a task it would select all tasks.
                 _refuse_empty("from_tasks", from_tasks)

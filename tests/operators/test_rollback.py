@@ -155,7 +155,6 @@ def test_bad_input_of_rollback_fails_for_good_by_the_name_of_the_field_before_th
         ({"from_tasks": ["send"]}, "from_dag"),
         ({"from_run": "a run"}, "from_dag"),
         ({"from_run": "a run"}, "from_tasks"),
-        ({"since": "2026-11-21T09:00:00Z"}, "until"),
     ],
 )
 def test_a_template_that_renders_to_nothing_is_refused_by_name(
@@ -352,6 +351,16 @@ def test_a_misspelt_run_or_task_does_not_keep_the_messages_of_others(
     ti.xcoms["good", "send", -1, "receipts_0"] = planted(sandbox, "oto")
     with pytest.raises(AirflowFailException, match=told):
         rollback(from_dag="revenue", **arguments).execute({"ti": ti})
+    assert ti.pushes["report"]["counts"]["recalled"] == 1
+
+
+@pytest.mark.parametrize("nothing", ["", "None", None])
+def test_the_end_of_a_time_may_be_an_empty_field_of_a_form(sandbox: SandboxServer, nothing: Any) -> None:
+    ti = RollbackOfRuns({"run": {("send", -1): "success"}})
+    ti.xcoms["run", "send", -1, "receipts_0"] = planted(sandbox, "oto")
+    operator = rollback(from_dag="revenue", since=iso(SINCE), until="{{ params.nothing }}")
+    operator.render_template_fields({"ti": ti, "params": {"nothing": nothing}}, Environment())
+    operator.execute({"ti": ti})
     assert ti.pushes["report"]["counts"]["recalled"] == 1
 
 
