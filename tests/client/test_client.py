@@ -268,7 +268,9 @@ async def test_body_is_closed_when_the_caller_goes_away() -> None:
     assert body.closed
 
 
-async def test_calls_to_one_api_keep_the_pace_of_their_limiter(clock: VirtualClock) -> None:
+async def test_calls_to_one_api_keep_the_pace_of_their_limiter() -> None:
+    # A call begins one turn after its permit is there, and the next one must not move the clock before.
+    clock = VirtualClock(turns=3)
     began = clock.monotonic()
     async with open_client(transport=Answering(good_answer), clock=clock, limiter=RateLimiter(20, clock)) as client:
         await asyncio.gather(*(client.call(QUERY) for _ in range(100)))
