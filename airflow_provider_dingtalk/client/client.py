@@ -172,8 +172,9 @@ class DingTalkClient:
         async with self._limiter.permit(endpoint.name), self._gate:
             self._raise_if_banned(endpoint)
             used[why] += 1
-            # Permit and request take 0.4 ms each: others in this event loop may run between them.
-            await asyncio.sleep(0)
+            if self._limiter.in_flight:
+                # Permit and request take 0.4 ms each: others in this event loop may run between them.
+                await asyncio.sleep(0)
             answer = await self._exchange(endpoint, token)
         if not isinstance(answer, DingTalkError):
             return answer
