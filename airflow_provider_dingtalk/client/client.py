@@ -173,7 +173,7 @@ class DingTalkClient:
             self._raise_if_banned(endpoint)
             used[why] += 1
             if self._limiter.in_flight:
-                # Permit and request take 0.4 ms each: others in this event loop may run between them.
+                # Permit and request are the longest work of a call: others in this event loop may run between.
                 await asyncio.sleep(0)
             answer = await self._exchange(endpoint, token)
         if not isinstance(answer, DingTalkError):

@@ -184,7 +184,7 @@ def _extra(extra: Any) -> dict[str, Any]:
         return {}
     try:
         text = plain(extra) if isinstance(extra, str) else extra
-        decoded = msgspec.json.decode(text) if isinstance(text, str | bytes) else extra
+        decoded = msgspec.json.decode(text) if isinstance(text, str | bytes) else text
     except (msgspec.DecodeError, RecursionError):
         decoded = None
     if not isinstance(decoded, dict):

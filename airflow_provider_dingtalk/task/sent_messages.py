@@ -222,20 +222,19 @@ def _read_item(task: TaskXComs, item: Any) -> list[Receipt]:
         return []
 
 
-def _receipt_like(value: Any, depth: int = 0) -> Iterator[Any]:
-    """Yield the parts of a value that look like receipts."""
+def _receipt_like(value: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
+    """Yield the parts of a value, down to a depth, that look like receipts."""
     if _looks_like_receipt(value):
         yield value
-    elif isinstance(value, dict | list | tuple) and depth < MAX_DEPTH:
+    elif isinstance(value, dict | list | tuple) and depth:
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _receipt_like(item, depth + 1)
+            yield from _receipt_like(item, depth - 1)
 
 
 def holds_receipts(value: Any) -> bool:
-    """Return True if a value, as Airflow stores it, may hold a receipt at any depth."""
-    if isinstance(value, dict):
-        return _looks_like_receipt(value) or any(map(holds_receipts, value.values()))
-    return isinstance(value, list) and any(map(holds_receipts, value))
+    """Return True if a value, as Airflow stores it, may hold a receipt that is read."""
+    # Airflow stores a tuple or an object in up to two dicts, for its type and its data.
+    return any(True for _ in _receipt_like(value, 3 * MAX_DEPTH))
 
 
 def _looks_like_receipt(value: Any) -> bool:

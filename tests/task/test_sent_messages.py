@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -258,7 +259,9 @@ def test_alerts_belong_to_a_run_and_not_to_the_rollback_of_a_block(history: Hist
         ([[[[[[[[[[[receipt("a")]]]]]]]]]]], True),
         ({"kept": 3, "kind": "oto", "keys": ["a"]}, False),
         ([1, "oto", None, {"kind": 7}], False),
+        (reduce(lambda inner, _: [inner], range(5_000), "deep"), False),
     ],
+    ids=range(7),
 )
 def test_a_stored_value_that_holds_a_receipt_is_known_in_any_shape(stored: Any, holds: bool):
     assert holds_receipts(stored) is holds
