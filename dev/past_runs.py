@@ -146,6 +146,7 @@ def add_runs(dag_id: str, runs: int, messages: int, *, unfinished: int = 0) -> N
         tasks = {("send", -1): "success", ("rollback", -1): state}
         if state == "success":
             xcoms["rollback", -1, "return_value"] = {"kept": messages}
+            xcoms["rollback", -1, "kept"] = messages
         past.add(f"manual__{ended.isoformat()}", tasks, xcoms, ended=ended, logical_date=ended)
 
 

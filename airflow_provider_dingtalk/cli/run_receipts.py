@@ -22,7 +22,7 @@ from airflow_provider_dingtalk.task.sent_messages import (
     recalled_by,
     sent_by,
 )
-from airflow_provider_dingtalk.task.xcoms import REPORT
+from airflow_provider_dingtalk.task.xcoms import KEPT, REPORT
 
 log = get_logger(__name__)
 
@@ -50,7 +50,9 @@ class _RestXComs:
         self.is_settled = run.end_date is not None and run.end_date < datetime.now(UTC) - _STOP_GRACE
         self._xcoms = xcoms
         self.task_id = task_id
-        self.instances = len({xcom.map_index for xcom in xcoms})
+        # A rollback that kept its messages returned no receipts, so its returned value is not read.
+        kept = {xcom.map_index for xcom in xcoms if xcom.key == KEPT}
+        self.instances = len({xcom.map_index for xcom in xcoms} - kept)
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all task instances for a key."""

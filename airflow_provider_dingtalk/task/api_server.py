@@ -158,6 +158,11 @@ def api_server_of(context: Context) -> ApiServer:
     return cast("dict[str, Any]", context).get(_SERVER) or ApiServer()
 
 
+def original_of(waiting: Any) -> Any:
+    """Return Airflow's object behind one of a waiting context; every other object unchanged."""
+    return waiting.original if isinstance(waiting, _WaitsForServer) else waiting
+
+
 def note_interruption(context: Context, error: BaseException) -> None:
     """Wait no longer if an error is no ``Exception`` but an interruption, such as a timeout or a signal."""
     if not isinstance(error, Exception):
@@ -172,11 +177,11 @@ class _WaitsForServer:
     """Airflow's object, all of whose methods wait for the API server."""
 
     def __init__(self, original: Any, server: ApiServer) -> None:
-        self._original = original
+        self.original = original
         self._server = server
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._original, name)
+        found = getattr(self.original, name)
         if not callable(found):
             return found
         return lambda *arguments, **named: self._server.call(found, *arguments, **named)

@@ -76,7 +76,7 @@ class SendRegistry:
         self._receipts: dict[tuple[str | None, str, str], Receipt] = {}
         self._late: list[Receipt] = []
         self._alerts: list[Receipt] = []
-        #: Keys of messages that the hook recalled in this try, in order.
+        #: Keys of messages that this try recalled, by operators and the hook, in order.
         self.recalled: dict[str, None] = {}
         self._receipts_pushed = 0
         #: Number of receipts that earlier tries left; None before the first send.

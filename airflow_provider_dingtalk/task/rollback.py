@@ -23,8 +23,8 @@ from airflow_provider_dingtalk.task.recall import apply_on_empty, push_before_er
 from airflow_provider_dingtalk.task.rollback_filters import MAX_LISTED, ReaderFilter, RollbackFilters, by_age
 from airflow_provider_dingtalk.task.rollback_source import RunMessages
 from airflow_provider_dingtalk.task.run_history import Tasks
+from airflow_provider_dingtalk.task.running_registry import push_recalled
 from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error, missing_error, sum_by_task
-from airflow_provider_dingtalk.task.xcoms import push_recalled
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,8 +42,9 @@ def keep_all(context: Context, task_ids: Sequence[str], errors: Sequence[DingTal
     """
     kept = Tasks(context, task_ids).number_sent()
     log.info("%s", choose(f"Nothing failed: {kept} messages kept.", f"没有任务失败：保留 {kept} 条消息。"))
+    # A rollback that succeeds pushes it too, so that the commands need not read what it returned.
+    context["ti"].xcom_push(xcoms.KEPT_BEFORE_ERROR if errors else xcoms.KEPT, kept)
     if errors:
-        context["ti"].xcom_push(xcoms.KEPT, kept)
         raise errors[0]
     if kept:
         ti = context["ti"]
@@ -53,7 +54,7 @@ def keep_all(context: Context, task_ids: Sequence[str], errors: Sequence[DingTal
 
 def publish_result(context: Context, report: Report) -> None:
     """Push the recalled keys, and note the outcomes in the rollback log."""
-    push_recalled(context["ti"].xcom_push, report.keys(Outcome.RECALLED))
+    push_recalled(context, report.keys(Outcome.RECALLED))
     if report.results:
         ti = context["ti"]
         asset_events.write(context, ti.dag_id, ti.run_id, _outcomes(report, report.results))
@@ -253,7 +254,7 @@ class RollbackTask:
         if not self._found:
             publish_result(self._context, report)
         else:
-            push_recalled(self._context["ti"].xcom_push, report.keys(Outcome.RECALLED))
+            push_recalled(self._context, report.keys(Outcome.RECALLED))
         for one in self._found:
             keys = {receipt.key for receipt in one.receipts}
             if keys or self._is_sweep:

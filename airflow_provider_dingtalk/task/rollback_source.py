@@ -27,7 +27,7 @@ from airflow_provider_dingtalk.task.run_history import (
     tasks_of_run,
 )
 from airflow_provider_dingtalk.task.sent_messages import clean, in_doubt_error
-from airflow_provider_dingtalk.task.xcoms import KEPT, SENDING
+from airflow_provider_dingtalk.task.xcoms import KEPT_BEFORE_ERROR, SENDING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -221,7 +221,7 @@ def _of_blocks(
 def _had_nothing_to_do(rollback: Tasks) -> bool:
     """Return True if a rollback failed by a mistake in its arguments, although no task of its block had failed."""
     # The note may be of an execution before a clear, unless the rollback has run since.
-    return "failed" in rollback.states().values() and bool(rollback.pull(KEPT))
+    return "failed" in rollback.states().values() and bool(rollback.pull(KEPT_BEFORE_ERROR))
 
 
 def _rollbacks_of(task: Tasks) -> Sequence[str]:

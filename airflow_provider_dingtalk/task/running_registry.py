@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_dingtalk.language import get_logger
+from airflow_provider_dingtalk.task import xcoms
+from airflow_provider_dingtalk.task.api_server import original_of
 from airflow_provider_dingtalk.task.registry import ForkedRegistry, SendRegistry
-from airflow_provider_dingtalk.task.xcoms import push_recalled
 from airflow_provider_dingtalk.version_compat import call_supervisor
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def running_context() -> Context | None:
 
 def registry_of(context: Context) -> SendRegistry:
     """Return the registry of a context's task instance and try."""
-    ti: Any = context["ti"]
+    ti: Any = original_of(context["ti"])
     key = (os.getpid(), id(ti), ti.try_number, ti.max_tries)
     with _registries_lock:
         if key not in _registries:
@@ -67,8 +68,16 @@ def current_registry() -> SendRegistry | None:
     return None if context is None else registry_of(context)
 
 
+def push_recalled(context: Context, keys: Sequence[str]) -> None:
+    """Push the keys of recalled messages, after those that the same try recalled before."""
+    with _recalled_lock:
+        recalled = registry_of(context).recalled
+        recalled.update(dict.fromkeys(keys))
+        xcoms.push_recalled(partial(call_supervisor, context["ti"].xcom_push), list(recalled))
+
+
 def register_recalled(keys: Sequence[str]) -> None:
-    """Push the keys that a call of the hook recalled, after those of its earlier calls, if a task is running.
+    """Push the keys that a call of the hook recalled, if a task is running.
 
     A failed push is logged only, because it costs no more than a second recall of the same messages.
     """
@@ -76,10 +85,7 @@ def register_recalled(keys: Sequence[str]) -> None:
     if not keys or context is None:
         return
     try:
-        with _recalled_lock:
-            recalled = registry_of(context).recalled
-            recalled.update(dict.fromkeys(keys))
-            push_recalled(partial(call_supervisor, context["ti"].xcom_push), list(recalled))
+        push_recalled(context, keys)
     except Exception as error:
         log.warning("The keys of recalled messages are not pushed (%s).", type(error).__name__)
 

@@ -39,8 +39,10 @@ REPORT = "report"
 #: Keys of recalled messages, in lists of :data:`KEYS_PER_XCOM`, about 250 kB. Airflow takes 15 ms for each XCom.
 RECALLED = "recalled_{}"
 KEYS_PER_XCOM = 5000
-#: Number of messages that a rollback kept because no task failed, if a mistake in its arguments failed itself.
+#: Number of messages that a rollback kept because no task failed.
 KEPT = "kept"
+#: The same of a rollback that then failed by a mistake in its arguments.
+KEPT_BEFORE_ERROR = "kept_before_error"
 #: Plan of a rollback with ``dry_run``.
 PLAN = "plan"
 #: User ids of all readers of the messages to recall.

@@ -43,6 +43,19 @@ def test_all_that_a_run_sent_is_recalled(terminal: Terminal, airflow: FakeAirflo
     assert terminal.gone() == set(keys)
 
 
+def test_what_a_rollback_returned_that_kept_its_messages_is_not_read(
+    terminal: Terminal, airflow: FakeAirflow, keys: list[str]
+):
+    for index in range(3):
+        airflow.push(*RUN, "rollback", "return_value", {"kept": 1}, index)
+        airflow.push(*RUN, "rollback", "kept", 1, index)
+        airflow.push(*RUN, "half_kept", "return_value", receipts(terminal.create_messages("oto")), index)
+    airflow.push(*RUN, "half_kept", "kept", 1, 2)
+    done = terminal.run("status", "--run", *RUN, "--json", env=LOGGED_IN | {"AIRFLOW_API_URL": airflow.url})
+    assert len(done.json["messages"]) == len(keys) + 3
+    assert not [url for url in airflow.seen if "/rollback/xcomEntries/" in url]
+
+
 def test_only_what_some_tasks_sent(terminal: Terminal, airflow: FakeAirflow, keys: list[str]):
     arguments = ("--run", *RUN, "--task", "mapped", "by_hand", "--airflow-url", airflow.url)
     assert terminal.run("rollback", *arguments, "--yes", env=LOGGED_IN).status == 0

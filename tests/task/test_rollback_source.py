@@ -34,7 +34,7 @@ def test_a_sweep_takes_back_what_the_blocks_sent_whose_rollback_did_not_succeed(
 def test_a_sweep_keeps_messages_of_a_rollback_that_failed_though_it_had_nothing_to_do(state: str, swept: list[str]):
     ti = Runs({"run": {("send", -1): "success", ("rollback", -1): state}})
     ti.sent("run", "send", "sent", block="rollback")
-    ti.xcoms["run", "rollback", -1, "kept"] = 1
+    ti.xcoms["run", "rollback", -1, "kept_before_error"] = 1
     assert [key for found in of_unfinished({"ti": ti}, DAG, ["rollback"]) for key in keys([found])["run"]] == swept
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
+from airflow_provider_dingtalk.operators import DingTalkRecallOTOMessagesOperator, DingTalkRollbackOperator
 from airflow_provider_dingtalk.sandbox.default import GROUPS
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from airflow_provider_dingtalk.task.rollback_source import of_tasks
@@ -38,6 +39,18 @@ def test_what_the_hook_recalled_is_registered_call_after_call(sandbox: SandboxSe
     assert ti.pushed("recalled_0") == [key_of(first), key_of(second)]
     hook.recall([third])
     assert ti.keys == ["recalled_0"] * 2, "outside of a task"
+
+
+def test_recalls_of_one_task_by_operators_and_the_hook_are_all_registered(
+    sandbox: SandboxServer, hook: DingTalkHook
+) -> None:
+    ti, receipts = TaskInstance(), planted(sandbox, "oto", 4)
+    with task(ti) as inside:
+        hook.recall(receipts[0])
+        DingTalkRollbackOperator(task_id="one", receipts=receipts[1:2]).execute(inside)
+        DingTalkRecallOTOMessagesOperator(task_id="two", receipts=receipts[2:3]).execute(inside)
+        hook.recall(receipts[3])
+    assert ti.pushed("recalled_0") == list(map(key_of, receipts))
 
 
 def test_the_rollback_of_a_block_leaves_out_what_the_hook_recalled_in_it(

@@ -11,6 +11,7 @@ def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
         "ALERT_RECEIPTS": "alert_receipts",
         "DROPPED": "dropped",
         "KEPT": "kept",
+        "KEPT_BEFORE_ERROR": "kept_before_error",
         "PLAN": "plan",
         "READERS": "readers",
         "RECALLED": "recalled_{}",
