@@ -32,6 +32,8 @@ MSG_PARAMS: dict[str, tuple[str, ...]] = {
     for buttons in range(2, 6)
 }
 
+_BYTES = (bytes, bytearray, memoryview)
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Template name and parameters of a robot message.
@@ -136,9 +138,9 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
 def _encoded(field: str, value: dict[str, Any], max_bytes: int, note: str = "") -> bytes:
     try:
         encoded = msgspec.json.encode(value, enc_hook=_built_in)
-        # msgspec encodes NaN as null, so the value is checked again.
-        if b"null" in encoded:
-            json.dumps(msgspec.to_builtins(value, enc_hook=_built_in), allow_nan=False)
+        # msgspec encodes NaN as null and bytes as Base64, so the value is checked again.
+        built_in = msgspec.to_builtins(value, builtin_types=_BYTES, enc_hook=_built_in)
+        json.dumps(built_in, allow_nan=False)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidInputError(field, "holds something that JSON has no form for") from None
     if len(encoded) > max_bytes:

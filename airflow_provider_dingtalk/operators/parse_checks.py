@@ -200,13 +200,20 @@ def _items(value: Any) -> Sequence[Any]:
     return [*value] if isinstance(value, list | tuple | set | frozenset) else [] if value is None else [value]
 
 
+def is_empty(value: Any) -> bool:
+    """Return True for None, and for a text or a collection without items."""
+    # An array has no truth value, but a length.
+    return value is None or (hasattr(value, "__len__") and not len(value))
+
+
 def check_ids(given: Mapping[str, Any], *names: str) -> None:
     """Check arguments that hold an id of Airflow, or a list of such ids.
 
     :raises InvalidInputError: If one holds something else.
     """
     for name in names:
-        if (value := given.get(name)) and not _are_ids(name, value):
+        value = given.get(name)
+        if not is_empty(value) and not _are_ids(name, value):
             from airflow_provider_dingtalk.task.arguments import parse_task_ids
 
             parse_task_ids(value, name)
@@ -334,7 +341,8 @@ def check_choices(given: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]
     :raises InvalidInputError: If one is another word.
     """
     for name, words in choices.items():
-        if (value := given.get(name, words[0])) not in words:
+        value = given.get(name, words[0])
+        if not isinstance(value, str | int) or value not in words:
             from airflow_provider_dingtalk.exceptions import shown
 
             raise _invalid(name, f"is {shown(value)}; use one of {', '.join(map(str, words))}")

@@ -361,7 +361,9 @@ class DingTalkSweepOperator(DingTalkRollbackOperator):
 
 def _refuse_empty(field: str, value: Any) -> None:
     """Raise an error for no ids, which would be taken for "nothing to recall"."""
-    if not value:
+    from airflow_provider_dingtalk.operators.parse_checks import is_empty
+
+    if is_empty(value):
         from airflow_provider_dingtalk.exceptions import InvalidInputError
 
         raise InvalidInputError(field, "is empty; give one id or more")

@@ -37,6 +37,13 @@ AT_PARSE = {
     "Ding(task_id='t', user_ids=['u'], text='{{ ds }}', remind_type='SMS')": (
         "remind_type: is 'SMS'; use one of app, sms, phone"
     ),
+    # ── arrays, which have no truth value ──
+    GROUP.format("'cid', text='x', on_unknown_send=Array()"): (
+        "on_unknown_send: is '[1 2]'; use one of fail, skip, resend"
+    ),
+    ROLLBACK % "from_tasks='s', only_if_failed=Array()": "only_if_failed: must be a list, not Array",
+    ROLLBACK % "from_tasks='s', rollbacks=Array()": "rollbacks: must be a list, not Array",
+    SWEEP % "dag_ids=['d'], rollbacks=Array()": "rollbacks: must be a list, not Array",
     # ── content and options ──
     GROUP.format("'cid', text='{{ ds }}', title='T'"): (
         "title: belongs to markdown, which is not given: it would not be sent"

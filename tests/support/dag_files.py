@@ -11,6 +11,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_dingtalk import operators, sensors
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.notifications import DingTalkNotifier
+from tests.support.arrays import Array
 
 NAMES: dict[str, Any] = {
     "Group": operators.DingTalkSendGroupMessageOperator,
@@ -32,6 +33,7 @@ NAMES: dict[str, Any] = {
     "datetime": dt.datetime,
     "date": dt.date,
     "task": task,
+    "Array": Array,
     "RECEIPT": {"kind": "group", "open_conversation_id": "cid", "robot_code": "r", "process_query_key": "k"},
 }
 BLOCK = "with rollback_on_failure({}):\n    Group(task_id='send', open_conversation_id='cid', text='x')"
