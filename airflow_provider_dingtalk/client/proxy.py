@@ -62,16 +62,16 @@ def parse_proxy(text: str, name: str) -> Proxy:
 def environment_proxy(base_url: str) -> Proxy | None:
     """Find the proxy of ``HTTPS_PROXY`` or ``ALL_PROXY``, unless ``NO_PROXY`` excludes the host.
 
-    :param base_url: Scheme and host. Loopback addresses and ``http`` use no proxy.
+    :param base_url: Scheme and host. Loopback addresses and ``http`` use no proxy. A blank variable counts as not set.
     :raises ConfigurationError: If the variable is not a valid proxy.
     """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
-    if parts.scheme != "https" or is_loopback(host) or _is_excepted(host, parts.netloc):
+    if parts.scheme != "https" or is_loopback(host) or _is_excepted(host, parts.port or _PORTS["https"]):
         return None
     for scheme in ("https", "all"):
         # Not kept in a local variable, because this frame is part of the error's traceback.
-        if urllib.request.getproxies().get(scheme):
+        if urllib.request.getproxies().get(scheme, "").strip():
             return parse_proxy(urllib.request.getproxies()[scheme], f"{scheme.upper()}_PROXY")
     return None
 
@@ -100,10 +100,14 @@ def _authorization(parts: SplitResult) -> str:
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
-def _is_excepted(host: str, netloc: str) -> bool:
-    """Return True if an entry of ``NO_PROXY`` matches a host; it is a host, a domain, a network, or ``*``."""
-    exceptions = urllib.request.getproxies().get("no", "").replace(",", " ").split()
-    return bool(urllib.request.proxy_bypass(netloc)) or any(_matches(host, one) for one in exceptions)
+def _is_excepted(host: str, port: int) -> bool:
+    """Return True if an entry of ``NO_PROXY`` matches.
+
+    An entry is a host, a domain, a network, or ``*``; hosts and domains may have a port.
+    """
+    entries = urllib.request.getproxies().get("no", "").replace(",", " ").split()
+    patterns = {*entries, *(one.removesuffix(f":{port}") for one in entries)}
+    return bool(urllib.request.proxy_bypass(host)) or any(_matches(host, one) for one in patterns)
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -99,7 +99,9 @@ def test_a_proxy_that_cannot_work_is_told_when_the_connection_is_read_and_not_sh
         ("API.DingTalk.IO", True),
         ("example.com, dingtalk.io", True),
         ("example.com dingtalk.io", True),
-        ("api.dingtalk.io:443", False),
+        ("api.dingtalk.io:443", True),
+        ("*.dingtalk.io:443", True),
+        ("api.dingtalk.io:8443", False),
         ("talk.io", False),
         ("api.dingtalk.io.example.com", False),
         (",", False),
@@ -121,18 +123,29 @@ def test_no_proxy_excepts_hosts_and_domains(monkeypatch: pytest.MonkeyPatch, exc
         ("https://127.0.0.1:8848", True),
         ("https://localhost:8848", True),
         ("http://10.2.2.3", True),
+        ("https://10.3.2.3:8443", True),
+        ("https://10.3.2.3", False),
     ],
 )
 def test_no_proxy_excepts_networks_and_loopback_needs_no_exception(
     monkeypatch: pytest.MonkeyPatch, base_url: str, is_direct: bool
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "10.1.0.0/16,fd00::/8")
+    monkeypatch.setenv("NO_PROXY", "10.1.0.0/16,fd00::/8,10.3.2.3:8443")
     assert (environment_proxy(base_url) is None) == is_direct
 
 
 def test_https_proxy_goes_before_all_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    found = environment_proxy("https://api.dingtalk.io")
+    assert found and found.url == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", blank)
+    assert environment_proxy("https://api.dingtalk.io") is None
+    monkeypatch.setenv("ALL_PROXY", "proxy.example:3128")
     found = environment_proxy("https://api.dingtalk.io")
     assert found and found.url == "http://proxy.example:3128"
