@@ -33,6 +33,8 @@ T = TypeVar("T")
 _VERSION = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 #: True if Airflow has the task state store, which outlives a try (3.3 and later).
 HAS_TASK_STATE_STORE = _VERSION >= (3, 3)
+#: True if Airflow's command line has commands of providers, such as ``airflow dingtalk`` (3.2 and later).
+HAS_PROVIDER_COMMANDS = _VERSION >= (3, 2)
 
 _one_request = threading.RLock()
 
@@ -44,6 +46,11 @@ def _forget_lock() -> None:
 
 # A thread of the parent may hold the lock at the fork, so the child makes a new one.
 os.register_at_fork(after_in_child=_forget_lock)
+
+
+def read_connections_from_database() -> None:
+    """Let this process find connections in Airflow's database too, as Airflow's own commands do."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 
 
 def call_supervisor(work: Callable[..., T], *arguments: Any, **named: Any) -> T:

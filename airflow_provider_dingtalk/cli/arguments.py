@@ -23,7 +23,8 @@ exit status:
 DINGTALK_CONNECTION = """\
 connections:
   DingTalk: the Airflow connection --conn-id, from a secrets backend or the environment, e.g.
-  AIRFLOW_CONN_DINGTALK_DEFAULT; by "airflow dingtalk", which reads airflow.cfg, from Airflow's database too.
+  AIRFLOW_CONN_DINGTALK_DEFAULT; by "airflow dingtalk", and on Airflow 3.1 by "python -m",
+  from Airflow's database too, as airflow.cfg names it.
 """
 AIRFLOW_CONNECTION = """\
   Airflow: its REST API at --airflow-url. Log in with AIRFLOW_API_TOKEN, or with AIRFLOW_API_USERNAME and

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,9 +38,9 @@ def _function_of(command: Command) -> Callable[[Namespace], None]:
     def run(options: Namespace) -> None:
         from airflow_provider_dingtalk.cli.main import run as run_command
 
-        # As Airflow's own commands do: connections are also read from the database.
-        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+        from airflow_provider_dingtalk.version_compat import read_connections_from_database
 
+        read_connections_from_database()
         # Airflow ignores the return value of a command, so this exits with the exit code.
         sys.exit(run_command(command, options))
 

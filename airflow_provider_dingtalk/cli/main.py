@@ -50,6 +50,7 @@ def _run(command: Command, options: Namespace) -> int:
         # A command that gets SIGTERM must report its results so far, so it is handled like Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
+            _replace_airflows_command()
             module: Any = importlib.import_module(f"airflow_provider_dingtalk.cli.commands.{command.name}")
             return int(getattr(module, command.name)(options))
         except KeyboardInterrupt:
@@ -59,6 +60,14 @@ def _run(command: Command, options: Namespace) -> int:
             error = problem if isinstance(problem, DingTalkError) else _unexpected(problem)
             output.print_error(error, options.output)
             return exit_code_of(error)
+
+
+def _replace_airflows_command() -> None:
+    """Read connections as ``airflow dingtalk`` does, where Airflow has no such command."""
+    from airflow_provider_dingtalk.version_compat import HAS_PROVIDER_COMMANDS, read_connections_from_database
+
+    if not HAS_PROVIDER_COMMANDS:
+        read_connections_from_database()
 
 
 def _unexpected(error: Exception) -> DingTalkError:
