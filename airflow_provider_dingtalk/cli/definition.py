@@ -37,7 +37,6 @@ def get_dingtalk_cli_commands() -> list[CLICommand]:
 def _function_of(command: Command) -> Callable[[Namespace], None]:
     def run(options: Namespace) -> None:
         from airflow_provider_dingtalk.cli.main import run as run_command
-
         from airflow_provider_dingtalk.version_compat import read_connections_from_database
 
         read_connections_from_database()
