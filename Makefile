@@ -132,7 +132,7 @@ $(BENCH_INSTALLED): $(INSTALLED)
 	$(call install,bench,peers to measure against)
 
 .PHONY: test-compat
-test-compat: $(INSTALLED)  ## Test all claimed versions, an hour or two, into docs/compatibility.md; COMBINATIONS=3.1.8 for one
+test-compat: $(INSTALLED)  ## Test all claimed versions, two hours or three, into docs/compatibility.md; COMBINATIONS=3.1.8 for one
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python -m dev.compat $(COMBINATIONS)
 

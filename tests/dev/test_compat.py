@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dev.compat import COMBINATIONS, PARTS, page, result_of
+from dev import compat
+from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, page, result_of
 from tests.test_layout import ROOT
 
 SOME = {
@@ -30,6 +33,31 @@ def test_the_page_tells_what_was_not_run() -> None:
     assert "| demo | works |" in written and "| sensors | fails: 1 failed |" in written
     assert "| rollback | not run |" in written
     assert "Not run: " in written and "3.3.2-py3.13" in written.split("Not run: ")[1]
+
+
+def test_long_parts_run_with_the_combinations_that_name_them():
+    assert set(MORE) == {"300 sensors", "20 kills"} <= set(PARTS)
+    assert set(TIMEOUTS) <= set(PARTS)
+    assert COMBINATIONS["3.1.8"].parts_of([*PARTS]) == [*PARTS]
+    for name, one in COMBINATIONS.items():
+        assert set(one.more) <= set(MORE)
+        assert name == "3.1.8" or one.parts_of([*PARTS]) == [part for part in PARTS if part not in MORE]
+
+
+def test_the_command_runs_no_long_part_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: dict[str, list[str]] = {}
+
+    def run(combination: Combination, parts: list[str]) -> dict[str, str]:
+        ran[combination.airflow] = parts
+        return dict.fromkeys(parts, "works")
+
+    monkeypatch.setattr(compat, "run_combination", run)
+    for name in ("RESULTS", "PAGE"):
+        monkeypatch.setattr(compat, name, tmp_path / name)
+    assert compat.main(["3.1.8", "3.3.2", "--parts", "demo", "300 sensors", "20 kills"]) == 0
+    assert ran == {"3.1.8": ["demo", "300 sensors", "20 kills"], "3.3.2": ["demo"]}
+    written = (tmp_path / "PAGE").read_text()
+    assert "| 300 sensors | works | not run |" in written and "| 20 kills | works | not run |" in written
 
 
 def test_the_claimed_versions_of_python_are_those_of_the_package() -> None:
