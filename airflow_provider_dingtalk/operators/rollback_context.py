@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class _RunWatcher(BaseOperator):
 
         if failed := Tasks(context, self.watched).failed():
             shown = ", ".join(failed[:5]) + (", …" if len(failed) > 5 else "")
-            raise AirflowFailException(f"Failing the DAG run because these tasks failed: {shown}.")
+            en, zh = "Failing the DAG run because these tasks failed", "DAG 运行记为失败，因为以下任务失败"
+            raise AirflowFailException(choose(f"{en}: {shown}.", f"{zh}：{shown}。"))
 
 
 def rollback_on_failure(

@@ -75,7 +75,7 @@ def test_the_watcher_fails_if_a_task_of_the_block_did_and_names_it(states: dict[
     if named is None:
         watcher.execute(told)
     else:
-        with pytest.raises(AirflowFailException, match=f"{named}\\.$"):
+        with pytest.raises(AirflowFailException, match=f": {named}\\. DAG .+：{named}。$"):
             watcher.execute(told)
 
 
