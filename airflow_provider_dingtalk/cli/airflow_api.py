@@ -145,7 +145,9 @@ class AirflowRest:
         :param dag_id: Id of the DAG; None for all DAGs.
         :raises InvalidInputError: If there is no such DAG.
         """
-        yield from self._pages(path_of("dags", dag_id or "~", "dagRuns"), "dag_runs", Run, **filters)
+        path, shown = path_of("dags", dag_id or "~", "dagRuns"), clean(dag_id or "")
+        missing = InvalidInputError("--dag", f"Airflow knows no DAG {shown!r}", f"Airflow 中没有 DAG {shown!r}")
+        yield from self._pages(path, "dag_runs", Run, missing, **filters)
 
     def task_ids(self, run: Run) -> set[str]:
         """Return the ids of a run's tasks."""
@@ -164,7 +166,7 @@ class AirflowRest:
         :param uri: URI of the asset.
         :param after: Moment in ISO 8601; default None, all events.
         """
-        since = {"timestamp_gte": after} if after else {}
+        since: dict[str, Any] = {"timestamp_gte": after} if after else {}
         for asset in self._pages("/assets", "assets", Asset, uri_pattern=uri, only_active=False):
             if asset.uri == uri:  # Airflow takes a percent sign and an underscore in the pattern for wildcards.
                 yield from self._pages("/assets/events", "asset_events", AssetEvent, asset_id=asset.id, **since)
@@ -175,12 +177,14 @@ class AirflowRest:
         answer = self._get(path, map_index=xcom.map_index, **options)
         return None if answer is None else _field(answer, "value", Any)
 
-    def _pages(self, path: str, name: str, kind: type[_T], **filters: Any) -> Iterator[_T]:
+    def _pages(
+        self, path: str, name: str, kind: type[_T], missing: InvalidInputError | None = None, **filters: Any
+    ) -> Iterator[_T]:
         offset = 0
         while offset < MAX_ENTRIES:
             answer = self._get(path, limit=PAGE, offset=offset, **filters)
             if answer is None:
-                raise InvalidInputError(
+                raise missing or InvalidInputError(
                     "--run, --dag", "Airflow knows no such DAG or run", "Airflow 中没有该 DAG 或运行"
                 )
             total = _field(answer, "total_entries", int)

@@ -138,7 +138,7 @@ def test_since_takes_runs_and_messages_of_the_window_only(terminal: Terminal, ai
     [
         (("--run", "revenue", "nothing"), "no run 'nothing'"),
         (("--run", *RUN, "--task", "sned"), "no task 'sned'"),
-        (("--since", "2h", "--dag", "nothing"), "no such DAG"),
+        (("--since", "2h", "--dag", "nothing"), "--dag: Airflow knows no DAG 'nothing'"),
         (("--since", "2026-11-21T00:00Z", "--task", "send", "sned"), "none of the runs has a task 'sned'"),
     ],
 )
