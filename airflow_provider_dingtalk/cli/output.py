@@ -201,7 +201,7 @@ def check_can_confirm(*, yes: bool) -> None:
     :raises InvalidInputError: If the user did not agree and stdin is not a terminal.
     """
     if not yes and not (sys.stdin and sys.stdin.isatty()):
-        raise InvalidInputError("--yes", "is required without a terminal", "没有终端时必须填写")
+        raise InvalidInputError("--yes", "is required without a terminal", "没有终端时须使用此选项")
 
 
 def confirm(question: str, *, yes: bool, word: str = "y") -> None:

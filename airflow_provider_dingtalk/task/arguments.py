@@ -258,10 +258,11 @@ def parse_moment(value: Any, field: str) -> float | None:
 
 
 def both_times(moment: float) -> str:
-    """Format a Unix time in seconds, in UTC and in Airflow's time zone; of a year from 1970 to 9999."""
+    """Format a Unix time in seconds, in UTC and in Airflow's time zone, once if that is UTC; of a year 1970 to 9999."""
     zone, moment = default_time_zone(), min(max(moment, 0.0), LATEST)
-    local = dt.datetime.fromtimestamp(moment, zone)
-    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S} UTC ({local:%Y-%m-%d %H:%M:%S} {zone})"
+    utc = f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    local = f"{dt.datetime.fromtimestamp(moment, zone):%Y-%m-%d %H:%M:%S} {zone}"
+    return utc if local == utc else f"{utc} ({local})"
 
 
 # ── arguments of triggers ────────────────────────────────────────────────────────────────────────────
