@@ -61,7 +61,8 @@ def check(options: Namespace) -> ExitCode:
 def _checks(hook: DingTalkHook) -> Iterator[_Check]:
     try:
         settings = hook.settings()
-        yield _passed("connection", f"region {settings.region}, {settings.host_label}")
+        places = dict.fromkeys([settings.region, settings.host_label])  # one, unless it is the sandbox
+        yield _passed("connection", f"region {', '.join(places)}")
         hook.run(lambda client: client.authenticate())
         yield _passed("access token", "DingTalk gives one")
     except DingTalkError as error:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from airflow_provider_dingtalk.cli.commands.check import _checks
 from airflow_provider_dingtalk.language import VARIABLE
 from tests.cli.terminal import Terminal
 
@@ -25,6 +28,15 @@ def test_a_good_connection_passes_and_nothing_is_sent(terminal: Terminal) -> Non
     told = terminal.run("check")
     assert told.out.count("permitted") == 3
     assert "not known" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("cn", "region cn"), ("http://127.0.0.1:8848", "region cn, http://127.0.0.1:8848")]
+)
+def test_a_region_is_named_once(host: str, told: str) -> None:
+    settings = SimpleNamespace(region="cn", host_label=host)
+    hook: Any = SimpleNamespace(settings=lambda: settings, run=lambda _: None)
+    assert next(_checks(hook))[0]["text"] == told
 
 
 def test_a_wrong_secret_ends_it_with_the_next_step(terminal: Terminal) -> None:
