@@ -46,23 +46,26 @@ class NoConnectionError(httpx.ConnectError):
     """Error for a failed connection. Nothing was sent.
 
     :param detail: Description of the failure, without secrets.
+    :param detail_zh: The same in Chinese.
     """
 
-    def __init__(self, cause: Cause, detail: str) -> None:
+    def __init__(self, cause: Cause, detail: str, detail_zh: str) -> None:
         super().__init__(detail)
         self.cause = cause
         self.detail = detail
+        self.detail_zh = detail_zh
 
 
 def not_sent(endpoint: str, url: httpx.URL, error: Exception) -> ConnectionFailedError:
     """Return the client's error for a call whose connection failed."""
     cause, detail = OTHER, type(error).__name__
+    detail_zh = detail
     if isinstance(error, NoConnectionError):
-        cause, detail = error.cause, error.detail
+        cause, detail, detail_zh = error.cause, error.detail, error.detail_zh
     if cause is REFUSED and is_loopback(url.host):
         cause = SANDBOX
     address = _address_of(url)
-    text, zh = f"{endpoint}: no connection to {address} ({detail}).", f"{endpoint}：无法连接 {address}（{detail}）。"
+    text, zh = f"{endpoint}: no connection to {address} ({detail}).", f"{endpoint}：无法连接 {address}（{detail_zh}）。"
     return ConnectionFailedError(text, code="not_sent", message_zh=zh, **cause._asdict())
 
 
@@ -81,30 +84,35 @@ def _address_of(url: httpx.URL) -> str:
 
 def connect_error(error: Exception, proxy: Proxy | None) -> NoConnectionError:
     """Convert an error that aiohttp raised before it had a connection."""
-    via = f"the proxy {proxy.address}" if proxy else ""
+    via, zh_via = (f"the proxy {proxy.address}", f"代理 {proxy.address}") if proxy else ("", "")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         cause = PROXY_LOGIN if error.status == 407 else PROXY
-        return NoConnectionError(cause, f"{via} answered HTTP {error.status}")
-    cause, detail = _cause(error)
-    if not via or cause in (CERTIFICATE, TLS):
-        return NoConnectionError(cause, f"{detail}, through {via}" if via else detail)
-    return NoConnectionError(PROXY, f"{via}: {detail}")
+        return NoConnectionError(cause, f"{via} answered HTTP {error.status}", f"{zh_via} 返回 HTTP {error.status}")
+    cause, detail, zh = _cause(error)
+    if not via:
+        return NoConnectionError(cause, detail, zh)
+    if cause in (CERTIFICATE, TLS):
+        return NoConnectionError(cause, f"{detail}, through {via}", f"{zh}，经由{zh_via}")
+    return NoConnectionError(PROXY, f"{via}: {detail}", f"{zh_via}：{zh}")
 
 
-def _cause(error: Exception) -> tuple[Cause, str]:
+def _cause(error: Exception) -> tuple[Cause, str, str]:
+    """Return the cause, and its description in English and in Chinese."""
     match error:
         case aiohttp.ClientConnectorDNSError() | UnicodeError() | aiohttp.InvalidURL():
-            return NAME, "its name is unknown to DNS"
+            return NAME, "its name is unknown to DNS", "DNS 中没有该主机名"
         case TimeoutError():
-            return TIMEOUT, "no answer in time"
+            return TIMEOUT, "no answer in time", "超时未响应"
         case aiohttp.ClientConnectorCertificateError(certificate_error=problem):
             reason = getattr(problem, "verify_message", None) or type(problem).__name__
-            return CERTIFICATE, f"certificate not accepted: {reason}"
+            return CERTIFICATE, f"certificate not accepted: {reason}", f"证书不受信任：{reason}"
         case aiohttp.ClientConnectorSSLError(os_error=problem):
-            return TLS, f"TLS failed: {getattr(problem, 'reason', None) or type(problem).__name__}"
+            reason = getattr(problem, "reason", None) or type(problem).__name__
+            return TLS, f"TLS failed: {reason}", f"TLS 失败：{reason}"
         case aiohttp.ClientConnectorError(os_error=problem) if problem.errno == errno.ECONNREFUSED:
-            return REFUSED, "refused"
+            return REFUSED, "refused", "连接被拒绝"
         case aiohttp.ClientConnectorError(os_error=problem):
-            return OTHER, errno.errorcode.get(problem.errno or 0) or type(problem).__name__
+            name = errno.errorcode.get(problem.errno or 0) or type(problem).__name__
+            return OTHER, name, name
         case _:
-            return OTHER, type(error).__name__
+            return OTHER, type(error).__name__, type(error).__name__

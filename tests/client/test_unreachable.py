@@ -55,6 +55,7 @@ async def test_a_port_where_nobody_listens_asks_for_the_sandbox() -> None:
 async def test_a_name_that_dns_does_not_know_is_told_from_a_refusal() -> None:
     error = await told("https://no-such-name.invalid")
     assert "no connection to no-such-name.invalid:443 (its name is unknown to DNS)" in str(error)
+    assert "无法连接 no-such-name.invalid:443（DNS 中没有该主机名）。" in error.message_zh
     assert "DNS" in error.next_step
     assert "DNS" in error.next_step_zh
 
