@@ -178,15 +178,17 @@ class DingTalkHook(BaseHook):
             self.run(lambda client: client.authenticate())
             where = self.settings().host_label
         except AuthenticationError as error:
-            return False, f"DingTalk refuses the app ({error.code}). {error.advice}"
+            told = choose(f"DingTalk refuses the app ({error.code}).", f"钉钉拒绝此应用（{error.code}）。")
+            return False, f"{told} {error.advice}"
         except ConfigurationError as error:
             return False, str(error)
         except DingTalkError as error:
-            return False, f"{error.code or type(error).__name__}: {error.message} {error.advice}".strip()
+            return False, f"{error.code or type(error).__name__}: {error}"
         except Exception as error:
             # The text of a foreign error, as of a ticket's function or of Airflow's masker, may hold a secret.
             return False, f"{choose('Unexpected error', '意外错误')}: {type(error).__name__}."
-        return True, f"Got an access token ({where}). Nothing was sent."
+        told = f"Got an access token ({where}). Nothing was sent."
+        return True, choose(told, f"已取得 access_token（{where}），未发送任何消息。")
 
     def call(self, endpoint: Endpoint[T]) -> T:
         """Make one call of :mod:`airflow_provider_dingtalk.client.endpoints`.

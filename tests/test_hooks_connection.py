@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_dingtalk.client.client import DingTalkClient
 from airflow_provider_dingtalk.connection import event_loop
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.language import VARIABLE
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET, CORP_ID, SUITE_KEY, SUITE_SECRET, SUITE_TICKET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
 from tests.support.airflow_seams import TOKEN_API, calls
@@ -104,6 +105,18 @@ def test_an_unreachable_dingtalk_is_told_with_what_to_check(sandbox: SandboxServ
         works, text = told(connect(host=f"http://127.0.0.1:{taken.getsockname()[1]}"), sandbox)
     assert (works, "not_sent" in text, "(refused)" in text) == (False, True, True)
     assert "Is the sandbox running?" in text
+
+
+def test_each_result_is_in_the_language_of_the_option(
+    sandbox: SandboxServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "zh")
+    works, text = told(connect(), sandbox)
+    assert (works, text) == (True, f"已取得 access_token（{sandbox.url}），未发送任何消息。")
+    _, refused = told(connect(password=SENTINEL), sandbox)
+    _, away = told(connect(host="http://127.0.0.1:1"), sandbox)
+    assert refused.startswith("钉钉拒绝此应用（invalidClientIdOrSecret）。 请")
+    assert away.startswith("not_sent: oauth2/accessToken：无法连接 127.0.0.1:1（连接被拒绝）。 沙箱是否已启动？")
 
 
 @pytest.mark.parametrize(
