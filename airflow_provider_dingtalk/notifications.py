@@ -157,7 +157,7 @@ class DingTalkNotifier(BaseNotifier):
         from airflow_provider_dingtalk.messages.alert import fit
         from airflow_provider_dingtalk.operators.parse_checks import FLAGS
         from airflow_provider_dingtalk.task.arguments import parse_flag
-        from airflow_provider_dingtalk.task.callback_summary import callback_summary, one_line
+        from airflow_provider_dingtalk.task.callback_summary import callback_summary, labelled, one_line
 
         given = {"text": self.text, **self.to} if self._rendered is None else dict(self._rendered)
         content = {name: given.pop(name) for name in _CONTENT if name in given and given[name] not in (None, "")}
@@ -172,7 +172,7 @@ class DingTalkNotifier(BaseNotifier):
                 "The notifier's message is invalid, so it sends the default text", "通知内容无效，改发默认文本"
             )
             log.error("%s: %s", told, error)
-            return receivers | fit(self.kind, {"text": f"{callback_summary(context)}\n{choose('Notifier')}: {error}"})
+            return receivers | fit(self.kind, {"text": f"{callback_summary(context)}\n{labelled('Notifier', error)}"})
 
     def _finish(self, job: Send) -> None:
         from airflow_provider_dingtalk.language import choose

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from airflow.sdk._shared.secrets_masker import redact
 
-from airflow_provider_dingtalk.language import choose, in_each_language
+from airflow_provider_dingtalk.language import Language, choose, in_each_language, language
 from airflow_provider_dingtalk.messages.alert import shorten
 from airflow_provider_dingtalk.version_compat import conf
 
@@ -73,8 +73,13 @@ def _headline(en: str, zh: str, state: str) -> str:
     return in_each_language(lambda: choose(f"{en}: {state}", f"{zh}：{choose(str(state))}"))
 
 
+def labelled(label: str, value: object) -> str:
+    """Return a value after its label, with the colon of the language."""
+    return f"{choose(label)}{'：' if language() is Language.ZH else ': '}{value}"
+
+
 def _labelled(values: Mapping[str, Any]) -> list[str]:
-    return [f"{choose(label)}: {value}" for label, value in values.items() if value]
+    return [labelled(label, value) for label, value in values.items() if value]
 
 
 def _link(url: str) -> str:

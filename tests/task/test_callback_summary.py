@@ -59,11 +59,11 @@ def test_it_says_what_happened_as_far_as_the_callback_knows(name: str) -> None:
 @pytest.mark.parametrize(
     ("option", "first", "labels"),
     [
-        ("zh", ["DAG revenue，任务 load：失败"], ["运行", "尝试", "日志", "错误"]),
+        ("zh", ["DAG revenue，任务 load：失败"], ["运行：", "尝试：", "日志：", "错误："]),
         (
             "both",
             ["DAG revenue, task load: failed", "DAG revenue，任务 load：失败"],
-            ["Run 运行", "Try 尝试", "Log 日志", "Error 错误"],
+            ["Run 运行: ", "Try 尝试: ", "Log 日志: ", "Error 错误: "],
         ),
     ],
 )
@@ -73,14 +73,14 @@ def test_the_default_text_is_in_the_language_of_the_option(
     monkeypatch.setenv(VARIABLE, option)
     text = callback_summary({"ti": TI, "exception": KeyError()})
     values = ["manual__1+00:00", "2", LOG.removeprefix("Log: "), "KeyError"]
-    rest = [f"{label}: {value}" for label, value in zip(labels, values, strict=True)]
+    rest = [f"{label}{value}" for label, value in zip(labels, values, strict=True)]
     assert text.splitlines() == [*first, *rest]
 
 
 @pytest.mark.parametrize("context", [{}, {"dag_run": {"dag_id": "late", "dag_run_id": "r1"}, "deadline": {"id": "d"}}])
 def test_nothing_english_is_left_in_a_chinese_default_text(monkeypatch: pytest.MonkeyPatch, context: Any) -> None:
     monkeypatch.setenv(VARIABLE, "zh")
-    expected = f"DAG late：错过截止时间\n运行: r1\n页面: {URL}/late/runs/r1" if context else "DAG：需要查看"
+    expected = f"DAG late：错过截止时间\n运行：r1\n页面：{URL}/late/runs/r1" if context else "DAG：需要查看"
     assert callback_summary(context) == expected
 
 
