@@ -68,5 +68,5 @@ export function drawPanel(view) {
   drawCalls(view.calls);
   byId("meters").replaceChildren(
     meter(t("month"), view.calls_this_month, view.calls_per_month),
-    ...Object.entries(view.meters).map(([api, count]) => meter(`${t("perSecond")}, ${api}`, count, view.calls_per_second)));
+    ...Object.entries(view.meters).map(([api, count]) => meter(t("perSecond", api), count, view.calls_per_second)));
 }
