@@ -149,7 +149,7 @@ def apply_on_empty(on_empty: str, searched: Callable[[], str] = str) -> None:
     if on_empty == "skip":
         raise AirflowSkipException(choose(f"Nothing to recall{en}.", f"没有需要撤回的消息{zh}。"))
     if on_empty == "fail":
-        raise InvalidInputError("receipts", f"is empty: nothing to recall{en}", f"为空：没有需要撤回的消息{zh}")
+        raise InvalidInputError("receipts", f"nothing to recall{en}", f"没有需要撤回的消息{zh}")
 
 
 def push_report(
