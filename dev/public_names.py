@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.get_provider_info import get_provider_info
 from airflow_provider_dingtalk.jobs.report import Report
 from airflow_provider_dingtalk.messages.receipt import Receipt
 from airflow_provider_dingtalk.operators import rollback_on_failure
-from airflow_provider_dingtalk.operators.arguments import RollbackOptions
+from airflow_provider_dingtalk.operators.arguments import RollbackOptions, TaskArguments
 from airflow_provider_dingtalk.operators.links import DingTalkReportLink
 from airflow_provider_dingtalk.task import xcoms
 from airflow_provider_dingtalk.task.asset_events import ALIAS, rollback_log
@@ -101,6 +101,8 @@ def _parameters(call: object) -> list[str]:
     elif not (inspect.isclass(call) and issubclass(call, BaseOperator)):
         return parameters
     airflows = {name for base in (BaseOperator, BaseSensorOperator) for name in inspect.signature(base).parameters}
+    # Airflow 3.1 lacks some of them.
+    airflows |= TaskArguments.__annotations__.keys() - {"dingtalk_conn_id"}
     return [name for name in parameters if name == "task_id" or name not in airflows]
 
 

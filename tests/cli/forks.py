@@ -70,7 +70,9 @@ def import_airflow() -> None:
     import airflow.cli.simple_table  # noqa: F401
     import httpx  # noqa: F401
     import pendulum  # noqa: F401
-    from airflow.sdk import BaseHook, Connection, configuration  # noqa: F401
+    from airflow.sdk import BaseHook, Connection  # noqa: F401
+
+    from airflow_provider_dingtalk import version_compat  # noqa: F401
 
     assert threading.active_count() == 1, "a fork has one thread"
 

@@ -18,10 +18,13 @@ from typing import Any
 from airflow_provider_dingtalk.sandbox.control_requests import CreateMessages, create_messages
 from airflow_provider_dingtalk.sandbox.default import CLIENT_SECRET
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer
+from airflow_provider_dingtalk.version_compat import HAS_PROVIDER_COMMANDS
 from tests.cli.forks import READ_LATE, TIMEOUT, Forks
 
 MODULE = [sys.executable, "-m", "airflow_provider_dingtalk"]
 AIRFLOW = [str(Path(sys.executable).with_name("airflow")), "dingtalk"]
+#: Command lines by name.
+PROGRAMS = {"module": MODULE} | ({"airflow": AIRFLOW} if HAS_PROVIDER_COMMANDS else {})
 #: Secrets that must not be in any output.
 AIRFLOW_TOKEN, AIRFLOW_PASSWORD = "airflow-token-7f3a", "airflow-password-91c2"
 

@@ -11,12 +11,12 @@ import pytest
 from airflow_provider_dingtalk import __version__
 from airflow_provider_dingtalk.cli.arguments import Command
 from airflow_provider_dingtalk.cli.main import run
-from tests.cli.terminal import AIRFLOW, MODULE, Terminal
+from tests.cli.terminal import PROGRAMS, Terminal
 
 COMMANDS = ("rollback", "status", "send", "probe")
 
 
-@pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_help_lists_the_commands(terminal: Terminal, program: list[str]):
     done = terminal.run("--help", program=program)
     assert done.status == 0

@@ -23,7 +23,7 @@ from airflow_provider_dingtalk.sandbox.default import (
     OTHER_ROBOT_CODE,
     ROBOT_CODE,
 )
-from tests.cli.terminal import AIRFLOW, MODULE, Terminal
+from tests.cli.terminal import MODULE, PROGRAMS, Terminal
 
 GROUP = ("--kind", "group", "--open-conversation-id", GROUPS[0])
 
@@ -35,7 +35,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_keys_of_the_command_line_are_recalled(terminal: Terminal, program: list[str]):
     keys, others = terminal.create_messages("group", 2), terminal.create_messages("group", 2)
     done = terminal.run("rollback", "--keys", ",".join(keys), *GROUP, "--yes", program=program)
@@ -95,7 +95,7 @@ def test_a_dry_run_calls_nobody(terminal: Terminal):
     assert terminal.calls() == 0
 
 
-@pytest.mark.parametrize("program", [MODULE, AIRFLOW], ids=["module", "airflow"])
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_a_plan_and_a_report_in_other_forms(terminal: Terminal, program: list[str]):
     keys = terminal.create_messages("group", 2)
     arguments = ("rollback", "--keys", ",".join(keys), *GROUP)
