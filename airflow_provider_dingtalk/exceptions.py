@@ -71,7 +71,9 @@ class DingTalkError(Exception):
     def _text(self) -> str:
         from airflow_provider_dingtalk.language import choose
 
-        return " ".join(filter(None, (choose(self.message, self.message_zh), self.advice)))
+        told, advice = choose(self.message, self.message_zh), self.advice
+        # After a Chinese full stop there is no blank.
+        return f"{told}{advice}" if told.endswith("。") else f"{told} {advice}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes positional arguments only, so unpickling would lose all other attributes.

@@ -178,8 +178,9 @@ class DingTalkHook(BaseHook):
             self.run(lambda client: client.authenticate())
             where = self.settings().host_label
         except AuthenticationError as error:
-            told = choose(f"DingTalk refuses the app ({error.code}).", f"钉钉拒绝此应用（{error.code}）。")
-            return False, f"{told} {error.advice}"
+            told, zh = f"DingTalk refuses the app ({error.code}).", f"钉钉拒绝此应用（{error.code}）。"
+            step, step_zh = error.next_step, error.next_step_zh
+            return False, str(DingTalkError(told, message_zh=zh, next_step=step, next_step_zh=step_zh))
         except ConfigurationError as error:
             return False, str(error)
         except DingTalkError as error:

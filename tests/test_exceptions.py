@@ -99,8 +99,8 @@ def test_next_step_has_the_language_of_the_option(monkeypatch: pytest.MonkeyPatc
     ("option", "text", "problem"),
     [
         ("en", "Refused. Do this.", "--keys: holds no key"),
-        ("zh", "被拒绝。 这样做。", "--keys：没有消息 ID"),
-        ("both", "Refused. Do this. 被拒绝。 这样做。", "--keys: holds no key / --keys：没有消息 ID"),
+        ("zh", "被拒绝。这样做。", "--keys：没有消息 ID"),
+        ("both", "Refused. Do this. 被拒绝。这样做。", "--keys: holds no key / --keys：没有消息 ID"),
     ],
 )
 def test_an_error_has_the_language_of_the_option(

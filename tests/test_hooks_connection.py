@@ -115,8 +115,8 @@ def test_each_result_is_in_the_language_of_the_option(
     assert (works, text) == (True, f"已取得 access_token（{sandbox.url}），未发送任何消息。")
     _, refused = told(connect(password=SENTINEL), sandbox)
     _, away = told(connect(host="http://127.0.0.1:1"), sandbox)
-    assert refused.startswith("钉钉拒绝此应用（invalidClientIdOrSecret）。 请")
-    assert away.startswith("not_sent: oauth2/accessToken：无法连接 127.0.0.1:1（连接被拒绝）。 沙箱是否已启动？")
+    assert refused.startswith("钉钉拒绝此应用（invalidClientIdOrSecret）。请")
+    assert away.startswith("not_sent: oauth2/accessToken：无法连接 127.0.0.1:1（连接被拒绝）。沙箱是否已启动？")
 
 
 @pytest.mark.parametrize(
