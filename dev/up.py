@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     password = secrets.token_urlsafe(9)
     with sandbox_process(port=sandbox_port) as sandbox:
         print_step(f"the sandbox listens on {sandbox}")
-        env = {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection_to(sandbox))}
+        # The form's button, which Airflow disables unless this is set.
+        env = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+        env |= {"AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection_to(sandbox))}
         with AirflowStack(ROOT / "example_dags", env, print_step, port=airflow_port, password=password) as airflow:
             print_step("Airflow is healthy; it reads the example DAGs within seconds")
             keep_running(airflow, sandbox, password)
