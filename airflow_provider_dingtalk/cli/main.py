@@ -64,6 +64,9 @@ def _run(command: Command, options: Namespace) -> int:
 
 def _replace_airflows_command() -> None:
     """Read connections as ``airflow dingtalk`` does, where Airflow has no such command."""
+    # Airflow runs a user's airflow_local_settings.py, which may import this package, so Airflow comes first.
+    import airflow  # noqa: F401
+
     from airflow_provider_dingtalk.version_compat import HAS_PROVIDER_COMMANDS, read_connections_from_database
 
     if not HAS_PROVIDER_COMMANDS:
