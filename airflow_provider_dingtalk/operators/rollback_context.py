@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_dingtalk.language import choose
 from airflow_provider_dingtalk.operators.rollback import DingTalkRollbackOperator
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ class _RunWatcher(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Fail the task if a watched task failed."""
+        from airflow_provider_dingtalk.language import choose
         from airflow_provider_dingtalk.task.run_history import Tasks
         from airflow_provider_dingtalk.version_compat import AirflowFailException
 
