@@ -69,7 +69,8 @@ def test_a_dag_file_of_one_kind_pays_for_six_modules_at_most_and_no_third_party_
     modules = added(imports, before=f"{AIRFLOW}; from airflow.sdk import BaseNotifier")
     assert third_party(modules) == set()
     assert f"{PACKAGE}.operators.{kind}" in modules and f"{PACKAGE}.sensors" in modules
-    assert len(ours(modules)) <= 6, ours(modules)
+    # Some versions of Airflow load the package itself before.
+    assert len({*ours(modules)} - {PACKAGE}) <= 6, ours(modules)
 
 
 @pytest.mark.parametrize("name", operators.__all__)

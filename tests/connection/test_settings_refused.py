@@ -9,6 +9,7 @@ from airflow.sdk import Connection
 
 from airflow_provider_dingtalk.exceptions import ConfigurationError
 from airflow_provider_dingtalk.hooks import DingTalkHook
+from airflow_provider_dingtalk.version_compat import HAS_PROVIDER_COMMANDS
 from tests.support.settings import SECRET, THIRD, TICKET, assert_quiet, refused, settings_of
 
 # ── bad ones ─────────────────────────────────────────────────────────────────────────────────────────
@@ -90,6 +91,9 @@ def test_a_connection_that_cannot_work_is_refused_by_the_name_of_the_field(
 ) -> None:
     error = refused(value, monkeypatch)
     starts = (f"{field}:", f"extra {field}:", f"Invalid {field}", f"Invalid extra {field} ")
+    if field == "extra" and not HAS_PROVIDER_COMMANDS:
+        # Airflow 3.1 cannot read such a connection, and does not say why.
+        starts = ("dingtalk_conn_id: cannot read the connection",)
     assert str(error).startswith(starts), str(error)
     assert error.permanent
     assert_quiet(error)

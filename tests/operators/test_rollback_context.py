@@ -337,7 +337,9 @@ def test_none_of_ours_waits_or_is_cut_off(hostile: DAG, task_id: str):
     assert ours.execution_timeout is ours.map_index_template is None
     assert ours._pre_execute_hook is ours._post_execute_hook is None
     assert ours.end_date is None
-    assert (ours.priority_weight, ours.weight_rule, ours.inlets) == (1000, "absolute", [])
+    assert (ours.priority_weight, ours.inlets) == (1000, [])
+    # Airflow 3.1 makes an object of the rule.
+    assert "absolute" in str(ours.weight_rule).lower()
     assert (ours.retry_delay.total_seconds(), ours.retry_exponential_backoff) == (30, 0)
     assert TABLE not in ours.outlets
     assert ours.do_xcom_push and not ours.multiple_outputs

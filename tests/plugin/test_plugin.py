@@ -101,7 +101,7 @@ def test_the_entry_point_leads_to_the_plugin():
 
 def test_loading_the_plugin_imports_nothing_heavy():
     code = (
-        "import sys; from airflow.sdk import plugins_manager; before = set(sys.modules); "
+        "import sys; from airflow import plugins_manager; before = set(sys.modules); "
         "import airflow_provider_dingtalk.plugin.plugin; "
         f"print([name for name in {HEAVY!r} if name in set(sys.modules) - before])"
     )

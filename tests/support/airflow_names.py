@@ -12,4 +12,9 @@ try:
 except ImportError:  # before 3.2
     from airflow.utils.module_loading import import_string
 
-__all__ = ["AirflowRescheduleException", "TaskDeferred", "import_string"]
+try:
+    from airflow.serialization.encoders import encode_trigger
+except ImportError:  # before 3.2
+    from airflow.serialization.serialized_objects import _encode_trigger as encode_trigger
+
+__all__ = ["AirflowRescheduleException", "TaskDeferred", "encode_trigger", "import_string"]

@@ -7,14 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from airflow.serialization.encoders import encode_trigger
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.triggers import DingTalkReadEventTrigger
-from tests.support.airflow_names import import_string
+from tests.support.airflow_names import encode_trigger, import_string
 from tests.support.local_dingtalk import receipt_for
 
 RECEIPT = receipt_for(Kind.GROUP, "k1", sent_at="2026-11-28T08:00:00Z").to_json()

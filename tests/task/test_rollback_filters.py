@@ -279,9 +279,7 @@ def test_an_empty_rollback_and_its_error_are_told_in_chinese(
     monkeypatch.setenv("AIRFLOW__DINGTALK__LANGUAGE", option)
     with caplog.at_level(logging.INFO, "airflow_provider_dingtalk.task"):
         roll_back([])
-        with pytest.raises(
-            AirflowFailException, match=r"receipts：为空：没有需要撤回的消息：已查看 0 次运行；.*，0 条保留$"
-        ):
+        with pytest.raises(AirflowFailException, match=r"receipts：没有需要撤回的消息：已查看 0 次运行；.*，0 条保留$"):
             roll_back([], dry_run=True, on_empty="fail")
     assert caplog.messages[0].endswith("没有需要撤回的消息：已查看 0 次运行；0 条此前已撤回，0 条保留。")
 
