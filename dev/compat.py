@@ -14,14 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "docs" / "compatibility.json", ROOT / "docs" / "compatibility.md"
+#: Result, commit and date, by combination and part.
+Results: TypeAlias = dict[str, dict[str, list[str]]]
+
 #: Timeout of one part in seconds, and of those that may take longer on a busy machine.
 PART_TIMEOUT = 1800.0
 TIMEOUTS = {"300 sensors": 7200.0, "20 kills": 3600.0}
@@ -86,12 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("combinations", nargs="*", metavar="COMBINATION", help=", ".join(COMBINATIONS))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     options = parser.parse_args(argv)
-    results: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.combinations or COMBINATIONS:
         found = run_combination(COMBINATIONS[name], COMBINATIONS[name].parts_of(options.parts))
-        about = {"commit": _commit(), "date": datetime.now(UTC).date().isoformat()}
-        earlier = results.get(name, {}).get("parts", {})
-        results[name] = {**about, "parts": {**earlier, **found}}
+        when = [_commit(), datetime.now(UTC).date().isoformat()]
+        results.setdefault(name, {}).update({part: [result, *when] for part, result in found.items()})
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         PAGE.write_text(page(results), encoding="utf-8")
     return 1 if any(_has_failed(name, result) for name, result in results.items()) else 0
@@ -149,14 +151,13 @@ def result_of(status: int, stdout: str) -> str:
     return ("fails" if status else "works") + (f": {', '.join(numbers)}" if numbers else "")
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
-    """Return the matrix as Markdown, from results by combination."""
+def page(results: Results) -> str:
+    """Return the matrix as Markdown."""
     names = [name for name in COMBINATIONS if name in results]
     rows = [
         ["", *(_title(name) for name in names)],
         ["---"] * (len(names) + 1),
-        ["commit, date", *(f"{results[name]['commit']}, {results[name]['date']}" for name in names)],
-        *([part, *(results[name]["parts"].get(part, "not run") for name in names)] for part in PARTS),
+        *([part, *(_cell(results[name].get(part)) for name in names)] for part in PARTS),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     missing = [name for name in COMBINATIONS if name not in results]
@@ -179,8 +180,15 @@ def _title(name: str) -> str:
     return f"Airflow {one.airflow}, Python {one.python}{kind}"
 
 
-def _has_failed(name: str, result: dict[str, Any]) -> bool:
-    return COMBINATIONS[name].is_claimed and any(text.startswith("fails") for text in result["parts"].values())
+def _cell(of_part: Sequence[str] | None) -> str:
+    if of_part is None:
+        return "not run"
+    result, commit, date = of_part
+    return f"{result} ({commit}, {date})"
+
+
+def _has_failed(name: str, parts: Mapping[str, Sequence[str]]) -> bool:
+    return COMBINATIONS[name].is_claimed and any(result.startswith("fails") for result, *_ in parts.values())
 
 
 def _commit() -> str:
