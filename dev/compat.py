@@ -14,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "docs" / "compatibility.json", ROOT / "docs" / "compatibility.md"
+FOLDER = ROOT / "docs"
 #: Result, commit and date, by combination and part.
 Results: TypeAlias = dict[str, dict[str, list[str]]]
 
@@ -51,6 +51,8 @@ class Combination:
         """Return those of some parts that are to run with this combination."""
         return [part for part in parts if part not in MORE or part in self.more]
 
+
+Run: TypeAlias = Callable[[Combination, Sequence[str]], dict[str, str]]
 
 COMBINATIONS = {
     "3.1.8": Combination("3.1.8", "3.11", "2026-04-01", more=("300 sensors", "20 kills")),
@@ -83,19 +85,24 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the parts and return 1 if one of a claimed combination fails."""
+def main(argv: Sequence[str] | None = None, *, run: Run | None = None, folder: Path = FOLDER) -> int:
+    """Run the parts and return 1 if one of a claimed combination fails.
+
+    :param run: Runs parts of a combination and returns their results; default :func:`run_combination`.
+    :param folder: Folder of the results and of the page; default ``docs``.
+    """
     parser = argparse.ArgumentParser(prog="python -m dev.compat", description=__doc__)
     parser.add_argument("combinations", nargs="*", metavar="COMBINATION", help=", ".join(COMBINATIONS))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     options = parser.parse_args(argv)
-    results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    file = folder / "compatibility.json"
+    results: Results = json.loads(file.read_text()) if file.exists() else {}
     for name in options.combinations or COMBINATIONS:
-        found = run_combination(COMBINATIONS[name], COMBINATIONS[name].parts_of(options.parts))
+        found = (run or run_combination)(COMBINATIONS[name], COMBINATIONS[name].parts_of(options.parts))
         when = [_commit(), datetime.now(UTC).date().isoformat()]
         results.setdefault(name, {}).update({part: [result, *when] for part, result in found.items()})
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(page(results), encoding="utf-8")
+        file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        file.with_suffix(".md").write_text(page(results), encoding="utf-8")
     return 1 if any(_has_failed(name, result) for name, result in results.items()) else 0
 
 

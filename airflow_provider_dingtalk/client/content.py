@@ -137,10 +137,10 @@ def _object(field: str, value: Mapping[str, Any] | str | None) -> dict[str, Any]
 
 def _encoded(field: str, value: dict[str, Any], max_bytes: int, note: str = "") -> bytes:
     try:
-        encoded = msgspec.json.encode(value, enc_hook=_built_in)
-        # msgspec encodes NaN as null and bytes as Base64, so the value is checked again.
         built_in = msgspec.to_builtins(value, builtin_types=_BYTES, enc_hook=_built_in)
+        # msgspec would encode NaN as null and bytes as Base64.
         json.dumps(built_in, allow_nan=False)
+        encoded = msgspec.json.encode(built_in)
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidInputError(field, "holds something that JSON has no form for") from None
     if len(encoded) > max_bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from dev import compat
-from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, page, result_of
+from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, main, page, result_of
 from tests.test_layout import ROOT
 
 SOME = {
@@ -49,19 +49,17 @@ def test_long_parts_run_with_the_combinations_that_name_them():
         assert name == "3.1.8" or one.parts_of([*PARTS]) == [part for part in PARTS if part not in MORE]
 
 
-def test_the_command_runs_no_long_part_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_runs_no_long_part_where_it_is_not_wanted(tmp_path: Path) -> None:
     ran: dict[str, list[str]] = {}
 
-    def run(combination: Combination, parts: list[str]) -> dict[str, str]:
-        ran[combination.airflow] = parts
+    def run(combination: Combination, parts: Sequence[str]) -> dict[str, str]:
+        ran[combination.airflow] = [*parts]
         return dict.fromkeys(parts, "works")
 
-    monkeypatch.setattr(compat, "run_combination", run)
-    for name in ("RESULTS", "PAGE"):
-        monkeypatch.setattr(compat, name, tmp_path / name)
-    assert compat.main(["3.1.8", "3.3.2", "--parts", "demo", "300 sensors", "20 kills"]) == 0
+    wanted = ["3.1.8", "3.3.2", "--parts", "demo", "300 sensors", "20 kills"]
+    assert main(wanted, run=run, folder=tmp_path) == 0
     assert ran == {"3.1.8": ["demo", "300 sensors", "20 kills"], "3.3.2": ["demo"]}
-    written = (tmp_path / "PAGE").read_text()
+    written = (tmp_path / "compatibility.md").read_text()
     for part in ("300 sensors", "20 kills"):
         assert re.search(rf"\| {part} \| works \(.*\) \| not run \|", written)
 

@@ -14,11 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
-from airflow_provider_dingtalk.sandbox.testing import connection_to
-from dev.airflow_stack import AirflowStack
-from tests.faults.kill_sandbox import SandboxProcess
-from tests.faults.real_airflow import DAGS
 from tests.faults.real_kills import LATENCY, USERS, Kills
+from tests.faults.real_scenarios import airflow_and_sandbox
 from tests.faults.real_sensors import Sensors
 
 SCENARIOS = ("sensors", "kills")
@@ -37,23 +34,14 @@ def run_all(options: argparse.Namespace) -> dict[str, Any]:
     """Run the chosen scenarios one after the other and return the figures; ``wrong`` must be empty."""
     begun = time.monotonic()
     figures: dict[str, Any] = {"airflow": version("apache-airflow"), "seed": options.seed, "wrong": []}
-    with SandboxProcess(options.seed) as sandbox:
-        sandbox.tell("POST", "/people", {"count": USERS})
-        sandbox.faults(*LATENCY)
-        connection = connection_to(sandbox.url)
-        connection["extra"]["calls_per_second"] = 0
-        env = {**ENV, "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)}
-        with AirflowStack(DAGS, env, print_step=print) as stack:
-            for file in DAGS.glob("*.py"):
-                stack.wait_for_dag(file.stem)
-            print(f"ready after {time.monotonic() - begun:.0f} s", flush=True)
-            for name in options.only:
-                job: Sensors | Kills = Kills(stack, sandbox, options.seed)
-                if name == "sensors":
-                    job = Sensors(stack, sandbox, options.seed, options.sensors, options.minutes)
-                job.run_scenario(job.run)
-                figures[name] = job.figures
-                figures["wrong"] += job.wrong
+    with airflow_and_sandbox(ENV, options.seed, people=USERS, faults=LATENCY) as (stack, sandbox):
+        for name in options.only:
+            job: Sensors | Kills = Kills(stack, sandbox, options.seed)
+            if name == "sensors":
+                job = Sensors(stack, sandbox, options.seed, options.sensors, options.minutes)
+            job.run_scenario(job.run)
+            figures[name] = job.figures
+            figures["wrong"] += job.wrong
     return {**figures, "seconds": round(time.monotonic() - begun)}
 
 

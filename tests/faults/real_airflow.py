@@ -20,13 +20,10 @@ from typing import Any
 import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is imported
 from airflow_provider_dingtalk.jobs.recall import WORKERS
 from airflow_provider_dingtalk.sandbox.default import GROUPS, PRIVATE_CHAT
-from airflow_provider_dingtalk.sandbox.testing import connection_to
-from dev.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import BATCH
-from tests.faults.kill_sandbox import SEND_API, SandboxProcess
-from tests.faults.real_scenarios import ScenarioFixtures, TaskRun
+from tests.faults.kill_sandbox import SEND_API
+from tests.faults.real_scenarios import ScenarioFixtures, TaskRun, airflow_and_sandbox
 
-DAGS = Path(__file__).parent / "dags"
 MANY_KEYS, MANY_USERS = 10_000, 2_000
 WORKER_KILLS, SEND_KILLS, TRIGGERER_KILLS = 12, 3, 2
 #: Fault rules that slow calls down, so kills come in the middle.
@@ -197,18 +194,9 @@ def run_all(seed: int = 1, scale: float = 1.0) -> dict[str, Any]:
     :param scale: Factor of the size of the large scenarios; default 1.
     """
     begun = time.monotonic()
-    with SandboxProcess(seed) as sandbox:
-        sandbox.tell("POST", "/people", {"count": MANY_USERS})
-        sandbox.faults(*LATENCY)
-        connection = connection_to(sandbox.url)
-        connection["extra"]["calls_per_second"] = 0
-        env = {**ENV, "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)}
-        with AirflowStack(DAGS, env, print_step=print) as stack:
-            for file in DAGS.glob("*.py"):
-                stack.wait_for_dag(file.stem)
-            print(f"ready after {time.monotonic() - begun:.0f} s", flush=True)
-            job = Scenarios(stack, sandbox, seed, scale)
-            job.run()
+    with airflow_and_sandbox(ENV, seed, people=MANY_USERS, faults=LATENCY) as (stack, sandbox):
+        job = Scenarios(stack, sandbox, seed, scale)
+        job.run()
     return {**job.figures, "wrong": job.wrong, "seconds": round(time.monotonic() - begun, 1), "seed": seed}
 
 

@@ -9,20 +9,45 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.airflow_api import FINISHED
 from dev.airflow_stack import AirflowStack
 from tests.faults.kill_recalls import DONE
 from tests.faults.kill_sandbox import SandboxProcess
 
+DAGS = Path(__file__).parent / "dags"
 #: Timeout of one scenario in seconds.
 DEADLINE = 400.0
 #: Maximum attempts of a clear while Airflow's database is locked.
 CLEARS = 10
+
+
+@contextmanager
+def airflow_and_sandbox(
+    env: Mapping[str, str], seed: int, *, people: int, faults: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[AirflowStack, SandboxProcess]]:
+    """Run Airflow with the DAGs of the scenarios, and a sandbox in a process of its own without a rate limit.
+
+    :param faults: Fault rules of the sandbox.
+    """
+    begun = time.monotonic()
+    with SandboxProcess(seed) as sandbox:
+        sandbox.tell("POST", "/people", {"count": people})
+        sandbox.faults(*faults)
+        connection = connection_to(sandbox.url)
+        connection["extra"]["calls_per_second"] = 0
+        variables = {**env, "AIRFLOW_CONN_DINGTALK_DEFAULT": json.dumps(connection)}
+        with AirflowStack(DAGS, variables, print_step=print) as stack:
+            for file in DAGS.glob("*.py"):
+                stack.wait_for_dag(file.stem)
+            print(f"ready after {time.monotonic() - begun:.0f} s", flush=True)
+            yield stack, sandbox
 
 
 class TaskRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psutil
@@ -24,11 +25,22 @@ class Sensors(ScenarioFixtures):
     """Sensors that wait in one triggerer.
 
     :param minutes: Time for which all of them must stay deferred.
+    :param sleep: Waits a number of seconds between two looks; default :func:`time.sleep`.
     """
 
-    def __init__(self, stack: AirflowStack, sandbox: SandboxProcess, seed: int, number: int, minutes: float) -> None:
+    def __init__(
+        self,
+        stack: AirflowStack,
+        sandbox: SandboxProcess,
+        seed: int,
+        number: int,
+        minutes: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         super().__init__(stack, sandbox, seed, 1.0)
         self._number = number
+        self._sleep = sleep
         self._seconds = minutes * 60
         self.figures = dict.fromkeys(("sensors", "fired", "triggerer_restarts", "polls", "heartbeat_age"), 0)
         self.figures |= dict.fromkeys(("deadlocks", "seconds_until_deferred", "deferred_seconds", "seconds_to_fire"), 0)
@@ -72,7 +84,7 @@ class Sensors(ScenarioFixtures):
             if now - told > 30:
                 told = now
                 self.print_progress(f"fault_sensors: {dict(states)} after {now - begun:.0f} s")
-            time.sleep(2)
+            self._sleep(2)
         self.count(**{figure: round(time.monotonic() - begun)})
         self.must(states[state] == self._number, f"waited for {state}: {dict(states)}")
 
@@ -87,7 +99,7 @@ class Sensors(ScenarioFixtures):
             if (look := look + 1) % 12 == 1:
                 more = self.calls(GROUP_QUERY) - polls
                 self.print_progress(f"deferred for {lasted:.0f} s: {dict(states)}, {more} polls, heartbeat {age:.0f} s")
-            time.sleep(5)
+            self._sleep(5)
         polls = self.calls(GROUP_QUERY) - polls
         self.count(deferred_seconds=round(lasted), polls=polls, heartbeat_age=round(age))
         self.must(age <= HEARTBEAT_AGE, f"the triggerer's heartbeat was {age:.0f} s old")

@@ -107,7 +107,8 @@ def sensors_of(states: list[str], *, age: float = 1.0, polls: int = 0) -> tuple[
     stack: Any = SimpleNamespace(api=api, processes={"triggerer": SimpleNamespace(pid=os.getpid())})
     numbers = count(0, polls)
     sandbox: Any = SimpleNamespace(calls=lambda _: next(numbers))
-    return Sensors(stack, sandbox, 1, len(states), 0.001), SimpleNamespace(dag_id="dag", run_id="run", task_id="wait")
+    sensors = Sensors(stack, sandbox, 1, len(states), 0.001, sleep=lambda _: None)
+    return sensors, SimpleNamespace(dag_id="dag", run_id="run", task_id="wait")
 
 
 @pytest.mark.parametrize(
@@ -119,18 +120,14 @@ def sensors_of(states: list[str], *, age: float = 1.0, polls: int = 0) -> tuple[
         (["deferred"] * 2, {}, "0 polls"),
     ],
 )
-def test_sensors_that_do_not_wait_are_noticed(
-    monkeypatch: pytest.MonkeyPatch, states: list[str], given: dict[str, Any], wrong: str | None
-):
-    monkeypatch.setattr("tests.faults.real_sensors.time.sleep", lambda _: None)
+def test_sensors_that_do_not_wait_are_noticed(states: list[str], given: dict[str, Any], wrong: str | None):
     sensors, run = sensors_of(states, **given)
     sensors._watch(run, sensors._triggerer())
     assert (wrong is None) == (sensors.wrong == [])
     assert wrong is None or wrong in " ".join(sensors.wrong)
 
 
-def test_another_triggerer_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tests.faults.real_sensors.time.sleep", lambda _: None)
+def test_another_triggerer_is_noticed():
     sensors, run = sensors_of(["deferred"], polls=5)
     sensors._watch(run, {1})
     assert "the triggerer is another one" in sensors.wrong[0]
