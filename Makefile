@@ -75,9 +75,9 @@ cluster: $(CLUSTER_INSTALLED)  ## Start Airflow on Celery, PostgreSQL and Redis,
 	@$(BIN)/python -m dev.cluster || $(WAS_INTERRUPTED)
 
 .PHONY: test-cluster
-test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures
+test-cluster: $(CLUSTER_INSTALLED)  ## Cut, kill and restart the parts of a cluster, with figures; with ACCOUNTS=1 speed does not count
 	@$(SERVICES) || $(MAKE) --no-print-directory debian-services
-	$(BIN)/python -m tests.cluster
+	$(BIN)/python -m tests.cluster $(if $(ACCOUNTS),--accounts)
 
 $(CLUSTER_INSTALLED): $(INSTALLED)
 	$(call install,cluster,Celery and the clients of PostgreSQL and Redis)
@@ -132,9 +132,10 @@ $(BENCH_INSTALLED): $(INSTALLED)
 	$(call install,bench,peers to measure against)
 
 .PHONY: test-compat
-test-compat: $(INSTALLED)  ## Test all claimed versions, two hours or three, into docs/compatibility.md; COMBINATIONS=3.1.8 for one
+test-compat: $(INSTALLED)  ## Test all claimed versions, two hours or three, into docs/compatibility.md; COMBINATIONS=3.1.8 for one, PARTS="demo rollback" for some parts
+	@command -v redis-server >/dev/null || $(AS_ROOT) sh dev/install_services.sh redis-server
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m dev.compat $(COMBINATIONS)
+	$(BIN)/python -m dev.compat $(COMBINATIONS) $(if $(PARTS),--parts $(PARTS))
 
 .PHONY: check
 check: $(INSTALLED)  ## Run ruff, codespell, the language check, mypy and import-linter

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs"
+#: Where pyenv installs interpreters; uv does not search there.
+PYENV = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
 #: Result, commit and date, by combination and part.
 Results: TypeAlias = dict[str, dict[str, list[str]]]
 
@@ -97,13 +99,15 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None, folder: P
     options = parser.parse_args(argv)
     file = folder / "compatibility.json"
     results: Results = json.loads(file.read_text()) if file.exists() else {}
+    has_failed = False
     for name in options.combinations or COMBINATIONS:
         found = (run or run_combination)(COMBINATIONS[name], COMBINATIONS[name].parts_of(options.parts))
+        has_failed |= COMBINATIONS[name].is_claimed and any(result.startswith("fails") for result in found.values())
         when = [_commit(), datetime.now(UTC).date().isoformat()]
         results.setdefault(name, {}).update({part: [result, *when] for part, result in found.items()})
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         file.with_suffix(".md").write_text(page(results), encoding="utf-8")
-    return 1 if any(_has_failed(name, result) for name, result in results.items()) else 0
+    return int(has_failed)
 
 
 def run_combination(combination: Combination, parts: Sequence[str]) -> dict[str, str]:
@@ -124,12 +128,21 @@ def make_environment(combination: Combination, folder: Path) -> Path:
     """
     uv = str(Path(sys.executable).with_name("uv"))
     python = folder / "bin" / "python"
-    _call([uv, "venv", "--quiet", "--seed", "--python", combination.python, str(folder), "--clear"])
+    _call([uv, "venv", "--quiet", "--seed", "--python", find_python(combination.python), str(folder), "--clear"])
     # Both in one command, so that Airflow stays at its version.
     wanted = ("--editable", f"{ROOT}[test]", f"apache-airflow=={combination.airflow}")
     when = ("--exclude-newer", combination.day, *combination.options)
     _call([uv, "pip", "install", "--quiet", "--python", str(python), *when, *wanted])
     return python
+
+
+def find_python(version: str, pyenv: Path = PYENV) -> str:
+    """Return the interpreter of a version that pyenv installed, else the version, for which uv searches.
+
+    :param version: Major and minor version.
+    """
+    found = sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
+    return str(found[-1]) if found else version
 
 
 def _call(command: Sequence[str]) -> None:
@@ -192,10 +205,6 @@ def _cell(of_part: Sequence[str] | None) -> str:
         return "not run"
     result, commit, date = of_part
     return f"{result} ({commit}, {date})"
-
-
-def _has_failed(name: str, parts: Mapping[str, Sequence[str]]) -> bool:
-    return COMBINATIONS[name].is_claimed and any(result.startswith("fails") for result, *_ in parts.values())
 
 
 def _commit() -> str:

@@ -1,4 +1,5 @@
-"""Faults and load on a cluster: ``python -m tests.cluster [--only SCENARIO …] [--full]``.
+"""Faults and load on a cluster: ``python -m tests.cluster [--only SCENARIO …] [--full]
+[--accounts]``.
 
 It prints a line for each row; the last line is one JSON object of figures. The exit status is 1 if a figure does not
 hold. A scenario is a function of a :class:`~tests.cluster.work.Lane`: scenarios of one step run side by side, each on
@@ -26,7 +27,7 @@ from dev.cluster import WORKERS, Cluster
 from dev.sandbox import ROOT
 from dev.steps import print_step
 from tests.cluster import faults, load
-from tests.cluster.accounts import Row
+from tests.cluster.accounts import Row, failures, summary
 from tests.cluster.backends import other_backends
 from tests.cluster.work import Lane, connections
 from tests.faults.kill_sandbox import SandboxProcess
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the scenarios and return 1 if a figure does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--full", action="store_true", help=f"{FULL_SENSORS} sensors, {FULL_RUNS} runs")
+    parser.add_argument("--accounts", action="store_true", help="figures of speed do not change the exit status")
     parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="names of scenarios; default all")
     parser.add_argument("--scale", type=float, default=1.0, help="factor of the keys and people that meet a fault")
     parser.add_argument("--logs", type=Path, help="new folder to copy Airflow's logs into")
@@ -104,10 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; expected: {', '.join(names)}")
     began = time.monotonic()
     rows = run(chosen, options)
-    wrong = {row.name: row.wrong for row in rows if row.wrong}
-    figures = {"rows": {row.name: row.figures for row in rows}, "held": len(rows) - len(wrong), "wrong": wrong}
-    print(json.dumps(figures | {"seconds": round(time.monotonic() - began), "seed": options.seed}))
-    return bool(wrong)
+    print(json.dumps(summary(rows) | {"seconds": round(time.monotonic() - began), "seed": options.seed}))
+    return bool(failures(rows, accounts_only=options.accounts))
 
 
 def run(chosen: Sequence[tuple[Lanes, Lanes]], options: argparse.Namespace) -> list[Row]:

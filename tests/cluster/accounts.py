@@ -17,23 +17,48 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 class Row(Struct, kw_only=True):
-    """Figures of one row, and what does not hold."""
+    """Figures of one row, and what does not hold.
+
+    :param wrong: What is wrong with the account.
+    :param slow: Figures of speed that fall short, which depend on the machine.
+    """
 
     name: str
     figures: dict[str, Any] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
 
     def must(self, is_so: bool, otherwise: str) -> None:
         """Record what does not hold."""
         if not is_so:
             self.wrong.append(otherwise)
 
+    def goal(self, is_so: bool, otherwise: str) -> None:
+        """Record a figure of speed that falls short."""
+        if not is_so:
+            self.slow.append(otherwise)
+
     def line(self) -> str:
         """Return the row as a line of text."""
         figures = " ".join(f"{name}={value}" for name, value in self.figures.items())
-        return f"{'holds' if not self.wrong else 'WRONG'}  {self.name}: {figures}" + "".join(
-            f"\n       {problem}" for problem in self.wrong
-        )
+        verdict = "WRONG" if self.wrong else "SLOW " if self.slow else "holds"
+        problems = "".join(f"\n       {problem}" for problem in [*self.wrong, *self.slow])
+        return f"{verdict}  {self.name}: {figures}{problems}"
+
+
+def failures(rows: Sequence[Row], *, accounts_only: bool) -> list[Row]:
+    """Return the rows that make the exit status 1."""
+    return [row for row in rows if row.wrong or (row.slow and not accounts_only)]
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the figures of all rows, and what does not hold by row."""
+    return {
+        "rows": {row.name: row.figures for row in rows},
+        "held": sum(not row.wrong and not row.slow for row in rows),
+        "wrong": {row.name: row.wrong for row in rows if row.wrong},
+        "slow": {row.name: row.slow for row in rows if row.slow},
+    }
 
 
 def recall_account(keys: Collection[str], report: Mapping[str, Any] | None, messages: Messages) -> dict[str, int]:

@@ -66,9 +66,9 @@ def four_recalls(lane: Lane, window: str, *, with_redis: bool) -> list[Row]:
     }
     most_wall, most_throttled = (1.05, 0.0) if with_redis else (1.2, 0.03)
     row.must(row.figures["left"] == 0, "messages are left")
-    row.must(row.figures["wall_of_bound"] <= most_wall, f"wall is above {most_wall} of the bound of {bound:.0f} s")
-    row.must(throttled <= most_throttled * len(calls), f"more than {most_throttled:.0%} of the calls are throttled")
-    row.must(row.figures["slowest_of_fastest"] <= 1.3, "the slowest task takes over 1.3 times the fastest")
+    row.goal(row.figures["wall_of_bound"] <= most_wall, f"wall is above {most_wall} of the bound of {bound:.0f} s")
+    row.goal(throttled <= most_throttled * len(calls), f"more than {most_throttled:.0%} of the calls are throttled")
+    row.goal(row.figures["slowest_of_fastest"] <= 1.3, "the slowest task takes over 1.3 times the fastest")
     return [row]
 
 
@@ -99,7 +99,7 @@ def full_send(lane: Lane) -> list[Row]:
         "calls": lane.sandbox.calls(SEND_API),
     }
     row.must(run.state == "success" and len(times) == FULL_PEOPLE, "not all messages are sent")
-    row.must(row.figures["wall_of_bound"] <= 1.1, f"wall is above 1.1 of the bound of {bound:.0f} s")
+    row.goal(row.figures["wall_of_bound"] <= 1.1, f"wall is above 1.1 of the bound of {bound:.0f} s")
     row.must(0 < row.figures["requests_per_message"] <= 0.2, "more than 0.2 requests to the API server per message")
     return [row]
 
@@ -128,7 +128,7 @@ def sensors(lane: Lane, count: int) -> list[Row]:
     row.figures = {"held": dict(held), "undisturbed_calls": undisturbed, "calls_after_kill": killed}
     row.figures |= {"states": _states(run), "all_read_to_end": round(time.time() - began, 1)}
     row.must(_states(run) == {"success": count}, "not all sensors fired")
-    row.must(0 < killed <= 1.1 * undisturbed, "more than 1.1 times the status calls")
+    row.goal(0 < killed <= 1.1 * undisturbed, "more than 1.1 times the status calls")
     row.must(all(held[name] for name in TRIGGERERS), "one triggerer held all sensors")
     return [row]
 
@@ -179,7 +179,7 @@ def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
     }
     row.must(few.is_whole and many.is_whole, "not all messages are recalled")
     row.must(0 < requests_per_run <= 2, "more than 2 requests to the API server per run that sent")
-    row.must(ms_per_run <= 30, "more than 30 ms per run that sent until the first recall")
+    row.goal(ms_per_run <= 30, "more than 30 ms per run that sent until the first recall")
     return [row]
 
 

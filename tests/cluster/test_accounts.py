@@ -12,9 +12,11 @@ from tests.cluster.accounts import (
     SENDS_BEGUN,
     Row,
     block_account,
+    failures,
     hold,
     recall_account,
     send_account,
+    summary,
     waited,
 )
 
@@ -115,3 +117,23 @@ def test_what_was_in_flight_may_be_recalled_again_but_not_sent_again():
 )
 def test_only_time_after_the_fault_and_beyond_airflow_counts(times, airflow, expected):
     assert waited(times, 10, airflow) == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "slow", "verdict", "fails", "fails_by_account"),
+    [
+        (False, False, "holds", False, False),
+        (False, True, "SLOW", True, False),
+        (True, False, "WRONG", True, True),
+        (True, True, "WRONG", True, True),
+    ],
+)
+def test_a_slow_machine_changes_no_account(wrong, slow, verdict, fails, fails_by_account):
+    one = row(lost=0)
+    one.must(not wrong, "messages are left")
+    one.goal(not slow, "over 30 ms")
+    assert one.line().startswith(verdict)
+    assert ("messages are left" in one.line(), "over 30 ms" in one.line()) == (wrong, slow)
+    assert bool(failures([one], accounts_only=False)) is fails
+    assert bool(failures([one], accounts_only=True)) is fails_by_account
+    assert summary([one])["held"] == (not fails)

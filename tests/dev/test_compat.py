@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, main, page, result_of
+from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, find_python, main, page, result_of
 from tests.test_layout import ROOT
 
 SOME = {
@@ -74,3 +75,26 @@ def test_each_file_of_a_part_exists() -> None:
     for arguments in PARTS.values():
         for file in arguments:
             assert not file.startswith("tests/") or (ROOT / file).exists(), file
+
+
+def test_only_what_ran_now_decides_the_exit_status(tmp_path: Path) -> None:
+    status = {}
+    for result in ("fails: 1 failed", "works", "not run: no such Python"):
+        for name in ("3.3.2", "3.4.0b2"):
+            run = partial(_all, result)
+            status[name, result] = main([name, "--parts", "demo"], run=run, folder=tmp_path)
+    assert {key for key, one in status.items() if one} == {("3.3.2", "fails: 1 failed")}
+    assert main(["3.3.2", "--parts", "demo"], run=partial(_all, "fails"), folder=tmp_path) == 1
+    assert main(["3.3.2", "--parts", "sensors"], run=partial(_all, "works"), folder=tmp_path) == 0
+
+
+def _all(result: str, _: Combination, parts: Sequence[str]) -> dict[str, str]:
+    return dict.fromkeys(parts, result)
+
+
+def test_an_interpreter_of_pyenv_is_found(tmp_path: Path) -> None:
+    for version in ("3.12.1", "3.13.0"):
+        (tmp_path / "versions" / version / "bin").mkdir(parents=True)
+        (tmp_path / "versions" / version / "bin/python").touch()
+    assert find_python("3.13", tmp_path) == str(tmp_path / "versions/3.13.0/bin/python")
+    assert find_python("3.1", tmp_path) == "3.1"
