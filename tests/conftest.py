@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,15 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 from tests.support.connections import anyio_backend, connect, hook, sandbox, server  # noqa: E402
 
 __all__ = ["anyio_backend", "connect", "hook", "sandbox", "server"]
+
+
+@pytest.fixture(autouse=True)
+def package_log() -> Iterator[None]:
+    """Put the package's logger back after each test; a command in the same process sends it to stderr."""
+    logger = logging.getLogger("airflow_provider_dingtalk")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = handlers, level, propagate
 
 
 @pytest.fixture

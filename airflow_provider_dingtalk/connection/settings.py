@@ -180,11 +180,12 @@ def _warn_of_misspelt(extra: Mapping[str, Any]) -> None:
 
 
 def _extra(extra: Any) -> dict[str, Any]:
-    if not extra:
-        return {}
+    decoded = extra
     try:
-        text = plain(extra) if isinstance(extra, str) else extra
-        decoded = msgspec.json.decode(text) if isinstance(text, str | bytes) else text
+        if extra is None or (isinstance(extra, str | bytes) and not extra):
+            return {}
+        if isinstance(extra, str | bytes):
+            decoded = msgspec.json.decode(plain(extra) if isinstance(extra, str) else extra)
     except (msgspec.DecodeError, RecursionError):
         decoded = None
     if not isinstance(decoded, dict):

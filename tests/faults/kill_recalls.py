@@ -200,10 +200,14 @@ class RecallRun:
 
     def _after_kill(self, task: Task, where: str = "") -> None:
         self.tally.killed(self._share(), where)
-        rows = (marks_of(value) for value in task.seen.state().values())
-        self._in_doubt += math.ceil(sum(row.count("I") for row in rows if row) / BATCH)
+        self._count_doubt(task)
         if self._fault.jump:
             self._sandbox.tell("POST", "/clock", {"advance": self._fault.jump})
+
+    def _count_doubt(self, task: Task) -> None:
+        """Add the calls in doubt in the checkpoint, which the next try makes again."""
+        rows = (marks_of(value) for value in task.seen.state().values())
+        self._in_doubt += math.ceil(sum(row.count("I") for row in rows if row) / BATCH)
 
     def _finish(self, task: Task) -> Tally:
         end = self._run_to_the_end(task)
@@ -228,6 +232,8 @@ class RecallRun:
             return False
         kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
         self._reopened += math.ceil(kept / BATCH)
+        # A store that fails ends a try with calls in flight, as a kill does.
+        self._count_doubt(task)
         if end["state"] == "failed":
             task.clear()
         return True
@@ -264,8 +270,8 @@ class RecallRun:
         calls = task.spent("recall")
         limit = tally.batches + in_the_air + again
         tally.must(calls <= limit, f"{calls} calls to recall, of at most {limit}")
-        # A tighter bound: messages in doubt in the checkpoint at each kill. A call hit by a fault costs another
-        # one.
+        # A tighter bound: messages in doubt in the checkpoint at the end of each try. A call hit by a fault costs
+        # another one.
         every, limit = task.spent("recall", "again"), tally.batches + self._in_doubt + again + fired
         tally.must(every <= limit, f"{every} calls to recall, those again included, of at most {limit}")
         arrived, sent = self._sandbox.calls(RECALL_API[Kind.GROUP]), task.spent("recall", "again", "bisect")

@@ -229,6 +229,13 @@ def test_an_extra_of_a_subclass_of_str_is_read() -> None:
     assert settings_of(connection).robot_code == "r"
 
 
+@pytest.mark.parametrize("extra", [Array(), object(), 0, []])
+def test_an_extra_that_is_no_text_is_refused(extra: Any) -> None:
+    connection = Connection(conn_id="c", conn_type="dingtalk", login="d", password="s3cret")
+    connection.extra = extra
+    assert refusal(lambda: settings_of(connection)).startswith("Invalid extra: ")
+
+
 @pytest.mark.parametrize("host", ["::1%ä", "::1%eth0", "http://[::1%25lo]:8848"])
 def test_a_zone_makes_no_loopback(host: str) -> None:
     connection = Connection(conn_id="c", conn_type="dingtalk", login="d", password="s3cret", host=host)
