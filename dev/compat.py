@@ -161,7 +161,7 @@ def _run_part(part: str, python: Path) -> str:
     result = result_of(done.returncode, done.stdout)
     print(f"{part}: {result} ({time.monotonic() - began:.0f} s)", flush=True)
     if done.returncode:
-        print(done.stdout[-4000:], done.stderr[-2000:], sep="\n", flush=True)
+        print(done.stdout[-20000:], done.stderr[-2000:], sep="\n", flush=True)
     return result
 
 
