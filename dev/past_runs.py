@@ -1,14 +1,17 @@
 """Runs that never ran: rows of DAGs, runs, tasks and XComs in Airflow's database, for tests and benchmarks.
 
-As a command, ``python -m dev.past_runs DAG_ID RUNS MESSAGES [--open OPEN]`` fills the database of the environment's
-Airflow. It needs a database that ``airflow db migrate`` has made.
+As a command, ``python -m dev.past_runs DAG_ID RUNS MESSAGES [--open OPEN] [--keys FILE]`` fills the database of the
+environment's Airflow. It needs a database that ``airflow db migrate`` has made.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from airflow.models.asset import AssetEvent, AssetModel
@@ -131,17 +134,20 @@ def send_xcoms(keys: Iterable[str], sent: dt.datetime | None = None, *, rollback
     return {("send", -1, key): value for key, value in values.items()}
 
 
-def add_runs(dag_id: str, runs: int, messages: int, *, unfinished: int = 0) -> None:
+def add_runs(dag_id: str, runs: int, messages: int, *, unfinished: int = 0, message_keys: Sequence[str] = ()) -> None:
     """Add a DAG with runs that ended within the last hour, one second apart, each with a send and a rollback.
 
     :param unfinished: Number of runs whose rollback was skipped; the last ones.
+    :param message_keys: Keys of all messages; default invented ones.
     """
+    invented = [f"{dag_id}-{number}" for number in range(runs * messages)]
+    left = iter(message_keys or invented)
     add_dag(dag_id)
     past = PastRuns(dag_id)
     for number in range(runs):
         ended = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1, seconds=runs - number)
         state = "skipped" if number >= runs - unfinished else "success"
-        keys = [f"{dag_id}-{number}-{message}" for message in range(messages)]
+        keys = [*islice(left, messages)]
         xcoms = send_xcoms(keys, ended, rollback="rollback")
         tasks = {("send", -1): "success", ("rollback", -1): state}
         if state == "success":
@@ -157,8 +163,10 @@ def main() -> None:
     parser.add_argument("runs", type=int)
     parser.add_argument("messages", type=int)
     parser.add_argument("--open", type=int, default=0, help="runs whose rollback was skipped; default 0")
+    parser.add_argument("--keys", type=Path, help="JSON file with the keys of all messages; default invented ones")
     options = parser.parse_args()
-    add_runs(options.dag_id, options.runs, options.messages, unfinished=options.open)
+    keys = json.loads(options.keys.read_text()) if options.keys else ()
+    add_runs(options.dag_id, options.runs, options.messages, unfinished=options.open, message_keys=keys)
 
 
 if __name__ == "__main__":
