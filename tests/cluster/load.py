@@ -166,6 +166,7 @@ def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
 
     Both searches have the same fixed part, so their difference is the part of the further runs.
     """
+    _search(lane, f"first_{people}", 1, people)  # the first search of a worker loads what the others have
     few, many = (_search(lane, f"{number}_runs_of_{people}", number, people) for number in runs)
     further = many.runs - few.runs
     requests_per_run = (many.requests - few.requests) / further

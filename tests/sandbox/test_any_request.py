@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_dingtalk.client.endpoints import ENDPOINTS, Endpoint, Host
@@ -37,14 +37,14 @@ def requests(draw: st.DrawFn) -> tuple[type[Endpoint[Any]], dict[str, Any]]:
     return endpoint, fields | ({} if draw(st.integers(0, 9)) else {"colour": "blue"})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(requests(), st.sampled_from(["json", "form"]))
 def test_fields(request: tuple[type[Endpoint[Any]], dict[str, Any]], form: str) -> None:
     endpoint, fields = request
     _check(endpoint, {"json": fields} if form == "json" else {"data": {k: str(v) for k, v in fields.items()}})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(ENDPOINTS), st.binary(max_size=40) | st.just(b"[" * 5000) | st.just(b'{"a":' * 5000))
 def test_bytes(endpoint: type[Endpoint[Any]], body: bytes) -> None:
     _check(endpoint, {"content": body})

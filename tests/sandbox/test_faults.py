@@ -20,7 +20,7 @@ from tests.sandbox.raw_client import Clock, RawClient, rule
         ({"times": 1}, [1]),
         ({"match": "groupMessages/query", "nth": [2]}, [2]),
         ({"match": "groupMessages/Query"}, []),
-        ({"body": '"processQueryKey":"k"', "nth": [2]}, [2]),
+        ({"body": '"processQueryKey"', "nth": [2]}, [2]),
         ({"body": "another key"}, []),
         ({"probability": 0}, []),
         ({"probability": 1}, [1, 2, 3, 4, 5, 6]),
