@@ -63,6 +63,8 @@ COMBINATIONS = {
     "3.3.2": Combination("3.3.2", "3.11", "2026-11-27"),
     "3.3.2-py3.12": Combination("3.3.2", "3.12", "2026-11-27"),
     "3.3.2-py3.13": Combination("3.3.2", "3.13", "2026-11-27"),
+    "3.3.2-py3.14": Combination("3.3.2", "3.14", "2026-11-27", is_claimed=False),
+    "3.3.2-py3.14t": Combination("3.3.2", "3.14t", "2026-11-27", is_claimed=False),
     "3.4.0b2": Combination("3.4.0b2", "3.11", "2026-11-27", ("--prerelease", "allow"), is_claimed=False),
 }
 _PYTEST = ("-m", "pytest", "-q", "--no-header")
@@ -116,9 +118,15 @@ def run_combination(combination: Combination, parts: Sequence[str]) -> dict[str,
         try:
             python = make_environment(combination, Path(folder))
         except subprocess.CalledProcessError as error:
-            cause = (error.stderr or "no output").strip().splitlines()[-1]
-            return dict.fromkeys(parts, f"not run: {cause[:120]}")
+            return dict.fromkeys(parts, f"not run: {cause_of(error)}")
         return {part: _run_part(part, python) for part in parts}
+
+
+def cause_of(error: subprocess.CalledProcessError) -> str:
+    """Return why an environment could not be made."""
+    if "venv" in error.cmd:
+        return "no such interpreter was found"
+    return str((error.stderr or "no output").strip().splitlines()[-1])[:120]
 
 
 def make_environment(combination: Combination, folder: Path) -> Path:
@@ -189,8 +197,8 @@ _HEAD = """\
 # Compatibility
 
 Written by `make test-compat`: each combination in an environment of its own, with the packages of its day.
-`lowest` has the lowest allowed version of each dependency. What works less on older versions of Airflow:
-[reliability.md](reliability.md#not-promised).
+`lowest` has the lowest allowed version of each dependency, 3.14t is Python without the global lock. What works less
+on older versions of Airflow: [reliability.md](reliability.md#not-promised).
 """
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 
-from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, find_python, main, page, result_of
+from dev.compat import COMBINATIONS, MORE, PARTS, TIMEOUTS, Combination, cause_of, find_python, main, page, result_of
 from tests.test_layout import ROOT
 
 SOME = {
@@ -67,7 +68,7 @@ def test_the_command_runs_no_long_part_where_it_is_not_wanted(tmp_path: Path) ->
 
 def test_the_claimed_versions_of_python_are_those_of_the_package() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for one in COMBINATIONS.values():
+    for one in (one for one in COMBINATIONS.values() if one.is_claimed):
         assert f'"Programming Language :: Python :: {one.python}"' in text
 
 
@@ -98,3 +99,9 @@ def test_an_interpreter_of_pyenv_is_found(tmp_path: Path) -> None:
         (tmp_path / "versions" / version / "bin/python").touch()
     assert find_python("3.13", tmp_path) == str(tmp_path / "versions/3.13.0/bin/python")
     assert find_python("3.1", tmp_path) == "3.1"
+
+
+def test_the_cause_of_a_missing_environment_is_told() -> None:
+    assert cause_of(CalledProcessError(2, ["uv", "venv"], stderr="a\nb")) == "no such interpreter was found"
+    assert cause_of(CalledProcessError(1, ["uv", "pip"], stderr="a\nno version of b\n")) == "no version of b"
+    assert cause_of(CalledProcessError(1, ["uv", "pip"])) == "no output"
