@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,12 @@ class SharedTask(TaskInstance):
         self._file = file
 
     def xcom_push(self, key: str, value: Any) -> None:
-        FileStore(self._file).xcom_push(key, value)
+        with closing(FileStore(self._file)) as store:
+            store.xcom_push(key, value)
 
     def xcom_pull(self, *, task_ids: list[str], key: str) -> list[Any]:
-        return [FileStore(self._file).xcom(key)]
+        with closing(FileStore(self._file)) as store:
+            return [store.xcom(key)]
 
 
 class SharedState:
@@ -123,16 +126,19 @@ class SharedState:
         self._file = file
 
     def get(self, key: str, default: Any = None) -> Any:
-        return FileStore(self._file, 1).get(key, default)
+        with closing(FileStore(self._file, 1)) as store:
+            return store.get(key, default)
 
     def set(self, key: str, value: Any) -> None:
-        FileStore(self._file, 1).set(key, value)
+        with closing(FileStore(self._file, 1)) as store:
+            store.set(key, value)
 
 
 def test_forked_processes_register_beside_their_task(
     sandbox: SandboxServer, hook: DingTalkHook, tmp_path: Path
 ) -> None:
-    FileStore(tmp_path / "store", 1).begin_try()
+    with closing(FileStore(tmp_path / "store", 1)) as first:
+        first.begin_try()
     ti, store = SharedTask(tmp_path / "store"), SharedState(tmp_path / "store")
     fork = multiprocessing.get_context("fork")
     with task(ti, store):
@@ -144,10 +150,10 @@ def test_forked_processes_register_beside_their_task(
             child.join(30)
         assert [child.exitcode for child in children] == [0, 0, 0]
         to_group(hook, "after")
-    xcoms = FileStore(tmp_path / "store")
-    late = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_late")]
-    own = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_0")]
-    assert (len(own), len(late), xcoms.xcom("receipts_count")) == (2, 3, 2)
+    with closing(FileStore(tmp_path / "store")) as xcoms:
+        late = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_late")]
+        own = [receipt["process_query_key"] for receipt in xcoms.xcom("receipts_0")]
+        assert (len(own), len(late), xcoms.xcom("receipts_count")) == (2, 3, 2)
     assert {*own, *late} == keys_in_chat(sandbox)
     second = TaskInstance()
     second.try_number = 2
