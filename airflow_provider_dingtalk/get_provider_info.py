@@ -97,28 +97,44 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
     return {
         "region": _field(
             "Region",
-            "Keys are bound to a region; cn is mainland China.",
+            "Keys are bound to a region; cn is mainland China. 消息 ID 与区域绑定；cn 为中国大陆。",
             enum=["international", "cn"],
             default="international",
         ),
-        "app_type": _field("App type", "Who made the app.", enum=["internal", "third_party"], default="internal"),
-        "corp_id": _field("CorpId", "Third-party app: the organisation that authorised it."),
+        "app_type": _field(
+            "App type",
+            "Who made the app. 企业内部应用（internal）或第三方应用。",
+            enum=["internal", "third_party"],
+            default="internal",
+        ),
+        "corp_id": _field("CorpId", "Third-party app: the organisation that authorised it. 第三方应用：授权企业。"),
         "suite_ticket_secret": _field(
             "Suite ticket",
-            "Third-party app: the ticket, or variable:NAME, or callable:package.module.function.",
+            "Third-party app: the ticket, or variable:NAME, or callable:package.module.function. "
+            "第三方应用：ticket 本身，或上述两种写法。",
             "password",
         ),
-        "robot_code": _field("Robot code", "Robot to send and recall with, unless an operator names one."),
-        "agent_id": _field("Agent ID", "App to send work notifications as, unless an operator names one."),
+        "robot_code": _field(
+            "Robot code",
+            "Robot to send and recall with, unless an operator names one. 默认用于发送和撤回的机器人。",
+        ),
+        "agent_id": _field(
+            "Agent ID",
+            "App to send work notifications as, unless an operator names one. 默认用于发送工作通知的应用。",
+        ),
         "calls_per_second": {
             "label": "Calls per second",
-            "description": "What DingTalk allows per app and API: 20 in the standard edition. 0: no limit.",
+            "description": "What DingTalk allows per app and API: 20 in the standard edition. 0: no limit. "
+            "每秒调用次数：标准版中每个应用每个 API 为 20；0 为不限。",
             "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 10000},
         },
-        "ca_file": _field("CA file", "PEM file to trust instead of the system's certificates."),
+        "ca_file": _field(
+            "CA file", "PEM file to trust instead of the system's certificates. 替代系统证书的 PEM 文件。"
+        ),
         "proxy": _field(
             "Proxy",
-            "host:port or http://user:password@host:port. By default HTTPS_PROXY of the environment.",
+            "host:port or http://user:password@host:port. By default HTTPS_PROXY of the environment. "
+            "默认使用环境变量 HTTPS_PROXY。",
             "password",
         ),
     }
