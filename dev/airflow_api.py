@@ -26,10 +26,11 @@ class AirflowApi(AirflowRest):
     """Client of one Airflow on loopback.
 
     :param url: URL of the API server.
+    :param sleep: Function that waits for a number of seconds; default ``time.sleep``.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, attempts=ATTEMPTS)
+    def __init__(self, url: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        super().__init__(url, attempts=ATTEMPTS, sleep=sleep)
 
     def is_healthy(self) -> bool:
         """Return True if all components are healthy."""
@@ -50,11 +51,11 @@ class AirflowApi(AirflowRest):
         return answer
 
     def post(self, path: str, body: Any) -> Any:
-        """Send a POST to a path under ``/api/v2``, without retries, and return the JSON.
+        """Send a POST to a path under ``/api/v2`` and return the JSON.
 
         :raises RuntimeError: If Airflow refuses it.
         """
-        return _done(self._http.post(f"/api/v2{path}", json=body)).json()
+        return _done(self._write("POST", path, json=body)).json()
 
     def patch(self, path: str, body: Any) -> Any:
         """Send a PATCH to a path under ``/api/v2`` and return the JSON.
@@ -68,7 +69,7 @@ class AirflowApi(AirflowRest):
 
         :raises RuntimeError: If Airflow refuses it.
         """
-        _done(self._http.delete(f"/api/v2{path}"))
+        _done(self._write("DELETE", path))
 
     def reparse(self, dag_id: str) -> None:
         """Ask the dag-processor to parse a DAG's file now."""
@@ -150,9 +151,23 @@ class AirflowApi(AirflowRest):
         """Close the connections."""
         self._http.close()
 
+    def _write(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request that must not be carried out twice; it is repeated only where Airflow rolled it back."""
+        for _ in range(ATTEMPTS):
+            response = self._http.request(method, f"/api/v2{path}", **more)
+            if not _is_rolled_back(response):
+                break
+            self._sleep(1)
+        return response
+
     def _checked(self, response: httpx.Response) -> httpx.Response:
         """Raise an error with Airflow's text, except for statuses that a method may allow."""
         return response if response.status_code in (404, 405, 409) else _done(response)
+
+
+def _is_rolled_back(response: httpx.Response) -> bool:
+    """Return True if the database was locked."""
+    return response.status_code == httpx.codes.INTERNAL_SERVER_ERROR and "Database error" in response.text
 
 
 def _done(response: httpx.Response, *also: int) -> httpx.Response:

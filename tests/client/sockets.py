@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 import httpx
+from packaging.version import Version
 
 from airflow_provider_dingtalk.client.transport import transport_for
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 MIB = 1024 * 1024
+#: uvloop below 0.23 leaves the socket of a cancelled connect to the garbage collector, which closes it with a warning,
+#: and may close the descriptor under the next connect.
+IS_OLD_UVLOOP = Version(version("uvloop")) < Version("0.23")
+LEFT_SOCKET = f"{'ignore' if IS_OLD_UVLOOP else 'error'}::pytest.PytestUnraisableExceptionWarning"
 
 
 class Heard:

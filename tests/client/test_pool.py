@@ -8,14 +8,12 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
-from packaging.version import Version
 
-from tests.client.sockets import OK, Call, server
+from tests.client.sockets import IS_OLD_UVLOOP, LEFT_SOCKET, OK, Call, server
 from tests.faults.connect_proxy import reset
 from tests.faults.tls_rows import Authority, authorities
 
@@ -169,12 +167,7 @@ async def test_a_call_while_the_other_side_closes_has_its_answer_or_an_error_of_
         assert await call() == b"ok"
 
 
-# uvloop below 0.23 leaves the socket of a cancelled connect to the garbage collector, which closes it with a warning.
-IS_OLD_UVLOOP = Version(version("uvloop")) < Version("0.23")
-WARNING = "pytest.PytestUnraisableExceptionWarning"
-
-
-@pytest.mark.filterwarnings(f"{'ignore' if IS_OLD_UVLOOP else 'error'}::{WARNING}")
+@pytest.mark.filterwarnings(LEFT_SOCKET)
 @pytest.mark.parametrize("turns", range(1, 12))
 async def test_a_cancelled_connect_leaves_no_socket_behind(
     turns: int, anyio_backend: tuple[str, dict[str, bool]]

@@ -20,6 +20,7 @@ from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError, NoResponseError
 from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
+from tests.client.sockets import IS_OLD_UVLOOP, LEFT_SOCKET
 from tests.clock import VirtualClock
 from tests.faults.connect_proxy import BEFORE_THE_REQUEST, HOST, ConnectProxy, Mode
 from tests.faults.tls_rows import Authority, authorities
@@ -123,11 +124,17 @@ async def test_a_tunnel_that_is_cut_with_the_request_is_no_answer(authority: Aut
             await client.call(SEND)
 
 
+@pytest.mark.filterwarnings(LEFT_SOCKET)
 @pytest.mark.parametrize("mode", [Mode.SILENT, Mode.TLS_SILENT, Mode.HONEST])
 @pytest.mark.parametrize("turns", [*range(0, 60, 3), 10_000])
 async def test_a_cancelled_call_leaves_the_next_ones_alone_and_no_descriptor(
-    sandbox: SandboxServer, authority: Authority, mode: Mode, turns: int
+    sandbox: SandboxServer,
+    authority: Authority,
+    mode: Mode,
+    turns: int,
+    anyio_backend: tuple[str, dict[str, bool]],
 ) -> None:
+    may_fail = IS_OLD_UVLOOP and anyio_backend[1]["use_uvloop"]
     async with calling(sandbox, authority, mode) as (client, proxy):
         call = asyncio.ensure_future(client.authenticate())
         for _ in range(turns):
@@ -138,7 +145,11 @@ async def test_a_cancelled_call_leaves_the_next_ones_alone_and_no_descriptor(
         with suppress(asyncio.CancelledError):
             await call
         proxy.be_honest()
-        await client.call(SEND)
+        try:
+            await client.call(SEND)
+        except ConnectionFailedError:
+            assert may_fail and sent(sandbox) == 0
+            await client.call(SEND)
         assert sent(sandbox) == 1
     assert not [task for task in asyncio.all_tasks() if "aiohttp" in repr(task)]
 
