@@ -103,7 +103,7 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
         ),
         "app_type": _field(
             "App type",
-            "Who made the app. 企业内部应用（internal）或第三方应用。",
+            "App of your organisation (internal) or of a vendor. 企业内部应用（internal）或第三方应用。",
             enum=["internal", "third_party"],
             default="internal",
         ),
@@ -124,7 +124,7 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
         ),
         "calls_per_second": {
             "label": "Calls per second",
-            "description": "What DingTalk allows per app and API: 20 in the standard edition. 0: no limit. "
+            "description": "Limit of DingTalk per app and API: 20 in the standard edition. 0: no limit. "
             "每秒调用次数：标准版中每个应用每个 API 为 20；0 为不限。",
             "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 10000},
         },

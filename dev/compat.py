@@ -145,12 +145,17 @@ def make_environment(combination: Combination, folder: Path) -> Path:
 
 
 def find_python(version: str, pyenv: Path = PYENV) -> str:
-    """Return the interpreter of a version that pyenv installed, else the version, for which uv searches.
+    """Return the newest interpreter of a version that pyenv installed, else the version, for which uv searches.
 
-    :param version: Major and minor version.
+    :param version: Major and minor version; with a ``t`` for a build without the global lock.
     """
-    found = sorted(pyenv.glob(f"versions/{version}.*/bin/python"))
-    return str(found[-1]) if found else version
+    pattern = re.compile(rf"{re.escape(version.removesuffix('t'))}\.(\d+){'t' if version.endswith('t') else ''}")
+    found = {
+        int(match[1]): python
+        for python in pyenv.glob("versions/*/bin/python")
+        if (match := pattern.fullmatch(python.parts[-3]))
+    }
+    return str(found[max(found)]) if found else version
 
 
 def _call(command: Sequence[str]) -> None:

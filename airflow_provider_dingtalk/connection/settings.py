@@ -180,14 +180,12 @@ def _warn_of_misspelt(extra: Mapping[str, Any]) -> None:
 
 
 def _extra(extra: Any) -> dict[str, Any]:
-    decoded = extra
-    try:
-        if extra is None or (isinstance(extra, str | bytes) and not extra):
-            return {}
-        if isinstance(extra, str | bytes):
-            decoded = msgspec.json.decode(plain(extra) if isinstance(extra, str) else extra)
-    except (msgspec.DecodeError, RecursionError):
-        decoded = None
+    decoded = {} if extra is None else extra
+    if isinstance(extra, str | bytes):
+        try:
+            decoded = msgspec.json.decode((plain(extra) if isinstance(extra, str) else extra) or "{}")
+        except (msgspec.DecodeError, RecursionError):
+            decoded = None
     if not isinstance(decoded, dict):
         raise ConfigurationError("Invalid extra: not a JSON object.")
     return decoded

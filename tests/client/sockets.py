@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 #: uvloop below 0.23 leaves the socket of a cancelled connect to the garbage collector, which closes it with a warning,
 #: and may close the descriptor under the next connect.
 IS_OLD_UVLOOP = Version(version("uvloop")) < Version("0.23")
-LEFT_SOCKET = f"{'ignore' if IS_OLD_UVLOOP else 'error'}::pytest.PytestUnraisableExceptionWarning"
+UNCLOSED_SOCKET_FILTER = f"{'ignore' if IS_OLD_UVLOOP else 'error'}::pytest.PytestUnraisableExceptionWarning"
 
 
 class Heard:

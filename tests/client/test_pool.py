@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.client.sockets import IS_OLD_UVLOOP, LEFT_SOCKET, OK, Call, server
+from tests.client.sockets import IS_OLD_UVLOOP, OK, UNCLOSED_SOCKET_FILTER, Call, server
 from tests.faults.connect_proxy import reset
 from tests.faults.tls_rows import Authority, authorities
 
@@ -167,7 +167,7 @@ async def test_a_call_while_the_other_side_closes_has_its_answer_or_an_error_of_
         assert await call() == b"ok"
 
 
-@pytest.mark.filterwarnings(LEFT_SOCKET)
+@pytest.mark.filterwarnings(UNCLOSED_SOCKET_FILTER)
 @pytest.mark.parametrize("turns", range(1, 12))
 async def test_a_cancelled_connect_leaves_no_socket_behind(
     turns: int, anyio_backend: tuple[str, dict[str, bool]]

@@ -20,7 +20,7 @@ from airflow_provider_dingtalk.client.transport import transport_for
 from airflow_provider_dingtalk.exceptions import ConnectionFailedError, NoResponseError
 from airflow_provider_dingtalk.sandbox.default import default_state
 from airflow_provider_dingtalk.sandbox.testing import SandboxServer, running_sandbox
-from tests.client.sockets import IS_OLD_UVLOOP, LEFT_SOCKET
+from tests.client.sockets import IS_OLD_UVLOOP, UNCLOSED_SOCKET_FILTER
 from tests.clock import VirtualClock
 from tests.faults.connect_proxy import BEFORE_THE_REQUEST, HOST, ConnectProxy, Mode
 from tests.faults.tls_rows import Authority, authorities
@@ -124,7 +124,7 @@ async def test_a_tunnel_that_is_cut_with_the_request_is_no_answer(authority: Aut
             await client.call(SEND)
 
 
-@pytest.mark.filterwarnings(LEFT_SOCKET)
+@pytest.mark.filterwarnings(UNCLOSED_SOCKET_FILTER)
 @pytest.mark.parametrize("mode", [Mode.SILENT, Mode.TLS_SILENT, Mode.HONEST])
 @pytest.mark.parametrize("turns", [*range(0, 60, 3), 10_000])
 async def test_a_cancelled_call_leaves_the_next_ones_alone_and_no_descriptor(

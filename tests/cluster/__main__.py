@@ -1,5 +1,4 @@
-"""Faults and load on a cluster: ``python -m tests.cluster [--only SCENARIO …] [--full]
-[--accounts]``.
+"""Faults and load on a cluster: ``python -m tests.cluster [--only SCENARIO …] [--full] [--accounts]``.
 
 It prints a line for each row; the last line is one JSON object of figures. The exit status is 1 if a figure does not
 hold. A scenario is a function of a :class:`~tests.cluster.work.Lane`: scenarios of one step run side by side, each on

@@ -94,10 +94,12 @@ def _all(result: str, _: Combination, parts: Sequence[str]) -> dict[str, str]:
 
 
 def test_an_interpreter_of_pyenv_is_found(tmp_path: Path) -> None:
-    for version in ("3.12.1", "3.13.0"):
+    for version in ("3.12.1", "3.13.0", "3.14.9", "3.14.10", "3.14.11t"):
         (tmp_path / "versions" / version / "bin").mkdir(parents=True)
         (tmp_path / "versions" / version / "bin/python").touch()
     assert find_python("3.13", tmp_path) == str(tmp_path / "versions/3.13.0/bin/python")
+    assert find_python("3.14", tmp_path) == str(tmp_path / "versions/3.14.10/bin/python")
+    assert find_python("3.14t", tmp_path) == str(tmp_path / "versions/3.14.11t/bin/python")
     assert find_python("3.1", tmp_path) == "3.1"
 
 

@@ -200,11 +200,11 @@ class RecallRun:
 
     def _after_kill(self, task: Task, where: str = "") -> None:
         self.tally.killed(self._share(), where)
-        self._count_doubt(task)
+        self._count_calls_in_doubt(task)
         if self._fault.jump:
             self._sandbox.tell("POST", "/clock", {"advance": self._fault.jump})
 
-    def _count_doubt(self, task: Task) -> None:
+    def _count_calls_in_doubt(self, task: Task) -> None:
         """Add the calls in doubt in the checkpoint, which the next try makes again."""
         rows = (marks_of(value) for value in task.seen.state().values())
         self._in_doubt += math.ceil(sum(row.count("I") for row in rows if row) / BATCH)
@@ -233,7 +233,7 @@ class RecallRun:
         kept = sum(outcome != Outcome.RECALLED for outcome, _ in end["settled"].values())
         self._reopened += math.ceil(kept / BATCH)
         # A store that fails ends a try with calls in flight, as a kill does.
-        self._count_doubt(task)
+        self._count_calls_in_doubt(task)
         if end["state"] == "failed":
             task.clear()
         return True
