@@ -150,6 +150,7 @@ async def test_nobody_who_listens_means_that_nothing_was_sent() -> None:
         pass
     with pytest.raises(httpx.ConnectError):
         await call()
+    await call.transport.aclose()  # the call opened a session again
 
 
 async def test_a_cancelled_call_leaves_a_connection_that_works() -> None:
