@@ -22,6 +22,8 @@ KEPT_AT_FIRST, KEPT_LATER = 0.5, 0.85
 TRIAL = 0.5
 #: Seconds until a call that waits for such an answer asks again.
 TRIAL_POLL = 0.01
+#: Seconds by which a call may be late for its turn, because its process may be dead.
+GRACE = 0.1
 #: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
 LATE_FROM, LATE = 10, 6.0
@@ -69,6 +71,17 @@ class Permit(Struct, array_like=True):
     number: int = 0
 
 
+class Turn(Struct, array_like=True):
+    """Place of a call in the queue for a permit.
+
+    :param until: Time at which the place is lost.
+    :param number: Number of the call.
+    """
+
+    until: float
+    number: int
+
+
 class LimiterState(Struct):
     """State of the rate limit of one API.
 
@@ -81,6 +94,7 @@ class LimiterState(Struct):
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
     :param shortest: Duration of the shortest call of all, in seconds; 0 before the first one.
+    :param turns: Queue of the calls that asked in vain: one of each process, so that all processes get equal shares.
     :param permits: Permits in use.
     """
 
@@ -93,6 +107,7 @@ class LimiterState(Struct):
     late_at: float = 0.0
     trips: list[float] = field(default_factory=list)
     shortest: float = 0.0
+    turns: list[Turn] = field(default_factory=list)
     permits: list[Permit] = field(default_factory=list)
 
     def acquire(self, rate: Rate, now: float, number: int) -> float:
@@ -102,13 +117,16 @@ class LimiterState(Struct):
         :returns: 0 if the call may begin, otherwise the seconds until the next request for a permit.
         """
         self.permits = [permit for permit in self.permits if permit.until > now]
+        self.turns = [turn for turn in self.turns if turn.until > now]
         if not self.permits:
             self.answered = 0
-        if (wait := self.wait(rate, now)) > 0:
+        if (wait := self.wait(rate, now, number)) > 0:
+            self._queue(number, now + wait + GRACE)
             return wait
         if self._recent_calls(rate, now) > min(self.answered, self._enough_calls(rate)):
             return TRIAL_POLL
         self.permits.append(Permit(now + LEASE + rate.window, number))
+        self.turns = [turn for turn in self.turns if turn.number != number]
         self.not_before = now + GAP * rate.window / rate.permits
         return 0.0
 
@@ -128,8 +146,9 @@ class LimiterState(Struct):
         self.permits.append(Permit(until))
 
     def forget(self, number: int) -> None:
-        """Forget a permit whose call did not begin."""
+        """Forget a permit whose call did not begin, or its turn."""
         self.permits = [permit for permit in self.permits if permit.number != number]
+        self.turns = [turn for turn in self.turns if turn.number != number]
 
     def move(self, seconds: float) -> None:
         """Move all times to the readings of another clock, which is ahead by a number of seconds."""
@@ -138,6 +157,8 @@ class LimiterState(Struct):
         self.late_at += seconds
         for permit in self.permits:
             permit.until += seconds
+        for turn in self.turns:
+            turn.until += seconds
 
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """Block all calls after a throttle, and reduce the rate, because another client uses the app.
@@ -180,16 +201,30 @@ class LimiterState(Struct):
         grown = int(rate.permits * max(now - self.cut_at - QUIET, 0.0) / GROWTH)
         return min(rate.permits, self.share + grown)
 
-    def wait(self, rate: Rate, now: float) -> float:
-        """Return the seconds until the next call may begin at the earliest; 0 or less if it may begin now."""
+    def wait(self, rate: Rate, now: float, number: int = 0) -> float:
+        """Return the seconds until a call may begin at the earliest; 0 or less if it may begin now.
+
+        :param number: Number of the call; default 0, a call without a turn, which comes after all that have one.
+        """
         wait = self.not_before - now
-        over = len(self.permits) - self.allowed(rate, now)
+        order = [turn.number for turn in self.turns]
+        ahead = order.index(number) if number in order else len(order)
+        over = len(self.permits) + ahead - self.allowed(rate, now)
         if over < 0:
             return wait
         # A call in flight ends now at the earliest, so its permit is free one window from now at the earliest.
         soonest = now + rate.window - self._network_seconds(rate, now)
         due = sorted(min(permit.until, soonest) if permit.number else permit.until for permit in self.permits)
-        return max(wait, due[over] - now)
+        # Permits that those ahead will take are in use soon. Until then it is unknown when they are free.
+        return max(wait, due[min(over, len(due) - 1)] - now if due else TRIAL_POLL)
+
+    def _queue(self, number: int, until: float) -> None:
+        """Keep the turn of a call, or give it the last one."""
+        for turn in self.turns:
+            if turn.number == number:
+                turn.until = until
+                return
+        self.turns.append(Turn(until, number))
 
     def _recent_calls(self, rate: Rate, now: float) -> int:
         """Return the number of calls in flight that began less than half a second ago.
@@ -233,6 +268,7 @@ class LimiterState(Struct):
         latest = max((permit.until for permit in self.permits), default=now)
         return (
             latest <= now + LEASE + rate.window
+            and all(turn.until <= now + max(LONGEST_HOLD, LEASE + rate.window) + GRACE for turn in self.turns)
             and self.not_before <= now + LONGEST_HOLD
             and 0 <= self.cut_at <= now
             and 0 <= self.late_at <= now

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, task
 
@@ -38,11 +40,23 @@ def send(host: str) -> DingTalkSendOTOMessagesOperator:
     )
 
 
+def wait_for_others(context: Any) -> None:
+    """Wait until all recalls of a run are ready, so that none has the rate to itself."""
+    keys = Path(context["params"]["files"][0])
+    keys.with_suffix(f".{context['ti'].task_id}").touch()
+    for _ in range(6_000):
+        if len(list(keys.parent.glob(f"{keys.stem}.recall_*"))) == len(context["params"]["files"]):
+            return
+        time.sleep(0.01)
+    raise TimeoutError("not all recalls began within a minute")
+
+
 with dag("four_recalls", files=[""] * 4):
     for number, host in enumerate(("worker-1", "worker-1", "worker-2", "worker-2")):
         DingTalkRecallOTOMessagesOperator(
             task_id=f"recall_{number}",
             process_query_keys=f"{{{{ content_of(params.files[{number}]) }}}}",
+            pre_execute=wait_for_others,
             queue=host,
         )
 
