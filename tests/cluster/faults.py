@@ -14,7 +14,7 @@ from msgspec import Struct
 from dev.cluster import Cluster
 from dev.forwarder import Mode
 from tests.cluster.accounts import Row
-from tests.cluster.work import Block, Lane, Recall, Send, SentBlock, Work
+from tests.cluster.work import Block, Lane, LongBlock, Recall, Send, SentBlock, Work
 from tests.real_airflow.fixtures import wait_until
 
 #: Share of all work from which on a fault comes.
@@ -64,12 +64,15 @@ def worker_killed(lane: Lane) -> list[Row]:
     """Kill a worker under a recall, a send and two blocks; the other worker must go on with all of it."""
     _shorten_heartbeat_timeout(lane.cluster)
     lane.clear()
-    rows = meet(WORKER_KILLED, lane, [Recall(lane, 2), Send(lane, 2), Block(lane, 0), SentBlock(lane, 0)])
+    try:
+        rows = meet(WORKER_KILLED, lane, [Recall(lane, 2), Send(lane, 2), LongBlock(lane, 0), SentBlock(lane, 0)])
+    finally:
+        if lane.host not in lane.cluster.processes:
+            lane.cluster.start(lane.host)
+            lane.cluster.wait_until_healthy()
+        _control(lane).cancel_consumer(lane.host, **_other_worker(lane))
     for row in rows:
         row.must(row.figures["host"] == lane.other_host, "the other worker did not take over")
-    lane.cluster.start(lane.host)
-    lane.cluster.wait_until_healthy()
-    _control(lane).cancel_consumer(lane.host, **_other_worker(lane))
     return rows
 
 

@@ -217,6 +217,12 @@ class Block(Send):
         row.must(bool(row.figures["sent"]), "nothing was sent")
 
 
+class LongBlock(Block):
+    """Rollback block that still sends when the next task of another block works."""
+
+    people = 300
+
+
 class SentBlock(Block):
     """Rollback block whose messages are all sent at the fault, while its next task still works."""
 
