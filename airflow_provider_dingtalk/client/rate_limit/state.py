@@ -6,6 +6,7 @@ times are readings of one monotonic clock, in seconds.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import msgspec
@@ -22,7 +23,7 @@ KEPT_AT_FIRST, KEPT_LATER = 0.5, 0.85
 TRIAL = 0.5
 #: Seconds until a call that waits for such an answer asks again.
 TRIAL_POLL = 0.01
-#: Seconds by which a call may be late for its turn, because its process may be dead.
+#: Seconds by which a call may be late for its turn until others pass it, because its process may be dead.
 GRACE = 0.1
 #: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
@@ -74,7 +75,7 @@ class Permit(Struct, array_like=True):
 class Turn(Struct, array_like=True):
     """Place of a call in the queue for a permit.
 
-    :param until: Time at which the place is lost.
+    :param until: Time from which others pass the call; one window later its place is lost.
     :param number: Number of the call.
     """
 
@@ -117,7 +118,7 @@ class LimiterState(Struct):
         :returns: 0 if the call may begin, otherwise the seconds until the next request for a permit.
         """
         self.permits = [permit for permit in self.permits if permit.until > now]
-        self.turns = [turn for turn in self.turns if turn.until > now]
+        self.turns = [turn for turn in self.turns if turn.until + rate.window > now]
         if not self.permits:
             self.answered = 0
         if (wait := self.wait(rate, now, number)) > 0:
@@ -207,8 +208,8 @@ class LimiterState(Struct):
         :param number: Number of the call; default 0, a call without a turn, which comes after all that have one.
         """
         wait = self.not_before - now
-        order = [turn.number for turn in self.turns]
-        ahead = order.index(number) if number in order else len(order)
+        sooner = itertools.takewhile(lambda turn: turn.number != number, self.turns)
+        ahead = sum(turn.until > now for turn in sooner)
         over = len(self.permits) + ahead - self.allowed(rate, now)
         if over < 0:
             return wait

@@ -49,11 +49,29 @@ def test_free_permits_are_for_all_who_ask() -> None:
     assert state.acquire(twenty, NOW + 1.05, A) == 0
 
 
-def test_one_that_does_not_come_loses_its_turn() -> None:
+def test_others_pass_one_that_is_late() -> None:
     state = one_free_at(NOW + 1, NOW + 3)
     assert [state.acquire(TWO, NOW, number) for number in (A, B)] == [1, 3]
     assert state.acquire(TWO, NOW + 1 + GRACE / 2, B) > 0
     assert state.acquire(TWO, NOW + 1 + GRACE, B) == 0
+
+
+def test_one_that_is_late_keeps_its_turn_for_a_window() -> None:
+    state = one_free_at(NOW + 1, NOW + 1.5)
+    assert [state.acquire(TWO, NOW, number) for number in (A, B)] == [1, 1.5]
+    assert state.acquire(TWO, NOW + 1.2, B) == 0
+    state.release(TWO, NOW + 1.2, B)
+    assert state.acquire(TWO, NOW + 1.2, C) > 0
+    assert state.acquire(TWO, NOW + 1.3, A) > 0
+    assert state.acquire(TWO, NOW + 1.5, C) > 0
+    assert state.acquire(TWO, NOW + 1.5, A) == 0
+
+
+def test_one_that_does_not_come_loses_its_turn() -> None:
+    state = one_free_at(NOW + 1, NOW + 1)
+    assert [state.acquire(TWO, NOW, number) for number in (A, B)] == [1, 1]
+    assert state.acquire(TWO, NOW + 2 + GRACE, C) == 0
+    assert not state.turns
 
 
 def test_one_that_was_cancelled_holds_up_nobody() -> None:
