@@ -40,6 +40,9 @@ DATABASE_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 #: with "database is locked" when many runs begin at once. Sync and async sessions of the API server may wait for each
 #: other, and nothing is answered until one of them gives up, so there it must be short.
 LOCK_TIMEOUT, API_SERVER_LOCK_TIMEOUT = "timeout=60", "timeout=5"
+#: Seconds after which DAG files are parsed again. Airflow loses a DAG whose parse took too long or met a locked SQLite,
+#: and may look at its file again in an hour only.
+PARSE_AGAIN = 60.0
 
 
 class AirflowStack:
@@ -66,6 +69,7 @@ class AirflowStack:
         password: str | None = None,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="airflow-"))
+        self._dags = dags
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = AirflowApi(self.url)
@@ -136,14 +140,19 @@ class AirflowStack:
         """Return the last lines of each component's log."""
         return "\n".join(f"{name}:\n{tail(process.log, lines)}" for name, process in self.processes.items())
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 180.0) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 180.0, parse_again: float = PARSE_AGAIN) -> None:
         """Wait until the dag-processor has parsed a DAG.
 
         :param timeout: Timeout in seconds; default 180, because a busy machine parses slowly.
+        :param parse_again: Seconds after which all files are parsed again; default 60.
         :raises RuntimeError: If a DAG file cannot be imported, or the DAG does not appear.
         """
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        parse_at = began + parse_again
+        while (now := time.monotonic()) < began + timeout:
+            if now >= parse_at:
+                parse_at = now + parse_again
+                self._parse_again()
             if self.api.knows_dag(dag_id):
                 return
             if errors := self.api.import_errors():
@@ -151,6 +160,13 @@ class AirflowStack:
             self.raise_if_dead()
             time.sleep(0.5)
         raise RuntimeError(f"{dag_id} did not appear:\n{tail(self.home / 'dag-processor.log')}")
+
+    def _parse_again(self) -> None:
+        """Let the dag-processor parse all files: it does if they are newer than their last parse."""
+        self._print_step("parsing the DAG files again")
+        for file in self._dags.rglob("*.py"):
+            with suppress(PermissionError):
+                file.touch()
 
     def _prepare(self) -> None:
         """Write the configuration and make the database; from the second start on it is a copy of the first."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dev.airflow_stack import COMPONENTS, AirflowStack
+from tests.real_airflow.fixtures import wait_until
 
 DAG = """
 from datetime import timedelta
@@ -36,13 +38,30 @@ def trivial():
 
 trivial()
 """
+# A file whose first parse gives no DAG, as if Airflow had lost it.
+LOST = """
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+found = Path(__file__).with_suffix(".found")
+if not found.exists():
+    Path(__file__).with_suffix(".parsed").touch()
+else:
+    lost = DAG("lost", schedule=None)
+"""
 
 
 @pytest.fixture(scope="module")
-def trivial_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    dags = tmp_path_factory.mktemp("trivial")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trivial")
+
+
+@pytest.fixture(scope="module")
+def trivial_stack(dags: Path) -> Iterator[AirflowStack]:
     (dags / "trivial.py").write_text(DAG)
-    with AirflowStack(dags) as stack:
+    (dags / "lost.py").write_text(LOST)
+    with AirflowStack(dags, {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600"}) as stack:
         stack.wait_for_dag("trivial")
         yield stack
 
@@ -68,6 +87,12 @@ def test_a_run_goes_through_every_component(trivial_stack):
 def test_its_components_are_separate_processes(trivial_stack):
     assert len({process.pid for process in trivial_stack.processes.values()}) == len(COMPONENTS)
     assert all(process.members() for process in trivial_stack.processes.values())
+
+
+def test_a_dag_that_airflow_lost_is_parsed_again(trivial_stack, dags):
+    wait_until("the file is parsed", (dags / "lost.parsed").exists)
+    (dags / "lost.found").touch()
+    trivial_stack.wait_for_dag("lost", timeout=60, parse_again=5)
 
 
 def test_nothing_is_left_of_it(trivial_stack):
