@@ -288,7 +288,7 @@ def _poison(poisoned: Sequence[Receipt]) -> list[dict[str, Any]]:
 
 def recall_twice_at_once(sandbox: SandboxProcess, rng: Random, *, keys: int = KEYS) -> Tally:
     """Start a second try while the first lives; the first must be superseded."""
-    slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.02}}
+    slow = {"match": RECALL, "action": {"type": "delay", "seconds": 0.5}}
     run = RecallRun(sandbox, KillFault(name="two at once", rules=(slow,)), rng, keys=keys)
     with run._task() as task:
         run.superseded = 1
