@@ -121,6 +121,8 @@ class LimiterState(Struct):
         self.turns = [turn for turn in self.turns if turn.until + rate.window > now]
         if not self.permits:
             self.answered = 0
+            # After a pause all clients begin alike. Otherwise those whose share is left from before would starve.
+            self.share = 0 if now > self.not_before + rate.window else self.share
         if (wait := self.wait(rate, now, number)) > 0:
             self._queue(number, now + wait + GRACE)
             return wait

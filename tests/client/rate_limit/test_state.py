@@ -112,6 +112,18 @@ def test_a_throttle_after_the_rate_has_grown_again_is_a_first_one() -> None:
     assert state.allowed(TWENTY, NOW + QUIET + GROWTH) == 10
 
 
+def test_after_a_pause_of_a_window_the_whole_rate_is_tried_again() -> None:
+    state = full(TWENTY)
+    state.throttled(TWENTY, NOW, 1.0)
+    for number in range(1, 21):
+        state.release(TWENTY, NOW, number)
+    assert state.acquire(TWENTY, NOW + 1.5, 21) == 0
+    assert state.allowed(TWENTY, NOW + 1.5) == 10
+    state.release(TWENTY, NOW + 1.5, 21)
+    assert state.acquire(TWENTY, NOW + 2.6, 22) == 0
+    assert state.allowed(TWENTY, NOW + 2.6) == 20
+
+
 def test_throttles_within_a_window_are_one() -> None:
     state = LimiterState()
     for tenth in range(10):

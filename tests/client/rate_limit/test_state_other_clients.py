@@ -91,8 +91,11 @@ class Outcome(NamedTuple):
     unfairness: float
 
 
-async def two_hosts(window: str, seed: int) -> Outcome:
-    """Four recalls of 100 calls each begin within a second, two on each host."""
+async def two_hosts(window: str, seed: int, *, is_second: bool) -> Outcome:
+    """Four recalls of 100 calls each begin within a second, two on each host.
+
+    :param is_second: They did the same before, and paused for two seconds.
+    """
     app = App(20, window, seed)
     limiters = [RateLimiter(20, app.line) for _ in range(2)]
 
@@ -104,7 +107,10 @@ async def two_hosts(window: str, seed: int) -> Outcome:
     async def recalls() -> list[tuple[float, float]]:
         return await asyncio.gather(*(recall(number) for number in range(4)))
 
-    began = app.line.now()
+    if is_second:
+        await app.line.run(recalls())
+        await app.line.run(app.line.sleep(2))
+    app.throttled, began = 0, app.line.now()
     ended = await app.line.run(recalls())
     hosts = [mean(seconds for seconds, _ in ended[host::2]) for host in range(2)]
     wall = max(at for _, at in ended) - began
@@ -112,8 +118,9 @@ async def two_hosts(window: str, seed: int) -> Outcome:
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
-async def test_two_hosts_share_the_rate(window: str) -> None:
-    outcomes = [await two_hosts(window, seed) for seed in range(12)]
+@pytest.mark.parametrize("is_second", [False, True])
+async def test_two_hosts_share_the_rate(window: str, is_second: bool) -> None:
+    outcomes = [await two_hosts(window, seed, is_second=is_second) for seed in range(12)]
     assert mean(outcome.wall for outcome in outcomes) <= 1.2
     assert mean(outcome.throttled for outcome in outcomes) <= 0.03
     assert mean(outcome.unfairness for outcome in outcomes) <= 1.4
