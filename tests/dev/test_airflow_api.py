@@ -16,7 +16,7 @@ LOCKED = b'{"detail": {"reason": "Database error"}}'
 
 @contextmanager
 def airflow(*answers: tuple[int, bytes]) -> Iterator[tuple[AirflowApi, list[str]]]:
-    """A server that gives these answers, and the methods it received."""
+    """Start a server that gives these answers, and list the methods it receives."""
     left, heard = list(answers), list[str]()
 
     class Handler(BaseHTTPRequestHandler):

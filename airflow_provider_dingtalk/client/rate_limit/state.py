@@ -95,7 +95,7 @@ class LimiterState(Struct):
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
     :param shortest: Duration of the shortest call of all, in seconds; 0 before the first one.
-    :param turns: Queue of the calls that asked in vain: one of each process, so that all processes get equal shares.
+    :param turns: Queue of the calls that wait for a permit: one of each process, so that all get equal shares.
     :param permits: Permits in use.
     """
 
@@ -121,8 +121,10 @@ class LimiterState(Struct):
         self.turns = [turn for turn in self.turns if turn.until + rate.window > now]
         if not self.permits:
             self.answered = 0
-            # After a pause all clients begin alike. Otherwise those whose share is left from before would starve.
-            self.share = 0 if now > self.not_before + rate.window else self.share
+            # After a pause all clients begin alike; otherwise those with a reduced share would starve. With a share of
+            # one, calls that follow each other are little more than one window apart, so a pause is twice as long.
+            if now > self.not_before + 2 * rate.window:
+                self.share = 0
         if (wait := self.wait(rate, now, number)) > 0:
             self._queue(number, now + wait + GRACE)
             return wait

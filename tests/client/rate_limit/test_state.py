@@ -112,7 +112,7 @@ def test_a_throttle_after_the_rate_has_grown_again_is_a_first_one() -> None:
     assert state.allowed(TWENTY, NOW + QUIET + GROWTH) == 10
 
 
-def test_after_a_pause_of_a_window_the_whole_rate_is_tried_again() -> None:
+def test_after_a_pause_the_whole_rate_is_tried_again() -> None:
     state = full(TWENTY)
     state.throttled(TWENTY, NOW, 1.0)
     for number in range(1, 21):
@@ -120,8 +120,17 @@ def test_after_a_pause_of_a_window_the_whole_rate_is_tried_again() -> None:
     assert state.acquire(TWENTY, NOW + 1.5, 21) == 0
     assert state.allowed(TWENTY, NOW + 1.5) == 10
     state.release(TWENTY, NOW + 1.5, 21)
-    assert state.acquire(TWENTY, NOW + 2.6, 22) == 0
-    assert state.allowed(TWENTY, NOW + 2.6) == 20
+    assert state.acquire(TWENTY, NOW + 3.6, 22) == 0
+    assert state.allowed(TWENTY, NOW + 3.6) == 20
+
+
+def test_calls_that_follow_each_other_one_by_one_are_no_pause() -> None:
+    state, now = LimiterState(share=1, cut_at=NOW, not_before=NOW), NOW
+    for number in range(1, 6):
+        assert state.acquire(TWENTY, now, number) == 0
+        state.release(TWENTY, now + 0.1, number)
+        now += 1.2
+    assert state.share == 1
 
 
 def test_throttles_within_a_window_are_one() -> None:

@@ -20,7 +20,7 @@ A, B, C = 11, 12, 13
 
 
 def one_free_at(*times: float) -> LimiterState:
-    """A limiter state whose permits come back at these times."""
+    """Return a limiter state whose permits come back at these times."""
     return LimiterState(permits=[Permit(time) for time in times], answered=9, late_at=NOW)
 
 
