@@ -218,7 +218,7 @@ class Block(Send):
 
 
 class LongBlock(Block):
-    """Rollback block that still sends when the next task of another block works."""
+    """Rollback block that still sends when the other work has begun."""
 
     people = 300
 
