@@ -5,6 +5,7 @@ In the main thread a loop would swallow ``AirflowTaskTimeout``, which Airflow ra
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import atexit
 import os
@@ -149,13 +150,23 @@ class _Job(Generic[T]):
 
 def _loop() -> asyncio.AbstractEventLoop:
     if _running is None or _running.pid != os.getpid():
-        # An interruption of the main thread could leave the start incomplete, so another thread does it.
-        starter = threading.Thread(target=_start_loop_thread, name="dingtalk-start", daemon=True)
-        starter.start()
-        starter.join()
+        # An interruption of the main thread could leave the start incomplete, so another thread does it. The condition
+        # of a ``threading.Thread`` turns an interruption during its start into a RuntimeError.
+        ends = threading.Lock()
+        ends.acquire()
+        _thread.start_new_thread(_start, (ends,))
+        while not ends.acquire(timeout=SIGNAL_INTERVAL):
+            pass
     if _running is None:
         raise RuntimeError("the event loop's thread did not start")
     return _running.loop
+
+
+def _start(ends: threading.Lock) -> None:
+    try:
+        _start_loop_thread()
+    finally:
+        ends.release()
 
 
 def _start_loop_thread() -> None:

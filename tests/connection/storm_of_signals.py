@@ -1,21 +1,27 @@
-"""Process whose main thread is interrupted at thousands of random times while it waits for the loop.
+"""Processes whose main thread is interrupted while it starts the event loop, and while it waits for its work.
 
-``python -m tests.connection.storm_of_signals SEED`` prints the number of interruptions, and that work still succeeds.
+``python -m tests.connection.storm_of_signals SEED`` interrupts the start at each line, and the wait at thousands of
+random times. It prints the numbers of both interruptions, and that work still succeeds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
+import traceback
 from types import FrameType
+from typing import Any
 
 from airflow_provider_dingtalk.connection import event_loop
 
 ROUNDS = 5_000
 #: Maximum seconds before a round is interrupted; the work takes about as long.
 LONGEST = 0.0006
+#: Seconds after which a child ends that hangs.
+TIMEOUT = 20
 
 
 class Interrupted(BaseException):
@@ -45,8 +51,55 @@ def a_round(seconds: float) -> bool:
     return False
 
 
+def is_interrupted_at(number: int) -> bool:
+    """Start a loop and interrupt that at a line; return False if it has fewer lines."""
+    left = number
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        left -= event == "line"
+        if left == 0 and event == "line":
+            sys.settrace(None)
+            raise Interrupted
+        return trace
+
+    try:
+        sys.settrace(trace)
+        event_loop.run(work)
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def child(number: int) -> int:
+    """Start a loop in a child and return its exit status: 0 after an interruption, 1 without, else an error."""
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    signal.alarm(TIMEOUT)
+    try:
+        was_interrupted = is_interrupted_at(number)
+        assert event_loop.run(work) == "done"
+        os._exit(0 if was_interrupted else 1)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(2)
+
+
+def interrupted_starts() -> int:
+    """Return the number of lines at which a start was interrupted, each in a child."""
+    number = 1
+    while (status := child(number)) == 0:
+        number += 1
+    if status != 1:
+        raise RuntimeError(f"interrupted at line {number} of the start: exit status {status}")
+    return number - 1
+
+
 if __name__ == "__main__":
+    starts = interrupted_starts()
     signal.signal(signal.SIGALRM, interrupt)
     chance = random.Random(sys.argv[1])
     interruptions = sum(a_round(chance.uniform(LONGEST / 50, LONGEST)) for _ in range(ROUNDS))
-    print(interruptions, event_loop.run(work))
+    print(starts, interruptions, event_loop.run(work))

@@ -131,8 +131,10 @@ def test_an_interruption_at_any_moment_comes_through_as_itself_and_the_loop_goes
     command = [sys.executable, "-m", "tests.connection.storm_of_signals", seed]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    interruptions, outcome = done.stdout.split()
+    starts, interruptions, outcome = done.stdout.split()
     assert outcome == "done"
+    # The lines of the start, and of ``run`` around it.
+    assert int(starts) >= 20
     assert int(interruptions) >= 50
 
 
