@@ -28,6 +28,8 @@ GRACE = 0.1
 #: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
 LATE_FROM, LATE = 10, 6.0
+#: Number of tries of an only call, a third of a window apart, until it waits a window.
+TRIES = 6
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
 #: Fraction of the mean interval between calls that lies at least between two: 1 ms at 60 calls a second, which is the
@@ -91,6 +93,7 @@ class LimiterState(Struct):
     :param share: Permits left to this client after the last throttle; 0 if there was none.
     :param cut_at: Time of the last throttle.
     :param is_spared: True if a throttle did not reduce the share further, because the other client reduced its own.
+    :param refused: Throttles in a row of an only call.
     :param answered: Calls that began and ended since the last throttle or pause.
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
@@ -104,6 +107,7 @@ class LimiterState(Struct):
     share: int = 0
     cut_at: float = 0.0
     is_spared: bool = False
+    refused: int = 0
     answered: int = 0
     late_at: float = 0.0
     trips: list[float] = field(default_factory=list)
@@ -168,15 +172,20 @@ class LimiterState(Struct):
     def throttled(self, rate: Rate, now: float, seconds: float) -> None:
         """Block all calls after a throttle, and reduce the rate, because another client uses the app.
 
-        Throttles within one window count as one. A throttle of the only call since the last one blocks for a third
-        of a window more, so that the next one meets another part of the other client's window.
+        Throttles within one window count as one. If the only call since the last one is throttled, the next one comes
+        a third of a window later, because it must meet the gap in the other client's window. After six of them in a
+        row the other client leaves no gap, and the next one comes a window later still.
 
         :param seconds: Seconds to block all calls; at most 300.
         """
         if now - self.cut_at >= rate.window or not self.share:
             self._reduce(rate, self.allowed(rate, now))
             self.cut_at = now
-            seconds += rate.window / 3 if self.answered == 1 else 0
+        if self.answered > 1:
+            self.refused = 0
+        elif seconds <= rate.window:
+            self.refused += 1
+            seconds = rate.window / 3 + (0 if self.refused % TRIES else seconds)
         self.answered = 0
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
 
@@ -278,6 +287,7 @@ class LimiterState(Struct):
             and 0 <= self.cut_at <= now
             and 0 <= self.late_at <= now
             and self.answered >= 0
+            and self.refused >= 0
             and self.share >= 0
             and all(0 <= trip <= 2 * LEASE for trip in (self.shortest, *self.trips))
         )

@@ -98,11 +98,21 @@ def test_a_second_throttle_is_let_pass_and_further_ones_cost_15_percent_and_leav
 
 
 def test_a_lone_call_that_is_throttled_costs_nothing_and_is_tried_at_another_part_of_the_second() -> None:
-    state = LimiterState()
-    assert [throttled_again(state, second, 1) for second in range(0, 10, 2)] == [10] * 5
-    assert state.not_before == pytest.approx(NOW + 8 + 1 + 1 / 3)
-    assert [throttled_again(state, second, 9) for second in (10, 12)] == [10, 8]
-    assert state.not_before == NOW + 12 + 1
+    state, pauses = LimiterState(), []
+    for second in range(0, 26, 2):
+        assert throttled_again(state, second, 1) == 10
+        pauses.append(state.not_before - NOW - second)
+    assert pauses == pytest.approx([1 / 3] * 5 + [4 / 3] + [1 / 3] * 5 + [4 / 3] + [1 / 3])
+    assert [throttled_again(state, second, 9) for second in (26, 28)] == [10, 8]
+    assert state.not_before == NOW + 28 + 1
+    throttled_again(state, 30, 1)
+    assert state.not_before == pytest.approx(NOW + 30 + 1 / 3)
+
+
+def test_a_lone_call_waits_as_long_as_dingtalk_says() -> None:
+    state = LimiterState(answered=1)
+    state.throttled(TWENTY, NOW, 1.5)
+    assert state.not_before == NOW + 1.5
 
 
 def test_a_throttle_after_the_rate_has_grown_again_is_a_first_one() -> None:
@@ -136,6 +146,7 @@ def test_calls_that_follow_each_other_one_by_one_are_no_pause() -> None:
 def test_throttles_within_a_window_are_one() -> None:
     state = LimiterState()
     for tenth in range(10):
+        state.answered = 2
         state.throttled(TWENTY, NOW + tenth / 10, 1.0)
     assert state.allowed(TWENTY, NOW + 1) == 10
     assert state.not_before == NOW + 0.9 + 1.0

@@ -91,16 +91,17 @@ class Outcome(NamedTuple):
     unfairness: float
 
 
-async def two_hosts(window: str, seed: int, *, is_second: bool) -> Outcome:
-    """Four recalls of 100 calls each begin within a second, two on each host.
+async def two_hosts(window: str, seed: int, *, is_second: bool, late: float = 0.0) -> Outcome:
+    """Four recalls of 100 calls each, two on each host; the recalls of a host begin within a second.
 
     :param is_second: They did the same before, and paused for two seconds.
+    :param late: Seconds by which the second host begins later.
     """
     app = App(20, window, seed)
     limiters = [RateLimiter(20, app.line) for _ in range(2)]
 
     async def recall(number: int) -> tuple[float, float]:
-        await app.line.sleep(app.rng.random())
+        await app.line.sleep(app.rng.random() + late * (number % 2))
         seconds = await app.recall(limiters[number % 2], 100)
         return seconds, app.line.now()
 
@@ -124,3 +125,11 @@ async def test_two_hosts_share_the_rate(window: str, is_second: bool) -> None:
     assert mean(outcome.wall for outcome in outcomes) <= 1.2
     assert mean(outcome.throttled for outcome in outcomes) <= 0.03
     assert mean(outcome.unfairness for outcome in outcomes) <= 1.4
+
+
+@pytest.mark.parametrize("window", ["fixed", "sliding"])
+async def test_a_host_that_begins_later_gets_its_share_soon(window: str) -> None:
+    outcomes = [await two_hosts(window, seed, is_second=False, late=1.5) for seed in range(12)]
+    assert mean(outcome.wall for outcome in outcomes) <= 1.2
+    assert mean(outcome.throttled for outcome in outcomes) <= 0.03
+    assert mean(outcome.unfairness for outcome in outcomes) <= 1.35
