@@ -28,8 +28,9 @@ GRACE = 0.1
 #: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
 LATE_FROM, LATE = 10, 6.0
-#: Number of tries of an only call, a third of a window apart, until it waits a window.
-TRIES = 6
+#: Fraction of the window between two tries of an only call, which is less than such a gap at 20 calls a second, and the
+#: number of tries until it waits a window more.
+TRY_AGAIN, TRIES = 0.27, 6
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
 #: Fraction of the mean interval between calls that lies at least between two: 1 ms at 60 calls a second, which is the
@@ -173,7 +174,7 @@ class LimiterState(Struct):
         """Block all calls after a throttle, and reduce the rate, because another client uses the app.
 
         Throttles within one window count as one. If the only call since the last one is throttled, the next one comes
-        a third of a window later, because it must meet the gap in the other client's window. After six of them in a
+        after a fourth of the window, because it must meet the gap in the other client's window. After six of them in a
         row the other client leaves no gap, and the next one comes a window later still.
 
         :param seconds: Seconds to block all calls; at most 300.
@@ -185,7 +186,7 @@ class LimiterState(Struct):
             self.refused = 0
         elif seconds <= rate.window:
             self.refused += 1
-            seconds = rate.window / 3 + (0 if self.refused % TRIES else seconds)
+            seconds = TRY_AGAIN * rate.window + (0 if self.refused % TRIES else seconds)
         self.answered = 0
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
 

@@ -102,11 +102,11 @@ def test_a_lone_call_that_is_throttled_costs_nothing_and_is_tried_at_another_par
     for second in range(0, 26, 2):
         assert throttled_again(state, second, 1) == 10
         pauses.append(state.not_before - NOW - second)
-    assert pauses == pytest.approx([1 / 3] * 5 + [4 / 3] + [1 / 3] * 5 + [4 / 3] + [1 / 3])
+    assert pauses == pytest.approx([0.27] * 5 + [1.27] + [0.27] * 5 + [1.27] + [0.27])
     assert [throttled_again(state, second, 9) for second in (26, 28)] == [10, 8]
     assert state.not_before == NOW + 28 + 1
     throttled_again(state, 30, 1)
-    assert state.not_before == pytest.approx(NOW + 30 + 1 / 3)
+    assert state.not_before == pytest.approx(NOW + 30 + 0.27)
 
 
 def test_a_lone_call_waits_as_long_as_dingtalk_says() -> None:
