@@ -25,19 +25,23 @@ import psutil
 GRACE = 4.0
 #: Ports below the range that Linux uses for outgoing connections.
 PORTS = range(20_000, 32_000)
+#: Ports that this process was given.
+_given: set[int] = set()
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return a free loopback port.
+    """Return a free loopback port, and never the same one twice.
 
     :param preferred: Port to return if it is free; default 0 for any.
     """
     # The kernel gives ports of its own range to outgoing connections, and one of them could take the port before the
-    # server binds it, so these are chosen below that range.
+    # server binds it, so these are chosen below that range. A server may bind its port long after the next is chosen.
     for port in (*filter(None, [preferred]), *SystemRandom().sample(PORTS, 100)):
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
     raise RuntimeError(f"none of 100 ports from {PORTS.start} to {PORTS.stop - 1} is free")
 
 

@@ -80,6 +80,11 @@ def test_a_taken_port_is_replaced_by_a_free_one():
     assert free_port(taken) == taken
 
 
+def test_no_port_is_given_twice():
+    first = free_port()
+    assert free_port(first) != first
+
+
 def test_output_of_a_process_is_waited_for(tmp_path):
     command = [sys.executable, "-c", "import time; print('listening on http://a:1', flush=True); time.sleep(300)"]
     process = Process("server", command, os.environ, tmp_path / "log")
