@@ -1,4 +1,4 @@
-"""Run the tests on each claimed combination of Airflow and Python, and write docs/compatibility.md.
+"""Run the tests on each claimed combination of Airflow and Python, and write docs/compatibility.md in both languages.
 
 ``python -m dev.compat [COMBINATION …] [--parts PART …]``: one environment after the other, made by uv from packages
 that were there on the combination's day, and removed afterwards. Results of other combinations and parts stay.
@@ -109,6 +109,7 @@ def main(argv: Sequence[str] | None = None, *, run: Run | None = None, folder: P
         results.setdefault(name, {}).update({part: [result, *when] for part, result in found.items()})
         file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         file.with_suffix(".md").write_text(page(results), encoding="utf-8")
+        file.with_suffix(".zh-CN.md").write_text(page(results, is_chinese=True), encoding="utf-8")
     return int(has_failed)
 
 
@@ -184,8 +185,8 @@ def result_of(status: int, stdout: str) -> str:
     return ("fails" if status else "works") + (f": {', '.join(numbers)}" if numbers else "")
 
 
-def page(results: Results) -> str:
-    """Return the matrix as Markdown."""
+def page(results: Results, *, is_chinese: bool = False) -> str:
+    """Return the matrix as Markdown, in English or in Chinese."""
     names = [name for name in COMBINATIONS if name in results]
     rows = [
         ["", *(_title(name) for name in names)],
@@ -195,16 +196,49 @@ def page(results: Results) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     missing = [name for name in COMBINATIONS if name not in results]
     rest = f"\nNot run: {', '.join(missing)}.\n" if missing else ""
+    if is_chinese:
+        return f"{_CHINESE_HEAD}\n{_WORDS.sub(lambda match: _CHINESE[match[0]], table + rest)}\n"
     return f"{_HEAD}\n{table}\n{rest}"
 
 
 _HEAD = """\
 # Compatibility
 
+[中文](compatibility.zh-CN.md)
+
 Written by `make test-compat`: each combination in an environment of its own, with the packages of its day.
-`lowest` has the lowest allowed version of each dependency, 3.14t is Python without the global lock. What works less
-on older versions of Airflow: [reliability.md](reliability.md#not-promised).
+"Lowest versions" are the lowest allowed ones of each dependency; 3.14t is Python without the global lock. What works
+less on older versions of Airflow: [reliability.md](reliability.md#not-promised).
 """
+_CHINESE_HEAD = """\
+# 兼容性
+
+[English](compatibility.md)
+
+由 `make test-compat` 写出：每种组合各用一个独立的环境，装当时的软件包。
+“最低版本”指每个依赖都取允许的最低版本；3.14t 是没有全局锁的 Python。
+旧版 Airflow 上哪些功能受限：[reliability.zh-CN.md](reliability.zh-CN.md#不承诺)。
+"""
+_CHINESE = {
+    ", lowest versions": "，最低版本",
+    ", not claimed": "，不在承诺之内",
+    ", Python": "，Python",
+    "not run: no such interpreter was found": "未运行：没有找到这个解释器",
+    "not run: ": "未运行：",
+    "Not run: ": "未运行：",
+    "not run": "未运行",
+    "works: ": "",
+    "works": "通过",
+    "fails: not done after": "失败：超时",
+    "fails: ": "失败：",
+    "fails": "失败",
+    " passed": " 项通过",
+    " failed": " 项失败",
+    " skipped": " 项跳过",
+    " errors": " 项出错",
+    " error": " 项出错",
+}
+_WORDS = re.compile("|".join(map(re.escape, _CHINESE)))
 
 
 def _title(name: str) -> str:

@@ -42,6 +42,14 @@ def test_the_page_tells_what_was_not_run() -> None:
     assert "Not run: " in written and "3.3.2-py3.13" in written.split("Not run: ")[1]
 
 
+def test_the_chinese_page_says_the_same() -> None:
+    chinese = page(SOME, is_chinese=True)
+    assert "| demo | 通过 (abc1234, 2026-11-28) |" in chinese
+    assert "| sensors | 失败：1 项失败 (abc1234, 2026-11-28) |" in chinese
+    assert "| rollback | 未运行 |" in chinese
+    assert "3.3.2-py3.13" in chinese.split("未运行：")[-1]
+
+
 def test_long_parts_run_with_the_combinations_that_name_them():
     assert set(MORE) == {"300 sensors", "20 kills"} <= set(PARTS)
     assert set(TIMEOUTS) <= set(PARTS)
@@ -62,6 +70,7 @@ def test_the_command_runs_no_long_part_where_it_is_not_wanted(tmp_path: Path) ->
     assert main(wanted, run=run, folder=tmp_path) == 0
     assert ran == {"3.1.8": ["demo", "300 sensors", "20 kills"], "3.3.2": ["demo"]}
     written = (tmp_path / "compatibility.md").read_text()
+    assert (tmp_path / "compatibility.zh-CN.md").exists()
     for part in ("300 sensors", "20 kills"):
         assert re.search(rf"\| {part} \| works \(.*\) \| not run \|", written)
 
