@@ -100,9 +100,9 @@ coverage: $(INSTALLED)  ## Measure branch coverage of all tests without a real A
 	$(BIN)/python -m pytest -n 2 --dist loadscope --ignore tests/real_airflow --cov --cov-report=term:skip-covered
 
 .PHONY: test-faults
-test-faults: $(INSTALLED)  ## Inject every fault, with figures: kills in real Airflow, then the matrix
+test-faults: $(INSTALLED)  ## Inject every fault, with figures: kills in real Airflow, then the matrix; FAST=1 for fewer kills behind a proxy
 	$(BIN)/python -m tests.faults.real_airflow --out $(VENV)/real-airflow.json
-	$(BIN)/python -m tests.faults.kills --proxy
+	$(BIN)/python -m tests.faults.kills --proxy $(if $(FAST),--fast)
 	$(BIN)/python -m tests.faults --real $(VENV)/real-airflow.json
 
 # What tests/browser takes screenshots into.
