@@ -52,15 +52,16 @@ def a_round(seconds: float) -> bool:
 
 
 def is_interrupted_at(number: int) -> bool:
-    """Start a loop and interrupt that at a line; return False if it has fewer lines."""
+    """Start a loop, interrupt the start at its line of this number, and return False if it has fewer lines."""
     left = number
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
-        left -= event == "line"
-        if left == 0 and event == "line":
-            sys.settrace(None)
-            raise Interrupted
+        if event == "line":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise Interrupted
         return trace
 
     try:
@@ -73,7 +74,7 @@ def is_interrupted_at(number: int) -> bool:
     return False
 
 
-def child(number: int) -> int:
+def start_in_child(number: int) -> int:
     """Start a loop in a child and return its exit status: 0 after an interruption, 1 without, else an error."""
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -90,7 +91,7 @@ def child(number: int) -> int:
 def interrupted_starts() -> int:
     """Return the number of lines at which a start was interrupted, each in a child."""
     number = 1
-    while (status := child(number)) == 0:
+    while (status := start_in_child(number)) == 0:
         number += 1
     if status != 1:
         raise RuntimeError(f"interrupted at line {number} of the start: exit status {status}")

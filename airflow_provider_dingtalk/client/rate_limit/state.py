@@ -94,7 +94,7 @@ class LimiterState(Struct):
     :param share: Permits left to this client after the last throttle; 0 if there was none.
     :param cut_at: Time of the last throttle.
     :param is_spared: True if a throttle did not reduce the share further, because the other client reduced its own.
-    :param refused: Throttles in a row of an only call.
+    :param refused: Number of only calls that were throttled in a row.
     :param answered: Calls that began and ended since the last throttle or pause.
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
@@ -184,7 +184,7 @@ class LimiterState(Struct):
             self.cut_at = now
         if self.answered > 1:
             self.refused = 0
-        elif seconds <= rate.window:
+        elif self.answered and seconds <= rate.window:
             self.refused += 1
             seconds = TRY_AGAIN * rate.window + (0 if self.refused % TRIES else seconds)
         self.answered = 0

@@ -146,7 +146,6 @@ def test_calls_that_follow_each_other_one_by_one_are_no_pause() -> None:
 def test_throttles_within_a_window_are_one() -> None:
     state = LimiterState()
     for tenth in range(10):
-        state.answered = 2
         state.throttled(TWENTY, NOW + tenth / 10, 1.0)
     assert state.allowed(TWENTY, NOW + 1) == 10
     assert state.not_before == NOW + 0.9 + 1.0
