@@ -118,11 +118,11 @@ class DingTalkClient:
             try:
                 return await self._send(endpoint, token, tally, why or endpoint.name)
             except DingTalkError as error:
-                state.count(error)
+                state.count(error, self._clock.monotonic())
                 if not should_retry(error, state, self._retry_policy, is_read=is_read):
                     raise
                 dead = token if is_dead_token(error) else None
-                seconds = seconds_until_retry(error, state)
+                seconds = seconds_until_retry(error, state, is_limited=self._limiter.in_flight is not None)
             await self._clock.sleep(seconds)
 
     @property

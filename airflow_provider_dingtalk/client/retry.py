@@ -17,6 +17,8 @@ from airflow_provider_dingtalk.exceptions import (
 
 #: Longest wait between two tries of a call, in seconds. The caller decides about longer ones.
 LONG_WAIT = 60.0
+#: Seconds within which several throttles of a call count as one: the rate limit tries an only call four times a second.
+COUNTED_APART = 0.9
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     :param request_deadline: Timeout of one request in seconds, from the connection to the last byte read; default 30.
     :param tries: Maximum tries of a call whose retry is harmless; default 3.
-    :param throttled_tries: Maximum tries of a throttled call, about 1 second apart; default 60.
+    :param throttled_tries: Maximum tries of a throttled call, of which those within a second count as one; default 60.
     """
 
     request_deadline: float = 30.0
@@ -33,18 +35,27 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryState(msgspec.Struct):
-    """Number of errors of one call, by kind."""
+    """Number of errors of one call, by kind.
+
+    :param throttled_at: Time of the last throttle that was counted, on a monotonic clock in seconds.
+    """
 
     dead_tokens: int = 0
     throttles: int = 0
     failures: int = 0
+    throttled_at: float = float("-inf")
 
-    def count(self, error: DingTalkError) -> None:
-        """Count an error."""
+    def count(self, error: DingTalkError, now: float) -> None:
+        """Count an error.
+
+        :param now: Time on a monotonic clock, in seconds.
+        """
         if is_dead_token(error):
             self.dead_tokens += 1
         elif isinstance(error, ThrottlingError):
-            self.throttles += 1
+            if now - self.throttled_at >= COUNTED_APART:
+                self.throttles += 1
+                self.throttled_at = now
         else:
             self.failures += 1
 
@@ -65,10 +76,16 @@ def should_retry(error: DingTalkError, state: RetryState, policy: RetryPolicy, *
     return is_harmless and state.failures < policy.tries
 
 
-def seconds_until_retry(error: DingTalkError, state: RetryState) -> float:
-    """Return DingTalk's ``retry_after`` for a throttle, 0 for a dead token, otherwise 0.5, doubled at each failure."""
+def seconds_until_retry(error: DingTalkError, state: RetryState, *, is_limited: bool) -> float:
+    """Return the seconds that a call waits by itself until it is sent again.
+
+    These are DingTalk's ``retry_after`` for a throttle, 0 for a dead token, otherwise 0.5, doubled at each failure.
+
+    :param is_limited: True if a rate limit holds throttled calls back. They wait for nothing else then: the first call
+        of a recall is alone, and meets the gap that another host leaves only if it is tried as soon as that allows.
+    """
     if isinstance(error, ThrottlingError):
-        return error.retry_after
+        return 0.0 if is_limited else error.retry_after
     return 0.0 if is_dead_token(error) else 0.5 * 2.0 ** (state.failures - 1)
 
 

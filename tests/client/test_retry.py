@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_dingtalk.client.endpoints import Endpoint
 from airflow_provider_dingtalk.client.error_codes import error_for
 from airflow_provider_dingtalk.client.rate_limit.limiter import RateLimiter
-from airflow_provider_dingtalk.client.rate_limit.state import GAP
+from airflow_provider_dingtalk.client.rate_limit.state import GAP, TRY_AGAIN
 from airflow_provider_dingtalk.client.retry import LONG_WAIT, RetryPolicy, RetryState, seconds_until_retry, should_retry
 from airflow_provider_dingtalk.exceptions import (
     BannedError,
@@ -123,6 +123,22 @@ async def test_throttling_without_end_is_given_up(
             await client.call(SEND, used)
     assert not caught.value.permanent
     assert used == {"token": 1, SEND.name: requests, "throttled": requests}
+
+
+async def test_rate_limit_alone_delays_the_next_try_of_an_only_call(clock: VirtualClock) -> None:
+    transport, began = Answering(answers(*[THROTTLED["403 Qps"]] * 3)), clock.monotonic()
+    async with open_client(transport=transport, clock=clock, limiter=RateLimiter(20, clock)) as client:
+        await client.call(SEND)
+    assert clock.monotonic() - began == pytest.approx(3 * TRY_AGAIN)
+
+
+async def test_throttling_of_an_only_call_is_endured_for_a_minute(clock: VirtualClock) -> None:
+    transport, began = Answering(lambda _: THROTTLED["403 Qps"]), clock.monotonic()
+    async with open_client(transport=transport, clock=clock, limiter=RateLimiter(20, clock)) as client:
+        with pytest.raises(ThrottlingError):
+            await client.call(SEND)
+    assert 60 <= clock.monotonic() - began < 90
+    assert transport.seen[SEND.name] < 200
 
 
 @pytest.mark.parametrize("form", ["json", "html"])
@@ -331,17 +347,25 @@ POLICY = RetryPolicy(tries=3, throttled_tries=4)
 )
 def test_an_error_is_retried_so_often_and_no_more(error: DingTalkError, is_read: bool, retries: int) -> None:
     state, seen = RetryState(), 0
-    state.count(error)
+    state.count(error, seen)
     while should_retry(error, state, POLICY, is_read=is_read):
         seen += 1
-        state.count(error)
+        state.count(error, seen)
     assert seen == retries
 
 
 def test_kinds_of_errors_are_counted_apart() -> None:
     state = RetryState()
     for error in (DEAD_TOKEN, THROTTLE, SERVER, SERVER):
-        state.count(error)
-    assert state == RetryState(dead_tokens=1, throttles=1, failures=2)
-    waits = [seconds_until_retry(error, state) for error in (DEAD_TOKEN, THROTTLE, SERVER)]
-    assert waits == [0.0, 7.0, 1.0]
+        state.count(error, now=5.0)
+    assert state == RetryState(dead_tokens=1, throttles=1, failures=2, throttled_at=5.0)
+    for is_limited, waits in ((False, [0.0, 7.0, 1.0]), (True, [0.0, 0.0, 1.0])):
+        errors = (DEAD_TOKEN, THROTTLE, SERVER)
+        assert [seconds_until_retry(error, state, is_limited=is_limited) for error in errors] == waits
+
+
+def test_throttles_within_a_second_count_as_one() -> None:
+    state = RetryState()
+    for now in (0.0, 0.3, 0.8, 1.0, 1.8, 2.0):
+        state.count(THROTTLE, now)
+    assert state.throttles == 3

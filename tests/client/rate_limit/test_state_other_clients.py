@@ -32,8 +32,9 @@ class App:
         return self._meter.allows_call(self._behaviour, "app", "api", self.line.now())
 
     async def recall(self, limiter: RateLimiter, calls: int) -> float:
-        """Make calls as a recall does, and return the seconds that they took."""
-        began, left = self.line.now(), iter(range(calls))
+        """Make calls as a recall does, the first one alone, and return the seconds that they took."""
+        began, left = self.line.now(), iter(range(calls - 1))
+        await self._call(limiter)
 
         async def worker() -> None:
             for _ in left:
@@ -52,7 +53,6 @@ class App:
                 return
             self.throttled += 1
             limiter.throttled("api", 1.0)
-            await self.line.sleep(1.0)
 
     async def other_client(self) -> None:
         """Take half of the rate, at a fixed interval, and never give way."""
