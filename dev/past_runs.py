@@ -10,6 +10,7 @@ import argparse
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
@@ -34,16 +36,21 @@ XComs = Mapping[tuple[str, int, str], Any]
 
 def add_dag(dag_id: str) -> None:
     """Add a DAG, unless Airflow has parsed one of this id."""
+    _add_bundle()
     with create_session() as session:
         if session.get(DagModel, dag_id) is not None:
             return
-        if session.get(DagBundleModel, "past") is None:
-            session.add(DagBundleModel(name="past"))
-            session.flush()
         dag: Any = DagModel
         session.add(dag(dag_id=dag_id, bundle_name="past", is_stale=False, fileloc=f"/{dag_id}.py"))
         session.flush()
         session.add(DagVersion(dag_id=dag_id, version_number=1, bundle_name="past"))
+
+
+def _add_bundle() -> None:
+    # Another process may add it at the same time.
+    with suppress(IntegrityError), create_session() as session:
+        if session.get(DagBundleModel, "past") is None:
+            session.add(DagBundleModel(name="past"))
 
 
 class PastRuns:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ STATUS_API = "robot/oToMessages/readStatus"
 #: at once, then on its schedule; before, it misses polls for Airflow's 30 s until a triggerer counts as dead.
 POLL, WINDOW = 20.0, 60.0
 TIMEOUT = 600.0
+#: Milliseconds that a search may take per run that sent, on a machine where a request to the API server takes 12 ms; on
+#: a slower one, as many requests.
+MS_PER_RUN, REQUESTS_TIME = 30, 2.5
 
 
 def start(lane: Lane, dag_id: str, /, **conf: Any) -> DagRun:
@@ -155,7 +159,6 @@ class Search(NamedTuple):
     :param to_first: Seconds from the start of the task to the first recall.
     """
 
-    runs: int
     is_whole: bool
     requests: int
     to_first: float
@@ -164,41 +167,62 @@ class Search(NamedTuple):
 def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
     """Recall what all runs of a DAG sent since a time, of few and of many runs; judge what a run that sent takes.
 
-    Both searches have the same fixed part, so their difference is the part of the further runs.
+    Both searches have the same fixed part, so their difference is the part of the further runs. Its time is compared
+    with that of a single request from the same worker, because that is Airflow's own, and depends on the machine.
     """
-    _search(lane, f"first_{people}", 1, people)  # the first search of a worker loads what the others have
-    few, many = (_search(lane, f"{number}_runs_of_{people}", number, people) for number in runs)
-    further = many.runs - few.runs
+    lane.clear()
+    # The first search of a worker loads what the others have.
+    numbers = {f"{number}_runs_of_{people}": number for number in (1, *runs)}
+    keys = _add_past_runs(lane, numbers, people)
+    request_ms = float(start(lane, f"request_{lane.host}").wait(TIMEOUT).xcom("request_ms"))
+    _, few, many = (_search(lane, dag_id, keys[dag_id]) for dag_id in numbers)
+    further = runs[1] - runs[0]
     requests_per_run = (many.requests - few.requests) / further
     ms_per_run = 1000 * (many.to_first - few.to_first) / further
-    row = Row(name=f"since over {few.runs} and {many.runs} runs of {people}")
+    row = Row(name=f"since over {runs[0]} and {runs[1]} runs of {people}")
     row.figures = {
         "requests": [few.requests, many.requests],
         "requests_per_run": round(requests_per_run, 2),
-        "fixed_requests": round(few.requests - few.runs * requests_per_run),
+        "fixed_requests": round(few.requests - runs[0] * requests_per_run),
         "seconds_to_first": [round(few.to_first, 1), round(many.to_first, 1)],
         "ms_per_run": round(ms_per_run),
+        "request_ms": round(request_ms, 1),
+        "of_request": round(ms_per_run / request_ms, 1),
     }
     row.must(few.is_whole and many.is_whole, "not all messages are recalled")
     row.must(0 < requests_per_run <= 2, "more than 2 requests to the API server per run that sent")
-    row.goal(ms_per_run <= 30, "more than 30 ms per run that sent until the first recall")
+    is_quick = ms_per_run <= MS_PER_RUN or ms_per_run <= REQUESTS_TIME * request_ms
+    row.goal(is_quick, f"more than {MS_PER_RUN} ms, and the time of {REQUESTS_TIME} requests, per run that sent")
     return [row]
 
 
-def _search(lane: Lane, dag_id: str, runs: int, people: int) -> Search:
-    lane.clear()
-    _, file = lane.create_keys("oto", runs * people)
-    # Rows of runs that ended within the last hour: real ones would take 15 minutes.
-    add = [sys.executable, "-m", "dev.past_runs", dag_id, str(runs), str(people), "--keys", file]
-    subprocess.run(add, env=lane.cluster.env, check=True)
+def _add_past_runs(lane: Lane, numbers: Mapping[str, int], people: int) -> dict[str, set[str]]:
+    """Add runs of some DAGs that ended within the last hour, and return the keys of their messages by DAG.
+
+    They are rows of the database: real runs would take 15 minutes.
+    """
+    found: dict[str, set[str]] = {}
+    with ExitStack() as stack:
+        adding = []
+        for dag_id, number in numbers.items():
+            keys, file = lane.create_keys("oto", number * people)
+            found[dag_id] = {*keys}
+            add = [sys.executable, "-m", "dev.past_runs", dag_id, str(number), str(people), "--keys", file]
+            adding.append(stack.enter_context(subprocess.Popen(add, env=lane.cluster.env)))
+    if any(one.returncode for one in adding):
+        raise RuntimeError("the past runs could not be added")
+    return found
+
+
+def _search(lane: Lane, dag_id: str, keys: set[str]) -> Search:
     began = datetime.now(UTC) - timedelta(hours=1)
     log = lane.cluster.home / "api-server.log"
     before = log.stat().st_size
     run = start(lane, f"since_{lane.host}", dag=dag_id, since=began.isoformat()).wait(TIMEOUT)
-    messages = lane.sandbox.messages()
-    times = [message["recalled_at"] for message in messages if message["recalled_at"]]
+    recalled = [message["recalled_at"] for message in lane.sandbox.messages() if message["key"] in keys]
+    times = [moment for moment in recalled if moment]
     first = min(times, default=0.0) - datetime.fromisoformat(instances(run)[0]["start_date"]).timestamp()
-    is_whole = run.state == "success" and len(times) == len(messages) == runs * people
+    is_whole = run.state == "success" and len(times) == len(keys)
     # The requests of the recall and of the task do not name the DAG.
     lines = log.read_bytes()[before:].splitlines()
-    return Search(runs, is_whole, sum(b"/execution/" in line and dag_id.encode() in line for line in lines), first)
+    return Search(is_whole, sum(b"/execution/" in line and dag_id.encode() in line for line in lines), first)

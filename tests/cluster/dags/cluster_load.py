@@ -16,6 +16,7 @@ from airflow_provider_dingtalk.operators import (
     DingTalkSendOTOMessagesOperator,
 )
 from airflow_provider_dingtalk.sensors import DingTalkOTOMessageSensor
+from airflow_provider_dingtalk.version_compat import dag_run as read_dag_run
 
 RETRIED = {"retries": 2, "retry_delay": timedelta(seconds=1), "dingtalk_conn_id": "shared"}
 MACROS = {
@@ -68,6 +69,18 @@ for host in ("worker-1", "worker-2"):
         DingTalkRollbackOperator(
             task_id="rollback", from_dag="{{ params.dag }}", since="{{ params.since }}", queue=host
         )
+
+    with dag(f"request_{host}"):
+
+        @task(retries=0, queue=host)
+        def request_ms(run_id: str, dag: DAG) -> float:
+            """Return the milliseconds of one request to the API server, as the mean of 300."""
+            began = time.perf_counter()
+            for _ in range(300):
+                read_dag_run(dag.dag_id, run_id)
+            return (time.perf_counter() - began) * 1000 / 300
+
+        request_ms()
 
     with dag(f"sensors_{host}", file=""):
 
