@@ -44,7 +44,7 @@ DAGS = (
 #: The last DAG of each file.
 DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:5]), "sweep")
 #: Sensors: 300 tasks do not fit into 15 minutes.
-SENSORS, FULL_SENSORS = 40, 300
+SENSORS, FULL_SENSORS = 24, 300
 #: Runs that a search looks through.
 RUNS = (120, 480)
 ENV = {
@@ -66,11 +66,11 @@ def steps(sensors: int) -> list[tuple[Lanes, Lanes]]:
         (
             {
                 "cut-12": partial(faults.under, faults.REFUSED_12),
-                "cut-30": partial(faults.under, faults.REFUSED_30),
+                "hole-30": partial(faults.under, faults.HELD_30),
                 "blocks": partial(faults.blocks_under, faults.REFUSED_30),
             },
             {
-                "hole-30": partial(faults.under, faults.HELD_30),
+                "cut-30": partial(faults.under, faults.REFUSED_30),
                 "cut-90": partial(faults.under, faults.REFUSED_90),
             },
         ),
