@@ -65,12 +65,12 @@ def steps(sensors: int) -> list[tuple[Lanes, Lanes]]:
     return [
         (
             {
-                "cut-12": partial(faults.under, faults.REFUSED_12),
+                "cut-30": partial(faults.under, faults.REFUSED_30),
                 "hole-30": partial(faults.under, faults.HELD_30),
                 "blocks": partial(faults.blocks_under, faults.REFUSED_30),
             },
             {
-                "cut-30": partial(faults.under, faults.REFUSED_30),
+                "cut-12": partial(faults.under, faults.REFUSED_12),
                 "cut-90": partial(faults.under, faults.REFUSED_90),
             },
         ),
