@@ -138,7 +138,7 @@ async def test_throttling_of_an_only_call_is_endured_for_a_minute(clock: Virtual
         with pytest.raises(ThrottlingError):
             await client.call(SEND)
     assert 60 <= clock.monotonic() - began < 90
-    assert transport.seen[SEND.name] < 200
+    assert transport.seen[SEND.name] < 70
 
 
 @pytest.mark.parametrize("form", ["json", "html"])

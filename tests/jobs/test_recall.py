@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_dingtalk.client.rate_limit.state import TRY_AGAIN
 from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.jobs.recall import Recall
 from airflow_provider_dingtalk.jobs.report import Outcome, Report
@@ -179,7 +180,7 @@ async def test_what_expires_first_is_recalled_first(dingtalk: LocalDingTalk) -> 
 
 
 async def test_a_message_that_grows_too_old_while_the_recall_waits_costs_no_call(dingtalk: LocalDingTalk) -> None:
-    receipts = dingtalk.create_messages(Kind.OTO, 40, age=GIVE_UP_AFTER - 0.5)
+    receipts = dingtalk.create_messages(Kind.OTO, 40, age=GIVE_UP_AFTER - TRY_AGAIN / 2)
     dingtalk.faults({"match": "batchRecall", "nth": [1], "action": {"type": "throttle"}})
     report = (await dingtalk.recall(receipts)).report()
     assert report.counts()["expired"] == 40

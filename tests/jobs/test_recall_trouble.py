@@ -159,7 +159,7 @@ async def test_throttling_without_end_stops_and_leaves_the_rest_for_later(dingta
     assert set(codes_of(job.report(), Outcome.FAILED).values()) == {"Forbidden.AccessDenied.QpsLimitForAppkeyAndApi"}
     assert job.report().counts()["failed"] == 60
     assert not job.is_final
-    assert job.report().api_calls["recall"] == 60, "one batch, as often as the client has patience"
+    assert 60 <= job.report().api_calls["recall"] < 70, "one batch, for a minute"
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -29,7 +29,7 @@ GRACE = 0.1
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
 LATE_FROM, LATE = 10, 6.0
 #: Fraction of the window between two tries of an only call, which is less than such a gap at 20 calls a second, and the
-#: number of tries until it waits a window more.
+#: number of tries until it waits a window more each time.
 TRY_AGAIN, TRIES = 0.27, 6
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
 QUIET, GROWTH = 20.0, 40.0
@@ -129,7 +129,7 @@ class LimiterState(Struct):
             # After a pause all clients begin alike; otherwise those with a reduced share would starve. With a share of
             # one, calls that follow each other are little more than one window apart, so a pause is twice as long.
             if now > self.not_before + 2 * rate.window:
-                self.share = 0
+                self.share = self.refused = 0
         if (wait := self.wait(rate, now, number)) > 0:
             self._queue(number, now + wait + GRACE)
             return wait
@@ -175,7 +175,7 @@ class LimiterState(Struct):
 
         Throttles within one window count as one. If the only call since the last one is throttled, the next one comes
         after a fourth of the window, because it must meet the gap in the other client's window. After six of them in a
-        row the other client leaves no gap, and the next one comes a window later still.
+        row the other client leaves no gap, and each further one comes a window later still.
 
         :param seconds: Seconds to block all calls; at most 300.
         """
@@ -186,7 +186,7 @@ class LimiterState(Struct):
             self.refused = 0
         elif self.answered and seconds <= rate.window:
             self.refused += 1
-            seconds = TRY_AGAIN * rate.window + (0 if self.refused % TRIES else seconds)
+            seconds = TRY_AGAIN * rate.window + (0 if self.refused < TRIES else seconds)
         self.answered = 0
         self.not_before = max(self.not_before, now + min(seconds, LONGEST_HOLD))
 

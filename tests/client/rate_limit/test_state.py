@@ -102,7 +102,7 @@ def test_a_lone_call_that_is_throttled_costs_nothing_and_is_tried_at_another_par
     for second in range(0, 26, 2):
         assert throttled_again(state, second, 1) == 10
         pauses.append(state.not_before - NOW - second)
-    assert pauses == pytest.approx([0.27] * 5 + [1.27] + [0.27] * 5 + [1.27] + [0.27])
+    assert pauses == pytest.approx([0.27] * 5 + [1.27] * 8)
     assert [throttled_again(state, second, 9) for second in (26, 28)] == [10, 8]
     assert state.not_before == NOW + 28 + 1
     throttled_again(state, 30, 1)
@@ -132,6 +132,14 @@ def test_after_a_pause_the_whole_rate_is_tried_again() -> None:
     state.release(TWENTY, NOW + 1.5, 21)
     assert state.acquire(TWENTY, NOW + 3.6, 22) == 0
     assert state.allowed(TWENTY, NOW + 3.6) == 20
+
+
+def test_after_a_pause_a_lone_call_is_tried_again_soon() -> None:
+    state = LimiterState(refused=9)
+    assert state.acquire(TWENTY, NOW, 1) == 0
+    state.release(TWENTY, NOW, 1)
+    state.throttled(TWENTY, NOW, 1.0)
+    assert (state.refused, state.not_before) == (1, pytest.approx(NOW + 0.27))
 
 
 def test_calls_that_follow_each_other_one_by_one_are_no_pause() -> None:
