@@ -47,10 +47,9 @@ def add_dag(dag_id: str) -> None:
 
 
 def _add_bundle() -> None:
-    # Another process may add it at the same time.
+    # Another process may add it at the same time, so the database refuses a second one.
     with suppress(IntegrityError), create_session() as session:
-        if session.get(DagBundleModel, "past") is None:
-            session.add(DagBundleModel(name="past"))
+        session.add(DagBundleModel(name="past"))
 
 
 class PastRuns:
