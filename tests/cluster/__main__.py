@@ -45,8 +45,8 @@ DAGS = (
 DAG_IDS = ("block_0_worker-2", "sensors_worker-2", *(file.stem for file in DAGS[2:5]), "sweep")
 #: Sensors: 300 tasks do not fit into 15 minutes.
 SENSORS, FULL_SENSORS = 24, 300
-#: Runs that a search looks through.
-RUNS = (120, 480)
+#: Runs that a search looks through, and messages of each.
+RUNS, MESSAGES = (120, 480), (1, 10)
 ENV = {
     "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
@@ -60,8 +60,8 @@ def steps(sensors: int) -> list[tuple[Lanes, Lanes]]:
         f"recalls-{window}": partial(load.four_recalls, window=window, with_redis=False)
         for window in ("fixed", "sliding")
     }
+    since = {"since": partial(load.since, runs=RUNS, people=MESSAGES)}
     with_redis = {f"{name}-redis": partial(recall, with_redis=True) for name, recall in recalls.items()}
-    searches = {f"since-{people}": partial(load.since, runs=RUNS, people=people) for people in (1, 10)}
     return [
         (
             {
@@ -93,7 +93,7 @@ def steps(sensors: int) -> list[tuple[Lanes, Lanes]]:
             {"sensors": partial(load.sensors, count=sensors)},
         ),
         # Nothing beside them: their figures are of speed.
-        ({**searches, **recalls, **with_redis, "backends": other_backends}, {}),
+        ({**since, **recalls, **with_redis, "backends": other_backends}, {}),
     ]
 
 

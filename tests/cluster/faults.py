@@ -14,7 +14,7 @@ from msgspec import Struct
 from dev.cluster import Cluster
 from dev.forwarder import Mode
 from tests.cluster.accounts import Row
-from tests.cluster.work import Block, Lane, LongBlock, Recall, Send, SentBlock, Work
+from tests.cluster.work import Block, Lane, Recall, Send, SentBlock, Work
 from tests.real_airflow.fixtures import wait_until
 
 #: Share of all work from which on a fault comes.
@@ -65,10 +65,11 @@ def worker_killed(lane: Lane) -> list[Row]:
     _shorten_heartbeat_timeout(lane.cluster)
     lane.clear()
     try:
-        # Airflow may take long to start the second task of a block. The other sends must not be over by then.
         sent = SentBlock(lane, 0)
+        works = [Recall(lane, 2), Send(lane, 2), Block(lane, 0), sent]
+        sent.begin()
         wait_until("the messages of a block are sent and its next task works", lambda: sent.share() > 0)
-        rows = meet(WORKER_KILLED, lane, [Recall(lane, 2), Send(lane, 2), LongBlock(lane, 0), sent])
+        rows = meet(WORKER_KILLED, lane, works)
     finally:
         if lane.host not in lane.cluster.processes:
             lane.cluster.start(lane.host)
@@ -80,7 +81,10 @@ def worker_killed(lane: Lane) -> list[Row]:
 
 
 def meet(fault: Fault, lane: Lane, works: Sequence[Work]) -> list[Row]:
-    """Let works meet a fault in the middle, and return their rows."""
+    """Let works begin together, meet a fault in the middle, and return their rows."""
+    wait_until("all work is ready to begin", lambda: all(work.is_ready or work.is_over() for work in works))
+    for work in works:
+        work.begin()
     wait_until("all work has begun", lambda: all(work.share() >= FROM or work.is_over() for work in works))
     at = [work.share() for work in works]
     fault.do(lane, works)

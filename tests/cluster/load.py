@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from statistics import mean
@@ -174,17 +174,22 @@ class Search(NamedTuple):
     request_ms: float
 
 
-def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
-    """Recall what all runs of a DAG sent since a time, of few and of many runs; judge what a run that sent takes.
+def since(lane: Lane, runs: Sequence[int], people: Sequence[int]) -> list[Row]:
+    """Recall what all runs of a DAG sent since a time: of few and of many runs, of few and of many people."""
+    lane.clear()
+    histories = [(1, 1), *((number, each) for each in people for number in runs)]
+    keys = _add_past_runs(lane, histories)
+    # The first search of a worker loads what the others have.
+    _, *searches = [_search(lane, dag_id, keys[dag_id]) for dag_id in keys]
+    return [_row_of(runs, each, *searches[2 * at : 2 * at + 2]) for at, each in enumerate(people)]
+
+
+def _row_of(runs: Sequence[int], people: int, few: Search, many: Search) -> Row:
+    """Judge what a run that sent takes.
 
     Both searches have the same fixed part, so their difference is the part of the further runs. Its time is compared
     with that of a single request of the same task, because that is Airflow's own, and depends on the machine.
     """
-    lane.clear()
-    # The first search of a worker loads what the others have.
-    numbers = {f"{number}_runs_of_{people}": number for number in (1, *runs)}
-    keys = _add_past_runs(lane, numbers, people)
-    _, few, many = (_search(lane, dag_id, keys[dag_id]) for dag_id in numbers)
     further = runs[1] - runs[0]
     requests_per_run = (many.requests - few.requests) / further
     ms_per_run = 1000 * (many.to_first - few.to_first) / further
@@ -202,19 +207,22 @@ def since(lane: Lane, runs: Sequence[int], people: int) -> list[Row]:
     row.must(0 < requests_per_run <= 2, "more than 2 requests to the API server per run that sent")
     is_quick = ms_per_run <= max(MS_PER_RUN, REQUESTS_TIME * many.request_ms)
     row.goal(is_quick, f"more than {MS_PER_RUN} ms, and the time of {REQUESTS_TIME} requests, per run that sent")
-    return [row]
+    return row
 
 
-def _add_past_runs(lane: Lane, numbers: Mapping[str, int], people: int) -> dict[str, set[str]]:
-    """Add runs of some DAGs that ended within the last hour, and return the keys of their messages by DAG.
+def _add_past_runs(lane: Lane, histories: Sequence[tuple[int, int]]) -> dict[str, set[str]]:
+    """Add DAGs with runs that ended within the last hour, and return the keys of their messages by DAG.
 
     They are rows of the database: real runs would take 15 minutes.
+
+    :param histories: For each DAG, the number of its runs and of the messages of each.
     """
     found: dict[str, set[str]] = {}
     with ExitStack() as stack:
         adding = []
-        for dag_id, number in numbers.items():
+        for number, people in histories:
             keys, file = lane.create_keys("oto", number * people)
+            dag_id = f"{number}_runs_of_{people}"
             found[dag_id] = {*keys}
             add = [sys.executable, "-m", "dev.past_runs", dag_id, str(number), str(people), "--keys", file]
             adding.append(stack.enter_context(subprocess.Popen(add, env=lane.cluster.env)))

@@ -17,20 +17,22 @@ from tests.faults.kill_sandbox import SandboxProcess
 from tests.real_airflow.fixtures import DagRun
 
 KEYS, PEOPLE = 3_000, 600
-#: Eight blocks of one host share 20 calls a second, so that all of them are sending when the last one begins.
 BLOCK_PEOPLE = 100
-#: Calls a second of the recalls: 150 calls take 30 s, so that faults come in the middle.
-SLOW = 5
+#: Calls a second of recalls and sends, so that a recall or a send that meets a fault takes 15 s.
+RATES = {"recall": 10, "send": 40}
 #: Timeout in seconds of one run with a fault.
 TIMEOUT = 300.0
 _numbers = itertools.count(1)
 
 
 def connections(host: str, url: str) -> dict[str, str]:
-    """Return the environment with the connections of a host: one at full speed, a slow one."""
-    full, slow = connection_to(url), connection_to(url)
-    slow["extra"]["calls_per_second"] = SLOW
-    return {f"AIRFLOW_CONN_{host.upper()}": json.dumps(full), f"AIRFLOW_CONN_{host.upper()}-SLOW": json.dumps(slow)}
+    """Return the environment with the connections of a host: at DingTalk's rate, for recalls, for sends."""
+    name, connection = f"AIRFLOW_CONN_{host.upper()}", connection_to(url)
+    found = {name: json.dumps(connection)}
+    for work, rate in RATES.items():
+        connection["extra"]["calls_per_second"] = rate
+        found[f"{name}-{work.upper()}"] = json.dumps(connection)
+    return found
 
 
 class Lane:
@@ -66,7 +68,7 @@ class Lane:
 
 
 class Work:
-    """Run of a DAG with one task that is watched.
+    """Run of a DAG with one task that is watched; its messages wait until :meth:`begin`.
 
     :param retries: Retries of the task: 0, 1 after a minute, or 2.
     """
@@ -77,13 +79,25 @@ class Work:
 
     def __init__(self, lane: Lane, retries: int) -> None:
         self.lane = lane
-        self.text = f"{self.name} {next(_numbers)}"
+        number = next(_numbers)
+        self.text = f"{self.name} {number}"
+        self._gate = lane.cluster.home / f"gate-{number}"
+        conf = {**self.conf(), "gate": str(self._gate)}
         dag_id = f"{self.name}_{retries}_{lane.host}"
-        self.run = DagRun(lane.cluster, dag_id, lane.cluster.api.trigger(dag_id, self.conf()))
+        self.run = DagRun(lane.cluster, dag_id, lane.cluster.api.trigger(dag_id, conf))
 
     def conf(self) -> dict[str, Any]:
         """Return the parameters of the run."""
         raise NotImplementedError
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the task waits to begin."""
+        return self._gate.with_suffix(".reached").exists()
+
+    def begin(self) -> None:
+        """Let the task send or recall its messages."""
+        self._gate.touch()
 
     def share(self) -> float:
         """Return the share that is done."""
@@ -215,12 +229,6 @@ class Block(Send):
     def check(self, row: Row) -> None:
         row.must(self.run.state == "failed", "the run did not fail")
         row.must(bool(row.figures["sent"]), "nothing was sent")
-
-
-class LongBlock(Block):
-    """Rollback block that still sends when the other work has begun."""
-
-    people = 300
 
 
 class SentBlock(Block):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, task
 
@@ -35,10 +36,21 @@ def dag(name: str, host: str, retries: int, **params: object) -> DAG:
     return DAG(
         f"{name}_{retries}_{host}",
         schedule=None,
-        params=params,
+        params={"gate": "", **params},
         default_args={"queue": host, "retries": retries, "retry_delay": timedelta(seconds=RETRY_DELAYS[retries])},
         user_defined_macros={"content_of": content_of, "people": people},
     )
+
+
+def wait_at_gate(context: Any) -> None:
+    """Wait until the test opens the gate: Airflow starts tasks seconds apart, and all of them meet one fault."""
+    gate = Path(context["params"]["gate"])
+    gate.with_suffix(".reached").touch()
+    for _ in range(30_000):
+        if gate.exists():
+            return
+        time.sleep(0.01)
+    raise TimeoutError("the gate stayed shut for five minutes")
 
 
 def send(host: str) -> DingTalkSendOTOMessagesOperator:
@@ -48,7 +60,8 @@ def send(host: str) -> DingTalkSendOTOMessagesOperator:
         user_ids="{{ people(params.people) | tojson }}",
         text="{{ params.text }}",
         one_receipt_per_user=True,
-        dingtalk_conn_id=host,
+        dingtalk_conn_id=f"{host}-send",
+        pre_execute=wait_at_gate,
     )
 
 
@@ -59,7 +72,8 @@ for host in HOSTS:
                 task_id="recall",
                 process_query_keys="{{ content_of(params.file) }}",
                 open_conversation_id="cidgroup1",
-                dingtalk_conn_id=f"{host}-slow",
+                dingtalk_conn_id=f"{host}-recall",
+                pre_execute=wait_at_gate,
             )
         with dag("send", host, retries, people=1, text="") as sends:
             send(host)
