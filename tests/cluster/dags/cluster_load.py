@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
+from airflow_provider_dingtalk.hooks import DingTalkHook
 from airflow_provider_dingtalk.operators import (
     DingTalkRecallOTOMessagesOperator,
     DingTalkRollbackOperator,
@@ -42,7 +43,11 @@ def send(host: str) -> DingTalkSendOTOMessagesOperator:
 
 
 def wait_for_others(context: Any) -> None:
-    """Wait until all recalls of a run are ready, so that none has the rate to itself."""
+    """Wait until all recalls of a run are ready, so that none has the rate to itself.
+
+    The first call of a process takes long, because it loads modules, so each gets a token before.
+    """
+    DingTalkHook("shared").test_connection()
     keys = Path(context["params"]["files"][0])
     keys.with_suffix(f".{context['ti'].task_id}").touch()
     for _ in range(6_000):
