@@ -112,8 +112,13 @@ class Cluster(AirflowStack):
         return self
 
     def start(self, name: str) -> Process:
-        """Start a component, or start it again after it has ended."""
+        """Start a component, or start it again after it has ended.
+
+        :raises RuntimeError: If the cluster was stopped, since nothing would end the component.
+        """
         with self._lock:
+            if self._is_over.is_set():
+                raise RuntimeError(f"{name} is not started: the cluster was stopped")
             log = self.home / f"{name}.log"
             if name in WORKERS and log.exists():
                 # What the worker wrote before must not be taken for what it writes now.

@@ -17,7 +17,7 @@ from airflow_provider_dingtalk.exceptions import (
 
 #: Longest wait between two tries of a call, in seconds. The caller decides about longer ones.
 LONG_WAIT = 60.0
-#: Seconds within which several throttles of a call count as one: the rate limit tries an only call four times a second.
+#: Seconds within which several throttles of a call count as one: the rate limit tries a lone call four times a second.
 COUNTED_APART = 0.9
 
 

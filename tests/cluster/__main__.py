@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 import time
 import traceback
@@ -24,7 +23,7 @@ import tests.conftest  # noqa: F401 -- sets Airflow's surroundings before it is 
 from airflow_provider_dingtalk.sandbox.testing import connection_to
 from dev.cluster import WORKERS, Cluster
 from dev.sandbox import ROOT
-from dev.steps import print_step
+from dev.steps import print_step, run_until_interrupted
 from tests.cluster import faults, load
 from tests.cluster.accounts import Row, failures, summary
 from tests.cluster.backends import other_backends
@@ -122,13 +121,14 @@ def run(chosen: Sequence[tuple[Lanes, Lanes]], options: argparse.Namespace) -> l
     """Start the cluster, run the scenarios that the options name, and return their rows."""
     rows: list[Row] = []
     with ExitStack() as stack:
+        # The pool waits for its scenarios after the cluster has ended, so that an interrupted command ends soon.
+        pool = stack.enter_context(ThreadPoolExecutor(len(WORKERS)))
         cluster, lanes = _start(stack, options)
         if options.logs:
             stack.callback(shutil.copytree, cluster.home, options.logs)
         for step in chosen:
-            with ThreadPoolExecutor(len(lanes)) as pool:
-                played = pool.map(lambda lane, some: _play(lane, some, options.only), lanes, step)
-                rows += [row for of_lane in played for row in of_lane]
+            played = pool.map(lambda lane, some: _play(lane, some, options.only), lanes, step)
+            rows += [row for of_lane in played for row in of_lane]
     return rows
 
 
@@ -166,4 +166,4 @@ def _play(lane: Lane, scenarios: Lanes, names: Sequence[str]) -> list[Row]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_until_interrupted(main)

@@ -28,7 +28,7 @@ GRACE = 0.1
 #: Least permits of which one returns late in each window, and seconds by which it is late, times the permits. A client
 #: that uses the whole rate would leave no gap, and another host of the app would get no call through.
 LATE_FROM, LATE = 10, 6.0
-#: Fraction of the window between two tries of an only call, which is less than such a gap at 20 calls a second, and the
+#: Fraction of the window between two tries of a lone call, which is less than such a gap at 20 calls a second, and the
 #: number of tries until it waits a window more each time.
 TRY_AGAIN, TRIES = 0.27, 6
 #: Seconds after a throttle until the rate grows again, and seconds in which it would grow from 0 to all permits.
@@ -94,7 +94,7 @@ class LimiterState(Struct):
     :param share: Permits left to this client after the last throttle; 0 if there was none.
     :param cut_at: Time of the last throttle.
     :param is_spared: True if a throttle did not reduce the share further, because the other client reduced its own.
-    :param refused: Number of only calls that were throttled in a row.
+    :param refused: Number of throttles in a row of a lone call, the only one since the last throttle.
     :param answered: Calls that began and ended since the last throttle or pause.
     :param late_at: Time at which a permit last returned late.
     :param trips: Durations of the last 20 calls, in seconds.
