@@ -101,20 +101,29 @@ def work_notification_message(
     return decoded
 
 
+def _is_given(value: Any) -> bool:
+    """Return False for None, an empty text or collection, and 0."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError):
+        # An array of a library is neither true nor false, and no content either: the checks of its type refuse it.
+        return True
+
+
 def _check_only_one(**contents: Any) -> None:
-    given = [name for name, value in contents.items() if value]
+    given = [name for name, value in contents.items() if _is_given(value)]
     if len(given) != 1:
         raise InvalidInputError("text", f"give one of {', '.join(contents)}; got {' and '.join(given) or 'none'}")
 
 
 def _check_owner(field: str, value: Any, owner: str, given: Any) -> None:
     """Refuse an argument without the argument that it belongs to."""
-    if value and not given:
+    if _is_given(value) and not given:
         raise InvalidInputError(field, f"belongs to {owner}, which is not given: it would not be sent")
 
 
 def _message(msg_key: str, params: dict[str, Any]) -> Message:
-    missing = [name for name in MSG_PARAMS.get(msg_key, ()) if not params.get(name)]
+    missing = [name for name in MSG_PARAMS.get(msg_key, ()) if not _is_given(params.get(name))]
     if missing:
         raise InvalidInputError("msg_param", f"{msg_key} needs {', '.join(missing)}")
     encoded = _encoded("msg_param", params, MAX_MSG_PARAM_BYTES, " (documented for groups)")

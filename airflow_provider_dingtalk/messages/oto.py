@@ -18,7 +18,7 @@ from airflow_provider_dingtalk.messages.conditions import MessageStatus, Target
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, StatusQuery, complete
 from airflow_provider_dingtalk.messages.receipt import Kind, SenderKey
 from airflow_provider_dingtalk.messages.robot import RobotMessage
-from airflow_provider_dingtalk.messages.send_request import SendRequest, one_or_more, pages, required_id
+from airflow_provider_dingtalk.messages.send_request import SendRequest, check_flag, one_or_more, pages, required_id
 
 #: Misspellings in samples of DingTalk's pages (documented, not observed), and the intended value.
 _SPELLINGS = {"SUCESS": "SUCCESS"}
@@ -47,6 +47,7 @@ class OtoMessage(RobotMessage):
         """
         message, robot = robot_message(**content), required_id(robot_code, "robot_code")
         users = one_or_more(user_ids, "user_ids")
+        size = 1 if check_flag(one_receipt_per_user, "one_receipt_per_user") else MAX_USERS_PER_OTO_SEND
         return [
             self.send_request(
                 SendOtoMessages(
@@ -55,7 +56,7 @@ class OtoMessage(RobotMessage):
                 some,
                 len(some),
             )
-            for some in pages(users, 1 if one_receipt_per_user else MAX_USERS_PER_OTO_SEND)
+            for some in pages(users, size)
         ]
 
     def undelivered(self, answer: OtoSendResult) -> dict[str, str]:

@@ -149,6 +149,16 @@ def required_id(value: Any, field: str) -> str:
     return parse_id(value, field)
 
 
+def check_flag(value: Any, field: str) -> bool:
+    """Return True or False; None means False.
+
+    :raises InvalidInputError: If the value is something else, such as the text ``"False"``, which is true to Python.
+    """
+    if value is None or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise InvalidInputError(field, "must be True or False")
+
+
 def one_or_more(value: Any, field: str) -> list[str]:
     """Parse distinct ids from one id, a list, or a JSON list.
 

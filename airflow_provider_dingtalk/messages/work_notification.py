@@ -29,7 +29,7 @@ from airflow_provider_dingtalk.messages.base import MessageType
 from airflow_provider_dingtalk.messages.conditions import Condition, MessageStatus, Obstacle, Target
 from airflow_provider_dingtalk.messages.read_status import GIVE_UP_AFTER, StatusQuery, complete, is_old
 from airflow_provider_dingtalk.messages.receipt import Kind, SenderKey
-from airflow_provider_dingtalk.messages.send_request import SendRequest, one_or_more, pages, required_id
+from airflow_provider_dingtalk.messages.send_request import SendRequest, check_flag, one_or_more, pages, required_id
 
 #: ``status`` of a work notification that was sent.
 _SENT = 2
@@ -69,8 +69,7 @@ class WorkNotification(MessageType):
         :param content: Arguments of :func:`~airflow_provider_dingtalk.client.content.work_notification_message`.
         :raises InvalidInputError: If an argument is invalid, or exceeds DingTalk's limit.
         """
-        if to_all_user not in (None, False, True):  # the text "False" is true to Python
-            raise InvalidInputError("to_all_user", "must be True or False")
+        to_all_user = check_flag(to_all_user, "to_all_user")
         call = partial(
             SendWorkNotification,
             msg=work_notification_message(**content),
@@ -78,7 +77,7 @@ class WorkNotification(MessageType):
         )
         users = one_or_more(user_ids, "user_ids") if user_ids is not None else []
         depts = one_or_more(dept_ids, "dept_ids") if dept_ids is not None else []
-        if bool(to_all_user) == bool(users or depts):
+        if to_all_user == bool(users or depts):
             raise InvalidInputError("user_ids", "give user_ids or dept_ids, or to_all_user alone")
         if to_all_user:
             return [self.send_request(call(to_all_user=True), ("all users",))]

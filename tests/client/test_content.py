@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_dingtalk.client.content import MSG_PARAMS, robot_message, work_notification_message
 from airflow_provider_dingtalk.client.endpoints import MAX_MSG_PARAM_BYTES, MAX_WORK_NOTIFICATION_BYTES
 from airflow_provider_dingtalk.exceptions import InvalidInputError
+from tests.support.arrays import Array
 
 #: As listed on DingTalk's page robot-message-type.
 TEMPLATES = {
@@ -132,8 +133,10 @@ BAD_OBJECTS = {
     "None": None,
     "a tuple": ("content",),
     "a number": 5,
+    "an array": Array(),
     "half a surrogate pair": {"content": "\ud800"},
     "an object without JSON": {"content": object()},
+    "an array without JSON": {"content": Array()},
     "a key without JSON": {"content": "x", ("a", "b"): "x"},
 }
 
@@ -145,7 +148,7 @@ def test_what_is_no_object_in_json_is_refused_by_its_field(value: Any) -> None:
     assert caught.value.field == "msg_param"
 
 
-@pytest.mark.parametrize("name", [name for name, value in BAD_OBJECTS.items() if value])
+@pytest.mark.parametrize("name", [name for name in BAD_OBJECTS if name not in ("empty", "None")])
 def test_work_notification_that_is_no_object_in_json_is_refused(name: str) -> None:
     value = BAD_OBJECTS[name]
     inner = value if isinstance(value, dict) else None

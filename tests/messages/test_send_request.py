@@ -10,6 +10,7 @@ from airflow_provider_dingtalk.exceptions import InvalidInputError
 from airflow_provider_dingtalk.messages.message_types import send_requests_for
 from airflow_provider_dingtalk.messages.receipt import Kind
 from airflow_provider_dingtalk.messages.send_request import first_line
+from tests.support.arrays import Array
 from tests.support.local_dingtalk import ALL_KINDS
 from tests.support.sends import PLAIN, send_requests
 
@@ -69,6 +70,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("oto", {"user_ids": "a,b"}, "user_ids"),
     ("oto", {"user_ids": ["a\nb"]}, "user_ids[0]"),
     ("oto", {"user_ids": (user for user in "ab")}, "user_ids"),
+    ("oto", {"one_receipt_per_user": "False"}, "one_receipt_per_user"),
+    ("oto", {"one_receipt_per_user": Array()}, "one_receipt_per_user"),
     ("oto", {"robot_code": None}, "robot_code"),
     ("private_chat", {"cool_app_code": None}, "cool_app_code"),
     ("private_chat", {"open_conversation_id": None}, "open_conversation_id"),
@@ -78,6 +81,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("work_notification", {"user_ids": None}, "user_ids"),
     ("work_notification", {"user_ids": []}, "user_ids"),
     ("work_notification", {"to_all_user": True}, "user_ids"),
+    ("work_notification", {"to_all_user": "False"}, "to_all_user"),
+    ("work_notification", {"to_all_user": Array()}, "to_all_user"),
     ("work_notification", {"dept_ids": ["sales"]}, "dept_ids[0]"),
     ("work_notification", {"dept_ids": [True]}, "dept_ids[0]"),
     ("work_notification", {"dept_ids": 1.5}, "dept_ids"),

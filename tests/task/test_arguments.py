@@ -146,6 +146,12 @@ GOOD: dict[Kind, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in Kind for name in sorted(GOOD[kind])])
+def test_an_array_is_no_argument_of_a_send(kind: Kind, name: str) -> None:
+    with pytest.raises(InvalidInputError):
+        send_requests_for(kind, **{**GOOD[kind], name: Array()})
+
+
 @FUZZ
 @given(kind=st.sampled_from(list(Kind)), data=st.data(), value=VALUES)
 def test_one_argument_of_a_send(kind: Kind, data: st.DataObject, value: Any) -> None:
