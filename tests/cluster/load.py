@@ -28,7 +28,7 @@ STATUS_API = "robot/oToMessages/readStatus"
 #: at once, then on its schedule; before, it misses polls for Airflow's 30 s until a triggerer counts as dead.
 POLL, WINDOW = 20.0, 60.0
 TIMEOUT = 600.0
-#: Milliseconds that a search may take per run that sent; on a slow machine, the time of so many requests for a run. Two
+#: Milliseconds that a search may take per run that sent; on a slow machine, the time of three requests for a run. Two
 #: are made, and the API server takes 1.3 times as long for that of XComs, so 2.3 are Airflow's own.
 MS_PER_RUN, REQUESTS_TIME = 30, 3.0
 
