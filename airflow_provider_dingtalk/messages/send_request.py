@@ -12,6 +12,7 @@ from msgspec import Struct
 from airflow_provider_dingtalk.client.content import check_text
 from airflow_provider_dingtalk.client.endpoints import Endpoint
 from airflow_provider_dingtalk.exceptions import DingTalkError, InvalidInputError, ResponseError
+from airflow_provider_dingtalk.exceptions import shown as shown_value
 from airflow_provider_dingtalk.messages.reason import Reason
 from airflow_provider_dingtalk.messages.receipt import NUMERIC_FIELDS, Kind, is_nothing, parse_id, parse_keys
 
@@ -156,7 +157,7 @@ def check_flag(value: Any, field: str) -> bool:
     """
     if value is None or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise InvalidInputError(field, "must be True or False")
+    raise InvalidInputError(field, f"is {shown_value(value)}; use True or False")
 
 
 def one_or_more(value: Any, field: str) -> list[str]:

@@ -252,6 +252,6 @@ def _search(lane: Lane, dag_id: str, keys: set[str]) -> Search:
 
 
 def _durations(lines: Sequence[str], dag_id: str) -> list[int]:
-    """Return the microseconds that the API server took to answer each question for a run of a DAG."""
+    """Return the microseconds that the API server took for each request for a run of a DAG."""
     found = [re.search(rf"duration_us=(\d+) .* path=/execution/dag-runs/{dag_id}/", line) for line in lines]
     return [int(one[1]) for one in found if one]
