@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.asset_events import VERSION, rollback_log
+from airflow_provider_dingtalk.task.xcoms import RUN_ID
 
 Tasks = Mapping[tuple[str, int], str | None]
 XComs = Mapping[tuple[str, int, str], Any]
@@ -128,13 +129,17 @@ def receipts(keys: Iterable[str], sent: dt.datetime | None = None) -> list[dict[
     return [{"version": 1, "kind": "oto", "robot_code": ROBOT_CODE, "process_query_key": key, **more} for key in keys]
 
 
-def send_xcoms(keys: Iterable[str], sent: dt.datetime | None = None, *, rollback: str = "") -> dict[Any, Any]:
+def send_xcoms(
+    keys: Iterable[str], sent: dt.datetime | None = None, *, rollback: str = "", run_id: str = ""
+) -> dict[Any, Any]:
     """Return the XComs of an ended task ``send``, as an operator pushes them.
 
     :param rollback: Id of the rollback task of its block; default none.
+    :param run_id: Id of the run that the registered receipts name; default none, as in versions before.
     """
     made = receipts(keys, sent)
-    values = {"receipts_0": made, "receipts_count": len(made), "return_value": made}
+    registered = [one | {RUN_ID: run_id} for one in made] if run_id else made
+    values = {"receipts_0": registered, "receipts_count": len(made), "return_value": made}
     if rollback:
         values["sending"] = {"is_over": True, "rollbacks": [rollback]}
     return {("send", -1, key): value for key, value in values.items()}
@@ -154,12 +159,13 @@ def add_runs(dag_id: str, runs: int, messages: int, *, unfinished: int = 0, mess
         ended = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1, seconds=runs - number)
         state = "skipped" if number >= runs - unfinished else "success"
         keys = [*islice(left, messages)]
-        xcoms = send_xcoms(keys, ended, rollback="rollback")
+        run_id = f"manual__{ended.isoformat()}"
+        xcoms = send_xcoms(keys, ended, rollback="rollback", run_id=run_id)
         tasks = {("send", -1): "success", ("rollback", -1): state}
         if state == "success":
             xcoms["rollback", -1, "return_value"] = {"kept": messages}
             xcoms["rollback", -1, "kept"] = messages
-        past.add(f"manual__{ended.isoformat()}", tasks, xcoms, ended=ended, logical_date=ended)
+        past.add(run_id, tasks, xcoms, ended=ended, logical_date=ended)
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """Runs of a DAG as a worker sees them: states, ends, and XCom keys that no run has.
 
 Airflow has no look-up of runs or XComs by time, so one request asks for the states of all runs, and one for the end of
-each. Receipts are then read only where XComs can be: Airflow lists the XComs of a task in a run and in all runs of an
-earlier date, so one request shows for hundreds of runs that a task has none under a key.
+each. Receipts are then read for all runs at once: Airflow lists the XComs of a task in a run and in all runs of an
+earlier date, and registered receipts name their run. One request also shows for hundreds of runs that a task has no
+XCom under a key.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.task.api_server import api_server_of, is_not_found
 from airflow_provider_dingtalk.task.sent_messages import clean, holds_receipts, names_in
-from airflow_provider_dingtalk.task.xcoms import RECALLED, RETURN_VALUE, SENDING
+from airflow_provider_dingtalk.task.xcoms import RECALLED, RETURN_VALUE, RUN_ID, SENDING, is_chunk_of_receipts
 from airflow_provider_dingtalk.version_compat import dag_run, has_custom_xcom_backend, xcoms_until
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class DagHistory:
         self._runs: dict[str, Any] = {}
         self._found: dict[tuple[str, str], bool] = {}
         self._recalled: dict[str, frozenset[str] | None] = {}
+        #: Chunks of receipts by task id and key, and then by run; None if look-ups must tell.
+        self._chunks: dict[tuple[str, str], Mapping[str, list[Any]] | None] = {}
 
     def read_states(self, run_ids: Sequence[str] | None = None) -> None:
         """Read the states of task instances.
@@ -128,6 +131,30 @@ class DagHistory:
             self._found[task_id, "returned"] = found is None
         return self._found[task_id, "returned"]
 
+    def chunks(self, run_id: str, task_id: str, key: str) -> list[Any] | None:
+        """Return the chunks of receipts of all instances of a task under a key, in a settled run.
+
+        :returns: None for any other key, and if a look-up must tell.
+        """
+        # The few runs of a sweep need no list that holds the receipts of all other runs too.
+        if not is_chunk_of_receipts(key) or self._run_ids is not None:
+            return None
+        if (task_id, key) not in self._chunks:
+            self._chunks[task_id, key] = self._read_chunks(task_id, key)
+        by_run = self._chunks[task_id, key]
+        return None if by_run is None else by_run.get(run_id, [])
+
+    def _read_chunks(self, task_id: str, key: str) -> Mapping[str, list[Any]] | None:
+        found = self._all_xcoms(task_id, key, until=lambda chunk: _run_of(chunk) is None)
+        if found is None:
+            return None
+        by_run: dict[str, list[Any]] = {}
+        for chunk in found:
+            by_run.setdefault(str(_run_of(chunk)), []).append(chunk)
+        # A user may have pushed a copy in another run. A task that is not mapped has one chunk under a key.
+        is_exact = all(len(chunks) == 1 or self.has_mapped(run_id) for run_id, chunks in by_run.items())
+        return by_run if is_exact and by_run.keys() <= self.states.keys() else None
+
     def recalled(self, task_id: str) -> frozenset[str] | None:
         """Return the keys of the messages that a task recalled, in all settled runs and maybe others; or None."""
         if task_id not in self._recalled:
@@ -164,7 +191,7 @@ class DagHistory:
 
         Then XComs of other runs may not have been seen.
         """
-        if not self._found:
+        if not self._settled:
             return True
         newest = self._newest
         known = self._runs[newest]
@@ -193,3 +220,10 @@ class DagHistory:
 
 def _has_ended(run: Any, before: float) -> bool:
     return run.state in FINISHED and run.end_date is not None and run.end_date.timestamp() < before
+
+
+def _run_of(chunk: Any) -> str | None:
+    """Return the id of the run that all receipts of a chunk name; None if they name none, or several."""
+    items = chunk if isinstance(chunk, list) else []
+    names = [item.get(RUN_ID) if isinstance(item, dict) else None for item in items]
+    return names[0] if names and isinstance(names[0], str) and names == names[:1] * len(names) else None

@@ -186,6 +186,8 @@ class _WorkerXComs(Struct):
             return []
         if history is not None and key == RETURN_VALUE and not history.may_return_receipts(self.task_id):
             return []
+        if history is not None and (chunks := history.chunks(self.tasks.run_id, self.task_id, key)) is not None:
+            return chunks
         try:
             return self.tasks.pull(key, [self.task_id])
         except Exception as error:

@@ -13,6 +13,8 @@ RETURN_VALUE = "return_value"
 #: Receipts, in chunks of :data:`RECEIPTS_PER_XCOM`; the first missing number ends them.
 RECEIPTS = "receipts_{}"
 RECEIPTS_PER_XCOM = 100
+#: Field of a receipt in an XCom: id of the run that sent it. Airflow lists XComs of many runs without their runs.
+RUN_ID = "run_id"
 #: Number of receipts in all chunks.
 RECEIPTS_COUNT = "receipts_count"
 #: Receipts of messages that a try sent after the next try began, because the chunks belong to the next try.
@@ -47,6 +49,11 @@ KEPT_BEFORE_ERROR = "kept_before_error"
 PLAN = "plan"
 #: User ids of all readers of the messages to recall.
 READERS = "readers"
+
+
+def is_chunk_of_receipts(key: str) -> bool:
+    """Return True for a key of :data:`RECEIPTS`."""
+    return key.removeprefix(RECEIPTS.format("")).isdecimal()
 
 
 def push_recalled(push: Callable[[str, Any], object], keys: Sequence[str]) -> None:

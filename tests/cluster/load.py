@@ -28,9 +28,9 @@ STATUS_API = "robot/oToMessages/readStatus"
 #: at once, then on its schedule; before, it misses polls for Airflow's 30 s until a triggerer counts as dead.
 POLL, WINDOW = 20.0, 60.0
 TIMEOUT = 600.0
-#: Milliseconds that a search may take per run that sent; on a slow machine, the time of three requests for a run. Two
-#: are made, and the API server takes 1.3 times as long for that of XComs, so 2.3 are Airflow's own.
-MS_PER_RUN, REQUESTS_TIME = 30, 3.0
+#: Milliseconds that a search may take per run that sent; on a slow machine, the time of two requests, of which one is
+#: made.
+MS_PER_RUN, REQUESTS_TIME = 30, 2.0
 
 
 def start(lane: Lane, dag_id: str, /, **conf: Any) -> DagRun:

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import structlog
 import uuid6
+from airflow.sdk import BaseOperator
 from airflow.sdk.execution_time.supervisor import (
     InProcessSupervisorComms,
     InProcessTestSupervisor,
@@ -28,6 +29,12 @@ class Asked:
     def __init__(self, context: dict[str, Any]) -> None:
         self.context: Any = context
         self.requests: list[str] = []
+
+    def as_task(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return the context of another task of the same supervisor."""
+        ids = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+        ti = self.context["ti"].model_copy(update={**ids, "task": BaseOperator(task_id=task_id)})
+        return {**self.context, "ti": ti}
 
     def number_of(self, part: str) -> int:
         """Count the requests whose path contains a text."""

@@ -15,7 +15,9 @@ import pytest
 from airflow import __version__
 from airflow.utils.db import initdb
 
+from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.task.dag_history import DagHistory
+from airflow_provider_dingtalk.task.registry import SendRegistry
 from airflow_provider_dingtalk.task.rollback_source import of_unfinished, of_window
 from dev.past_runs import PastRuns, add_dag, add_runs, receipts, send_xcoms
 from tests.support.execution_api import Asked, task_of_another_dag
@@ -58,11 +60,12 @@ def window(asked: Asked, past: PastRuns) -> dict[str, list[str]]:
     return {run_id: found for run_id, found in keys(found).items() if found}
 
 
-def requests_of_window(asked: Asked, runs: int, messages: int) -> int:
+def requests_of_window(asked: Asked, runs: int, messages: int, names_run: bool) -> int:
     dag_id = f"past_{next(_numbers)}"
     add_runs(dag_id, runs, messages)
     tasks = {("send", -1): "success", ("rollback", -1): "success"}
-    gone = send_xcoms(["gone"], rollback="rollback") | {("rollback", -1, "recalled_0"): ["gone"]}
+    gone = send_xcoms(["gone"], rollback="rollback", run_id="rolled back" if names_run else "")
+    gone |= {("rollback", -1, "recalled_0"): ["gone"]}
     PastRuns(dag_id).add("rolled back", tasks, gone, ended=before(minutes=30))
     asked.requests.clear()
     found = of_window(asked.context, dag_id, SINCE.timestamp(), None)
@@ -70,11 +73,14 @@ def requests_of_window(asked: Asked, runs: int, messages: int) -> int:
     return len(asked.requests)
 
 
+@pytest.mark.parametrize(("names_run", "each"), [(True, 1), (False, 2)])
 @pytest.mark.parametrize("messages", [1, 10])
-def test_a_window_takes_two_requests_for_each_run(asked: Asked, messages: int):
-    few, many = (requests_of_window(asked, runs, messages) for runs in (10, 40))
-    assert many - few == 30 * (2 if KNOWS_ENDS else 17)
-    assert few < (11 * 2 + 25 if KNOWS_ENDS else 11 * 17 + 5)
+def test_a_window_takes_a_request_for_each_run_or_two_if_receipts_name_none(
+    asked: Asked, messages: int, names_run: bool, each: int
+):
+    few, many = (requests_of_window(asked, runs, messages, names_run) for runs in (10, 40))
+    assert many - few == 30 * (each if KNOWS_ENDS else 17)
+    assert few < (11 * each + 30 if KNOWS_ENDS else 11 * 17 + 5)
 
 
 def test_a_sweep_takes_requests_for_the_unfinished_runs_only(asked: Asked):
@@ -146,6 +152,75 @@ def test_values_that_a_custom_backend_may_keep_are_read_one_by_one(
         past.add(run, {("work", -1): "success"}, {("work", -1, "return_value"): "s3://key"}, ended=before(minutes=9))
     assert window(asked, past) == {}
     assert asked.number_of("/return_value") >= 4
+
+
+def add_sent(past: PastRuns, run: str, *chunks: Any, index: int = -1, **more: Any) -> None:
+    """Add a run of a task ``send`` that pushed chunks of receipts."""
+    xcoms = {("send", index, f"receipts_{number}"): chunk for number, chunk in enumerate(chunks)}
+    past.add(run, {("send", index): "success"}, xcoms, **{"ended": before(minutes=9), **more})
+
+
+def registered(run: str, *keys: str) -> list[dict[str, Any]]:
+    return [one | {"run_id": run} for one in receipts(keys)]
+
+
+def test_receipts_of_all_runs_are_told_apart_by_the_runs_that_they_name(asked: Asked, past: PastRuns):
+    add_sent(past, "one", registered("one", "a"), registered("one", "b"))
+    add_sent(past, "two", registered("two", "c"), index=0)
+    add_sent(past, "none")
+    add_sent(past, "early", registered("early", "d"), ended=before(hours=2))
+    add_sent(past, "open", registered("open", "e"), ended=None, state="running")
+    assert window(asked, past) == {"one": ["a", "b"], "two": ["c"], "open": ["e"]}
+    assert asked.number_of("/xcoms/") < 40 or not KNOWS_ENDS
+
+
+FOREIGN: dict[str, list[Any]] = {
+    "a copy": registered("one", "a", "b"),
+    "an older version": receipts(["c"]),
+    "a copy of what is gone": registered("gone", "c"),
+    "of two runs": [*registered("quiet", "c"), *registered("two", "d")],
+    "in part": [*registered("quiet", "c"), *receipts(["d"])],
+    "no run": [one | {"run_id": ["two"]} for one in receipts(["c"])],
+    "no receipts": ["x", 1, None],
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_receipts_that_do_not_name_their_run_hide_no_message(asked: Asked, past: PastRuns, what: str):
+    add_sent(past, "quiet")
+    add_sent(past, "one", registered("one", "a"))
+    add_sent(past, "two", FOREIGN[what])
+    kept = sorted(one["process_query_key"] for one in FOREIGN[what] if isinstance(one, dict))
+    assert window(asked, past) == {"one": ["a"], **({"two": kept} if kept else {})}
+
+
+def test_a_text_in_the_place_of_receipts_hides_no_message(asked: Asked, past: PastRuns):
+    add_sent(past, "one", registered("one", "a"))
+    add_sent(past, "two", "run_id")
+    assert window(asked, past) == {"one": ["a"]}
+
+
+def test_a_sweep_takes_those_of_the_mapped_instances_whose_rollback_did_not_run(asked: Asked, past: PastRuns):
+    tasks: dict[tuple[str, int], str | None] = {("send", index): "success" for index in range(2)}
+    tasks |= {("rollback", 0): "success", ("rollback", 1): "skipped"}
+    xcoms: dict[tuple[str, int, str], Any] = {}
+    for index, key in enumerate("ab"):
+        xcoms["send", index, "receipts_0"] = registered("run", key)
+        xcoms["send", index, "sending"] = {"is_over": True, "rollbacks": ["rollback"]}
+    past.add("run", tasks, xcoms, ended=before(minutes=9), state="failed")
+    assert sweep(asked, past) == {"run": ["b"]}
+
+
+def test_what_tasks_registered_is_found_in_one_answer(asked: Asked, past: PastRuns):
+    for run in ("one", "two", "three"):
+        add_sent(past, run)
+        registry = SendRegistry(asked.as_task(past.dag_id, run, "send"))
+        registry.register(parse_receipts(receipts([run])))
+        registry.publish()
+    asked.requests.clear()
+    assert window(asked, past) == {"one": ["one"], "two": ["two"], "three": ["three"]}
+    assert asked.number_of("/receipts_0") == (2 if KNOWS_ENDS else 3)
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_dingtalk.task import xcoms
 
 
-def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
+def test_the_keys_and_fields_are_those_that_earlier_versions_pushed() -> None:
     keys = {name: value for name, value in vars(xcoms).items() if name.isupper() and isinstance(value, str)}
     assert keys == {
         "ALERT_RECEIPTS": "alert_receipts",
@@ -21,6 +21,7 @@ def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
         "REFUSED": "refused",
         "REPORT": "report",
         "RETURN_VALUE": "return_value",
+        "RUN_ID": "run_id",
         "SENDING": "sending",
         "UNKNOWN": "unknown",
     }
