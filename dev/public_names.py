@@ -47,7 +47,11 @@ def names() -> str:
         "Receipts: fields": [*Receipt.__struct_fields__],
         "Reports: fields": [*Report().to_json(), "omitted", *_more_of_reports()],
         "Plans: fields": _plan(),
-        "XCom keys": sorted(value for name, value in vars(xcoms).items() if name.isupper() and isinstance(value, str)),
+        "XCom keys": sorted(
+            value
+            for name, value in vars(xcoms).items()
+            if name.isupper() and not name.startswith("_") and isinstance(value, str)
+        ),
         "Rows of the task state store and the asset store: beginnings of names": sorted(_rows()),
         "Assets": [rollback_log("DAG_ID").name, rollback_log("DAG_ID").uri, ALIAS],
         "Link in Airflow's UI": [DingTalkReportLink.name],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 #: Value that a task returned.
@@ -14,7 +14,7 @@ RETURN_VALUE = "return_value"
 RECEIPTS = "receipts_{}"
 RECEIPTS_PER_XCOM = 100
 #: Field of a receipt in an XCom: id of the run that sent it. Airflow lists XComs of many runs without their runs.
-RUN_ID = "run_id"
+_RUN_ID = "run_id"
 #: Number of receipts in all chunks.
 RECEIPTS_COUNT = "receipts_count"
 #: Receipts of messages that a try sent after the next try began, because the chunks belong to the next try.
@@ -54,6 +54,18 @@ READERS = "readers"
 def is_chunk_of_receipts(key: str) -> bool:
     """Return True for a key of :data:`RECEIPTS`."""
     return key.removeprefix(RECEIPTS.format("")).isdecimal()
+
+
+def of_run(receipts: Iterable[Mapping[str, Any]], run_id: str) -> list[dict[str, Any]]:
+    """Return receipts, as plain JSON, with the id of the run that sent them."""
+    return [{**receipt, _RUN_ID: run_id} for receipt in receipts]
+
+
+def run_of(chunk: Any) -> str | None:
+    """Return the id of the run that all receipts of a chunk name; None if they name none, or several."""
+    items = chunk if isinstance(chunk, list) else []
+    names = [item.get(_RUN_ID) if isinstance(item, dict) else None for item in items]
+    return names[0] if names and isinstance(names[0], str) and names == names[:1] * len(names) else None
 
 
 def push_recalled(push: Callable[[str, Any], object], keys: Sequence[str]) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from airflow_provider_dingtalk.task import xcoms
 
 
-def test_the_keys_and_fields_are_those_that_earlier_versions_pushed() -> None:
-    keys = {name: value for name, value in vars(xcoms).items() if name.isupper() and isinstance(value, str)}
+def test_the_keys_are_those_that_earlier_versions_pushed() -> None:
+    keys = {
+        name: value
+        for name, value in vars(xcoms).items()
+        if name.isupper() and name[0] != "_" and isinstance(value, str)
+    }
     assert keys == {
         "ALERT_RECEIPTS": "alert_receipts",
         "DROPPED": "dropped",
@@ -21,7 +29,6 @@ def test_the_keys_and_fields_are_those_that_earlier_versions_pushed() -> None:
         "REFUSED": "refused",
         "REPORT": "report",
         "RETURN_VALUE": "return_value",
-        "RUN_ID": "run_id",
         "SENDING": "sending",
         "UNKNOWN": "unknown",
     }
@@ -36,3 +43,15 @@ def test_recalled_keys_are_pushed_in_chunks() -> None:
     pushed: dict[str, list[str]] = {}
     xcoms.push_recalled(pushed.__setitem__, keys)
     assert pushed == {"recalled_0": keys[:-1], "recalled_1": keys[-1:]}
+
+
+def test_receipts_of_a_run_name_it_in_the_field_that_searches_of_other_versions_read() -> None:
+    assert xcoms.of_run([{"kind": "oto"}], "manual__1") == [{"kind": "oto", "run_id": "manual__1"}]
+    assert xcoms.run_of(xcoms.of_run([{}, {}], "manual__1")) == "manual__1"
+
+
+@pytest.mark.parametrize(
+    "chunk", [None, "run_id", [], {}, [None], [{}], [{"run_id": 1}], [{"run_id": ["a"]}, {}], [{"run_id": "a"}, {}]]
+)
+def test_a_chunk_that_names_no_run_or_not_in_all_receipts_is_of_none(chunk: Any) -> None:
+    assert xcoms.run_of(chunk) is None
