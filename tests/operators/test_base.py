@@ -169,7 +169,7 @@ def test_every_send_returns_and_pushes_receipts_that_a_rollback_takes_back(
     receipts = run(make(), ti, store=store)
     assert [receipt["kind"] for receipt in receipts] == [kind.value] * number
     assert all(receipt["version"] == 2 and receipt["sent_at"].endswith("Z") for receipt in receipts)
-    assert ti.pushed("receipts_0") == [{**receipt, "text": "hello"} for receipt in receipts]
+    assert ti.pushed("receipts_0") == [{**receipt, "text": "hello", "run_id": "run"} for receipt in receipts]
     assert ti.pushed("receipts_count") == number
     assert set(ti.keys) == {"receipts_0", "receipts_count"}
     assert len(sandbox.state.messages) == number
