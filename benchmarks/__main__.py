@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks import history, hosts, imports, pace, peers, poll_schedule, sends, tasks, triggerer, waits
@@ -35,7 +36,7 @@ ROWS: dict[str, Row] = {
 def main() -> int:
     """Measure rows one after the other.
 
-    :returns: 1 if a goal is missed, otherwise 0.
+    :returns: 1 if a goal is missed, or a row failed; otherwise 0.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(ROWS)}")
@@ -51,7 +52,13 @@ def main() -> int:
         row = ROWS[name]
         print(f"{name}: {row.title}", file=sys.stderr, flush=True)
         began, speed = time.monotonic(), loop_ms()
-        result = row.measure(options.quick)
+        try:
+            result = row.measure(options.quick)
+        except Exception:
+            # The other rows are worth their time all the same.
+            traceback.print_exc()
+            missed += 1
+            continue
         result.notes.append(note(speed, loop_ms()))
         figures.note(row, result, seconds=time.monotonic() - began, quick=options.quick)
         missed += sum(one.holds is False for one in result.figures)

@@ -9,6 +9,7 @@ supervisor.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import ssl
@@ -180,7 +181,39 @@ async def _staggered(keys: Sequence[str], begin: Callable[[str], Awaitable[None]
     return tasks
 
 
-# ── a client per poll ────────────────────────────────────────────────────────────────────────────────
+# ── peers ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def aiohttp_bare(given: dict[str, Any]) -> dict[str, Any]:
+    """Poll one message after the other at a ``rate`` for ``seconds``, with an ``aiohttp.ClientSession`` alone."""
+    import aiohttp
+
+    from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
+
+    headers = {"x-acs-dingtalk-access-token": given["token"]}
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=given["ca_file"]))
+    async with aiohttp.ClientSession(given["url"], connector=connector, headers=headers) as session:
+
+        async def poll(key: str) -> None:
+            query = {"robotCode": ROBOT_CODE, "processQueryKey": key}
+            async with session.get("/v1.0/robot/oToMessages/readStatus", params=query) as answer:
+                answer.raise_for_status()
+                await answer.json()
+
+        async def poll_all() -> None:
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as polls:
+                for number in itertools.count():
+                    polls.create_task(poll(given["keys"][number % len(given["keys"])]))
+                    await asyncio.sleep(max(began + (number + 1) / given["rate"] - time.monotonic(), 0))
+
+        task = asyncio.ensure_future(poll_all())
+        await asyncio.sleep(given["warm_up"])
+        _say("begin")
+        read = await _metered(_unless_one_fails([task]), given["seconds"])
+        _say("end")
+        await _for_a_moment([task], 0)
+    return read
 
 
 async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +254,7 @@ async def client_per_poll(given: dict[str, Any]) -> dict[str, Any]:
 
 
 WAITERS: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
-    waiter.__name__: waiter for waiter in (one_trigger, single_waits, client_per_poll)
+    waiter.__name__: waiter for waiter in (one_trigger, single_waits, aiohttp_bare, client_per_poll)
 }
 
 
