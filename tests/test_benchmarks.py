@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import poll_schedule
-from benchmarks.__main__ import ROWS
+from benchmarks.__main__ import ROWS, main
 from benchmarks.meters import LoopLag
 from benchmarks.results import Figure, Result, Row, at_least, at_most, beside, exactly
 from benchmarks.table import BEGIN, END, Figures, printed
@@ -55,6 +56,21 @@ def test_a_row_measured_anew_takes_the_place_of_the_older_one_only() -> None:
         table.note(ROW, Result([beside("a", value)]), seconds=1, quick=True)
     assert table._rows["other"] == {"title": "as it was"} and "gone" not in table._rows
     assert [figure["value"] for figure in table._rows["some"]["figures"]] == [2.0]
+
+
+def test_a_row_that_fails_is_told_and_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(quick: bool) -> Result:
+        raise TimeoutError("not ready")
+
+    figures = tmp_path / "figures.json"
+    monkeypatch.setitem(ROWS, "failing", Row("failing", "Something", fail))
+    monkeypatch.setitem(ROWS, "some", ROW)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "failing", "some", "--json", str(figures)])
+    assert main() == 1
+    assert "TimeoutError: not ready" in capsys.readouterr().err
+    assert {*json.loads(figures.read_text())["rows"]} == {"some"}
 
 
 def test_the_page_names_every_row() -> None:
