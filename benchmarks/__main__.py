@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import history, hosts, imports, pace, peers, poll_schedule, sends, tasks, triggerer, waits
@@ -33,23 +34,25 @@ ROWS: dict[str, Row] = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None, rows: Mapping[str, Row] = ROWS) -> int:
     """Measure rows one after the other.
 
+    :param argv: Arguments; default those of the command line.
+    :param rows: Rows by name; default all of the benchmark.
     :returns: 1 if a goal is missed, or a row failed; otherwise 0.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(ROWS)}")
+    parser.add_argument("rows", nargs="*", help=f"which; by default all: {', '.join(rows)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs, not how fast")
     parser.add_argument("--json", type=Path, help="file of figures; rows that are not measured now stay as they are")
     parser.add_argument("--table", type=Path, help="Markdown file with the table of these figures between two marks")
-    options = parser.parse_args()
-    if unknown := set(options.rows) - ROWS.keys():
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    figures = Figures.load(options.json, list(ROWS))
+    options = parser.parse_args(argv)
+    if unknown := set(options.rows) - rows.keys():
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(rows)}")
+    figures = Figures.load(options.json, list(rows))
     missed = 0
-    for name in options.rows or ROWS:
-        row = ROWS[name]
+    for name in options.rows or rows:
+        row = rows[name]
         print(f"{name}: {row.title}", file=sys.stderr, flush=True)
         began, speed = time.monotonic(), loop_ms()
         try:

@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from airflow_provider_dingtalk.messages.receipt import iso
 from airflow_provider_dingtalk.sandbox.default import ROBOT_CODE
 from airflow_provider_dingtalk.task.asset_events import VERSION, rollback_log
-from airflow_provider_dingtalk.task.xcoms import of_run
+from airflow_provider_dingtalk.task.xcoms import with_run_id
 
 Tasks = Mapping[tuple[str, int], str | None]
 XComs = Mapping[tuple[str, int, str], Any]
@@ -138,7 +138,7 @@ def send_xcoms(
     :param run_id: Id of the run that the registered receipts name; default none, as in versions before.
     """
     made = receipts(keys, sent)
-    registered = of_run(made, run_id) if run_id else made
+    registered = with_run_id(made, run_id) if run_id else made
     values = {"receipts_0": registered, "receipts_count": len(made), "return_value": made}
     if rollback:
         values["sending"] = {"is_over": True, "rollbacks": [rollback]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -59,16 +58,14 @@ def test_a_row_measured_anew_takes_the_place_of_the_older_one_only() -> None:
 
 
 def test_a_row_that_fails_is_told_and_does_not_end_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(quick: bool) -> Result:
         raise TimeoutError("not ready")
 
     figures = tmp_path / "figures.json"
-    monkeypatch.setitem(ROWS, "failing", Row("failing", "Something", fail))
-    monkeypatch.setitem(ROWS, "some", ROW)
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "failing", "some", "--json", str(figures)])
-    assert main() == 1
+    rows = {"failing": Row("failing", "Something", fail), "some": ROW}
+    assert main(["--json", str(figures)], rows) == 1
     assert "TimeoutError: not ready" in capsys.readouterr().err
     assert {*json.loads(figures.read_text())["rows"]} == {"some"}
 

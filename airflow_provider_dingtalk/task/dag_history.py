@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_dingtalk.language import get_logger
 from airflow_provider_dingtalk.task.api_server import api_server_of, is_not_found
 from airflow_provider_dingtalk.task.sent_messages import clean, holds_receipts, names_in
-from airflow_provider_dingtalk.task.xcoms import RECALLED, RETURN_VALUE, SENDING, is_chunk_of_receipts, run_of
+from airflow_provider_dingtalk.task.xcoms import RECALLED, RETURN_VALUE, SENDING, is_chunk_of_receipts, run_id_of
 from airflow_provider_dingtalk.version_compat import dag_run, has_custom_xcom_backend, xcoms_until
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ class DagHistory:
         return None if by_run is None else by_run.get(run_id, [])
 
     def _read_chunks(self, task_id: str, key: str) -> Mapping[str, list[Any]] | None:
-        found = self._all_xcoms(task_id, key, until=lambda chunk: run_of(chunk) is None)
+        found = self._all_xcoms(task_id, key, until=lambda chunk: run_id_of(chunk) is None)
         if found is None:
             return None
         by_run: dict[str, list[Any]] = {}
         for chunk in found:
-            by_run.setdefault(str(run_of(chunk)), []).append(chunk)
+            by_run.setdefault(str(run_id_of(chunk)), []).append(chunk)
         # A user may have pushed a copy in another run. A task that is not mapped has one chunk under a key.
         is_exact = all(len(chunks) == 1 or self.has_mapped(run_id) for run_id, chunks in by_run.items())
         return by_run if is_exact and by_run.keys() <= self.states.keys() else None

@@ -327,7 +327,7 @@ class SendRegistry:
             yield
 
     def _push_receipts(self, key: str, receipts: Sequence[Receipt]) -> None:
-        self._push(key, xcoms.of_run([receipt.to_json() for receipt in receipts], self._ti.run_id))
+        self._push(key, xcoms.with_run_id([receipt.to_json() for receipt in receipts], self._ti.run_id))
 
     def _push(self, key: str, value: Any) -> None:
         call_supervisor(self._ti.xcom_push, key, value)

@@ -181,13 +181,8 @@ class _WorkerXComs(Struct):
 
     def pull(self, key: str) -> list[Any]:
         """Return the values of all instances under a key, without those that say nothing."""
-        history = self.tasks.history
-        if history is not None and key == SENDING and not history.may_be_interrupted(self.task_id):
-            return []
-        if history is not None and key == RETURN_VALUE and not history.may_return_receipts(self.task_id):
-            return []
-        if history is not None and (chunks := history.chunks(self.tasks.run_id, self.task_id, key)) is not None:
-            return chunks
+        if (known := self._known(key)) is not None:
+            return known
         try:
             return self.tasks.pull(key, [self.task_id])
         except Exception as error:
@@ -196,6 +191,17 @@ class _WorkerXComs(Struct):
             # The class of a return value may not be installed or allowed here, so the value is ignored.
             log.warning("Ignoring what task %s returned: it cannot be read (%s).", self.task_id, clean(error))
             return []
+
+    def _known(self, key: str) -> list[Any] | None:
+        """Return the values under a key that the history of the DAG tells; None if a look-up must tell."""
+        history = self.tasks.history
+        if history is None:
+            return None
+        if key == SENDING:
+            return None if history.may_be_interrupted(self.task_id) else []
+        if key == RETURN_VALUE:
+            return None if history.may_return_receipts(self.task_id) else []
+        return history.chunks(self.tasks.run_id, self.task_id, key)
 
 
 def _is_of_a_value(error: Exception) -> bool:

@@ -56,12 +56,12 @@ def is_chunk_of_receipts(key: str) -> bool:
     return key.removeprefix(RECEIPTS.format("")).isdecimal()
 
 
-def of_run(receipts: Iterable[Mapping[str, Any]], run_id: str) -> list[dict[str, Any]]:
+def with_run_id(receipts: Iterable[Mapping[str, Any]], run_id: str) -> list[dict[str, Any]]:
     """Return receipts, as plain JSON, with the id of the run that sent them."""
     return [{**receipt, _RUN_ID: run_id} for receipt in receipts]
 
 
-def run_of(chunk: Any) -> str | None:
+def run_id_of(chunk: Any) -> str | None:
     """Return the id of the run that all receipts of a chunk name; None if they name none, or several."""
     items = chunk if isinstance(chunk, list) else []
     names = [item.get(_RUN_ID) if isinstance(item, dict) else None for item in items]

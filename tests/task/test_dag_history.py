@@ -19,7 +19,7 @@ from airflow_provider_dingtalk.messages.receipt_parser import parse_receipts
 from airflow_provider_dingtalk.task.dag_history import DagHistory
 from airflow_provider_dingtalk.task.registry import SendRegistry
 from airflow_provider_dingtalk.task.rollback_source import of_unfinished, of_window
-from airflow_provider_dingtalk.task.xcoms import of_run
+from airflow_provider_dingtalk.task.xcoms import with_run_id
 from dev.past_runs import PastRuns, add_dag, add_runs, receipts, send_xcoms
 from tests.support.execution_api import Asked, task_of_another_dag
 from tests.support.runs import keys
@@ -162,7 +162,7 @@ def add_sent(past: PastRuns, run: str, *chunks: Any, index: int = -1, **more: An
 
 
 def registered(run: str, *keys: str) -> list[dict[str, Any]]:
-    return of_run(receipts(keys), run)
+    return with_run_id(receipts(keys), run)
 
 
 def test_receipts_of_all_runs_are_told_apart_by_the_runs_that_they_name(asked: Asked, past: PastRuns):

@@ -46,12 +46,12 @@ def test_recalled_keys_are_pushed_in_chunks() -> None:
 
 
 def test_receipts_of_a_run_name_it_in_the_field_that_searches_of_other_versions_read() -> None:
-    assert xcoms.of_run([{"kind": "oto"}], "manual__1") == [{"kind": "oto", "run_id": "manual__1"}]
-    assert xcoms.run_of(xcoms.of_run([{}, {}], "manual__1")) == "manual__1"
+    assert xcoms.with_run_id([{"kind": "oto"}], "manual__1") == [{"kind": "oto", "run_id": "manual__1"}]
+    assert xcoms.run_id_of(xcoms.with_run_id([{}, {}], "manual__1")) == "manual__1"
 
 
 @pytest.mark.parametrize(
     "chunk", [None, "run_id", [], {}, [None], [{}], [{"run_id": 1}], [{"run_id": ["a"]}, {}], [{"run_id": "a"}, {}]]
 )
 def test_a_chunk_that_names_no_run_or_not_in_all_receipts_is_of_none(chunk: Any) -> None:
-    assert xcoms.run_of(chunk) is None
+    assert xcoms.run_id_of(chunk) is None
